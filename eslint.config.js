@@ -1,0 +1,30 @@
+import neostandard from 'neostandard'
+import tseslint from 'typescript-eslint'
+
+const typed = ['src/**/*.ts', 'test/**/*.ts', 'demo/**/*.ts', 'scripts/**/*.ts']
+
+export default tseslint.config(
+  { ignores: ['dist/**', 'coverage/**', 'node_modules/**'] },
+  ...neostandard({ ts: true }),
+  {
+    files: typed,
+    extends: [tseslint.configs.recommendedTypeChecked],
+    languageOptions: { parserOptions: { projectService: true, tsconfigRootDir: import.meta.dirname } },
+    rules: {
+      '@typescript-eslint/no-floating-promises': ['error', { allowForKnownSafeCalls: [{ from: 'package', package: 'node:test', name: ['test', 'it', 'describe', 'suite'] }] }],
+      '@typescript-eslint/no-explicit-any': 'error',
+      '@typescript-eslint/no-non-null-assertion': 'error',
+      '@typescript-eslint/switch-exhaustiveness-check': 'error',
+      '@typescript-eslint/consistent-type-imports': 'error',
+      '@typescript-eslint/require-await': 'off',
+      // `void promise` is how a promise is left to itself on purpose.
+      'no-void': 'off',
+      'max-lines': ['error', { max: 320, skipBlankLines: false }]
+    }
+  },
+  { files: ['test/**/*.ts'], rules: { 'max-lines': 'off' } },
+  {
+    files: ['demo/player/**/*.js'],
+    languageOptions: { globals: { window: 'readonly', document: 'readonly', fetch: 'readonly', crypto: 'readonly', performance: 'readonly', MediaSource: 'readonly', URL: 'readonly', URLSearchParams: 'readonly', location: 'readonly' } }
+  }
+)
