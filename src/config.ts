@@ -1,0 +1,243 @@
+import { readFileSync } from 'node:fs'
+import { parseArgs } from 'node:util'
+import { Ajv, type ErrorObject } from 'ajv'
+import { parse as parseToml, TomlError } from 'smol-toml'
+import { ConfigSchema, RESERVED_KEYS, type Config } from './config-schema.ts'
+import { RelayError, systemCode } from './errors.ts'
+
+export type { Config } from './config-schema.ts'
+
+export interface CommandLine {
+  readonly config: string | undefined
+  readonly cachePath: string | undefined
+  readonly region: string | undefined
+  readonly validate: boolean
+  readonly help: boolean
+  readonly version: boolean
+}
+
+export const USAGE = `Usage: icn-relay [options]
+
+  --config FILE      TOML configuration (also ICN_RELAY_CONFIG)
+  --cache-path DIR   directory of the cache, overrides [cache] path
+  --region NAME      own region, overrides [region] override
+  --validate         check the configuration, print "configuration ok", exit
+  --help             print this text
+  --version          print the version
+
+Every key is also an environment variable: [cache] max_bytes is ICN_RELAY_CACHE_MAX_BYTES; lists are written as JSON.
+Command line beats environment, environment beats file. docs/operations.md lists every key.
+`
+
+const PREFIX = 'ICN_RELAY_'
+
+type Tree = Record<string, unknown>
+
+function fail (detail: string): never {
+  throw new RelayError('RELAY_ERR_CONFIG', detail)
+}
+
+function isTree (value: unknown): value is Tree {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
+}
+
+/** @throws RelayError RELAY_ERR_CONFIG naming the argument */
+export function parseCommandLine (args: readonly string[]): CommandLine {
+  try {
+    const { values } = parseArgs({
+      args: [...args],
+      strict: true,
+      allowPositionals: false,
+      options: {
+        config: { type: 'string' },
+        'cache-path': { type: 'string' },
+        region: { type: 'string' },
+        validate: { type: 'boolean', default: false },
+        help: { type: 'boolean', short: 'h', default: false },
+        version: { type: 'boolean', short: 'v', default: false }
+      }
+    })
+    return {
+      config: values.config,
+      cachePath: values['cache-path'],
+      region: values.region,
+      validate: values.validate,
+      help: values.help,
+      version: values.version
+    }
+  } catch (error) {
+    return fail(`command line: ${error instanceof Error ? error.message.split('. ')[0] ?? '' : String(error)}; see --help`)
+  }
+}
+
+/** Name of the environment variable of a key. */
+export function environmentName (section: string, key: string): string {
+  return `${PREFIX}${section}_${key}`.toUpperCase()
+}
+
+/** A string from the environment as the type its schema asks for; anything else is left for validation to name. */
+function fromText (text: string, type: unknown): unknown {
+  if (type === 'integer' && /^-?\d+$/.test(text)) return Number(text)
+  if (type === 'boolean' && (text === 'true' || text === 'false')) return text === 'true'
+  if (type === 'array') {
+    try {
+      return JSON.parse(text)
+    } catch {
+      return text
+    }
+  }
+  return text
+}
+
+function readEnvironment (env: NodeJS.ProcessEnv): Tree {
+  const known = new Map<string, { section: string, key: string, type: unknown }>()
+  for (const [section, schema] of Object.entries(ConfigSchema.properties)) {
+    for (const [key, property] of Object.entries(schema.properties)) {
+      known.set(environmentName(section, key), { section, key, type: (property as { type?: unknown }).type })
+    }
+  }
+  const tree: Record<string, Tree> = {}
+  for (const [name, text] of Object.entries(env)) {
+    if (!name.startsWith(PREFIX) || name === `${PREFIX}CONFIG` || text === undefined) continue
+    const target = known.get(name) ?? fail(`environment: ${name} is not a configuration key`)
+    ;(tree[target.section] ??= {})[target.key] = fromText(text, target.type)
+  }
+  return tree
+}
+
+function readFile (path: string): Tree {
+  let text: string
+  try {
+    text = readFileSync(path, 'utf8')
+  } catch (error) {
+    return fail(`${path}: cannot be read: ${systemCode(error) ?? String(error)}`)
+  }
+  try {
+    return parseToml(text)
+  } catch (error) {
+    return fail(`${path}: ${error instanceof TomlError ? `line ${error.line}: ${error.message.split('\n')[0] ?? ''}` : String(error)}`)
+  }
+}
+
+/** Later layers win, key by key; a list is replaced and not merged. */
+function merge (layers: readonly Tree[]): Tree {
+  const merged: Tree = {}
+  for (const layer of layers) {
+    for (const [section, value] of Object.entries(layer)) {
+      const before = merged[section]
+      merged[section] = isTree(before) && isTree(value) ? { ...before, ...value } : value
+    }
+  }
+  return merged
+}
+
+function describe (error: ErrorObject): string {
+  const at = error.instancePath.slice(1).replaceAll('/', '.')
+  const name = at === '' ? 'configuration' : at
+  if (error.keyword === 'additionalProperties') {
+    const key = String(error.params['additionalProperty'])
+    return at === '' ? `unknown section or key ${key}` : `unknown key ${at}.${key}`
+  }
+  if (error.keyword === 'enum' || error.keyword === 'const') return `${name} has a value that is not allowed`
+  return `${name} ${error.message ?? 'is invalid'}`
+}
+
+const ajv = new Ajv({ allErrors: true, useDefaults: true, coerceTypes: false, strict: false })
+const validate = ajv.compile<Config>(ConfigSchema)
+
+function allowed (path: string): string {
+  const [section = '', key = ''] = path.split('.')
+  const sections: Record<string, { properties: Record<string, object> }> = ConfigSchema.properties
+  const property = sections[section]?.properties[key]
+  if (property === undefined || !('anyOf' in property) || !Array.isArray(property.anyOf)) return ''
+  return property.anyOf.map((option: { const?: unknown }) => String(option.const)).join(', ')
+}
+
+/**
+ * Validates a configuration tree and fills in defaults.
+ * @throws RelayError RELAY_ERR_CONFIG with one line for every problem
+ */
+export function checkConfig (tree: Tree): Config {
+  const config: unknown = structuredClone(tree)
+  if (!validate(config)) {
+    const errors = validate.errors ?? []
+    const unions = new Set(errors.filter(error => error.keyword === 'anyOf').map(error => error.instancePath))
+    const lines = errors
+      .filter(error => !unions.has(error.instancePath) || error.keyword === 'anyOf')
+      .map(error => error.keyword === 'anyOf'
+        ? `${error.instancePath.slice(1).replaceAll('/', '.')} must be one of ${allowed(error.instancePath.slice(1).replaceAll('/', '.'))}`
+        : describe(error))
+    return fail([...new Set(lines)].join('\n'))
+  }
+  const problems = impossible(config)
+  if (problems.length > 0) fail(problems.join('\n'))
+  return config
+}
+
+/** What the schema cannot express. */
+function impossible (config: Config): string[] {
+  const problems: string[] = []
+  const { cache, upstream, region, viewer, admin } = config
+  if (cache.max_bytes < upstream.max_object_bytes) problems.push('cache.max_bytes must be at least upstream.max_object_bytes, or no object could be stored')
+  if (cache.pass_through_bytes < upstream.max_object_bytes) problems.push('cache.pass_through_bytes must be at least upstream.max_object_bytes')
+  if (upstream.backoff_max_ms < upstream.backoff_initial_ms) problems.push('upstream.backoff_max_ms must be at least upstream.backoff_initial_ms')
+  if (viewer.port !== 0 && viewer.port === admin.port && viewer.host === admin.host) problems.push('viewer.port and admin.port must differ')
+  if (region.override !== '' && !region.regions.includes(region.override)) problems.push(`region.override must be one of ${region.regions.join(', ')}, or empty`)
+  const hosts = new Set<string>()
+  upstream.super_nodes.forEach((node, position) => {
+    if (!region.regions.includes(node.region)) problems.push(`upstream.super_nodes.${position}.region must be one of ${region.regions.join(', ')}`)
+    const host = URL.canParse(node.url) ? new URL(node.url).host : undefined
+    if (host === undefined) problems.push(`upstream.super_nodes.${position}.url is not a URL`)
+    else if (hosts.has(host)) problems.push(`upstream.super_nodes.${position}.url repeats ${host}`)
+    else hosts.add(host)
+  })
+  for (const [name, template] of [['shard_path', upstream.shard_path], ['manifest_path', upstream.manifest_path]] as const) {
+    if (!template.includes('{cid}')) problems.push(`upstream.${name} must contain {cid}`)
+  }
+  if (!/\{nn?\}/.test(upstream.shard_path)) problems.push('upstream.shard_path must contain {n} or {nn}')
+  admin.tokens.forEach((item, position) => {
+    if ((item.token === undefined) === (item.token_file === undefined)) problems.push(`admin.tokens.${position} must have either token or token_file`)
+  })
+  const defaults = defaultConfig()
+  for (const path of RESERVED_KEYS) {
+    const [section, key] = path.split('.') as [keyof Config, string]
+    const value = (config[section] as Tree)[key]
+    if (JSON.stringify(value) !== JSON.stringify((defaults[section] as Tree)[key])) problems.push(`${path} is reserved: this version has no use for another value than its default`)
+  }
+  return problems
+}
+
+/** The configuration with every key at its default. */
+export function defaultConfig (): Config {
+  const config: unknown = {}
+  if (!validate(config)) throw new Error('the defaults do not pass their own schema')
+  return config
+}
+
+/** Replaces `token_file` by what the file holds. */
+function readSecrets (config: Config): Config {
+  const tokens = config.admin.tokens.map((item, position) => {
+    if (item.token_file === undefined) return item
+    let token: string
+    try {
+      token = readFileSync(item.token_file, 'utf8').trim()
+    } catch (error) {
+      return fail(`admin.tokens.${position}.token_file ${item.token_file} cannot be read: ${systemCode(error) ?? String(error)}`)
+    }
+    if (token.length < 16) fail(`admin.tokens.${position}.token_file ${item.token_file} holds fewer than 16 characters`)
+    return { token, scope: item.scope }
+  })
+  return { ...config, admin: { ...config.admin, tokens } }
+}
+
+/**
+ * Reads file, environment and command line into one configuration.
+ * @throws RelayError RELAY_ERR_CONFIG naming every key that is wrong
+ */
+export function loadConfig (commandLine: CommandLine, env: NodeJS.ProcessEnv): Config {
+  const path = commandLine.config ?? env[`${PREFIX}CONFIG`]
+  const flags: Record<string, Tree> = {}
+  if (commandLine.cachePath !== undefined) flags['cache'] = { path: commandLine.cachePath }
+  if (commandLine.region !== undefined) flags['region'] = { override: commandLine.region }
+  return readSecrets(checkConfig(merge([path === undefined ? {} : readFile(path), readEnvironment(env), flags])))
+}
