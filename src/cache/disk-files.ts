@@ -1,0 +1,79 @@
+import type * as nodeFs from 'node:fs/promises'
+import type { FileHandle } from 'node:fs/promises'
+import { systemCode } from '../errors.ts'
+import type { RemovalReason } from './leased-lru.ts'
+
+/** What the cache asks of the file system; tests pass one that fails on demand. */
+export type FileSystem = Pick<typeof nodeFs, 'open' | 'rename' | 'unlink' | 'mkdir' | 'readdir' | 'stat'>
+
+export type DiskOperation = 'open' | 'read' | 'write' | 'fsync' | 'rename' | 'unlink'
+
+export type CacheTier = 'disk' | 'ram'
+
+/** What the cache reports to metrics; implementations must not throw. */
+export interface CacheObserver {
+  /** Time a disk operation kept its caller waiting, milliseconds. */
+  diskIo (operation: DiskOperation, ms: number): void
+  diskError (operation: DiskOperation | 'index', code: string): void
+  removed (tier: CacheTier, reason: RemovalReason, bytes: number): void
+  /** An object is served without being stored: no room, or the disk refused. */
+  storeBypassed (reason: 'no-room' | 'disk-error'): void
+}
+
+/** Bytes of a file read or written per system call: large enough to amortise the thread-pool round trip, small enough to share it. */
+export const CHUNK_BYTES = 256 * 1024
+
+/** Times every disk operation and reports every failure, then rethrows it. */
+export class MeasuredDisk {
+  readonly fs: FileSystem
+  readonly #observer: CacheObserver
+  readonly #monotonic: () => number
+
+  constructor (fs: FileSystem, observer: CacheObserver, monotonic: () => number) {
+    this.fs = fs
+    this.#observer = observer
+    this.#monotonic = monotonic
+  }
+
+  async run<T> (operation: DiskOperation, work: () => Promise<T>): Promise<T> {
+    const start = this.#monotonic()
+    try {
+      return await work()
+    } catch (error) {
+      this.#observer.diskError(operation, systemCode(error) ?? 'UNKNOWN')
+      throw error
+    } finally {
+      this.#observer.diskIo(operation, this.#monotonic() - start)
+    }
+  }
+
+  /**
+   * Reads up to `length` bytes at `position`.
+   * @throws Error when the file ends before `position + 1`: the caller knows how long it has to be
+   */
+  async readAt (handle: FileHandle, position: number, length: number): Promise<Buffer> {
+    const buffer = Buffer.allocUnsafeSlow(length)
+    const { bytesRead } = await this.run('read', () => handle.read(buffer, 0, length, position))
+    if (bytesRead === 0) throw new Error(`file ends at ${position}`)
+    return bytesRead === length ? buffer : buffer.subarray(0, bytesRead)
+  }
+
+  /** Writes all of `chunk` at `position`. */
+  async writeAt (handle: FileHandle, chunk: Uint8Array, position: number): Promise<void> {
+    let done = 0
+    while (done < chunk.length) {
+      const { bytesWritten } = await this.run('write', () => handle.write(chunk, done, chunk.length - done, position + done))
+      done += bytesWritten
+    }
+  }
+
+  /** Removes a file; one that is gone already is fine, and so is a failure, which the next reconciliation meets again. */
+  async remove (path: string): Promise<void> {
+    try {
+      await this.fs.unlink(path)
+    } catch (error) {
+      const code = systemCode(error) ?? 'UNKNOWN'
+      if (code !== 'ENOENT') this.#observer.diskError('unlink', code)
+    }
+  }
+}

@@ -1,0 +1,89 @@
+import { open, type RootDatabase } from 'lmdb'
+import { parseRecord, type EntryRecord } from './entry.ts'
+
+/** Persistent index: key id → record, ordered by id. Implementations pass `test/contracts/index-db.ts`. */
+export interface IndexDb {
+  /** Every record, by id; records that cannot be decoded are skipped and counted in `corrupt`. */
+  load (): Iterable<[id: string, record: EntryRecord]>
+  /** Ids after `after` (exclusive) that start with `prefix`, in order, at most `limit`. */
+  ids (query: { prefix: string, after: string, limit: number }): string[]
+  /** Applies all changes in one transaction; null deletes. */
+  write (changes: ReadonlyMap<string, EntryRecord | null>): Promise<void>
+  readonly corrupt: number
+  close (): Promise<void>
+}
+
+const VERSION = 1
+/** version u8, size f64, storedAt f64, lastAccess f64, hits f64, SHA-256 32 bytes; the generation follows to the end. */
+const FIXED_BYTES = 1 + 8 * 4 + 32
+
+export function encodeRecord (record: EntryRecord): Buffer {
+  const out = Buffer.allocUnsafe(FIXED_BYTES + record.generation.length)
+  out[0] = VERSION
+  out.writeDoubleBE(record.size, 1)
+  out.writeDoubleBE(record.storedAt, 9)
+  out.writeDoubleBE(record.lastAccess, 17)
+  out.writeDoubleBE(record.hits, 25)
+  out.write(record.sha256, 33, 'hex')
+  out.write(record.generation, FIXED_BYTES, 'latin1')
+  return out
+}
+
+/** Undefined when the bytes are not a record: a damaged index costs entries, never the process. */
+export function decodeRecord (bytes: Buffer): EntryRecord | undefined {
+  if (bytes.length <= FIXED_BYTES || bytes[0] !== VERSION) return undefined
+  return parseRecord({
+    size: bytes.readDoubleBE(1),
+    storedAt: bytes.readDoubleBE(9),
+    lastAccess: bytes.readDoubleBE(17),
+    hits: bytes.readDoubleBE(25),
+    sha256: bytes.toString('hex', 33, FIXED_BYTES),
+    generation: bytes.toString('latin1', FIXED_BYTES)
+  })
+}
+
+class LmdbIndex implements IndexDb {
+  readonly #db: RootDatabase<Buffer, string>
+  corrupt = 0
+
+  constructor (db: RootDatabase<Buffer, string>) {
+    this.#db = db
+  }
+
+  * load (): Generator<[string, EntryRecord]> {
+    for (const { key, value } of this.#db.getRange({ snapshot: true })) {
+      const record = typeof key === 'string' ? decodeRecord(value) : undefined
+      if (record === undefined) this.corrupt++
+      else yield [key, record]
+    }
+  }
+
+  ids ({ prefix, after, limit }: { prefix: string, after: string, limit: number }): string[] {
+    const start = after > prefix ? after : prefix
+    const found: string[] = []
+    for (const key of this.#db.getKeys({ start })) {
+      if (!key.startsWith(prefix) || found.length >= limit) break
+      if (key > after) found.push(key)
+    }
+    return found
+  }
+
+  async write (changes: ReadonlyMap<string, EntryRecord | null>): Promise<void> {
+    await this.#db.batch(() => {
+      for (const [id, record] of changes) {
+        // The batch's own promise settles after all of its operations, so theirs are not awaited one by one.
+        if (record === null) void this.#db.remove(id)
+        else void this.#db.put(id, encodeRecord(record))
+      }
+    })
+  }
+
+  async close (): Promise<void> {
+    await this.#db.close()
+  }
+}
+
+/** Opens or creates the LMDB environment in `directory`; throws what LMDB throws when it is damaged beyond opening. */
+export function openIndexDb (directory: string): IndexDb {
+  return new LmdbIndex(open<Buffer, string>({ path: directory, encoding: 'binary', noSubdir: false }))
+}

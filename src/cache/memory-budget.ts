@@ -1,0 +1,65 @@
+/** A claim on memory; released once. */
+export interface MemoryGrant {
+  release (): void
+}
+
+interface Waiter {
+  readonly bytes: number
+  readonly grant: () => void
+}
+
+/** A bounded amount of memory handed out first come, first served. Claims are for all a holder will need, so holders never wait for each other. */
+export class MemoryBudget {
+  readonly maxBytes: number
+  #used = 0
+  readonly #waiters: Waiter[] = []
+
+  constructor (maxBytes: number) {
+    this.maxBytes = maxBytes
+  }
+
+  get usedBytes (): number { return this.#used }
+  get waiting (): number { return this.#waiters.length }
+
+  /** Waits for `bytes`; undefined when `signal` aborts first or more is asked for than there is in all. */
+  async acquire (bytes: number, signal: AbortSignal): Promise<MemoryGrant | undefined> {
+    if (bytes > this.maxBytes || signal.aborted) return undefined
+    if (this.#waiters.length === 0 && this.#used + bytes <= this.maxBytes) return this.#grant(bytes)
+    return await new Promise(resolve => {
+      const waiter: Waiter = {
+        bytes,
+        grant: () => {
+          signal.removeEventListener('abort', onAbort)
+          resolve(this.#grant(bytes))
+        }
+      }
+      const onAbort = (): void => {
+        this.#waiters.splice(this.#waiters.indexOf(waiter), 1)
+        resolve(undefined)
+        this.#serve()
+      }
+      signal.addEventListener('abort', onAbort, { once: true })
+      this.#waiters.push(waiter)
+    })
+  }
+
+  #grant (bytes: number): MemoryGrant {
+    this.#used += bytes
+    let held = true
+    return {
+      release: () => {
+        if (!held) return
+        held = false
+        this.#used -= bytes
+        this.#serve()
+      }
+    }
+  }
+
+  #serve (): void {
+    for (let first = this.#waiters[0]; first !== undefined && this.#used + first.bytes <= this.maxBytes; first = this.#waiters[0]) {
+      this.#waiters.shift()
+      first.grant()
+    }
+  }
+}

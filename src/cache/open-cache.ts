@@ -1,0 +1,140 @@
+import * as nodeFs from 'node:fs/promises'
+import { createHash } from 'node:crypto'
+import { createServer, connect, type Server } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join, resolve } from 'node:path'
+import type { Clock } from '../clock.ts'
+import { RelayError, systemCode } from '../errors.ts'
+import { DiskStore } from './disk-store.ts'
+import type { CacheObserver, FileSystem } from './disk-files.ts'
+import { openIndexDb, type IndexDb } from './index-db.ts'
+import { parseManifest, voucher, type ManifestEntry } from './manifest.ts'
+import { clearTemporary, reconcile } from './reconcile.ts'
+import { ShardCache } from './shard-cache.ts'
+
+export interface OpenCacheOptions {
+  /** Directory of the cache; created when missing. */
+  readonly path: string
+  readonly maxBytes: number
+  readonly ramBytes: number
+  readonly passThroughBytes: number
+  readonly clock: Clock
+  /** In [0, 1). */
+  readonly random: () => number
+  readonly observer: CacheObserver
+  readonly log: (level: 'info' | 'warn' | 'error', message: string, fields?: Record<string, unknown>) => void
+  readonly fs?: FileSystem
+}
+
+export interface OpenedCache {
+  readonly cache: ShardCache
+  /** Entries restored from the index of the last run. */
+  readonly restored: number
+  /** Stops background work, writes the index, frees the directory; idempotent. */
+  close (): Promise<void>
+}
+
+/** A manifest above this is refused instead of parsed: V8 strings end at 512 MB, and a million entries take about 280 MB. */
+const MAX_MANIFEST_BYTES = 500_000_000
+
+/**
+ * Opens the cache directory: `shards/` with the files, `shards/tmp/` for files being written, `index/` with the LMDB environment,
+ * and an optional `cache_manifest.json` that vouches for files the index does not know.
+ * @throws RelayError RELAY_ERR_CACHE_PATH when the directory cannot be used or another relay uses it
+ */
+export async function openCache (options: OpenCacheOptions): Promise<OpenedCache> {
+  const { clock, log } = options
+  const fs = options.fs ?? nodeFs
+  const path = resolve(options.path)
+  const root = join(path, 'shards')
+  await prepareDirectory(fs, path, root)
+  const lock = await lockDirectory(path)
+  try {
+    const bootId = clock.now().toString(36) + Math.floor(options.random() * 36 ** 4).toString(36)
+    const db = await openIndex(join(path, 'index'), clock, log)
+    const store = new DiskStore({ root, maxBytes: options.maxBytes, passThroughBytes: options.passThroughBytes, fs, db, clock, bootId, observer: options.observer })
+    const halfWritten = await clearTemporary(fs, root, bootId)
+    const start = clock.monotonic()
+    const restored = store.restore()
+    log('info', 'cache index loaded', { entries: restored, bytes: store.indexedBytes, corrupt: db.corrupt, halfWritten, ms: Math.round(clock.monotonic() - start) })
+    const stopping = new AbortController()
+    const manifest = await readManifestFile(join(path, 'cache_manifest.json'), fs, log)
+    const reconciled = reconcile({ store, fs, signal: stopping.signal, vouch: voucher(manifest) })
+    void reconciled.then(
+      report => { log(report.errors > 0 ? 'warn' : 'info', 'cache reconciled', { ...report }) },
+      (error: unknown) => { log('error', 'cache reconciliation failed', { err: error }) }
+    )
+    const cache = new ShardCache({ disk: store, db, ramBytes: options.ramBytes, observer: options.observer, reconciled })
+    let closing: Promise<void> | undefined
+    const close = async (): Promise<void> => {
+      stopping.abort()
+      await reconciled.catch(() => {})
+      await cache.flush()
+      await db.close()
+      lock.close()
+    }
+    return { cache, restored, close: async () => { await (closing ??= close()) } }
+  } catch (error) {
+    lock.close()
+    throw error
+  }
+}
+
+async function prepareDirectory (fs: FileSystem, path: string, root: string): Promise<void> {
+  try {
+    await fs.mkdir(join(root, 'tmp'), { recursive: true })
+    const probe = join(root, 'tmp', `probe.${process.pid}`)
+    const handle = await fs.open(probe, 'w')
+    await handle.close()
+    await fs.unlink(probe)
+  } catch (error) {
+    throw new RelayError('RELAY_ERR_CACHE_PATH', `cache.path ${path} cannot be written: ${systemCode(error) ?? String(error)}`, { cause: error })
+  }
+}
+
+/**
+ * One relay per directory. The lock is a bound socket and not a file with a PID: the kernel lets go of it when the process dies,
+ * however it dies.
+ */
+async function lockDirectory (path: string): Promise<Server> {
+  const name = `icn-relay-${createHash('sha256').update(path).digest('hex').slice(0, 24)}`
+  const address = process.platform === 'linux' ? `\0${name}` : join(tmpdir(), `${name}.sock`)
+  for (let attempt = 0; attempt < 2; attempt++) {
+    const server = createServer(socket => socket.destroy()).unref()
+    const code = await new Promise<string | undefined>(resolve => {
+      server.once('error', error => { resolve(systemCode(error) ?? 'UNKNOWN') })
+      server.listen(address, () => { resolve(undefined) })
+    })
+    if (code === undefined) return server
+    if (code !== 'EADDRINUSE') throw new RelayError('RELAY_ERR_CACHE_PATH', `cache.path ${path} cannot be locked: ${code}`)
+    // A socket file outlives its process outside Linux: nobody answering means nobody holds it.
+    const answered = await new Promise<boolean>(resolve => {
+      const probe = connect(address, () => { probe.destroy(); resolve(true) }).once('error', () => { resolve(false) })
+    })
+    if (answered) break
+    await nodeFs.unlink(address).catch(() => {})
+  }
+  throw new RelayError('RELAY_ERR_CACHE_PATH', `cache.path ${path} is in use by another relay process`)
+}
+
+async function openIndex (directory: string, clock: Clock, log: OpenCacheOptions['log']): Promise<IndexDb> {
+  try {
+    return openIndexDb(directory)
+  } catch (error) {
+    const aside = `${directory}.damaged-${clock.now()}`
+    log('error', 'cache index cannot be opened, moved aside and started empty', { err: error, aside })
+    await nodeFs.rename(directory, aside)
+    return openIndexDb(directory)
+  }
+}
+
+async function readManifestFile (file: string, fs: FileSystem, log: OpenCacheOptions['log']): Promise<ManifestEntry[]> {
+  try {
+    const { size } = await fs.stat(file)
+    if (size > MAX_MANIFEST_BYTES) throw new RelayError('RELAY_ERR_MANIFEST', `${size} bytes exceed the limit of ${MAX_MANIFEST_BYTES}`)
+    return parseManifest(await nodeFs.readFile(file, 'utf8'))
+  } catch (error) {
+    if (systemCode(error) !== 'ENOENT') log('error', 'cache_manifest.json ignored', { err: error })
+    return []
+  }
+}

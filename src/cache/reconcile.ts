@@ -1,0 +1,104 @@
+import { join } from 'node:path'
+import type { DiskStore } from './disk-store.ts'
+import type { FileSystem } from './disk-files.ts'
+import { parseFileName, relativeFile, type CacheEntry, type EntryRecord } from './entry.ts'
+import { keyId } from '../shard/shard-key.ts'
+
+export interface ReconcileReport {
+  /** Files that belong to an entry and have its size. */
+  readonly confirmed: number
+  /** Files without an entry, removed. */
+  readonly orphansRemoved: number
+  /** Files without an entry that a manifest vouches for, taken over. */
+  readonly adopted: number
+  /** Entries whose file is missing or has another size, dropped. */
+  readonly missingDropped: number
+  /** Directories that could not be read. */
+  readonly errors: number
+}
+
+export interface ReconcileOptions {
+  readonly store: DiskStore
+  readonly fs: FileSystem
+  readonly signal: AbortSignal
+  /** Checks an orphan against a manifest and returns the record to take it over with. */
+  readonly vouch: (id: string, generation: string, file: string, size: number) => Promise<EntryRecord | undefined>
+}
+
+const HEX_PAIR = /^[0-9a-f]{2}$/
+/** Stats under way at once: enough to keep the thread pool busy, few enough to leave room for viewers. */
+const PARALLEL = 8
+
+/** Removes half-written files of earlier runs. Runs before anything is served, so that none is ever visible. */
+export async function clearTemporary (fs: FileSystem, root: string, bootId: string): Promise<number> {
+  const directory = join(root, 'tmp')
+  const stale = (await fs.readdir(directory)).filter(name => !name.startsWith(`${bootId}.`))
+  await inParallel(stale, async name => { await fs.unlink(join(directory, name)) })
+  return stale.length
+}
+
+/**
+ * Makes index and directory agree, while the relay is serving: files of this run are left alone by their generation, and an entry
+ * that is dropped here would have become a miss on its next hit.
+ */
+export async function reconcile (options: ReconcileOptions): Promise<ReconcileReport> {
+  const { store, fs, signal } = options
+  const report = { confirmed: 0, orphansRemoved: 0, adopted: 0, missingDropped: 0, errors: 0 }
+  const list = async (directory: string): Promise<string[]> => {
+    try {
+      return await fs.readdir(directory)
+    } catch {
+      report.errors++
+      return []
+    }
+  }
+  const visit = async (directory: string, prefix: string, name: string): Promise<void> => {
+    const parsed = parseFileName(name)
+    if (parsed?.generation.startsWith(store.bootId) === true) return
+    const file = join(directory, name)
+    const size = await fs.stat(file).then(stat => stat.isFile() ? stat.size : -1, () => -1)
+    if (size < 0) return
+    if (parsed !== undefined) {
+      const id = keyId(parsed.key)
+      const entry = store.peek(id)
+      if (entry?.generation === parsed.generation && entry.size === size) {
+        entry.confirmed = true
+        report.confirmed++
+        return
+      }
+      if (relativeFile(id, parsed.generation) === `${prefix}/${name}`) {
+        const record = entry === undefined ? await options.vouch(id, parsed.generation, file, size) : undefined
+        if (record !== undefined && store.adopt(id, record)) {
+          report.adopted++
+          return
+        }
+      }
+    }
+    await store.disk.remove(file)
+    report.orphansRemoved++
+  }
+  for (const first of (await list(store.root)).filter(name => HEX_PAIR.test(name))) {
+    for (const second of (await list(join(store.root, first))).filter(name => HEX_PAIR.test(name))) {
+      if (signal.aborted) return report
+      const directory = join(store.root, first, second)
+      await inParallel(await list(directory), name => visit(directory, `${first}/${second}`, name))
+    }
+  }
+  if (report.errors === 0) {
+    const missing: CacheEntry[] = []
+    for (const entry of store.oldestFirst()) {
+      if (!entry.confirmed) missing.push(entry)
+    }
+    for (const entry of missing) store.invalidate(entry)
+    report.missingDropped = missing.length
+  }
+  return report
+}
+
+async function inParallel<T> (items: readonly T[], work: (item: T) => Promise<void>): Promise<void> {
+  const queue = items.values()
+  const worker = async (): Promise<void> => {
+    for (const item of queue) await work(item)
+  }
+  await Promise.all(Array.from({ length: Math.min(PARALLEL, items.length) }, worker))
+}

@@ -1,0 +1,74 @@
+import type { EntryRecord } from './entry.ts'
+import type { IndexDb } from './index-db.ts'
+
+export interface WriteBehindOptions {
+  /** Changed ids kept in memory before a flush starts by itself. */
+  readonly batchSize: number
+  /** Changed ids kept in memory at most; beyond it recency updates are dropped, stores and removals never are. */
+  readonly maxPending: number
+  readonly onError: (error: unknown) => void
+}
+
+/**
+ * Collects index changes and writes them in batches, so that a hit costs no disk I/O. The last change of an id wins; a batch that
+ * fails is kept and tried again with the next flush.
+ */
+export class WriteBehind {
+  readonly #db: IndexDb
+  readonly #options: WriteBehindOptions
+  #pending = new Map<string, EntryRecord | null>()
+  #writing: Promise<void> | undefined
+  /** Recency updates dropped because too much was pending. */
+  dropped = 0
+
+  constructor (db: IndexDb, options: WriteBehindOptions) {
+    this.#db = db
+    this.#options = options
+  }
+
+  get pending (): number { return this.#pending.size }
+
+  /** Hits and recency changed; may be dropped under pressure. The record is read when the batch is written. */
+  touched (id: string, record: EntryRecord): void {
+    if (this.#pending.size >= this.#options.maxPending && !this.#pending.has(id)) {
+      this.dropped++
+      return
+    }
+    this.#mark(id, record)
+  }
+
+  stored (id: string, record: EntryRecord): void {
+    this.#mark(id, record)
+  }
+
+  removed (id: string): void {
+    this.#mark(id, null)
+  }
+
+  /** Writes everything marked so far; resolves also when the disk refuses, see `onError`. */
+  async flush (): Promise<void> {
+    // One batch at a time keeps the order of changes to an id; whoever waits for more than the running batch goes round again.
+    while (this.#writing !== undefined) await this.#writing
+    if (this.#pending.size === 0) return
+    this.#writing = this.#writeBatch().finally(() => { this.#writing = undefined })
+    await this.#writing
+  }
+
+  #mark (id: string, record: EntryRecord | null): void {
+    this.#pending.set(id, record)
+    if (this.#pending.size >= this.#options.batchSize && this.#writing === undefined) void this.flush()
+  }
+
+  async #writeBatch (): Promise<void> {
+    const batch = this.#pending
+    this.#pending = new Map()
+    try {
+      await this.#db.write(batch)
+    } catch (error) {
+      for (const [id, record] of batch) {
+        if (!this.#pending.has(id)) this.#pending.set(id, record)
+      }
+      this.#options.onError(error)
+    }
+  }
+}
