@@ -1,0 +1,165 @@
+import { createHash } from 'node:crypto'
+import { deferred } from '../deferred.ts'
+import { RelayError } from '../errors.ts'
+import type { StoreTicket } from '../cache/disk-store.ts'
+import type { UpstreamObject } from '../upstream/upstream.ts'
+
+/** What is known of a missing object once a super-node has answered. */
+export interface FillHead {
+  readonly size: number
+  /** Lower-case hex; undefined while only the bytes themselves could tell. */
+  readonly sha256: string | undefined
+  readonly node: string
+  readonly region: string
+  /** Time until the super-node's response head, ms. */
+  readonly headMs: number
+}
+
+export interface FillOptions {
+  readonly maxObjectBytes: number
+  readonly fetch: (signal: AbortSignal) => Promise<UpstreamObject>
+  readonly createSpool: (capacity: number) => Promise<StoreTicket>
+  /** Aborted when the relay stops or the fill exceeds its deadline; the reason is a RelayError. */
+  readonly signal: AbortSignal
+}
+
+/**
+ * One missing object on its way from a super-node into the cache, read by any number of viewers at their own pace while it
+ * arrives. It does not belong to the viewer who asked first: it goes on when viewers leave. The last byte is withheld until
+ * length and digest are verified, so a body that turns out bad can never look complete.
+ */
+export class Fill {
+  /** Resolves when size and origin are known; rejects when no super-node delivers. */
+  readonly head: Promise<FillHead>
+  /** Resolves when the object is stored or given up; never rejects. */
+  readonly finished: Promise<void>
+  readonly #options: FillOptions
+  readonly #head = deferred<FillHead>()
+  #ticket: StoreTicket | undefined
+  /** The writer, every reader and every read under way hold the spool; the last to leave closes it. */
+  #holds = 1
+  #readers = 0
+  #readable = 0
+  #error: RelayError | undefined
+  #sha256: string | undefined
+  #forbidden = false
+  #progress = deferred<undefined>()
+
+  constructor (options: FillOptions) {
+    this.#options = options
+    this.head = this.#head.promise
+    // A fill goes on without viewers, and then nobody is there to hear that it failed.
+    this.head.catch(() => {})
+    this.finished = this.#run()
+  }
+
+  get readers (): number { return this.#readers }
+  /** Digest of the whole body; undefined until it is verified. */
+  get sha256 (): string | undefined { return this.#sha256 }
+
+  /** The object is served to those who wait for it and not stored, because its key was purged. */
+  forbidStore (): void {
+    this.#forbidden = true
+    this.#ticket?.forbidStore()
+  }
+
+  /** A reader joins; it must call the returned function once. Undefined when the fill is over and its bytes are gone. */
+  join (): (() => void) | undefined {
+    if (this.#holds === 0) return undefined
+    this.#holds++
+    this.#readers++
+    let left = false
+    return () => {
+      if (left) return
+      left = true
+      this.#readers--
+      void this.#letGo()
+    }
+  }
+
+  /**
+   * Bytes at `position`, at least one and at most `length`, as soon as they are there; for readers that joined and know the head.
+   * @throws RelayError when the fill failed
+   */
+  async read (position: number, length: number): Promise<Uint8Array> {
+    while (this.#readable <= position) {
+      if (this.#error !== undefined) throw this.#error
+      await this.#progress.promise
+    }
+    const spool = this.#ticket?.spool
+    if (spool === undefined || this.#holds === 0) throw new Error('read without join')
+    this.#holds++
+    try {
+      return await spool.read(position, Math.min(length, this.#readable - position))
+    } finally {
+      void this.#letGo()
+    }
+  }
+
+  async #run (): Promise<void> {
+    const { signal, maxObjectBytes } = this.#options
+    let object: UpstreamObject | undefined
+    try {
+      object = await this.#options.fetch(signal)
+      if (object.size !== undefined && object.size > maxObjectBytes) {
+        throw new RelayError('RELAY_ERR_UPSTREAM_TOO_LARGE', `super-node ${object.node} announced ${object.size} bytes, the cap is ${maxObjectBytes}`)
+      }
+      const ticket = await this.#options.createSpool(object.size ?? maxObjectBytes)
+      if (this.#forbidden) ticket.forbidStore()
+      this.#ticket = ticket
+      const digest = await this.#receive(object, ticket)
+      this.#sha256 = digest
+      this.#readable = ticket.spool.length
+      this.#announce(object, ticket.spool.length, digest)
+      this.#notify()
+      await ticket.commit(digest)
+    } catch (error) {
+      object?.body.destroy()
+      const known = object?.failed(error) ?? (error instanceof RelayError ? error : new RelayError('RELAY_ERR_INTERNAL', 'the fill failed', { cause: error }))
+      this.#error = known
+      this.#head.reject(known)
+      this.#notify()
+    } finally {
+      await this.#letGo()
+    }
+  }
+
+  async #receive (object: UpstreamObject, { spool }: StoreTicket): Promise<string> {
+    const { signal, maxObjectBytes } = this.#options
+    if (object.size !== undefined) this.#announce(object, object.size, object.sha256)
+    const hash = createHash('sha256')
+    for await (const chunk of object.body as AsyncIterable<Buffer>) {
+      if (spool.length + chunk.length > (object.size ?? maxObjectBytes)) {
+        throw new RelayError('RELAY_ERR_UPSTREAM_TOO_LARGE', `super-node ${object.node} sent more than ${object.size ?? maxObjectBytes} bytes`)
+      }
+      hash.update(chunk)
+      await spool.append(chunk, signal)
+      this.#readable = Math.max(0, spool.length - 1)
+      this.#notify()
+    }
+    if (signal.aborted) throw signal.reason
+    if (object.size !== undefined && spool.length !== object.size) {
+      throw new RelayError('RELAY_ERR_UPSTREAM_BODY', `super-node ${object.node} sent ${spool.length} of ${object.size} bytes`)
+    }
+    const digest = hash.digest('hex')
+    if (object.sha256 !== undefined && digest !== object.sha256) {
+      throw new RelayError('RELAY_ERR_UPSTREAM_CORRUPT', `super-node ${object.node} sent bytes that do not match its digest`)
+    }
+    return digest
+  }
+
+  #announce (object: UpstreamObject, size: number, sha256: string | undefined): void {
+    this.#head.resolve({ size, sha256, node: object.node, region: object.region, headMs: object.headMs })
+  }
+
+  #notify (): void {
+    const progress = this.#progress
+    this.#progress = deferred<undefined>()
+    progress.resolve(undefined)
+  }
+
+  async #letGo (): Promise<void> {
+    this.#holds--
+    if (this.#holds === 0) await this.#ticket?.spool.close()
+  }
+}

@@ -1,0 +1,201 @@
+import { RelayError } from '../errors.ts'
+import type { CacheTier } from '../cache/disk-files.ts'
+import type { ShardCache, CachedObject } from '../cache/shard-cache.ts'
+import type { Upstream } from '../upstream/upstream.ts'
+import { Fill } from './fill.ts'
+import { keyId, type ShardKey } from './shard-key.ts'
+
+/** Where an object came from; the text of `cache-status` and the label of metrics follow from it. */
+export type Origin =
+  | { readonly hit: true, readonly tier: CacheTier }
+  | { readonly hit: false, readonly collapsed: boolean, readonly region: string, readonly headMs: number }
+
+/** An object opened for one viewer; `release` once. */
+export interface OpenShard {
+  readonly key: ShardKey
+  readonly size: number
+  /** Lower-case hex; undefined on a miss whose origin did not tell. */
+  readonly sha256: string | undefined
+  readonly origin: Origin
+  /** The whole body, when it is in memory. */
+  readonly buffer: Buffer | undefined
+  /**
+   * Bytes at `position`, at least one and at most `length`; the caller stays within `size`.
+   * @throws RelayError when neither cache nor super-nodes can deliver them
+   */
+  read (position: number, length: number): Promise<Uint8Array>
+  release (): void
+}
+
+/** What the service reports to metrics; implementations must not throw. */
+export interface ShardObserver {
+  opened (origin: Origin): void
+  openFailed (error: RelayError): void
+}
+
+export interface ShardServiceOptions {
+  readonly cache: ShardCache
+  readonly upstream: Upstream
+  readonly observer: ShardObserver
+  /** Largest object taken from a super-node, bytes. */
+  readonly maxObjectBytes: number
+  readonly maxManifestBytes: number
+  /** Fills under way at once; more are refused. */
+  readonly maxFills: number
+  /** Longest life of a fill, ms. */
+  readonly fillTimeoutMs: number
+}
+
+/** One door for every surface: cache first, then the fill in flight, then the super-nodes. */
+export class ShardService {
+  readonly #options: ShardServiceOptions
+  readonly #fills = new Map<string, Fill>()
+  readonly #running = new Set<Promise<void>>()
+  readonly #stopping = new AbortController()
+
+  constructor (options: ShardServiceOptions) {
+    this.#options = options
+  }
+
+  /** Fills under way. */
+  get fills (): number { return this.#running.size }
+
+  /**
+   * Opens an object for reading.
+   * @throws RelayError RELAY_ERR_SHARD_NOT_FOUND, RELAY_ERR_UPSTREAM_*, RELAY_ERR_FILLS_BUSY, RELAY_ERR_STOPPING
+   */
+  async open (key: ShardKey): Promise<OpenShard> {
+    try {
+      const source = await this.#openSource(key)
+      this.#options.observer.opened(source.origin)
+      return this.#resilient(key, source)
+    } catch (error) {
+      const known = error instanceof RelayError ? error : new RelayError('RELAY_ERR_INTERNAL', 'the object could not be opened', { cause: error })
+      this.#options.observer.openFailed(known)
+      throw known
+    }
+  }
+
+  /** A fill in flight for a purged key serves those who wait and is not stored. */
+  forbidStore (matches: (id: string) => boolean): void {
+    for (const [id, fill] of this.#fills) {
+      if (matches(id)) fill.forbidStore()
+    }
+  }
+
+  /** Ends all fills and waits until they have let go of the cache. */
+  async close (): Promise<void> {
+    this.#stopping.abort(new RelayError('RELAY_ERR_STOPPING', 'the relay is stopping'))
+    await Promise.all(this.#running)
+  }
+
+  async #openSource (key: ShardKey): Promise<OpenShard> {
+    const id = keyId(key)
+    // A fill that ends while the cache is being asked has stored the object; then asking again spares a second fetch.
+    for (let look = 0; look < 2; look++) {
+      const cached = await this.#options.cache.open(key)
+      if (cached !== undefined) return fromCache(key, cached)
+      const fill = this.#fills.get(id)
+      const leave = fill?.join()
+      if (fill !== undefined && leave !== undefined) return await fromFill(key, fill, leave, true)
+      if (!this.#options.cache.has(key)) break
+    }
+    const { fill, leave } = this.#startFill(key, true)
+    return await fromFill(key, fill, leave, false)
+  }
+
+  /** A disk that fails in the middle of a body costs the viewer nothing: the rest comes from a super-node, same key, same bytes. */
+  #resilient (key: ShardKey, first: OpenShard): OpenShard {
+    let source = first
+    let released = false
+    const read = async (position: number, length: number): Promise<Uint8Array> => {
+      try {
+        return await source.read(position, length)
+      } catch (error) {
+        if (error instanceof RelayError || source !== first || released) throw error
+        const replacement = await this.#replace(key, error)
+        if (replacement.size !== first.size || released) {
+          replacement.release()
+          throw new RelayError('RELAY_ERR_CACHE_READ', 'the cached object could not be read', { cause: error })
+        }
+        source.release()
+        source = replacement
+        return await source.read(position, length)
+      }
+    }
+    return {
+      ...first,
+      read,
+      release: () => {
+        released = true
+        source.release()
+      }
+    }
+  }
+
+  async #replace (key: ShardKey, cause: unknown): Promise<OpenShard> {
+    try {
+      const { fill, leave } = this.#startFill(key, false)
+      return await fromFill(key, fill, leave, false)
+    } catch (error) {
+      if (error instanceof RelayError) throw error
+      throw new RelayError('RELAY_ERR_CACHE_READ', 'the cached object could not be read', { cause })
+    }
+  }
+
+  /** @param shared whether others may join and the object is stored; otherwise it is a private pass-through */
+  #startFill (key: ShardKey, shared: boolean): { fill: Fill, leave: () => void } {
+    const { cache, upstream, maxFills, maxManifestBytes, maxObjectBytes, fillTimeoutMs } = this.#options
+    if (this.#stopping.signal.aborted) throw new RelayError('RELAY_ERR_STOPPING', 'the relay is stopping')
+    if (this.#running.size >= maxFills) throw new RelayError('RELAY_ERR_FILLS_BUSY', `${maxFills} fills are in progress`)
+    const id = keyId(key)
+    const deadline = new AbortController()
+    const timer = setTimeout(() => {
+      deadline.abort(new RelayError('RELAY_ERR_UPSTREAM_TIMEOUT', `the object did not arrive within ${fillTimeoutMs} ms`))
+    }, fillTimeoutMs)
+    const fill = new Fill({
+      maxObjectBytes: key.part === 'manifest' ? maxManifestBytes : maxObjectBytes,
+      fetch: async signal => await upstream.fetch(key, signal),
+      createSpool: async capacity => await cache.createSpool(key, capacity, shared),
+      signal: AbortSignal.any([this.#stopping.signal, deadline.signal])
+    })
+    if (shared) this.#fills.set(id, fill)
+    const running = fill.finished.then(() => {
+      clearTimeout(timer)
+      this.#running.delete(running)
+      if (this.#fills.get(id) === fill) this.#fills.delete(id)
+    })
+    this.#running.add(running)
+    const leave = fill.join()
+    if (leave === undefined) throw new RelayError('RELAY_ERR_INTERNAL', 'a fill cannot end before it starts')
+    return { fill, leave }
+  }
+}
+
+function fromCache (key: ShardKey, cached: CachedObject): OpenShard {
+  return {
+    key,
+    size: cached.size,
+    sha256: cached.sha256,
+    origin: { hit: true, tier: cached.tier },
+    buffer: cached.buffer,
+    read: async (position, length) => await cached.read(position, length),
+    release: () => { cached.release() }
+  }
+}
+
+async function fromFill (key: ShardKey, fill: Fill, leave: () => void, collapsed: boolean): Promise<OpenShard> {
+  const head = await fill.head.catch((error: unknown) => {
+    leave()
+    throw error
+  })
+  return {
+    key,
+    size: head.size,
+    sha256: head.sha256 ?? fill.sha256,
+    origin: { hit: false, collapsed, region: head.region, headMs: head.headMs },
+    buffer: undefined,
+    read: async (position, length) => await fill.read(position, length),
+    release: leave
+  }
+}
