@@ -1,0 +1,62 @@
+import { createHash, timingSafeEqual } from 'node:crypto'
+import { RelayError } from '../errors.ts'
+
+export type AdminScope = 'read' | 'write'
+
+export interface AdminToken {
+  readonly token: string
+  readonly scope: AdminScope
+}
+
+/** What access is decided from. */
+export interface AdminRequest {
+  readonly authorization: string | undefined
+  /** Peer address of the socket; forwarding headers do not count. */
+  readonly remoteAddress: string | undefined
+  readonly host: string | undefined
+  readonly origin: string | undefined
+}
+
+const digest = (text: string): Buffer => createHash('sha256').update(text).digest()
+
+function isLoopback (address: string | undefined): boolean {
+  return address !== undefined && (address === '::1' || /^(?:::ffff:)?127(?:\.\d{1,3}){3}$/.test(address))
+}
+
+/** Host header of somebody who knows he talks to this machine: a web page under a foreign name cannot send it (DNS rebinding). */
+function isLoopbackHost (host: string | undefined): boolean {
+  return host !== undefined && /^(?:localhost|127(?:\.\d{1,3}){3}|\[::1\])(?::\d{1,5})?$/i.test(host)
+}
+
+/** Decides who may use `/admin/v1`. */
+export class AdminAccess {
+  readonly #tokens: readonly { readonly hash: Buffer, readonly scope: AdminScope }[]
+
+  constructor (tokens: readonly AdminToken[]) {
+    this.#tokens = tokens.map(({ token, scope }) => ({ hash: digest(token), scope }))
+  }
+
+  /**
+   * Passes when the request may do what needs `scope`; a write token may read.
+   * @throws RelayError RELAY_ERR_ADMIN_UNAUTHORIZED, RELAY_ERR_ADMIN_SCOPE, RELAY_ERR_ADMIN_LOOPBACK
+   */
+  check (request: AdminRequest, scope: AdminScope): void {
+    if (this.#tokens.length === 0) {
+      if (!isLoopback(request.remoteAddress)) throw new RelayError('RELAY_ERR_ADMIN_LOOPBACK', 'no admin token is configured, so only this machine may ask')
+      if (!isLoopbackHost(request.host) || (request.origin !== undefined && !isLoopbackHost(request.origin.replace(/^https?:\/\//, '')))) {
+        throw new RelayError('RELAY_ERR_ADMIN_LOOPBACK', 'no admin token is configured, so the request must name localhost as its host and must not come from a foreign web page')
+      }
+      return
+    }
+    const sent = /^Bearer +([!-~]+) *$/i.exec(request.authorization ?? '')?.[1]
+    if (sent === undefined) throw new RelayError('RELAY_ERR_ADMIN_UNAUTHORIZED', 'send authorization: Bearer <token>')
+    // Digests have one length, and every token is compared, so the time taken tells nothing about any of them.
+    const hash = digest(sent)
+    let granted: AdminScope | undefined
+    for (const token of this.#tokens) {
+      if (timingSafeEqual(token.hash, hash) && granted !== 'write') granted = token.scope
+    }
+    if (granted === undefined) throw new RelayError('RELAY_ERR_ADMIN_UNAUTHORIZED', 'the token is not known')
+    if (scope === 'write' && granted === 'read') throw new RelayError('RELAY_ERR_ADMIN_SCOPE', 'the token may read only')
+  }
+}

@@ -1,0 +1,120 @@
+import Type from 'typebox'
+
+/* Schemas of the admin API: validation, serialisation and `openapi.yaml` come from these. */
+
+export const Problem = Type.Object({
+  type: Type.String(),
+  title: Type.String(),
+  status: Type.Integer(),
+  detail: Type.String(),
+  code: Type.String({ pattern: '^RELAY_ERR_' }),
+  retryable: Type.Boolean()
+}, { description: 'RFC 9457 problem document' })
+
+/** Error responses of a route, for its `response` schema. */
+export function problems <S extends number> (...statuses: S[]): Record<S, { description: string, content: { 'application/problem+json': { schema: typeof Problem } } }> {
+  const texts: Record<number, string> = {
+    400: 'Malformed request',
+    401: 'Missing or wrong token',
+    403: 'Token lacks the scope, or not on loopback',
+    404: 'No such entry',
+    413: 'Body too large',
+    429: 'Too many requests'
+  }
+  return Object.fromEntries(statuses.map(status => [status, {
+    description: texts[status] ?? 'Error',
+    content: { 'application/problem+json': { schema: Problem } }
+  }])) as ReturnType<typeof problems<S>>
+}
+
+const Bytes = (description: string) => Type.Integer({ minimum: 0, description })
+const Millis = (description: string) => Type.Integer({ description: `${description}, milliseconds since the epoch` })
+
+export const Part = Type.Union([Type.Integer({ minimum: 0, maximum: 13 }), Type.Literal('manifest')], { description: 'shard number, or "manifest"' })
+
+export const Cid = Type.String({ pattern: '^[A-Za-z0-9_-]{1,128}$', description: 'content identifier' })
+
+export const PartParam = Type.String({ pattern: '^([0-9]|1[0-3]|manifest)$', description: 'shard number 0 to 13, or "manifest"' })
+
+export const Entry = Type.Object({
+  cid: Cid,
+  part: Part,
+  size: Bytes('bytes of the object'),
+  sha256: Type.String({ pattern: '^[0-9a-f]{64}$' }),
+  storedAt: Millis('when it was stored'),
+  lastAccess: Millis('when it was last read'),
+  hits: Type.Integer({ minimum: 0 }),
+  readers: Type.Integer({ minimum: 0, description: 'viewers reading it from disk now' })
+})
+
+export const EntryPage = Type.Object({
+  entries: Type.Array(Entry),
+  next: Type.Optional(Type.String({ description: 'cursor of the next page; absent on the last' }))
+})
+
+export const CacheStats = Type.Object({
+  disk: Type.Object({
+    capacityBytes: Bytes('bound'),
+    usedBytes: Bytes('stored, reserved and condemned bytes together; never above the bound'),
+    storedBytes: Bytes('bytes of objects a lookup finds'),
+    reservedBytes: Bytes('bytes promised to objects being filled'),
+    condemnedBytes: Bytes('bytes of removed objects that viewers still read'),
+    entries: Type.Integer({ minimum: 0 }),
+    openFiles: Type.Integer({ minimum: 0 })
+  }),
+  ram: Type.Object({
+    capacityBytes: Bytes('bound'),
+    usedBytes: Bytes('bytes in use'),
+    entries: Type.Integer({ minimum: 0 })
+  }),
+  fills: Type.Integer({ minimum: 0, description: 'objects being fetched' }),
+  indexPending: Type.Integer({ minimum: 0, description: 'index changes not written yet' }),
+  reconciled: Type.Boolean({ description: 'whether index and directory have been compared since the start' })
+})
+
+export const Capacity = Type.Object({
+  maxBytes: Type.Optional(Type.Integer({ minimum: 1, maximum: Number.MAX_SAFE_INTEGER, description: 'bound of the disk cache' })),
+  ramBytes: Type.Optional(Type.Integer({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER, description: 'bound of the memory tier' }))
+}, { additionalProperties: false, minProperties: 1 })
+
+export const Purged = Type.Object({ purged: Type.Integer({ minimum: 0, description: 'objects removed' }) })
+
+export const Imported = Type.Object({
+  adopted: Type.Integer({ minimum: 0, description: 'files taken over' }),
+  known: Type.Integer({ minimum: 0, description: 'objects that were cached already' }),
+  rejected: Type.Integer({ minimum: 0, description: 'entries without a file of that size and digest' })
+})
+
+export const UpstreamNode = Type.Object({
+  id: Type.String(),
+  url: Type.String(),
+  region: Type.String(),
+  state: Type.Union([Type.Literal('up'), Type.Literal('backoff')]),
+  latencyMs: Type.Union([Type.Number(), Type.Null()], { description: 'smoothed time to response head' }),
+  failures: Type.Integer({ minimum: 0, description: 'failures since the last success' }),
+  connections: Type.Object({
+    connected: Type.Integer(),
+    free: Type.Integer(),
+    pending: Type.Integer(),
+    queued: Type.Integer()
+  })
+})
+
+export const Upstreams = Type.Object({ region: Type.String(), nodes: Type.Array(UpstreamNode) })
+
+export const Health = Type.Object({
+  status: Type.Union([Type.Literal('ok'), Type.Literal('stopping')]),
+  version: Type.String(),
+  uptime_seconds: Type.Integer({ minimum: 0 }),
+  cache_size_bytes: Bytes('bytes of cached objects on disk'),
+  viewer_connections: Type.Integer({ minimum: 0 })
+})
+
+export const Ready = Type.Object({
+  ready: Type.Boolean(),
+  checks: Type.Object({
+    viewer: Type.Union([Type.Literal('listening'), Type.Literal('closed')]),
+    cache: Type.Union([Type.Literal('ok'), Type.Literal('reconciling')]),
+    upstream: Type.Union([Type.Literal('ok'), Type.Literal('degraded'), Type.Literal('down')])
+  })
+})

@@ -1,0 +1,72 @@
+import { STATUS_CODES } from 'node:http'
+import type { Socket } from 'node:net'
+import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import { RelayError, systemCode, toProblem, type ErrorCode } from '../errors.ts'
+
+export const PROBLEM_TYPE = 'application/problem+json'
+
+/** Headers that describe the object that was to be sent; none of them may stand on an error. */
+const OBJECT_HEADERS = ['etag', 'repr-digest', 'content-range', 'content-length', 'accept-ranges', 'cache-control', 'cache-status', 'last-modified']
+
+/** Fastify's and Node's own errors in our codes. */
+const FRAMEWORK_CODES: Record<string, ErrorCode> = {
+  FST_ERR_CTP_BODY_TOO_LARGE: 'RELAY_ERR_BODY_TOO_LARGE',
+  FST_ERR_CTP_INVALID_MEDIA_TYPE: 'RELAY_ERR_MEDIA_TYPE',
+  FST_ERR_CTP_EMPTY_JSON_BODY: 'RELAY_ERR_BAD_REQUEST',
+  FST_ERR_CTP_INVALID_CONTENT_LENGTH: 'RELAY_ERR_BAD_REQUEST',
+  FST_ERR_CTP_INVALID_JSON_BODY: 'RELAY_ERR_BAD_REQUEST',
+  FST_ERR_VALIDATION: 'RELAY_ERR_BAD_REQUEST',
+  FST_ERR_BAD_URL: 'RELAY_ERR_BAD_REQUEST',
+  FST_ERR_ASYNC_CONSTRAINT: 'RELAY_ERR_BAD_REQUEST',
+  FST_ERR_MAX_PARAM_LENGTH: 'RELAY_ERR_BAD_REQUEST',
+  HPE_HEADER_OVERFLOW: 'RELAY_ERR_HEADERS_TOO_LARGE',
+  ERR_HTTP_REQUEST_TIMEOUT: 'RELAY_ERR_REQUEST_TIMEOUT'
+}
+
+/** Any error as a RelayError: ours unchanged, the framework's by code, the rest as internal with the text kept for the log only. */
+export function asRelayError (error: unknown): RelayError {
+  if (error instanceof RelayError) return error
+  const code = FRAMEWORK_CODES[systemCode(error) ?? '']
+  if (code !== undefined) return new RelayError(code, error instanceof Error ? error.message : code, { cause: error })
+  if (error instanceof Error && 'statusCode' in error && error.statusCode === 429) return new RelayError('RELAY_ERR_RATE_LIMITED', error.message, { cause: error })
+  if (error instanceof SyntaxError && 'statusCode' in error) return new RelayError('RELAY_ERR_BAD_REQUEST', 'the body is not JSON', { cause: error })
+  return new RelayError('RELAY_ERR_INTERNAL', 'unexpected error; see the relay log', { cause: error })
+}
+
+/** Sends an error as problem+json (RFC 9457) and logs it once, at a level that fits whose fault it is. */
+export function sendProblem (error: unknown, request: FastifyRequest, reply: FastifyReply): FastifyReply {
+  const known = asRelayError(error)
+  for (const name of OBJECT_HEADERS) {
+    // 416 tells the size of the object by its content-range (RFC 9110 §15.5.17).
+    if (name !== 'content-range' || known.status !== 416) reply.removeHeader(name)
+  }
+  if (known.status === 503 || known.status === 502) reply.header('retry-after', '1')
+  if (known.source === 'internal' && known.code !== 'RELAY_ERR_STOPPING') request.log.error({ err: error }, 'request failed')
+  else request.log.debug({ code: known.code, detail: known.message }, 'request refused')
+  return reply.code(known.status)
+    .header('cache-control', 'no-store')
+    .type(PROBLEM_TYPE)
+    .serializer((payload: unknown) => JSON.stringify(payload))
+    .send(toProblem(known))
+}
+
+/** Makes every error of an instance a problem document. */
+export function useProblems (app: FastifyInstance): void {
+  app.setErrorHandler<FastifyError>((error, request, reply) => sendProblem(error, request, reply))
+  app.setNotFoundHandler((request, reply) => sendProblem(new RelayError('RELAY_ERR_NOT_FOUND', 'nothing is served at this path'), request, reply))
+}
+
+/** Answers what Node's parser refused before there was a request: 400, 408 or 431 on the bare socket. */
+export function answerClientError (error: NodeJS.ErrnoException, socket: Socket): void {
+  if (!socket.writable || socket.bytesWritten > 0) {
+    socket.destroy(error)
+    return
+  }
+  const code = FRAMEWORK_CODES[error.code ?? ''] ?? 'RELAY_ERR_BAD_REQUEST'
+  const detail = code === 'RELAY_ERR_HEADERS_TOO_LARGE'
+    ? 'the request head is larger than 16 KiB'
+    : code === 'RELAY_ERR_REQUEST_TIMEOUT' ? 'the request head did not arrive in time' : 'the request is not HTTP/1.1'
+  const problem = toProblem(new RelayError(code, detail))
+  const body = JSON.stringify(problem)
+  socket.end(`HTTP/1.1 ${problem.status} ${STATUS_CODES[problem.status] ?? ''}\r\ncontent-type: ${PROBLEM_TYPE}\r\ncontent-length: ${Buffer.byteLength(body)}\r\ncache-control: no-store\r\nconnection: close\r\n\r\n${body}`)
+}

@@ -1,0 +1,87 @@
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import { RelayError } from '../errors.ts'
+import type { RelayMetrics } from '../metrics/relay-metrics.ts'
+import { parseShardPath } from '../shard/shard-key.ts'
+import { parseRangeHeader } from '../shard/range.ts'
+import type { OpenShard, ShardService } from '../shard/shard-service.ts'
+import { planResponse, unsatisfiedHeaders, type ResponsePlan } from './shard-response.ts'
+import { ShardStream } from './shard-stream.ts'
+
+export interface ShardRoutesOptions {
+  readonly shards: ShardService
+  readonly metrics: RelayMetrics
+  readonly monotonic: () => number
+}
+
+const PATH = '/shards/*'
+
+/** `GET|HEAD /shards/<CID>/shard_<N>.bin` and `/shards/<CID>/manifest.json`. */
+export async function shardRoutes (viewer: FastifyInstance, { shards, metrics, monotonic }: ShardRoutesOptions): Promise<void> {
+  viewer.route({
+    method: ['GET', 'HEAD'],
+    url: PATH,
+    handler: async (request, reply) => {
+      const start = monotonic()
+      // The path as it stood in the request line: the router's decoding would let an encoded slash through.
+      const key = parseShardPath(request.raw.url?.split('?', 1)[0] ?? '')
+      // A malformed range is refused before it costs a fill.
+      if (request.method === 'GET') parseRangeHeader(request.headers.range)
+      const shard = await shards.open(key)
+      let plan: ResponsePlan
+      try {
+        plan = planResponse(request.method, request.headers, shard, monotonic() - start)
+      } catch (error) {
+        shard.release()
+        reply.headers(unsatisfiedHeaders(error, shard.size))
+        throw error
+      }
+      return await send(request, reply, shard, plan, start)
+    }
+  })
+
+  viewer.route({
+    method: ['POST', 'PUT', 'PATCH', 'DELETE'],
+    url: PATH,
+    onRequest: async (request, reply) => {
+      reply.header('allow', 'GET, HEAD, OPTIONS')
+      throw new RelayError('RELAY_ERR_METHOD', `shards are read with GET or HEAD, not ${request.method}`)
+    },
+    handler: () => {}
+  })
+
+  async function send (request: FastifyRequest, reply: FastifyReply, shard: OpenShard, plan: ResponsePlan, start: number): Promise<FastifyReply> {
+    reply.code(plan.status)
+    reply.headers(plan.headers)
+    reply.header('x-content-type-options', 'nosniff')
+    reply.header('timing-allow-origin', '*')
+    reply.header('cross-origin-resource-policy', 'cross-origin')
+    const { body } = plan
+    // The viewer may have gone while the object was opened.
+    if (body === undefined || request.raw.socket.destroyed) {
+      shard.release()
+      return await reply.send()
+    }
+    const labels = { transport: 'http', result: shard.origin.hit ? 'hit' : 'miss' }
+    const observe = (stage: string): void => {
+      metrics.observe('icn_relay_shard_serve_latency_seconds', (monotonic() - start) / 1_000, { ...labels, stage })
+    }
+    const length = body.end - body.start
+    reply.raw.once('finish', () => { observe('complete') })
+    if (shard.buffer !== undefined || length === 0) {
+      const before = request.raw.socket.bytesWritten
+      observe('first_byte')
+      reply.raw.once('close', () => {
+        const sent = reply.raw.writableFinished ? length : Math.min(length, request.raw.socket.bytesWritten - before)
+        metrics.count('icn_relay_bytes_served_total', { transport: 'http' }, Math.max(0, sent))
+        shard.release()
+      })
+      return await reply.send(shard.buffer?.subarray(body.start, body.end) ?? Buffer.alloc(0))
+    }
+    let first = true
+    return await reply.send(new ShardStream(shard, body, bytes => {
+      if (first) observe('first_byte')
+      first = false
+      metrics.count('icn_relay_bytes_served_total', { transport: 'http' }, bytes)
+    }))
+  }
+}

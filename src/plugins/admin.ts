@@ -1,0 +1,49 @@
+import rateLimit from '@fastify/rate-limit'
+import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
+import fp from 'fastify-plugin'
+import type { FastifyInstance } from 'fastify'
+import { AdminAccess, type AdminScope, type AdminToken } from '../admin/access.ts'
+import { cacheRoutes } from '../admin/cache-routes.ts'
+import { problems, Upstreams } from '../admin/schemas.ts'
+import type { Config } from '../config.ts'
+import { RelayError } from '../errors.ts'
+
+declare module 'fastify' {
+  interface FastifyContextConfig {
+    /** What a token needs for this route; `read` when absent. */
+    scope?: AdminScope
+  }
+}
+
+/** Addresses the rate limiter remembers at most. */
+const TRACKED_ADDRESSES = 5_000
+
+/** Tokens whose files were read at start; the schema leaves `token` optional because a file may stand in its place. */
+function tokensOf (config: Config): AdminToken[] {
+  return config.admin.tokens.flatMap(({ token, scope }) => token === undefined ? [] : [{ token, scope }])
+}
+
+/** `/admin/v1`, behind tokens and a rate limit of its own. */
+export default fp<{ config: Config }>(async (app: FastifyInstance, { config }) => {
+  const access = new AdminAccess(tokensOf(config))
+  await app.register(async (admin: FastifyInstance) => {
+    await admin.register(rateLimit, {
+      max: config.admin.requests_per_minute,
+      timeWindow: 60_000,
+      cache: TRACKED_ADDRESSES,
+      errorResponseBuilder: (_request, context) => new RelayError('RELAY_ERR_RATE_LIMITED', `more than ${context.max} requests in a minute`)
+    })
+    admin.addHook('onRequest', async request => {
+      access.check({
+        authorization: request.headers.authorization,
+        remoteAddress: request.raw.socket.remoteAddress,
+        host: request.headers.host,
+        origin: request.headers.origin
+      }, request.routeOptions.config.scope ?? 'read')
+    })
+    await admin.register(cacheRoutes, { cache: app.shardCache, shards: app.shards })
+    admin.withTypeProvider<TypeBoxTypeProvider>().get('/upstreams', {
+      schema: { summary: 'Super-nodes and their state', tags: ['upstreams'], response: { 200: Upstreams, ...problems(401, 403, 429) } }
+    }, async () => ({ region: config.region.override, nodes: app.upstream.status() }))
+  }, { prefix: '/admin/v1' })
+}, { name: 'admin', dependencies: ['shard-cache', 'upstream', 'shards'] })

@@ -1,0 +1,40 @@
+import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
+import fp from 'fastify-plugin'
+import { Health, Ready } from '../admin/schemas.ts'
+import { VERSION } from '../version.ts'
+
+/** `/health`: the process lives. `/ready`: viewers may be sent here. */
+export default fp(async app => {
+  let stopping = false
+  let reconciled = false
+  void app.shardCache.reconciled.then(() => { reconciled = true }, () => {})
+  app.addHook('preClose', async () => { stopping = true })
+  const routes = app.withTypeProvider<TypeBoxTypeProvider>()
+
+  routes.get('/health', {
+    schema: { summary: 'Liveness', tags: ['observability'], response: { 200: Health } }
+  }, async () => ({
+    status: stopping ? 'stopping' as const : 'ok' as const,
+    version: VERSION,
+    uptime_seconds: Math.floor(process.uptime()),
+    cache_size_bytes: app.shardCache.disk.indexedBytes,
+    viewer_connections: app.viewerConnections()
+  }))
+
+  routes.get('/ready', {
+    schema: { summary: 'Readiness; 503 while starting or stopping', tags: ['observability'], response: { 200: Ready, 503: Ready } }
+  }, async (_request, reply) => {
+    const nodes = app.upstream.status()
+    const up = nodes.filter(node => node.state === 'up').length
+    const listening = app.viewer.server.listening && !stopping
+    return await reply.code(listening ? 200 : 503).send({
+      ready: listening,
+      checks: {
+        viewer: listening ? 'listening' : 'closed',
+        cache: reconciled ? 'ok' : 'reconciling',
+        // Hits are served without any super-node, so a dead origin does not make the relay unready.
+        upstream: up === nodes.length ? 'ok' : up > 0 ? 'degraded' : 'down'
+      }
+    })
+  })
+}, { name: 'health', dependencies: ['shard-cache', 'upstream', 'viewer-http'] })

@@ -1,0 +1,49 @@
+import fp from 'fastify-plugin'
+import { systemClock } from '../clock.ts'
+import type { Config } from '../config.ts'
+import { openCache } from '../cache/open-cache.ts'
+import type { ShardCache } from '../cache/shard-cache.ts'
+
+declare module 'fastify' {
+  interface FastifyInstance {
+    shardCache: ShardCache
+  }
+}
+
+/** Opens the cache directory and keeps its index on disk up to date. */
+export default fp<{ config: Config }>(async (app, { config }) => {
+  const { cache: settings } = config
+  const log = app.log.child({ plugin: 'shard-cache' })
+  const opened = await openCache({
+    path: settings.path,
+    maxBytes: settings.max_bytes,
+    ramBytes: settings.ram_bytes,
+    passThroughBytes: settings.pass_through_bytes,
+    clock: systemClock,
+    random: Math.random,
+    observer: app.relayMetrics.cache,
+    log: (level, message, fields) => { log[level](fields ?? {}, message) }
+  })
+  const { cache } = opened
+  app.decorate('shardCache', cache)
+  const timer = setInterval(() => { void cache.disk.index.flush() }, settings.flush_interval_ms).unref()
+  app.relayMetrics.onCollect(() => {
+    const { relayMetrics: metrics } = app
+    const { disk, ram } = cache
+    metrics.set('icn_relay_cache_size_bytes', disk.indexedBytes)
+    metrics.set('icn_relay_cache_capacity_bytes', disk.maxBytes)
+    metrics.set('icn_relay_cache_utilization_percent', disk.usedBytes / disk.maxBytes * 100)
+    metrics.set('icn_relay_cache_reserved_bytes', disk.reservedBytes)
+    metrics.set('icn_relay_cache_condemned_bytes', disk.condemnedBytes)
+    metrics.set('icn_relay_cache_entries', disk.count, { tier: 'disk' })
+    metrics.set('icn_relay_cache_entries', ram.count, { tier: 'ram' })
+    metrics.set('icn_relay_cache_ram_bytes', ram.usedBytes)
+    metrics.set('icn_relay_cache_pass_through_bytes', disk.passThrough.usedBytes)
+    metrics.set('icn_relay_cache_index_pending', disk.index.pending)
+    metrics.set('icn_relay_cache_open_files', disk.openFiles)
+  })
+  app.addHook('onClose', async () => {
+    clearInterval(timer)
+    await opened.close()
+  })
+}, { name: 'shard-cache', dependencies: ['metrics'] })

@@ -1,0 +1,26 @@
+import fp from 'fastify-plugin'
+import type { Config } from '../config.ts'
+import { ShardService } from '../shard/shard-service.ts'
+
+declare module 'fastify' {
+  interface FastifyInstance {
+    shards: ShardService
+  }
+}
+
+/** The one door to objects, shared by every viewer surface. */
+export default fp<{ config: Config }>(async (app, { config }) => {
+  const { upstream: settings } = config
+  const shards = new ShardService({
+    cache: app.shardCache,
+    upstream: app.upstream,
+    observer: app.relayMetrics.shards,
+    maxObjectBytes: settings.max_object_bytes,
+    maxManifestBytes: settings.max_manifest_bytes,
+    maxFills: settings.max_fills,
+    fillTimeoutMs: settings.fill_timeout_ms
+  })
+  app.decorate('shards', shards)
+  app.relayMetrics.onCollect(() => { app.relayMetrics.set('icn_relay_fills', shards.fills) })
+  app.addHook('onClose', async () => { await shards.close() })
+}, { name: 'shards', dependencies: ['metrics', 'shard-cache', 'upstream'] })

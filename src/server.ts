@@ -1,0 +1,46 @@
+#!/usr/bin/env node
+import closeWithGrace from 'close-with-grace'
+import { buildApp } from './app.ts'
+import { loadConfig, parseCommandLine, USAGE } from './config.ts'
+import { RelayError } from './errors.ts'
+import { createLogger } from './log.ts'
+import { VERSION } from './version.ts'
+
+/** Longer than the relay's own deadline, so that this one ends only what hangs, ms. */
+const STOP_MARGIN_MS = 5_000
+
+async function main (): Promise<void> {
+  const commandLine = parseCommandLine(process.argv.slice(2))
+  if (commandLine.help) {
+    process.stdout.write(USAGE)
+    return
+  }
+  if (commandLine.version) {
+    process.stdout.write(`${VERSION}\n`)
+    return
+  }
+  const config = loadConfig(commandLine, process.env)
+  if (commandLine.validate) {
+    process.stdout.write('configuration ok\n')
+    return
+  }
+  const logger = createLogger(config.log.level)
+  const relay = await buildApp(config, { logger })
+  closeWithGrace({ delay: config.viewer.stop_timeout_ms + STOP_MARGIN_MS, logger }, async ({ signal, err }) => {
+    if (err === undefined) logger.info({ signal }, 'stopping')
+    else logger.fatal({ err }, 'uncaught error, stopping')
+    await relay.close()
+    logger.info('stopped')
+  })
+  const ports = await relay.listen().catch(async (error: unknown) => {
+    await relay.close()
+    throw error
+  })
+  logger.info({ ...ports, version: VERSION, node: process.version, cache: config.cache.path }, 'relay ready')
+}
+
+main().catch((error: unknown) => {
+  if (error instanceof RelayError) for (const line of error.message.split('\n')) process.stderr.write(`icn-relay: ${error.code}: ${line}\n`)
+  else process.stderr.write(`icn-relay: ${error instanceof Error ? error.stack ?? error.message : String(error)}\n`)
+  process.exit(1)
+})
