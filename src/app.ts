@@ -34,6 +34,9 @@ export interface AppDeps {
 /** Connections to the admin listener: operators and a few scrapers. */
 const MAX_ADMIN_CONNECTIONS = 256
 
+/** How often connections that fell idle while stopping are closed, ms. */
+const IDLE_SWEEP_MS = 50
+
 /** Builds the relay without listening. The order of registration is the architecture: each plugin stands on those above it. */
 export async function buildApp (config: Config, deps: AppDeps): Promise<Relay> {
   const admin = createInstance({
@@ -66,11 +69,17 @@ export async function buildApp (config: Config, deps: AppDeps): Promise<Relay> {
       viewer.server.closeAllConnections()
       admin.server.closeAllConnections()
     }, config.viewer.stop_timeout_ms)
+    // A keep-alive connection whose last response ends after close() began is idle again and would hold the server open.
+    const sweep = setInterval(() => {
+      viewer.server.closeIdleConnections()
+      admin.server.closeIdleConnections()
+    }, IDLE_SWEEP_MS)
     try {
       await viewer.close()
       await admin.close()
     } finally {
       clearTimeout(cut)
+      clearInterval(sweep)
     }
   }
   return {

@@ -29,8 +29,11 @@ const SuperNode = Type.Object({
   region: Region
 }, { additionalProperties: false })
 
+/** What an authorization header can carry, long enough not to be guessed. */
+export const ADMIN_TOKEN = /^[!-~]{16,512}$/
+
 const AdminToken = Type.Object({
-  token: Type.Optional(Type.String({ minLength: 16, maxLength: 512 })),
+  token: Type.Optional(Type.String({ pattern: ADMIN_TOKEN.source })),
   token_file: Type.Optional(Type.String({ minLength: 1 })),
   scope: Type.Union([Type.Literal('read'), Type.Literal('write')])
 }, { additionalProperties: false })
@@ -106,6 +109,6 @@ export type Config = Static<typeof ConfigSchema>
 
 /** Keys that are accepted at their default only, because nothing in this version acts on another value. */
 export const RESERVED_KEYS = [
-  'viewer.websocket_port', 'limits.handshakes_per_second', 'limits.handshakes_per_second_per_ip', 'limits.tracked_ips',
+  'limits.handshakes_per_second', 'limits.handshakes_per_second_per_ip', 'limits.tracked_ips',
   'bandwidth.total_bps', 'auth.require', 'auth.tokens', 'tls.cert', 'tls.key', 'transport.engine'
 ] as const

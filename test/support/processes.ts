@@ -1,0 +1,112 @@
+import { spawn, type ChildProcess } from 'node:child_process'
+import { once } from 'node:events'
+import { readFile, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { createInterface } from 'node:readline'
+import type { TestContext } from 'node:test'
+import { fileURLToPath } from 'node:url'
+import { temporaryDirectory } from './relay.ts'
+
+const ROOT = fileURLToPath(new URL('../../', import.meta.url))
+
+export interface Exit {
+  readonly code: number | null
+  readonly signal: NodeJS.Signals | null
+}
+
+export interface SpawnedProcess {
+  readonly child: ChildProcess
+  readonly pid: number
+  /** Lines of standard output that were JSON objects. */
+  readonly events: Record<string, unknown>[]
+  readonly stderr: () => string
+  readonly exit: Promise<Exit>
+  /** The first event that matches; rejects when the process ends before. */
+  waitFor (matches: (event: Record<string, unknown>) => boolean): Promise<Record<string, unknown>>
+}
+
+/** Starts a program of this repository; it is killed with the test. */
+export async function spawnProgram (t: TestContext, script: string, args: readonly string[], env: Record<string, string> = {}): Promise<SpawnedProcess> {
+  const child = spawn(process.execPath, ['--import', 'tsx', join(ROOT, script), ...args], { cwd: ROOT, env: { ...process.env, ...env }, stdio: ['ignore', 'pipe', 'pipe'] })
+  const exit = new Promise<Exit>(resolve => {
+    child.once('close', (code, signal) => { resolve({ code, signal }) })
+  })
+  t.after(async () => {
+    if (child.exitCode === null && child.signalCode === null) child.kill('SIGKILL')
+    await exit
+  })
+  await once(child, 'spawn')
+  const events: Record<string, unknown>[] = []
+  let stderr = ''
+  const waiters = new Set<() => void>()
+  child.stderr.setEncoding('utf8').on('data', (text: string) => { stderr = (stderr + text).slice(-20_000) })
+  createInterface({ input: child.stdout }).on('line', line => {
+    try {
+      events.push(JSON.parse(line) as Record<string, unknown>)
+    } catch {
+      return
+    }
+    for (const wake of waiters) wake()
+  })
+  return {
+    child,
+    pid: child.pid ?? 0,
+    events,
+    stderr: () => stderr,
+    exit,
+    waitFor: async matches => await new Promise((resolve, reject) => {
+      const look = (): void => {
+        const found = events.find(matches)
+        if (found === undefined) return
+        waiters.delete(look)
+        resolve(found)
+      }
+      waiters.add(look)
+      void exit.then(({ code, signal }) => { reject(new Error(`${script} ended with ${code ?? signal ?? ''}: ${stderr}`)) })
+      look()
+    })
+  }
+}
+
+export interface SpawnedRelay extends SpawnedProcess {
+  readonly viewerUrl: string
+  readonly adminUrl: string
+  readonly cachePath: string
+}
+
+/** Text of a TOML file; values are written as JSON, which TOML reads for strings, numbers, booleans and lists of strings. */
+function toml (settings: Record<string, Record<string, unknown>>): string {
+  return Object.entries(settings).map(([section, keys]) => {
+    const lines = Object.entries(keys).map(([key, value]) => `${key} = ${tomlValue(value)}`)
+    return `[${section}]\n${lines.join('\n')}\n`
+  }).join('\n')
+}
+
+function tomlValue (value: unknown): string {
+  if (Array.isArray(value)) return `[${value.map(tomlValue).join(', ')}]`
+  if (typeof value === 'object' && value !== null) return `{ ${Object.entries(value).map(([key, item]) => `${key} = ${tomlValue(item)}`).join(', ')} }`
+  return JSON.stringify(value)
+}
+
+/** A relay in a process of its own on free ports, ready when this resolves. */
+export async function spawnRelay (t: TestContext, superNodes: readonly { url: string, region: string }[], settings: Record<string, Record<string, unknown>> = {}, cachePath?: string): Promise<SpawnedRelay> {
+  const directory = await temporaryDirectory(t)
+  const path = cachePath ?? join(directory, 'cache')
+  const file = join(directory, 'relay.toml')
+  await writeFile(file, toml({
+    ...settings,
+    viewer: { host: '127.0.0.1', port: 0, ...settings['viewer'] },
+    admin: { port: 0, requests_per_minute: 100_000, ...settings['admin'] },
+    cache: { path, ...settings['cache'] },
+    upstream: { super_nodes: superNodes.map(({ url, region }) => ({ url, region })), ...settings['upstream'] }
+  }))
+  const relay = await spawnProgram(t, 'src/server.ts', ['--config', file])
+  const { viewerPort, adminPort } = await relay.waitFor(event => event['msg'] === 'relay ready')
+  return { ...relay, viewerUrl: `http://127.0.0.1:${String(viewerPort)}`, adminUrl: `http://127.0.0.1:${String(adminPort)}`, cachePath: path }
+}
+
+/** Resident memory of a process, bytes (Linux). */
+export async function residentBytes (pid: number): Promise<number> {
+  const status = await readFile(`/proc/${pid}/status`, 'utf8')
+  return Number(/VmRSS:\s+(\d+) kB/.exec(status)?.[1] ?? 0) * 1024
+}

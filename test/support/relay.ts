@@ -1,0 +1,41 @@
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import type { TestContext } from 'node:test'
+import { buildApp, type AppDeps, type Relay } from '../../src/app.ts'
+import { checkConfig } from '../../src/config.ts'
+import { createLogger } from '../../src/log.ts'
+
+/** A directory that goes with the test. */
+export async function temporaryDirectory (t: TestContext): Promise<string> {
+  const path = await mkdtemp(join(tmpdir(), 'icn-relay-test-'))
+  t.after(async () => { await rm(path, { recursive: true, force: true }) })
+  return path
+}
+
+export interface RunningRelay {
+  readonly relay: Relay
+  readonly viewerUrl: string
+  readonly adminUrl: string
+}
+
+/** A relay in this process on free ports, closed with the test. Sections of `settings` are merged over the test defaults. */
+export async function startRelay (t: TestContext, superNodes: readonly { url: string, region: string }[], settings: Record<string, Record<string, unknown>> = {}, deps: Partial<AppDeps> = {}): Promise<RunningRelay> {
+  const path = await mkdtemp(join(tmpdir(), 'icn-relay-test-'))
+  let relay: Relay | undefined
+  // One hook for both: hooks run in the order they were registered, and the directory must outlive the relay.
+  t.after(async () => {
+    await relay?.close()
+    await rm(path, { recursive: true, force: true })
+  })
+  const config = checkConfig({
+    ...settings,
+    viewer: { host: '127.0.0.1', port: 0, stop_timeout_ms: 500, ...settings['viewer'] },
+    admin: { port: 0, ...settings['admin'] },
+    cache: { path, ...settings['cache'] },
+    upstream: { super_nodes: superNodes, ...settings['upstream'] }
+  })
+  relay = await buildApp(config, { logger: createLogger('silent'), ...deps })
+  const { viewerPort, adminPort } = await relay.listen()
+  return { relay, viewerUrl: `http://127.0.0.1:${viewerPort}`, adminUrl: `http://127.0.0.1:${adminPort}` }
+}
