@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs'
 import { parseArgs } from 'node:util'
 import { Ajv, type ErrorObject } from 'ajv'
 import { parse as parseToml, TomlError } from 'smol-toml'
-import { ConfigSchema, RESERVED_KEYS, type Config } from './config-schema.ts'
+import { ADMIN_TOKEN, ConfigSchema, RESERVED_KEYS, type Config } from './config-schema.ts'
 import { RelayError, systemCode } from './errors.ts'
 
 export type { Config } from './config-schema.ts'
@@ -38,7 +38,7 @@ function fail (detail: string): never {
 }
 
 function isTree (value: unknown): value is Tree {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
+  return typeof value === 'object' && value !== null && !Array.isArray(value) && !(value instanceof Date)
 }
 
 /** @throws RelayError RELAY_ERR_CONFIG naming the argument */
@@ -66,7 +66,7 @@ export function parseCommandLine (args: readonly string[]): CommandLine {
       version: values.version
     }
   } catch (error) {
-    return fail(`command line: ${error instanceof Error ? error.message.split('. ')[0] ?? '' : String(error)}; see --help`)
+    return fail(`command line: ${error instanceof Error ? error.message.split(/\.?\s*\n|\. |\.$/)[0] ?? '' : String(error)}; see --help`)
   }
 }
 
@@ -110,7 +110,7 @@ function readFile (path: string): Tree {
   try {
     text = readFileSync(path, 'utf8')
   } catch (error) {
-    return fail(`${path}: cannot be read: ${systemCode(error) ?? String(error)}`)
+    return fail(`configuration file "${path}" cannot be read: ${systemCode(error) ?? String(error)}`)
   }
   try {
     return parseToml(text)
@@ -119,13 +119,16 @@ function readFile (path: string): Tree {
   }
 }
 
-/** Later layers win, key by key; a list is replaced and not merged. */
+/** Later layers win, key by key; a list is replaced and not merged. What is no section stays, for validation to name it. */
 function merge (layers: readonly Tree[]): Tree {
-  const merged: Tree = {}
+  // Without a prototype, so that a section called __proto__ is a key like any other.
+  const merged = Object.create(null) as Tree
   for (const layer of layers) {
     for (const [section, value] of Object.entries(layer)) {
       const before = merged[section]
-      merged[section] = isTree(before) && isTree(value) ? { ...before, ...value } : value
+      // A TOML date is an object in JavaScript and would pass for an empty section.
+      if (!isTree(value)) merged[section] = value instanceof Date ? value.toISOString() : value
+      else if (before === undefined || isTree(before)) merged[section] = { ...before, ...value }
     }
   }
   return merged
@@ -138,20 +141,13 @@ function describe (error: ErrorObject): string {
     const key = String(error.params['additionalProperty'])
     return at === '' ? `unknown section or key ${key}` : `unknown key ${at}.${key}`
   }
-  if (error.keyword === 'enum' || error.keyword === 'const') return `${name} has a value that is not allowed`
+  // Every anyOf of the schema is a choice of constants.
+  if (error.keyword === 'anyOf') return `${name} must be one of ${(error.schema as { const?: unknown }[]).map(option => String(option.const)).join(', ')}`
   return `${name} ${error.message ?? 'is invalid'}`
 }
 
-const ajv = new Ajv({ allErrors: true, useDefaults: true, coerceTypes: false, strict: false })
+const ajv = new Ajv({ allErrors: true, useDefaults: true, coerceTypes: false, strict: false, verbose: true })
 const validate = ajv.compile<Config>(ConfigSchema)
-
-function allowed (path: string): string {
-  const [section = '', key = ''] = path.split('.')
-  const sections: Record<string, { properties: Record<string, object> }> = ConfigSchema.properties
-  const property = sections[section]?.properties[key]
-  if (property === undefined || !('anyOf' in property) || !Array.isArray(property.anyOf)) return ''
-  return property.anyOf.map((option: { const?: unknown }) => String(option.const)).join(', ')
-}
 
 /**
  * Validates a configuration tree and fills in defaults.
@@ -161,12 +157,9 @@ export function checkConfig (tree: Tree): Config {
   const config: unknown = structuredClone(tree)
   if (!validate(config)) {
     const errors = validate.errors ?? []
-    const unions = new Set(errors.filter(error => error.keyword === 'anyOf').map(error => error.instancePath))
-    const lines = errors
-      .filter(error => !unions.has(error.instancePath) || error.keyword === 'anyOf')
-      .map(error => error.keyword === 'anyOf'
-        ? `${error.instancePath.slice(1).replaceAll('/', '.')} must be one of ${allowed(error.instancePath.slice(1).replaceAll('/', '.'))}`
-        : describe(error))
+    // A value of the wrong type or outside a choice fails other checks as well; one line says it.
+    const decisive = (path: string) => ['anyOf', 'type'].find(keyword => errors.some(error => error.keyword === keyword && error.instancePath === path))
+    const lines = errors.filter(error => error.keyword === (decisive(error.instancePath) ?? error.keyword)).map(describe)
     return fail([...new Set(lines)].join('\n'))
   }
   const problems = impossible(config)
@@ -224,7 +217,7 @@ function readSecrets (config: Config): Config {
     } catch (error) {
       return fail(`admin.tokens.${position}.token_file ${item.token_file} cannot be read: ${systemCode(error) ?? String(error)}`)
     }
-    if (token.length < 16) fail(`admin.tokens.${position}.token_file ${item.token_file} holds fewer than 16 characters`)
+    if (!ADMIN_TOKEN.test(token)) fail(`admin.tokens.${position}.token_file ${item.token_file} must hold one token of 16 to 512 ASCII characters without spaces`)
     return { token, scope: item.scope }
   })
   return { ...config, admin: { ...config.admin, tokens } }

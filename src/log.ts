@@ -1,8 +1,18 @@
 import { pino, stdSerializers, type DestinationStream, type Logger } from 'pino'
 
-/** A URL with the value of every `token` parameter removed. */
+const SECRET_PARAMETER = /^(?:token|sig)$/i
+
+/** A URL with the value of every `token` and `sig` parameter removed, however the name is spelled. */
 export function redactUrl (url: string): string {
-  return url.replace(/([?&](?:token|sig)=)[^&#]*/gi, '$1[redacted]')
+  return url.replace(/([?&])([^?&=#]*)=[^&#]*/g, (whole, lead: string, name: string) => SECRET_PARAMETER.test(decodeName(name)) ? `${lead}${name}=[redacted]` : whole)
+}
+
+function decodeName (name: string): string {
+  try {
+    return decodeURIComponent(name)
+  } catch {
+    return name
+  }
 }
 
 /** The relay's log: JSON lines with ISO times; tokens never reach it. */
@@ -13,7 +23,7 @@ export function createLogger (level: string, destination?: DestinationStream): L
     timestamp: pino.stdTimeFunctions.isoTime,
     formatters: { level: (label: string) => ({ level: label }) },
     redact: {
-      paths: ['authorization', '*.authorization', '*.*.authorization', 'token', '*.token', '*.*.token', 'tokens', '*.tokens'],
+      paths: ['authorization', '*.authorization', '*.*.authorization', 'token', '*.token', '*.*.token', 'tokens', '*.tokens', '*.*.tokens'],
       censor: '[redacted]'
     },
     serializers: { err: stdSerializers.err }

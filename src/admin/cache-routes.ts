@@ -53,7 +53,7 @@ export const cacheRoutes: FastifyPluginAsyncTypebox<CacheRoutesOptions> = async 
 
   app.patch('/cache', {
     config: { scope: 'write' },
-    schema: { summary: 'Change capacities; the cache shrinks at once', tags: ['cache'], body: Capacity, response: { 200: CacheStats, ...problems(400, 401, 403, 429) } }
+    schema: { summary: 'Change capacities; the cache shrinks at once', tags: ['cache'], body: Capacity, response: { 200: CacheStats, ...problems(400, 401, 403, 413, 415, 429) } }
   }, async request => {
     const { maxBytes, ramBytes } = request.body
     if (maxBytes !== undefined) cache.disk.resize(maxBytes)
@@ -136,7 +136,7 @@ export const cacheRoutes: FastifyPluginAsyncTypebox<CacheRoutesOptions> = async 
       summary: 'Take over files that lie in the cache directory and match the manifest',
       tags: ['cache'],
       body: Type.Object({ version: Type.Literal(1), entries: Type.Array(Type.Unknown()) }, { additionalProperties: false }),
-      response: { 200: Imported, ...problems(400, 401, 403, 413, 429) }
+      response: { 200: Imported, ...problems(400, 401, 403, 413, 415, 429) }
     }
   }, async request => await cache.importManifest(request.body))
 }

@@ -19,6 +19,7 @@ export function problems <S extends number> (...statuses: S[]): Record<S, { desc
     403: 'Token lacks the scope, or not on loopback',
     404: 'No such entry',
     413: 'Body too large',
+    415: 'Body is not JSON by its content-type',
     429: 'Too many requests'
   }
   return Object.fromEntries(statuses.map(status => [status, {
@@ -55,7 +56,7 @@ export const EntryPage = Type.Object({
 export const CacheStats = Type.Object({
   disk: Type.Object({
     capacityBytes: Bytes('bound'),
-    usedBytes: Bytes('stored, reserved and condemned bytes together; never above the bound'),
+    usedBytes: Bytes('stored, reserved and condemned bytes together; above the bound only while viewers read what a smaller bound has removed'),
     storedBytes: Bytes('bytes of objects a lookup finds'),
     reservedBytes: Bytes('bytes promised to objects being filled'),
     condemnedBytes: Bytes('bytes of removed objects that viewers still read'),

@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto'
-import Fastify, { type FastifyInstance, type FastifyServerOptions } from 'fastify'
+import Fastify, { LogController, type FastifyInstance, type FastifyReply, type FastifyRequest, type FastifyServerOptions } from 'fastify'
 import { Ajv } from 'ajv'
+import { RelayError } from '../errors.ts'
 import { redactUrl, type Logger } from '../log.ts'
 import { answerClientError, sendProblem, useProblems } from './problem.ts'
 
@@ -30,7 +31,7 @@ export function createInstance (options: InstanceOptions): FastifyInstance {
   const { logger, requestTimeoutMs, idleTimeoutMs } = options
   const fastifyOptions: FastifyServerOptions = {
     loggerInstance: logger.child({ listener: options.listener }),
-    disableRequestLogging: true,
+    logController: new LogController({ disableRequestLogging: true }),
     genReqId: () => randomUUID(),
     requestIdHeader: false,
     bodyLimit: options.bodyLimit,
@@ -38,30 +39,52 @@ export function createInstance (options: InstanceOptions): FastifyInstance {
     connectionTimeout: idleTimeoutMs,
     keepAliveTimeout: idleTimeoutMs,
     forceCloseConnections: 'idle',
-    exposeHeadRoutes: false,
+    // A request that was sent before the peer knew of the stop is answered like any other, with connection: close.
+    return503OnClosing: false,
+    exposeHeadRoutes: true,
     routerOptions: { maxParamLength: 512, caseSensitive: true },
     clientErrorHandler: answerClientError,
-    frameworkErrors: (error, request, reply) => { sendProblem(error, request, reply) }
+    // These come before any hook.
+    frameworkErrors: (error, request, reply) => {
+      begin(request, reply)
+      sendProblem(error, request, reply)
+    }
   }
   const app: FastifyInstance = Fastify({
     ...fastifyOptions,
-    http: { maxHeaderSize: MAX_HEADER_BYTES, headersTimeout: requestTimeoutMs, connectionsCheckingInterval: TIMEOUT_CHECK_MS }
+    http: {
+      maxHeaderSize: MAX_HEADER_BYTES,
+      headersTimeout: requestTimeoutMs,
+      connectionsCheckingInterval: TIMEOUT_CHECK_MS,
+      // Node would answer with a bare 400; the hook below answers with a problem.
+      requireHostHeader: false
+    }
   })
   app.server.maxConnections = options.maxConnections
+  // An expectation we do not know is ignored (RFC 9110 §10.1.1); Node would answer with a bare 417.
+  app.server.on('checkExpectation', (request, response) => { app.server.emit('request', request, response) })
   app.setValidatorCompiler<object>(({ schema, httpPart }) => (httpPart === 'body' ? strictAjv : textAjv).compile(schema))
   useProblems(app)
   app.addHook('onRequest', async (request, reply) => {
-    reply.header('x-request-id', request.id)
+    begin(request, reply)
+    if (request.headers.host === undefined && request.raw.httpVersion === '1.1') throw new RelayError('RELAY_ERR_BAD_REQUEST', 'an HTTP/1.1 request names its host')
   })
-  app.addHook('onResponse', async (request, reply) => {
+  return app
+}
+
+/** Gives a request its id and its log line. The line is written when the response closes: a peer that leaves half-way leaves one too. */
+function begin (request: FastifyRequest, reply: FastifyReply): void {
+  reply.header('x-request-id', request.id)
+  const { remoteAddress } = request.raw.socket
+  reply.raw.once('close', () => {
     request.log.info({
       method: request.method,
       url: redactUrl(request.url),
       status: reply.statusCode,
-      remote: request.ip,
+      complete: reply.raw.writableFinished,
+      remote: remoteAddress,
       ms: Math.round(reply.elapsedTime * 100) / 100,
       cache: reply.getHeader('cache-status')
     }, 'request')
   })
-  return app
 }

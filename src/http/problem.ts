@@ -1,7 +1,7 @@
 import { STATUS_CODES } from 'node:http'
 import type { Socket } from 'node:net'
 import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
-import { RelayError, systemCode, toProblem, type ErrorCode } from '../errors.ts'
+import { ERRORS, RelayError, systemCode, toProblem, type ErrorCode } from '../errors.ts'
 
 export const PROBLEM_TYPE = 'application/problem+json'
 
@@ -16,11 +16,18 @@ const FRAMEWORK_CODES: Record<string, ErrorCode> = {
   FST_ERR_CTP_INVALID_CONTENT_LENGTH: 'RELAY_ERR_BAD_REQUEST',
   FST_ERR_CTP_INVALID_JSON_BODY: 'RELAY_ERR_BAD_REQUEST',
   FST_ERR_VALIDATION: 'RELAY_ERR_BAD_REQUEST',
-  FST_ERR_BAD_URL: 'RELAY_ERR_BAD_REQUEST',
-  FST_ERR_ASYNC_CONSTRAINT: 'RELAY_ERR_BAD_REQUEST',
-  FST_ERR_MAX_PARAM_LENGTH: 'RELAY_ERR_BAD_REQUEST',
   HPE_HEADER_OVERFLOW: 'RELAY_ERR_HEADERS_TOO_LARGE',
   ERR_HTTP_REQUEST_TIMEOUT: 'RELAY_ERR_REQUEST_TIMEOUT'
+}
+
+/** Client errors of plugins and of the router, by status; any other 4xx is a malformed request. */
+const PLUGIN_CODES: Record<number, ErrorCode> = {
+  403: 'RELAY_ERR_NOT_FOUND',
+  404: 'RELAY_ERR_NOT_FOUND',
+  413: 'RELAY_ERR_BODY_TOO_LARGE',
+  415: 'RELAY_ERR_MEDIA_TYPE',
+  416: 'RELAY_ERR_RANGE_UNSATISFIABLE',
+  429: 'RELAY_ERR_RATE_LIMITED'
 }
 
 /** Any error as a RelayError: ours unchanged, the framework's by code, the rest as internal with the text kept for the log only. */
@@ -28,8 +35,13 @@ export function asRelayError (error: unknown): RelayError {
   if (error instanceof RelayError) return error
   const code = FRAMEWORK_CODES[systemCode(error) ?? '']
   if (code !== undefined) return new RelayError(code, error instanceof Error ? error.message : code, { cause: error })
-  if (error instanceof Error && 'statusCode' in error && error.statusCode === 429) return new RelayError('RELAY_ERR_RATE_LIMITED', error.message, { cause: error })
-  if (error instanceof SyntaxError && 'statusCode' in error) return new RelayError('RELAY_ERR_BAD_REQUEST', 'the body is not JSON', { cause: error })
+  const status = error instanceof Error && 'statusCode' in error ? Number(error.statusCode) : 500
+  if (status >= 400 && status < 500) {
+    const meant = PLUGIN_CODES[status] ?? 'RELAY_ERR_BAD_REQUEST'
+    // Their text may repeat the URL or name a file, and tokens stand in URLs.
+    const detail = systemCode(error) === 'FST_ERR_BAD_URL' ? 'the path has a malformed percent-encoding' : ERRORS[meant].title.toLowerCase()
+    return new RelayError(meant, detail, { cause: error })
+  }
   return new RelayError('RELAY_ERR_INTERNAL', 'unexpected error; see the relay log', { cause: error })
 }
 
@@ -41,6 +53,8 @@ export function sendProblem (error: unknown, request: FastifyRequest, reply: Fas
     if (name !== 'content-range' || known.status !== 416) reply.removeHeader(name)
   }
   if (known.status === 503 || known.status === 502) reply.header('retry-after', '1')
+  // RFC 9110 §15.5.2: a 401 says how to authenticate.
+  if (known.status === 401) reply.header('www-authenticate', 'Bearer')
   if (known.source === 'internal' && known.code !== 'RELAY_ERR_STOPPING') request.log.error({ err: error }, 'request failed')
   else request.log.debug({ code: known.code, detail: known.message }, 'request refused')
   return reply.code(known.status)

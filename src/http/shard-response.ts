@@ -15,10 +15,10 @@ export interface ResponsePlan {
 /** One year, the longest lifetime RFC 9111 caches agree on; a shard never changes. */
 const IMMUTABLE = 'public, max-age=31536000, immutable'
 
-/** `Cache-Status` (RFC 9211): a hit, or forwarded because nothing was stored under the key. */
+/** `Cache-Status` (RFC 9211): a hit, or forwarded because nothing was stored under the key; whether this answer gets stored is not known yet. */
 export function cacheStatus (origin: Origin): string {
   if (origin.hit) return 'icn-relay; hit'
-  return origin.collapsed ? 'icn-relay; fwd=uri-miss; collapsed' : 'icn-relay; fwd=uri-miss; stored'
+  return origin.collapsed ? 'icn-relay; fwd=uri-miss; collapsed' : 'icn-relay; fwd=uri-miss'
 }
 
 /** `Server-Timing`: which tier answered and how long opening took, ms. */

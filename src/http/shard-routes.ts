@@ -1,3 +1,4 @@
+import { METHODS } from 'node:http'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { RelayError } from '../errors.ts'
 import type { RelayMetrics } from '../metrics/relay-metrics.ts'
@@ -6,6 +7,7 @@ import { parseRangeHeader } from '../shard/range.ts'
 import type { OpenShard, ShardService } from '../shard/shard-service.ts'
 import { planResponse, unsatisfiedHeaders, type ResponsePlan } from './shard-response.ts'
 import { ShardStream } from './shard-stream.ts'
+import { OBJECT_DOCS } from './viewer-docs.ts'
 
 export interface ShardRoutesOptions {
   readonly shards: ShardService
@@ -14,16 +16,25 @@ export interface ShardRoutesOptions {
 }
 
 const PATH = '/shards/*'
+const ALLOWED = ['GET', 'HEAD', 'OPTIONS']
+
+/**
+ * The path as it stood in the request line, because the router's decoding would let an encoded slash through. A request may name
+ * scheme and host before it (RFC 9112 §3.2.2).
+ */
+function rawPath (request: FastifyRequest): string {
+  return (request.raw.url ?? '').replace(/^https?:\/\/[^/?#]*/i, '').split('?', 1)[0] ?? ''
+}
 
 /** `GET|HEAD /shards/<CID>/shard_<N>.bin` and `/shards/<CID>/manifest.json`. */
 export async function shardRoutes (viewer: FastifyInstance, { shards, metrics, monotonic }: ShardRoutesOptions): Promise<void> {
   viewer.route({
     method: ['GET', 'HEAD'],
     url: PATH,
+    config: { documentedAs: OBJECT_DOCS },
     handler: async (request, reply) => {
       const start = monotonic()
-      // The path as it stood in the request line: the router's decoding would let an encoded slash through.
-      const key = parseShardPath(request.raw.url?.split('?', 1)[0] ?? '')
+      const key = parseShardPath(rawPath(request))
       // A malformed range is refused before it costs a fill.
       if (request.method === 'GET') parseRangeHeader(request.headers.range)
       const shard = await shards.open(key)
@@ -39,11 +50,15 @@ export async function shardRoutes (viewer: FastifyInstance, { shards, metrics, m
     }
   })
 
+  // Without CONNECT, which Node's server never hands to a handler.
+  const refused = METHODS.filter(method => method !== 'CONNECT' && !ALLOWED.includes(method))
+  for (const method of refused) if (!viewer.supportedMethods.includes(method)) viewer.addHttpMethod(method)
   viewer.route({
-    method: ['POST', 'PUT', 'PATCH', 'DELETE'],
+    method: refused,
     url: PATH,
+    config: { documentedAs: {} },
     onRequest: async (request, reply) => {
-      reply.header('allow', 'GET, HEAD, OPTIONS')
+      reply.header('allow', ALLOWED.join(', '))
       throw new RelayError('RELAY_ERR_METHOD', `shards are read with GET or HEAD, not ${request.method}`)
     },
     handler: () => {}

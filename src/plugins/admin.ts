@@ -33,7 +33,8 @@ export default fp<{ config: Config }>(async (app: FastifyInstance, { config }) =
       cache: TRACKED_ADDRESSES,
       errorResponseBuilder: (_request, context) => new RelayError('RELAY_ERR_RATE_LIMITED', `more than ${context.max} requests in a minute`)
     })
-    admin.addHook('onRequest', async request => {
+    // After the rate limiter, which works at onRequest, so that guesses at a token are limited too; before a body is read.
+    admin.addHook('preParsing', async request => {
       access.check({
         authorization: request.headers.authorization,
         remoteAddress: request.raw.socket.remoteAddress,

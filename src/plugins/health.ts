@@ -8,7 +8,8 @@ export default fp(async app => {
   let stopping = false
   let reconciled = false
   void app.shardCache.reconciled.then(() => { reconciled = true }, () => {})
-  app.addHook('preClose', async () => { stopping = true })
+  // The viewer listener closes first, and this one answers until its responses in flight have ended.
+  app.viewer.addHook('preClose', async () => { stopping = true })
   const routes = app.withTypeProvider<TypeBoxTypeProvider>()
 
   routes.get('/health', {

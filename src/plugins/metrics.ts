@@ -23,6 +23,8 @@ export async function timeRequests (app: FastifyInstance, metrics: RelayMetrics,
     routeMetrics: {
       enabled: { histogram: true, summary: false },
       methodBlacklist: [],
+      // Requests that meet no route count too, all under the one route label `__unknown__`.
+      registeredRoutesOnly: false,
       overrides: {
         histogram: { name, help, buckets: [...buckets], registers: [metrics.registry] },
         // fastify-metrics creates its summary even when it is switched off; it gets a registry nobody reads.

@@ -8,6 +8,7 @@ import type { Config } from '../config.ts'
 import { createInstance } from '../http/instance.ts'
 import type { Logger } from '../log.ts'
 import { shardRoutes } from '../http/shard-routes.ts'
+import { PLAYER_DOCS, PLAYER_REDIRECT } from '../http/viewer-docs.ts'
 import { timeRequests } from './metrics.ts'
 
 declare module 'fastify' {
@@ -49,7 +50,7 @@ export default fp<ViewerHttpOptions>(async (app, { config, logger, onInstance })
   })
   app.relayMetrics.onCollect(() => { app.relayMetrics.set('icn_relay_viewer_connections', connections, { transport: 'http' }) })
   await timeRequests(viewer, app.relayMetrics, 'icn_relay_viewer_http_request_duration_seconds')
-  await viewer.register(cors, { origin: '*', methods: ['GET', 'HEAD'], allowedHeaders: ['range', 'if-none-match', 'if-range', 'authorization'], exposedHeaders: EXPOSED_HEADERS, maxAge: 86_400 })
+  await viewer.register(cors, { origin: '*', methods: ['GET', 'HEAD'], allowedHeaders: ['range', 'if-none-match', 'if-range', 'authorization'], exposedHeaders: EXPOSED_HEADERS, maxAge: 86_400, strictPreflight: false })
   await viewer.register(shardRoutes, { shards: app.shards, metrics: app.relayMetrics, monotonic: systemClock.monotonic })
   if (settings.player) await viewer.register(playerRoutes)
   app.decorate('viewer', viewer)
@@ -68,5 +69,5 @@ async function playerRoutes (viewer: FastifyInstance): Promise<void> {
       reply.header('x-content-type-options', 'nosniff')
     }
   })
-  viewer.get('/', async (_request, reply) => await reply.redirect('/player/'))
+  viewer.get('/', { schema: PLAYER_REDIRECT, config: { documentedAs: PLAYER_DOCS } }, async (_request, reply) => await reply.redirect('/player/'))
 }

@@ -68,6 +68,8 @@ export class SuperNode {
       throw translate(error, this.id, signal)
     }
     const { statusCode, headers, body } = response
+    // Whoever reads a body hears of its error; one that is let go unread must not end the process with it.
+    body.on('error', () => {})
     if (statusCode !== 200) {
       void body.dump().catch(() => {})
       if (statusCode === 404 || statusCode === 410) throw new RelayError('RELAY_ERR_SHARD_NOT_FOUND', `super-node ${this.id} does not have it`)

@@ -22,12 +22,7 @@ export interface RunningRelay {
 /** A relay in this process on free ports, closed with the test. Sections of `settings` are merged over the test defaults. */
 export async function startRelay (t: TestContext, superNodes: readonly { url: string, region: string }[], settings: Record<string, Record<string, unknown>> = {}, deps: Partial<AppDeps> = {}): Promise<RunningRelay> {
   const path = await mkdtemp(join(tmpdir(), 'icn-relay-test-'))
-  let relay: Relay | undefined
-  // One hook for both: hooks run in the order they were registered, and the directory must outlive the relay.
-  t.after(async () => {
-    await relay?.close()
-    await rm(path, { recursive: true, force: true })
-  })
+  const removeDirectory = async (): Promise<void> => { await rm(path, { recursive: true, force: true }) }
   const config = checkConfig({
     ...settings,
     viewer: { host: '127.0.0.1', port: 0, stop_timeout_ms: 500, ...settings['viewer'] },
@@ -35,7 +30,15 @@ export async function startRelay (t: TestContext, superNodes: readonly { url: st
     cache: { path, ...settings['cache'] },
     upstream: { super_nodes: superNodes, ...settings['upstream'] }
   })
-  relay = await buildApp(config, { logger: createLogger('silent'), ...deps })
+  const relay = await buildApp(config, { logger: createLogger('silent'), ...deps }).catch(async (error: unknown) => {
+    await removeDirectory()
+    throw error
+  })
+  // One hook for both: hooks run in the order they were registered, and the directory must outlive the relay.
+  t.after(async () => {
+    await relay.close()
+    await removeDirectory()
+  })
   const { viewerPort, adminPort } = await relay.listen()
   return { relay, viewerUrl: `http://127.0.0.1:${viewerPort}`, adminUrl: `http://127.0.0.1:${adminPort}` }
 }

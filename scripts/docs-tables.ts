@@ -1,0 +1,59 @@
+import { environmentName } from '../src/config.ts'
+import { ConfigSchema, RESERVED_KEYS } from '../src/config-schema.ts'
+import { ERRORS } from '../src/errors.ts'
+import { METRICS, type MetricDefinition } from '../src/metrics/definitions.ts'
+
+/** The parts of `docs/operations.md` that come from the code, between `<!-- generated:NAME -->` and `<!-- /generated:NAME -->`. */
+export const FILE = new URL('../docs/operations.md', import.meta.url)
+
+interface KeySchema {
+  readonly type?: string
+  readonly minimum?: number
+  readonly maximum?: number
+  readonly anyOf?: readonly { readonly const: string }[]
+  readonly items?: { readonly type?: string }
+  readonly default?: unknown
+  readonly description?: string
+}
+
+function table (head: readonly string[], rows: readonly (readonly string[])[]): string {
+  const line = (cells: readonly string[]): string => `| ${cells.map(cell => cell.replaceAll('|', '\\|')).join(' | ')} |`
+  return [line(head), line(head.map(() => '---')), ...rows.map(line)].join('\n')
+}
+
+function typeOf ({ type, minimum, maximum, anyOf, items }: KeySchema): string {
+  if (anyOf !== undefined) return anyOf.map(option => `\`${option.const}\``).join(', ')
+  if (type === 'array') return items?.type === 'object' ? 'list of tables' : 'list of strings'
+  if (type !== 'integer') return type ?? ''
+  return maximum === undefined || maximum === Number.MAX_SAFE_INTEGER ? `integer ≥ ${minimum ?? 0}` : `integer ${minimum ?? 0} to ${maximum}`
+}
+
+function configuration (): string {
+  return Object.entries(ConfigSchema.properties).map(([section, schema]) => {
+    const rows = Object.entries<KeySchema>(schema.properties).map(([key, property]) => {
+      const reserved = RESERVED_KEYS.some(path => path === `${section}.${key}`)
+      return [`\`${key}\``, `\`${environmentName(section, key)}\``, typeOf(property), `\`${JSON.stringify(property.default)}\``, `${property.description ?? ''}${reserved ? ' (reserved: no other value than the default is accepted)' : ''}`]
+    })
+    return `### [${section}]\n\n${String((schema as { description?: string }).description)}\n\n${table(['Key', 'Environment', 'Type', 'Default', 'Meaning'], rows)}`
+  }).join('\n\n')
+}
+
+function metrics (): string {
+  const rows = Object.entries<MetricDefinition>(METRICS).map(([name, { type, labels, help }]) => [`\`${name}\``, type, (labels ?? []).map(label => `\`${label}\``).join(', '), help])
+  return table(['Metric', 'Type', 'Labels', 'Meaning'], rows)
+}
+
+function errors (): string {
+  const rows = Object.entries(ERRORS).map(([code, { status, retryable, source, title }]) => [`\`${code}\``, String(status), retryable ? 'yes' : 'no', source, title])
+  return table(['Code', 'Status', 'Retryable', 'Source', 'Title'], rows)
+}
+
+/** `text` with every generated part as the code has it now. @throws Error when a part has no markers */
+export function withTables (text: string): string {
+  return Object.entries({ configuration, metrics, errors }).reduce((result, [name, make]) => {
+    const [begin, end] = [`<!-- generated:${name} -->`, `<!-- /generated:${name} -->`]
+    const [from, to] = [result.indexOf(begin), result.indexOf(end)]
+    if (from < 0 || to < from) throw new Error(`docs/operations.md has no ${begin} … ${end}`)
+    return `${result.slice(0, from)}${begin}\n\n${make()}\n\n${result.slice(to)}`
+  }, text)
+}

@@ -1,0 +1,136 @@
+import type { FastifySchema } from 'fastify'
+import Type, { type TSchema } from 'typebox'
+import { Cid, Problem } from '../admin/schemas.ts'
+
+/*
+ * What `openapi.yaml` says about the viewer listener. Its routes validate with the relay's own parsers, byte for byte, so these
+ * schemas are documentation only; a test holds real responses against them.
+ */
+
+declare module 'fastify' {
+  interface FastifyContextConfig {
+    /** Paths of `openapi.yaml` that this route stands for besides its own, which is there when it has a schema. */
+    documentedAs?: Readonly<Record<string, DocumentedRoute>>
+  }
+}
+
+export interface DocumentedRoute extends FastifySchema {
+  readonly summary: string
+  readonly description?: string
+  readonly tags: readonly string[]
+}
+
+type Headers = Readonly<Record<string, TSchema>>
+
+const text = (description: string, pattern?: string): TSchema => Type.String({ description, ...(pattern === undefined ? {} : { pattern }) })
+
+const REQUEST_ID: Headers = { 'x-request-id': text('id of this request in the relay log') }
+
+const OBJECT_HEADERS: Headers = {
+  ...REQUEST_ID,
+  'cache-control': text('`public, max-age=31536000, immutable`: an object never changes'),
+  'cache-status': text('RFC 9211: `icn-relay; hit`, or `icn-relay; fwd=uri-miss`, with `collapsed` when it joined a fetch under way', '^icn-relay; (hit|fwd=uri-miss(; collapsed)?)$'),
+  'server-timing': text('tier or super-node region that answered, and how long opening took, ms'),
+  etag: text('`"sha256-<hex>"`; absent on a miss whose super-node told no digest', '^"sha256-[0-9a-f]{64}"$')
+}
+
+const BODY_HEADERS: Headers = {
+  ...OBJECT_HEADERS,
+  'accept-ranges': text('`bytes`', '^bytes$'),
+  'content-length': text('bytes of the body', '^\\d+$'),
+  'repr-digest': text('RFC 9530: SHA-256 of the whole object, also beside a part of it', '^sha-256=:[A-Za-z0-9+/]{43}=:$')
+}
+
+const CONTENT_RANGE = (description: string, pattern: string): Headers => ({ 'content-range': text(description, pattern) })
+
+const PROBLEMS: Record<number, string> = {
+  400: 'Malformed path, range or request',
+  404: 'No super-node has the object',
+  405: 'Method other than GET, HEAD and OPTIONS',
+  408: 'The request head did not arrive in time',
+  416: 'The range starts beyond the object',
+  431: 'The request head is larger than 16 KiB',
+  500: 'Internal error',
+  502: 'The super-nodes failed, or sent a body that does not match its digest',
+  503: 'Too many objects are being fetched, or the relay is stopping',
+  504: 'No super-node answered in time'
+}
+
+const PROBLEM_HEADERS: Record<number, Headers> = {
+  405: { allow: text('`GET, HEAD, OPTIONS`') },
+  416: CONTENT_RANGE('size of the object', '^bytes \\*/\\d+$'),
+  502: { 'retry-after': text('seconds') },
+  503: { 'retry-after': text('seconds') }
+}
+
+/** Answered on the bare socket, before there is a request with an id. */
+const WITHOUT_ID = new Set([408, 431])
+
+function problemResponses (statuses: readonly number[]): Record<number, object> {
+  return Object.fromEntries(statuses.map(status => [status, {
+    description: PROBLEMS[status] ?? 'Error',
+    ...(WITHOUT_ID.has(status) ? {} : { headers: { ...REQUEST_ID, ...PROBLEM_HEADERS[status] } }),
+    content: { 'application/problem+json': { schema: Problem } }
+  }]))
+}
+
+function objectRoute (summary: string, description: string, params: TSchema, mediaType: string, body: TSchema): DocumentedRoute {
+  const content = { [mediaType]: { schema: body } }
+  return {
+    summary,
+    description,
+    tags: ['viewer'],
+    params,
+    headers: Type.Object({
+      range: Type.Optional(text('one range of bytes; several are answered with the whole object')),
+      'if-range': Type.Optional(text('the range counts only while this is the strong entity-tag')),
+      'if-none-match': Type.Optional(text('entity-tags, or `*`'))
+    }),
+    response: {
+      200: { description: 'The object', headers: BODY_HEADERS, content },
+      206: { description: 'The bytes of the range', headers: { ...BODY_HEADERS, ...CONTENT_RANGE('bytes sent and size of the object', '^bytes \\d+-\\d+/\\d+$') }, content },
+      304: { description: 'The object is the one named by if-none-match', headers: OBJECT_HEADERS, type: 'null' },
+      ...problemResponses([400, 404, 405, 408, 416, 431, 500, 502, 503, 504])
+    }
+  }
+}
+
+const BREAKS = 'A body found bad on the way ends with a broken transfer and never as a complete one.'
+
+export const OBJECT_DOCS: Readonly<Record<string, DocumentedRoute>> = {
+  '/shards/:cid/shard_:n.bin': objectRoute(
+    'One shard of a video',
+    `A shard that is not cached is fetched from a super-node, once for all who wait, and stored whole whatever range is asked for. ${BREAKS}`,
+    Type.Object({ cid: Cid, n: Type.String({ pattern: '^(0?[0-9]|1[0-3])$', description: 'shard number 0 to 13; `05` and `5` are the same shard' }) }),
+    'application/octet-stream',
+    Type.String({ format: 'binary' })
+  ),
+  '/shards/:cid/manifest.json': objectRoute(
+    'The manifest of a video',
+    `The manifest as the super-nodes publish it. ${BREAKS}`,
+    Type.Object({ cid: Cid }),
+    'application/json',
+    Type.Object({}, { description: 'hashes of the shards, size, Merkle root, signature' })
+  )
+}
+
+const PLAYER_HEADERS: Headers = { ...REQUEST_ID, 'cache-control': text('`no-cache`'), 'content-security-policy': text('own scripts and styles only') }
+
+export const PLAYER_DOCS: Readonly<Record<string, DocumentedRoute>> = {
+  '/player/': {
+    summary: 'Demo player page',
+    description: 'Served while `viewer.player` is true, with its scripts and styles beside it.',
+    tags: ['player'],
+    response: {
+      200: { description: 'The page', headers: PLAYER_HEADERS, content: { 'text/html': { schema: Type.String() } } },
+      ...problemResponses([404])
+    }
+  }
+}
+
+export const PLAYER_REDIRECT: DocumentedRoute = {
+  summary: 'Redirect to the demo player page',
+  description: 'Served while `viewer.player` is true.',
+  tags: ['player'],
+  response: { 302: { description: 'To /player/', headers: { ...REQUEST_ID, location: text('`/player/`') }, type: 'null' } }
+}

@@ -1,0 +1,87 @@
+import assert from 'node:assert/strict'
+import { readdir, readFile } from 'node:fs/promises'
+import { before, suite, test } from 'node:test'
+import { parse as parseToml } from 'smol-toml'
+import { parse as parseYaml } from 'yaml'
+import { FILE, withTables } from '../../scripts/docs-tables.ts'
+import { checkConfig, environmentName } from '../../src/config.ts'
+import { ConfigSchema } from '../../src/config-schema.ts'
+import { ERRORS } from '../../src/errors.ts'
+import { METRICS } from '../../src/metrics/definitions.ts'
+
+const SOURCE = new URL('../../src/', import.meta.url)
+
+/** Source files by path below src/, without comments. */
+async function sources (): Promise<Map<string, string>> {
+  const files = (await readdir(SOURCE, { recursive: true })).filter(name => name.endsWith('.ts'))
+  const read = async (name: string): Promise<[string, string]> => {
+    const text = await readFile(new URL(name, SOURCE), 'utf8')
+    return [name, text.replace(/\/\*[\s\S]*?\*\//g, '').replace(/^\s*\/\/.*$/gm, '')]
+  }
+  return new Map(await Promise.all(files.map(read)))
+}
+
+function matches (text: string, pattern: RegExp): Set<string> {
+  return new Set([...text.matchAll(pattern)].map(match => match[1] ?? match[0]))
+}
+
+suite('error codes', () => {
+  test('every code the source throws is defined, and every one defined is thrown', async () => {
+    const used = new Set<string>()
+    for (const [name, text] of await sources()) {
+      if (name !== 'errors.ts') for (const code of matches(text, /'(RELAY_ERR_[A-Z_]+)'/g)) used.add(code)
+    }
+    assert.deepEqual([...used].sort(), Object.keys(ERRORS).sort())
+  })
+
+  test('a code has an error status and a title of its own', () => {
+    const titles = Object.values(ERRORS).map(({ title }) => title)
+    assert.equal(new Set(titles).size, titles.length)
+    for (const [code, { status }] of Object.entries(ERRORS)) assert.ok(status >= 400 && status <= 599, code)
+  })
+})
+
+test('every metric that is defined is written somewhere in the source', async () => {
+  const text = [...await sources()].filter(([name]) => name !== 'metrics/definitions.ts').map(([, source]) => source).join('\n')
+  assert.deepEqual(Object.keys(METRICS).filter(name => !text.includes(`'${name}'`)), [])
+})
+
+suite('docs/operations.md', () => {
+  let text: string
+  before(async () => { text = await readFile(FILE, 'utf8') })
+
+  test('its tables are what the code says; otherwise run `npm run docs`', () => {
+    assert.equal(text, withTables(text))
+  })
+
+  test('its tables name every key, metric and code', () => {
+    for (const name of [...Object.keys(METRICS), ...Object.keys(ERRORS)]) assert.ok(text.includes(`| \`${name}\` |`), name)
+    for (const [section, { properties }] of Object.entries(ConfigSchema.properties)) {
+      for (const key of Object.keys(properties)) assert.ok(text.includes(`| \`${key}\` | \`${environmentName(section, key)}\` |`), `${section}.${key}`)
+    }
+  })
+
+  test('it names no key, variable, metric or code that does not exist', () => {
+    const keys = new Set(Object.entries(ConfigSchema.properties).flatMap(([section, { properties }]) => Object.keys(properties).map(key => `${section}.${key}`)))
+    const variables = new Set([...keys].map(path => environmentName(...path.split('.') as [string, string])))
+    for (const variable of matches(text, /ICN_RELAY_[A-Z_]+[A-Z]/g)) assert.ok(variables.has(variable) || variable === 'ICN_RELAY_CONFIG', variable)
+    for (const metric of matches(text, /icn_relay_[a-z_]+[a-z]/g)) assert.ok(metric in METRICS || metric.replace(/_(?:bucket|sum|count)$/, '') in METRICS, metric)
+    for (const code of matches(text, /RELAY_ERR_[A-Z_]+[A-Z]/g)) assert.ok(code in ERRORS, code)
+    const sections = Object.keys(ConfigSchema.properties).join('|')
+    for (const path of matches(text, new RegExp(`\`((?:${sections})\\.[a-z_]+)(?: = [^\`]*)?\``, 'g'))) assert.ok(keys.has(path), path)
+  })
+
+  test('its examples are valid: TOML passes the schema, YAML parses', () => {
+    const blocks = [...text.matchAll(/```(\w+)\n([\s\S]*?)```/g)]
+    assert.ok(blocks.some(([, language]) => language === 'toml') && blocks.some(([, language]) => language === 'yaml'))
+    for (const [, language, body = ''] of blocks) {
+      if (language === 'toml') checkConfig(parseToml(body))
+      if (language === 'yaml') assert.ok('groups' in (parseYaml(body) as object))
+    }
+  })
+
+  test('its links within the page lead to headings', () => {
+    const anchors = new Set([...text.matchAll(/^#+ (.*)$/gm)].map(match => (match[1] ?? '').toLowerCase().replace(/[^\w -]/g, '').replaceAll(' ', '-')))
+    for (const anchor of matches(text, /\]\(#([^)]+)\)/g)) assert.ok(anchors.has(anchor), anchor)
+  })
+})

@@ -1,0 +1,199 @@
+import assert from 'node:assert/strict'
+import { readFile } from 'node:fs/promises'
+import { before, suite, test } from 'node:test'
+import { Ajv2020 } from 'ajv/dist/2020.js'
+import { request } from 'undici'
+import { parse } from 'yaml'
+import { startSuperNode, type SuperNode } from '../../demo/super-node/server.ts'
+import { buildDocument, documentText, type OpenApiDocument, type Operation, type RegisteredRoute } from '../../scripts/openapi-document.ts'
+import { cacheStats, until } from '../support/http.ts'
+import { startRelay, type RunningRelay } from '../support/relay.ts'
+
+const FILE = new URL('../../openapi.yaml', import.meta.url)
+
+function operations (document: OpenApiDocument): { id: string, method: string, path: string, operation: Operation }[] {
+  return Object.entries(document.paths).flatMap(([path, { servers: _servers, ...methods }]) =>
+    Object.entries(methods).map(([method, operation]) => ({ id: `${method.toUpperCase()} ${path}`, method, path, operation })))
+}
+
+suite('openapi.yaml', () => {
+  let text: string
+  let document: OpenApiDocument
+  let generated: OpenApiDocument
+  let routes: RegisteredRoute[]
+
+  before(async () => {
+    text = await readFile(FILE, 'utf8')
+    document = parse(text) as OpenApiDocument
+    const built = await buildDocument()
+    generated = built.document
+    routes = built.routes
+  })
+
+  test('the file is what the routes say; otherwise run `npm run openapi`', () => {
+    assert.equal(text, documentText(generated))
+  })
+
+  test('every route is in the document', () => {
+    // The files of the player page stand behind /player/.
+    const missing = routes.filter(route => !route.documented && route.url !== '/player/*' && !route.method.includes('OPTIONS'))
+    assert.deepEqual(missing, [])
+    assert.ok(routes.length >= 14)
+    const paths = Object.keys(document.paths)
+    for (const path of ['/shards/{cid}/shard_{n}.bin', '/shards/{cid}/manifest.json', '/player/', '/health', '/ready', '/metrics', '/admin/v1/cache']) assert.ok(paths.includes(path), path)
+  })
+
+  test('every operation has a summary, declared tags, its path parameters and described responses', () => {
+    const tags = (document as unknown as { tags: { name: string }[] }).tags.map(tag => tag.name)
+    for (const { id, path, operation } of operations(document)) {
+      assert.ok((operation.summary ?? '').length > 5, id)
+      assert.ok(operation.tags !== undefined && operation.tags.length > 0 && operation.tags.every(tag => tags.includes(tag)), id)
+      const inPath = [...path.matchAll(/\{(\w+)\}/g)].map(match => match[1])
+      assert.deepEqual((operation.parameters ?? []).filter(parameter => parameter.in === 'path').map(parameter => parameter.name).sort(), inPath.sort(), id)
+      assert.ok(Object.keys(operation.responses).length > 0, id)
+      for (const [status, { description }] of Object.entries(operation.responses)) assert.ok(description.length > 1 && description !== 'Default Response', `${id} ${status}`)
+    }
+  })
+
+  test('every reference leads somewhere, and every component is referred to', () => {
+    const used = new Set([...text.matchAll(/\$ref: "#\/components\/schemas\/(\w+)"/g)].map(match => match[1]))
+    assert.deepEqual([...used].sort(), Object.keys(document.components.schemas).sort())
+  })
+
+  test('admin routes ask for a token with the scope they need', () => {
+    for (const { id, method, path, operation } of operations(document)) {
+      const { security } = operation as unknown as { security?: unknown }
+      assert.deepEqual(security, path.startsWith('/admin/v1') ? [{ adminToken: [method === 'get' ? 'read' : 'write'] }, {}] : undefined, id)
+    }
+  })
+})
+
+interface Call {
+  readonly operation: string
+  readonly target: string
+  readonly status: number
+  readonly headers?: Record<string, string>
+  readonly body?: unknown
+}
+
+const TOKENS = [{ token: 'reader-reader-reader', scope: 'read' }, { token: 'writer-writer-writer', scope: 'write' }]
+const AS_READER = { authorization: 'Bearer reader-reader-reader' }
+const AS_WRITER = { authorization: 'Bearer writer-writer-writer' }
+
+const SHARD = 'GET /shards/{cid}/shard_{n}.bin'
+const MANIFEST = 'GET /shards/{cid}/manifest.json'
+const ONE = '/admin/v1/cache/shards/{cid}/{part}'
+const MANY = '/admin/v1/cache/shards/{cid}'
+
+/** In order: what the first calls store, the later ones find. */
+const CALLS: Call[] = [
+  { operation: SHARD, target: '/shards/syn-100-api/shard_3.bin', status: 200 },
+  { operation: SHARD, target: '/shards/syn-100-api/shard_3.bin', status: 200 },
+  { operation: SHARD, target: '/shards/syn-100-api/shard_3.bin', status: 206, headers: { range: 'bytes=0-9' } },
+  { operation: SHARD, target: '/shards/syn-100-api/shard_3.bin', status: 304, headers: { 'if-none-match': '*' } },
+  { operation: SHARD, target: '/shards/syn-100-api/shard_14.bin', status: 400 },
+  { operation: SHARD, target: '/shards/none/shard_0.bin', status: 404 },
+  { operation: SHARD, target: '/shards/syn-100-api/shard_3.bin', status: 416, headers: { range: 'bytes=100-' } },
+  { operation: SHARD, target: '/shards/syn-100-status/shard_0.bin', status: 502 },
+  { operation: SHARD, target: '/shards/syn-100-hang/shard_0.bin', status: 504 },
+  { operation: 'HEAD /shards/{cid}/shard_{n}.bin', target: '/shards/syn-100-api/shard_3.bin', status: 200 },
+  { operation: MANIFEST, target: '/shards/syn-100-api/manifest.json', status: 200 },
+  { operation: MANIFEST, target: '/shards/none/manifest.json', status: 404 },
+  { operation: 'HEAD /shards/{cid}/manifest.json', target: '/shards/syn-100-api/manifest.json', status: 200 },
+  { operation: 'GET /', target: '/', status: 302 },
+  { operation: 'GET /player/', target: '/player/', status: 200 },
+  { operation: 'GET /player/', target: '/player/none', status: 404 },
+  { operation: 'GET /metrics', target: '/metrics', status: 200 },
+  { operation: 'GET /health', target: '/health', status: 200 },
+  { operation: 'GET /ready', target: '/ready', status: 200 },
+  { operation: 'GET /admin/v1/upstreams', target: '/admin/v1/upstreams', status: 200, headers: AS_READER },
+  { operation: 'GET /admin/v1/upstreams', target: '/admin/v1/upstreams', status: 401 },
+  { operation: 'GET /admin/v1/cache', target: '/admin/v1/cache', status: 200, headers: AS_READER },
+  { operation: 'GET /admin/v1/cache', target: '/admin/v1/cache', status: 401 },
+  { operation: 'PATCH /admin/v1/cache', target: '/admin/v1/cache', status: 200, headers: AS_WRITER, body: { ramBytes: 1_000_000 } },
+  { operation: 'PATCH /admin/v1/cache', target: '/admin/v1/cache', status: 400, headers: AS_WRITER, body: {} },
+  { operation: 'PATCH /admin/v1/cache', target: '/admin/v1/cache', status: 403, headers: AS_READER, body: { ramBytes: 1 } },
+  { operation: 'PATCH /admin/v1/cache', target: '/admin/v1/cache', status: 413, headers: AS_WRITER, body: { x: 'x'.repeat(70_000) } },
+  { operation: 'PATCH /admin/v1/cache', target: '/admin/v1/cache', status: 415, headers: { ...AS_WRITER, 'content-type': 'application/xml' }, body: 'x' },
+  { operation: 'GET /admin/v1/cache/shards', target: '/admin/v1/cache/shards?limit=1', status: 200, headers: AS_READER },
+  { operation: 'GET /admin/v1/cache/shards', target: '/admin/v1/cache/shards?limit=0', status: 400, headers: AS_READER },
+  { operation: `GET ${ONE}`, target: '/admin/v1/cache/shards/syn-100-api/3', status: 200, headers: AS_READER },
+  { operation: `GET ${ONE}`, target: '/admin/v1/cache/shards/syn-100-api/manifest', status: 200, headers: AS_READER },
+  { operation: `GET ${ONE}`, target: '/admin/v1/cache/shards/none/3', status: 404, headers: AS_READER },
+  { operation: 'GET /admin/v1/cache/manifest', target: '/admin/v1/cache/manifest', status: 200, headers: AS_READER },
+  { operation: 'POST /admin/v1/cache/manifest', target: '/admin/v1/cache/manifest', status: 200, headers: AS_WRITER, body: { version: 1, entries: [] } },
+  { operation: 'POST /admin/v1/cache/manifest', target: '/admin/v1/cache/manifest', status: 400, headers: AS_WRITER, body: { version: 1, entries: [{}] } },
+  { operation: `DELETE ${ONE}`, target: '/admin/v1/cache/shards/syn-100-api/3', status: 200, headers: AS_WRITER },
+  { operation: `DELETE ${ONE}`, target: '/admin/v1/cache/shards/syn-100-api/14', status: 400, headers: AS_WRITER },
+  { operation: `DELETE ${MANY}`, target: '/admin/v1/cache/shards/syn-100-api', status: 200, headers: AS_WRITER },
+  { operation: 'DELETE /admin/v1/cache/shards', target: '/admin/v1/cache/shards?confirm=all', status: 200, headers: AS_WRITER },
+  { operation: 'DELETE /admin/v1/cache/shards', target: '/admin/v1/cache/shards', status: 400, headers: AS_WRITER }
+]
+
+suite('real responses', () => {
+  /** Fails when the response is not one that the document promises. */
+  async function assertDocumented (document: OpenApiDocument, running: RunningRelay, call: Call): Promise<void> {
+    const context = `${call.operation} → ${call.target} ${call.status}`
+    const [method = '', path = ''] = call.operation.split(' ')
+    const operation = document.paths[path]?.[method.toLowerCase()]
+    assert.ok(operation !== undefined, context)
+    const base = operation.tags?.some(tag => tag === 'viewer' || tag === 'player') === true ? running.viewerUrl : running.adminUrl
+    const content = call.body === undefined ? {} : { body: typeof call.body === 'string' ? call.body : JSON.stringify(call.body) }
+    const response = await request(base + call.target, { method: method as 'GET', headers: { ...(call.body === undefined ? {} : { 'content-type': 'application/json' }), ...call.headers }, ...content })
+    const body = Buffer.from(await response.body.arrayBuffer())
+    assert.equal(response.statusCode, call.status, `${context}: ${body.toString().slice(0, 200)}`)
+    const documented = operation.responses[String(call.status)]
+    assert.ok(documented !== undefined, `${context} is not documented`)
+    for (const [name, { schema }] of Object.entries(documented.headers ?? {})) {
+      const value = response.headers[name]
+      assert.ok(typeof value === 'string', `${context}: no ${name}`)
+      if (schema.pattern !== undefined) assert.match(value, new RegExp(schema.pattern), `${context}: ${name}`)
+    }
+    if (method === 'HEAD' || documented.content === undefined) {
+      assert.equal(body.length, 0, context)
+      return
+    }
+    const mediaType = String(response.headers['content-type']).split(';')[0] ?? ''
+    const schema = documented.content[mediaType]?.schema
+    assert.ok(schema !== undefined, `${context}: ${mediaType} is not documented`)
+    const ajv = new Ajv2020({ strict: false, validateFormats: false })
+    const validate = ajv.compile({ ...schema, components: document.components })
+    const value: unknown = mediaType.endsWith('json') ? JSON.parse(body.toString()) : body.toString('latin1')
+    assert.ok(validate(value), `${context}: ${ajv.errorsText(validate.errors)}`)
+  }
+
+  test('what the relay answers is what the document says, for every operation', { timeout: 60_000 }, async t => {
+    const document = parse(await readFile(FILE, 'utf8')) as OpenApiDocument
+    const nodes: SuperNode[] = [await startSuperNode({ port: 0 })]
+    t.after(async () => { await Promise.all(nodes.map(async node => { await node.close() })) })
+    const [node] = nodes
+    assert.ok(node !== undefined)
+    const running = await startRelay(t, [{ url: node.url, region: node.region }], { viewer: { player: true }, admin: { tokens: TOKENS }, upstream: { headers_timeout_ms: 300, backoff_initial_ms: 1, backoff_max_ms: 1 } })
+    for (const call of CALLS) {
+      if (call.status === 502) node.setFaults({ status: 500 })
+      else if (call.status === 504) node.setFaults({ hang: true })
+      else node.reset()
+      await assertDocumented(document, running, call)
+      await until(async () => running.relay.admin.shards.fills, fills => fills === 0)
+    }
+    const called = new Set(CALLS.map(call => call.operation))
+    assert.deepEqual(operations(document).map(({ id }) => id).filter(id => !called.has(id)), [])
+  })
+
+  test('the refusals of a relay without tokens, of one that is asked too often and of one that is busy or stopping are documented', { timeout: 60_000 }, async t => {
+    const document = parse(await readFile(FILE, 'utf8')) as OpenApiDocument
+    const node = await startSuperNode({ port: 0, faults: { match: 'slow', latencyMs: 500 } })
+    t.after(async () => { await node.close() })
+    const running = await startRelay(t, [{ url: node.url, region: node.region }], { admin: { requests_per_minute: 2 }, upstream: { max_fills: 1 }, viewer: { stop_timeout_ms: 10_000 } })
+    await assertDocumented(document, running, { operation: 'GET /admin/v1/cache', target: '/admin/v1/cache', status: 403, headers: { host: 'evil.example' } })
+    assert.equal((await cacheStats(running.adminUrl)).fills, 0)
+    await assertDocumented(document, running, { operation: 'GET /admin/v1/cache', target: '/admin/v1/cache', status: 429 })
+    const slow = request(`${running.viewerUrl}/shards/syn-10-slow/shard_0.bin`).then(async ({ body }) => { await body.dump() })
+    await until(async () => running.relay.admin.shards.fills, fills => fills === 1)
+    await assertDocumented(document, running, { operation: SHARD, target: '/shards/syn-10-other/shard_0.bin', status: 503 })
+    const closed = running.relay.close()
+    await assertDocumented(document, running, { operation: 'GET /ready', target: '/ready', status: 503 })
+    await slow
+    await closed
+  })
+})

@@ -1,0 +1,146 @@
+import { createHash } from 'node:crypto'
+import { mkdir, readdir, stat } from 'node:fs/promises'
+import { join } from 'node:path'
+import { setImmediate as nextTurn } from 'node:timers/promises'
+import type { TestContext } from 'node:test'
+import type { CacheObserver, FileSystem } from '../../src/cache/disk-files.ts'
+import { DiskStore, type StoreTicket } from '../../src/cache/disk-store.ts'
+import { openCache, type OpenCacheOptions, type OpenedCache } from '../../src/cache/open-cache.ts'
+import type { Clock } from '../../src/clock.ts'
+import type { ShardKey } from '../../src/shard/shard-key.ts'
+import { seededRandom } from '../../demo/super-node/faults.ts'
+import { MemoryIndexDb } from '../fakes/index-db.ts'
+import { faultyFs, type FaultyFs } from '../fakes/faulty-fs.ts'
+import { temporaryDirectory } from './relay.ts'
+
+export const never: AbortSignal = new AbortController().signal
+
+/** Bytes told apart by `label`, the same for the same label. */
+export function bytesOf (label: string, size: number): Buffer {
+  const seed = createHash('sha256').update(label).digest()
+  const bytes = Buffer.alloc(size)
+  for (let at = 0; at < size; at += seed.length) {
+    seed.writeUInt32BE(at)
+    seed.copy(bytes, at)
+  }
+  return bytes
+}
+
+export function sha256 (bytes: Uint8Array): string {
+  return createHash('sha256').update(bytes).digest('hex')
+}
+
+export interface RecordingObserver extends CacheObserver {
+  readonly errors: string[]
+  readonly removals: string[]
+  readonly bypassed: string[]
+  readonly io: Map<string, number>
+}
+
+export function recordingObserver (): RecordingObserver {
+  const observer: RecordingObserver = {
+    errors: [],
+    removals: [],
+    bypassed: [],
+    io: new Map(),
+    diskIo: operation => { observer.io.set(operation, (observer.io.get(operation) ?? 0) + 1) },
+    diskError: (operation, code) => { observer.errors.push(`${operation} ${code}`) },
+    removed: (tier, reason) => { observer.removals.push(`${tier} ${reason}`) },
+    storeBypassed: reason => { observer.bypassed.push(reason) }
+  }
+  return observer
+}
+
+export interface ManualClock extends Clock {
+  advance (ms: number): void
+}
+
+export function manualClock (start = 1_700_000_000_000): ManualClock {
+  let time = start
+  return { now: () => time, monotonic: () => time - start, advance: ms => { time += ms } }
+}
+
+export interface TestStore {
+  readonly store: DiskStore
+  readonly db: MemoryIndexDb
+  readonly faulty: FaultyFs
+  readonly observer: RecordingObserver
+  readonly root: string
+  readonly clock: ManualClock
+}
+
+/** A disk store over a fresh real directory. */
+export async function testStore (t: TestContext, options: { maxBytes?: number, passThroughBytes?: number } = {}): Promise<TestStore> {
+  const root = join(await temporaryDirectory(t), 'shards')
+  await mkdir(join(root, 'tmp'), { recursive: true })
+  const faulty = faultyFs()
+  const db = new MemoryIndexDb()
+  const observer = recordingObserver()
+  const clock = manualClock()
+  const store = new DiskStore({ root, maxBytes: 1_000_000, passThroughBytes: 10_000_000, fs: faulty.fs, db, clock, bootId: 'boot', observer, ...options })
+  return { store, db, faulty, observer, root, clock }
+}
+
+/** Writes a body and commits it; false when it was not stored. */
+export async function storeBytes (cache: { createSpool: (key: ShardKey, capacity: number, store: boolean) => Promise<StoreTicket> }, key: ShardKey, bytes: Uint8Array): Promise<boolean> {
+  const { spool, commit } = await cache.createSpool(key, bytes.length, true)
+  try {
+    if (bytes.length > 0) await spool.append(bytes, never)
+    return await commit(sha256(bytes))
+  } finally {
+    await spool.close()
+  }
+}
+
+/** Reads all of a body through whatever reads pieces of it. */
+export async function readAll (source: { readonly size: number, read: (position: number, length: number) => Promise<Uint8Array> }): Promise<Buffer> {
+  const pieces: Uint8Array[] = []
+  for (let at = 0; at < source.size;) {
+    const piece = await source.read(at, source.size - at)
+    if (piece.length === 0) throw new Error(`an empty read at ${at}`)
+    pieces.push(piece)
+    at += piece.length
+  }
+  return Buffer.concat(pieces)
+}
+
+/** What lies in a shard directory: stored files with their sizes, and names in `tmp/`. */
+export async function filesIn (root: string): Promise<{ files: Map<string, number>, bytes: number, temporary: string[] }> {
+  const files = new Map<string, number>()
+  for (const name of await readdir(root, { recursive: true })) {
+    const entry = await stat(join(root, name))
+    if (entry.isFile() && !name.startsWith('tmp')) files.set(name, entry.size)
+  }
+  return { files, bytes: Array.from(files.values()).reduce((sum, size) => sum + size, 0), temporary: await readdir(join(root, 'tmp')) }
+}
+
+/** Waits until `condition` holds, one turn of the event loop at a time; the test's own time limit ends a wait in vain. */
+export async function until (condition: () => boolean): Promise<void> {
+  while (!condition()) await nextTurn()
+}
+
+let boots = 0
+
+export interface TestCache extends OpenedCache {
+  readonly observer: RecordingObserver
+  readonly logs: string[]
+}
+
+/** Opens a cache as the relay does; closed with the test. Every call is a run of its own. */
+export async function openTestCache (t: TestContext, path: string, options: Partial<OpenCacheOptions> & { fs?: FileSystem } = {}): Promise<TestCache> {
+  const observer = recordingObserver()
+  const logs: string[] = []
+  const opened = await openCache({
+    path,
+    maxBytes: 100_000_000,
+    ramBytes: 0,
+    passThroughBytes: 10_000_000,
+    clock: manualClock(1_700_000_000_000 + boots * 1_000),
+    random: seededRandom(boots++),
+    observer,
+    log: (level, message) => { logs.push(`${level} ${message}`) },
+    ...options
+  })
+  t.after(async () => { await opened.close() })
+  return { ...opened, observer, logs }
+}

@@ -1,0 +1,319 @@
+import assert from 'node:assert/strict'
+import { writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { suite, test, type TestContext } from 'node:test'
+import fc from 'fast-check'
+import { checkConfig, defaultConfig, environmentName, loadConfig, parseCommandLine, type Config } from '../../src/config.ts'
+import { ConfigSchema, RESERVED_KEYS } from '../../src/config-schema.ts'
+import { RelayError } from '../../src/errors.ts'
+import { temporaryDirectory } from '../support/relay.ts'
+
+const NOTHING = parseCommandLine([])
+
+/** Lines of the configuration error that `work` throws; any other outcome fails the test. */
+function problems (work: () => unknown): string[] {
+  try {
+    work()
+  } catch (error) {
+    assert.ok(error instanceof RelayError, String(error))
+    assert.equal(error.code, 'RELAY_ERR_CONFIG')
+    return error.message.split('\n')
+  }
+  return assert.fail('accepted')
+}
+
+async function fileWith (t: TestContext, text: string): Promise<string> {
+  const file = join(await temporaryDirectory(t), 'relay.toml')
+  writeFileSync(file, text)
+  return file
+}
+
+async function load (t: TestContext, toml: string, env: Record<string, string> = {}, args: string[] = []): Promise<Config> {
+  const file = await fileWith(t, toml)
+  return loadConfig(parseCommandLine(['--config', file, ...args]), env)
+}
+
+interface Key { readonly section: string, readonly key: string, readonly schema: { type?: string, minimum?: number, maximum?: number, anyOf?: { const: string }[], default: unknown } }
+
+const KEYS: Key[] = Object.entries(ConfigSchema.properties).flatMap(([section, { properties }]) =>
+  Object.entries(properties).map(([key, schema]) => ({ section, key, schema: schema as Key['schema'] })))
+
+function valueOf (config: Config, { section, key }: Pick<Key, 'section' | 'key'>): unknown {
+  return (config as unknown as Record<string, Record<string, unknown>>)[section]?.[key]
+}
+
+suite('defaults', () => {
+  test('nothing configured is a complete, valid configuration', () => {
+    const config = loadConfig(NOTHING, {})
+    assert.deepEqual(config, defaultConfig())
+    assert.equal(config.viewer.port, 9003)
+    assert.equal(config.viewer.host, '0.0.0.0')
+    assert.equal(config.admin.port, 9103)
+    assert.equal(config.admin.host, '127.0.0.1')
+    assert.deepEqual(config.admin.tokens, [])
+    assert.equal(config.cache.max_bytes, 1_099_511_627_776)
+    assert.equal(config.cache.ram_bytes, 268_435_456)
+    assert.deepEqual(config.upstream.super_nodes, [{ url: 'http://127.0.0.1:9002', region: 'NA-WEST' }])
+    assert.deepEqual(config.region, { regions: ['NA-WEST', 'NA-EAST', 'EU-WEST', 'EU-EAST', 'APAC', 'LATAM', 'MENA'], override: '' })
+  })
+
+  test('two configurations share no object', () => {
+    const [first, second] = [defaultConfig(), defaultConfig()]
+    first.upstream.super_nodes.push({ url: 'http://x', region: 'APAC' })
+    assert.equal(second.upstream.super_nodes.length, 1)
+    assert.equal(defaultConfig().upstream.super_nodes.length, 1)
+  })
+
+  test('checking does not change what is checked', () => {
+    const tree = { cache: { path: 'x' } }
+    checkConfig(tree)
+    assert.deepEqual(tree, { cache: { path: 'x' } })
+  })
+
+  test('every key has a description and a default, and every default passes', () => {
+    for (const { section, key, schema } of KEYS) {
+      assert.ok('description' in schema && String(schema.description).length > 5, `${section}.${key}`)
+      assert.ok('default' in schema, `${section}.${key}`)
+    }
+  })
+})
+
+suite('layers', () => {
+  const toml = '[cache]\npath = "/from-file"\nram_bytes = 1000\n[region]\noverride = "APAC"\n'
+
+  test('environment beats file key by key, and the command line beats both', async t => {
+    assert.equal((await load(t, toml)).cache.path, '/from-file')
+    const env = { ICN_RELAY_CACHE_PATH: '/from-env', ICN_RELAY_REGION_OVERRIDE: 'MENA' }
+    const second = await load(t, toml, env)
+    assert.deepEqual([second.cache.path, second.cache.ram_bytes, second.region.override], ['/from-env', 1000, 'MENA'])
+    const third = await load(t, toml, env, ['--cache-path', '/from-flag', '--region', 'LATAM'])
+    assert.deepEqual([third.cache.path, third.cache.ram_bytes, third.region.override], ['/from-flag', 1000, 'LATAM'])
+  })
+
+  test('ICN_RELAY_CONFIG names the file, --config beats it', async t => {
+    const [one, two] = [await fileWith(t, '[viewer]\nport = 1001'), await fileWith(t, '[viewer]\nport = 1002')]
+    assert.equal(loadConfig(NOTHING, { ICN_RELAY_CONFIG: one }).viewer.port, 1001)
+    assert.equal(loadConfig(parseCommandLine(['--config', two]), { ICN_RELAY_CONFIG: one }).viewer.port, 1002)
+  })
+
+  test('a list replaces a list', async t => {
+    const config = await load(t, '[upstream]\nsuper_nodes = [{ url = "http://a:1", region = "APAC" }, { url = "http://b:1", region = "MENA" }]',
+      { ICN_RELAY_UPSTREAM_SUPER_NODES: '[{"url":"https://c","region":"EU-WEST"}]' })
+    assert.deepEqual(config.upstream.super_nodes, [{ url: 'https://c', region: 'EU-WEST' }])
+  })
+
+  test('every key can be set by its environment variable, with its own type', () => {
+    const lists: Record<string, unknown> = {
+      'admin.tokens': [{ token: 'x'.repeat(16), scope: 'read' }],
+      'upstream.super_nodes': [{ url: 'http://other:9002', region: 'APAC' }],
+      'region.regions': ['NA-WEST', 'MOON'],
+      'auth.tokens': []
+    }
+    const texts: Record<string, string> = { 'region.override': 'APAC', 'upstream.shard_path': '/x/{cid}/{n}', 'upstream.manifest_path': '/x/{cid}' }
+    for (const item of KEYS) {
+      const { section, key, schema } = item
+      const path = `${section}.${key}`
+      const name = environmentName(section, key)
+      assert.match(name, /^ICN_RELAY_[A-Z0-9_]+$/)
+      const reserved = RESERVED_KEYS.some(other => other === path)
+      const list = lists[path]
+      const other = schema.type === 'array' ? list : schema.type === 'boolean' ? schema.default !== true : schema.type === 'integer' ? Number(schema.default) + 1 : texts[path] ?? schema.anyOf?.at(-1)?.const ?? 'other'
+      const value = reserved ? schema.default : other
+      const config = loadConfig(NOTHING, { [name]: typeof value === 'string' ? value : JSON.stringify(value) })
+      assert.deepEqual(valueOf(config, item), value, path)
+      // Every other key keeps its default.
+      for (const rest of KEYS) if (rest !== item) assert.deepEqual(valueOf(config, rest), rest.schema.default, `${path} changed ${rest.section}.${rest.key}`)
+    }
+  })
+
+  test('variables of other programs are left alone', () => {
+    assert.deepEqual(loadConfig(NOTHING, { PATH: '/bin', ICN_OTHER: 'x', icn_relay_viewer_port: '1' }), defaultConfig())
+  })
+})
+
+suite('mistakes are one clear line each, naming the key', () => {
+  const cases: [label: string, toml: string, lines: (string | RegExp)[]][] = [
+    ['unknown key', '[viewer]\nprot = 1', ['unknown key viewer.prot']],
+    ['unknown section', '[veiwer]\nport = 1', ['unknown section or key veiwer']],
+    ['key outside a section', 'port = 1', ['unknown section or key port']],
+    ['unknown key of a list item', '[[upstream.super_nodes]]\nurl = "http://a"\nregion = "APAC"\nweight = 3', ['unknown key upstream.super_nodes.0.weight']],
+    ['prototype as a section', '[__proto__]\nx = 1', ['unknown section or key __proto__']],
+    ['prototype as a key', '[cache]\n__proto__ = 1', ['unknown key cache.__proto__']],
+    ['section of a built-in name', '[constructor]\nx = 1', ['unknown section or key constructor']],
+    ['string for a number', '[viewer]\nport = "9003"', ['viewer.port must be integer']],
+    ['fraction', '[viewer]\nport = 1.5', ['viewer.port must be integer']],
+    ['infinity', '[cache]\nmax_bytes = inf', [/^cache\.max_bytes must be /]],
+    ['not a number', '[cache]\nmax_bytes = nan', [/^cache\.max_bytes must be /]],
+    ['number for a boolean', '[viewer]\nplayer = 1', ['viewer.player must be boolean']],
+    ['number for a section', 'cache = 1', ['cache must be object']],
+    ['list for a section', '[[cache]]\npath = "x"', ['cache must be object']],
+    ['date for a section', 'cache = 1979-05-27', ['cache must be object']],
+    ['date for a key', '[cache]\npath = 1979-05-27', ['cache.path must be string']],
+    ['text for a list', '[region]\nregions = "APAC"', ['region.regions must be array']],
+    ['below the minimum', '[upstream]\nmax_fills = 0', ['upstream.max_fills must be >= 1']],
+    ['above the maximum', '[viewer]\nport = 65536', ['viewer.port must be <= 65535']],
+    ['negative', '[cache]\nram_bytes = -1', ['cache.ram_bytes must be >= 0']],
+    ['empty path', '[cache]\npath = ""', ['cache.path must NOT have fewer than 1 characters']],
+    ['not one of the choices', '[log]\nlevel = "loud"', ['log.level must be one of fatal, error, warn, info, debug, trace, silent']],
+    ['not one of the choices in a list', `[admin]\ntokens = [{ token = "${'x'.repeat(16)}", scope = "root" }]`, ['admin.tokens.0.scope must be one of read, write']],
+    ['missing in a list item', '[upstream]\nsuper_nodes = [{ url = "http://a" }]', ["upstream.super_nodes.0 must have required property 'region'"]],
+    ['no origin', '[upstream]\nsuper_nodes = []', ['upstream.super_nodes must NOT have fewer than 1 items']],
+    ['origin with a path', '[upstream]\nsuper_nodes = [{ url = "http://a/b", region = "APAC" }]', [/^upstream\.super_nodes\.0\.url must match pattern/]],
+    ['origin with a password', '[upstream]\nsuper_nodes = [{ url = "http://u:p@a", region = "APAC" }]', [/^upstream\.super_nodes\.0\.url must match pattern/]],
+    ['origin that is no URL', '[upstream]\nsuper_nodes = [{ url = "http://a:99999", region = "APAC" }]', ['upstream.super_nodes.0.url is not a URL']],
+    ['origin of a region that is not in use', '[upstream]\nsuper_nodes = [{ url = "http://a", region = "MOON" }]', [/^upstream\.super_nodes\.0\.region must be one of NA-WEST, /]],
+    ['origin twice', '[upstream]\nsuper_nodes = [{ url = "http://a", region = "APAC" }, { url = "http://A:80/", region = "MENA" }]', ['upstream.super_nodes.1.url repeats a']],
+    ['own region not in use', '[region]\noverride = "MOON"', [/^region\.override must be one of NA-WEST, .*, or empty$/]],
+    ['path without a CID', '[upstream]\nshard_path = "/{n}"', ['upstream.shard_path must contain {cid}']],
+    ['path without a number', '[upstream]\nshard_path = "/{cid}"', ['upstream.shard_path must contain {n} or {nn}']],
+    ['cache smaller than an object', '[cache]\nmax_bytes = 1000', [/^cache\.max_bytes must be at least upstream\.max_object_bytes/]],
+    ['pass-through smaller than an object', '[upstream]\nmax_object_bytes = 200000000', [/^cache\.pass_through_bytes must be at least upstream\.max_object_bytes/]],
+    ['back-off that shrinks', '[upstream]\nbackoff_initial_ms = 5000\nbackoff_max_ms = 1000', ['upstream.backoff_max_ms must be at least upstream.backoff_initial_ms']],
+    ['one port for two listeners', '[viewer]\nhost = "127.0.0.1"\nport = 9103', ['viewer.port and admin.port must differ']],
+    ['token too short', '[admin]\ntokens = [{ token = "short", scope = "read" }]', [/^admin\.tokens\.0\.token must match pattern/]],
+    ['token that no header can carry', '[admin]\ntokens = [{ token = "sixteen chars but spaces", scope = "read" }]', [/^admin\.tokens\.0\.token must match pattern/]],
+    ['token and file', `[admin]\ntokens = [{ token = "${'x'.repeat(16)}", token_file = "x", scope = "read" }]`, ['admin.tokens.0 must have either token or token_file']],
+    ['neither token nor file', '[admin]\ntokens = [{ scope = "read" }]', ['admin.tokens.0 must have either token or token_file']],
+    ['several mistakes', '[viewer]\nport = "x"\nprot = 1\n[cache]\nram_bytes = -1', ['unknown key viewer.prot', 'viewer.port must be integer', 'cache.ram_bytes must be >= 0']]
+  ]
+
+  for (const [label, toml, lines] of cases) {
+    test(label, async t => {
+      const file = await fileWith(t, toml)
+      const found = problems(() => loadConfig(parseCommandLine(['--config', file]), {}))
+      assert.equal(found.length, lines.length, found.join(' | '))
+      for (const expected of lines) {
+        assert.ok(found.some(line => typeof expected === 'string' ? line === expected : expected.test(line)), `${String(expected)} not in ${found.join(' | ')}`)
+      }
+    })
+  }
+
+  test('no message shows a token', async t => {
+    const file = await fileWith(t, '[admin]\ntokens = [{ token = "hunter2 hunter2 hunter2", scope = "root" }]')
+    assert.doesNotMatch(problems(() => loadConfig(parseCommandLine(['--config', file]), {})).join(), /hunter2/)
+  })
+
+  test('a wrong section in the file is named also when the environment sets a key of it', async t => {
+    const file = await fileWith(t, 'cache = 5')
+    assert.deepEqual(problems(() => loadConfig(parseCommandLine(['--config', file]), { ICN_RELAY_CACHE_PATH: '/x' })), ['cache must be object'])
+  })
+
+  test('reserved keys are accepted at their default and at nothing else', () => {
+    const defaults = defaultConfig()
+    const others: Record<string, unknown> = { 'auth.require': true, 'auth.tokens': ['x'], 'tls.cert': 'a.pem', 'tls.key': 'a.key', 'transport.engine': 'bundled' }
+    for (const path of RESERVED_KEYS) {
+      const [section = '', key = ''] = path.split('.')
+      const value = valueOf(defaults, { section, key })
+      assert.deepEqual(checkConfig({ [section]: { [key]: value } }), defaults)
+      const other = others[path] ?? Number(value) + 1
+      const [line, ...rest] = problems(() => checkConfig({ [section]: { [key]: other } }))
+      assert.match(line ?? '', new RegExp(`^${path.replace('.', '\\.')} is reserved`))
+      assert.deepEqual(rest, [])
+    }
+  })
+
+  test('environment: unknown names and wrong values name the variable or the key', () => {
+    const cases: [name: string, value: string, line: string | RegExp][] = [
+      ['ICN_RELAY_VIEWER_PROT', '1', 'environment: ICN_RELAY_VIEWER_PROT is not a configuration key'],
+      ['ICN_RELAY_', '1', 'environment: ICN_RELAY_ is not a configuration key'],
+      ['ICN_RELAY_VIEWER_PORT', '', 'viewer.port must be integer'],
+      ['ICN_RELAY_VIEWER_PORT', '9003.0', 'viewer.port must be integer'],
+      ['ICN_RELAY_VIEWER_PORT', ' 9003', 'viewer.port must be integer'],
+      ['ICN_RELAY_VIEWER_PORT', '1e3', 'viewer.port must be integer'],
+      ['ICN_RELAY_CACHE_MAX_BYTES', '9'.repeat(400), /^cache\.max_bytes must be /],
+      ['ICN_RELAY_VIEWER_PLAYER', 'yes', 'viewer.player must be boolean'],
+      ['ICN_RELAY_REGION_REGIONS', 'APAC,MENA', 'region.regions must be array'],
+      ['ICN_RELAY_REGION_REGIONS', '{"length":1}', 'region.regions must be array']
+    ]
+    for (const [name, value, line] of cases) {
+      const [found = '', ...rest] = problems(() => loadConfig(NOTHING, { [name]: value }))
+      if (typeof line === 'string') assert.equal(found, line)
+      else assert.match(found, line)
+      assert.deepEqual(rest, [])
+    }
+  })
+
+  test('a file that cannot be read or is no TOML is named, with the line', async t => {
+    const directory = await temporaryDirectory(t)
+    assert.deepEqual(problems(() => loadConfig(parseCommandLine(['--config', join(directory, 'none.toml')]), {})), [`configuration file "${join(directory, 'none.toml')}" cannot be read: ENOENT`])
+    assert.match(problems(() => loadConfig(parseCommandLine(['--config', directory]), {})).join(), /cannot be read: EISDIR/)
+    assert.match(problems(() => loadConfig(NOTHING, { ICN_RELAY_CONFIG: '' })).join(), /^configuration file "" cannot be read/)
+    const file = await fileWith(t, '[viewer]\nport = 1\nport = 2\n')
+    const [line = '', ...rest] = problems(() => loadConfig(parseCommandLine(['--config', file]), {}))
+    assert.ok(line.startsWith(`${file}: line 3: `), line)
+    assert.deepEqual(rest, [])
+  })
+})
+
+suite('secrets', () => {
+  test('a token comes from its file, without the line end', async t => {
+    const token = await fileWith(t, `${'s'.repeat(32)}\r\n`)
+    const config = await load(t, `[admin]\ntokens = [{ token_file = ${JSON.stringify(token)}, scope = "write" }]`)
+    assert.deepEqual(config.admin.tokens, [{ token: 's'.repeat(32), scope: 'write' }])
+  })
+
+  test('a file that is missing, short or holds more than a token is named', async t => {
+    const missing = join(await temporaryDirectory(t), 'none')
+    for (const [file, expected] of [
+      [missing, `admin.tokens.0.token_file ${missing} cannot be read: ENOENT`],
+      [await fileWith(t, 'short\n'), / must hold one token of 16 to 512 ASCII characters/],
+      [await fileWith(t, ''), / must hold one token/],
+      [await fileWith(t, `${'a'.repeat(20)}\n${'b'.repeat(20)}\n`), / must hold one token/],
+      [await fileWith(t, 'ä'.repeat(20)), / must hold one token/]
+    ] as const) {
+      const [line = '', ...rest] = problems(() => loadConfig(NOTHING, { ICN_RELAY_ADMIN_TOKENS: JSON.stringify([{ token_file: file, scope: 'read' }]) }))
+      if (typeof expected === 'string') assert.equal(line, expected)
+      else assert.match(line, expected)
+      assert.deepEqual(rest, [])
+    }
+  })
+})
+
+suite('command line', () => {
+  test('all options are read', () => {
+    assert.deepEqual(parseCommandLine(['--config', 'a', '--cache-path', 'b', '--region', 'c', '--validate', '--help', '--version']),
+      { config: 'a', cachePath: 'b', region: 'c', validate: true, help: true, version: true })
+    assert.deepEqual(parseCommandLine(['--config=a', '-h', '-v']), { config: 'a', cachePath: undefined, region: undefined, validate: false, help: true, version: true })
+  })
+
+  test('what is no option is one line that names it', () => {
+    for (const [args, word] of [[['--cofnig', 'x'], '--cofnig'], [['relay.toml'], 'relay.toml'], [['--config'], '--config'], [['--validate=yes'], '--validate'], [['--config', '--validate'], '--config']] as const) {
+      const lines = problems(() => parseCommandLine(args))
+      assert.equal(lines.length, 1, lines.join(' | '))
+      assert.match(lines[0] ?? '', /^command line: .*; see --help$/)
+      assert.ok(lines[0]?.includes(word), lines[0])
+    }
+  })
+})
+
+suite('any input', () => {
+  const acceptsOrNames = (work: () => Config): void => {
+    try {
+      checkConfig(work())
+    } catch (error) {
+      assert.ok(error instanceof RelayError && error.code === 'RELAY_ERR_CONFIG', error instanceof Error ? error.stack : String(error))
+    }
+  }
+
+  test('random TOML gives a configuration or RELAY_ERR_CONFIG', async t => {
+    const file = await fileWith(t, '')
+    const section = fc.constantFrom(...Object.keys(ConfigSchema.properties), '__proto__', 'x', 'constructor', 'a.b')
+    const key = fc.constantFrom(...KEYS.map(item => item.key), '__proto__', 'toString', '"a\\nb"')
+    const value = fc.oneof(fc.string(), fc.integer().map(String), fc.double().map(String), fc.constantFrom('true', '1979-05-27', '1979-05-27T07:32:00Z', '[]', '[1, "a"]', '{}', '{ url = "x" }', '"x"', 'nan', '-inf', '0x7fffffffffffffff', '"""\n"""', '[[[[1]]]]'))
+    const text = fc.array(fc.oneof(section.map(name => `[${name}]`), section.map(name => `[[${name}]]`), fc.tuple(key, value).map(([name, item]) => `${name} = ${item}`), fc.string()), { maxLength: 12 }).map(lines => lines.join('\n'))
+    fc.assert(fc.property(text, toml => {
+      writeFileSync(file, toml)
+      acceptsOrNames(() => loadConfig(parseCommandLine(['--config', file]), {}))
+    }), { numRuns: 2_000 })
+  })
+
+  test('random environment gives a configuration or RELAY_ERR_CONFIG', () => {
+    const name = fc.oneof(fc.constantFrom(...KEYS.map(({ section, key }) => environmentName(section, key))), fc.string().map(tail => `ICN_RELAY_${tail}`))
+    const value = fc.oneof(fc.string(), fc.integer().map(String), fc.json(), fc.constantFrom('true', 'false', '[]', '[null]', '[{}]', '[[]]', 'null'))
+    fc.assert(fc.property(fc.dictionary(name, value, { maxKeys: 4 }), env => {
+      // It names a file, which may be any on this machine.
+      const { ICN_RELAY_CONFIG: _file, ...rest } = env
+      acceptsOrNames(() => loadConfig(NOTHING, rest))
+    }), { numRuns: 2_000 })
+  })
+})
