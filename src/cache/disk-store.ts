@@ -25,6 +25,9 @@ export interface DiskStoreOptions {
   readonly observer: CacheObserver
 }
 
+/** Unlinks under way at once: a purge of a million files must not fill the thread pool's queue in front of the viewers' reads. */
+const MAX_UNLINKS = 2
+
 /** An open cached file; `release` once. */
 export interface FileLease {
   readonly entry: CacheEntry
@@ -36,9 +39,9 @@ export interface FileLease {
 export interface StoreTicket {
   readonly spool: Spool
   /** Stores the finished body; false when it could not be stored. The spool can be read before and after. */
-  commit (sha256: string): Promise<boolean>
+  readonly commit: (sha256: string) => Promise<boolean>
   /** The body must not be stored any more, for instance because its key was purged meanwhile. */
-  forbidStore (): void
+  readonly forbidStore: () => void
 }
 
 /**
@@ -55,6 +58,7 @@ export class DiskStore {
   readonly #options: DiskStoreOptions
   readonly #lru: LeasedLru<CacheEntry>
   readonly #unlinks = new Set<Promise<void>>()
+  readonly #doomed: string[] = []
   #lastAccess = 0
   #sequence = 0
   #openFiles = 0
@@ -287,9 +291,17 @@ export class DiskStore {
   #free (entry: CacheEntry, reason: RemovalReason): void {
     this.#options.observer.removed('disk', reason, entry.size)
     if (reason === 'capacity') this.index.removed(entry.id)
-    const unlink: Promise<void> = this.disk.run('unlink', () => this.disk.remove(this.fileOf(entry)))
-      .finally(() => { this.#unlinks.delete(unlink) })
-    this.#unlinks.add(unlink)
+    this.#doomed.push(this.fileOf(entry))
+    if (this.#unlinks.size >= MAX_UNLINKS) return
+    const unlinks: Promise<void> = this.#unlinkDoomed().finally(() => { this.#unlinks.delete(unlinks) })
+    this.#unlinks.add(unlinks)
+  }
+
+  async #unlinkDoomed (): Promise<void> {
+    for (let file = this.#doomed.pop(); file !== undefined; file = this.#doomed.pop()) {
+      const path = file
+      await this.disk.run('unlink', () => this.disk.remove(path))
+    }
   }
 
   /** Access times that strictly rise, so that order survives equal clock readings and a clock set back (1 µs steps). */

@@ -41,6 +41,8 @@ export function makeEntry (id: string, record: EntryRecord, confirmed: boolean):
 const GENERATION = /^[0-9a-z]{1,24}$/
 const FILE_NAME = /^([A-Za-z0-9_-]{1,128})\.(\d{2}|manifest)\.([0-9a-z]{1,24})$/
 const SHA256_HEX = /^[0-9a-f]{64}$/
+/** Times from here on (the year 2248) cannot be told apart in steps of 1 µs, on which the order of recency rests. */
+const TIME_END = 2 ** 43
 
 /**
  * Path of an object's file below the shard directory: `ab/cd/<cid>.<part>.<generation>`. The two levels come from SHA-256 of the
@@ -68,7 +70,8 @@ export function parseRecord (value: unknown): EntryRecord | undefined {
   if (typeof value !== 'object' || value === null) return undefined
   const { size, sha256, storedAt, lastAccess, hits, generation } = value as Record<string, unknown>
   const count = (n: unknown): n is number => typeof n === 'number' && Number.isFinite(n) && n >= 0
-  if (!count(size) || !Number.isSafeInteger(size) || !count(storedAt) || !count(lastAccess) || !count(hits)) return undefined
+  const time = (n: unknown): n is number => count(n) && n < TIME_END
+  if (!count(size) || !Number.isSafeInteger(size) || !time(storedAt) || !time(lastAccess) || !count(hits)) return undefined
   if (typeof sha256 !== 'string' || !SHA256_HEX.test(sha256)) return undefined
   if (typeof generation !== 'string' || !GENERATION.test(generation)) return undefined
   return { size, sha256, storedAt, lastAccess, hits, generation }

@@ -1,5 +1,6 @@
 import { open, type RootDatabase } from 'lmdb'
 import { parseRecord, type EntryRecord } from './entry.ts'
+import { parseKeyId } from '../shard/shard-key.ts'
 
 /** Persistent index: key id → record, ordered by id. Implementations pass `test/contracts/index-db.ts`. */
 export interface IndexDb {
@@ -52,7 +53,7 @@ class LmdbIndex implements IndexDb {
 
   * load (): Generator<[string, EntryRecord]> {
     for (const { key, value } of this.#db.getRange({ snapshot: true })) {
-      const record = typeof key === 'string' ? decodeRecord(value) : undefined
+      const record = typeof key === 'string' && parseKeyId(key) !== undefined ? decodeRecord(value) : undefined
       if (record === undefined) this.corrupt++
       else yield [key, record]
     }
@@ -62,20 +63,26 @@ class LmdbIndex implements IndexDb {
     const start = after > prefix ? after : prefix
     const found: string[] = []
     for (const key of this.#db.getKeys({ start })) {
-      if (!key.startsWith(prefix) || found.length >= limit) break
+      // A damaged key may decode to anything.
+      if (typeof key !== 'string' || !key.startsWith(prefix) || found.length >= limit) break
       if (key > after) found.push(key)
     }
     return found
   }
 
   async write (changes: ReadonlyMap<string, EntryRecord | null>): Promise<void> {
-    await this.#db.batch(() => {
-      for (const [id, record] of changes) {
-        // The batch's own promise settles after all of its operations, so theirs are not awaited one by one.
-        if (record === null) void this.#db.remove(id)
-        else void this.#db.put(id, encodeRecord(record))
-      }
-    })
+    // The batch's own promise settles with all of its operations, so theirs say nothing new.
+    const ignore = (): void => {}
+    try {
+      await this.#db.batch(() => {
+        for (const [id, record] of changes) {
+          const change = record === null ? this.#db.remove(id) : this.#db.put(id, encodeRecord(record))
+          change.then(ignore, ignore)
+        }
+      })
+    } catch (error) {
+      throw await commitError(error)
+    }
   }
 
   async close (): Promise<void> {
@@ -83,7 +90,15 @@ class LmdbIndex implements IndexDb {
   }
 }
 
+/** LMDB rejects with a generic error first; what the system said comes in a promise on it, unhandled unless somebody waits. */
+async function commitError (error: unknown): Promise<unknown> {
+  if (!(error instanceof Error) || !('commitError' in error)) return error
+  return await Promise.resolve(error.commitError).then(() => error, (cause: unknown) => cause)
+}
+
 /** Opens or creates the LMDB environment in `directory`; throws what LMDB throws when it is damaged beyond opening. */
 export function openIndexDb (directory: string): IndexDb {
-  return new LmdbIndex(open<Buffer, string>({ path: directory, encoding: 'binary', noSubdir: false }))
+  // Overlapping sync is off because, after a commit that failed, close() waits for a flush that never comes; event-turn batching,
+  // because its promise of a commit is handed to nobody and rejects unhandled.
+  return new LmdbIndex(open<Buffer, string>({ path: directory, encoding: 'binary', noSubdir: false, overlappingSync: false, eventTurnBatching: false }))
 }

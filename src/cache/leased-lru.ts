@@ -121,6 +121,8 @@ export class LeasedLru<V extends Leasable> {
     if (value.size > reservation.bytes) throw new Error(`value of ${value.size} bytes exceeds its reservation of ${reservation.bytes}`)
     this.cancel(reservation)
     this.#insert(value)
+    // The bound may have come down since the room was promised.
+    this.#shrinkTo(this.#maxBytes)
   }
 
   /** Puts back a value known from an earlier run, most recently used; false when it does not fit. Nothing is evicted for it. */

@@ -2,11 +2,12 @@ import * as nodeFs from 'node:fs/promises'
 import { createHash } from 'node:crypto'
 import { createServer, connect, type Server } from 'node:net'
 import { tmpdir } from 'node:os'
-import { join, resolve } from 'node:path'
+import { dirname, join, resolve } from 'node:path'
 import type { Clock } from '../clock.ts'
 import { RelayError, systemCode } from '../errors.ts'
 import { DiskStore } from './disk-store.ts'
 import type { CacheObserver, FileSystem } from './disk-files.ts'
+import { checkIndex } from './index-check.ts'
 import { openIndexDb, type IndexDb } from './index-db.ts'
 import { parseManifest, voucher, type ManifestEntry } from './manifest.ts'
 import { clearTemporary, reconcile } from './reconcile.ts'
@@ -49,14 +50,15 @@ export async function openCache (options: OpenCacheOptions): Promise<OpenedCache
   const root = join(path, 'shards')
   await prepareDirectory(fs, path, root)
   const lock = await lockDirectory(path)
+  let db: IndexDb | undefined
   try {
-    const bootId = clock.now().toString(36) + Math.floor(options.random() * 36 ** 4).toString(36)
-    const db = await openIndex(join(path, 'index'), clock, log)
-    const store = new DiskStore({ root, maxBytes: options.maxBytes, passThroughBytes: options.passThroughBytes, fs, db, clock, bootId, observer: options.observer })
+    const bootId = Math.floor(clock.now()).toString(36) + Math.floor(options.random() * 36 ** 4).toString(36)
+    const index = db = await openIndex(join(path, 'index'), clock, log)
+    const store = new DiskStore({ root, maxBytes: options.maxBytes, passThroughBytes: options.passThroughBytes, fs, db: index, clock, bootId, observer: options.observer })
     const halfWritten = await clearTemporary(fs, root, bootId)
     const start = clock.monotonic()
     const restored = store.restore()
-    log('info', 'cache index loaded', { entries: restored, bytes: store.indexedBytes, corrupt: db.corrupt, halfWritten, ms: Math.round(clock.monotonic() - start) })
+    log('info', 'cache index loaded', { entries: restored, bytes: store.indexedBytes, corrupt: index.corrupt, halfWritten, ms: Math.round(clock.monotonic() - start) })
     const stopping = new AbortController()
     const manifest = await readManifestFile(join(path, 'cache_manifest.json'), fs, log)
     const reconciled = reconcile({ store, fs, signal: stopping.signal, vouch: voucher(manifest) })
@@ -64,25 +66,38 @@ export async function openCache (options: OpenCacheOptions): Promise<OpenedCache
       report => { log(report.errors > 0 ? 'warn' : 'info', 'cache reconciled', { ...report }) },
       (error: unknown) => { log('error', 'cache reconciliation failed', { err: error }) }
     )
-    const cache = new ShardCache({ disk: store, db, ramBytes: options.ramBytes, observer: options.observer, reconciled })
+    const cache = new ShardCache({ disk: store, db: index, ramBytes: options.ramBytes, observer: options.observer, reconciled })
     let closing: Promise<void> | undefined
     const close = async (): Promise<void> => {
       stopping.abort()
       await reconciled.catch(() => {})
       await cache.flush()
-      await db.close()
+      await index.close()
       lock.close()
     }
     return { cache, restored, close: async () => { await (closing ??= close()) } }
   } catch (error) {
+    await db?.close()
     lock.close()
-    throw error
+    throw error instanceof RelayError ? error : new RelayError('RELAY_ERR_CACHE_PATH', `cache.path ${path} cannot be used: ${systemCode(error) ?? String(error)}`, { cause: error })
+  }
+}
+
+/** Parents first. The recursive form of mkdir never returns where creating fails with ENOENT, as below /proc. */
+async function makeDirectory (fs: FileSystem, path: string): Promise<void> {
+  try {
+    await fs.mkdir(path)
+  } catch (error) {
+    if (systemCode(error) === 'EEXIST') return
+    if (systemCode(error) !== 'ENOENT' || dirname(path) === path) throw error
+    await makeDirectory(fs, dirname(path))
+    await fs.mkdir(path)
   }
 }
 
 async function prepareDirectory (fs: FileSystem, path: string, root: string): Promise<void> {
   try {
-    await fs.mkdir(join(root, 'tmp'), { recursive: true })
+    await makeDirectory(fs, join(root, 'tmp'))
     const probe = join(root, 'tmp', `probe.${process.pid}`)
     const handle = await fs.open(probe, 'w')
     await handle.close()
@@ -97,7 +112,9 @@ async function prepareDirectory (fs: FileSystem, path: string, root: string): Pr
  * however it dies.
  */
 async function lockDirectory (path: string): Promise<Server> {
-  const name = `icn-relay-${createHash('sha256').update(path).digest('hex').slice(0, 24)}`
+  // Two names of one directory must give one lock.
+  const real = await nodeFs.realpath(path)
+  const name = `icn-relay-${createHash('sha256').update(real).digest('hex').slice(0, 24)}`
   const address = process.platform === 'linux' ? `\0${name}` : join(tmpdir(), `${name}.sock`)
   for (let attempt = 0; attempt < 2; attempt++) {
     const server = createServer(socket => socket.destroy()).unref()
@@ -119,9 +136,10 @@ async function lockDirectory (path: string): Promise<Server> {
 
 async function openIndex (directory: string, clock: Clock, log: OpenCacheOptions['log']): Promise<IndexDb> {
   try {
+    await checkIndex(directory)
     return openIndexDb(directory)
   } catch (error) {
-    const aside = `${directory}.damaged-${clock.now()}`
+    const aside = `${directory}.damaged-${Math.floor(clock.now())}`
     log('error', 'cache index cannot be opened, moved aside and started empty', { err: error, aside })
     await nodeFs.rename(directory, aside)
     return openIndexDb(directory)

@@ -2,6 +2,8 @@ import { LeasedLru, type Leasable, type RemovalReason } from './leased-lru.ts'
 
 /** A whole object in memory. */
 export interface RamObject extends Leasable {
+  /** Digest of the bytes, lower-case hex. */
+  readonly sha256: string
   readonly buffer: Buffer
 }
 
@@ -30,10 +32,15 @@ export class RamTier {
   get usedBytes (): number { return this.#lru.usedBytes }
   get count (): number { return this.#lru.count }
 
-  /** The object, pinned until `release`d. */
-  lease (id: string): RamObject | undefined {
+  /** The object, pinned until `release`d; one with other bytes is left from an earlier life of the id and goes. */
+  lease (id: string, sha256: string): RamObject | undefined {
     const object = this.#lru.get(id)
-    if (object !== undefined) this.#lru.lease(object)
+    if (object === undefined) return undefined
+    if (object.sha256 !== sha256) {
+      this.#lru.delete(id, 'replaced')
+      return undefined
+    }
+    this.#lru.lease(object)
     return object
   }
 
@@ -53,7 +60,7 @@ export class RamTier {
    * Brings an object in by `read`, which fills the buffer it is given and says whether the object still belongs here. Loads of one
    * id do not overlap, and an object larger than an eighth of the tier stays out: it would push out eight others for one.
    */
-  async load (id: string, size: number, read: (into: Buffer) => Promise<boolean>): Promise<boolean> {
+  async load ({ id, size, sha256 }: Pick<RamObject, 'id' | 'size' | 'sha256'>, read: (into: Buffer) => Promise<boolean>): Promise<boolean> {
     if (size === 0 || size > this.maxBytes / 8 || this.#loading.has(id) || this.#lru.peek(id) !== undefined) return false
     const reservation = this.#lru.reserve(size)
     if (reservation === undefined) return false
@@ -61,7 +68,7 @@ export class RamTier {
     try {
       const buffer = Buffer.allocUnsafeSlow(size)
       if (!await read(buffer)) return false
-      this.#lru.commit(reservation, { id, size, buffer, leases: 0, indexed: false })
+      this.#lru.commit(reservation, { id, size, sha256, buffer, leases: 0, indexed: false })
       return true
     } finally {
       this.#lru.cancel(reservation)

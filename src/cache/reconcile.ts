@@ -58,20 +58,19 @@ export async function reconcile (options: ReconcileOptions): Promise<ReconcileRe
     const file = join(directory, name)
     const size = await fs.stat(file).then(stat => stat.isFile() ? stat.size : -1, () => -1)
     if (size < 0) return
-    if (parsed !== undefined) {
-      const id = keyId(parsed.key)
+    const id = parsed === undefined ? '' : keyId(parsed.key)
+    // A file in another directory than its own is no entry's file, whatever its name.
+    if (parsed !== undefined && relativeFile(id, parsed.generation) === `${prefix}/${name}`) {
       const entry = store.peek(id)
       if (entry?.generation === parsed.generation && entry.size === size) {
         entry.confirmed = true
         report.confirmed++
         return
       }
-      if (relativeFile(id, parsed.generation) === `${prefix}/${name}`) {
-        const record = entry === undefined ? await options.vouch(id, parsed.generation, file, size) : undefined
-        if (record !== undefined && store.adopt(id, record)) {
-          report.adopted++
-          return
-        }
+      const record = entry === undefined ? await options.vouch(id, parsed.generation, file, size) : undefined
+      if (record !== undefined && store.adopt(id, record)) {
+        report.adopted++
+        return
       }
     }
     await store.disk.remove(file)

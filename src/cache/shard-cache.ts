@@ -74,7 +74,7 @@ export class ShardCache {
   async open (key: ShardKey): Promise<CachedObject | undefined> {
     const entry = this.disk.find(keyId(key))
     if (entry === undefined) return undefined
-    const object = this.ram.lease(entry.id)
+    const object = this.ram.lease(entry.id, entry.sha256)
     if (object !== undefined) return this.#fromMemory(entry, object)
     const lease = await this.disk.openFile(entry)
     if (lease === undefined) {
@@ -146,6 +146,8 @@ export class ShardCache {
    */
   async importManifest (manifest: unknown): Promise<{ adopted: number, known: number, rejected: number }> {
     const entries = checkManifest(manifest)
+    // Until then, files that nothing vouches for are being removed.
+    await this.reconciled.catch(() => {})
     const vouch = voucher(entries)
     const result = { adopted: 0, known: 0, rejected: 0 }
     for (const entry of entries) {
@@ -208,7 +210,7 @@ export class ShardCache {
 
   #promote (entry: CacheEntry): void {
     if (this.#promotions.size >= MAX_PROMOTIONS) return
-    const work: Promise<void> = this.ram.load(entry.id, entry.size, async into => await this.#readVerified(entry, into))
+    const work: Promise<void> = this.ram.load(entry, async into => await this.#readVerified(entry, into))
       .then(() => {}, () => {})
       .finally(() => { this.#promotions.delete(work) })
     this.#promotions.add(work)

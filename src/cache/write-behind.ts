@@ -18,6 +18,10 @@ export class WriteBehind {
   readonly #options: WriteBehindOptions
   #pending = new Map<string, EntryRecord | null>()
   #writing: Promise<void> | undefined
+  /** Changes in the batch being written: still in memory, and back in pending if it fails. */
+  #inFlight = 0
+  /** After a failure the next try is left to whoever calls flush, or a full disk would cost a batch at every change. */
+  #failed = false
   /** Recency updates dropped because too much was pending. */
   dropped = 0
 
@@ -26,11 +30,12 @@ export class WriteBehind {
     this.#options = options
   }
 
-  get pending (): number { return this.#pending.size }
+  /** Changes kept in memory now; an id that changes again while it is being written counts twice. */
+  get pending (): number { return this.#pending.size + this.#inFlight }
 
   /** Hits and recency changed; may be dropped under pressure. The record is read when the batch is written. */
   touched (id: string, record: EntryRecord): void {
-    if (this.#pending.size >= this.#options.maxPending && !this.#pending.has(id)) {
+    if (this.pending >= this.#options.maxPending && !this.#pending.has(id)) {
       this.dropped++
       return
     }
@@ -56,19 +61,24 @@ export class WriteBehind {
 
   #mark (id: string, record: EntryRecord | null): void {
     this.#pending.set(id, record)
-    if (this.#pending.size >= this.#options.batchSize && this.#writing === undefined) void this.flush()
+    if (this.#pending.size >= this.#options.batchSize && this.#writing === undefined && !this.#failed) void this.flush()
   }
 
   async #writeBatch (): Promise<void> {
     const batch = this.#pending
     this.#pending = new Map()
+    this.#inFlight = batch.size
     try {
       await this.#db.write(batch)
+      this.#failed = false
     } catch (error) {
+      this.#failed = true
       for (const [id, record] of batch) {
         if (!this.#pending.has(id)) this.#pending.set(id, record)
       }
       this.#options.onError(error)
+    } finally {
+      this.#inFlight = 0
     }
   }
 }

@@ -126,7 +126,8 @@ export class Fill {
 
   async #receive (object: UpstreamObject, { spool }: StoreTicket): Promise<string> {
     const { signal, maxObjectBytes } = this.#options
-    if (object.size !== undefined) this.#announce(object, object.size, object.sha256)
+    // An empty body has no last byte to withhold, so its head waits for the verdict.
+    if (object.size !== undefined && object.size > 0) this.#announce(object, object.size, object.sha256)
     const hash = createHash('sha256')
     for await (const chunk of object.body as AsyncIterable<Buffer>) {
       if (spool.length + chunk.length > (object.size ?? maxObjectBytes)) {

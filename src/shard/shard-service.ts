@@ -35,7 +35,7 @@ export interface ShardObserver {
 
 export interface ShardServiceOptions {
   readonly cache: ShardCache
-  readonly upstream: Upstream
+  readonly upstream: Pick<Upstream, 'fetch'>
   readonly observer: ShardObserver
   /** Largest object taken from a super-node, bytes. */
   readonly maxObjectBytes: number
@@ -51,7 +51,9 @@ export class ShardService {
   readonly #options: ShardServiceOptions
   readonly #fills = new Map<string, Fill>()
   readonly #running = new Set<Promise<void>>()
-  readonly #stopping = new AbortController()
+  /** One for each fill: a signal shared by all of them would keep a reference to every fill there ever was. */
+  readonly #aborts = new Set<AbortController>()
+  #stopping: RelayError | undefined
 
   constructor (options: ShardServiceOptions) {
     this.#options = options
@@ -79,13 +81,17 @@ export class ShardService {
   /** A fill in flight for a purged key serves those who wait and is not stored. */
   forbidStore (matches: (id: string) => boolean): void {
     for (const [id, fill] of this.#fills) {
-      if (matches(id)) fill.forbidStore()
+      if (!matches(id)) continue
+      fill.forbidStore()
+      // Whoever asks from now on gets bytes from after the purge.
+      this.#fills.delete(id)
     }
   }
 
   /** Ends all fills and waits until they have let go of the cache. */
   async close (): Promise<void> {
-    this.#stopping.abort(new RelayError('RELAY_ERR_STOPPING', 'the relay is stopping'))
+    const reason = this.#stopping ??= new RelayError('RELAY_ERR_STOPPING', 'the relay is stopping')
+    for (const abort of this.#aborts) abort.abort(reason)
     await Promise.all(this.#running)
   }
 
@@ -114,7 +120,7 @@ export class ShardService {
       } catch (error) {
         if (error instanceof RelayError || source !== first || released) throw error
         const replacement = await this.#replace(key, error)
-        if (replacement.size !== first.size || released) {
+        if (released || !sameObject(first, replacement)) {
           replacement.release()
           throw new RelayError('RELAY_ERR_CACHE_READ', 'the cached object could not be read', { cause: error })
         }
@@ -146,22 +152,24 @@ export class ShardService {
   /** @param shared whether others may join and the object is stored; otherwise it is a private pass-through */
   #startFill (key: ShardKey, shared: boolean): { fill: Fill, leave: () => void } {
     const { cache, upstream, maxFills, maxManifestBytes, maxObjectBytes, fillTimeoutMs } = this.#options
-    if (this.#stopping.signal.aborted) throw new RelayError('RELAY_ERR_STOPPING', 'the relay is stopping')
+    if (this.#stopping !== undefined) throw this.#stopping
     if (this.#running.size >= maxFills) throw new RelayError('RELAY_ERR_FILLS_BUSY', `${maxFills} fills are in progress`)
     const id = keyId(key)
-    const deadline = new AbortController()
+    const abort = new AbortController()
+    this.#aborts.add(abort)
     const timer = setTimeout(() => {
-      deadline.abort(new RelayError('RELAY_ERR_UPSTREAM_TIMEOUT', `the object did not arrive within ${fillTimeoutMs} ms`))
+      abort.abort(new RelayError('RELAY_ERR_UPSTREAM_TIMEOUT', `the object did not arrive within ${fillTimeoutMs} ms`))
     }, fillTimeoutMs)
     const fill = new Fill({
       maxObjectBytes: key.part === 'manifest' ? maxManifestBytes : maxObjectBytes,
       fetch: async signal => await upstream.fetch(key, signal),
       createSpool: async capacity => await cache.createSpool(key, capacity, shared),
-      signal: AbortSignal.any([this.#stopping.signal, deadline.signal])
+      signal: abort.signal
     })
     if (shared) this.#fills.set(id, fill)
     const running = fill.finished.then(() => {
       clearTimeout(timer)
+      this.#aborts.delete(abort)
       this.#running.delete(running)
       if (this.#fills.get(id) === fill) this.#fills.delete(id)
     })
@@ -170,6 +178,11 @@ export class ShardService {
     if (leave === undefined) throw new RelayError('RELAY_ERR_INTERNAL', 'a fill cannot end before it starts')
     return { fill, leave }
   }
+}
+
+/** As far as the heads tell. */
+function sameObject (a: OpenShard, b: OpenShard): boolean {
+  return a.size === b.size && (a.sha256 === undefined || b.sha256 === undefined || a.sha256 === b.sha256)
 }
 
 function fromCache (key: ShardKey, cached: CachedObject): OpenShard {

@@ -1,6 +1,6 @@
 import type { Readable } from 'node:stream'
 import type { Clock } from '../clock.ts'
-import { RelayError } from '../errors.ts'
+import { ERRORS, RelayError } from '../errors.ts'
 import type { ShardKey } from '../shard/shard-key.ts'
 import { orderNodes, recordFailure, recordSuccess, type BackoffPolicy } from './node-health.ts'
 import { SuperNode, translate } from './super-node.ts'
@@ -72,7 +72,7 @@ export class Upstream {
   readonly #options: UpstreamOptions
   readonly #nodes: SuperNode[]
   readonly #probes = new Map<SuperNode, NodeJS.Timeout>()
-  readonly #stopping = new AbortController()
+  #stopping = false
 
   constructor (options: UpstreamOptions) {
     this.#options = options
@@ -115,6 +115,8 @@ export class Upstream {
         this.#options.observer.attempt(node.id, aborted ? 'aborted' : OUTCOMES[known.code] ?? 'unreachable', clock.monotonic() - asked)
         if (aborted) throw known
         if (known.code === 'RELAY_ERR_SHARD_NOT_FOUND') {
+          // An answer like any other: a node without samples would be asked first for ever.
+          recordSuccess(node.health, clock.monotonic() - asked)
           notFound = known
           continue
         }
@@ -124,7 +126,9 @@ export class Upstream {
       }
     }
     // A 404 beside a failure proves nothing: the node that failed may have the object.
-    throw failure ?? notFound ?? new RelayError('RELAY_ERR_UPSTREAM_UNREACHABLE', 'no super-node is configured')
+    const last = failure ?? notFound
+    if (last === undefined) throw new RelayError('RELAY_ERR_UPSTREAM_UNREACHABLE', 'no super-node is configured')
+    throw withoutAddress(last)
   }
 
   status (): NodeStatus[] {
@@ -141,7 +145,7 @@ export class Upstream {
   }
 
   async close (): Promise<void> {
-    this.#stopping.abort()
+    this.#stopping = true
     for (const timer of this.#probes.values()) clearTimeout(timer)
     this.#probes.clear()
     await Promise.all(this.#nodes.map(async node => { await node.close() }))
@@ -164,7 +168,7 @@ export class Upstream {
     this.#options.observer.attempt(node.id, OUTCOMES[known.code] ?? 'body', 0)
     this.#options.log('warn', 'super-node body failed', { node: node.id, code: known.code, detail: known.message })
     this.#nodeFailed(node)
-    return known
+    return withoutAddress(known)
   }
 
   #nodeFailed (node: SuperNode): void {
@@ -175,23 +179,32 @@ export class Upstream {
 
   /** After a failure the node is checked when its back-off ends, so that it comes back without a viewer paying for the try. */
   #scheduleProbe (node: SuperNode): void {
-    if (this.#probes.has(node) || this.#stopping.signal.aborted) return
+    if (this.#probes.has(node) || this.#stopping) return
     const { clock, log, observer, headersTimeoutMs } = this.#options
     const probe = async (): Promise<void> => {
       const asked = clock.monotonic()
+      const abort = new AbortController()
+      const timer = setTimeout(() => { abort.abort() }, headersTimeoutMs)
       try {
-        await node.checkHealth(AbortSignal.any([this.#stopping.signal, AbortSignal.timeout(headersTimeoutMs)]))
+        await node.checkHealth(abort.signal)
         recordSuccess(node.health, node.health.latencyMs ?? clock.monotonic() - asked)
         this.#probes.delete(node)
         log('info', 'super-node is healthy again', { node: node.id })
       } catch {
         this.#probes.delete(node)
-        if (this.#stopping.signal.aborted) return
+        if (this.#stopping) return
         observer.healthCheckFailed(node.id)
         this.#nodeFailed(node)
+      } finally {
+        clearTimeout(timer)
       }
     }
     const delay = Math.max(0, node.health.retryAt - clock.monotonic())
     this.#probes.set(node, setTimeout(() => { void probe() }, delay).unref())
   }
+}
+
+/** The error as viewers may see it: addresses of super-nodes stay in the log. */
+function withoutAddress (error: RelayError): RelayError {
+  return new RelayError(error.code, ERRORS[error.code].title.toLowerCase(), { cause: error })
 }

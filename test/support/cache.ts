@@ -119,6 +119,13 @@ export async function until (condition: () => boolean): Promise<void> {
   while (!condition()) await nextTurn()
 }
 
+/** The next value of an endless fast-check stream. */
+export function draw<T> (stream: Iterator<T>): T {
+  const next: IteratorResult<T, unknown> = stream.next()
+  if (next.done === true) throw new Error('the stream has an end')
+  return next.value
+}
+
 let boots = 0
 
 export interface TestCache extends OpenedCache {

@@ -1,0 +1,76 @@
+import * as nodeFs from 'node:fs/promises'
+import type { FileHandle } from 'node:fs/promises'
+import type { FileSystem } from '../../src/cache/disk-files.ts'
+
+export type FsOperation = 'open' | 'create' | 'rename' | 'unlink' | 'mkdir' | 'readdir' | 'stat' | 'read' | 'write' | 'datasync' | 'fstat' | 'close'
+
+/** What becomes of one operation: undefined lets it happen, a code fails it, a number of bytes cuts a read or write short. */
+export type Fate = string | number | undefined
+
+export interface FaultyFs {
+  readonly fs: FileSystem
+  /** Decides the fate of each operation; replaced at will. May wait first. */
+  decide: (operation: FsOperation, path: string) => Fate | Promise<Fate>
+  /** Operations begun so far. */
+  readonly counts: Map<FsOperation, number>
+  /** Most operations of a kind under way at once. */
+  readonly peaks: Map<FsOperation, number>
+  /** Handles open now. */
+  openHandles: number
+}
+
+function systemError (code: string, operation: string, path: string): Error {
+  return Object.assign(new Error(`${code}: injected, ${operation} '${path}'`), { code, syscall: operation, path })
+}
+
+/** The real file system with errors on demand. */
+export function faultyFs (): FaultyFs {
+  const running = new Map<FsOperation, number>()
+  const run = async <T>(operation: FsOperation, path: string, work: (fate: number | undefined) => Promise<T>): Promise<T> => {
+    faulty.counts.set(operation, (faulty.counts.get(operation) ?? 0) + 1)
+    const now = (running.get(operation) ?? 0) + 1
+    running.set(operation, now)
+    faulty.peaks.set(operation, Math.max(now, faulty.peaks.get(operation) ?? 0))
+    try {
+      const fate = await faulty.decide(operation, path)
+      if (typeof fate === 'string') throw systemError(fate, operation, path)
+      return await work(fate)
+    } finally {
+      running.set(operation, (running.get(operation) ?? 1) - 1)
+    }
+  }
+  const wrap = (handle: FileHandle, path: string): FileHandle => {
+    faulty.openHandles++
+    const overrides: Record<string, unknown> = {
+      read: async (buffer: Buffer, offset: number, length: number, position: number) =>
+        await run('read', path, async most => await handle.read(buffer, offset, Math.min(length, most ?? length), position)),
+      write: async (buffer: Uint8Array, offset: number, length: number, position: number) =>
+        await run('write', path, async most => await handle.write(buffer, offset, Math.min(length, most ?? length), position)),
+      datasync: async () => { await run('datasync', path, async () => { await handle.datasync() }) },
+      stat: async () => await run('fstat', path, async () => await handle.stat()),
+      close: async () => {
+        faulty.openHandles--
+        // A close that reports an error has closed nevertheless.
+        await handle.close()
+        await run('close', path, async () => {})
+      }
+    }
+    return new Proxy(handle, {
+      get: (target, name): unknown => {
+        if (typeof name === 'string' && name in overrides) return overrides[name]
+        const value: unknown = Reflect.get(target, name, target)
+        return typeof value === 'function' ? value.bind(target) : value
+      }
+    })
+  }
+  const fs: unknown = {
+    open: async (path: string, flags: string) => await run(flags === 'r' ? 'open' : 'create', path, async () => wrap(await nodeFs.open(path, flags), path)),
+    rename: async (from: string, to: string) => { await run('rename', from, async () => { await nodeFs.rename(from, to) }) },
+    unlink: async (path: string) => { await run('unlink', path, async () => { await nodeFs.unlink(path) }) },
+    mkdir: async (path: string, options: { recursive: boolean }) => await run('mkdir', path, async () => await nodeFs.mkdir(path, options)),
+    readdir: async (path: string) => await run('readdir', path, async () => await nodeFs.readdir(path)),
+    stat: async (path: string) => await run('stat', path, async () => await nodeFs.stat(path))
+  }
+  const faulty: FaultyFs = { fs: fs as FileSystem, decide: () => undefined, counts: new Map(), peaks: new Map(), openHandles: 0 }
+  return faulty
+}

@@ -1,0 +1,50 @@
+import type { EntryRecord } from '../../src/cache/entry.ts'
+import { decodeRecord, encodeRecord, type IndexDb } from '../../src/cache/index-db.ts'
+import { parseKeyId } from '../../src/shard/shard-key.ts'
+
+/** An index in memory that keeps bytes, as LMDB does: what changes after a write is not seen. Passes `test/contracts/index-db.ts`. */
+export class MemoryIndexDb implements IndexDb {
+  corrupt = 0
+  /** Batches written, failed ones not among them. */
+  readonly batches: string[][] = []
+  /** Awaited before a batch is applied; a rejection fails the batch and nothing of it is applied. */
+  beforeWrite: (ids: readonly string[]) => Promise<void> | void = () => {}
+  readonly #rows: Map<string, Buffer>
+
+  constructor (rows = new Map<string, Buffer>()) {
+    this.#rows = rows
+  }
+
+  * load (): Generator<[string, EntryRecord]> {
+    for (const id of this.#ids()) {
+      const record = parseKeyId(id) === undefined ? undefined : this.get(id)
+      if (record === undefined) this.corrupt++
+      else yield [id, record]
+    }
+  }
+
+  ids ({ prefix, after, limit }: { prefix: string, after: string, limit: number }): string[] {
+    return this.#ids().filter(id => id.startsWith(prefix) && id > after).slice(0, limit)
+  }
+
+  async write (changes: ReadonlyMap<string, EntryRecord | null>): Promise<void> {
+    const encoded = Array.from(changes, ([id, record]) => [id, record === null ? null : encodeRecord(record)] as const)
+    await this.beforeWrite(Array.from(changes.keys()))
+    for (const [id, bytes] of encoded) {
+      if (bytes === null) this.#rows.delete(id)
+      else this.#rows.set(id, bytes)
+    }
+    this.batches.push(Array.from(changes.keys()))
+  }
+
+  get (id: string): EntryRecord | undefined {
+    const bytes = this.#rows.get(id)
+    return bytes === undefined ? undefined : decodeRecord(bytes)
+  }
+
+  async close (): Promise<void> {}
+
+  #ids (): string[] {
+    return Array.from(this.#rows.keys()).sort((a, b) => a < b ? -1 : 1)
+  }
+}

@@ -1,0 +1,86 @@
+import { Readable } from 'node:stream'
+import { RelayError } from '../../src/errors.ts'
+import { keyId, type ShardKey } from '../../src/shard/shard-key.ts'
+import type { UpstreamObject } from '../../src/upstream/upstream.ts'
+import { deferred } from '../../src/deferred.ts'
+
+/** One fetch under the control of a test: first `answer` or `refuse`, then pieces, then `end` or `breakOff`. */
+export class ScriptedFetch {
+  readonly key: ShardKey
+  readonly signal: AbortSignal
+  /** Errors the relay reported for the body. */
+  readonly failures: unknown[] = []
+  readonly object: Promise<UpstreamObject>
+  readonly body: Readable
+  readonly #object = deferred<UpstreamObject>()
+  /** Resolves when the reader wants more than it has been given. */
+  #wanted = deferred<undefined>()
+
+  constructor (key: ShardKey, signal: AbortSignal) {
+    this.key = key
+    this.signal = signal
+    this.object = this.#object.promise
+    this.object.catch(() => {})
+    this.body = new Readable({ highWaterMark: 1, read: () => { this.#wanted.resolve(undefined) } })
+    // As undici does: a body nobody listens to may end with an error.
+    this.body.on('error', () => {})
+    this.body.on('close', () => { this.#wanted.resolve(undefined) })
+    signal.addEventListener('abort', () => {
+      this.#object.reject(signal.reason)
+      this.body.destroy(signal.reason instanceof Error ? signal.reason : new Error('aborted'))
+    })
+  }
+
+  answer (head: { size?: number | undefined, sha256?: string | undefined, node?: string } = {}): void {
+    this.#object.resolve({
+      node: head.node ?? 'node-1',
+      region: 'NA-WEST',
+      headMs: 1,
+      size: head.size,
+      sha256: head.sha256,
+      body: this.body,
+      failed: error => {
+        this.failures.push(error)
+        return error instanceof RelayError ? error : new RelayError('RELAY_ERR_UPSTREAM_BODY', 'the body broke', { cause: error })
+      }
+    })
+  }
+
+  refuse (error: RelayError): void {
+    this.#object.reject(error)
+  }
+
+  /** Sends bytes and waits until the reader has taken them in. */
+  async send (bytes: Uint8Array): Promise<void> {
+    if (this.body.destroyed) return
+    this.#wanted = deferred<undefined>()
+    this.body.push(bytes)
+    await this.#wanted.promise
+  }
+
+  end (): void {
+    if (!this.body.destroyed) this.body.push(null)
+  }
+
+  breakOff (error = new Error('socket closed')): void {
+    this.body.destroy(error)
+  }
+}
+
+/** An origin whose every answer is written by the test. */
+export class ScriptedUpstream {
+  readonly fetches: ScriptedFetch[] = []
+  /** Called with each new fetch; for tests that answer by rule. */
+  onFetch: (fetch: ScriptedFetch) => void = () => {}
+
+  async fetch (key: ShardKey, signal: AbortSignal): Promise<UpstreamObject> {
+    const fetch = new ScriptedFetch(key, signal)
+    this.fetches.push(fetch)
+    this.onFetch(fetch)
+    return await fetch.object
+  }
+
+  of (key: ShardKey): ScriptedFetch[] {
+    return this.fetches.filter(fetch => keyId(fetch.key) === keyId(key))
+  }
+}
