@@ -25,7 +25,7 @@ async function readLease (store: DiskStore, lease: FileLease): Promise<Buffer> {
 
 async function assertAtRest ({ store, root, faulty }: TestStore): Promise<void> {
   await store.flush()
-  await until(() => store.openFiles === 0)
+  await until(() => store.openFiles === 0 && store.reservedBytes === 0)
   await store.flush()
   const { bytes, files, temporary } = await filesIn(root)
   assert.equal(bytes, store.indexedBytes, 'the directory has exactly the indexed bytes')

@@ -53,7 +53,8 @@ async function follow (fill: Fill, step = Infinity, pauses: () => number = () =>
 }
 
 async function assertNothingHeld ({ store, root, faulty }: TestStore): Promise<void> {
-  await until(() => store.openFiles === 0)
+  // A reservation ends when the temporary file is gone.
+  await until(() => store.openFiles === 0 && store.reservedBytes === 0)
   await store.flush()
   const { bytes, temporary } = await filesIn(root)
   assert.equal(bytes, store.indexedBytes)

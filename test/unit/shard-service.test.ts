@@ -76,7 +76,8 @@ async function nextFetch (upstream: ScriptedUpstream, count = 1): Promise<Script
 }
 
 async function assertAtRest ({ cache, faulty, root, service }: Setup): Promise<void> {
-  await until(() => service.fills === 0 && cache.disk.openFiles === 0)
+  // A reservation ends when the temporary file is gone.
+  await until(() => service.fills === 0 && cache.disk.openFiles === 0 && cache.disk.reservedBytes === 0)
   await cache.flush()
   const { bytes, temporary } = await filesIn(root)
   assert.equal(bytes, cache.disk.indexedBytes)
