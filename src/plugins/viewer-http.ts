@@ -59,15 +59,11 @@ export default fp<ViewerHttpOptions>(async (app, { config, logger, onInstance })
 }, { name: 'viewer-http', dependencies: ['metrics', 'shards'] })
 
 async function playerRoutes (viewer: FastifyInstance): Promise<void> {
-  await viewer.register(fastifyStatic, {
-    root: fileURLToPath(new URL('../../demo/player', import.meta.url)),
-    prefix: '/player/',
-    cacheControl: false,
-    setHeaders: reply => {
-      reply.header('cache-control', 'no-cache')
-      reply.header('content-security-policy', PLAYER_CSP)
-      reply.header('x-content-type-options', 'nosniff')
-    }
+  viewer.addHook('onRequest', async (_request, reply) => {
+    reply.header('cache-control', 'no-cache')
+    reply.header('content-security-policy', PLAYER_CSP)
+    reply.header('x-content-type-options', 'nosniff')
   })
+  await viewer.register(fastifyStatic, { root: fileURLToPath(new URL('../../demo/player', import.meta.url)), prefix: '/player/', cacheControl: false })
   viewer.get('/', { schema: PLAYER_REDIRECT, config: { documentedAs: PLAYER_DOCS } }, async (_request, reply) => await reply.redirect('/player/'))
 }
