@@ -111,7 +111,11 @@ suite('cache', () => {
     const before = Date.now()
     await store(running, ['syn-1234-d/shard_2.bin', 'syn-1234-d/manifest.json'])
     await call(`${running.viewerUrl}/shards/syn-1234-d/shard_2.bin`)
-    const entry = (await call(`${running.adminUrl}/admin/v1/cache/shards/syn-1234-d/2`)).json() as Record<string, number>
+    // The lease ends when the file handle has closed, a moment after the viewer has its bytes.
+    const entry = await until(
+      async () => (await call(`${running.adminUrl}/admin/v1/cache/shards/syn-1234-d/2`)).json() as Record<string, number>,
+      value => value['readers'] === 0
+    )
     const { storedAt = 0, lastAccess = 0, ...rest } = entry
     assert.deepEqual(rest, { cid: 'syn-1234-d', part: 2, size: 1234, sha256: sha256(syntheticShard('syn-1234-d', 2)), hits: 1, readers: 0 })
     assert.ok(before <= storedAt && storedAt <= lastAccess && lastAccess <= Date.now())

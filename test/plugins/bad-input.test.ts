@@ -222,7 +222,7 @@ suite('player', () => {
       ['/player/../../package.json', {}, 'RELAY_ERR_NOT_FOUND'],
       ['/player/%2e%2e%2f%2e%2e%2fpackage.json', {}, 'RELAY_ERR_NOT_FOUND'],
       ['/player/..%2f..%2fpackage.json', {}, 'RELAY_ERR_NOT_FOUND'],
-      ['/player/%00', {}, 'RELAY_ERR_NOT_FOUND'],
+      ['/player/%00', {}, 'RELAY_ERR_BAD_REQUEST'],
       ['/player/%zz', {}, 'RELAY_ERR_BAD_REQUEST'],
       ['/player/index.html', { range: 'bytes=99999999-' }, 'RELAY_ERR_RANGE_UNSATISFIABLE'],
       ['/player/index.html', { 'if-match': '"x"' }, 'RELAY_ERR_BAD_REQUEST']
