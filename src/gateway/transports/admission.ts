@@ -1,0 +1,101 @@
+import type { HandshakeFailure, ListenerEvents, ListenerOptions, SessionRequest } from './viewer-transport.ts'
+
+/** Time as an engine needs it; tests pass one they move by hand. */
+export interface Timers {
+  /** Monotonic, milliseconds. */
+  now (): number
+  /** Calls back once after `ms`; the returned function cancels. */
+  after (ms: number, callback: () => void): () => void
+}
+
+/** Timers that never keep the process alive. */
+export const systemTimers: Timers = {
+  now: () => performance.now(),
+  after (ms, callback) {
+    const timer = setTimeout(callback, ms)
+    timer.unref()
+    return () => { clearTimeout(timer) }
+  }
+}
+
+/** What to answer to the request of a session; `detail` is for the log, never for the peer. */
+export type Verdict =
+  | { readonly accept: true }
+  | { readonly accept: false, readonly status: number, readonly failure: HandshakeFailure, readonly detail: string }
+
+type AdmissionOptions = Pick<ListenerOptions, 'path' | 'maxSessions' | 'handshakeTimeoutMs'>
+
+/**
+ * The door every engine shares: path, session cap, the decision of the layer above and its time limit. A request that is
+ * accepted holds a place until `release()`.
+ */
+export class Admission {
+  readonly #options: AdmissionOptions
+  readonly #events: Pick<ListenerEvents, 'decide' | 'handshakeFailed' | 'log'>
+  readonly #timers: Timers
+  #taken = 0
+  #pending = 0
+  #open = true
+
+  constructor (options: AdmissionOptions, events: Pick<ListenerEvents, 'decide' | 'handshakeFailed' | 'log'>, timers: Timers = systemTimers) {
+    this.#options = options
+    this.#events = events
+    this.#timers = timers
+  }
+
+  /** Sessions accepted and not yet released. */
+  get taken (): number { return this.#taken - this.#pending }
+  /** Requests waiting for a decision. */
+  get pending (): number { return this.#pending }
+
+  /** Refuses everything from now on. */
+  shut (): void { this.#open = false }
+
+  /** Gives back the place of one accepted request. */
+  release (): void { this.#taken -= 1 }
+
+  /** Decides about one request; never rejects, and takes no longer than the handshake timeout. Refusals are counted here. */
+  async ask (request: SessionRequest): Promise<Verdict> {
+    const verdict = await this.#judge(request)
+    if (!verdict.accept) this.#events.handshakeFailed(verdict.failure, verdict.detail)
+    return verdict
+  }
+
+  async #judge (request: SessionRequest): Promise<Verdict> {
+    if (!this.#open) return refuse(503, 'limit', 'listener is closing')
+    if (request.path.split('?', 1)[0] !== this.#options.path) return refuse(404, 'refused', 'unknown path')
+    if (this.#taken >= this.#options.maxSessions) return refuse(503, 'limit', `all ${this.#options.maxSessions} sessions are taken`)
+    this.#taken += 1
+    this.#pending += 1
+    try {
+      const verdict = await this.#decide(request)
+      if (verdict.accept && !this.#open) return this.#giveBack(refuse(503, 'limit', 'listener is closing'))
+      return verdict.accept ? verdict : this.#giveBack(verdict)
+    } finally {
+      this.#pending -= 1
+    }
+  }
+
+  #giveBack (verdict: Verdict): Verdict {
+    this.#taken -= 1
+    return verdict
+  }
+
+  #decide (request: SessionRequest): Promise<Verdict> {
+    return new Promise((resolve) => {
+      const cancel = this.#timers.after(this.#options.handshakeTimeoutMs, () => { resolve(refuse(503, 'timeout', 'no decision in time')) })
+      const settle = (verdict: Verdict): void => { cancel(); resolve(verdict) }
+      Promise.resolve().then(() => this.#events.decide(request)).then(
+        (decision) => { settle(decision.accept ? { accept: true } : refuse(decision.status, 'refused', `decided ${decision.status}`)) },
+        (error: unknown) => {
+          this.#events.log('error', 'session decision failed', { error: String(error) })
+          settle(refuse(500, 'refused', 'decision failed'))
+        }
+      )
+    })
+  }
+}
+
+function refuse (status: number, failure: HandshakeFailure, detail: string): Verdict {
+  return { accept: false, status, failure, detail }
+}

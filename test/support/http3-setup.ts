@@ -1,0 +1,124 @@
+/** What the tests of the bundled engine share: a certificate, a listener that answers, a client. */
+import { X509Certificate, createHash } from 'node:crypto'
+import { execFileSync } from 'node:child_process'
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import type { TestContext } from 'node:test'
+import { connectHttp3 } from '../../src/gateway/transports/http3/client.ts'
+import type { ConnectOptions } from '../../src/gateway/transports/http3/client.ts'
+import { bundledTransport } from '../../src/gateway/transports/http3/server.ts'
+import type { BidiStream, HandshakeFailure, ListenerEvents, ListenerOptions, ReceiveStream, TlsMaterial, TransportListener, TransportSession } from '../../src/gateway/transports/viewer-transport.ts'
+
+export interface TestCertificate extends TlsMaterial {
+  /** SHA-256 of the DER form. */
+  readonly hash: Buffer
+}
+
+/** Self-signed ECDSA P-256 for localhost and 127.0.0.1, 12 days: what browsers take by hash. */
+export function makeCertificate (): TestCertificate {
+  const folder = mkdtempSync(join(tmpdir(), 'http3-cert-'))
+  try {
+    const keyFile = join(folder, 'key.pem')
+    const certFile = join(folder, 'cert.pem')
+    execFileSync('openssl', ['req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-days', '12', '-nodes', '-keyout', keyFile, '-out', certFile,
+      '-subj', '/CN=localhost', '-addext', 'subjectAltName=DNS:localhost,IP:127.0.0.1'], { stdio: 'ignore' })
+    const cert = readFileSync(certFile, 'utf8')
+    return { cert, key: readFileSync(keyFile, 'utf8'), hash: createHash('sha256').update(new X509Certificate(cert).raw).digest() }
+  } finally {
+    rmSync(folder, { recursive: true })
+  }
+}
+
+export const certificate = makeCertificate()
+
+export interface TestListener {
+  readonly listener: TransportListener
+  readonly url: string
+  readonly sessions: TransportSession[]
+  readonly failures: Array<{ reason: HandshakeFailure, detail: string }>
+}
+
+/** Starts a listener on a free port of 127.0.0.1; closed when the test ends. */
+export async function startListener (t: TestContext, onSession: (session: TransportSession) => void, overrides: Partial<ListenerOptions> = {}, events: Partial<ListenerEvents> = {}): Promise<TestListener> {
+  const sessions: TransportSession[] = []
+  const failures: TestListener['failures'] = []
+  const listener = await bundledTransport.listen({
+    host: '127.0.0.1',
+    port: 0,
+    tls: certificate,
+    path: '/v1/viewer',
+    maxSessions: 100,
+    maxStreamsPerSession: 256,
+    handshakeTimeoutMs: 2000,
+    idleTimeoutMs: 10_000,
+    ...overrides
+  }, {
+    decide: () => ({ accept: true }),
+    session: (session) => {
+      sessions.push(session)
+      onSession(session)
+    },
+    handshakeFailed: (reason, detail) => { failures.push({ reason, detail }) },
+    log: () => {},
+    ...events
+  })
+  t.after(() => listener.close())
+  return { listener, url: `https://127.0.0.1:${listener.port}/v1/viewer`, sessions, failures }
+}
+
+/** A client session that trusts the test certificate; closed when the test ends. */
+export async function connectClient (t: TestContext, url: string, options: Partial<ConnectOptions> = {}): Promise<TransportSession> {
+  const session = await connectHttp3(url, { certificateHashes: [{ algorithm: 'sha-256', value: certificate.hash }], ...options })
+  t.after(() => { session.close() })
+  return session
+}
+
+/** Everything up to FIN. */
+export async function readAll (stream: ReceiveStream): Promise<Buffer> {
+  const chunks: Uint8Array[] = []
+  for (let chunk = await stream.read(); chunk !== null; chunk = await stream.read()) chunks.push(chunk)
+  return Buffer.concat(chunks)
+}
+
+/** Bytes that depend on their position and `seed`, so that a byte out of place is found. */
+export function pattern (length: number, seed = 1): Buffer {
+  const out = Buffer.allocUnsafe(length)
+  let state = seed >>> 0
+  for (let at = 0; at < length; at++) {
+    state = (Math.imul(state, 1664525) + 1013904223) >>> 0
+    out[at] = state >>> 24
+  }
+  return out
+}
+
+export function sha256 (bytes: Uint8Array): string {
+  return createHash('sha256').update(bytes).digest('hex')
+}
+
+/** Answers `GET <bytes>` lines with that many bytes of `pattern`, in 64 KiB writes, as the gateway does. */
+export function serveBytes (body: Buffer): (session: TransportSession) => void {
+  return (session) => {
+    session.onStream = (stream) => { answer(stream, body).catch(() => { stream.reset(1) }) }
+  }
+}
+
+async function answer (stream: BidiStream, body: Buffer): Promise<void> {
+  let head = ''
+  while (!head.includes('\n')) {
+    const chunk = await stream.read()
+    if (chunk === null) break
+    head += Buffer.from(chunk).toString('latin1')
+  }
+  const wanted = Number(/^GET (\d+)/.exec(head)?.[1] ?? 0)
+  for (let at = 0; at < wanted; at += 65_536) await stream.write(body.subarray(at, Math.min(wanted, at + 65_536)))
+  await stream.end()
+}
+
+/** Asks a `serveBytes` server for `bytes`. */
+export async function fetchBytes (session: TransportSession, bytes: number): Promise<Buffer> {
+  const stream = await session.openBidi()
+  await stream.write(Buffer.from(`GET ${bytes}\n`))
+  await stream.end()
+  return readAll(stream)
+}
