@@ -1,0 +1,47 @@
+/**
+ * connect: no transport reached the relay; session-lost, no-credit, reset, stalled, truncated: the exchange broke off; status: the
+ * relay answered with an error; protocol: the answer makes no sense; digest: bytes do not match their hash; manifest: not
+ * usable; missing: too few shards to repair a video; closed: the client was closed.
+ */
+export type ClientFault =
+  | 'connect' | 'session-lost' | 'no-credit' | 'reset' | 'stalled' | 'truncated' | 'status' | 'protocol' | 'digest' | 'manifest' | 'missing' | 'closed'
+
+/** Faults after which the same request may succeed. A wrong digest is not one: the next answer comes from the same cache. */
+const RETRYABLE: ReadonlySet<ClientFault> = new Set(['session-lost', 'no-credit', 'reset', 'stalled', 'truncated'])
+
+export interface ClientErrorDetails {
+  readonly cause?: unknown
+  /** HTTP status of the relay's answer. */
+  readonly status?: number
+  /** RELAY_ERR_* of the relay's answer. */
+  readonly code?: string
+  /** The relay asked to wait this long, milliseconds. */
+  readonly retryAfterMs?: number
+}
+
+/** Every error of the client but an abort, which rejects with the reason of its signal. */
+export class ShardClientError extends Error {
+  override readonly name = 'ShardClientError'
+  readonly fault: ClientFault
+  readonly status: number | undefined
+  readonly code: string | undefined
+  readonly retryAfterMs: number | undefined
+
+  constructor (fault: ClientFault, message: string, details: ClientErrorDetails = {}) {
+    super(message, details.cause === undefined ? undefined : { cause: details.cause })
+    this.fault = fault
+    this.status = details.status
+    this.code = details.code
+    this.retryAfterMs = details.retryAfterMs
+  }
+
+  /** 429 and 503 say that the relay is busy; it has already tried again for any other status. */
+  get retryable (): boolean {
+    return this.fault === 'status' ? this.status === 429 || this.status === 503 : RETRYABLE.has(this.fault)
+  }
+}
+
+/** Text of anything thrown. */
+export function reasonText (error: unknown): string {
+  return error instanceof Error ? (error.message === '' ? error.name : error.message) : String(error)
+}

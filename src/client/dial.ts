@@ -1,0 +1,144 @@
+import type { ControlMessage } from '../wire/control-messages.ts'
+import { ShardClientError, reasonText } from './client-error.ts'
+import { bytesOfBase64 } from './digest.ts'
+import type { ClientPlatform } from './platform.ts'
+import { FetchRoad, SessionRoad, controlListener } from './road.ts'
+import type { Road } from './road.ts'
+import type { Connector } from './session.ts'
+import { abortable, linkedAbort } from './waiting.ts'
+
+/** In the order of preference. */
+export const TRANSPORTS = ['webtransport', 'websocket', 'http'] as const
+export type TransportName = typeof TRANSPORTS[number]
+
+export interface TransportFailure {
+  readonly transport: TransportName
+  readonly reason: string
+}
+
+/** How the client is connected, and why not in a better way. */
+export interface TransportInfo {
+  readonly transport: TransportName
+  readonly relayUrl: string
+  readonly region: string | undefined
+  readonly failures: readonly TransportFailure[]
+}
+
+export interface DialOptions {
+  /** Transports to try, best first. */
+  readonly transports: readonly TransportName[]
+  readonly webTransport: Connector
+  /** WebTransport over WebSocket; undefined where no ponyfill is at hand. */
+  readonly websocket: Connector | undefined
+  readonly platform: ClientPlatform
+  /** Longest time one transport may take to connect, milliseconds. */
+  readonly timeoutMs: number
+}
+
+export interface Dialled {
+  readonly road: Road
+  readonly info: TransportInfo
+}
+
+interface Discovery {
+  readonly region: string | undefined
+  readonly webTransportUrl: string | undefined
+  readonly certificateHashes: ReadonlyArray<Uint8Array<ArrayBuffer>>
+  readonly websocketUrl: string | undefined
+  readonly httpUrl: string
+}
+
+type Json = Readonly<Record<string, unknown>>
+
+function member (value: unknown, name: string): unknown {
+  return typeof value === 'object' && value !== null ? (value as Json)[name] : undefined
+}
+
+function textMember (value: unknown, name: string): string | undefined {
+  const text = member(value, name)
+  return typeof text === 'string' && text !== '' ? text : undefined
+}
+
+/** URL of a relay without trailing slash, query or fragment; undefined unless it is http or https. */
+export function relayBase (url: string): string | undefined {
+  if (!URL.canParse(url)) return undefined
+  const { protocol, origin, pathname, username } = new URL(url)
+  return (protocol === 'https:' || protocol === 'http:') && username === '' ? origin + pathname.replace(/\/+$/, '') : undefined
+}
+
+/** Reads `GET /v1/transport`; unknown members are left alone. */
+function parseDiscovery (value: unknown, relayUrl: string): Discovery {
+  const webtransport = member(value, 'webtransport')
+  const listed = member(webtransport, 'certificateHashes')
+  const hashes = (Array.isArray(listed) ? listed : []).flatMap((entry) => {
+    const bytes = textMember(entry, 'algorithm') === 'sha-256' ? bytesOfBase64(textMember(entry, 'value') ?? '') : undefined
+    return bytes?.length === 32 ? [bytes] : []
+  })
+  return {
+    region: textMember(value, 'region'),
+    webTransportUrl: textMember(webtransport, 'url'),
+    certificateHashes: hashes,
+    websocketUrl: textMember(member(value, 'websocket'), 'url'),
+    httpUrl: relayBase(textMember(member(value, 'http'), 'url') ?? '') ?? relayUrl
+  }
+}
+
+async function discover (relayUrl: string, signal: AbortSignal, { platform }: DialOptions): Promise<Discovery> {
+  const response = await platform.fetch(`${relayUrl}/v1/transport`, { method: 'GET', headers: { accept: 'application/json' }, signal, cache: 'no-store' })
+  const text = await response.text()
+  if (response.status !== 200) throw new ShardClientError('connect', `GET /v1/transport answered with status ${response.status}`)
+  return parseDiscovery(JSON.parse(text) as unknown, relayUrl)
+}
+
+/** Runs one step under the timeout; rejects with the caller's reason when that aborts. */
+async function timed<T> (step: (signal: AbortSignal) => Promise<T>, parent: AbortSignal, { platform, timeoutMs }: DialOptions): Promise<T> {
+  const abort = linkedAbort(parent)
+  const cancel = platform.after(timeoutMs, () => abort.abort(new ShardClientError('connect', `no answer within ${timeoutMs} ms`)))
+  try {
+    return await abortable(step(abort.signal), abort.signal)
+  } finally {
+    cancel()
+    abort.stop()
+  }
+}
+
+/** The ponyfill takes the https form of the URL and makes its own wss one of it. */
+function ponyfillUrl (url: string): string {
+  return url.replace(/^wss:/, 'https:').replace(/^ws:/, 'http:')
+}
+
+/**
+ * Connects to a relay over the best transport that works, one after the other.
+ * @throws ShardClientError connect, naming every reason; or the reason of the signal
+ */
+export async function dial (relayUrl: string, options: DialOptions, onControl: (message: ControlMessage) => void, signal: AbortSignal): Promise<Dialled> {
+  let found: Discovery
+  try {
+    found = await timed((limit) => discover(relayUrl, limit, options), signal, options)
+  } catch (error) {
+    signal.throwIfAborted()
+    throw new ShardClientError('connect', `${relayUrl} cannot be reached: ${reasonText(error)}`, { cause: error })
+  }
+  const session = async (connector: Connector | undefined, url: string | undefined, certificateHashes: Discovery['certificateHashes']): Promise<Road> => {
+    if (url === undefined) throw new ShardClientError('connect', 'the relay does not offer it')
+    if (connector === undefined) throw new ShardClientError('connect', 'no implementation was given')
+    const onIncoming = controlListener(onControl)
+    return new SessionRoad(await timed((limit) => connector({ url, certificateHashes, signal: limit, onIncoming }), signal, options))
+  }
+  const roads: Record<TransportName, () => Promise<Road>> = {
+    webtransport: () => session(options.webTransport, found.webTransportUrl, found.certificateHashes),
+    // Browsers cannot pin a certificate for WebSocket and leave the hashes unread; Node's side of the library checks them.
+    websocket: () => session(options.websocket, found.websocketUrl === undefined ? undefined : ponyfillUrl(found.websocketUrl), found.certificateHashes),
+    http: async () => new FetchRoad(found.httpUrl, options.platform.fetch)
+  }
+  const failures: TransportFailure[] = []
+  for (const transport of options.transports) {
+    try {
+      return { road: await roads[transport](), info: { transport, relayUrl, region: found.region, failures } }
+    } catch (error) {
+      signal.throwIfAborted()
+      failures.push({ transport, reason: reasonText(error) })
+    }
+  }
+  throw new ShardClientError('connect', `no transport to ${relayUrl}: ${failures.map(({ transport, reason }) => `${transport}: ${reason}`).join('; ')}`)
+}

@@ -1,0 +1,51 @@
+/** `icn-relay/client/node`: the client with what Node needs and browsers have: an engine, a ponyfill and the erasure decoder. */
+import { readFile } from 'node:fs/promises'
+import { createRequire } from 'node:module'
+import { rootCertificates } from 'node:tls'
+import type { ErasureDecoder, ReedSolomonWasm } from './erasure.ts'
+import { wasmDecoder } from './erasure.ts'
+import { ShardClient } from './shard-client.ts'
+import type { ShardClientOptions } from './shard-client.ts'
+import { transportConnector } from './transport-session.ts'
+import type { TransportDialler } from './transport-session.ts'
+import type { W3cWebTransportConstructor } from './w3c-types.ts'
+
+export * from './index.ts'
+
+const WASM_PACKAGE = '@digitaldefiance/reed-solomon-erasure.wasm'
+const PONYFILL_PACKAGE = '@fails-components/webtransport'
+
+/** Loads the erasure decoder from the installed package. The package's own loader uses `__dirname`, which modules lack. */
+export async function nodeErasure (): Promise<ErasureDecoder> {
+  const { ReedSolomonErasure } = await import(WASM_PACKAGE) as { ReedSolomonErasure: { fromBytes (bytes: Uint8Array): ReedSolomonWasm } }
+  const wasm = await readFile(createRequire(import.meta.url).resolve(`${WASM_PACKAGE}/wasm`))
+  return wasmDecoder(() => ReedSolomonErasure.fromBytes(wasm), () => new Promise((resolve) => { setImmediate(resolve) }))
+}
+
+/** Loads the WebTransport of fails-components, an optional package, for the road over TCP. */
+export async function nodePonyfill (): Promise<W3cWebTransportConstructor> {
+  const { WebTransport } = await import(PONYFILL_PACKAGE) as { WebTransport: W3cWebTransportConstructor }
+  return WebTransport
+}
+
+/** Opens HTTP/3 sessions with the bundled engine, loaded when it is first needed. */
+export const dialHttp3: TransportDialler = async ({ url, certificateHashes, signal }) => {
+  const { connectHttp3 } = await import('../gateway/transports/http3/client.ts')
+  const trust = certificateHashes.length === 0
+    ? { ca: rootCertificates.join('\n') }
+    : { certificateHashes: certificateHashes.map((value) => ({ algorithm: 'sha-256' as const, value })) }
+  return await connectHttp3(url, { ...trust, signal })
+}
+
+/**
+ * Connects from Node; as {@link ShardClient.connect}.
+ * @throws ShardClientError connect; or the reason of the signal
+ */
+export async function connect (relayUrl: string, options: ShardClientOptions = {}): Promise<ShardClient> {
+  return await ShardClient.connect(relayUrl, {
+    erasure: nodeErasure,
+    websocket: nodePonyfill,
+    webTransport: transportConnector(dialHttp3),
+    ...options
+  })
+}

@@ -1,0 +1,163 @@
+import { ControlReader } from '../wire/control-messages.ts'
+import type { ControlMessage } from '../wire/control-messages.ts'
+import { HeadError, HeadReader, encodeHead, parseResponseHead } from '../wire/message-head.ts'
+import type { FieldLine, Fields } from '../wire/message-head.ts'
+import { STREAM_CODE } from '../wire/stream-codes.ts'
+import { ShardClientError, reasonText } from './client-error.ts'
+import type { ClientFault } from './client-error.ts'
+import type { ClientSession, ClientStream, IncomingStream } from './session.ts'
+import type { FetchLike } from './w3c-types.ts'
+import { abortable, onAbort } from './waiting.ts'
+
+export interface RoadRequest {
+  readonly path: string
+  readonly fields: readonly FieldLine[]
+  /** Ends the exchange at any point, the body included. */
+  readonly signal: AbortSignal
+}
+
+export interface RoadResponse {
+  readonly status: number
+  readonly fields: Fields
+  /** The next bytes of the body, null at its end. */
+  read (): Promise<Uint8Array | null>
+  /** Gives the rest up; to be called unless null was read. */
+  cancel (): void
+}
+
+/** A way to the relay: requests in, responses out. */
+export interface Road {
+  /** @throws ShardClientError, or the reason of the signal */
+  request (request: RoadRequest): Promise<RoadResponse>
+  /** Resolves with a reason when the road is gone; never rejects. */
+  readonly closed: Promise<string>
+  close (): void
+}
+
+/** Limits of a response head: the relay sends under 1 KiB. */
+const RESPONSE_LIMITS = { maxBytes: 16_384, maxFields: 100 } as const
+
+const ignore = (): void => {}
+
+/** Reads the control stream; the session does not end with it. */
+async function followControl (stream: IncomingStream, onControl: (message: ControlMessage) => void): Promise<void> {
+  const reader = new ControlReader()
+  for (let chunk = await stream.read(); chunk !== null; chunk = await stream.read()) {
+    for (const message of reader.push(chunk)) onControl(message)
+  }
+}
+
+/** What a session does with the streams the relay opens: the first is the control stream, there is no second. */
+export function controlListener (onControl: (message: ControlMessage) => void): (stream: IncomingStream) => void {
+  let taken = false
+  return (stream) => {
+    if (taken) return stream.cancel()
+    taken = true
+    followControl(stream, onControl).catch(ignore)
+  }
+}
+
+/** Requests over a WebTransport session: one bidirectional stream each, HTTP/1.1 message syntax. */
+export class SessionRoad implements Road {
+  readonly closed: Promise<string>
+  readonly #session: ClientSession
+
+  constructor (session: ClientSession) {
+    this.#session = session
+    this.closed = session.closed
+  }
+
+  async request ({ path, fields, signal }: RoadRequest): Promise<RoadResponse> {
+    const opening = this.#session.openStream()
+    let stream: ClientStream
+    try {
+      stream = await abortable(opening, signal)
+    } catch (error) {
+      // A stream that opens after the abort would keep its place for ever.
+      opening.then((late) => late.reset(STREAM_CODE.cancelled), ignore)
+      throw error
+    }
+    const cancel = (): void => {
+      unfollow()
+      stream.reset(STREAM_CODE.cancelled)
+    }
+    const unfollow = onAbort(signal, cancel)
+    try {
+      const sent = stream.write(encodeHead(`GET ${path} HTTP/1.1`, fields)).then(() => stream.end())
+      // A relay may answer and stop reading before all is sent; whether that went well shows in the answer.
+      await abortable(sent.catch(ignore), signal)
+      const { status, fields: answer, rest } = await abortable(readHead(stream), signal)
+      let first: Uint8Array | undefined = rest.length > 0 ? rest : undefined
+      return {
+        status,
+        fields: answer,
+        read: async () => {
+          const chunk = first ?? await abortable(stream.read(), signal)
+          first = undefined
+          if (chunk === null) unfollow()
+          return chunk
+        },
+        cancel
+      }
+    } catch (error) {
+      cancel()
+      throw error
+    }
+  }
+
+  close (): void {
+    this.#session.close()
+  }
+}
+
+async function readHead (stream: ClientStream): Promise<{ status: number, fields: Fields, rest: Uint8Array }> {
+  const reader = new HeadReader(RESPONSE_LIMITS.maxBytes)
+  try {
+    for (let chunk = await stream.read(); chunk !== null; chunk = await stream.read()) {
+      const head = reader.push(chunk)
+      if (head !== undefined) return { ...parseResponseHead(head.lines, RESPONSE_LIMITS.maxFields), rest: head.rest }
+    }
+  } catch (error) {
+    throw error instanceof HeadError ? new ShardClientError('protocol', error.message) : error
+  }
+  throw new ShardClientError('truncated', 'the stream ended before the response')
+}
+
+/** Requests over plain HTTP; there is no control stream, so drain and redirect do not reach this road. */
+export class FetchRoad implements Road {
+  readonly closed: Promise<string>
+  readonly #base: string
+  readonly #fetch: FetchLike
+  #close: (reason: string) => void = ignore
+
+  /** @param base URL of the relay without trailing slash */
+  constructor (base: string, fetch: FetchLike) {
+    this.#base = base
+    this.#fetch = fetch
+    this.closed = new Promise((resolve) => { this.#close = resolve })
+  }
+
+  async request ({ path, fields, signal }: RoadRequest): Promise<RoadResponse> {
+    const broken = (fault: ClientFault) => (error: unknown): never => {
+      signal.throwIfAborted()
+      throw new ShardClientError(fault, `HTTP failed: ${reasonText(error)}`, { cause: error })
+    }
+    const response = await this.#fetch(this.#base + path, { method: 'GET', headers: Object.fromEntries(fields), signal }).catch(broken('session-lost'))
+    const answer = new Map<string, string>()
+    response.headers.forEach((value, name) => { answer.set(name.toLowerCase(), value) })
+    const reader = response.body?.getReader()
+    return {
+      status: response.status,
+      fields: answer,
+      read: async () => {
+        const next = await reader?.read().catch(broken('reset'))
+        return next === undefined || next.done ? null : next.value ?? new Uint8Array(0)
+      },
+      cancel: () => { reader?.cancel().catch(ignore) }
+    }
+  }
+
+  close (): void {
+    this.#close('closed')
+  }
+}

@@ -1,0 +1,139 @@
+import { CLOSE_CODE, STREAM_CODE } from '../../wire/stream-codes.ts'
+import type { SessionAction, SessionEvent, SessionLimits, SessionStats, StreamEvent } from './session-types.ts'
+import { ViewerStream } from './viewer-stream.ts'
+import type { StreamHost } from './viewer-stream.ts'
+
+/**
+ * One viewer session as a state machine: events in, actions out, time as an argument. It owns every limit, timeout and
+ * counter; whoever runs the actions only moves bytes. Every resolved object is released exactly once, never while a read or
+ * write of its bytes is outstanding, and every opened stream is reported exactly once.
+ */
+export class SessionMachine {
+  readonly #limits: SessionLimits
+  readonly #host: StreamHost
+  readonly #streams = new Map<string, ViewerStream>()
+  readonly #queue = new Set<ViewerStream>()
+  #actions: SessionAction[] = []
+  #resolving = 0
+  #leases = 0
+  #opened = 0
+  #bytes = 0
+  #lastActivity: number
+  #drainAt: number | undefined
+  #closed = false
+
+  /** @param now monotonic, milliseconds */
+  constructor (limits: SessionLimits, now: number) {
+    this.#limits = limits
+    this.#lastActivity = now
+    this.#host = {
+      limits,
+      emit: (action) => {
+        if (action.type === 'resolve') this.#resolving++
+        if (action.type === 'release') this.#leases--
+        this.#actions.push(action)
+      },
+      takeTurn: (stream) => {
+        if (this.#resolving < limits.maxResolving) return 'now'
+        if (this.#queue.size >= limits.maxQueued) return 'never'
+        this.#queue.add(stream)
+        return 'later'
+      },
+      leaveQueue: (stream) => { this.#queue.delete(stream) },
+      chunkBytes: () => {
+        const share = Math.floor(limits.bufferBytes / Math.max(1, this.#leases))
+        return Math.max(limits.minChunkBytes, Math.min(limits.maxChunkBytes, share))
+      }
+    }
+  }
+
+  /** Takes one event; the actions must be run in order. An event of a stream that is gone does nothing. */
+  handle (event: SessionEvent | StreamEvent, now: number): readonly SessionAction[] {
+    this.#actions = []
+    if (event.type === 'opened') this.#open(event.id, now)
+    else if (event.type === 'tick') this.#tick(now)
+    else if (event.type === 'drain') this.#drain(event.deadlineMs, event.alternates, now)
+    else if (event.type === 'closed') this.#close(now)
+    else this.#onStream(event, now)
+    return this.#actions
+  }
+
+  stats (): SessionStats {
+    return {
+      streams: this.#streams.size,
+      resolving: this.#resolving,
+      queued: this.#queue.size,
+      leases: this.#leases,
+      opened: this.#opened,
+      bytes: this.#bytes,
+      draining: this.#drainAt !== undefined
+    }
+  }
+
+  #onStream (event: StreamEvent, now: number): void {
+    const stream = this.#streams.get(event.id)
+    if (stream === undefined) return
+    if (event.type === 'resolved' || event.type === 'rejected') this.#resolving--
+    if (event.type === 'resolved') this.#leases++
+    const { bytes } = stream
+    this.#step(stream, () => stream.handle(event, now), now)
+    this.#bytes += stream.bytes - bytes
+  }
+
+  /** Runs one step of a stream, forgets it when it is done, and gives free turns to those that wait. */
+  #step (stream: ViewerStream, step: () => void, now: number): void {
+    step()
+    if (stream.done) {
+      this.#streams.delete(stream.id)
+      this.#lastActivity = now
+      this.#actions.push({ type: 'forget', id: stream.id })
+    }
+    while (!this.#closed && this.#resolving < this.#limits.maxResolving) {
+      const [next] = this.#queue
+      if (next === undefined) break
+      this.#queue.delete(next)
+      next.resolve(now)
+    }
+  }
+
+  #open (id: string, now: number): void {
+    if (this.#streams.has(id)) return
+    this.#opened++
+    this.#lastActivity = now
+    const stream = new ViewerStream(id, this.#host, now)
+    const full = this.#streams.size >= this.#limits.maxStreams
+    this.#streams.set(id, stream)
+    if (this.#closed || full) {
+      return this.#step(stream, () => stream.finish('refused', this.#closed ? STREAM_CODE.stopping : STREAM_CODE.busy, now), now)
+    }
+    const { retireAfterStreams, retireDeadlineMs } = this.#limits
+    if (retireAfterStreams > 0 && this.#opened >= retireAfterStreams) this.#drain(retireDeadlineMs, [], now)
+  }
+
+  #tick (now: number): void {
+    for (const stream of this.#streams.values()) this.#step(stream, () => stream.tick(now), now)
+    if (this.#closed) return
+    if (this.#drainAt !== undefined && now >= this.#drainAt) this.#end(CLOSE_CODE.drained, 'drained', now)
+    else if (this.#streams.size === 0 && now - this.#lastActivity >= this.#limits.idleTimeoutMs) this.#end(CLOSE_CODE.idle, 'idle', now)
+  }
+
+  #drain (deadlineMs: number, alternates: readonly string[], now: number): void {
+    // A later drain may only bring the end nearer: the process may not outlive the first promise.
+    const at = now + deadlineMs
+    if (this.#closed || (this.#drainAt !== undefined && at >= this.#drainAt)) return
+    this.#drainAt = at
+    this.#actions.push({ type: 'control', message: { type: 'drain', deadlineMs, alternates } })
+  }
+
+  #end (code: number, reason: string, now: number): void {
+    this.#close(now)
+    this.#actions.push({ type: 'close', code, reason })
+  }
+
+  #close (now: number): void {
+    this.#closed = true
+    for (const stream of this.#streams.values()) {
+      this.#step(stream, () => stream.finish('session-closed', STREAM_CODE.stopping, now), now)
+    }
+  }
+}

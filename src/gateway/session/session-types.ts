@@ -1,0 +1,144 @@
+import type { ControlMessage } from '../../wire/control-messages.ts'
+import type { RangeSpec } from '../../shard/range.ts'
+import type { ShardKey } from '../../shard/shard-key.ts'
+import type { ShardFacts } from './shard-source.ts'
+
+/** Bounds of one viewer session; times in milliseconds. */
+export interface SessionLimits {
+  /** Streams open at once; more are reset with `busy`. */
+  readonly maxStreams: number
+  /** Objects being resolved at once; more wait. */
+  readonly maxResolving: number
+  /** Requests waiting for their turn; more are answered with 429. */
+  readonly maxQueued: number
+  /** From the opening of a stream to the end of its request head. */
+  readonly requestTimeoutMs: number
+  /** Longest time one write or FIN may wait for the viewer. */
+  readonly writeStallMs: number
+  /** Longest time the source may take to resolve, or to give the next bytes. */
+  readonly sourceStallMs: number
+  /** A session without streams is closed after this. */
+  readonly idleTimeoutMs: number
+  /** Body bytes a session aims to hold while its viewer reads slowly: each read asks for its part of this, within the chunk bounds. */
+  readonly bufferBytes: number
+  readonly minChunkBytes: number
+  readonly maxChunkBytes: number
+  /** After this many streams the viewer is asked to open a new session; 0 for never. */
+  readonly retireAfterStreams: number
+  /** Time such a viewer has to move. */
+  readonly retireDeadlineMs: number
+}
+
+export const DEFAULT_SESSION_LIMITS: SessionLimits = {
+  // The contract asks for at least 200 concurrent streams a viewer.
+  maxStreams: 256,
+  // A player asks for the 14 shards of a few videos ahead; more at once only moves the queue to the super-nodes.
+  maxResolving: 64,
+  maxQueued: 192,
+  requestTimeoutMs: 5_000,
+  // A phone that changes networks is back within this, or it has a new session.
+  writeStallMs: 15_000,
+  // Above the relay's own upstream timeouts: it only ends what those have missed.
+  sourceStallMs: 30_000,
+  // A paused player holds its session through a short break.
+  idleTimeoutMs: 300_000,
+  // 64 streams at the largest chunk; 256 streams get 16 KiB each.
+  bufferBytes: 4 * 1024 * 1024,
+  minChunkBytes: 16 * 1024,
+  // Measured cost per read flattens above 64 KiB, which is also about one window of a 25 Mbit/s path of 20 ms.
+  maxChunkBytes: 64 * 1024,
+  retireAfterStreams: 0,
+  retireDeadlineMs: 30_000
+}
+
+/** How a stream ended; the label of a metric, so the list is closed. */
+export type StreamOutcome =
+  | 'ok'
+  | 'not-modified'
+  | 'client-error'
+  | 'server-error'
+  /** The viewer reset or stopped the stream. */
+  | 'cancelled'
+  /** The viewer accepted no byte for too long. */
+  | 'stalled'
+  /** The body was corrupt or could not be finished. */
+  | 'broken'
+  /** Too many streams, or the session is ending. */
+  | 'refused'
+  | 'session-closed'
+
+/** One stream, reported exactly once, when it is over. Holds no secrets. */
+export interface StreamReport {
+  readonly outcome: StreamOutcome
+  /** 0 when no response was begun. */
+  readonly status: number
+  /** RELAY_ERR_* where an error was met. */
+  readonly code: string | undefined
+  /** The error behind `code` for the log; may hold internals that the viewer must not see. */
+  readonly cause: unknown
+  readonly key: ShardKey | undefined
+  readonly cacheStatus: string | undefined
+  /** Bytes the engine accepted, heads included. */
+  readonly bytes: number
+  /** Milliseconds from the complete request head to the first byte accepted. */
+  readonly firstByteMs: number | undefined
+  /** Milliseconds from the complete request head to FIN accepted. */
+  readonly totalMs: number | undefined
+}
+
+export interface SessionStats {
+  readonly streams: number
+  readonly resolving: number
+  readonly queued: number
+  /** Objects held. */
+  readonly leases: number
+  readonly opened: number
+  /** Bytes the engine accepted from this session, heads included. */
+  readonly bytes: number
+  readonly draining: boolean
+}
+
+/** What an object was asked for. */
+export interface ResolveRequest {
+  readonly key: ShardKey
+  readonly range: RangeSpec | undefined
+  /** Secret, never to be logged. */
+  readonly token: string | undefined
+}
+
+/** What happened to one stream. */
+export type StreamEvent =
+  | { readonly type: 'fin' | 'peer-reset' | 'peer-stopped', readonly id: string }
+  | { readonly type: 'bytes', readonly id: string, readonly chunk: Uint8Array }
+  | { readonly type: 'resolved', readonly id: string, readonly facts: ShardFacts }
+  | { readonly type: 'rejected' | 'read-failed', readonly id: string, readonly error: unknown }
+  | { readonly type: 'read', readonly id: string, readonly chunk: Uint8Array }
+  /** A write or a FIN was accepted, or will never be. */
+  | { readonly type: 'written' | 'write-failed', readonly id: string }
+
+/** What happened to the session. */
+export type SessionEvent =
+  | { readonly type: 'opened', readonly id: string }
+  | { readonly type: 'tick' }
+  | { readonly type: 'closed' }
+  | { readonly type: 'drain', readonly deadlineMs: number, readonly alternates: readonly string[] }
+
+export type SessionAction =
+  /** Answered by `resolved` or `rejected`. */
+  | { readonly type: 'resolve', readonly id: string, readonly request: ResolveRequest }
+  /** Abort what is being resolved or read. */
+  | { readonly type: 'abort', readonly id: string }
+  /** Answered by `read` or `read-failed`. */
+  | { readonly type: 'read', readonly id: string, readonly position: number, readonly maxBytes: number }
+  /** Answered by `written` or `write-failed`. */
+  | { readonly type: 'write', readonly id: string, readonly chunk: Uint8Array }
+  | { readonly type: 'end', readonly id: string }
+  | { readonly type: 'reset', readonly id: string, readonly code: number }
+  /** Read no more of what the viewer sends. */
+  | { readonly type: 'cancel', readonly id: string, readonly code: number }
+  | { readonly type: 'release', readonly id: string }
+  /** The stream is over and nothing of it is outstanding: forget it. */
+  | { readonly type: 'forget', readonly id: string }
+  | { readonly type: 'report', readonly report: StreamReport }
+  | { readonly type: 'control', readonly message: ControlMessage }
+  | { readonly type: 'close', readonly code: number, readonly reason: string }

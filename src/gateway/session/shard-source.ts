@@ -1,0 +1,39 @@
+import type { RangeSpec } from '../../shard/range.ts'
+import type { ShardKey } from '../../shard/shard-key.ts'
+
+/** What a session may know of an object before its body. */
+export interface ShardFacts {
+  /** Bytes of the whole object. */
+  readonly size: number
+  /** Lower-case hex; undefined while a fill has not been verified yet. */
+  readonly sha256: string | undefined
+  /** RFC 9211 field value, for example `icn-relay; hit`. */
+  readonly cacheStatus: string
+}
+
+/** An object held for one response. */
+export interface ShardLease extends ShardFacts {
+  readonly body: {
+    /**
+     * 1 to `maxBytes` bytes from `position` of the object; waits for a fill in progress. One read at a time. The bytes stay
+     * unchanged until the lease is released. Settles soon after the signal given to `resolve` aborts.
+     * @throws RelayError when the object is corrupt or cannot be completed
+     */
+    read (position: number, maxBytes: number): Promise<Uint8Array>
+  }
+  /** Called exactly once, never while a read is outstanding. Must not throw. */
+  release (): void
+}
+
+export interface ResolveOptions {
+  /** What the viewer wants of it, to be used as a hint. */
+  readonly range: RangeSpec | undefined
+  /** Aborts resolving and reading when the viewer is gone. */
+  readonly signal: AbortSignal
+}
+
+/** Where the sessions of a gateway get their objects from. */
+export interface ShardSource {
+  /** @throws RelayError when there is no such object or it cannot be had */
+  resolve (key: ShardKey, options: ResolveOptions): Promise<ShardLease>
+}

@@ -1,0 +1,226 @@
+import { RelayError } from '../../errors.ts'
+import type { ShardKey } from '../../shard/shard-key.ts'
+import type { BidiStream, SessionClose, SessionRequest, TransportSession } from '../transports/viewer-transport.ts'
+import { ControlSender } from './control-sender.ts'
+import { SessionMachine } from './session-machine.ts'
+import type { ResolveRequest, SessionAction, SessionEvent, SessionLimits, SessionStats, StreamEvent, StreamReport } from './session-types.ts'
+import type { ShardLease, ShardSource } from './shard-source.ts'
+
+export type Authorization = 'ok' | 'missing' | 'denied'
+
+/** Counts and times of a session; methods must not throw. */
+export interface SessionObserver {
+  /** Called once for every stream, when it is over. */
+  stream (report: StreamReport): void
+  /** Called once, when the session is over. */
+  closed (close: SessionClose, stats: SessionStats): void
+  /** A defect of the session itself, which has been closed for it. */
+  fault (error: unknown): void
+}
+
+export interface ViewerSessionDeps {
+  readonly source: ShardSource
+  /** Judges a token for an object; undefined when the viewer sent none. A rejection counts as an internal error. */
+  readonly authorize: (token: string | undefined, key: ShardKey) => Authorization | Promise<Authorization>
+  readonly observer: SessionObserver
+  /** Monotonic milliseconds. */
+  readonly now: () => number
+  readonly limits: SessionLimits
+  readonly version: string
+  readonly region: string
+}
+
+interface StreamEntry {
+  readonly stream: BidiStream
+  receiving: boolean
+  abort: AbortController | undefined
+  lease: ShardLease | undefined
+}
+
+/** The token a viewer gave once for its session: `?token=` of the session URL, or a bearer field. Secret, never to be logged. */
+export function sessionToken (request: SessionRequest): string | undefined {
+  const query = request.path.indexOf('?')
+  const fromQuery = query < 0 ? null : new URLSearchParams(request.path.slice(query + 1)).get('token')
+  if (fromQuery !== null && fromQuery !== '') return fromQuery
+  return /^bearer +([\x21-\x7e]+)$/i.exec(request.headers['authorization'] ?? '')?.[1]
+}
+
+/** Carries one transport session: moves bytes between its streams, the object source and the {@link SessionMachine}. */
+export class ViewerSession {
+  readonly transport: TransportSession
+  readonly #deps: ViewerSessionDeps
+  readonly #machine: SessionMachine
+  readonly #control: ControlSender
+  readonly #streams = new Map<string, StreamEntry>()
+  readonly #events: Array<SessionEvent | StreamEvent> = []
+  readonly #token: string | undefined
+  #running = false
+  #greeted = false
+
+  /** Takes over the session at once, so that no stream of it is missed. */
+  constructor (transport: TransportSession, deps: ViewerSessionDeps) {
+    this.transport = transport
+    this.#deps = deps
+    this.#machine = new SessionMachine(deps.limits, deps.now())
+    this.#control = new ControlSender(() => transport.openUni())
+    this.#token = sessionToken(transport.request)
+    transport.onStream = (stream) => this.#accept(stream)
+    transport.onUni = (stream) => stream.cancel(0)
+    this.#spawn(transport.closed.then((close) => {
+      this.#dispatch({ type: 'closed' })
+      this.#control.stop()
+      deps.observer.closed(close, this.#machine.stats())
+    }))
+  }
+
+  /** To be called several times a second: nothing times out without it. */
+  tick (): void {
+    this.#greet()
+    this.#dispatch({ type: 'tick' })
+  }
+
+  /** Asks the viewer to move within `deadlineMs`, then closes the session. */
+  drain (deadlineMs: number, alternates: readonly string[]): void {
+    this.#dispatch({ type: 'drain', deadlineMs, alternates })
+  }
+
+  /** Asks the viewer to use another relay from now on. */
+  redirect (url: string, reason: string): void {
+    this.#control.send({ type: 'redirect', url, reason })
+  }
+
+  /** Tells the viewer its share of the relay's bandwidth and the rendition that fits it. */
+  bandwidth (bitsPerSecond: number, suggestedRendition: string): void {
+    this.#control.send({ type: 'bandwidth', bitsPerSecond, suggestedRendition })
+  }
+
+  close (code: number, reason: string): void {
+    this.transport.close(code, reason)
+  }
+
+  stats (): SessionStats {
+    return this.#machine.stats()
+  }
+
+  /** With the first stream or tick, not before: engines cancel a control stream that arrives before the viewer listens. */
+  #greet (): void {
+    if (this.#greeted) return
+    this.#greeted = true
+    const { version, region, limits: { maxStreams, requestTimeoutMs, idleTimeoutMs } } = this.#deps
+    this.#control.send({ type: 'hello', version, region, limits: { maxStreams, requestTimeoutMs, idleTimeoutMs } })
+  }
+
+  #accept (stream: BidiStream): void {
+    this.#greet()
+    const entry: StreamEntry = { stream, receiving: true, abort: undefined, lease: undefined }
+    this.#streams.set(stream.id, entry)
+    stream.stopped.addEventListener('abort', () => this.#dispatch({ type: 'peer-stopped', id: stream.id }), { once: true })
+    this.#dispatch({ type: 'opened', id: stream.id })
+    if (entry.receiving) this.#spawn(this.#receive(stream.id, entry))
+  }
+
+  /** None of the tasks rejects unless the session has a defect. */
+  #spawn (task: Promise<void>): void {
+    task.catch((error: unknown) => {
+      this.#deps.observer.fault(error)
+      this.transport.close(0, 'internal error')
+    })
+  }
+
+  async #receive (id: string, entry: StreamEntry): Promise<void> {
+    try {
+      while (entry.receiving) {
+        const chunk = await entry.stream.read()
+        if (!entry.receiving) return
+        if (chunk !== null) {
+          this.#dispatch({ type: 'bytes', id, chunk })
+        } else {
+          entry.receiving = false
+          this.#dispatch({ type: 'fin', id })
+        }
+      }
+    } catch {
+      // A read that we ended ourselves says nothing about the viewer.
+      if (entry.receiving) this.#dispatch({ type: 'peer-reset', id })
+      entry.receiving = false
+    }
+  }
+
+  /** Events raised while actions run wait, so that the machine is never entered twice. */
+  #dispatch (event: SessionEvent | StreamEvent): void {
+    this.#events.push(event)
+    if (this.#running) return
+    this.#running = true
+    try {
+      for (let next = this.#events.shift(); next !== undefined; next = this.#events.shift()) {
+        for (const action of this.#machine.handle(next, this.#deps.now())) this.#run(action)
+      }
+    } finally {
+      this.#running = false
+    }
+  }
+
+  #run (action: SessionAction): void {
+    if (action.type === 'report') return this.#deps.observer.stream(action.report)
+    if (action.type === 'control') return this.#control.send(action.message)
+    if (action.type === 'close') return this.transport.close(action.code, action.reason)
+    const entry = this.#streams.get(action.id)
+    if (entry === undefined) return
+    const { id } = action
+    switch (action.type) {
+      case 'resolve': this.#spawn(this.#resolve(id, entry, action.request)); break
+      case 'read': this.#spawn(this.#read(id, entry, action.position, action.maxBytes)); break
+      case 'write': this.#spawn(this.#send(id, () => entry.stream.write(action.chunk))); break
+      case 'end': this.#spawn(this.#send(id, () => entry.stream.end())); break
+      case 'abort': entry.abort?.abort(); break
+      case 'reset': entry.stream.reset(action.code); break
+      case 'cancel':
+        entry.receiving = false
+        entry.stream.cancel(action.code)
+        break
+      case 'release':
+        entry.lease?.release()
+        entry.lease = undefined
+        break
+      case 'forget': this.#streams.delete(id); break
+    }
+  }
+
+  async #resolve (id: string, entry: StreamEntry, request: ResolveRequest): Promise<void> {
+    const { key, range } = request
+    entry.abort = new AbortController()
+    const { signal } = entry.abort
+    try {
+      const verdict = await this.#deps.authorize(request.token ?? this.#token, key)
+      if (verdict !== 'ok') {
+        throw new RelayError('RELAY_ERR_VIEWER_UNAUTHORIZED', verdict === 'missing' ? 'this relay wants a token' : 'the token is not valid for this object')
+      }
+      signal.throwIfAborted()
+      entry.lease = await this.#deps.source.resolve(key, { range, signal })
+    } catch (error) {
+      return this.#dispatch({ type: 'rejected', id, error })
+    }
+    const { size, sha256, cacheStatus } = entry.lease
+    this.#dispatch({ type: 'resolved', id, facts: { size, sha256, cacheStatus } })
+  }
+
+  async #read (id: string, entry: StreamEntry, position: number, maxBytes: number): Promise<void> {
+    let chunk: Uint8Array
+    try {
+      if (entry.lease === undefined) throw new RelayError('RELAY_ERR_INTERNAL', 'nothing is held for this stream')
+      chunk = await entry.lease.body.read(position, maxBytes)
+    } catch (error) {
+      return this.#dispatch({ type: 'read-failed', id, error })
+    }
+    this.#dispatch({ type: 'read', id, chunk })
+  }
+
+  async #send (id: string, send: () => Promise<void>): Promise<void> {
+    try {
+      await send()
+    } catch {
+      return this.#dispatch({ type: 'write-failed', id })
+    }
+    this.#dispatch({ type: 'written', id })
+  }
+}

@@ -1,0 +1,296 @@
+import { RelayError } from '../../errors.ts'
+import { parseRangeHeader } from '../../shard/range.ts'
+import type { RangeSpec } from '../../shard/range.ts'
+import { parseShardPath } from '../../shard/shard-key.ts'
+import type { ShardKey } from '../../shard/shard-key.ts'
+import { STREAM_CODE } from '../../wire/stream-codes.ts'
+import { RequestReader } from './request-codec.ts'
+import type { ViewerRequest } from './request-codec.ts'
+import { errorCode, planObject, planProblem } from './response.ts'
+import type { ResponsePlan } from './response.ts'
+import type { SessionAction, SessionLimits, StreamEvent, StreamOutcome } from './session-types.ts'
+import type { ShardFacts } from './shard-source.ts'
+
+/** What a stream needs of its session. */
+export interface StreamHost {
+  readonly limits: SessionLimits
+  emit (action: SessionAction): void
+  /** The request is complete: `now` resolves at once, `later` calls {@link ViewerStream.resolve}, `never` has no room. */
+  takeTurn (stream: ViewerStream): 'now' | 'later' | 'never'
+  /** The stream no longer wants the turn it waits for. */
+  leaveQueue (stream: ViewerStream): void
+  /** Bytes one read may ask for. */
+  chunkBytes (): number
+}
+
+/**
+ * head: request incomplete; queued, resolving: object not there yet; sending: response under way; ending: FIN not yet
+ * accepted; over: reported, perhaps with something outstanding.
+ */
+type Phase = 'head' | 'queued' | 'resolving' | 'sending' | 'ending' | 'over'
+
+/** One request and its response as a state machine: events in, actions out through the host, `now` as an argument. */
+export class ViewerStream {
+  readonly id: string
+  readonly #host: StreamHost
+  readonly #reader = new RequestReader()
+  #phase: Phase = 'head'
+  /** When the current wait began: for the head, a turn, the source, or the viewer. */
+  #since: number
+  #request: ViewerRequest | undefined
+  #key: ShardKey | undefined
+  #spec: RangeSpec | undefined
+  #facts: ShardFacts | undefined
+  /** Head of the response while unsent; it leaves with the first bytes of the body, so that a late error still gets a status. */
+  #head: Uint8Array | undefined
+  #position = 0
+  #end = 0
+  /** The response sends bytes of the leased object. */
+  #pumping = false
+  #resolving = false
+  #reading = false
+  #writing = false
+  #leased = false
+  #requested = 0
+  #unsent = 0
+  /** The viewer's half is over or was refused. */
+  #quiet = false
+  #status = 0
+  #error: unknown = undefined
+  #code: string | undefined
+  #headAt: number | undefined
+  #firstByteMs: number | undefined
+  #bytes = 0
+
+  constructor (id: string, host: StreamHost, now: number) {
+    this.id = id
+    this.#host = host
+    this.#since = now
+  }
+
+  get bytes (): number { return this.#bytes }
+  /** Reported, released, and nothing outstanding. */
+  get done (): boolean { return this.#phase === 'over' && !this.#resolving && !this.#reading && !this.#writing }
+
+  handle (event: StreamEvent, now: number): void {
+    switch (event.type) {
+      case 'bytes': this.#receive(() => this.#reader.push(event.chunk), now); break
+      case 'fin':
+        this.#quiet = true
+        if (this.#phase === 'head') this.#receive(() => this.#reader.end(), now)
+        break
+      case 'peer-reset':
+        this.#quiet = true
+        this.finish('cancelled', STREAM_CODE.cancelled, now)
+        break
+      case 'peer-stopped': this.finish('cancelled', STREAM_CODE.cancelled, now); break
+      case 'resolved': this.#resolved(event.facts, now); break
+      case 'rejected':
+        this.#resolving = false
+        if (this.#phase === 'resolving') this.#problem(event.error, now)
+        break
+      case 'read': this.#read(event.chunk, now); break
+      case 'read-failed':
+        this.#reading = false
+        if (this.#pumping) this.#broken(event.error, now)
+        break
+      case 'written': this.#written(now); break
+      case 'write-failed':
+        this.#writing = false
+        this.finish('cancelled', STREAM_CODE.cancelled, now)
+        break
+    }
+    this.#release()
+  }
+
+  /** Ends what has waited too long. */
+  tick (now: number): void {
+    const { requestTimeoutMs, writeStallMs, sourceStallMs } = this.#host.limits
+    const waited = now - this.#since
+    if (this.#phase === 'head' && waited >= requestTimeoutMs) {
+      this.#problem(new RelayError('RELAY_ERR_REQUEST_TIMEOUT', `the request was not complete after ${requestTimeoutMs} ms`), now)
+    } else if ((this.#phase === 'queued' || this.#phase === 'resolving') && waited >= sourceStallMs) {
+      this.#abort()
+      this.#problem(new RelayError('RELAY_ERR_UPSTREAM_TIMEOUT', `the object was not there after ${sourceStallMs} ms`), now)
+    } else if (this.#pumping && this.#reading && waited >= sourceStallMs) {
+      this.#abort()
+      this.#broken(new RelayError('RELAY_ERR_UPSTREAM_TIMEOUT', `no bytes of the object came for ${sourceStallMs} ms`), now)
+    } else if (this.#writing && this.#phase !== 'over' && waited >= writeStallMs) {
+      this.finish('stalled', STREAM_CODE.stalled, now)
+    }
+    this.#release()
+  }
+
+  /** The turn has come. */
+  resolve (now: number): void {
+    if (this.#key === undefined || this.#phase === 'over') return
+    this.#phase = 'resolving'
+    this.#since = now
+    this.#resolving = true
+    this.#host.emit({ type: 'resolve', id: this.id, request: { key: this.#key, range: this.#spec, token: this.#request?.token } })
+  }
+
+  /** Ends the stream, by reset when a code is given, and reports it; later calls do nothing. */
+  finish (outcome: StreamOutcome, resetCode: number | undefined, now: number): void {
+    if (this.#phase === 'over') return
+    this.#phase = 'over'
+    this.#pumping = false
+    this.#host.leaveQueue(this)
+    this.#abort()
+    if (resetCode !== undefined) this.#host.emit({ type: 'reset', id: this.id, code: resetCode })
+    this.#refuseInput(resetCode ?? STREAM_CODE.unwanted)
+    this.#host.emit({
+      type: 'report',
+      report: {
+        outcome,
+        status: this.#status,
+        code: this.#code,
+        cause: this.#error,
+        key: this.#key,
+        cacheStatus: this.#facts?.cacheStatus,
+        bytes: this.#bytes,
+        firstByteMs: this.#firstByteMs,
+        totalMs: resetCode === undefined && this.#headAt !== undefined ? now - this.#headAt : undefined
+      }
+    })
+    this.#release()
+  }
+
+  #receive (read: () => ViewerRequest | undefined, now: number): void {
+    // The viewer has nothing more to say once its head is complete; more bytes would be held for nobody.
+    if (this.#phase !== 'head') return this.#refuseInput(STREAM_CODE.unwanted)
+    try {
+      this.#request = read()
+      if (this.#request === undefined) return
+      this.#headAt = now
+      this.#key = parseShardPath(this.#request.path)
+      // RFC 9110 §14.2: Range is defined for GET only.
+      if (this.#request.method === 'GET') this.#spec = parseRangeHeader(this.#request.fields.get('range'))
+    } catch (error) {
+      return this.#problem(error, now)
+    }
+    this.#phase = 'queued'
+    this.#since = now
+    const turn = this.#host.takeTurn(this)
+    if (turn === 'now') this.resolve(now)
+    if (turn === 'never') this.#problem(new RelayError('RELAY_ERR_RATE_LIMITED', 'too many requests wait in this session'), now)
+  }
+
+  #resolved (facts: ShardFacts, now: number): void {
+    this.#resolving = false
+    this.#leased = true
+    if (this.#phase !== 'resolving' || this.#request === undefined || this.#key === undefined) return
+    this.#facts = facts
+    let plan: ResponsePlan
+    try {
+      plan = planObject(this.#request, this.#spec, facts, this.#key.part)
+    } catch (error) {
+      return this.#problem(error, now)
+    }
+    if (plan.status === 416) this.#code = 'RELAY_ERR_RANGE_UNSATISFIABLE'
+    this.#respond(plan, now)
+  }
+
+  #problem (error: unknown, now: number): void {
+    this.#host.leaveQueue(this)
+    this.#error = error
+    this.#code = errorCode(error)
+    // A head that is refused counts from its refusal.
+    this.#headAt ??= now
+    if (this.#request === undefined) this.#refuseInput(STREAM_CODE.unwanted)
+    this.#respond(planProblem(error, this.#request?.method), now)
+  }
+
+  #respond (plan: ResponsePlan, now: number): void {
+    this.#phase = 'sending'
+    this.#status = plan.status
+    this.#head = plan.head
+    this.#position = plan.range?.start ?? 0
+    this.#end = plan.range?.end ?? 0
+    this.#pumping = plan.range !== undefined
+    if (this.#pumping) return this.#readMore(now)
+    this.#release()
+    this.#write(plan.inline ?? new Uint8Array(0), now)
+  }
+
+  #readMore (now: number): void {
+    this.#requested = Math.min(this.#host.chunkBytes(), this.#end - this.#position)
+    this.#reading = true
+    this.#since = now
+    this.#host.emit({ type: 'read', id: this.id, position: this.#position, maxBytes: this.#requested })
+  }
+
+  #read (chunk: Uint8Array, now: number): void {
+    this.#reading = false
+    if (!this.#pumping) return
+    if (chunk.length === 0 || chunk.length > this.#requested) {
+      return this.#broken(new RelayError('RELAY_ERR_INTERNAL', 'the object source broke its contract'), now)
+    }
+    this.#position += chunk.length
+    this.#write(chunk, now)
+  }
+
+  /** The object cannot be read to its end: a status while nothing has been sent, a reset after that. */
+  #broken (error: unknown, now: number): void {
+    this.#pumping = false
+    if (this.#head !== undefined) return this.#problem(error, now)
+    this.#error = error
+    this.#code = errorCode(error)
+    this.finish('broken', this.#code === 'RELAY_ERR_UPSTREAM_CORRUPT' ? STREAM_CODE.corrupt : STREAM_CODE.unfinished, now)
+  }
+
+  #write (body: Uint8Array, now: number): void {
+    const chunk = this.#head === undefined ? body : joined(this.#head, body)
+    this.#head = undefined
+    this.#writing = true
+    this.#since = now
+    this.#unsent = chunk.length
+    this.#host.emit({ type: 'write', id: this.id, chunk })
+  }
+
+  #written (now: number): void {
+    this.#writing = false
+    this.#bytes += this.#unsent
+    this.#unsent = 0
+    if (this.#phase === 'ending') return this.finish(outcomeOf(this.#status), undefined, now)
+    if (this.#phase !== 'sending') return
+    this.#firstByteMs ??= now - (this.#headAt ?? now)
+    if (this.#pumping && this.#position < this.#end) return this.#readMore(now)
+    this.#pumping = false
+    this.#release()
+    this.#phase = 'ending'
+    this.#writing = true
+    this.#since = now
+    this.#host.emit({ type: 'end', id: this.id })
+  }
+
+  #abort (): void {
+    if (this.#resolving || this.#reading) this.#host.emit({ type: 'abort', id: this.id })
+  }
+
+  /** Gives the object back as soon as none of its bytes are in use. */
+  #release (): void {
+    if (!this.#leased || this.#pumping || this.#reading || this.#writing) return
+    this.#leased = false
+    this.#host.emit({ type: 'release', id: this.id })
+  }
+
+  #refuseInput (code: number): void {
+    if (this.#quiet) return
+    this.#quiet = true
+    this.#host.emit({ type: 'cancel', id: this.id, code })
+  }
+}
+
+function joined (first: Uint8Array, second: Uint8Array): Uint8Array {
+  if (second.length === 0) return first
+  const whole = new Uint8Array(first.length + second.length)
+  whole.set(first)
+  whole.set(second, first.length)
+  return whole
+}
+
+function outcomeOf (status: number): StreamOutcome {
+  if (status === 304) return 'not-modified'
+  return status < 400 ? 'ok' : status < 500 ? 'client-error' : 'server-error'
+}

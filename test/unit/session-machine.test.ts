@@ -1,0 +1,374 @@
+import assert from 'node:assert/strict'
+import { suite, test } from 'node:test'
+import fc from 'fast-check'
+import { RelayError } from '../../src/errors.ts'
+import { SessionMachine } from '../../src/gateway/session/session-machine.ts'
+import { DEFAULT_SESSION_LIMITS } from '../../src/gateway/session/session-types.ts'
+import type { SessionAction, SessionEvent, SessionLimits, StreamEvent, StreamReport } from '../../src/gateway/session/session-types.ts'
+import { STREAM_CODE } from '../../src/wire/stream-codes.ts'
+
+const GET = (path = '/shards/v/shard_0.bin', more = ''): Uint8Array => new TextEncoder().encode(`GET ${path} HTTP/1.1\r\n${more}\r\n`)
+const FACTS = { size: 100_000, sha256: 'ab'.repeat(32), cacheStatus: 'icn-relay; hit' }
+const limits = (more: Partial<SessionLimits> = {}): SessionLimits => ({ ...DEFAULT_SESSION_LIMITS, ...more })
+const text = (bytes: Uint8Array): string => new TextDecoder('latin1').decode(bytes)
+
+/** A machine with a clock moved by hand. */
+function rig (more: Partial<SessionLimits> = {}) {
+  const machine = new SessionMachine(limits(more), 0)
+  let time = 0
+  const send = (...events: Array<SessionEvent | StreamEvent>): SessionAction[] => events.flatMap((event) => [...machine.handle(event, time)])
+  return {
+    machine,
+    send,
+    at: (now: number) => { time = now },
+    request: (id: string, bytes = GET()) => send({ type: 'opened', id }, { type: 'bytes', id, chunk: bytes }, { type: 'fin', id })
+  }
+}
+
+const types = (actions: readonly SessionAction[]): string[] => actions.map((action) => action.type)
+const only = <T extends SessionAction['type']>(actions: readonly SessionAction[], type: T): Extract<SessionAction, { type: T }> => {
+  const [found, ...more] = actions.filter((action): action is Extract<SessionAction, { type: T }> => action.type === type)
+  assert.ok(found !== undefined && more.length === 0, `one ${type} among ${types(actions).join()}`)
+  return found
+}
+
+suite('session machine', () => {
+  test('a shard is resolved, read, written in chunks, released and ended', () => {
+    const { send, request, at, machine } = rig({ maxChunkBytes: 60_000 })
+    const { request: asked } = only(request('s'), 'resolve')
+    assert.deepEqual(asked, { key: { cid: 'v', part: 0 }, range: undefined, token: undefined })
+    at(5)
+    assert.deepEqual(send({ type: 'resolved', id: 's', facts: FACTS }), [{ type: 'read', id: 's', position: 0, maxBytes: 60_000 }])
+    const first = only(send({ type: 'read', id: 's', chunk: new Uint8Array(60_000) }), 'write').chunk
+    assert.match(text(first.subarray(0, 300)), /^HTTP\/1\.1 200 OK\r\ncontent-length: 100000\r\n/)
+    at(9)
+    assert.deepEqual(send({ type: 'written', id: 's' }), [{ type: 'read', id: 's', position: 60_000, maxBytes: 40_000 }])
+    assert.equal(only(send({ type: 'read', id: 's', chunk: new Uint8Array(40_000) }), 'write').chunk.length, 40_000)
+    assert.deepEqual(types(send({ type: 'written', id: 's' })), ['release', 'end'])
+    at(12)
+    const last = send({ type: 'written', id: 's' })
+    assert.deepEqual(types(last), ['report', 'forget'])
+    const { report } = only(last, 'report')
+    assert.deepEqual({ ...report, bytes: report.bytes - first.length }, {
+      outcome: 'ok', status: 200, code: undefined, cause: undefined, key: { cid: 'v', part: 0 }, cacheStatus: 'icn-relay; hit', bytes: 40_000, firstByteMs: 9, totalMs: 12
+    })
+    assert.deepEqual(machine.stats(), { streams: 0, resolving: 0, queued: 0, leases: 0, opened: 1, bytes: report.bytes, draining: false })
+  })
+
+  test('range, if-range and if-none-match decide what is read', () => {
+    const status = (headers: string): [number, string] => {
+      const { send, request } = rig()
+      request('s', GET(undefined, headers))
+      const actions = send({ type: 'resolved', id: 's', facts: FACTS })
+      const read = actions.find((action) => action.type === 'read')
+      const all = read === undefined ? actions : send({ type: 'read', id: 's', chunk: new Uint8Array(read.maxBytes) })
+      const head = text(only(all, 'write').chunk.subarray(0, 500))
+      return [Number(head.slice(9, 12)), read === undefined ? 'none' : `${read.position}+${read.maxBytes}`]
+    }
+    const etag = `"sha256-${FACTS.sha256}"`
+    assert.deepEqual(status('range: bytes=10-19\r\n'), [206, '10+10'])
+    assert.deepEqual(status('range: bytes=-5\r\n'), [206, '99995+5'])
+    assert.deepEqual(status('range: bytes=0-1,5-6\r\n'), [200, '0+65536'])
+    assert.deepEqual(status('range: bytes=100000-\r\n'), [416, 'none'])
+    assert.deepEqual(status(`range: bytes=10-19\r\nif-range: ${etag}\r\n`), [206, '10+10'])
+    assert.deepEqual(status('range: bytes=10-19\r\nif-range: "other"\r\n'), [200, '0+65536'])
+    assert.deepEqual(status(`if-none-match: "x", ${etag}\r\n`), [304, 'none'])
+    assert.deepEqual(status('if-none-match: "x"\r\n'), [200, '0+65536'])
+  })
+
+  test('a request that cannot be served gets a problem document with a status of the contract, and nothing is resolved', () => {
+    const cases: Array<[Uint8Array, number, string]> = [
+      [GET('/shards/v/shard_14.bin'), 400, 'RELAY_ERR_SHARD_PATH'], [GET('/other'), 400, 'RELAY_ERR_SHARD_PATH'],
+      [GET(undefined, 'range: bytes=x\r\n'), 400, 'RELAY_ERR_RANGE_SYNTAX'],
+      [new TextEncoder().encode('PUT /shards/v/shard_0.bin\n\n'), 400, 'RELAY_ERR_METHOD'],
+      [GET(undefined, `x: ${'y'.repeat(9000)}\r\n`), 413, 'RELAY_ERR_HEADERS_TOO_LARGE']
+    ]
+    for (const [bytes, status, code] of cases) {
+      const actions = rig().request('s', bytes)
+      assert.ok(!types(actions).includes('resolve'))
+      const [head, body] = text(only(actions, 'write').chunk).split('\r\n\r\n')
+      assert.ok(head?.startsWith(`HTTP/1.1 ${status} `) && head.includes('application/problem+json'), head)
+      const problem = JSON.parse(body ?? '') as { code: string, status: number }
+      assert.deepEqual([problem.code, problem.status], [code, status])
+    }
+  })
+
+  test('an error before the first byte is a status, after it a reset', () => {
+    const corrupt = new RelayError('RELAY_ERR_UPSTREAM_CORRUPT', 'bad')
+    const early = rig()
+    early.request('s')
+    early.send({ type: 'resolved', id: 's', facts: FACTS })
+    const answer = early.send({ type: 'read-failed', id: 's', error: corrupt })
+    assert.deepEqual(types(answer), ['release', 'write'])
+    assert.match(text(only(answer, 'write').chunk), /^HTTP\/1\.1 502 /)
+    const late = rig()
+    late.request('s')
+    late.send({ type: 'resolved', id: 's', facts: FACTS }, { type: 'read', id: 's', chunk: new Uint8Array(10) }, { type: 'written', id: 's' })
+    const reset = late.send({ type: 'read-failed', id: 's', error: corrupt })
+    assert.equal(only(reset, 'reset').code, STREAM_CODE.corrupt)
+    assert.equal(only(reset, 'report').report.outcome, 'broken')
+    assert.ok(!types(reset).includes('end'))
+  })
+
+  test('an object resolved for a viewer that is gone is released at once', () => {
+    const { send, request, machine } = rig()
+    request('s')
+    const gone = send({ type: 'peer-stopped', id: 's' })
+    assert.deepEqual(types(gone), ['abort', 'reset', 'report'])
+    assert.equal(only(gone, 'report').report.outcome, 'cancelled')
+    assert.equal(machine.stats().resolving, 1, 'it still counts against the limit')
+    assert.deepEqual(types(send({ type: 'resolved', id: 's', facts: FACTS })), ['release', 'forget'])
+  })
+
+  test('an object is not released while its bytes are being read or written', () => {
+    for (const before of [[], [{ type: 'read', id: 's', chunk: new Uint8Array(10) }]] as StreamEvent[][]) {
+      const { send, request } = rig()
+      request('s')
+      send({ type: 'resolved', id: 's', facts: FACTS }, ...before)
+      assert.ok(!types(send({ type: 'peer-reset', id: 's' })).includes('release'))
+      const settled = send(before.length === 0 ? { type: 'read-failed', id: 's', error: new Error('aborted') } : { type: 'write-failed', id: 's' })
+      assert.deepEqual(types(settled), ['release', 'forget'])
+    }
+  })
+
+  test('streams beyond the limit are reset as busy; requests beyond the resolve limit wait, beyond the queue get 429', () => {
+    const { send, request, machine } = rig({ maxStreams: 4, maxResolving: 1, maxQueued: 2 })
+    assert.deepEqual(types(request('a')), ['resolve'])
+    assert.deepEqual(types([...request('b'), ...request('c')]), [])
+    assert.match(text(only(request('d'), 'write').chunk), /^HTTP\/1\.1 429 .*\r\nretry-after: 1\r\n/s)
+    const refused = send({ type: 'opened', id: 'e' })
+    assert.equal(only(refused, 'reset').code, STREAM_CODE.busy)
+    assert.equal(only(refused, 'report').report.outcome, 'refused')
+    assert.equal(machine.stats().streams, 4)
+    const next = send({ type: 'rejected', id: 'a', error: new RelayError('RELAY_ERR_SHARD_NOT_FOUND', 'no') })
+    assert.equal(only(next, 'resolve').id, 'b')
+    send({ type: 'peer-reset', id: 'c' })
+    assert.equal(machine.stats().queued, 0)
+  })
+
+  test('a slow request is answered and its stream closed to more input', () => {
+    const { send, at } = rig({ requestTimeoutMs: 1000 })
+    send({ type: 'opened', id: 's' }, { type: 'bytes', id: 's', chunk: new TextEncoder().encode('GET /sh') })
+    at(999)
+    assert.deepEqual(send({ type: 'tick' }), [])
+    at(1000)
+    const actions = send({ type: 'tick' })
+    assert.deepEqual(types(actions), ['cancel', 'write'])
+    assert.match(text(only(actions, 'write').chunk), /^HTTP\/1\.1 400 [^]*RELAY_ERR_REQUEST_TIMEOUT/)
+  })
+
+  test('a viewer that accepts nothing loses its stream, one that accepts slowly keeps it', () => {
+    const { send, request, at } = rig({ writeStallMs: 1000, maxChunkBytes: 10, minChunkBytes: 10 })
+    request('s')
+    send({ type: 'resolved', id: 's', facts: FACTS })
+    for (let now = 0; now < 5000; now += 900) {
+      at(now)
+      send({ type: 'read', id: 's', chunk: new Uint8Array(10) })
+      at(now + 900)
+      assert.deepEqual(send({ type: 'tick' }), [])
+      send({ type: 'written', id: 's' })
+    }
+    send({ type: 'read', id: 's', chunk: new Uint8Array(10) })
+    at(8000)
+    const actions = send({ type: 'tick' })
+    assert.equal(only(actions, 'reset').code, STREAM_CODE.stalled)
+    assert.equal(only(actions, 'report').report.outcome, 'stalled')
+    assert.deepEqual(types(send({ type: 'write-failed', id: 's' })), ['release', 'forget'])
+  })
+
+  test('a source that hangs is given up: 504 before the first byte, reset after it', () => {
+    const { send, request, at } = rig({ sourceStallMs: 1000 })
+    request('s')
+    at(1000)
+    const answer = send({ type: 'tick' })
+    assert.deepEqual(types(answer), ['abort', 'write'])
+    assert.match(text(only(answer, 'write').chunk), /^HTTP\/1\.1 504 /)
+    send({ type: 'written', id: 's' }, { type: 'written', id: 's' })
+    assert.deepEqual(types(send({ type: 'resolved', id: 's', facts: FACTS })), ['release', 'forget'])
+    request('t')
+    send({ type: 'resolved', id: 't', facts: FACTS }, { type: 'read', id: 't', chunk: new Uint8Array(10) }, { type: 'written', id: 't' })
+    at(2000)
+    assert.equal(only(send({ type: 'tick' }), 'reset').code, STREAM_CODE.unfinished)
+    assert.deepEqual(types(send({ type: 'read', id: 't', chunk: new Uint8Array(10) })), ['release', 'forget'])
+  })
+
+  test('an idle session is closed, a busy one not', () => {
+    const { send, at, request } = rig({ idleTimeoutMs: 1000, sourceStallMs: 1e9 })
+    request('s')
+    at(5000)
+    assert.deepEqual(send({ type: 'tick' }), [])
+    send({ type: 'rejected', id: 's', error: new Error('x') }, { type: 'written', id: 's' }, { type: 'written', id: 's' })
+    at(5999)
+    assert.deepEqual(send({ type: 'tick' }), [])
+    at(6000)
+    assert.equal(only(send({ type: 'tick' }), 'close').reason, 'idle')
+    assert.equal(only(send({ type: 'opened', id: 'late' }), 'reset').code, STREAM_CODE.stopping)
+  })
+
+  test('a drain tells the viewer, serves until the deadline, then closes; it can be brought forward but not put off', () => {
+    const { send, at, request, machine } = rig()
+    assert.deepEqual(only(send({ type: 'drain', deadlineMs: 1000, alternates: ['https://b'] }), 'control').message, { type: 'drain', deadlineMs: 1000, alternates: ['https://b'] })
+    assert.deepEqual(send({ type: 'drain', deadlineMs: 2000, alternates: [] }), [])
+    assert.equal(machine.stats().draining, true)
+    assert.deepEqual(types(request('s')), ['resolve'])
+    at(1000)
+    const actions = send({ type: 'tick' })
+    assert.deepEqual(types(actions), ['abort', 'reset', 'report', 'close'])
+    assert.deepEqual(types(send({ type: 'resolved', id: 's', facts: FACTS })), ['release', 'forget'])
+  })
+
+  test('a session is retired before its engine runs out of streams', () => {
+    const { send } = rig({ retireAfterStreams: 2, retireDeadlineMs: 77 })
+    assert.deepEqual(send({ type: 'opened', id: 'a' }), [])
+    assert.deepEqual(only(send({ type: 'opened', id: 'b' }), 'control').message, { type: 'drain', deadlineMs: 77, alternates: [] })
+    assert.deepEqual(send({ type: 'opened', id: 'c' }), [])
+  })
+
+  test('random sequences keep every bound, release every object once and report every stream once', () => {
+    const command = fc.record({ kind: fc.nat(12), pick: fc.nat(), ms: fc.nat(400), cut: fc.integer({ min: 1, max: 60 }) })
+    const bounds = limits({ maxStreams: 5, maxResolving: 2, maxQueued: 2, requestTimeoutMs: 500, writeStallMs: 700, sourceStallMs: 900, idleTimeoutMs: 3000, maxChunkBytes: 64, minChunkBytes: 8, bufferBytes: 100, retireAfterStreams: 30 })
+    const outcomes = new Set<string>()
+    fc.assert(fc.property(fc.array(command, { maxLength: 200, size: 'max' }), (commands) => {
+      const model = new Model(bounds)
+      for (const each of commands) model.step(each)
+      model.finish()
+      for (const report of model.reports) outcomes.add(report.outcome)
+    }), { numRuns: 500 })
+    assert.deepEqual([...outcomes].sort(), ['broken', 'cancelled', 'client-error', 'ok', 'refused', 'server-error', 'session-closed', 'stalled'], 'the walk reaches every outcome')
+  })
+})
+
+/** Plays the runner of the actions and checks each of them against what is outstanding. */
+class Model {
+  readonly machine: SessionMachine
+  readonly limits: SessionLimits
+  now = 0
+  opened = 0
+  reports: StreamReport[] = []
+  readonly resolving = new Set<string>()
+  readonly reading = new Map<string, number>()
+  readonly writing = new Set<string>()
+  readonly leased = new Set<string>()
+  readonly sealed = new Set<string>()
+  readonly known = new Set<string>()
+  readonly sent = new Map<string, number>()
+
+  constructor (bounds: SessionLimits) {
+    this.limits = bounds
+    this.machine = new SessionMachine(bounds, 0)
+  }
+
+  step ({ kind, pick, ms, cut }: { kind: number, pick: number, ms: number, cut: number }): void {
+    const any = (set: Iterable<string>): string | undefined => {
+      const list = [...set]
+      return list[pick % Math.max(1, list.length)]
+    }
+    const bytes = GET(`/shards/v/shard_${pick % 15}.bin`, pick % 3 === 0 ? `range: bytes=${pick % 300}-\r\n` : '')
+    if (kind <= 1) {
+      const id = `s${this.opened++}`
+      this.known.add(id)
+      this.send({ type: 'opened', id })
+      this.send({ type: 'bytes', id, chunk: kind === 0 ? bytes : bytes.subarray(0, cut) })
+    } else if (kind === 2) {
+      this.on(any(this.known), (id) => this.send({ type: 'bytes', id, chunk: bytes.subarray(0, cut) }))
+    } else if (kind === 3) {
+      this.on(any(this.known), (id) => this.send({ type: (['fin', 'peer-reset', 'peer-stopped'] as const)[pick % 3] ?? 'fin', id }))
+    } else if (kind <= 5) {
+      this.on(any(this.resolving), (id) => this.settleResolve(id, pick % 4 !== 0))
+    } else if (kind <= 7) {
+      this.on(any(this.reading.keys()), (id) => this.settleRead(id, pick % 6 !== 0, cut))
+    } else if (kind <= 9) {
+      this.on(any(this.writing), (id) => this.settleWrite(id, pick % 6 !== 0))
+    } else if (kind === 10) {
+      this.now += ms
+      this.send({ type: 'tick' })
+    } else if (kind === 11 && pick % 10 === 0) {
+      this.send({ type: 'drain', deadlineMs: ms * 4, alternates: [] })
+    } else if (kind === 12 && pick % 40 === 0) {
+      this.send({ type: 'closed' })
+    }
+  }
+
+  /** The session closes and everything outstanding settles. */
+  finish (): void {
+    this.send({ type: 'closed' })
+    for (const id of [...this.resolving]) this.settleResolve(id, true)
+    for (const id of [...this.reading.keys()]) this.settleRead(id, true, 1)
+    for (const id of [...this.writing]) this.settleWrite(id, false)
+    assert.equal(this.leased.size, 0, 'nothing is held')
+    assert.equal(this.reports.length, this.opened, 'one report a stream')
+    const { streams, resolving, queued, leases, bytes } = this.machine.stats()
+    assert.deepEqual({ streams, resolving, queued, leases }, { streams: 0, resolving: 0, queued: 0, leases: 0 })
+    assert.equal(this.reports.reduce((sum, report) => sum + report.bytes, 0) <= bytes, true)
+    assert.equal(this.known.size, 0, 'every stream was forgotten')
+  }
+
+  on (id: string | undefined, then: (id: string) => void): void {
+    if (id !== undefined) then(id)
+  }
+
+  settleResolve (id: string, ok: boolean): void {
+    this.resolving.delete(id)
+    if (ok) this.leased.add(id)
+    this.send(ok ? { type: 'resolved', id, facts: { ...FACTS, size: 200 } } : { type: 'rejected', id, error: new Error('x') })
+  }
+
+  settleRead (id: string, ok: boolean, cut: number): void {
+    const max = this.reading.get(id) ?? 1
+    this.reading.delete(id)
+    this.send(ok ? { type: 'read', id, chunk: new Uint8Array(Math.min(cut, max)) } : { type: 'read-failed', id, error: new Error('x') })
+  }
+
+  settleWrite (id: string, ok: boolean): void {
+    this.writing.delete(id)
+    this.send({ type: ok && !this.sealed.has(id) ? 'written' : 'write-failed', id })
+  }
+
+  send (event: SessionEvent | StreamEvent): void {
+    for (const action of this.machine.handle(event, this.now)) this.check(action)
+    const stats = this.machine.stats()
+    assert.ok(stats.streams <= this.limits.maxStreams, 'streams')
+    assert.ok(stats.resolving <= this.limits.maxResolving, 'resolving')
+    assert.ok(stats.queued <= this.limits.maxQueued, 'queued')
+    assert.equal(stats.resolving, this.resolving.size)
+    assert.equal(stats.leases, this.leased.size)
+  }
+
+  check (action: SessionAction): void {
+    if (action.type === 'report') this.reports.push(action.report)
+    if (!('id' in action)) return
+    const { id } = action
+    assert.ok(this.known.has(id), `${action.type} on a stream that was forgotten`)
+    switch (action.type) {
+      case 'resolve':
+        assert.ok(!this.sealed.has(id) && !this.leased.has(id))
+        this.resolving.add(id)
+        break
+      case 'read':
+        assert.ok(this.leased.has(id) && !this.reading.has(id) && !this.writing.has(id) && !this.sealed.has(id))
+        assert.ok(action.maxBytes <= Math.max(this.limits.minChunkBytes, this.limits.bufferBytes / this.leased.size), 'a fair part of the buffer')
+        assert.ok(action.position >= 0 && action.position + action.maxBytes <= 200 && action.maxBytes > 0)
+        this.reading.set(id, action.maxBytes)
+        break
+      case 'write': case 'end':
+        assert.ok(!this.writing.has(id) && !this.sealed.has(id), 'one write at a time, none after the end')
+        this.writing.add(id)
+        if (action.type === 'write') this.sent.set(id, (this.sent.get(id) ?? 0) + 1)
+        else assert.ok((this.sent.get(id) ?? 0) > 0, 'never FIN without a response')
+        break
+      case 'reset':
+        assert.ok(!this.sealed.has(id), 'one reset')
+        this.sealed.add(id)
+        break
+      case 'release':
+        assert.ok(this.leased.delete(id), 'released once')
+        assert.ok(!this.reading.has(id) && !this.writing.has(id), 'not while in use')
+        break
+      case 'forget':
+        assert.ok(!this.resolving.has(id) && !this.reading.has(id) && !this.writing.has(id) && !this.leased.has(id))
+        this.known.delete(id)
+        break
+      case 'abort': case 'cancel': break
+    }
+  }
+}
