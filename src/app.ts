@@ -8,8 +8,10 @@ import healthPlugin from './plugins/health.ts'
 import metricsPlugin from './plugins/metrics.ts'
 import shardCachePlugin from './plugins/shard-cache.ts'
 import shardsPlugin from './plugins/shards.ts'
+import tlsPlugin from './plugins/tls.ts'
 import upstreamPlugin from './plugins/upstream.ts'
 import viewerHttpPlugin from './plugins/viewer-http.ts'
+import viewersPlugin from './plugins/viewers.ts'
 
 export interface Relay {
   /** The control plane: services, admin API, metrics. */
@@ -23,6 +25,8 @@ export interface Relay {
   listen (): Promise<{ viewerPort: number, adminPort: number }>
   /** Stops accepting, lets responses in flight finish within `viewer.stop_timeout_ms`, writes the index; idempotent. */
   close (): Promise<void>
+  /** Reads what may change at run time again: certificate files. Bad files are logged and change nothing. */
+  reload (): Promise<void>
 }
 
 export interface AppDeps {
@@ -51,8 +55,10 @@ export async function buildApp (config: Config, deps: AppDeps): Promise<Relay> {
     await deps.onInstance?.(admin, 'admin')
     await admin.register(metricsPlugin)
     await admin.register(shardCachePlugin, { config })
+    await admin.register(tlsPlugin, { config })
     await admin.register(upstreamPlugin, { config })
     await admin.register(shardsPlugin, { config })
+    await admin.register(viewersPlugin, { config })
     await admin.register(viewerHttpPlugin, { config, logger: deps.logger, onInstance: deps.onInstance })
     await admin.register(healthPlugin)
     await admin.register(adminPlugin, { config })
@@ -65,21 +71,27 @@ export async function buildApp (config: Config, deps: AppDeps): Promise<Relay> {
   const { viewer } = admin
   let closing: Promise<void> | undefined
   const close = async (): Promise<void> => {
+    const { stop_timeout_ms: deadlineMs } = config.viewer
+    let late = false
+    const sweep = (): void => {
+      for (const { server } of [viewer, admin]) {
+        if (late) server.closeAllConnections()
+        // A keep-alive connection whose last response ends after close() began is idle again and would hold the server open.
+        else server.closeIdleConnections()
+      }
+    }
     const cut = setTimeout(() => {
-      viewer.server.closeAllConnections()
-      admin.server.closeAllConnections()
-    }, config.viewer.stop_timeout_ms)
-    // A keep-alive connection whose last response ends after close() began is idle again and would hold the server open.
-    const sweep = setInterval(() => {
-      viewer.server.closeIdleConnections()
-      admin.server.closeIdleConnections()
-    }, IDLE_SWEEP_MS)
+      late = true
+      sweep()
+    }, deadlineMs)
+    const sweeping = setInterval(sweep, IDLE_SWEEP_MS)
     try {
-      await viewer.close()
+      // Viewers of both roads have the same time; what they read comes from what admin.close() ends after them.
+      await Promise.all([viewer.close(), admin.viewers.stop(deadlineMs)])
       await admin.close()
     } finally {
       clearTimeout(cut)
-      clearInterval(sweep)
+      clearInterval(sweeping)
     }
   }
   return {
@@ -88,9 +100,12 @@ export async function buildApp (config: Config, deps: AppDeps): Promise<Relay> {
     listen: async () => {
       const adminPort = await bind(admin, config.admin, 'admin')
       const viewerPort = await bind(viewer, config.viewer, 'viewer')
+      // HTTP/3 takes the UDP port of the same number as the TCP port that was really bound.
+      await admin.viewers.start({ http3: viewerPort, websocket: config.viewer.websocket_port })
       return { viewerPort, adminPort }
     },
-    close: async () => { await (closing ??= close()) }
+    close: async () => { await (closing ??= close()) },
+    reload: async () => { await admin.certificates.reload() }
   }
 }
 

@@ -91,14 +91,24 @@ export const ConfigSchema = Type.Object({
   }, 'Bandwidth shared by viewers.'),
   auth: section({
     require: Type.Boolean({ default: false, description: 'refuse viewers without a token' }),
-    tokens: Type.Array(Type.String(), { default: [], maxItems: 1_000, description: 'static viewer tokens' })
+    tokens: Type.Array(Type.String({ minLength: 16, maxLength: 512 }), { default: [], maxItems: 1_000, description: 'static viewer tokens' })
   }, 'Viewer authentication.'),
   tls: section({
     cert: Type.String({ default: '', description: 'PEM file of the certificate chain; empty means self-signed' }),
-    key: Type.String({ default: '', description: 'PEM file of the private key' })
+    key: Type.String({ default: '', description: 'PEM file of the private key' }),
+    hosts: Type.Array(Type.String({ pattern: '^[A-Za-z0-9.:-]{1,253}$' }), { default: [], maxItems: 32, description: 'names and addresses a self-signed certificate is for, besides localhost' })
   }, 'Certificate of the viewer listeners.'),
   transport: section({
-    engine: Type.Union([Type.Literal('auto'), Type.Literal('fails'), Type.Literal('bundled')], { default: 'auto', description: 'HTTP/3 engine' })
+    engine: Type.Union([Type.Literal('auto'), Type.Literal('fails'), Type.Literal('bundled'), Type.Literal('off')], { default: 'auto', description: 'HTTP/3 engine; off starts no gateway, viewers then have plain HTTP' }),
+    max_sessions: count(10_000, 1_000_000, 'viewer sessions at once'),
+    max_sessions_per_ip: count(256, 1_000_000, 'viewer sessions of one address at once'),
+    max_streams_per_session: count(256, 10_000, 'requests of one session under way at once'),
+    handshake_timeout_ms: ms(5_000, 'time a handshake may take'),
+    idle_timeout_ms: ms(60_000, 'silence after which a session is closed'),
+    ram_bytes: bytes(67_108_864, 0, 'memory for hot objects inside the gateway process'),
+    max_rss_bytes: bytes(1_610_612_736, 268_435_456, 'resident memory above which the gateway process is replaced'),
+    heartbeat_ms: ms(250, 'how often the gateway process reports'),
+    hang_ms: ms(3_000, 'silence of the gateway process after which it is killed')
   }, 'WebTransport.'),
   log: section({
     level: Type.Union(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'].map(level => Type.Literal(level)), { default: 'info', description: 'least severe level that is written' })
@@ -110,5 +120,5 @@ export type Config = Static<typeof ConfigSchema>
 /** Keys that are accepted at their default only, because nothing in this version acts on another value. */
 export const RESERVED_KEYS = [
   'limits.handshakes_per_second', 'limits.handshakes_per_second_per_ip', 'limits.tracked_ips',
-  'bandwidth.total_bps', 'auth.require', 'auth.tokens', 'tls.cert', 'tls.key', 'transport.engine'
+  'bandwidth.total_bps'
 ] as const

@@ -26,7 +26,8 @@ async function main (): Promise<void> {
   }
   const logger = createLogger(config.log.level)
   const relay = await buildApp(config, { logger })
-  closeWithGrace({ delay: config.viewer.stop_timeout_ms + STOP_MARGIN_MS, logger }, async ({ signal, err }) => {
+  process.on('SIGHUP', () => { void relay.reload() })
+  closeWithGrace({ delay: config.viewer.stop_timeout_ms + STOP_MARGIN_MS, logger, skip: ['SIGHUP'] }, async ({ signal, err }) => {
     if (err === undefined) logger.info({ signal }, 'stopping')
     else logger.fatal({ err }, 'uncaught error, stopping')
     await relay.close()

@@ -20,7 +20,8 @@ export function problems <S extends number> (...statuses: S[]): Record<S, { desc
     404: 'No such entry',
     413: 'Body too large',
     415: 'Body is not JSON by its content-type',
-    429: 'Too many requests'
+    429: 'Too many requests',
+    503: 'Gateway not available'
   }
   return Object.fromEntries(statuses.map(status => [status, {
     description: texts[status] ?? 'Error',
@@ -114,7 +115,7 @@ export const Health = Type.Object({
 export const Ready = Type.Object({
   ready: Type.Boolean(),
   checks: Type.Object({
-    viewer: Type.Union([Type.Literal('listening'), Type.Literal('closed')]),
+    viewer: Type.Union([Type.Literal('listening'), Type.Literal('draining'), Type.Literal('closed')]),
     cache: Type.Union([Type.Literal('ok'), Type.Literal('reconciling')]),
     upstream: Type.Union([Type.Literal('ok'), Type.Literal('degraded'), Type.Literal('down')])
   })

@@ -9,6 +9,7 @@ import type { IndexDb } from './index-db.ts'
 import { LeasedLru, type RemovalReason, type Reservation } from './leased-lru.ts'
 import { MemoryBudget } from './memory-budget.ts'
 import { Spool, type SpoolFile } from './spool.ts'
+import { UnlinkQueue } from './unlink-queue.ts'
 import { WriteBehind } from './write-behind.ts'
 
 export interface DiskStoreOptions {
@@ -25,9 +26,6 @@ export interface DiskStoreOptions {
   readonly observer: CacheObserver
 }
 
-/** Unlinks under way at once: a purge of a million files must not fill the thread pool's queue in front of the viewers' reads. */
-const MAX_UNLINKS = 2
-
 /** An open cached file; `release` once. */
 export interface FileLease {
   readonly entry: CacheEntry
@@ -40,6 +38,8 @@ export interface StoreTicket {
   readonly spool: Spool
   /** Stores the finished body; false when it could not be stored. The spool can be read before and after. */
   readonly commit: (sha256: string) => Promise<boolean>
+  /** File that holds the body now, for a reader in another process; undefined when memory does, or not all of it is in the file. */
+  readonly path: () => string | undefined
   /** The body must not be stored any more, for instance because its key was purged meanwhile. */
   readonly forbidStore: () => void
 }
@@ -57,8 +57,7 @@ export class DiskStore {
   readonly index: WriteBehind
   readonly #options: DiskStoreOptions
   readonly #lru: LeasedLru<CacheEntry>
-  readonly #unlinks = new Set<Promise<void>>()
-  readonly #doomed: string[] = []
+  readonly #unlinks: UnlinkQueue
   #lastAccess = 0
   #sequence = 0
   #openFiles = 0
@@ -68,6 +67,7 @@ export class DiskStore {
     this.root = options.root
     this.bootId = options.bootId
     this.disk = new MeasuredDisk(options.fs, options.observer, options.clock.monotonic)
+    this.#unlinks = new UnlinkQueue(this.disk)
     this.passThrough = new MemoryBudget(options.passThroughBytes)
     this.index = new WriteBehind(options.db, {
       batchSize: 5_000,
@@ -174,6 +174,16 @@ export class DiskStore {
     return undefined
   }
 
+  /** Pins an entry without opening it; the returned function lets go, once. */
+  pin (entry: CacheEntry): () => void {
+    this.#lru.lease(entry)
+    let held = true
+    return () => {
+      if (held) this.#lru.release(entry)
+      held = false
+    }
+  }
+
   /** Drops an entry whose file turned out to be missing or damaged. */
   invalidate (entry: CacheEntry): void {
     if (this.#lru.peek(entry.id) === entry) this.#delete(entry, 'invalid')
@@ -236,13 +246,14 @@ export class DiskStore {
       this.index.stored(id, entry)
       return true
     }
-    return { spool, commit, forbidStore: () => { forbidden = true } }
+    const path = (): string | undefined => committed === undefined ? spool.storable?.path : this.fileOf(committed)
+    return { spool, commit, path, forbidStore: () => { forbidden = true } }
   }
 
   /** Waits for index writes and removals under way. */
   async flush (): Promise<void> {
     await this.index.flush()
-    while (this.#unlinks.size > 0) await Promise.all(this.#unlinks)
+    await this.#unlinks.drained()
   }
 
   async #openTemporary (): Promise<SpoolFile | undefined> {
@@ -291,17 +302,7 @@ export class DiskStore {
   #free (entry: CacheEntry, reason: RemovalReason): void {
     this.#options.observer.removed('disk', reason, entry.size)
     if (reason === 'capacity') this.index.removed(entry.id)
-    this.#doomed.push(this.fileOf(entry))
-    if (this.#unlinks.size >= MAX_UNLINKS) return
-    const unlinks: Promise<void> = this.#unlinkDoomed().finally(() => { this.#unlinks.delete(unlinks) })
-    this.#unlinks.add(unlinks)
-  }
-
-  async #unlinkDoomed (): Promise<void> {
-    for (let file = this.#doomed.pop(); file !== undefined; file = this.#doomed.pop()) {
-      const path = file
-      await this.disk.run('unlink', () => this.disk.remove(path))
-    }
+    this.#unlinks.add(this.fileOf(entry))
   }
 
   /** Access times that strictly rise, so that order survives equal clock readings and a clock set back (1 µs steps). */

@@ -22,6 +22,8 @@ export interface CachedObject {
   readonly tier: CacheTier
   /** The whole body, when it is in memory. */
   readonly buffer: Buffer | undefined
+  /** File with the whole body, for a reader in another process; undefined when the object was not opened for one. */
+  readonly path: string | undefined
   /**
    * Bytes at `position`, at least one and at most `length`.
    * @throws Error when the disk fails; the entry is then gone from the cache
@@ -83,6 +85,34 @@ export class ShardCache {
     }
     if (entry.hits >= PROMOTE_AT_HITS) this.#promote(entry)
     return this.#fromDisk(entry, lease)
+  }
+
+  /**
+   * Pins an object for a reader in another process, which opens the file by itself; undefined is a miss. No disk I/O happens here
+   * unless that reader fails and the bytes are read here after all.
+   */
+  pin (key: ShardKey): CachedObject | undefined {
+    const entry = this.disk.find(keyId(key))
+    if (entry === undefined) return undefined
+    const unpin = this.disk.pin(entry)
+    let opening: Promise<FileLease | undefined> | undefined
+    return {
+      size: entry.size,
+      sha256: entry.sha256,
+      tier: 'disk',
+      buffer: undefined,
+      path: this.disk.fileOf(entry),
+      read: async (position, length) => {
+        opening ??= this.disk.openFile(entry)
+        const lease = await opening
+        if (lease === undefined) throw new Error(`the file of ${entry.id} cannot be opened`)
+        return await this.#readFile(lease, position, length)
+      },
+      release: () => {
+        void opening?.then(lease => { lease?.release() })
+        unpin()
+      }
+    }
   }
 
   has (key: ShardKey): boolean {
@@ -178,6 +208,7 @@ export class ShardCache {
       sha256: entry.sha256,
       tier: 'ram',
       buffer: object.buffer,
+      path: undefined,
       read: async (position, length) => object.buffer.subarray(position, position + Math.min(length, CHUNK_BYTES)),
       release: () => {
         if (!held) return
@@ -193,6 +224,7 @@ export class ShardCache {
       sha256: entry.sha256,
       tier: 'disk',
       buffer: undefined,
+      path: undefined,
       read: async (position, length) => await this.#readFile(lease, position, length),
       release: () => { lease.release() }
     }

@@ -1,9 +1,11 @@
 import { randomUUID } from 'node:crypto'
+import type { ServerOptions } from 'node:http'
 import Fastify, { LogController, type FastifyInstance, type FastifyReply, type FastifyRequest, type FastifyServerOptions } from 'fastify'
 import { Ajv } from 'ajv'
 import { RelayError } from '../errors.ts'
 import { redactUrl, type Logger } from '../log.ts'
 import { answerClientError, sendProblem, useProblems } from './problem.ts'
+import { createSecureServer, type Pem } from './secure-server.ts'
 
 export interface InstanceOptions {
   readonly logger: Logger
@@ -14,6 +16,8 @@ export interface InstanceOptions {
   readonly idleTimeoutMs: number
   readonly maxConnections: number
   readonly bodyLimit: number
+  /** HTTPS with HTTP/2 and HTTP/1.1 when given, plain HTTP/1.1 otherwise. */
+  readonly tls?: Pem
 }
 
 /** A request head larger than this is refused with 431; Node's own default, stated because the contract names it. */
@@ -50,16 +54,26 @@ export function createInstance (options: InstanceOptions): FastifyInstance {
       sendProblem(error, request, reply)
     }
   }
-  const app: FastifyInstance = Fastify({
-    ...fastifyOptions,
-    http: {
-      maxHeaderSize: MAX_HEADER_BYTES,
-      headersTimeout: requestTimeoutMs,
-      connectionsCheckingInterval: TIMEOUT_CHECK_MS,
-      // Node would answer with a bare 400; the hook below answers with a problem.
-      requireHostHeader: false
-    }
-  })
+  const http: ServerOptions = {
+    maxHeaderSize: MAX_HEADER_BYTES,
+    requestTimeout: requestTimeoutMs,
+    headersTimeout: requestTimeoutMs,
+    keepAliveTimeout: idleTimeoutMs,
+    connectionsCheckingInterval: TIMEOUT_CHECK_MS,
+    // Node would answer with a bare 400; the hook below answers with a problem.
+    requireHostHeader: false
+  }
+  const { tls } = options
+  const app: FastifyInstance = tls === undefined
+    ? Fastify({ ...fastifyOptions, http })
+    : Fastify({
+      ...fastifyOptions,
+      serverFactory: handler => {
+        const server = createSecureServer({ tls, http, idleTimeoutMs, handshakeTimeoutMs: requestTimeoutMs }, handler)
+        server.setTimeout(idleTimeoutMs)
+        return server
+      }
+    })
   app.server.maxConnections = options.maxConnections
   // An expectation we do not know is ignored (RFC 9110 §10.1.1); Node would answer with a bare 417.
   app.server.on('checkExpectation', (request, response) => { app.server.emit('request', request, response) })

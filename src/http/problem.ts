@@ -50,7 +50,10 @@ export function sendProblem (error: unknown, request: FastifyRequest, reply: Fas
   const known = asRelayError(error)
   for (const name of OBJECT_HEADERS) {
     // 416 tells the size of the object by its content-range (RFC 9110 §15.5.17).
-    if (name !== 'content-range' || known.status !== 416) reply.removeHeader(name)
+    if (name === 'content-range' && known.status === 416) continue
+    reply.removeHeader(name)
+    // A body that failed before its first byte has put its headers on the raw response already.
+    reply.raw.removeHeader(name)
   }
   if (known.status === 503 || known.status === 502) reply.header('retry-after', '1')
   // RFC 9110 §15.5.2: a 401 says how to authenticate.

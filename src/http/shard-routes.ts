@@ -1,5 +1,6 @@
 import { METHODS } from 'node:http'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import { requestToken, type StaticTokens } from '../auth/static-tokens.ts'
 import { RelayError } from '../errors.ts'
 import type { RelayMetrics } from '../metrics/relay-metrics.ts'
 import { parseShardPath } from '../shard/shard-key.ts'
@@ -10,12 +11,15 @@ import { ShardStream } from './shard-stream.ts'
 import { OBJECT_DOCS } from './viewer-docs.ts'
 
 export interface ShardRoutesOptions {
+  readonly tokens: StaticTokens
   readonly shards: ShardService
   readonly metrics: RelayMetrics
   readonly monotonic: () => number
 }
 
 const PATH = '/shards/*'
+/** One connection of HTTP/2 may have hundreds of responses under way; two chunks of each are in memory. */
+const MULTIPLEXED_CHUNK_BYTES = 64 * 1024
 const ALLOWED = ['GET', 'HEAD', 'OPTIONS']
 
 /**
@@ -27,11 +31,18 @@ function rawPath (request: FastifyRequest): string {
 }
 
 /** `GET|HEAD /shards/<CID>/shard_<N>.bin` and `/shards/<CID>/manifest.json`. */
-export async function shardRoutes (viewer: FastifyInstance, { shards, metrics, monotonic }: ShardRoutesOptions): Promise<void> {
+export async function shardRoutes (viewer: FastifyInstance, { shards, metrics, monotonic, tokens }: ShardRoutesOptions): Promise<void> {
   viewer.route({
     method: ['GET', 'HEAD'],
     url: PATH,
     config: { documentedAs: OBJECT_DOCS },
+    onRequest: async (request, reply) => {
+      const verdict = tokens.judge(requestToken(request.headers.authorization, request.raw.url ?? ''))
+      if (verdict === 'ok') return
+      // RFC 9110 §11.6.1: a 401 names the scheme it wants.
+      reply.header('www-authenticate', 'Bearer')
+      throw new RelayError('RELAY_ERR_VIEWER_UNAUTHORIZED', verdict === 'missing' ? 'this relay wants a token' : 'the token is not valid')
+    },
     handler: async (request, reply) => {
       const start = monotonic()
       const key = parseShardPath(rawPath(request))
@@ -67,6 +78,8 @@ export async function shardRoutes (viewer: FastifyInstance, { shards, metrics, m
   async function send (request: FastifyRequest, reply: FastifyReply, shard: OpenShard, plan: ResponsePlan, start: number): Promise<FastifyReply> {
     reply.code(plan.status)
     reply.headers(plan.headers)
+    // RFC 9111 §3.5: with `public`, a shared cache would serve to everybody what one token was needed for.
+    if (tokens.required) reply.header('cache-control', plan.headers['cache-control']?.replace('public', 'private'))
     reply.header('x-content-type-options', 'nosniff')
     reply.header('timing-allow-origin', '*')
     reply.header('cross-origin-resource-policy', 'cross-origin')
@@ -81,8 +94,11 @@ export async function shardRoutes (viewer: FastifyInstance, { shards, metrics, m
       metrics.observe('icn_relay_shard_serve_latency_seconds', (monotonic() - start) / 1_000, { ...labels, stage })
     }
     const length = body.end - body.start
-    reply.raw.once('finish', () => { observe('complete') })
-    if (shard.buffer !== undefined || length === 0) {
+    // HTTP/2 emits finish for streams that were reset, too.
+    reply.raw.once('finish', () => { if (reply.raw.writableFinished) observe('complete') })
+    // What a socket of HTTP/2 has sent belongs to many responses, so there a body is counted chunk by chunk.
+    const multiplexed = request.raw.httpVersionMajor > 1
+    if (length === 0 || (shard.buffer !== undefined && !multiplexed)) {
       const before = request.raw.socket.bytesWritten
       observe('first_byte')
       reply.raw.once('close', () => {
@@ -97,6 +113,6 @@ export async function shardRoutes (viewer: FastifyInstance, { shards, metrics, m
       if (first) observe('first_byte')
       first = false
       metrics.count('icn_relay_bytes_served_total', { transport: 'http' }, bytes)
-    }))
+    }, multiplexed ? MULTIPLEXED_CHUNK_BYTES : undefined))
   }
 }

@@ -11,10 +11,12 @@ export class ShardStream extends Readable {
   readonly #shard: OpenShard
   readonly #onChunk: (bytes: number) => void
   readonly #end: number
+  readonly #chunkBytes: number
   #position: number
 
-  constructor (shard: OpenShard, range: ByteRange, onChunk: (bytes: number) => void) {
-    super({ highWaterMark: CHUNK_BYTES })
+  constructor (shard: OpenShard, range: ByteRange, onChunk: (bytes: number) => void, chunkBytes = CHUNK_BYTES) {
+    super({ highWaterMark: chunkBytes })
+    this.#chunkBytes = chunkBytes
     this.#shard = shard
     this.#onChunk = onChunk
     this.#position = range.start
@@ -26,7 +28,7 @@ export class ShardStream extends Readable {
       this.push(null)
       return
     }
-    this.#shard.read(this.#position, this.#end - this.#position).then(chunk => {
+    this.#shard.read(this.#position, Math.min(this.#chunkBytes, this.#end - this.#position)).then(chunk => {
       if (this.destroyed) return
       this.#position += chunk.length
       this.#onChunk(chunk.length)

@@ -5,6 +5,7 @@ import type { FastifyInstance } from 'fastify'
 import { AdminAccess, type AdminScope, type AdminToken } from '../admin/access.ts'
 import { cacheRoutes } from '../admin/cache-routes.ts'
 import { problems, Upstreams } from '../admin/schemas.ts'
+import { viewerRoutes } from '../admin/viewer-routes.ts'
 import type { Config } from '../config.ts'
 import { RelayError } from '../errors.ts'
 
@@ -42,9 +43,10 @@ export default fp<{ config: Config }>(async (app: FastifyInstance, { config }) =
         origin: request.headers.origin
       }, request.routeOptions.config.scope ?? 'read')
     })
+    await admin.register(viewerRoutes, { supervisor: app.viewers.supervisor })
     await admin.register(cacheRoutes, { cache: app.shardCache, shards: app.shards })
     admin.withTypeProvider<TypeBoxTypeProvider>().get('/upstreams', {
       schema: { summary: 'Super-nodes and their state', tags: ['upstreams'], response: { 200: Upstreams, ...problems(401, 403, 429) } }
     }, async () => ({ region: config.region.override, nodes: app.upstream.status() }))
   }, { prefix: '/admin/v1' })
-}, { name: 'admin', dependencies: ['shard-cache', 'upstream', 'shards'] })
+}, { name: 'admin', dependencies: ['shard-cache', 'upstream', 'shards', 'viewers'] })

@@ -19,7 +19,7 @@ export default fp(async app => {
     version: VERSION,
     uptime_seconds: Math.floor(process.uptime()),
     cache_size_bytes: app.shardCache.disk.indexedBytes,
-    viewer_connections: app.viewerConnections()
+    viewer_connections: app.viewerConnections() + app.viewers.sessions()
   }))
 
   routes.get('/ready', {
@@ -28,14 +28,16 @@ export default fp(async app => {
     const nodes = app.upstream.status()
     const up = nodes.filter(node => node.state === 'up').length
     const listening = app.viewer.server.listening && !stopping
-    return await reply.code(listening ? 200 : 503).send({
-      ready: listening,
+    const draining = app.viewers.supervisor?.draining === true
+    const ready = listening && !draining
+    return await reply.code(ready ? 200 : 503).send({
+      ready,
       checks: {
-        viewer: listening ? 'listening' : 'closed',
+        viewer: listening ? draining ? 'draining' : 'listening' : 'closed',
         cache: reconciled ? 'ok' : 'reconciling',
         // Hits are served without any super-node, so a dead origin does not make the relay unready.
         upstream: up === nodes.length ? 'ok' : up > 0 ? 'degraded' : 'down'
       }
     })
   })
-}, { name: 'health', dependencies: ['shard-cache', 'upstream', 'viewer-http'] })
+}, { name: 'health', dependencies: ['shard-cache', 'upstream', 'viewers', 'viewer-http'] })

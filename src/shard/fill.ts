@@ -53,6 +53,10 @@ export class Fill {
     this.finished = this.#run()
   }
 
+  /** Bytes that may be read now. */
+  get readable (): number { return this.#readable }
+  /** File with the readable bytes, for a reader in another process; undefined when memory holds them. */
+  get path (): string | undefined { return this.#ticket?.path() }
   get readers (): number { return this.#readers }
   /** Digest of the whole body; undefined until it is verified. */
   get sha256 (): string | undefined { return this.#sha256 }
@@ -77,15 +81,20 @@ export class Fill {
     }
   }
 
+  /** Resolves when more than `position` bytes may be read. @throws RelayError when the fill failed */
+  async more (position: number): Promise<void> {
+    while (this.#readable <= position) {
+      if (this.#error !== undefined) throw this.#error
+      await this.#progress.promise
+    }
+  }
+
   /**
    * Bytes at `position`, at least one and at most `length`, as soon as they are there; for readers that joined and know the head.
    * @throws RelayError when the fill failed
    */
   async read (position: number, length: number): Promise<Uint8Array> {
-    while (this.#readable <= position) {
-      if (this.#error !== undefined) throw this.#error
-      await this.#progress.promise
-    }
+    await this.more(position)
     const spool = this.#ticket?.spool
     if (spool === undefined || this.#holds === 0) throw new Error('read without join')
     this.#holds++

@@ -10,6 +10,21 @@ export type Origin =
   | { readonly hit: true, readonly tier: CacheTier }
   | { readonly hit: false, readonly collapsed: boolean, readonly region: string, readonly headMs: number }
 
+/** The bytes of an open object as another process reads them. */
+export interface SharedFile {
+  /** Undefined while memory holds the bytes; of a fill, another one once it is stored. */
+  readonly path: string | undefined
+  /** Bytes from the start of the object that may be read now. */
+  readable (): number
+  /** Resolves when more than `position` bytes may be read. @throws RelayError when that will never be */
+  more (position: number): Promise<void>
+}
+
+export interface OpenOptions {
+  /** The bytes are read by another process, from a file where there is one. */
+  readonly asFile?: boolean
+}
+
 /** An object opened for one viewer; `release` once. */
 export interface OpenShard {
   readonly key: ShardKey
@@ -19,6 +34,8 @@ export interface OpenShard {
   readonly origin: Origin
   /** The whole body, when it is in memory. */
   readonly buffer: Buffer | undefined
+  /** Set for an object that was opened with `asFile`, or is being filled. */
+  readonly file: SharedFile | undefined
   /**
    * Bytes at `position`, at least one and at most `length`; the caller stays within `size`.
    * @throws RelayError when neither cache nor super-nodes can deliver them
@@ -66,9 +83,9 @@ export class ShardService {
    * Opens an object for reading.
    * @throws RelayError RELAY_ERR_SHARD_NOT_FOUND, RELAY_ERR_UPSTREAM_*, RELAY_ERR_FILLS_BUSY, RELAY_ERR_STOPPING
    */
-  async open (key: ShardKey): Promise<OpenShard> {
+  async open (key: ShardKey, options: OpenOptions = {}): Promise<OpenShard> {
     try {
-      const source = await this.#openSource(key)
+      const source = await this.#openSource(key, options.asFile ?? false)
       this.#options.observer.opened(source.origin)
       return this.#resilient(key, source)
     } catch (error) {
@@ -95,11 +112,11 @@ export class ShardService {
     await Promise.all(this.#running)
   }
 
-  async #openSource (key: ShardKey): Promise<OpenShard> {
+  async #openSource (key: ShardKey, asFile: boolean): Promise<OpenShard> {
     const id = keyId(key)
     // A fill that ends while the cache is being asked has stored the object; then asking again spares a second fetch.
     for (let look = 0; look < 2; look++) {
-      const cached = await this.#options.cache.open(key)
+      const cached = asFile ? this.#options.cache.pin(key) : await this.#options.cache.open(key)
       if (cached !== undefined) return fromCache(key, cached)
       const fill = this.#fills.get(id)
       const leave = fill?.join()
@@ -192,6 +209,7 @@ function fromCache (key: ShardKey, cached: CachedObject): OpenShard {
     sha256: cached.sha256,
     origin: { hit: true, tier: cached.tier },
     buffer: cached.buffer,
+    file: cached.path === undefined ? undefined : { path: cached.path, readable: () => cached.size, more: async () => {} },
     read: async (position, length) => await cached.read(position, length),
     release: () => { cached.release() }
   }
@@ -208,6 +226,11 @@ async function fromFill (key: ShardKey, fill: Fill, leave: () => void, collapsed
     sha256: head.sha256 ?? fill.sha256,
     origin: { hit: false, collapsed, region: head.region, headMs: head.headMs },
     buffer: undefined,
+    file: {
+      get path () { return fill.path },
+      readable: () => fill.readable,
+      more: async position => { await fill.more(position) }
+    },
     read: async (position, length) => await fill.read(position, length),
     release: leave
   }

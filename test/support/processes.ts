@@ -95,7 +95,7 @@ export async function spawnRelay (t: TestContext, superNodes: readonly { url: st
   const file = join(directory, 'relay.toml')
   await writeFile(file, toml({
     ...settings,
-    viewer: { host: '127.0.0.1', port: 0, ...settings['viewer'] },
+    viewer: { host: '127.0.0.1', port: 0, websocket_port: 0, ...settings['viewer'] },
     admin: { port: 0, requests_per_minute: 100_000, ...settings['admin'] },
     cache: { path, ...settings['cache'] },
     upstream: { super_nodes: superNodes.map(({ url, region }) => ({ url, region })), ...settings['upstream'] }

@@ -25,8 +25,10 @@ export async function startRelay (t: TestContext, superNodes: readonly { url: st
   const removeDirectory = async (): Promise<void> => { await rm(path, { recursive: true, force: true }) }
   const config = checkConfig({
     ...settings,
-    viewer: { host: '127.0.0.1', port: 0, stop_timeout_ms: 500, ...settings['viewer'] },
+    viewer: { host: '127.0.0.1', port: 0, websocket_port: 0, stop_timeout_ms: 500, ...settings['viewer'] },
     admin: { port: 0, ...settings['admin'] },
+    // A gateway process for tests that are about it; the others start faster without.
+    transport: { engine: 'off', ...settings['transport'] },
     cache: { path, ...settings['cache'] },
     upstream: { super_nodes: superNodes, ...settings['upstream'] }
   })

@@ -107,7 +107,8 @@ suite('layers', () => {
       'admin.tokens': [{ token: 'x'.repeat(16), scope: 'read' }],
       'upstream.super_nodes': [{ url: 'http://other:9002', region: 'APAC' }],
       'region.regions': ['NA-WEST', 'MOON'],
-      'auth.tokens': []
+      'auth.tokens': ['x'.repeat(16)],
+      'tls.hosts': ['relay.example']
     }
     const texts: Record<string, string> = { 'region.override': 'APAC', 'upstream.shard_path': '/x/{cid}/{n}', 'upstream.manifest_path': '/x/{cid}' }
     for (const item of KEYS) {

@@ -1,0 +1,38 @@
+import type { GatewayCounts } from './from-gateway.ts'
+import type { HandshakeFailure, TransportName } from './transports/viewer-transport.ts'
+import type { StreamReport } from './session/session-types.ts'
+
+/** Latencies one heartbeat carries at most. */
+export const MAX_LATENCIES = 4_000
+
+function empty (): GatewayCounts {
+  return { handshakes: {}, handshakeFailures: {}, streams: {}, bytes: {}, latencies: [] }
+}
+
+const add = (counts: Record<string, number>, key: string, by: number): void => { counts[key] = (counts[key] ?? 0) + by }
+
+/** Counts between two heartbeats; bounded whatever happens in between. */
+export class GatewayMeter {
+  #counts = empty()
+
+  handshake (transport: TransportName): void { add(this.#counts.handshakes, transport, 1) }
+
+  handshakeFailed (reason: HandshakeFailure): void { add(this.#counts.handshakeFailures, reason, 1) }
+
+  stream (transport: TransportName, report: StreamReport): void {
+    add(this.#counts.streams, `${transport} ${report.outcome}`, 1)
+    add(this.#counts.bytes, transport, report.bytes)
+    // Beyond the bound a stream still counts and its latency is not sampled.
+    if (report.cacheStatus === undefined || report.outcome !== 'ok' || this.#counts.latencies.length + 2 > MAX_LATENCIES) return
+    const labels = `${transport} ${report.cacheStatus.includes('; hit') ? 'hit' : 'miss'}`
+    if (report.firstByteMs !== undefined) this.#counts.latencies.push([`${labels} first_byte`, report.firstByteMs / 1_000])
+    if (report.totalMs !== undefined) this.#counts.latencies.push([`${labels} complete`, report.totalMs / 1_000])
+  }
+
+  /** What has gathered since the last call. */
+  take (): GatewayCounts {
+    const counts = this.#counts
+    this.#counts = empty()
+    return counts
+  }
+}

@@ -1,0 +1,267 @@
+import { StaticTokens } from '../auth/static-tokens.ts'
+import type { Clock } from '../clock.ts'
+import { CLOSE_CODE } from '../wire/stream-codes.ts'
+import { openHttp3, openWebSocket } from './engine.ts'
+import type { FromGateway, SessionRow } from './from-gateway.ts'
+import { GatewayMeter } from './gateway-meter.ts'
+import { LogBudget } from './log-budget.ts'
+import type { GatewaySettings, ToGateway } from './protocol.ts'
+import { RemoteSource } from './remote-source.ts'
+import { Roads, type RoadName } from './roads.ts'
+import { DEFAULT_SESSION_LIMITS, type SessionLimits } from './session/session-types.ts'
+import { sessionToken, ViewerSession } from './session/viewer-session.ts'
+import type { ListenerEvents, ListenerOptions, SessionDecision, SessionRequest, TlsMaterial, TransportSession } from './transports/viewer-transport.ts'
+
+/** Path a session asks for. */
+export const VIEWER_PATH = '/v1/viewer'
+/** Sessions look at their timeouts this often, ms. */
+const TICK_MS = 250
+/** Log lines between two heartbeats. */
+const LOG_LINES = 50
+/** When the relay stops, a viewer with nothing under way gets this long to hear of it, ms: a round trip over a bad network. */
+const FAREWELL_MS = 300
+
+interface Guest {
+  readonly session: ViewerSession
+  readonly since: number
+  readonly ip: string
+  /** Bytes at the last heartbeat. */
+  bytes: number
+  rate: number
+}
+
+interface Draining {
+  /** Monotonic, ms. */
+  readonly until: number
+  readonly alternates: readonly string[]
+}
+
+const text = (error: unknown): string => error instanceof Error ? error.stack ?? error.message : String(error)
+
+/** Everything inside the gateway process: engines, sessions, and the line to the relay. */
+export class Gateway {
+  readonly #settings: GatewaySettings
+  readonly #send: (message: FromGateway) => void
+  readonly #clock: Clock
+  readonly #source: RemoteSource
+  readonly #meter = new GatewayMeter()
+  readonly #budget = new LogBudget(LOG_LINES)
+  readonly #limits: SessionLimits
+  readonly #tokens: StaticTokens
+  readonly #roads: Roads
+  readonly #guests = new Map<string, Guest>()
+  readonly #perIp = new Map<string, number>()
+  readonly #timers: NodeJS.Timeout[] = []
+  #beatAt: number
+  #draining: Draining | undefined
+  /** Set while stopping; called when the last session has gone. */
+  #emptied: (() => void) | undefined
+  #stoppingSince = 0
+
+  constructor (settings: GatewaySettings, send: (message: FromGateway) => void, clock: Clock) {
+    this.#settings = settings
+    this.#send = send
+    this.#clock = clock
+    this.#source = new RemoteSource(send, settings.ramBytes)
+    this.#beatAt = clock.monotonic()
+    this.#tokens = new StaticTokens(settings.auth)
+    this.#limits = {
+      ...DEFAULT_SESSION_LIMITS,
+      maxStreams: settings.maxStreamsPerSession,
+      requestTimeoutMs: settings.requestTimeoutMs,
+      idleTimeoutMs: settings.idleTimeoutMs
+    }
+    this.#roads = new Roads({
+      tls: settings.tls,
+      open: async (name, tls) => name === 'http3'
+        ? await openHttp3(settings.engine, this.#listenerOptions(name, tls), this.#events)
+        : await openWebSocket(this.#listenerOptions(name, tls), this.#events),
+      changed: info => { this.#send({ type: 'listening', info }) },
+      certificateRefused: (road, error) => { this.#log('error', 'certificate not taken over, the old one stays in use', { road, error: String(error) }) }
+    })
+  }
+
+  /** Opens the listeners and reports them; a road that cannot be opened is a note and not an end. */
+  async start (): Promise<void> {
+    this.#timers.push(setInterval(() => { this.#tick() }, TICK_MS), setInterval(() => { this.#beat() }, this.#settings.heartbeatMs))
+    await this.#roads.open()
+    this.#beat()
+  }
+
+  take (message: ToGateway): void {
+    if (this.#source.take(message)) return
+    if (message.type === 'tls') this.#roads.setTls(message.tls)
+    else if (message.type === 'list') this.#send({ type: 'sessions', id: message.id, rows: this.#rows() })
+    else if (message.type === 'drain') this.#drain(message.deadlineMs, message.alternates)
+    else if (message.type === 'resume') this.#draining = undefined
+    else if (message.type === 'disconnect') {
+      const guest = this.#guests.get(message.session)
+      guest?.session.close(CLOSE_CODE.none, 'disconnected by the operator')
+      this.#send({ type: 'disconnected', id: message.id, found: guest !== undefined })
+    }
+  }
+
+  /** Asks every viewer to move, waits until what they have under way is sent or the deadline has come, then closes everything. */
+  async stop (deadlineMs: number): Promise<void> {
+    this.#drain(deadlineMs, this.#draining?.alternates ?? [])
+    this.#stoppingSince = this.#clock.monotonic()
+    if (this.#guests.size > 0) {
+      const timer = deferredTimer(deadlineMs)
+      await Promise.race([timer.promise, new Promise<void>(resolve => { this.#emptied = resolve })])
+      timer.cancel()
+    }
+    for (const timer of this.#timers) clearInterval(timer)
+    this.#beat()
+    await this.#roads.close()
+  }
+
+  #listenerOptions (name: RoadName, tls: TlsMaterial): ListenerOptions {
+    const { host, maxSessions, maxStreamsPerSession, handshakeTimeoutMs, idleTimeoutMs, http3Port, websocketPort } = this.#settings
+    return {
+      host,
+      port: name === 'http3' ? http3Port : websocketPort,
+      tls,
+      path: VIEWER_PATH,
+      maxSessions,
+      // Chromium refuses streams beyond the credit instead of waiting for more, so the engine gives more than the session uses.
+      maxStreamsPerSession: Math.max(1_000, maxStreamsPerSession * 4),
+      handshakeTimeoutMs,
+      idleTimeoutMs
+    }
+  }
+
+  readonly #events: ListenerEvents = {
+    decide: request => this.#decide(request),
+    session: session => { this.#welcome(session) },
+    handshakeFailed: (reason, detail) => {
+      this.#meter.handshakeFailed(reason)
+      this.#log('debug', 'handshake failed', { reason, detail })
+    },
+    log: (level, message, fields) => { this.#log(level, message, fields ?? {}) }
+  }
+
+  #log (level: 'debug' | 'info' | 'warn' | 'error', message: string, fields: Record<string, unknown>): void {
+    if (level === 'debug' && !this.#settings.debug) return
+    if (this.#budget.spend()) this.#send({ type: 'log', level, message: message.slice(0, 4_000), fields })
+  }
+
+  #drain (deadlineMs: number, alternates: readonly string[]): void {
+    this.#draining = { until: this.#clock.monotonic() + deadlineMs, alternates }
+    for (const { session } of this.#guests.values()) this.#guarded(session, () => { session.drain(deadlineMs, alternates) })
+  }
+
+  /** Why no more sessions are taken of this address, as an HTTP status; undefined when one is. */
+  #full (ip: string): number | undefined {
+    if (this.#draining !== undefined || this.#guests.size >= this.#settings.maxSessions) return 503
+    return (this.#perIp.get(ip) ?? 0) >= this.#settings.maxSessionsPerIp ? 429 : undefined
+  }
+
+  /** A session that names no valid token is refused only when it named one; without any, each request has to bring its own. */
+  #decide (request: SessionRequest): SessionDecision {
+    const full = this.#full(request.peer.ip)
+    if (full !== undefined) return { accept: false, status: full }
+    const token = sessionToken(request)
+    if (token !== undefined && this.#tokens.judge(token) === 'denied') return { accept: false, status: 401 }
+    return { accept: true }
+  }
+
+  #welcome (transport: TransportSession): void {
+    const { ip } = transport.request.peer
+    // Between decision and session others may have come in, over either road.
+    if (this.#full(ip) !== undefined) {
+      this.#meter.handshakeFailed('limit')
+      transport.close(CLOSE_CODE.none, 'no more sessions are taken')
+      return
+    }
+    const session = new ViewerSession(transport, {
+      source: this.#source,
+      authorize: token => this.#tokens.judge(token),
+      observer: {
+        stream: report => {
+          this.#meter.stream(transport.transport, report)
+          if (report.outcome === 'broken' || report.outcome === 'server-error') this.#log('debug', 'stream failed', { outcome: report.outcome, code: report.code, session: transport.id })
+        },
+        closed: () => { this.#farewell(transport) },
+        fault: error => { this.#log('error', 'session fault', { session: transport.id, error: text(error) }) }
+      },
+      now: this.#clock.monotonic,
+      limits: this.#limits,
+      version: this.#settings.version,
+      region: this.#settings.region
+    })
+    this.#meter.handshake(transport.transport)
+    this.#perIp.set(ip, (this.#perIp.get(ip) ?? 0) + 1)
+    this.#guests.set(transport.id, { session, since: this.#clock.now(), ip, bytes: 0, rate: 0 })
+  }
+
+  #farewell (transport: TransportSession): void {
+    if (!this.#guests.delete(transport.id)) return
+    const { ip } = transport.request.peer
+    const left = (this.#perIp.get(ip) ?? 1) - 1
+    if (left > 0) this.#perIp.set(ip, left)
+    else this.#perIp.delete(ip)
+    if (this.#guests.size === 0) this.#emptied?.()
+  }
+
+  /** A defect of one session ends that session. */
+  #guarded (session: ViewerSession, step: () => void): void {
+    try {
+      step()
+    } catch (error) {
+      this.#log('error', 'session fault', { session: session.transport.id, error: text(error) })
+      session.close(CLOSE_CODE.none, 'internal error')
+    }
+  }
+
+  #tick (): void {
+    const idle = this.#emptied !== undefined && this.#clock.monotonic() - this.#stoppingSince >= FAREWELL_MS
+    for (const { session } of this.#guests.values()) {
+      this.#guarded(session, () => { session.tick() })
+      if (idle && session.stats().streams === 0) session.close(CLOSE_CODE.drained, 'drained')
+    }
+  }
+
+  #beat (): void {
+    const dropped = this.#budget.renew()
+    if (dropped > 0) this.#log('warn', 'log lines dropped', { dropped })
+    const now = this.#clock.monotonic()
+    const seconds = Math.max(0.001, (now - this.#beatAt) / 1_000)
+    this.#beatAt = now
+    const sessions: Record<string, number> = {}
+    for (const guest of this.#guests.values()) {
+      const { transport } = guest.session.transport
+      sessions[transport] = (sessions[transport] ?? 0) + 1
+      const { bytes } = guest.session.stats()
+      guest.rate = guest.rate / 2 + (bytes - guest.bytes) / seconds / 2
+      guest.bytes = bytes
+    }
+    const sizes = { ...this.#source.sizes(), ...this.#roads.sizes(), 'gateway.sessions': this.#guests.size, 'gateway.addresses': this.#perIp.size }
+    this.#send({ type: 'heartbeat', stats: { sessions, sizes, rssBytes: process.memoryUsage.rss(), counts: this.#meter.take() } })
+  }
+
+  #rows (): SessionRow[] {
+    return Array.from(this.#guests.values(), ({ session, since, rate }) => {
+      const { transport } = session
+      const { streams, opened, bytes } = session.stats()
+      const { ip, port } = transport.request.peer
+      const { rttMs } = transport.stats()
+      return {
+        id: transport.id,
+        address: ip.includes(':') ? `[${ip}]:${port}` : `${ip}:${port}`,
+        transport: transport.transport,
+        since,
+        streams,
+        streamsTotal: opened,
+        bytes,
+        rate: Math.round(rate),
+        ...rttMs === undefined ? {} : { rttMs }
+      }
+    })
+  }
+}
+
+function deferredTimer (ms: number): { promise: Promise<void>, cancel: () => void } {
+  let timer: NodeJS.Timeout | undefined
+  const promise = new Promise<void>(resolve => { timer = setTimeout(resolve, ms) })
+  return { promise, cancel: () => { clearTimeout(timer) } }
+}

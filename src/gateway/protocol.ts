@@ -1,0 +1,71 @@
+/**
+ * Messages between the relay and its gateway process, over Node's IPC channel with structured cloning. Bytes of an object cross
+ * it only when no file holds them. What the gateway says is checked on arrival: see `from-gateway.ts`.
+ */
+import type { TokenSettings } from '../auth/static-tokens.ts'
+import type { ErrorCode } from '../errors.ts'
+import type { TlsMaterial } from './transports/viewer-transport.ts'
+
+export type EngineChoice = 'auto' | 'fails' | 'bundled'
+
+/** What a gateway needs to run; sent once, first. */
+export interface GatewaySettings {
+  readonly host: string
+  /** UDP port for HTTP/3; 0 for any. */
+  readonly http3Port: number
+  /** TCP port for WebSocket and HTTP/2; 0 for any. */
+  readonly websocketPort: number
+  readonly engine: EngineChoice
+  readonly tls: TlsMaterial
+  readonly version: string
+  readonly region: string
+  readonly maxSessions: number
+  readonly maxSessionsPerIp: number
+  readonly maxStreamsPerSession: number
+  readonly handshakeTimeoutMs: number
+  readonly idleTimeoutMs: number
+  readonly requestTimeoutMs: number
+  /** Memory for hot objects inside the gateway, bytes. */
+  readonly ramBytes: number
+  readonly heartbeatMs: number
+  readonly auth: TokenSettings
+  /** Whether anybody reads debug lines; they do not cross the channel otherwise. */
+  readonly debug: boolean
+}
+
+/** An object held for the gateway by the relay. */
+export interface LeaseInfo {
+  readonly lease: number
+  readonly size: number
+  readonly sha256: string | undefined
+  readonly cacheStatus: string
+  /** File with the bytes, and how many of them may be read now; undefined when the gateway has to ask for them. */
+  readonly file: { readonly path: string, readonly readable: number } | undefined
+}
+
+export interface Refusal {
+  readonly code: ErrorCode
+  readonly detail: string
+}
+
+export type ToGateway =
+  | { readonly type: 'start', readonly settings: GatewaySettings }
+  | { readonly type: 'tls', readonly tls: TlsMaterial }
+  | { readonly type: 'resolved', readonly id: number, readonly info: LeaseInfo }
+  | { readonly type: 'rejected', readonly id: number, readonly refusal: Refusal }
+  /** More of growing files may be read; pairs of lease and bytes. */
+  | { readonly type: 'progress', readonly leases: readonly (readonly [lease: number, readable: number])[] }
+  | { readonly type: 'broken', readonly lease: number, readonly refusal: Refusal }
+  /** `file` names the file that holds the whole object now, if one does. */
+  | { readonly type: 'bytes', readonly id: number, readonly chunk: Uint8Array, readonly file: string | undefined }
+  | { readonly type: 'list', readonly id: number }
+  | { readonly type: 'disconnect', readonly id: number, readonly session: string }
+  /** Take no new sessions, and ask those that exist to move. */
+  | { readonly type: 'drain', readonly deadlineMs: number, readonly alternates: readonly string[] }
+  /** Take new sessions again. */
+  | { readonly type: 'resume' }
+  /** End: sessions get `deadlineMs` to finish what they have under way. */
+  | { readonly type: 'stop', readonly deadlineMs: number }
+
+/** Sends one message; `sent` is called once, when the channel has taken it or is gone. Never throws. */
+export type SendToGateway = (message: ToGateway, sent?: () => void) => void

@@ -1,0 +1,126 @@
+import type { FileHandle } from 'node:fs/promises'
+import type { RamObject } from '../cache/ram-tier.ts'
+import { deferred } from '../deferred.ts'
+import { RelayError } from '../errors.ts'
+import type { LeaseInfo, Refusal, ToGateway } from './protocol.ts'
+import type { ShardLease } from './session/shard-source.ts'
+
+/** What the relay has told of an object it holds for us. */
+export class HeldLease {
+  readonly info: LeaseInfo
+  readable: number
+  #refusal: Refusal | undefined
+  #changed = deferred<undefined>()
+
+  constructor (info: LeaseInfo) {
+    this.info = info
+    this.readable = info.file?.readable ?? 0
+  }
+
+  grew (readable: number): void {
+    this.readable = readable
+    this.#wake()
+  }
+
+  broke (refusal: Refusal): void {
+    this.#refusal = refusal
+    this.#wake()
+  }
+
+  /** Waits until the growing file holds bytes at `position`. @throws RelayError when it never will; the signal's reason */
+  async more (position: number, signal: AbortSignal): Promise<void> {
+    while (this.readable <= position) {
+      if (this.#refusal !== undefined) throw new RelayError(this.#refusal.code, this.#refusal.detail)
+      signal.throwIfAborted()
+      const wake = (): void => { this.#wake() }
+      signal.addEventListener('abort', wake, { once: true })
+      await this.#changed.promise
+      signal.removeEventListener('abort', wake)
+    }
+  }
+
+  #wake (): void {
+    const changed = this.#changed
+    this.#changed = deferred<undefined>()
+    changed.resolve(undefined)
+  }
+}
+
+/** What a lease needs of the source it comes from. */
+export interface LeaseHome {
+  openFile (path: string): Promise<FileHandle | undefined>
+  closeFile (handle: FileHandle): void
+  readRemote (lease: number, position: number, length: number, signal: AbortSignal): Promise<Extract<ToGateway, { type: 'bytes' }>>
+  release (lease: number, object: RamObject | undefined): void
+}
+
+/** An object of the relay read from memory, from its file, or, while neither can be had, through the relay. */
+export class RemoteLease implements ShardLease {
+  readonly size: number
+  readonly sha256: string | undefined
+  readonly cacheStatus: string
+  readonly body = { read: async (position: number, maxBytes: number) => await this.#read(position, maxBytes) }
+  readonly #home: LeaseHome
+  readonly #held: HeldLease
+  readonly #object: RamObject | undefined
+  readonly #signal: AbortSignal
+  #handle: FileHandle | undefined
+  /** File to read; undefined when the relay has to be asked. */
+  #path: string | undefined
+  /** File that could not be read here and is not tried again. */
+  #unreadable: string | undefined
+
+  constructor (home: LeaseHome, held: HeldLease, object: RamObject | undefined, signal: AbortSignal) {
+    const { size, sha256, cacheStatus, file } = held.info
+    this.size = size
+    this.sha256 = sha256
+    this.cacheStatus = cacheStatus
+    this.#home = home
+    this.#held = held
+    this.#object = object
+    this.#signal = signal
+    this.#path = file?.path
+  }
+
+  release (): void {
+    this.#close()
+    this.#home.release(this.#held.info.lease, this.#object)
+  }
+
+  async #read (position: number, maxBytes: number): Promise<Uint8Array> {
+    if (this.#object !== undefined) return this.#object.buffer.subarray(position, position + maxBytes)
+    if (this.#path !== undefined) {
+      await this.#held.more(position, this.#signal)
+      const chunk = await this.#readFile(this.#path, position, maxBytes)
+      if (chunk !== undefined) return chunk
+      this.#unreadable = this.#path
+      this.#path = undefined
+      this.#close()
+    }
+    // The relay meets the same error, drops the entry and goes on from a super-node.
+    const { chunk, file } = await this.#home.readRemote(this.#held.info.lease, position, maxBytes, this.#signal)
+    if (file !== undefined && file !== this.#unreadable) {
+      // A fill has been stored under its final name since it was resolved.
+      this.#path = file
+      this.#held.grew(this.size)
+    }
+    return chunk
+  }
+
+  async #readFile (path: string, position: number, maxBytes: number): Promise<Uint8Array | undefined> {
+    try {
+      this.#handle ??= await this.#home.openFile(path)
+      if (this.#handle === undefined) return undefined
+      const buffer = Buffer.allocUnsafeSlow(Math.min(maxBytes, this.#held.readable - position))
+      const { bytesRead } = await this.#handle.read(buffer, 0, buffer.length, position)
+      return bytesRead === 0 ? undefined : buffer.subarray(0, bytesRead)
+    } catch {
+      return undefined
+    }
+  }
+
+  #close (): void {
+    if (this.#handle !== undefined) this.#home.closeFile(this.#handle)
+    this.#handle = undefined
+  }
+}

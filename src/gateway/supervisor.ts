@@ -1,0 +1,303 @@
+import { fork, type ChildProcess } from 'node:child_process'
+import { fileURLToPath } from 'node:url'
+import type { Clock } from '../clock.ts'
+import { deferred, type Deferred } from '../deferred.ts'
+import { RelayError } from '../errors.ts'
+import type { ShardService } from '../shard/shard-service.ts'
+import { inheritedArguments, inheritedEnvironment } from './exec-arguments.ts'
+import { checkFromGateway, type FromGateway, type GatewayStats, type ListeningInfo, type SessionRow } from './from-gateway.ts'
+import { GatewayDesk } from './gateway-desk.ts'
+import type { GatewaySettings, ToGateway } from './protocol.ts'
+import { countEarly, DEFAULT_RESTART_POLICY, restartDelay } from './restart-policy.ts'
+import type { TlsMaterial } from './transports/viewer-transport.ts'
+
+/** Why a gateway ended: by itself, or killed because it was silent, too large, or did not keep to the protocol. */
+export type GatewayEnd = 'exit' | 'hang' | 'memory' | 'protocol'
+
+export interface SupervisorOptions {
+  /** Asked at every start, so that a restarted gateway gets the current certificate and the ports its viewers know. */
+  readonly settings: () => GatewaySettings
+  readonly shards: Pick<ShardService, 'open'>
+  /** A gateway silent for longer is killed, ms. */
+  readonly hangMs: number
+  /** A gateway above this is replaced, bytes of resident memory. */
+  readonly maxRssBytes: number
+  readonly clock: Clock
+  readonly observer: SupervisorObserver
+  readonly log: (level: 'debug' | 'info' | 'warn' | 'error', message: string, fields?: Record<string, unknown>) => void
+  /** Program of the child; tests give one of their own. */
+  readonly entry?: string
+}
+
+/** What the supervisor reports; implementations must not throw. */
+export interface SupervisorObserver {
+  restarted (reason: GatewayEnd): void
+  heartbeat (stats: GatewayStats): void
+  listening (info: ListeningInfo): void
+}
+
+/** A start that has not reported its listeners by then counts as a hang, ms: tsx and a cold disk take a while. */
+const START_MS = 20_000
+/** A question to the gateway (list, disconnect) that is not answered by then is given up, ms. */
+const ANSWER_MS = 2_000
+/** Of the time to stop, what the gateway needs after its sessions to free its ports, ms; never more than half of it. */
+const CLOSE_MS = 1_000
+/** The heap cannot outgrow what the supervisor would replace the process for anyway. */
+const OLD_SPACE_MB = 512
+/** Notes remembered, so that each is logged once. */
+const MAX_NOTES = 100
+/** Output of the child kept for the log line about its end, characters. */
+const OUTPUT_CHARS = 4_000
+
+const ENTRY = fileURLToPath(new URL(import.meta.url.endsWith('.ts') ? './main.ts' : './main.js', import.meta.url))
+
+interface Life {
+  readonly child: ChildProcess
+  readonly desk: GatewayDesk
+  readonly startedAt: number
+  heardAt: number
+  greeted: boolean
+  listening: ListeningInfo | undefined
+  stats: GatewayStats | undefined
+  reason: GatewayEnd
+  output: string
+}
+
+/** Keeps one gateway process alive: starts it, hears its heartbeat, kills it when it hangs, starts it again. */
+export class Supervisor {
+  readonly #options: SupervisorOptions
+  readonly #questions = new Map<number, Deferred<readonly SessionRow[] | boolean>>()
+  readonly #told = new Set<string>()
+  #life: Life | undefined
+  /** Settles when the first gateway listens or has ended. */
+  readonly #first = deferred<undefined>()
+  #early = 0
+  #restartTimer: NodeJS.Timeout | undefined
+  #watch: NodeJS.Timeout | undefined
+  #lookedAt = 0
+  #drain: { readonly until: number, readonly alternates: readonly string[] } | undefined
+  #nextQuestion = 0
+  #stopping: Promise<void> | undefined
+
+  constructor (options: SupervisorOptions) {
+    this.#options = options
+  }
+
+  /** What the gateway listens on; undefined while there is none. */
+  get listening (): ListeningInfo | undefined { return this.#life?.listening }
+  /** Process id of the gateway; undefined while there is none. */
+  get pid (): number | undefined { return this.#life?.child.pid }
+  get leases (): number { return this.#life?.desk.leases ?? 0 }
+  get stats (): GatewayStats | undefined { return this.#life?.stats }
+  get draining (): boolean { return this.#drain !== undefined }
+
+  /** Sizes of every map and queue on both sides of the channel. */
+  sizes (): Record<string, number> {
+    return { ...this.#life?.stats?.sizes, ...this.#life?.desk.sizes(), 'relay.questions': this.#questions.size }
+  }
+
+  /** Starts the gateway and waits for its listeners; when the first start fails, the restarts go on behind. */
+  async start (): Promise<ListeningInfo | undefined> {
+    if (this.#stopping !== undefined) return undefined
+    const { clock, hangMs } = this.#options
+    this.#lookedAt = clock.monotonic()
+    this.#watch = setInterval(() => { this.#look() }, Math.max(50, hangMs / 4)).unref()
+    this.#spawn()
+    const timer = setTimeout(() => { this.#first.resolve(undefined) }, START_MS)
+    await this.#first.promise
+    clearTimeout(timer)
+    return this.listening
+  }
+
+  setTls (tls: TlsMaterial): void {
+    this.#send({ type: 'tls', tls })
+  }
+
+  /** No new sessions, and those that exist are asked to move. Holds until {@link resume}, also over the end of a gateway. */
+  drain (deadlineMs: number, alternates: readonly string[]): void {
+    this.#drain = { until: this.#options.clock.monotonic() + deadlineMs, alternates }
+    this.#send({ type: 'drain', deadlineMs, alternates })
+  }
+
+  /** New sessions are taken again; those that were asked to move still end. */
+  resume (): void {
+    this.#drain = undefined
+    this.#send({ type: 'resume' })
+  }
+
+  async sessions (): Promise<readonly SessionRow[]> {
+    const rows = await this.#ask(id => ({ type: 'list', id }))
+    return typeof rows === 'boolean' ? [] : rows
+  }
+
+  async disconnect (session: string): Promise<boolean> {
+    return await this.#ask(id => ({ type: 'disconnect', id, session })) === true
+  }
+
+  /** Sessions are asked to move and get most of `deadlineMs` to finish; the process is gone within it. Idempotent. */
+  async stop (deadlineMs: number): Promise<void> {
+    await (this.#stopping ??= this.#stop(deadlineMs))
+  }
+
+  async #stop (deadlineMs: number): Promise<void> {
+    clearInterval(this.#watch)
+    clearTimeout(this.#restartTimer)
+    this.#first.resolve(undefined)
+    const child = this.#life?.child
+    if (child === undefined) return
+    const ended = new Promise<void>(resolve => { child.once('close', () => { resolve() }) })
+    this.#send({ type: 'stop', deadlineMs: Math.max(deadlineMs - CLOSE_MS, deadlineMs / 2) })
+    const timer = setTimeout(() => { child.kill('SIGKILL') }, deadlineMs)
+    await ended
+    clearTimeout(timer)
+  }
+
+  #spawn (): void {
+    if (this.#stopping !== undefined) return
+    try {
+      this.#begin()
+    } catch (error) {
+      // Out of memory or descriptors; both pass.
+      this.#options.log('error', 'gateway process cannot be started', { error: String(error) })
+      this.#again('exit', 0)
+    }
+  }
+
+  #begin (): void {
+    const { clock, shards, log, entry } = this.#options
+    const child = fork(entry ?? ENTRY, [], {
+      serialization: 'advanced',
+      execArgv: [...inheritedArguments(process.execArgv), `--max-old-space-size=${OLD_SPACE_MB}`],
+      env: inheritedEnvironment(process.env),
+      // The log is the relay's: what native code prints goes into the line about its end.
+      stdio: ['ignore', 'pipe', 'pipe', 'ipc']
+    })
+    const send = (message: ToGateway, sent: () => void = () => {}): void => {
+      if (child.connected) child.send(message, sent)
+      else sent()
+    }
+    const now = clock.monotonic()
+    const life: Life = { child, desk: new GatewayDesk(shards, send), startedAt: now, heardAt: now, greeted: false, listening: undefined, stats: undefined, reason: 'exit', output: '' }
+    this.#life = life
+    for (const stream of [child.stdout, child.stderr]) {
+      stream?.setEncoding('utf8').on('data', (text: string) => { life.output = (life.output + text).slice(-OUTPUT_CHARS) })
+    }
+    child.on('message', message => { this.#hear(life, message) })
+    child.on('error', error => { log('error', 'gateway process', { error: error.message }) })
+    // A child that could not be spawned emits error and close, and no exit.
+    child.once('close', (code, signal) => { this.#ended(life, code, signal) })
+  }
+
+  #hear (life: Life, value: unknown): void {
+    if (life.reason !== 'exit' || this.#life !== life) return
+    const message = checkFromGateway(value)
+    if (typeof message === 'string') {
+      this.#options.log('error', 'gateway broke the protocol', { detail: message })
+      this.#kill(life, 'protocol')
+      return
+    }
+    life.heardAt = this.#options.clock.monotonic()
+    this.#take(life, message)
+  }
+
+  #take (life: Life, message: FromGateway): void {
+    const { log, observer } = this.#options
+    switch (message.type) {
+      case 'hello': this.#greet(life); break
+      case 'listening': this.#listens(life, message.info); break
+      case 'failed': log('error', 'gateway cannot start', { detail: message.detail }); break
+      case 'heartbeat':
+        life.stats = message.stats
+        observer.heartbeat(message.stats)
+        if (message.stats.rssBytes > this.#options.maxRssBytes) this.#kill(life, 'memory')
+        break
+      case 'sessions': this.#answer(message.id, message.rows); break
+      case 'disconnected': this.#answer(message.id, message.found); break
+      case 'log': log(message.level, message.message, { ...message.fields, process: 'gateway' }); break
+      case 'resolve': case 'cancel': case 'read': case 'release': life.desk.take(message); break
+    }
+  }
+
+  #greet (life: Life): void {
+    if (life.greeted || this.#stopping !== undefined) return
+    life.greeted = true
+    this.#send({ type: 'start', settings: this.#options.settings() })
+    // A crash must not put a relay back into service that its operator took out.
+    if (this.#drain !== undefined) this.#send({ type: 'drain', deadlineMs: Math.max(0, this.#drain.until - this.#options.clock.monotonic()), alternates: this.#drain.alternates })
+  }
+
+  #listens (life: Life, info: ListeningInfo): void {
+    life.listening = info
+    for (const note of info.notes) {
+      // A road that stays closed is not news at every restart.
+      if (this.#told.has(note) || this.#told.size >= MAX_NOTES) continue
+      this.#told.add(note)
+      this.#options.log(note.startsWith('no ') ? 'warn' : 'info', note, { http3: info.http3?.port, websocket: info.websocket?.port })
+    }
+    this.#options.observer.listening(info)
+    this.#first.resolve(undefined)
+  }
+
+  #look (): void {
+    const { clock, hangMs } = this.#options
+    const now = clock.monotonic()
+    const missed = now - this.#lookedAt > hangMs
+    this.#lookedAt = now
+    const life = this.#life
+    if (life === undefined) return
+    // This process was the one that stood still: what the gateway said meanwhile has not been read yet.
+    if (missed) life.heardAt = now
+    else if (now - life.heardAt > (life.listening === undefined ? START_MS : hangMs)) this.#kill(life, 'hang')
+  }
+
+  #kill (life: Life, reason: GatewayEnd): void {
+    if (life.reason === 'exit') life.reason = reason
+    life.child.kill('SIGKILL')
+  }
+
+  #ended (life: Life, code: number | null, signal: NodeJS.Signals | null): void {
+    life.desk.end()
+    this.#life = undefined
+    for (const question of this.#questions.values()) question.reject(new RelayError('RELAY_ERR_GATEWAY', 'the gateway ended'))
+    this.#questions.clear()
+    if (this.#stopping !== undefined) return
+    this.#options.log('error', 'gateway ended', { reason: life.reason, code, signal, output: life.output === '' ? undefined : life.output })
+    this.#again(life.reason, this.#options.clock.monotonic() - life.startedAt)
+  }
+
+  #again (reason: GatewayEnd, livedMs: number): void {
+    this.#first.resolve(undefined)
+    const delay = restartDelay(this.#early, DEFAULT_RESTART_POLICY)
+    this.#early = countEarly(this.#early, livedMs, DEFAULT_RESTART_POLICY)
+    this.#options.observer.restarted(reason)
+    this.#options.log('info', 'gateway is started again', { delay })
+    this.#restartTimer = setTimeout(() => { this.#spawn() }, delay)
+  }
+
+  #send (message: ToGateway): void {
+    const child = this.#life?.child
+    if (child?.connected === true) child.send(message, () => {})
+  }
+
+  async #ask (question: (id: number) => ToGateway): Promise<readonly SessionRow[] | boolean> {
+    if (this.listening === undefined) throw new RelayError('RELAY_ERR_GATEWAY', 'the gateway is not running')
+    const id = this.#nextQuestion++
+    const answer = deferred<readonly SessionRow[] | boolean>()
+    this.#questions.set(id, answer)
+    const timer = setTimeout(() => {
+      this.#questions.delete(id)
+      answer.reject(new RelayError('RELAY_ERR_GATEWAY', 'the gateway does not answer'))
+    }, ANSWER_MS)
+    this.#send(question(id))
+    try {
+      return await answer.promise
+    } finally {
+      clearTimeout(timer)
+    }
+  }
+
+  #answer (id: number, value: readonly SessionRow[] | boolean): void {
+    this.#questions.get(id)?.resolve(value)
+    this.#questions.delete(id)
+  }
+}

@@ -1,0 +1,84 @@
+import { createServer as createHttp2Server, type ServerHttp2Session } from 'node:http2'
+import { createServer as createHttpsServer, type Server as HttpsServer } from 'node:https'
+import type { RequestListener, ServerOptions } from 'node:http'
+import type { TLSSocket } from 'node:tls'
+
+export interface Pem {
+  readonly cert: string
+  readonly key: string
+}
+
+export interface SecureServerOptions {
+  readonly tls: Pem
+  /** Of the HTTP/1.1 side. */
+  readonly http: ServerOptions
+  /** Silence after which a connection is closed, ms. */
+  readonly idleTimeoutMs: number
+  /** Time for a TLS handshake, ms. */
+  readonly handshakeTimeoutMs: number
+}
+
+/** Requests of one connection at once: the contract gives a viewer at least 200. */
+const MAX_STREAMS = 256
+/** Unsent bytes of one connection, MB, before it may open no more streams: twice what that many streams hold in chunks of 64 KiB. */
+const MAX_SESSION_MB = 64
+/** Viewers send heads and no bodies. */
+const MAX_HEADER_LIST = 16 * 1024
+
+export interface SecureServer extends HttpsServer {
+  /** Lets HTTP/2 connections end with the responses they have under way; Fastify calls it when it closes. */
+  closeHttp2Sessions (): void
+}
+
+/**
+ * HTTP/2 and HTTP/1.1 over TLS on one port, chosen by ALPN. The HTTP/1.1 side is Node's own HTTPS server with all its timeouts;
+ * Node's combined server lacks most of them, and a way to close connections.
+ */
+export function createSecureServer (options: SecureServerOptions, handler: RequestListener): SecureServer {
+  const { tls, http, idleTimeoutMs, handshakeTimeoutMs } = options
+  const server = createHttpsServer({ ...http, ...tls, handshakeTimeout: handshakeTimeoutMs, ALPNProtocols: ['h2', 'http/1.1'], minVersion: 'TLSv1.2' }, handler)
+  const sessions = new Set<ServerHttp2Session>()
+  const http2 = createHttp2Server({ maxSessionMemory: MAX_SESSION_MB, settings: { maxConcurrentStreams: MAX_STREAMS, maxHeaderListSize: MAX_HEADER_LIST } })
+  // Requests of HTTP/2 have Node's compatible interface; only the type does not say so.
+  http2.on('request', (request, response) => {
+    // Whoever destroys a response wants it to look broken; Node would tell the peer NO_ERROR.
+    response.destroy = error => {
+      response.stream.destroy(error ?? new Error('the response broke off'))
+      return response
+    }
+    server.emit('request', request, response)
+  })
+  http2.on('session', session => {
+    sessions.add(session)
+    session.once('close', () => { sessions.delete(session) })
+    // A connection that carries nothing in either direction for so long is dead, or its viewer reads nothing.
+    session.setTimeout(idleTimeoutMs, () => { session.destroy() })
+    if (!server.listening) session.close()
+  })
+  const serveHttp1 = server.listeners('secureConnection')
+  server.removeAllListeners('secureConnection')
+  server.on('secureConnection', (socket: TLSSocket) => {
+    if (socket.alpnProtocol === 'h2') http2.emit('connection', socket)
+    else for (const serve of serveHttp1) serve.call(server, socket)
+  })
+  // Nobody can be answered over TLS that was never agreed on.
+  server.removeAllListeners('tlsClientError')
+  server.on('tlsClientError', (_error, socket) => { socket.destroy() })
+  const closeHttp2Sessions = (): void => {
+    for (const session of sessions) if (!session.closed) session.close()
+  }
+  const closeIdleConnections = server.closeIdleConnections.bind(server)
+  const closeAllConnections = server.closeAllConnections.bind(server)
+  return Object.assign(server, {
+    closeHttp2Sessions,
+    closeIdleConnections: () => {
+      closeIdleConnections()
+      // A session that is told to close ends by itself once it is idle.
+      if (!server.listening) closeHttp2Sessions()
+    },
+    closeAllConnections: () => {
+      closeAllConnections()
+      for (const session of sessions) session.destroy()
+    }
+  })
+}

@@ -1,0 +1,51 @@
+import { isIPv4, isIPv6 } from 'node:net'
+import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
+import type { FastifyInstance } from 'fastify'
+import Type from 'typebox'
+import type { ListeningInfo } from '../gateway/from-gateway.ts'
+import type { CertificateHash } from '../tls/certificate-store.ts'
+
+export interface TransportRouteOptions {
+  readonly region: () => string
+  /** What the gateway listens on and takes new sessions on now. */
+  readonly listening: () => ListeningInfo | undefined
+  readonly hashes: () => readonly CertificateHash[]
+}
+
+/** The names of RFC 6761 §6.3. */
+const LOCALHOST = /^(?:.+\.)?localhost\.?$/i
+
+const Endpoint = Type.Object({ url: Type.String() })
+
+const Transport = Type.Object({
+  region: Type.String({ description: 'region of the relay; empty when unknown' }),
+  webtransport: Type.Optional(Type.Object({
+    url: Type.String(),
+    certificateHashes: Type.Array(Type.Object({ algorithm: Type.Literal('sha-256'), value: Type.String({ description: 'base64' }) }), { description: 'for serverCertificateHashes: the current certificate, and the next once it exists; empty when an authority vouches for it' })
+  })),
+  websocket: Type.Optional(Endpoint),
+  http: Endpoint
+})
+
+/** `GET /v1/transport`: how to reach this relay, best road first; a road that is down is absent. */
+export async function transportRoute (viewer: FastifyInstance, { region, listening, hashes }: TransportRouteOptions): Promise<void> {
+  viewer.withTypeProvider<TypeBoxTypeProvider>().get('/v1/transport', {
+    schema: { summary: 'How a client connects', tags: ['viewer'], response: { 200: Transport } }
+  }, async (request, reply) => {
+    const info = listening()
+    // The client reached us under this name, so it reaches the other ports under it too; HTTP/1.0 names none.
+    const { localAddress = '', localPort } = request.raw.socket
+    const named = (request.host ?? '') !== ''
+    const hostname = named ? request.hostname : localAddress
+    const name = isIPv6(hostname) ? `[${hostname}]` : hostname
+    // Chromium tries one address of a name for HTTP/3, and of localhost that is ::1, where a relay bound to IPv4 does not listen.
+    const udpName = LOCALHOST.test(hostname) && isIPv4(localAddress) ? localAddress : name
+    reply.header('cache-control', 'no-store')
+    return {
+      region: region(),
+      ...info?.http3 === undefined ? {} : { webtransport: { url: `https://${udpName}:${info.http3.port}/v1/viewer`, certificateHashes: [...hashes()] } },
+      ...info?.websocket === undefined ? {} : { websocket: { url: `wss://${name}:${info.websocket.port}/v1/viewer` } },
+      http: { url: `${request.protocol}://${named ? request.host : `${name}:${localPort}`}` }
+    }
+  })
+}

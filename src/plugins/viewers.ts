@@ -1,0 +1,125 @@
+import fp from 'fastify-plugin'
+import { tokenSettings } from '../auth/static-tokens.ts'
+import { systemClock } from '../clock.ts'
+import type { Config } from '../config.ts'
+import type { GatewayStats, ListeningInfo } from '../gateway/from-gateway.ts'
+import { Supervisor } from '../gateway/supervisor.ts'
+import type { RelayMetrics } from '../metrics/relay-metrics.ts'
+import { VERSION } from '../version.ts'
+
+/** Ports of the gateway's listeners; 0 for any. */
+export interface GatewayPorts {
+  readonly http3: number
+  readonly websocket: number
+}
+
+export interface Viewers {
+  /** Undefined when `transport.engine` is off. */
+  readonly supervisor: Supervisor | undefined
+  /** Sessions open now, over every transport but plain HTTP. */
+  sessions (): number
+  /** What viewers can open sessions on; undefined while there is no gateway, and while it is drained. */
+  listening (): ListeningInfo | undefined
+  start (ports: GatewayPorts): Promise<void>
+  /** Ends the gateway within `deadlineMs`; sessions get most of it to finish what they have under way. */
+  stop (deadlineMs: number): Promise<void>
+}
+
+declare module 'fastify' {
+  interface FastifyInstance {
+    viewers: Viewers
+  }
+}
+
+const TRANSPORTS = ['webtransport', 'websocket']
+/** Names of sizes that become labels at most. */
+const MAX_SIZES = 200
+/** Time to stop for whoever closes the plugin without having stopped the gateway before, ms. */
+const LATE_STOP_MS = 1_500
+
+function count (metrics: RelayMetrics, { counts }: GatewayStats): void {
+  for (const [transport, by] of Object.entries(counts.handshakes)) metrics.count('icn_relay_viewer_handshakes_total', { transport }, by)
+  for (const [reason, by] of Object.entries(counts.handshakeFailures)) metrics.count('icn_relay_viewer_handshake_failures_total', { reason }, by)
+  for (const [transport, by] of Object.entries(counts.bytes)) metrics.count('icn_relay_bytes_served_total', { transport }, by)
+  for (const [labels, by] of Object.entries(counts.streams)) {
+    const [transport = '', outcome = ''] = labels.split(' ')
+    metrics.count('icn_relay_viewer_streams_total', { transport, outcome }, by)
+  }
+  for (const [labels, seconds] of counts.latencies) {
+    const [transport = '', result = '', stage = ''] = labels.split(' ')
+    metrics.observe('icn_relay_shard_serve_latency_seconds', seconds, { transport, result, stage })
+  }
+}
+
+/** Viewers over WebTransport: the supervised gateway process that owns QUIC, and what the relay knows of it. */
+export default fp<{ config: Config }>(async (app, { config }) => {
+  const { viewer, transport, region } = config
+  const { relayMetrics: metrics } = app
+  const log = app.log.child({ plugin: 'viewers' })
+  let ports: GatewayPorts = { http3: viewer.port, websocket: viewer.websocket_port }
+  const { engine } = transport
+  const supervisor = engine === 'off'
+    ? undefined
+    : new Supervisor({
+      settings: () => ({
+        host: viewer.host,
+        http3Port: ports.http3,
+        websocketPort: ports.websocket,
+        engine,
+        tls: app.certificates.current(),
+        version: VERSION,
+        region: region.override,
+        maxSessions: transport.max_sessions,
+        maxSessionsPerIp: transport.max_sessions_per_ip,
+        maxStreamsPerSession: transport.max_streams_per_session,
+        handshakeTimeoutMs: transport.handshake_timeout_ms,
+        idleTimeoutMs: transport.idle_timeout_ms,
+        requestTimeoutMs: viewer.request_timeout_ms,
+        ramBytes: transport.ram_bytes,
+        heartbeatMs: transport.heartbeat_ms,
+        auth: tokenSettings(config.auth),
+        debug: config.log.level === 'debug' || config.log.level === 'trace'
+      }),
+      shards: app.shards,
+      hangMs: transport.hang_ms,
+      maxRssBytes: transport.max_rss_bytes,
+      clock: systemClock,
+      observer: {
+        restarted: reason => { metrics.count('icn_relay_gateway_restarts_total', { reason }) },
+        heartbeat: stats => { count(metrics, stats) },
+        // A restarted gateway takes the ports its viewers know.
+        listening: ({ http3, websocket }) => { ports = { http3: http3?.port ?? ports.http3, websocket: websocket?.port ?? ports.websocket } }
+      },
+      log: (level, message, fields) => { log[level](fields ?? {}, message) }
+    })
+  const sized = new Set<string>()
+  const sessions = (): number => Object.values(supervisor?.stats?.sessions ?? {}).reduce((sum, value) => sum + value, 0)
+  metrics.onCollect(() => {
+    for (const name of TRANSPORTS) metrics.set('icn_relay_viewer_connections', supervisor?.stats?.sessions[name] ?? 0, { transport: name })
+    metrics.set('icn_relay_gateway_up', supervisor?.listening === undefined ? 0 : 1)
+    metrics.set('icn_relay_gateway_leases', supervisor?.leases ?? 0)
+    metrics.set('icn_relay_gateway_rss_bytes', supervisor?.stats?.rssBytes ?? 0)
+    // What a gateway that is gone had held must not stand on.
+    const sizes = supervisor?.sizes() ?? {}
+    for (const name of sized) metrics.set('icn_relay_gateway_size', 0, { name })
+    for (const [name, size] of Object.entries(sizes)) {
+      if (sized.size < MAX_SIZES) sized.add(name)
+      if (sized.has(name)) metrics.set('icn_relay_gateway_size', size, { name })
+    }
+  })
+  app.decorate('viewers', {
+    supervisor,
+    sessions,
+    listening: () => supervisor?.draining === true ? undefined : supervisor?.listening,
+    start: async (wanted: GatewayPorts) => {
+      ports = wanted
+      await supervisor?.start()
+    },
+    stop: async (deadlineMs: number) => { await supervisor?.stop(deadlineMs) }
+  })
+  const unsubscribe = app.certificates.onChange(material => { supervisor?.setTls(material) })
+  app.addHook('onClose', async () => {
+    unsubscribe()
+    await supervisor?.stop(LATE_STOP_MS)
+  })
+}, { name: 'viewers', dependencies: ['metrics', 'shards', 'tls'] })

@@ -1,0 +1,218 @@
+/** The player page over every transport, and what it says when the better ones do not work. */
+import assert from 'node:assert/strict'
+import { X509Certificate, createHash } from 'node:crypto'
+import { createSocket } from 'node:dgram'
+import { once } from 'node:events'
+import { mkdir, readFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import test, { type TestContext } from 'node:test'
+import type { Page } from 'playwright-core'
+import { request } from 'undici'
+import { openBrowser } from '../support/browser.ts'
+import { freePort, withoutChromium } from '../support/ci.ts'
+import { metric, until } from '../support/http.ts'
+import { spawnProgram, spawnRelay, type SpawnedRelay } from '../support/processes.ts'
+
+/** Where screenshots go, when somebody wants to look at them. */
+const SCREENSHOTS = process.env['TEST_SCREENSHOTS']
+const options = { timeout: 180_000, skip: withoutChromium() }
+
+type State = Readonly<Record<string, string | undefined>>
+
+interface Scene {
+  readonly relay: SpawnedRelay
+  readonly origin: string
+  readonly cid: string
+  readonly url: string
+}
+
+async function openScene (t: TestContext, viewerPort = 0): Promise<Scene> {
+  const node = await spawnProgram(t, 'demo/super-node/main.ts', ['--port', '0', '--media', 'demo/media/clip.webm'])
+  const { url: origin, items } = await node.waitFor(event => event['event'] === 'listening') as { url: string, items: { cid: string }[] }
+  const cid = items[0]?.cid ?? ''
+  const relay = await spawnRelay(t, [{ url: origin, region: 'NA-WEST' }], { viewer: { port: viewerPort, websocket_port: 0, player: true }, region: { override: 'NA-WEST' } })
+  return { relay, origin, cid, url: `${relay.viewerUrl}/player/?cid=${cid}` }
+}
+
+async function stateOf (page: Page): Promise<State> {
+  return await page.evaluate<State>('({ ...document.documentElement.dataset, time: String(document.querySelector("video").currentTime) })')
+}
+
+/** Waits until the whole clip is there, verified, and a second of it has been played. */
+async function played (page: Page): Promise<State> {
+  const state = await until(async () => await stateOf(page), now => now['state'] === 'error' || (now['complete'] === 'true' && now['state'] === 'playing' && Number(now['time']) > 1))
+  assert.equal(state['state'], 'playing', `${state['code'] ?? ''} ${await page.locator('#problem').innerText()}`)
+  assert.equal(state['digest'], 'ok')
+  return state
+}
+
+async function screenshot (page: Page, name: string): Promise<void> {
+  if (SCREENSHOTS === undefined) return
+  await mkdir(SCREENSHOTS, { recursive: true })
+  for (const colorScheme of ['light', 'dark'] as const) {
+    await page.emulateMedia({ colorScheme })
+    await page.screenshot({ path: join(SCREENSHOTS, `${name}-${colorScheme}.png`), fullPage: true })
+  }
+}
+
+/** What `--ignore-certificate-errors-spki-list` takes: browsers cannot pin a self-signed certificate for WebSocket. */
+async function spkiFlag ({ cachePath }: SpawnedRelay): Promise<string> {
+  const { publicKey } = new X509Certificate(await readFile(join(cachePath, 'tls/current.pem')))
+  return `--ignore-certificate-errors-spki-list=${createHash('sha256').update(publicKey.export({ type: 'spki', format: 'der' })).digest('base64')}`
+}
+
+/** A UDP port where nobody answers, as behind a firewall that drops: held, so that nobody else takes it. */
+async function silentUdpPort (t: TestContext, port = 0): Promise<number> {
+  const socket = createSocket('udp4')
+  t.after(() => { socket.close() })
+  socket.bind(port, '127.0.0.1')
+  await once(socket, 'listening')
+  return socket.address().port
+}
+
+/** The page is told of another UDP port than the real one, so its packets go nowhere. */
+async function blockUdp (t: TestContext, page: Page): Promise<void> {
+  const port = await silentUdpPort(t)
+  await page.route('**/v1/transport', async route => {
+    const response = await route.fetch()
+    const found = await response.json() as { webtransport: { url: string } }
+    const url = new URL(found.webtransport.url)
+    url.port = String(port)
+    await route.fulfill({ response, json: { ...found, webtransport: { ...found.webtransport, url: url.href } } })
+  })
+}
+
+test('the clip plays over WebTransport and says so; loading again on the same session is all hits', options, async t => {
+  const { relay, url } = await openScene(t)
+  const page = await openBrowser(t)
+  const problems: string[] = []
+  page.on('console', message => { if (['error', 'warning'].includes(message.type())) problems.push(message.text()) })
+  await page.goto(url)
+  const first = await played(page)
+  assert.deepEqual([first['transport'], first['hits'], first['misses'], first['reconnects'], first['region']], ['webtransport', '0', '10', '0', 'NA-WEST'])
+  assert.match(first['version'] ?? '', /^\d+\.\d+\.\d+/)
+  assert.equal(first['feed'], 'MSE')
+  assert.equal(await page.locator('#transport').innerText(), 'webtransport')
+  assert.equal(await page.locator('#why').isVisible(), false)
+  assert.equal(await page.locator('#rows tr[data-kind=data][data-cache=miss][data-digest=ok]').count(), 10)
+  await screenshot(page, 'webtransport')
+  await page.locator('#again').click()
+  await until(async () => await stateOf(page), state => state['hits'] === '10')
+  const second = await played(page)
+  assert.deepEqual([second['transport'], second['hits'], second['misses'], second['reconnects']], ['webtransport', '10', '0', '0'])
+  assert.deepEqual(problems, [])
+  const { viewers } = await (await request(`${relay.adminUrl}/admin/v1/viewers`)).body.json() as { viewers: { transport: string, streamsTotal: number }[] }
+  assert.deepEqual(viewers.map(({ transport, streamsTotal }) => [transport, streamsTotal]), [['webtransport', 22]])
+})
+
+test('where UDP goes nowhere the clip plays over WebSocket, and the page says why', options, async t => {
+  const { relay, url } = await openScene(t)
+  const page = await openBrowser(t, [await spkiFlag(relay)])
+  await blockUdp(t, page)
+  await page.goto(url)
+  const state = await played(page)
+  assert.deepEqual([state['transport'], state['misses'], state['region']], ['websocket', '10', 'NA-WEST'])
+  assert.match(state['version'] ?? '', /^\d+\.\d+\.\d+/)
+  assert.match(await page.locator('#why').innerText(), /^webtransport: no answer within 3000 ms$/)
+  await screenshot(page, 'websocket')
+})
+
+test('with HTTP/3 down and a certificate the browser cannot accept the clip plays over HTTP, and the page says why', options, async t => {
+  const port = await freePort()
+  await silentUdpPort(t, port)
+  const { url } = await openScene(t, port)
+  const page = await openBrowser(t)
+  await page.goto(url)
+  const state = await played(page)
+  assert.deepEqual([state['transport'], state['misses'], state['reconnects']], ['http', '10', '0'])
+  const why = await page.locator('#why li').allInnerTexts()
+  assert.equal(why.length, 2)
+  assert.match(why[0] ?? '', /^webtransport: the relay does not offer it$/)
+  assert.match(why[1] ?? '', /^websocket: .+self-signed/)
+  await screenshot(page, 'http')
+})
+
+test('?transport= limits the transports', options, async t => {
+  const { url } = await openScene(t)
+  const page = await openBrowser(t)
+  for (const transport of ['http', 'webtransport']) {
+    await page.goto(`${url}&transport=${transport}`)
+    assert.equal((await played(page))['transport'], transport)
+  }
+  assert.equal(await page.locator('#why').isVisible(), false)
+  await page.goto(`${url}&transport=http`)
+  await played(page)
+  assert.match(await page.locator('#why').innerText(), /^\?transport: /)
+  // The certificate is self-signed, so the only transport left cannot work.
+  await page.goto(`${url}&transport=websocket`)
+  await page.waitForSelector('html[data-state="error"]')
+  assert.match(await page.locator('#problem').innerText(), /CLIENT_CONNECT .*websocket/)
+  await page.goto(`${url}&transport=carrier-pigeon`)
+  await page.waitForSelector('html[data-state="error"]')
+  assert.match(await page.locator('#problem').innerText(), /BAD_TRANSPORT/)
+})
+
+test('four shards that the origin has lost are repaired from parity; five are an error that names them', options, async t => {
+  const { origin, url } = await openScene(t)
+  const page = await openBrowser(t)
+  const lose = async (match: string): Promise<void> => {
+    assert.equal((await request(`${origin}/_demo/faults`, { method: 'POST', body: JSON.stringify({ match, notFound: true }) })).statusCode, 200)
+  }
+  await lose('shard_00.|shard_03.|shard_07.|shard_09.|shard_13.')
+  await page.goto(url)
+  await page.waitForSelector('html[data-state="error"]')
+  assert.match(await page.locator('#problem').innerText(), /CLIENT_MISSING 5 shards are missing: 0 \(/)
+  await screenshot(page, 'five-missing')
+  await lose('shard_00.|shard_03.|shard_07.|shard_09.')
+  await page.goto(url)
+  const state = await played(page)
+  assert.deepEqual([state['transport'], state['repaired'], state['shards']], ['webtransport', '0,3,7,9', '10'])
+  for (const index of [0, 3, 7, 9]) assert.equal(await page.locator(`#rows tr[data-shard="${index}"][data-cache=repaired][data-digest=ok]`).count(), 1)
+  assert.equal(await page.locator('#rows tr[data-kind=parity][data-digest=ok]').count(), 4)
+  await screenshot(page, 'repaired')
+})
+
+test('a relay called localhost is reached over WebTransport too', options, async t => {
+  const { relay, cid } = await openScene(t)
+  const page = await openBrowser(t)
+  await page.goto(`http://localhost:${new URL(relay.viewerUrl).port}/player/?cid=${cid}`)
+  assert.equal((await played(page))['transport'], 'webtransport')
+})
+
+test('without the built client library the page says what to run', options, async t => {
+  const { url } = await openScene(t)
+  const page = await openBrowser(t)
+  await page.route('**/player/client/**', async route => { await route.fulfill({ status: 404 }) })
+  await page.goto(url)
+  await page.waitForSelector('html[data-state="error"]')
+  assert.match(await page.locator('#problem').innerText(), /NO_CLIENT .*npm run build/)
+  await screenshot(page, 'no-client')
+})
+
+/** The gateway among the children of a relay; tsx has one of its own there. */
+async function gatewayPid (pid: number): Promise<number> {
+  const children = (await readFile(`/proc/${pid}/task/${pid}/children`, 'utf8')).trim().split(' ')
+  for (const child of children) {
+    if (/gateway[/]main[.]/.test(await readFile(`/proc/${child}/cmdline`, 'utf8'))) return Number(child)
+  }
+  throw new Error('the relay has no gateway process')
+}
+
+test('kill -9 of the gateway under an open page: loading goes on, and the page is back on WebTransport by itself', { ...options, skip: options.skip === false && process.platform !== 'linux' ? 'needs /proc' : options.skip }, async t => {
+  const { relay, url } = await openScene(t)
+  const page = await openBrowser(t)
+  await page.goto(url)
+  await played(page)
+  process.kill(await gatewayPid(relay.pid), 'SIGKILL')
+  // Pressed at once: whatever road there is, or none, the load must end well.
+  await page.locator('#again').click()
+  await until(async () => await stateOf(page), state => state['hits'] === '10' || state['state'] === 'error')
+  await played(page)
+  const state = await until(async () => await stateOf(page), now => Number(now['reconnects']) > 0 && now['transport'] === 'webtransport')
+  assert.equal(state['state'], 'playing')
+  await screenshot(page, 'reconnected')
+  assert.equal(await metric(relay.adminUrl, 'icn_relay_gateway_restarts_total', '{reason="exit"}'), 1)
+  await page.reload()
+  const after = await played(page)
+  assert.deepEqual([after['transport'], after['hits'], after['reconnects']], ['webtransport', '10', '0'])
+})

@@ -1,0 +1,189 @@
+import assert from 'node:assert/strict'
+import { once } from 'node:events'
+import { rename, writeFile } from 'node:fs/promises'
+import { connect as connectHttp2, constants, type ClientHttp2Session, type IncomingHttpHeaders } from 'node:http2'
+import { connect as connectTcp } from 'node:net'
+import { join } from 'node:path'
+import test, { type TestContext } from 'node:test'
+import { connect as connectTls, type TLSSocket } from 'node:tls'
+import { Agent, request } from 'undici'
+import { startSuperNode, syntheticShard, type Faults, type SuperNode } from '../../demo/super-node/server.ts'
+import { makeCertificate, type TestCertificate } from '../support/http3-setup.ts'
+import { cacheStats, metric, sha256, until } from '../support/http.ts'
+import { startRelay, temporaryDirectory, type RunningRelay } from '../support/relay.ts'
+
+const SIZE = 300_000
+const CID = `syn-${SIZE}-tls`
+const PATH = `/shards/${CID}/shard_1.bin`
+
+interface Setup extends RunningRelay {
+  readonly origin: SuperNode
+  readonly certificate: TestCertificate
+  readonly url: URL
+  replace (): Promise<TestCertificate>
+}
+
+async function setup (t: TestContext, settings: Record<string, Record<string, unknown>> = {}, faults: Faults = {}): Promise<Setup> {
+  const origin = await startSuperNode({ port: 0, faults })
+  t.after(async () => { await origin.close() })
+  const directory = await temporaryDirectory(t)
+  const cert = join(directory, 'cert.pem')
+  const key = join(directory, 'key.pem')
+  const write = async (): Promise<TestCertificate> => {
+    const made = makeCertificate()
+    for (const [file, text] of [[key, made.key], [cert, made.cert]] as const) {
+      await writeFile(`${file}.new`, text)
+      await rename(`${file}.new`, file)
+    }
+    return made
+  }
+  const certificate = await write()
+  const running = await startRelay(t, [{ url: origin.url, region: origin.region }], { ...settings, tls: { cert, key }, transport: { engine: 'off', ...settings['transport'] } })
+  const url = new URL(running.viewerUrl.replace('http:', 'https:'))
+  return { ...running, origin, certificate, url, replace: write }
+}
+
+function http2 (t: TestContext, { url }: Setup, ca: string): ClientHttp2Session {
+  const session = connectHttp2(url.origin, { ca })
+  session.on('error', () => {})
+  t.after(() => { session.destroy() })
+  return session
+}
+
+interface Answer { readonly headers: IncomingHttpHeaders, readonly body: Buffer }
+
+async function get (session: ClientHttp2Session, path: string, headers: Record<string, string> = {}): Promise<Answer> {
+  const stream = session.request({ ':path': path, ...headers })
+  const answered = once(stream, 'response') as Promise<[IncomingHttpHeaders]>
+  const chunks: Buffer[] = []
+  stream.on('data', (chunk: Buffer) => { chunks.push(chunk) })
+  await Promise.all([answered, once(stream, 'end')])
+  return { headers: (await answered)[0], body: Buffer.concat(chunks) }
+}
+
+test('with a certificate the viewer listener speaks HTTP/2 and HTTP/1.1, with the same answers', async t => {
+  const rig = await setup(t)
+  const session = http2(t, rig, rig.certificate.cert)
+  const over2 = await get(session, PATH)
+  assert.equal(over2.headers[':status'], 200)
+  assert.deepEqual(over2.body, syntheticShard(CID, 1))
+  assert.equal((session.socket as TLSSocket).alpnProtocol, 'h2')
+  await until(async () => await cacheStats(rig.adminUrl), stats => stats.fills === 0)
+
+  const agent = new Agent({ connect: { ca: rig.certificate.cert }, allowH2: false })
+  t.after(async () => { await agent.destroy() })
+  const response = await request(rig.url.origin + PATH, { dispatcher: agent })
+  assert.deepEqual(Buffer.from(await response.body.arrayBuffer()), syntheticShard(CID, 1))
+  const again = await get(session, PATH)
+  for (const name of ['etag', 'repr-digest', 'content-length', 'content-type', 'accept-ranges', 'cache-control', 'access-control-allow-origin'] as const) {
+    assert.equal(again.headers[name], response.headers[name], name)
+  }
+  const partial = await get(session, PATH, { range: 'bytes=100-199' })
+  assert.deepEqual([partial.headers[':status'], partial.body], [206, syntheticShard(CID, 1).subarray(100, 200)])
+  const missing = await get(session, '/shards/none/shard_0.bin')
+  assert.deepEqual([missing.headers[':status'], (JSON.parse(missing.body.toString()) as { code: string }).code], [404, 'RELAY_ERR_SHARD_NOT_FOUND'])
+  const refused = await get(session, PATH, { ':method': 'DELETE' })
+  assert.deepEqual([refused.headers[':status'], refused.headers['allow']], [405, 'GET, HEAD, OPTIONS'])
+  for (const [where, answer] of [['h2', await get(session, '/v1/transport')], ['h1', { body: Buffer.from(await (await request(`${rig.url.origin}/v1/transport`, { dispatcher: agent })).body.arrayBuffer()) }]] as const) {
+    assert.deepEqual(JSON.parse(answer.body.toString()), { region: '', http: { url: rig.url.origin } }, where)
+  }
+})
+
+test('two hundred responses at once on one HTTP/2 connection, memory hits and misses, all right and all counted', { timeout: 60_000 }, async t => {
+  const rig = await setup(t)
+  const session = http2(t, rig, rig.certificate.cert)
+  for (let time = 0; time < 4; time++) await get(session, PATH)
+  const before = await metric(rig.adminUrl, 'icn_relay_bytes_served_total', '{transport="http"}')
+  const bodies = await Promise.all(Array.from({ length: 200 }, async (_, count) => await get(session, count % 2 === 0 ? PATH : `/shards/${CID}/shard_${2 + count % 10}.bin`)))
+  for (const [count, { body }] of bodies.entries()) assert.equal(sha256(body), sha256(syntheticShard(CID, count % 2 === 0 ? 1 : 2 + count % 10)))
+  assert.equal(await metric(rig.adminUrl, 'icn_relay_bytes_served_total', '{transport="http"}') - before, 200 * SIZE)
+  await until(async () => await cacheStats(rig.adminUrl), stats => stats.disk.openFiles === 0)
+})
+
+test('a body that breaks off ends with a reset and never looks complete', { timeout: 60_000 }, async t => {
+  const rig = await setup(t, {}, { truncateAtBytes: 200_000 })
+  const session = http2(t, rig, rig.certificate.cert)
+  const stream = session.request({ ':path': PATH })
+  let received = 0
+  stream.on('error', () => {})
+  stream.on('data', (chunk: Buffer) => { received += chunk.length })
+  await new Promise<void>(resolve => { stream.once('close', () => { resolve() }) })
+  assert.ok(received < SIZE)
+  assert.notEqual(stream.rstCode, constants.NGHTTP2_NO_ERROR)
+  await until(async () => await cacheStats(rig.adminUrl), stats => stats.disk.openFiles === 0 && stats.fills === 0)
+})
+
+test('streams a viewer abandons give everything back, and other streams go on', { timeout: 60_000 }, async t => {
+  const rig = await setup(t)
+  const session = http2(t, rig, rig.certificate.cert)
+  await get(session, PATH)
+  const served = (): Promise<number> => metric(rig.adminUrl, 'icn_relay_shard_serve_latency_seconds_count', '{transport="http",result="hit",stage="complete"}')
+  for (let count = 0; count < 100; count++) {
+    const stream = session.request({ ':path': PATH })
+    stream.on('error', () => {})
+    await once(stream, 'response')
+    stream.close(constants.NGHTTP2_CANCEL)
+  }
+  assert.deepEqual((await get(session, PATH)).body, syntheticShard(CID, 1))
+  await until(async () => await cacheStats(rig.adminUrl), stats => stats.disk.openFiles === 0)
+  assert.ok(await served() < 100, 'abandoned responses do not count as complete')
+})
+
+test('a new certificate is used for new connections, and those that exist stay', { timeout: 60_000 }, async t => {
+  const rig = await setup(t, { transport: { engine: 'bundled' } })
+  const session = http2(t, rig, rig.certificate.cert)
+  await get(session, PATH)
+  const agent = new Agent({ connect: { ca: rig.certificate.cert }, connections: 1, allowH2: false })
+  t.after(async () => { await agent.destroy() })
+  await (await request(rig.url.origin + PATH, { dispatcher: agent })).body.arrayBuffer()
+  const next = await rig.replace()
+  await rig.relay.reload()
+  const socket = connectTls({ host: rig.url.hostname, port: Number(rig.url.port), ca: next.cert, ALPNProtocols: ['h2'] })
+  await once(socket, 'secureConnect')
+  assert.equal(socket.getPeerCertificate().fingerprint256.replaceAll(':', '').toLowerCase(), next.hash.toString('hex'))
+  socket.destroy()
+  assert.deepEqual((await get(session, PATH)).body, syntheticShard(CID, 1))
+  await (await request(rig.url.origin + PATH, { dispatcher: agent })).body.arrayBuffer()
+  // The gateway has it too.
+  const { connectHttp3 } = await import('../../src/gateway/transports/http3/client.ts')
+  const port = rig.relay.admin.viewers.listening()?.http3?.port ?? 0
+  const viewer = await until(async () => await connectHttp3(`https://127.0.0.1:${port}/v1/viewer`, { certificateHashes: [{ algorithm: 'sha-256', value: next.hash }] }).catch(() => undefined), opened => opened !== undefined)
+  viewer?.close()
+  // A pair that does not belong together changes nothing.
+  await assert.doesNotReject(rig.relay.reload())
+})
+
+test('what does not speak TLS, or does not finish, is closed and harms nobody', { timeout: 60_000 }, async t => {
+  const rig = await setup(t, { viewer: { request_timeout_ms: 500 } })
+  const plain = connectTcp(Number(rig.url.port), rig.url.hostname)
+  plain.on('error', () => {})
+  plain.write('GET / HTTP/1.1\r\n\r\n')
+  const silent = connectTcp(Number(rig.url.port), rig.url.hostname)
+  silent.on('error', () => {})
+  await Promise.all([plain, silent].map(async socket => {
+    socket.resume()
+    await once(socket, 'close')
+  }))
+  assert.equal((await get(http2(t, rig, rig.certificate.cert), PATH)).headers[':status'], 200)
+})
+
+test('stop: an HTTP/2 response under way finishes, an idle connection is told, and one that never reads is cut at the deadline', { timeout: 60_000 }, async t => {
+  const rig = await setup(t, { viewer: { stop_timeout_ms: 3_000 } }, { bytesPerSecond: 400_000 })
+  const idle = http2(t, rig, rig.certificate.cert)
+  await once(idle, 'connect')
+  const busy = http2(t, rig, rig.certificate.cert)
+  const reading = get(busy, PATH)
+  const stuck = connectHttp2(rig.url.origin, { ca: rig.certificate.cert, settings: { initialWindowSize: 1_000 } })
+  stuck.on('error', () => {})
+  const unread = stuck.request({ ':path': PATH })
+  unread.on('error', () => {})
+  await once(unread, 'response')
+  const began = Date.now()
+  const closing = rig.relay.close()
+  await once(idle, 'close')
+  assert.ok(Date.now() - began < 2_000)
+  assert.deepEqual((await reading).body, syntheticShard(CID, 1))
+  await closing
+  assert.ok(Date.now() - began < 5_000, `${Date.now() - began} ms`)
+  stuck.destroy()
+})

@@ -1,0 +1,35 @@
+import { readFile } from 'node:fs/promises'
+import { request } from 'undici'
+import { residentBytes } from './processes.ts'
+
+/** Process id of the gateway of a relay (Linux); undefined while there is none. */
+export async function gatewayPid (relayPid: number): Promise<number | undefined> {
+  // Node's children may belong to any thread of the process.
+  const children = await readFile(`/proc/${relayPid}/task/${relayPid}/children`, 'utf8').catch(() => '')
+  for (const pid of children.split(' ').filter(text => text !== '').map(Number)) {
+    const command = await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '')
+    if (/gateway[/\\]main\.[jt]s/.test(command)) return pid
+  }
+  return undefined
+}
+
+/** `icn_relay_gateway_size` by name, and the gateway's resident memory as the system sees it. */
+export async function gatewaySizes (adminUrl: string): Promise<Record<string, number>> {
+  const text = await (await request(`${adminUrl}/metrics`)).body.text()
+  const sizes: Record<string, number> = {}
+  for (const match of text.matchAll(/^icn_relay_gateway_size\{name="([^"]+)"\} (\S+)$/gm)) sizes[match[1] ?? ''] = Number(match[2])
+  return sizes
+}
+
+export async function gatewayResident (relayPid: number): Promise<number> {
+  const pid = await gatewayPid(relayPid)
+  return pid === undefined ? 0 : await residentBytes(pid)
+}
+
+/** CPU time of a process so far, user and system, ms (Linux). */
+export async function cpuMs (pid: number): Promise<number> {
+  const stat = await readFile(`/proc/${pid}/stat`, 'utf8')
+  // The second field is the name in parentheses, which may hold spaces; utime and stime are the 14th and 15th, in ticks of 10 ms.
+  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
+  return (Number(fields[11]) + Number(fields[12])) * 10
+}

@@ -1,0 +1,50 @@
+import assert from 'node:assert/strict'
+import test from 'node:test'
+import fc from 'fast-check'
+import { checkFromGateway } from '../../src/gateway/from-gateway.ts'
+
+const counts = { handshakes: {}, handshakeFailures: {}, streams: {}, bytes: {}, latencies: [] }
+const heartbeat = (stats: object): object => ({ type: 'heartbeat', stats: { sessions: {}, sizes: {}, rssBytes: 1, counts, ...stats } })
+
+test('what a gateway says in good order passes unchanged', () => {
+  const messages = [
+    { type: 'hello' },
+    { type: 'resolve', id: 1, key: { cid: 'Qm_-9', part: 13 } },
+    { type: 'resolve', id: 1, key: { cid: 'Qm', part: 'manifest' } },
+    { type: 'read', id: 1, lease: 2, position: 0, length: 65_536 },
+    { type: 'listening', info: { notes: ['no HTTP/3: x'], websocket: { port: 9004, description: 'd' } } },
+    { type: 'log', level: 'warn', message: 'm', fields: { any: { thing: [1] } } },
+    heartbeat({ counts: { ...counts, latencies: [['websocket miss complete', 0.5]] } })
+  ]
+  for (const message of messages) assert.equal(checkFromGateway(message), message)
+})
+
+test('what would become a label, a counter or an address is refused unless it is one', () => {
+  const messages: unknown[] = [
+    undefined, null, 7, 'hello', {}, { type: 'constructor' }, { type: '__proto__' }, { type: ['hello'] }, { type: 'hello', more: 1 },
+    { type: 'resolve', id: 1, key: { cid: '../../etc', part: 0 } },
+    { type: 'resolve', id: 1, key: { cid: 'a', part: 14 } },
+    { type: 'resolve', id: -1, key: { cid: 'a', part: 0 } },
+    { type: 'read', id: 1, lease: 2, position: -1, length: 1 },
+    { type: 'read', id: 1, lease: 2, position: 0, length: 0 },
+    { type: 'read', id: 1, lease: 2, position: 0.5, length: 1 },
+    { type: 'release', lease: Number.NaN },
+    heartbeat({ rssBytes: Number.POSITIVE_INFINITY }),
+    heartbeat({ sessions: { 'webtransport"} 1\nevil': 1 } }),
+    heartbeat({ sizes: Object.fromEntries(Array.from({ length: 300 }, (_, n) => [`s${n}`, n])) }),
+    heartbeat({ counts: { ...counts, bytes: { webtransport: -1 } } }),
+    heartbeat({ counts: { ...counts, streams: { 'webtransport else': 1 } } }),
+    heartbeat({ counts: { ...counts, handshakeFailures: { [`r${1}`]: 1 } } }),
+    heartbeat({ counts: { ...counts, latencies: [['webtransport hit complete', Number.NaN]] } }),
+    { type: 'listening', info: { notes: [], http3: { port: 70_000, description: '' } } },
+    { type: 'log', level: 'fatal', message: 'm', fields: {} }
+  ]
+  for (const message of messages) assert.equal(typeof checkFromGateway(message), 'string', JSON.stringify(message))
+})
+
+test('no value throws', () => {
+  fc.assert(fc.property(fc.anything(), value => { checkFromGateway(value) }))
+  fc.assert(fc.property(fc.constantFrom('resolve', 'read', 'heartbeat', 'log', 'listening', 'sessions'), fc.dictionary(fc.string(), fc.anything()), (type, rest) => {
+    checkFromGateway({ ...rest, type })
+  }))
+})

@@ -1,0 +1,52 @@
+import assert from 'node:assert/strict'
+import test from 'node:test'
+import { checkFromGateway } from '../../src/gateway/from-gateway.ts'
+import { GatewayMeter, MAX_LATENCIES } from '../../src/gateway/gateway-meter.ts'
+import type { StreamOutcome, StreamReport } from '../../src/gateway/session/session-types.ts'
+
+const report = (overrides: Partial<StreamReport> = {}): StreamReport => ({
+  outcome: 'ok', status: 200, code: undefined, cause: undefined, key: { cid: 'c', part: 0 }, cacheStatus: 'icn-relay; hit', bytes: 10, firstByteMs: 2, totalMs: 4, ...overrides
+})
+
+test('counts by transport, outcome and stage, and starts over when taken', () => {
+  const meter = new GatewayMeter()
+  meter.handshake('webtransport')
+  meter.handshake('webtransport')
+  meter.handshakeFailed('tls')
+  meter.stream('webtransport', report())
+  meter.stream('webtransport', report({ cacheStatus: 'icn-relay; fwd=uri-miss; stored' }))
+  meter.stream('websocket', report({ outcome: 'client-error', cacheStatus: undefined, bytes: 3 }))
+  meter.stream('websocket', report({ outcome: 'cancelled', bytes: 1 }))
+  assert.deepEqual(meter.take(), {
+    handshakes: { webtransport: 2 },
+    handshakeFailures: { tls: 1 },
+    streams: { 'webtransport ok': 2, 'websocket client-error': 1, 'websocket cancelled': 1 },
+    bytes: { webtransport: 20, websocket: 4 },
+    latencies: [
+      ['webtransport hit first_byte', 0.002], ['webtransport hit complete', 0.004],
+      ['webtransport miss first_byte', 0.002], ['webtransport miss complete', 0.004]
+    ]
+  })
+  assert.deepEqual(meter.take(), { handshakes: {}, handshakeFailures: {}, streams: {}, bytes: {}, latencies: [] })
+})
+
+test('however many streams end between two heartbeats, the heartbeat stays bounded and loses no count', () => {
+  const meter = new GatewayMeter()
+  for (let count = 0; count < 20_000; count++) meter.stream('webtransport', report())
+  const counts = meter.take()
+  assert.equal(counts.streams['webtransport ok'], 20_000)
+  assert.equal(counts.bytes['webtransport'], 200_000)
+  assert.equal(counts.latencies.length, MAX_LATENCIES)
+})
+
+test('whatever the meter counts, the relay accepts', () => {
+  const meter = new GatewayMeter()
+  const outcomes: StreamOutcome[] = ['ok', 'not-modified', 'client-error', 'server-error', 'cancelled', 'stalled', 'broken', 'refused', 'session-closed']
+  for (const transport of ['webtransport', 'websocket', 'memory'] as const) {
+    meter.handshake(transport)
+    for (const outcome of outcomes) meter.stream(transport, report({ outcome, firstByteMs: undefined }))
+  }
+  for (const reason of ['timeout', 'tls', 'protocol', 'refused', 'limit'] as const) meter.handshakeFailed(reason)
+  const message = { type: 'heartbeat', stats: { sessions: { webtransport: 1 }, sizes: { 'http3.links': 1 }, rssBytes: 1, counts: meter.take() } }
+  assert.equal(checkFromGateway(message), message)
+})

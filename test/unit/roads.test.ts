@@ -1,0 +1,104 @@
+import assert from 'node:assert/strict'
+import test, { type TestContext } from 'node:test'
+import type { Road } from '../../src/gateway/engine.ts'
+import type { ListeningInfo } from '../../src/gateway/from-gateway.ts'
+import { Roads, type RoadName } from '../../src/gateway/roads.ts'
+import type { TlsMaterial, TransportListener } from '../../src/gateway/transports/viewer-transport.ts'
+
+const OLD: TlsMaterial = { cert: 'old', key: 'old' }
+const NEW: TlsMaterial = { cert: 'new', key: 'new' }
+
+class FakeListener implements TransportListener {
+  readonly description = 'fake'
+  readonly port: number
+  tls: TlsMaterial
+  closed = 0
+  refuses = false
+
+  constructor (port: number, tls: TlsMaterial) {
+    this.port = port
+    this.tls = tls
+  }
+
+  setTls (tls: TlsMaterial): void {
+    if (this.refuses) throw new Error('bad certificate')
+    this.tls = tls
+  }
+
+  sizes (): Record<string, number> { return { sessions: this.port } }
+  async close (): Promise<void> { this.closed++ }
+}
+
+interface Rig { readonly roads: Roads, readonly opened: Record<RoadName, number>, readonly listeners: FakeListener[], readonly told: ListeningInfo[], readonly refused: RoadName[] }
+
+/** HTTP/3 works from its `works`-th try on; `retry` says whether the failures before look passing. */
+function rig (t: TestContext, works: number, retry: boolean, gate: Promise<void> = Promise.resolve()): Rig {
+  const opened = { http3: 0, websocket: 0 }
+  const listeners: FakeListener[] = []
+  const told: ListeningInfo[] = []
+  const refused: RoadName[] = []
+  const open = async (name: RoadName, tls: TlsMaterial): Promise<Road> => {
+    await gate
+    opened[name]++
+    if (name === 'http3' && opened.http3 < works) return { listener: undefined, note: 'no HTTP/3: EADDRINUSE', retry }
+    const listener = new FakeListener(name === 'http3' ? 1 : 2, tls)
+    listeners.push(listener)
+    return { listener, note: `${name} is open`, retry: false }
+  }
+  const roads = new Roads({ open, tls: OLD, changed: info => { told.push(info) }, certificateRefused: road => { refused.push(road) }, retryMs: 1_000 })
+  t.after(async () => { await roads.close() })
+  return { roads, opened, listeners, told, refused }
+}
+
+const settle = async (): Promise<void> => { for (let turn = 0; turn < 5; turn++) await new Promise(resolve => { setImmediate(resolve) }) }
+
+test('a road that is blocked does not keep the other closed, is tried again until it opens, and every change is told once', async t => {
+  t.mock.timers.enable({ apis: ['setTimeout'] })
+  const { roads, opened, told } = rig(t, 3, true)
+  await roads.open()
+  assert.deepEqual(told, [{ notes: ['no HTTP/3: EADDRINUSE', 'websocket is open'], websocket: { port: 2, description: 'fake' } }])
+  t.mock.timers.tick(1_000)
+  await settle()
+  assert.deepEqual([opened.http3, told.length], [2, 1])
+  t.mock.timers.tick(1_000)
+  await settle()
+  assert.deepEqual(told[1], { notes: ['http3 is open', 'websocket is open'], http3: { port: 1, description: 'fake' }, websocket: { port: 2, description: 'fake' } })
+  t.mock.timers.tick(60_000)
+  await settle()
+  assert.deepEqual([opened, told.length], [{ http3: 3, websocket: 1 }, 2])
+  assert.deepEqual(roads.sizes(), { 'http3.sessions': 1, 'websocket.sessions': 2 })
+})
+
+test('what no time will cure is not tried again', async t => {
+  t.mock.timers.enable({ apis: ['setTimeout'] })
+  const { roads, opened } = rig(t, 99, false)
+  await roads.open()
+  t.mock.timers.tick(60_000)
+  await settle()
+  assert.deepEqual(opened, { http3: 1, websocket: 1 })
+})
+
+test('a new certificate reaches every road, also one that is being opened; one that refuses it is named and the other gets it', async t => {
+  let go = (): void => {}
+  const { roads, listeners, refused } = rig(t, 1, true, new Promise(resolve => { go = resolve }))
+  const opening = roads.open()
+  roads.setTls(NEW)
+  go()
+  await opening
+  assert.deepEqual(listeners.map(({ tls }) => tls), [NEW, NEW])
+  for (const listener of listeners) if (listener.port === 1) listener.refuses = true
+  roads.setTls(OLD)
+  assert.deepEqual(refused, ['http3'])
+  assert.deepEqual(listeners.map(({ tls }) => tls), [NEW, OLD])
+})
+
+test('closing ends what is open, what is being opened, and the tries', async t => {
+  let go = (): void => {}
+  const { roads, listeners, told } = rig(t, 1, true, new Promise(resolve => { go = resolve }))
+  const opening = roads.open()
+  await roads.close()
+  go()
+  await opening
+  assert.ok(listeners.every(({ closed }) => closed > 0))
+  assert.deepEqual(told, [])
+})
