@@ -22,7 +22,8 @@ export default tseslint.config(
       'max-lines': ['error', { max: 320, skipBlankLines: false }]
     }
   },
-  { files: ['test/**/*.ts'], rules: { 'max-lines': 'off' } },
+  // A test waits for what a callback changes, which the rule cannot see.
+  { files: ['test/**/*.ts'], rules: { 'max-lines': 'off', 'no-unmodified-loop-condition': 'off' } },
   {
     files: ['demo/player/**/*.js'],
     languageOptions: { globals: { window: 'readonly', document: 'readonly', fetch: 'readonly', crypto: 'readonly', performance: 'readonly', MediaSource: 'readonly', URL: 'readonly', URLSearchParams: 'readonly', location: 'readonly' } }

@@ -54,13 +54,25 @@ async function show (network: Network, ports: Ports): Promise<string[]> {
   return [...complaints(lines), ...same ? [] : ['the reassembled clip does not match the manifest']]
 }
 
-function invite (network: Network, ports: Ports): void {
+/** The roads the relay offers, best first. */
+async function roads (viewer: string): Promise<string> {
+  const found = await (await fetch(`${viewer}/v1/transport`)).json() as Record<string, { url?: string } | string>
+  return ['webtransport', 'websocket', 'http'].flatMap(name => {
+    const road = found[name]
+    return typeof road === 'object' && road.url !== undefined ? [`${name} ${road.url}`] : []
+  }).join('\n             ')
+}
+
+async function invite (network: Network, ports: Ports): Promise<void> {
   const viewer = `http://localhost:${ports.viewer}`
   const [nearest] = network.superNodes
   print(`
 Watch it     ${viewer}/player/?cid=${network.cid}
+             add &transport=webtransport, websocket or http to choose the road
+Roads        ${await roads(viewer)}
 
-Try          curl -s ${viewer}/shards/${network.cid}/shard_0.bin | sha256sum
+Try          curl -s ${viewer}/v1/transport
+             curl -s ${viewer}/shards/${network.cid}/shard_0.bin | sha256sum
              curl -si -r 0-99 ${viewer}/shards/${network.cid}/shard_0.bin | head -20
              curl -s http://localhost:${ports.admin}/metrics | grep icn_relay_
 Break it     kill ${nearest?.pid ?? ''}   (${nearest?.name ?? ''}; the others: ${network.superNodes.slice(1).map(child => child.pid).join(' ')})
@@ -90,7 +102,7 @@ async function run ({ once, ports, relay }: Options, interrupted: AbortSignal): 
     })
     if (wrong.length > 0) throw new Error(wrong.join('; '))
     if (once || interrupted.aborted) return
-    invite(network, ports)
+    await invite(network, ports)
     await stayUp(network, interrupted)
   } finally {
     await network.stop()

@@ -47,7 +47,8 @@ const TAGS = [
   { name: 'player', description: 'The demo player page' },
   { name: 'observability', description: 'Liveness, readiness, metrics; no token needed' },
   { name: 'cache', description: 'The shard cache' },
-  { name: 'upstreams', description: 'The super-nodes' }
+  { name: 'upstreams', description: 'The super-nodes' },
+  { name: 'viewers', description: 'Viewer sessions over WebTransport and WebSocket' }
 ]
 
 /** Schemas that get a name; every place that repeats one refers to it. */

@@ -1,201 +1,161 @@
-import { createFeed } from './media-feed.js'
-import { PlayerError, fetchManifest, fetchShard, sha256 } from './shard-fetch.js'
+import { ConnectionCard } from './connection-card.js'
+import { amount, byId, count, element, list, millis } from './elements.js'
+import { Playback } from './playback.js'
+import { PlayerError, codeOf, openClient, wantedTransports } from './relay-connection.js'
+import { ShardTable } from './shard-table.js'
 
-/** Shards asked for at once: below the six connections a browser opens to one host. */
-const CONCURRENCY = 4
-
-const byId = id => document.getElementById(id)
 const state = document.documentElement.dataset
 const video = byId('video')
-const integer = new Intl.NumberFormat('en')
-const millis = value => value < 10 ? value.toFixed(1) : integer.format(Math.round(value))
-const list = numbers => numbers.length > 1 ? `${numbers.slice(0, -1).join(', ')} and ${numbers.at(-1)}` : `${numbers[0]}`
 
 function say (text) { byId('status').textContent = text }
 
-function element (name, properties, ...children) {
-  const node = Object.assign(document.createElement(name), properties)
-  node.append(...children)
-  return node
-}
-
 function showProblem (error) {
   state.state = 'error'
-  state.code = error.code ?? 'PLAYER'
+  state.code = codeOf(error)
   const box = byId('problem')
   box.hidden = false
-  box.append(element('p', {}, element('strong', {}, error.code ?? 'Player error'), ` ${error.message}`))
+  box.replaceChildren(element('p', {}, element('strong', {}, codeOf(error)), ` ${error.message}`))
   say('The video cannot be played.')
 }
 
-function showCounts (results, startedAt) {
-  const done = results.filter(result => result?.bytes !== undefined)
-  const hits = done.filter(result => result.cache === 'hit').length
-  const misses = done.filter(result => result.cache === 'miss').length
-  const bytes = done.reduce((sum, result) => sum + result.bytes.length, 0)
-  const total = Math.max(startedAt, ...done.map(result => result.endedAt)) - startedAt
-  Object.assign(state, { hits, misses, bytes, shards: done.length })
-  byId('hits').textContent = `${hits}`
-  byId('misses').textContent = `${misses}`
-  byId('bytes').textContent = integer.format(bytes)
-  byId('time').textContent = `${millis(total)} ms`
-  return { hits, misses, bytes, total }
-}
+/** Hits, misses, bytes and time of one load, on the page and in data attributes. */
+class Totals {
+  #startedAt = performance.now()
+  #endedAt = this.#startedAt
+  #hits = 0
+  #misses = 0
+  #bytes = 0
+  #shards = 0
+  #repaired = []
 
-/** A table row that fills in as its shard arrives. */
-class Row {
-  #cells = Array.from({ length: 5 }, (_, column) => element('td', { className: column >= 1 && column <= 3 ? 'number' : '' }, column === 0 ? 'waiting' : ''))
-  #bars = [element('span', { className: 'wait' }), element('span', { className: 'body' })]
-  #track = element('td', {}, element('span', { className: 'track', ariaHidden: 'true' }, ...this.#bars))
-  result
+  constructor () { this.#show() }
 
-  constructor (index) {
-    this.node = element('tr', {}, element('th', { scope: 'row', className: 'number' }, `${index}`), ...this.#cells, this.#track)
-    this.node.dataset.shard = `${index}`
-  }
+  get startedAt () { return this.#startedAt }
+  get ms () { return this.#endedAt - this.#startedAt }
 
-  fill (result) {
-    this.result = result
-    const { cache, startedAt, firstByteAt, endedAt, bytes, digestOk, error } = result
-    Object.assign(this.node.dataset, { cache: error === undefined ? cache : 'error', digest: digestOk === true ? 'ok' : 'bad' })
-    if (error !== undefined) {
-      this.#badge(0, 'failed', 'bad')
-      for (const cell of this.#cells.slice(2)) cell.remove()
-      this.#track.remove()
-      Object.assign(this.#cells[1], { colSpan: 5, className: 'text' })
-      this.#cells[1].replaceChildren(element('code', {}, error.code), ` ${error.message}`)
-      return
+  add ({ index, bytes, repaired, result }, at) {
+    this.#endedAt = at
+    if (repaired) this.#repaired.push(index)
+    else {
+      this.#shards++
+      this.#bytes += bytes.length
+      if (result.cache === 'hit') this.#hits++
+      else if (result.cache === 'miss') this.#misses++
     }
-    this.#badge(0, cache, cache === 'hit' ? 'good' : cache === 'miss' ? 'fair' : '')
-    const texts = [millis(firstByteAt - startedAt), millis(endedAt - startedAt), integer.format(bytes.length)]
-    for (const [at, text] of texts.entries()) this.#cells[at + 1].textContent = text
-    this.#badge(4, digestOk ? 'ok' : 'wrong', digestOk ? 'good' : 'bad')
+    this.#show()
   }
 
-  draw (from, span) {
-    if (this.result?.bytes === undefined) return
-    const { startedAt, firstByteAt, endedAt } = this.result
-    for (const [bar, start, end] of [[this.#bars[0], startedAt, firstByteAt], [this.#bars[1], firstByteAt, endedAt]]) {
-      bar.style.insetInlineStart = `${100 * (start - from) / span}%`
-      bar.style.width = `${100 * (end - start) / span}%`
-    }
+  sentence (transport) {
+    const mended = this.#repaired.length === 0 ? '' : ` ${this.#repaired.length === 1 ? 'Shard' : 'Shards'} ${list(this.#repaired)} repaired from parity.`
+    return `${amount(this.#hits, 'hit', 'hits')}, ${amount(this.#misses, 'miss', 'misses')}, ${count(this.#bytes)} bytes in ${millis(this.ms)} ms over ${transport}; every digest is right.${mended}`
   }
 
-  #badge (column, text, kind) {
-    this.#cells[column].replaceChildren(element('span', { className: `badge ${kind}` }, text))
+  #show () {
+    Object.assign(state, { hits: this.#hits, misses: this.#misses, bytes: this.#bytes, shards: this.#shards, repaired: this.#repaired.join(',') })
+    byId('hits').textContent = `${this.#hits}`
+    byId('misses').textContent = `${this.#misses}`
+    byId('repaired').textContent = `${this.#repaired.length}`
+    byId('bytes').textContent = count(this.#bytes)
+    byId('time').textContent = this.#shards === 0 ? '…' : `${millis(this.ms)} ms`
   }
 }
 
-/** Feeds what is verified, in order; a browser that refuses the stream gets a blob at the end. */
-class Playback {
-  #manifest
-  #results
-  #feed
-  #next = 0
-
-  constructor (manifest, results) {
-    this.#manifest = manifest
-    this.#results = results
-    this.#feed = createFeed(video, manifest.contentType)
-    state.feed = this.#feed.name
-  }
-
-  advance () {
-    for (; this.#results[this.#next]?.digestOk === true; this.#next++) {
-      // end() meets the same refusal and falls back; here it only must not go unhandled.
-      this.#feed.push(this.#media(this.#next)).catch(() => {})
-    }
-  }
-
-  async finish () {
-    try {
-      await this.#feed.end()
-    } catch {
-      this.#feed = createFeed(video, this.#manifest.contentType, true)
-      state.feed = this.#feed.name
-      for (const index of this.#results.keys()) await this.#feed.push(this.#media(index))
-      await this.#feed.end()
-    }
-    video.play().catch(() => { if (state.state !== 'playing') say('All shards are here and verified. Press play.') })
-  }
-
-  // The padding of the last shard is not media.
-  #media (index) {
-    const { shardSize, size } = this.#manifest
-    return this.#results[index].bytes.subarray(0, Math.max(0, Math.min(shardSize, size - index * shardSize)))
-  }
+/** What has come of a video that failed may be watched; without any, a spinner would promise more. */
+function stopVideo () {
+  video.pause()
+  if (video.buffered.length > 0) return
+  video.removeAttribute('src')
+  video.load()
 }
 
-function explainMissing (results, manifest) {
-  const missing = [...results.keys()].filter(index => results[index].digestOk !== true)
-  if (missing.length === 0) return
-  byId('digest').textContent = 'incomplete'
-  const one = missing.length === 1
-  const names = `data shard${one ? '' : 's'} ${list(missing)}`
-  const repairable = missing.length <= manifest.parityShards
-  const hope = repairable ? `Parity could repair ${one ? 'it' : 'them'}; this player does not do that yet.` : `That is more than the ${manifest.parityShards} that parity can repair.`
-  const first = results[missing[0]].error
-  const why = first === undefined ? 'the bytes do not match the manifest' : `${first.code}, ${first.message}`
-  throw new PlayerError('SHARDS_MISSING', `${names} ${one ? 'is' : 'are'} missing or damaged (${why}). ${hope}`)
-}
-
-async function load (cid) {
+function reset () {
+  video.pause()
   state.state = 'loading'
+  for (const name of ['code', 'complete', 'digest', 'feed']) delete state[name]
+  byId('problem').hidden = true
+  byId('digest').textContent = '…'
+}
+
+async function load (client, cid) {
+  reset()
   say('Fetching the manifest…')
-  if (crypto.subtle === undefined) {
-    throw new PlayerError('NO_SHA256', `this browser checks SHA-256 only on https:// pages and on localhost. Open http://localhost:${location.port}${location.pathname}${location.search} on the relay's own machine.`)
-  }
-  const { manifest, answer } = await fetchManifest(cid)
-  if (manifest.cid !== cid) throw new PlayerError('BAD_MANIFEST', `the manifest is that of ${manifest.cid}`)
+  const totals = new Totals()
+  const manifest = await client.fetchManifest(cid)
+  byId('source').textContent = `manifest: ${millis(performance.now() - totals.startedAt)} ms`
   byId('stage').hidden = false
-  byId('source').textContent = `Manifest: ${answer.cache}, ${millis(answer.endedAt - answer.startedAt)} ms`
-  const rows = Array.from({ length: manifest.dataShards }, (_, index) => new Row(index))
-  byId('rows').replaceChildren(...rows.map(row => row.node))
-  say(`Fetching ${manifest.dataShards} data shards of ${integer.format(manifest.shardSize)} bytes…`)
-
-  const results = Array(manifest.dataShards).fill(undefined)
-  const playback = new Playback(manifest, results)
-  let next = 0
-  const worker = async () => {
-    while (next < results.length) {
-      const index = next++
-      results[index] = await fetchShard(manifest, index).catch(error => ({ error }))
-      rows[index].fill(results[index])
-      const { total } = showCounts(results, answer.startedAt)
-      for (const row of rows) row.draw(answer.startedAt, Math.max(total, 1))
-      playback.advance()
-    }
-  }
-  await Promise.all(Array.from({ length: CONCURRENCY }, worker))
-  explainMissing(results, manifest)
-
-  const media = new Uint8Array(await new window.Blob(results.map(result => result.bytes)).arrayBuffer()).subarray(0, manifest.size)
-  const whole = await sha256(media)
-  byId('digest').textContent = whole === manifest.sha256 ? 'verified' : 'wrong'
-  state.digest = whole === manifest.sha256 ? 'ok' : 'bad'
-  if (whole !== manifest.sha256) throw new PlayerError('MEDIA_DIGEST', 'every shard matches but the whole media does not: the manifest contradicts itself')
-  const { hits, misses, bytes, total } = showCounts(results, answer.startedAt)
-  say(`${hits} hits, ${misses} misses, ${integer.format(bytes)} bytes in ${millis(total)} ms over http; every digest is right.`)
-  if (!/^(video|audio)\//.test(manifest.contentType)) throw new PlayerError('NOT_MEDIA', `the shards are right, but they hold ${manifest.contentType} and not a video`)
+  say(`Fetching ${manifest.dataShards} data shards of ${count(manifest.shardSize)} bytes…`)
+  const table = new ShardTable(manifest.dataShards)
+  const playable = /^(video|audio)\//.test(manifest.contentType)
+  const playback = playable ? new Playback(video, manifest) : undefined
+  if (playback !== undefined) state.feed = playback.feed
+  const whole = client.fetchVideo(cid, {
+    manifest,
+    onShard: shard => {
+      const at = performance.now()
+      totals.add(shard, at)
+      table.available(shard, at)
+      table.draw(totals.startedAt, totals.ms)
+      if (shard.index < manifest.dataShards) playback?.add(shard.index, shard.bytes)
+    },
+    onFailure: (index, error) => { table.failed(index, error) }
+  })
+  const { verified } = await whole.finally(() => { table.close() })
+  state.digest = verified ? 'ok' : 'unchecked'
+  byId('digest').textContent = verified ? 'verified' : 'unchecked'
+  say(totals.sentence(client.transport.transport))
+  if (playback === undefined) throw new PlayerError('NOT_MEDIA', `the shards are right, but they hold ${manifest.contentType} and not a video`)
   await playback.finish()
+  state.feed = playback.feed
   state.complete = 'true'
+  video.play().catch(() => { if (state.state === 'loading') say('All shards are here and verified. Press play.') })
+}
+
+async function loadOnce (client, cid) {
+  byId('again').disabled = true
+  try {
+    await load(client, cid)
+  } catch (error) {
+    stopVideo()
+    if (state.digest === undefined) byId('digest').textContent = 'incomplete'
+    showProblem(error)
+  } finally {
+    byId('again').disabled = false
+  }
+}
+
+async function open (cid, transports) {
+  say('Connecting…')
+  state.state = 'loading'
+  const card = new ConnectionCard(state, transports !== undefined)
+  const client = await openClient({
+    ...transports === undefined ? {} : { transports },
+    onTransport: info => { card.connected(info) },
+    onControl: message => { card.heard(message) }
+  })
+  // The connection stays, so loading again shows what it and the relay's cache are worth.
+  byId('again').addEventListener('click', () => loadOnce(client, cid))
+  await loadOnce(client, cid)
 }
 
 function start () {
-  byId('again').addEventListener('click', () => { location.reload() })
   video.addEventListener('playing', () => { if (state.state !== 'error') state.state = 'playing' })
   video.addEventListener('error', () => {
     if (state.complete === 'true') showProblem(new PlayerError('MEDIA', video.error?.message || 'the browser cannot play this media'))
   })
-  const cid = new URLSearchParams(location.search).get('cid')?.trim() ?? ''
+  const parameters = new URLSearchParams(location.search)
+  const limit = parameters.get('transport')
+  // The form would drop it otherwise.
+  if (limit !== null) byId('open').append(element('input', { type: 'hidden', name: 'transport', value: limit }))
+  const cid = parameters.get('cid')?.trim() ?? ''
   if (cid === '') return byId('cid').focus()
   byId('cid').value = cid
   document.title = `${cid} · icn-relay player`
-  if (!/^[A-Za-z0-9_-]{1,128}$/.test(cid)) return showProblem(new PlayerError('BAD_CID', 'a CID has 1 to 128 letters, digits, _ or -'))
-  load(cid).catch(error => {
-    video.pause()
-    showProblem(error)
-  })
+  if (!/^[A-Za-z0-9_-]{1,128}$/.test(cid)) throw new PlayerError('BAD_CID', 'a CID has 1 to 128 letters, digits, _ or -')
+  open(cid, wantedTransports(limit)).catch(showProblem)
 }
 
-start()
+try {
+  start()
+} catch (error) {
+  showProblem(error)
+}

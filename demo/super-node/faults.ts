@@ -7,7 +7,7 @@ const Bytes = Type.Integer({ minimum: 0 })
 
 /** Every way a super-node can misbehave; an absent key is off. The control paths under /_demo/ never misbehave. */
 export const FaultsSchema = Type.Partial(Type.Object({
-  match: Type.String({ minLength: 1, maxLength: 256, description: 'the other faults apply to paths that contain this; to all paths when absent' }),
+  match: Type.String({ minLength: 1, maxLength: 256, description: 'the other faults apply to paths that contain this, or one of several texts between which | stands; to all paths when absent' }),
   seed: Type.Integer({ minimum: 0, maximum: 0xffff_ffff, description: 'restarts the random numbers of this node, so that shares fall the same way again' }),
   latencyMs: Type.Number({ ...Millis, description: 'wait before the answer' }),
   jitterMs: Type.Number({ ...Millis, description: 'up to this much more wait, evenly spread' }),
@@ -72,7 +72,7 @@ export interface FaultPlan {
 /** Decides the fate of a request to `path`. Every die is thrown whatever the outcome, so a seed gives one sequence. */
 export function planFaults (faults: Faults, path: string, random: () => number): FaultPlan {
   const [hang, jitter, delay, fail] = [random(), random(), random(), random()]
-  if (faults.match !== undefined && !path.includes(faults.match)) return { hang: false, waitMs: 0, status: undefined, body: {} }
+  if (faults.match !== undefined && !faults.match.split('|').some(part => path.includes(part))) return { hang: false, waitMs: 0, status: undefined, body: {} }
   const late = delay < (faults.delayRate ?? 0) ? faults.delayMs ?? 0 : 0
   const failed = fail < (faults.failRate ?? 0) ? 500 : undefined
   return {

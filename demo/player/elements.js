@@ -1,0 +1,18 @@
+// Small pieces of DOM and text that the page is made of.
+
+const integer = new Intl.NumberFormat('en')
+
+export const count = value => integer.format(value)
+export const millis = value => value < 10 ? value.toFixed(1) : integer.format(Math.round(value))
+export const list = items => items.length > 1 ? `${items.slice(0, -1).join(', ')} and ${items.at(-1)}` : `${items[0] ?? ''}`
+export const times = number => number === 1 ? 'once' : number === 2 ? 'twice' : `${number} times`
+export const amount = (number, one, many) => `${integer.format(number)} ${number === 1 ? one : many}`
+export const byId = id => document.getElementById(id)
+
+export function element (name, properties, ...children) {
+  const node = Object.assign(document.createElement(name), properties)
+  node.append(...children)
+  return node
+}
+
+export const badge = (text, kind = '') => element('span', { className: `badge ${kind}` }, text)

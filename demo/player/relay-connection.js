@@ -1,0 +1,51 @@
+// Connects to the relay that served this page, with the client library it serves beside it.
+
+/** A failure worth showing: `code` is the relay's, the library's, or one of this page. */
+export class PlayerError extends Error {
+  constructor (code, detail, options) {
+    super(detail, options)
+    this.code = code
+  }
+}
+
+/** The name an error is shown under. */
+export const codeOf = error => error.code ?? (error.fault === undefined ? 'PLAYER' : `CLIENT_${error.fault.toUpperCase().replaceAll('-', '_')}`)
+
+const load = async name => {
+  try {
+    return await import(`./client/${name}.js`)
+  } catch (error) {
+    throw new PlayerError('NO_CLIENT', `client/${name}.js cannot be loaded. On the relay's machine run "npm run build", then start the relay again.`, { cause: error })
+  }
+}
+
+// An empty task between slices keeps the page alive while a decoder works.
+const pause = () => new Promise(resolve => { setTimeout(resolve) })
+
+/** Transports that `?transport=` names, best first; undefined when it is absent. @throws PlayerError */
+export function wantedTransports (text) {
+  if (text === null || text.trim() === '') return undefined
+  const names = text.split(',').map(name => name.trim())
+  const known = ['webtransport', 'websocket', 'http']
+  if (!names.every(name => known.includes(name))) throw new PlayerError('BAD_TRANSPORT', `transport is one or more of ${known.join(', ')}`)
+  return names
+}
+
+/**
+ * A ShardClient of the library.
+ * @param options transports, onTransport and onControl as the library takes them
+ * @throws PlayerError NO_CLIENT, NO_SHA256; ShardClientError
+ */
+export async function openClient (options) {
+  if (crypto.subtle === undefined) {
+    throw new PlayerError('NO_SHA256', `this browser checks SHA-256 only on https:// pages and on localhost. Open http://localhost:${location.port}${location.pathname}${location.search} on the relay's own machine.`)
+  }
+  const { ShardClient, systemPlatform, wasmDecoder } = await load('client')
+  return await ShardClient.connect(location.origin, {
+    ...options,
+    websocket: async () => (await load('websocket')).WebTransportPonyfill,
+    erasure: async () => wasmDecoder(await (await load('erasure')).loadErasure(), pause),
+    // The page shows the relay's cache, so the browser's own stays out of it.
+    platform: { ...systemPlatform(), fetch: (url, init) => fetch(url, { ...init, cache: 'no-store' }) }
+  })
+}

@@ -1,0 +1,35 @@
+import { copyFile, mkdir } from 'node:fs/promises'
+import { createRequire } from 'node:module'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { build } from 'esbuild'
+
+/*
+ * The client library as files a browser loads without a build of its own: `dist/browser/client.js`, and beside it what only some
+ * viewers need: the WebSocket road and the erasure decoder.
+ */
+
+const ROOT = fileURLToPath(new URL('../', import.meta.url))
+const OUT = join(ROOT, 'dist/browser')
+const { resolve } = createRequire(import.meta.url)
+
+await mkdir(OUT, { recursive: true })
+await build({
+  entryPoints: {
+    client: join(ROOT, 'src/client/index.ts'),
+    websocket: join(ROOT, 'scripts/browser/websocket.js'),
+    erasure: join(ROOT, 'scripts/browser/erasure.js')
+  },
+  outdir: OUT,
+  bundle: true,
+  format: 'esm',
+  platform: 'browser',
+  conditions: ['browser'],
+  mainFields: ['browser', 'module', 'main'],
+  target: ['chrome114', 'firefox115', 'safari17'],
+  minify: true,
+  sourcemap: true,
+  legalComments: 'inline',
+  logLevel: 'warning'
+})
+await copyFile(resolve('@digitaldefiance/reed-solomon-erasure.wasm/wasm'), join(OUT, 'erasure.wasm'))
