@@ -1,0 +1,120 @@
+import assert from 'node:assert/strict'
+import { writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import test, { type TestContext } from 'node:test'
+import { systemClock } from '../../src/clock.ts'
+import type { GatewaySettings } from '../../src/gateway/protocol.ts'
+import { Supervisor, type GatewayEnd } from '../../src/gateway/supervisor.ts'
+import { FakeShards, GrowingObject } from '../support/gateway-rig.ts'
+import { until } from '../support/http.ts'
+import { temporaryDirectory } from '../support/relay.ts'
+
+const LIMIT = { timeout: 60_000 }
+const LISTENING = "process.send({ type: 'listening', info: { notes: ['a note'], websocket: { port: 9, description: 'fake' } } })"
+
+interface Rig { readonly supervisor: Supervisor, readonly shards: FakeShards, readonly ends: GatewayEnd[], readonly lines: string[], readonly settings: () => number }
+
+/** A supervisor whose gateway is the program given. */
+async function rig (t: TestContext, program: string, options: { hangMs?: number, maxRssBytes?: number } = {}): Promise<Rig> {
+  const entry = join(await temporaryDirectory(t), 'gateway.mjs')
+  await writeFile(entry, program)
+  const ends: GatewayEnd[] = []
+  const lines: string[] = []
+  const shards = new FakeShards()
+  let asked = 0
+  const supervisor = new Supervisor({
+    entry,
+    shards,
+    settings: () => {
+      asked++
+      return { host: 'h' } as unknown as GatewaySettings
+    },
+    hangMs: options.hangMs ?? 5_000,
+    maxRssBytes: options.maxRssBytes ?? 1e9,
+    clock: systemClock,
+    observer: { restarted: reason => { ends.push(reason) }, heartbeat: () => {}, listening: () => {} },
+    log: (level, message, fields) => { lines.push(`${level} ${message} ${JSON.stringify(fields ?? {})}`) }
+  })
+  t.after(async () => { await supervisor.stop(500) })
+  return { supervisor, shards, ends, lines, settings: () => asked }
+}
+
+for (const [what, garbage] of [
+  ['a text', "'hello'"], ['nothing', 'null'], ['an unknown type', "{ type: 'exec' }"], ['a label of its own', "{ type: 'heartbeat', stats: { sessions: { 'x\"} 1': 1 }, sizes: {}, rssBytes: 1, counts: { handshakes: {}, handshakeFailures: {}, streams: {}, bytes: {}, latencies: [] } } }"],
+  ['a path that is no key', "{ type: 'resolve', id: 1, key: { cid: '../../x', part: 0 } }"], ['a Map', 'new Map()']
+] as const) {
+  test(`a gateway that says ${what} is replaced, and the relay goes on`, LIMIT, async t => {
+    const { supervisor, ends, lines } = await rig(t, `${LISTENING}; process.send(${garbage}); setInterval(() => {}, 1000)`)
+    await supervisor.start()
+    await until(async () => ends, all => all.length > 0)
+    assert.equal(ends[0], 'protocol')
+    assert.ok(lines.some(line => line.startsWith('error gateway broke the protocol')))
+  })
+}
+
+test('a gateway that ends at once is started again and again, later and later, and what it printed is in the log', LIMIT, async t => {
+  const { supervisor, ends, lines } = await rig(t, "process.stderr.write('native trouble'); process.stdout.write(' and more'); process.exitCode = 3")
+  const began = performance.now()
+  assert.equal(await supervisor.start(), undefined)
+  await until(async () => ends, all => all.length >= 3)
+  assert.ok(performance.now() - began > 300, 'the pauses are 100 and 200 ms')
+  assert.ok(ends.every(end => end === 'exit'))
+  const line = lines.find(text => text.startsWith('error gateway ended')) ?? ''
+  assert.ok(line.includes('native trouble') && line.includes('and more') && line.includes('"code":3'), line)
+  await supervisor.stop(500)
+  const after = ends.length
+  await new Promise(resolve => { setTimeout(resolve, 1_000) })
+  assert.equal(ends.length, after, 'nothing is started after the stop')
+})
+
+test('a program that is not there is an end like any other', LIMIT, async t => {
+  const { supervisor, ends } = await rig(t, "throw new Error('broken build')")
+  await supervisor.start()
+  await until(async () => ends, all => all.length > 0)
+})
+
+test('silence after the listeners are open is a hang, too much memory is reported as such', LIMIT, async t => {
+  const silent = await rig(t, `${LISTENING}; setInterval(() => {}, 1000)`, { hangMs: 300 })
+  assert.deepEqual(await silent.supervisor.start(), { notes: ['a note'], websocket: { port: 9, description: 'fake' } })
+  await until(async () => silent.ends, all => all.length > 0)
+  assert.equal(silent.ends[0], 'hang')
+  const large = await rig(t, `${LISTENING}; process.send({ type: 'heartbeat', stats: { sessions: {}, sizes: {}, rssBytes: 2e9, counts: { handshakes: {}, handshakeFailures: {}, streams: {}, bytes: {}, latencies: [] } } }); setInterval(() => {}, 1000)`)
+  await large.supervisor.start()
+  await until(async () => large.ends, all => all.length > 0)
+  assert.equal(large.ends[0], 'memory')
+})
+
+test('what a gateway held is released with its end, what arrives later too', LIMIT, async t => {
+  const ask = "process.send({ type: 'resolve', id: 1, key: { cid: 'a', part: 0 } }); process.send({ type: 'resolve', id: 2, key: { cid: 'a', part: 0 } }); process.on('message', m => { if (m.type === 'resolved') process.exit(0) }); setInterval(() => {}, 1000)"
+  const { supervisor, shards, ends } = await rig(t, `${LISTENING}; ${ask}`)
+  const object = new GrowingObject(Buffer.alloc(10), undefined)
+  shards.objects.set('a', object)
+  await supervisor.start()
+  await until(async () => ends, all => all.length > 0)
+  await until(async () => shards, ({ opened, released }) => opened >= 2 && opened === released)
+  assert.equal(shards.twice, 0)
+})
+
+test('settings are sent once however often a gateway says hello, and a drain follows them', LIMIT, async t => {
+  const { supervisor, settings, lines } = await rig(t, `for (let n = 0; n < 3; n++) process.send({ type: 'hello' })
+    let seen = []
+    process.on('message', m => { seen.push(m.type); if (m.type === 'drain') { process.send({ type: 'log', level: 'info', message: seen.join(' '), fields: {} }); ${LISTENING} } })`)
+  supervisor.drain(1_000, [])
+  await supervisor.start()
+  assert.equal(settings(), 1)
+  assert.ok(lines.some(line => line.startsWith('info start drain ')), lines.join('\n'))
+  assert.equal(supervisor.draining, true)
+})
+
+test('stop: a gateway that does not listen to it is killed at the deadline, and questions to it are answered', LIMIT, async t => {
+  const { supervisor } = await rig(t, `${LISTENING}; setInterval(() => {}, 1000)`)
+  await supervisor.start()
+  const asked = assert.rejects(supervisor.sessions(), { code: 'RELAY_ERR_GATEWAY' })
+  const began = performance.now()
+  await Promise.all([supervisor.stop(400), supervisor.stop(400)])
+  assert.ok(performance.now() - began < 3_000)
+  await asked
+  assert.equal(supervisor.pid, undefined)
+  assert.equal(await supervisor.start(), undefined)
+  assert.equal(supervisor.pid, undefined, 'a supervisor that has stopped starts nothing')
+})
