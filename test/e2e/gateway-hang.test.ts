@@ -5,6 +5,7 @@ import { once } from 'node:events'
 import test, { type TestContext } from 'node:test'
 import { startSuperNode, syntheticShard, type Faults } from '../../demo/super-node/server.ts'
 import { connect } from '../../src/client/node.ts'
+import { freePort } from '../support/ci.ts'
 import { gatewayPid } from '../support/gateway-process.ts'
 import { fetchHashed, metric, sha256, until } from '../support/http.ts'
 import { spawnRelay, type SpawnedRelay } from '../support/processes.ts'
@@ -123,10 +124,12 @@ test('stop: a viewer that never finishes is cut at the deadline', { timeout: 120
 })
 
 test('a UDP port in use costs HTTP/3 only, and it is taken as soon as it comes free', { timeout: 120_000 }, async t => {
+  // Free for TCP too, where the relay itself listens.
+  const port = await freePort()
   const blocker = createSocket('udp4')
-  blocker.bind(0, '127.0.0.1')
+  t.after(() => { try { blocker.close() } catch { /* closed in the middle of the test */ } })
+  blocker.bind(port, '127.0.0.1')
   await once(blocker, 'listening')
-  const { port } = blocker.address()
   const relay = await setup(t, {}, { port })
   const offer = async (): Promise<{ webtransport?: unknown, websocket?: unknown }> => await (await fetch(`${relay.viewerUrl}/v1/transport`)).json() as { webtransport?: unknown }
   const first = await offer()
