@@ -27,7 +27,8 @@ export default fp(async app => {
   }, async (_request, reply) => {
     const nodes = app.upstream.status()
     const up = nodes.filter(node => node.state === 'up').length
-    const listening = app.viewer.server.listening && !stopping
+    // Not before the gateway has had its chance: a viewer sent here earlier would settle for plain HTTP.
+    const listening = app.viewer.server.listening && app.viewers.started() && !stopping
     const draining = app.viewers.supervisor?.draining === true
     const ready = listening && !draining
     return await reply.code(ready ? 200 : 503).send({

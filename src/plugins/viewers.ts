@@ -21,6 +21,8 @@ export interface Viewers {
   /** What viewers can open sessions on; undefined while there is no gateway, and while it is drained. */
   listening (): ListeningInfo | undefined
   start (ports: GatewayPorts): Promise<void>
+  /** Whether {@link start} is through: every road that could be opened is open. */
+  started (): boolean
   /** Ends the gateway within `deadlineMs`; sessions get most of it to finish what they have under way. */
   stop (deadlineMs: number): Promise<void>
 }
@@ -107,6 +109,7 @@ export default fp<{ config: Config }>(async (app, { config }) => {
       if (sized.has(name)) metrics.set('icn_relay_gateway_size', size, { name })
     }
   })
+  let started = false
   app.decorate('viewers', {
     supervisor,
     sessions,
@@ -114,7 +117,9 @@ export default fp<{ config: Config }>(async (app, { config }) => {
     start: async (wanted: GatewayPorts) => {
       ports = wanted
       await supervisor?.start()
+      started = true
     },
+    started: () => started,
     stop: async (deadlineMs: number) => { await supervisor?.stop(deadlineMs) }
   })
   const unsubscribe = app.certificates.onChange(material => { supervisor?.setTls(material) })

@@ -234,17 +234,18 @@ test('random capsules of an HTTP/2 client end at most its own session', { timeou
   await at.listener.close()
 })
 
-test('a flood of pings that nobody reads the answers of is not memory', { timeout: 20_000 }, async () => {
+test('a flood of pings that nobody reads the answers of is not memory', { timeout: 60_000 }, async () => {
   const at = await host()
   const socket = await upgraded(at.listener.port)
   socket.pause()
   const ping = Buffer.concat(Array.from({ length: 500 }, () => Buffer.concat([zeroMaskedHeader(OPCODE.ping, 125), Buffer.alloc(125)])))
   const before = process.memoryUsage().rss
-  for (let round = 0; round < 500; round++) {
+  // Enough that answers kept would stand far above what client and server in one process grow by anyway.
+  for (let round = 0; round < 2_500; round++) {
     if (!socket.write(ping)) await once(socket, 'drain')
   }
   const grown = process.memoryUsage().rss - before
-  assert.ok(grown < 40_000_000, `${grown} bytes for 32 MB of pings`)
+  assert.ok(grown < 100_000_000, `${grown} bytes for 164 MB of pings`)
   socket.destroy()
   await stillServes(at)
   await at.listener.close()
