@@ -26,7 +26,7 @@ export interface SpawnedProcess {
 }
 
 /** Starts a program of this repository; it is killed with the test. */
-export async function spawnProgram (t: TestContext, script: string, args: readonly string[], env: Record<string, string> = {}): Promise<SpawnedProcess> {
+export async function spawnProgram (t: Pick<TestContext, 'after'>, script: string, args: readonly string[], env: Record<string, string> = {}): Promise<SpawnedProcess> {
   const child = spawn(process.execPath, ['--import', 'tsx', join(ROOT, script), ...args], { cwd: ROOT, env: { ...process.env, ...env }, stdio: ['ignore', 'pipe', 'pipe'] })
   const exit = new Promise<Exit>(resolve => {
     child.once('close', (code, signal) => { resolve({ code, signal }) })
@@ -89,7 +89,7 @@ function tomlValue (value: unknown): string {
 }
 
 /** A relay in a process of its own on free ports, ready when this resolves. */
-export async function spawnRelay (t: TestContext, superNodes: readonly { url: string, region: string }[], settings: Record<string, Record<string, unknown>> = {}, cachePath?: string): Promise<SpawnedRelay> {
+export async function spawnRelay (t: Pick<TestContext, 'after'>, superNodes: readonly { url: string, region: string }[], settings: Record<string, Record<string, unknown>> = {}, cachePath?: string): Promise<SpawnedRelay> {
   const directory = await temporaryDirectory(t)
   const path = cachePath ?? join(directory, 'cache')
   const file = join(directory, 'relay.toml')

@@ -7,7 +7,7 @@ import { checkConfig } from '../../src/config.ts'
 import { createLogger } from '../../src/log.ts'
 
 /** A directory that goes with the test. */
-export async function temporaryDirectory (t: TestContext): Promise<string> {
+export async function temporaryDirectory (t: Pick<TestContext, 'after'>): Promise<string> {
   const path = await mkdtemp(join(tmpdir(), 'icn-relay-test-'))
   t.after(async () => { await rm(path, { recursive: true, force: true }) })
   return path

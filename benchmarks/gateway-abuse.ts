@@ -1,0 +1,28 @@
+/**
+ * What strangers can do to the gateway, and what is left of it: `node --import tsx benchmarks/gateway-abuse.ts [--quick]`.
+ * Every phase runs twice; the first time brings memory to its plateau, the second is the one that counts.
+ */
+import { startSuperNode } from '../demo/super-node/server.ts'
+import { GatewayAbuse, type AbuseRow } from '../test/support/gateway-abuse.ts'
+import { spawnRelay } from '../test/support/processes.ts'
+import { withCleanup } from './cleanup.ts'
+
+const FULL = { sessions: 10_000, streams: 100_000, halfOpen: 1_000, datagrams: 10_000, mutated: 10_000, truncationStep: 1 }
+const QUICK = { sessions: 300, streams: 3_000, halfOpen: 1_000, datagrams: 1_000, mutated: 1_000, truncationStep: 8 }
+
+const mb = (bytes: number): string => (bytes / 1_048_576).toFixed(0)
+
+function print (round: string, { phase, count, seconds, before, peak, after, largest }: AbuseRow): void {
+  const sizes = Object.entries(largest).map(([name, size]) => `${name} ${size}`).join(', ')
+  process.stdout.write(`| ${round} | ${phase} | ${count} | ${seconds.toFixed(1)} | ${mb(before)} | ${mb(peak)} | ${mb(after)} | ${sizes} |\n`)
+}
+
+await withCleanup(async cleanup => {
+  const counts = process.argv.includes('--quick') ? QUICK : FULL
+  const origin = await startSuperNode({ port: 0 })
+  cleanup.after(async () => { await origin.close() })
+  const relay = await spawnRelay(cleanup, [origin], { transport: { engine: 'bundled', handshake_timeout_ms: 2_000, idle_timeout_ms: 10_000 } })
+  const abuse = await GatewayAbuse.of(relay)
+  process.stdout.write('| round | phase | count | s | RSS before, MB | at most | after | largest sizes on the way |\n|---|---|---|---|---|---|---|---|\n')
+  for (const round of ['warm-up', 'measured']) await abuse.run(counts, row => { print(round, row) })
+})

@@ -1,0 +1,26 @@
+import assert from 'node:assert/strict'
+import test from 'node:test'
+import { startSuperNode } from '../../demo/super-node/server.ts'
+import { GatewayAbuse } from '../support/gateway-abuse.ts'
+import { metric } from '../support/http.ts'
+import { spawnRelay } from '../support/processes.ts'
+
+const MB = 1024 * 1024
+/** A thirtieth of what `benchmarks/gateway-abuse.ts` does; every truncation is there in both. */
+const COUNTS = { sessions: 300, streams: 3_000, halfOpen: 1_000, datagrams: 2_000, mutated: 2_000, truncationStep: 1 }
+
+test('sessions, streams, half-open handshakes, noise, mutated packets and truncated requests leave nothing behind', { timeout: 300_000 }, async t => {
+  const origin = await startSuperNode({ port: 0 })
+  t.after(async () => { await origin.close() })
+  const relay = await spawnRelay(t, [origin], { transport: { engine: 'bundled', handshake_timeout_ms: 1_000, idle_timeout_ms: 10_000, heartbeat_ms: 50 } })
+  const abuse = await GatewayAbuse.of(relay)
+  // The first round brings memory to its plateau: code, pools and heap grow once.
+  await abuse.run({ ...COUNTS, truncationStep: 0 })
+  const rows = await abuse.run(COUNTS)
+  for (const { phase, before, peak, after } of rows) {
+    t.diagnostic(`${phase}: ${[before, peak, after].map(bytes => Math.round(bytes / MB)).join(' / ')} MB before, at most, after`)
+    assert.ok(after < before + 48 * MB, `${phase}: ${before} became ${after}`)
+  }
+  assert.equal(await metric(relay.adminUrl, 'icn_relay_gateway_restarts_total', '{reason="exit"}'), 0)
+  assert.equal(await metric(relay.adminUrl, 'icn_relay_gateway_leases'), 0)
+})
