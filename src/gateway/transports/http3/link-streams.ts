@@ -10,8 +10,12 @@ import type { WtStream } from './wt-stream.ts'
 const WRITE_TURN = 16_384
 /** A byte held back for FIN leaves without it after this, milliseconds: longer than any pause between a last write and its `end`. */
 const HOLD_MS = 4
-/** FIN without a byte, and RESET_STREAM, wait until what was sent before is acknowledged: this long, milliseconds, or three round trips. */
-const QUIET_MS = 20
+/**
+ * FIN without a byte, and RESET_STREAM, wait until everything sent before is acknowledged, or on a connection that is never silent this
+ * long, milliseconds, or six round trips: there the packets that follow make losses known within two.
+ */
+const QUIET_MS = 250
+const QUIET_ROUND_TRIPS = 6
 /** What is read of a stream before it says what it is; the head of a viewer's request fits. */
 const FIRST_READ = Buffer.allocUnsafeSlow(4096)
 
@@ -26,8 +30,13 @@ export class LinkStreams {
   private readonly ring = new Map<number, StreamWriter>()
   /** Writers with a byte held back, longest first. */
   private readonly holding = new Map<number, StreamWriter>()
-  /** Resets that wait for acknowledgements: quiche 0.18 does not repeat a lost one once all data of the stream is acknowledged. */
-  private readonly resets = new Map<number, { readonly due: number, readonly code: number }>()
+  /**
+   * Resets that wait for acknowledgements. After a reset quiche 0.18 repeats lost data as an empty frame with FIN, and forgets the stream
+   * with the next acknowledgement of data, a lost RESET_STREAM included: the reader would see a short body end well, or wait for ever.
+   */
+  private readonly resets = new Map<number, { readonly dataAt: number, readonly due: number, readonly code: number }>()
+  /** When all that was ever sent had been acknowledged, milliseconds. */
+  private settledAt = -Infinity
   private readonly seenBidi = new SeenStreams()
   private readonly seenUni = new SeenStreams()
   private readonly peerBit: number
@@ -64,9 +73,28 @@ export class LinkStreams {
 
   /** Sends RESET_STREAM, as soon as nothing sent before can take its place in quiche's memory. */
   reset (writer: StreamWriter, code: number, now: number, rtt: number): void {
-    const due = writer.dataAt + quiet(rtt)
-    if (due <= now) this.shutDown(writer.streamId, code)
-    else this.resets.set(writer.streamId, { due, code })
+    const { streamId, dataAt } = writer
+    const due = dataAt + quiet(rtt)
+    if (dataAt <= this.settledAt || due <= now) this.shutDown(streamId, code)
+    else this.resets.set(streamId, { dataAt, due, code })
+  }
+
+  /** Whether something waits for acknowledgements. */
+  get wantsSettled (): boolean {
+    for (const { dataAt } of this.resets.values()) {
+      if (dataAt > this.settledAt) return true
+    }
+    for (const writer of this.ring.values()) {
+      if (writer.onlyFin && writer.dataAt > this.settledAt) return true
+    }
+    return false
+  }
+
+  /** Everything handed to quiche has been sent and acknowledged. */
+  settled (now: number): void { this.settledAt = now }
+
+  private isEarly (writer: StreamWriter, now: number, rtt: number): boolean {
+    return writer.onlyFin && writer.dataAt > this.settledAt && writer.dataAt + quiet(rtt) > now
   }
 
   /** Does what waited for time to pass; returns when there is more, milliseconds, Infinity for never. */
@@ -84,16 +112,16 @@ export class LinkStreams {
       // It stays while quiche has no room, and is tried again with the next packet.
       if (writer.heldAt === undefined) this.holding.delete(streamId)
     }
-    for (const [streamId, { due, code }] of this.resets) {
-      if (due > now) {
+    for (const [streamId, { dataAt, due, code }] of this.resets) {
+      if (dataAt > this.settledAt && due > now) {
         next = Math.min(next, due)
-        break
+        continue
       }
       this.resets.delete(streamId)
       this.shutDown(streamId, code)
     }
     for (const writer of this.ring.values()) {
-      if (writer.onlyFin) next = Math.min(next, Math.max(now + 1, writer.dataAt + quiet(rtt)))
+      if (this.isEarly(writer, now, rtt)) next = Math.min(next, Math.max(now + 1, writer.dataAt + quiet(rtt)))
     }
     return next
   }
@@ -166,7 +194,7 @@ export class LinkStreams {
       const [next] = this.ring
       if (next === undefined) break
       const [streamId, writer] = next
-      const early = writer.onlyFin && writer.dataAt + quiet(rtt) > now
+      const early = this.isEarly(writer, now, rtt)
       const taken = early ? 0 : writer.advance(this.conn, Math.min(WRITE_TURN, limit - moved), now)
       moved += taken
       this.ring.delete(streamId)
@@ -215,5 +243,5 @@ export class LinkStreams {
 }
 
 function quiet (rtt: number): number {
-  return Math.max(QUIET_MS, 3 * rtt)
+  return Math.max(QUIET_MS, QUIET_ROUND_TRIPS * rtt)
 }

@@ -50,6 +50,8 @@ export interface LinkSetup {
 const PATH_REFRESH_MS = 10
 /** Former addresses of a peer that are still probed for losses; one that moves more often than this only loses time. */
 const MAX_ABANDONED = 8
+/** quiche's loss timer runs while anything is unacknowledged, and is due sooner than this plus three round trips; its idle timer later. */
+const LOSS_TIMER_MS = 1_000
 /** The close of the last session has this long to be acknowledged before the connection is closed regardless, milliseconds. */
 const LINGER_MS = 500
 
@@ -213,6 +215,7 @@ export class Link {
     const tokens = Math.min(this.pacer.available(now), budget * MAX_PACKET_SIZE)
     const allowance = tokens >= MAX_PACKET_SIZE ? tokens : arrived ? MAX_PACKET_SIZE : 0
     let left = allowance
+    let flushed = false
     if (left > 0 && this.web.streams.hasWriters) this.web.streams.write(left, now, this.rtt)
     while (left > 0) {
       const packet = hooks.packetBuffer()
@@ -221,17 +224,31 @@ export class Link {
         break
       }
       const sent = send(conn, packet)
-      if (sent === null) break
+      if (sent === null) {
+        flushed = true
+        break
+      }
       hooks.transmit(packet, sent[0], sent[1].to)
       left -= sent[0]
     }
     this.pacer.spend(allowance - left)
+    // Only now: what an acknowledgement has shown to be lost is no longer in flight, and has just been sent again.
+    if (flushed && this.web.streams.wantsSettled && this.isSettled(conn)) {
+      this.web.streams.settled(now)
+      return true
+    }
     if (left > 0) return false
     const wait = this.pacer.wait(now)
     // Node's timers do not resolve less than a millisecond: shorter waits are for the next turn of the loop.
     if (wait < 1) return true
     this.deadline = Math.min(this.deadline, now + wait)
     return false
+  }
+
+  /** Whether no packet is unacknowledged. quiche does not tell; its next timer does. */
+  private isSettled (conn: QuicheConnection): boolean {
+    const timeout = conn.timeout()
+    return timeout === null || timeout > LOSS_TIMER_MS + 3 * this.rtt
   }
 
   /**
