@@ -1,7 +1,7 @@
 import { Counter, Gauge, Histogram, Registry } from 'prom-client'
 import type { CacheObserver } from '../cache/disk-files.ts'
 import type { ShardObserver } from '../shard/shard-service.ts'
-import type { UpstreamObserver } from '../upstream/upstream.ts'
+import type { UpstreamObserver } from '../upstream/upstream-types.ts'
 import { METRICS, type MetricDefinition, type MetricName } from './definitions.ts'
 
 type NamesOf<T extends MetricDefinition['type']> = { [N in MetricName]: (typeof METRICS)[N]['type'] extends T ? N : never }[MetricName]
@@ -72,7 +72,9 @@ export class RelayMetrics {
       this.count('icn_relay_upstream_fetches_total', { node, outcome })
       if (outcome === 'ok') this.observe('icn_relay_upstream_fetch_latency_seconds', ms / 1_000, { node })
     },
-    healthCheckFailed: node => { this.count('icn_relay_health_check_failures_total', { node }) }
+    healthCheckFailed: node => { this.count('icn_relay_health_check_failures_total', { node }) },
+    hedged: outcome => { this.count('icn_relay_upstream_hedges_total', { outcome }) },
+    resumed: outcome => { this.count('icn_relay_upstream_resumes_total', { outcome }) }
   }
 
   readonly shards: ShardObserver = {

@@ -22,6 +22,14 @@ export default fp<{ config: Config }>(async (app, { config }) => {
     connectTimeoutMs: settings.connect_timeout_ms,
     headersTimeoutMs: settings.headers_timeout_ms,
     bodyTimeoutMs: settings.body_timeout_ms,
+    firstByteTimeoutMs: settings.first_byte_timeout_ms,
+    hedge: {
+      minMs: settings.hedge_min_ms,
+      maxMs: settings.hedge_max_ms,
+      budget: settings.hedge_budget_percent / 100,
+      burst: settings.hedge_burst,
+      maxParallel: settings.hedge_max_parallel
+    },
     backoff: { initialMs: settings.backoff_initial_ms, maxMs: settings.backoff_max_ms },
     clock: systemClock,
     random: Math.random,

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto'
 import { deferred } from '../deferred.ts'
 import { RelayError } from '../errors.ts'
 import type { StoreTicket } from '../cache/disk-store.ts'
-import type { UpstreamObject } from '../upstream/upstream.ts'
+import type { UpstreamObject } from '../upstream/upstream-types.ts'
 
 /** What is known of a missing object once a super-node has answered. */
 export interface FillHead {
@@ -138,7 +138,7 @@ export class Fill {
     // An empty body has no last byte to withhold, so its head waits for the verdict.
     if (object.size !== undefined && object.size > 0) this.#announce(object, object.size, object.sha256)
     const hash = createHash('sha256')
-    for await (const chunk of object.body as AsyncIterable<Buffer>) {
+    for await (const chunk of object.body) {
       if (spool.length + chunk.length > (object.size ?? maxObjectBytes)) {
         throw new RelayError('RELAY_ERR_UPSTREAM_TOO_LARGE', `super-node ${object.node} sent more than ${object.size ?? maxObjectBytes} bytes`)
       }

@@ -31,6 +31,11 @@ export function recordSuccess (health: NodeHealth, latencyMs: number): void {
   health.latencyMs = health.latencyMs === undefined ? latencyMs : health.latencyMs + LATENCY_WEIGHT * (latencyMs - health.latencyMs)
 }
 
+/** It had not answered after `ms`, when another node had: as slow as that at least. */
+export function recordLate (health: NodeHealth, ms: number): void {
+  if (health.latencyMs === undefined || ms > health.latencyMs) health.latencyMs = (health.latencyMs ?? ms) + LATENCY_WEIGHT * (ms - (health.latencyMs ?? ms))
+}
+
 /**
  * Exponential back-off, the upper half random so that relays do not return together.
  * @param random in [0, 1)

@@ -15,13 +15,23 @@ export interface SuperNodeOptions {
   readonly bodyTimeoutMs: number
 }
 
-/** A 200 response whose body is not read yet. */
+/** The rest of an object of which the start is here already. */
+export interface Resume {
+  readonly from: number
+  /** Of the whole object, bytes. */
+  readonly size: number
+  readonly sha256: string | undefined
+}
+
+/** A response whose body is not read yet. */
 export interface NodeResponse {
   /** Undefined when the node does not announce it. */
   readonly size: number | undefined
   /** From `repr-digest`, lower-case hex. */
   readonly sha256: string | undefined
   readonly body: Readable
+  /** Bytes of the object before the first of `body`. */
+  readonly offset: number
 }
 
 /** Header block of a super-node: far above what one sends, far below what could hurt. */
@@ -57,20 +67,22 @@ export class SuperNode {
   }
 
   /**
-   * Asks for an object.
+   * Asks for an object, or the rest of one (RFC 9110 §14.2; a node that does not know ranges sends all of it).
    * @throws RelayError RELAY_ERR_SHARD_NOT_FOUND on 404 or 410, else RELAY_ERR_UPSTREAM_*
    */
-  async get (path: string, signal: AbortSignal): Promise<NodeResponse> {
+  async get (path: string, signal: AbortSignal, resume?: Resume): Promise<NodeResponse> {
+    const range = resume === undefined ? {} : { range: `bytes=${resume.from}-` }
     let response
     try {
-      response = await this.#pool.request({ method: 'GET', path, signal, headers: { 'accept-encoding': 'identity' } })
+      response = await this.#pool.request({ method: 'GET', path, signal, headers: { 'accept-encoding': 'identity', ...range } })
     } catch (error) {
       throw translate(error, this.id, signal)
     }
     const { statusCode, headers, body } = response
     // Whoever reads a body hears of its error; one that is let go unread must not end the process with it.
     body.on('error', () => {})
-    if (statusCode !== 200) {
+    const partial = resume !== undefined && statusCode === 206
+    if (statusCode !== 200 && !partial) {
       void body.dump().catch(() => {})
       if (statusCode === 404 || statusCode === 410) throw new RelayError('RELAY_ERR_SHARD_NOT_FOUND', `super-node ${this.id} does not have it`)
       throw new RelayError('RELAY_ERR_UPSTREAM_STATUS', `super-node ${this.id} answered ${statusCode}`)
@@ -82,11 +94,17 @@ export class SuperNode {
     }
     const length = headers['content-length']
     const digest = headers['repr-digest']
-    return {
-      size: typeof length === 'string' && /^\d{1,15}$/.test(length) ? Number(length) : undefined,
-      sha256: typeof digest === 'string' ? parseReprDigest(digest) : undefined,
-      body
+    const sha256 = typeof digest === 'string' ? parseReprDigest(digest) : undefined
+    const announced = typeof length === 'string' && /^\d{1,15}$/.test(length) ? Number(length) : undefined
+    if (resume === undefined) return { size: announced, sha256, body, offset: 0 }
+    const same = partial
+      ? headers['content-range'] === `bytes ${resume.from}-${resume.size - 1}/${resume.size}`
+      : announced === resume.size
+    if (!same || (sha256 !== undefined && resume.sha256 !== undefined && sha256 !== resume.sha256)) {
+      body.destroy()
+      throw new RelayError('RELAY_ERR_UPSTREAM_STATUS', `super-node ${this.id} has other bytes, or another part of them, than what was resumed`)
     }
+    return { size: resume.size, sha256, body, offset: partial ? resume.from : 0 }
   }
 
   /** Asks `/health`; rejects when the node does not answer 2xx. */

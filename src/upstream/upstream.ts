@@ -1,61 +1,11 @@
-import type { Readable } from 'node:stream'
-import type { Clock } from '../clock.ts'
 import { ERRORS, RelayError } from '../errors.ts'
 import type { ShardKey } from '../shard/shard-key.ts'
-import { orderNodes, recordFailure, recordSuccess, type BackoffPolicy } from './node-health.ts'
-import { SuperNode, translate } from './super-node.ts'
-
-export interface UpstreamOptions {
-  readonly superNodes: readonly { readonly url: string, readonly region: string }[]
-  /** Our region; '' when unknown. */
-  readonly region: () => string
-  /** Path of a shard with `{cid}`, `{n}` and `{nn}` (two digits). */
-  readonly shardPath: string
-  /** Path of a manifest with `{cid}`. */
-  readonly manifestPath: string
-  readonly connectionsPerNode: number
-  readonly connectTimeoutMs: number
-  readonly headersTimeoutMs: number
-  readonly bodyTimeoutMs: number
-  readonly backoff: BackoffPolicy
-  readonly clock: Clock
-  /** In [0, 1). */
-  readonly random: () => number
-  readonly observer: UpstreamObserver
-  readonly log: (level: 'info' | 'warn', message: string, fields: Record<string, unknown>) => void
-}
-
-export type AttemptOutcome = 'ok' | 'not_found' | 'timeout' | 'unreachable' | 'status' | 'body' | 'corrupt' | 'aborted'
-
-/** What the upstream reports to metrics; implementations must not throw. */
-export interface UpstreamObserver {
-  /** One request to one node; `ms` from request to response head, or to the failure. */
-  attempt (node: string, outcome: AttemptOutcome, ms: number): void
-  healthCheckFailed (node: string): void
-}
-
-/** An object on its way from a super-node; the body must be read or destroyed, and its end reported. */
-export interface UpstreamObject {
-  readonly node: string
-  readonly region: string
-  /** From request to response head, failed attempts included, ms. */
-  readonly headMs: number
-  readonly size: number | undefined
-  readonly sha256: string | undefined
-  readonly body: Readable
-  /** The body could not be used; counts against the node. Returns the error to go on with. */
-  failed (error: unknown): RelayError
-}
-
-export interface NodeStatus {
-  readonly id: string
-  readonly url: string
-  readonly region: string
-  readonly state: 'up' | 'backoff'
-  readonly latencyMs: number | null
-  readonly failures: number
-  readonly connections: SuperNode['connections']
-}
+import { hedgedRequest, RaceLostError, type AttemptEnd } from './hedged-request.ts'
+import { orderNodes, recordFailure, recordLate, recordSuccess } from './node-health.ts'
+import { HedgeBudget } from './race.ts'
+import { ResumableBody } from './resumable-body.ts'
+import { SuperNode, translate, type NodeResponse, type Resume } from './super-node.ts'
+import type { AttemptOutcome, NodeStatus, UpstreamObject, UpstreamOptions } from './upstream-types.ts'
 
 const OUTCOMES: Partial<Record<RelayError['code'], AttemptOutcome>> = {
   RELAY_ERR_SHARD_NOT_FOUND: 'not_found',
@@ -67,15 +17,29 @@ const OUTCOMES: Partial<Record<RelayError['code'], AttemptOutcome>> = {
   RELAY_ERR_UPSTREAM_CORRUPT: 'corrupt'
 }
 
-/** The super-nodes as one origin. The only layer that retries: the next node is asked at once when one fails. */
+interface RequestOptions {
+  readonly deadlineMs: number
+  readonly resume?: Resume
+  /** The node to ask after all others. */
+  readonly last?: SuperNode
+}
+
+/** Times one body may go on from another node; with every node broken, nobody waits for ever. */
+const MAX_RESUMES = 4
+/** A body under way is worth more waiting than one that has not begun. */
+const RESUME_PATIENCE = 2
+
+/** The super-nodes as one origin. The only layer that retries: the next node is asked at once when one fails, and beside one that is late. */
 export class Upstream {
   readonly #options: UpstreamOptions
   readonly #nodes: SuperNode[]
+  readonly #budget: HedgeBudget
   readonly #probes = new Map<SuperNode, NodeJS.Timeout>()
   #stopping = false
 
   constructor (options: UpstreamOptions) {
     this.#options = options
+    this.#budget = new HedgeBudget(options.hedge.budget, options.hedge.burst)
     this.#nodes = options.superNodes.map(node => new SuperNode({
       ...node,
       connections: options.connectionsPerNode,
@@ -86,49 +50,133 @@ export class Upstream {
   }
 
   /**
-   * Finds a node that has the object.
-   * @throws RelayError RELAY_ERR_SHARD_NOT_FOUND when every node says so, else the last failure
+   * Finds a node that has the object. Its body goes on from another node where one breaks off.
+   * @throws RelayError RELAY_ERR_SHARD_NOT_FOUND when every node says so, RELAY_ERR_UPSTREAM_TIMEOUT when none answers in time, else the last failure
    */
   async fetch (key: ShardKey, signal: AbortSignal): Promise<UpstreamObject> {
-    const { clock, region, log } = this.#options
+    const { clock, firstByteTimeoutMs } = this.#options
     const path = this.#pathOf(key)
     const start = clock.monotonic()
-    let notFound: RelayError | undefined
-    let failure: RelayError | undefined
-    for (const node of orderNodes(this.#nodes, region(), start)) {
-      const asked = clock.monotonic()
-      try {
-        const response = await node.get(path, signal)
-        const answered = clock.monotonic()
-        recordSuccess(node.health, answered - asked)
-        this.#options.observer.attempt(node.id, 'ok', answered - asked)
-        return {
-          ...response,
-          node: node.id,
-          region: node.region,
-          headMs: answered - start,
-          failed: error => this.#bodyFailed(node, error, signal)
-        }
-      } catch (error) {
-        const known = error instanceof RelayError ? error : translate(error, node.id, signal)
-        const aborted = signal.aborted
-        this.#options.observer.attempt(node.id, aborted ? 'aborted' : OUTCOMES[known.code] ?? 'unreachable', clock.monotonic() - asked)
-        if (aborted) throw known
-        if (known.code === 'RELAY_ERR_SHARD_NOT_FOUND') {
-          // An answer like any other: a node without samples would be asked first for ever.
-          recordSuccess(node.health, clock.monotonic() - asked)
-          notFound = known
-          continue
-        }
-        failure = known
-        this.#nodeFailed(node)
-        log('warn', 'super-node failed, asking the next', { node: node.id, code: known.code, detail: known.message, path })
+    const first = await this.#request(path, signal, { deadlineMs: firstByteTimeoutMs })
+    const { size, sha256 } = first.response
+    let { node } = first
+    /** Everyone who sent part of it: which of them sent a wrong byte cannot be told. */
+    const senders = new Set([node])
+    let lost = false
+    const body = new ResumableBody({
+      first: { body: first.response.body, skip: 0, release: first.release },
+      size,
+      maxResumes: MAX_RESUMES,
+      resume: async (position, error) => {
+        if (signal.aborted || size === undefined) throw error
+        this.#bodyFailed(node, error, signal)
+        const next = await this.#request(path, signal, { deadlineMs: RESUME_PATIENCE * firstByteTimeoutMs, resume: { from: position, size, sha256 }, last: node })
+          .catch((failure: unknown) => {
+            lost = true
+            this.#options.observer.resumed('failed')
+            throw failure
+          })
+        this.#options.observer.resumed('ok')
+        this.#options.log('info', 'super-node body goes on from another', { node: next.node.id, before: node.id, position, path })
+        node = next.node
+        senders.add(node)
+        return { body: next.response.body, skip: position - next.response.offset, release: next.release }
+      }
+    })
+    return {
+      size,
+      sha256,
+      body,
+      node: node.id,
+      region: node.region,
+      headMs: clock.monotonic() - start,
+      failed: error => {
+        let known = translate(error, node.id, signal)
+        // Whoever could not give the rest has been counted.
+        if (lost) return known
+        for (const sender of known.code === 'RELAY_ERR_UPSTREAM_CORRUPT' ? senders : [node]) known = this.#bodyFailed(sender, error, signal)
+        return known
       }
     }
-    // A 404 beside a failure proves nothing: the node that failed may have the object.
-    const last = failure ?? notFound
-    if (last === undefined) throw new RelayError('RELAY_ERR_UPSTREAM_UNREACHABLE', 'no super-node is configured')
-    throw withoutAddress(last)
+  }
+
+  async #request (path: string, signal: AbortSignal, { deadlineMs, resume, last }: RequestOptions): Promise<{ node: SuperNode, response: NodeResponse, release: () => void }> {
+    const { clock, region, hedge } = this.#options
+    const ordered = orderNodes(this.#nodes, region(), clock.monotonic())
+    // A node whose body has just broken off may be back, but whoever else there is comes first.
+    const nodes = last === undefined ? ordered : [...ordered.filter(node => node !== last), last]
+    let notFound: RelayError | undefined
+    let failure: RelayError | undefined
+    const nodeAt = (index: number): SuperNode => {
+      const node = nodes[index]
+      if (node === undefined) throw new RelayError('RELAY_ERR_INTERNAL', 'the race names a node that does not run')
+      return node
+    }
+    try {
+      const { index, answer, release } = await hedgedRequest({
+        delays: nodes.map(node => this.#hedgeDelay(node)),
+        ask: async (index, abort) => await nodeAt(index).get(path, abort, resume),
+        discard: ({ body }) => { body.destroy() },
+        policy: { deadlineMs, maxParallel: hedge.maxParallel },
+        budget: this.#budget,
+        clock,
+        signal,
+        ended: (index, end) => {
+          const node = nodeAt(index)
+          const known = this.#attemptEnded(node, end, path, signal)
+          if (known?.code === 'RELAY_ERR_SHARD_NOT_FOUND') notFound = known
+          else failure = known ?? failure
+        }
+      })
+      return { node: nodeAt(index), response: answer, release }
+    } catch (error) {
+      if (!(error instanceof RaceLostError)) throw error instanceof RelayError ? error : translate(error, '', signal)
+      if (error.why === 'deadline') throw new RelayError('RELAY_ERR_UPSTREAM_TIMEOUT', `no super-node answered within ${deadlineMs} ms`, { cause: failure ?? notFound })
+      // A 404 beside a failure proves nothing: the node that failed may have the object.
+      const known = failure ?? notFound
+      if (known === undefined) throw new RelayError('RELAY_ERR_UPSTREAM_UNREACHABLE', 'no super-node is configured')
+      throw withoutAddress(known)
+    }
+  }
+
+  /** Counts what an attempt says of its node. Returns the failure, if it was one. */
+  #attemptEnded (node: SuperNode, end: AttemptEnd, path: string, signal: AbortSignal): RelayError | undefined {
+    const { observer, log } = this.#options
+    if (end.hedge) observer.hedged(end.how === 'won' ? 'won' : 'lost')
+    if (end.how === 'won') {
+      recordSuccess(node.health, end.ms)
+      observer.attempt(node.id, 'ok', end.ms)
+      return undefined
+    }
+    if (end.how !== 'failed') {
+      // Aborted before it was late, it says nothing of the node.
+      const late = !signal.aborted && end.ms >= this.#hedgeDelay(node)
+      observer.attempt(node.id, late ? 'timeout' : 'aborted', end.ms)
+      if (!late) return undefined
+      recordLate(node.health, end.ms)
+      if (end.how === 'deadline') this.#nodeFailed(node)
+      return undefined
+    }
+    const known = translate(end.error, node.id, signal)
+    if (signal.aborted) {
+      observer.attempt(node.id, 'aborted', end.ms)
+      return known
+    }
+    observer.attempt(node.id, OUTCOMES[known.code] ?? 'unreachable', end.ms)
+    if (known.code === 'RELAY_ERR_SHARD_NOT_FOUND') {
+      // An answer like any other: a node without samples would be asked first for ever.
+      recordSuccess(node.health, end.ms)
+    } else {
+      this.#nodeFailed(node)
+      log('warn', 'super-node failed', { node: node.id, code: known.code, detail: known.message, path })
+    }
+    return known
+  }
+
+  /** How long the node may take before another one is asked as well, ms. */
+  #hedgeDelay ({ health }: SuperNode): number {
+    const { minMs, maxMs } = this.#options.hedge
+    return health.latencyMs === undefined ? maxMs : Math.min(maxMs, Math.max(minMs, 2 * health.latencyMs))
   }
 
   status (): NodeStatus[] {

@@ -1,7 +1,7 @@
 import { Readable } from 'node:stream'
 import { RelayError } from '../../src/errors.ts'
 import { keyId, type ShardKey } from '../../src/shard/shard-key.ts'
-import type { UpstreamObject } from '../../src/upstream/upstream.ts'
+import type { UpstreamObject } from '../../src/upstream/upstream-types.ts'
 import { deferred } from '../../src/deferred.ts'
 
 /** One fetch under the control of a test: first `answer` or `refuse`, then pieces, then `end` or `breakOff`. */

@@ -6,7 +6,8 @@ import type { AddressInfo } from 'node:net'
 import { buffer } from 'node:stream/consumers'
 import { systemClock } from '../../src/clock.ts'
 import { RelayError } from '../../src/errors.ts'
-import { Upstream, type UpstreamOptions } from '../../src/upstream/upstream.ts'
+import { Upstream } from '../../src/upstream/upstream.ts'
+import type { UpstreamOptions } from '../../src/upstream/upstream-types.ts'
 import { startSuperNode, syntheticShard, type SuperNode, type SuperNodeOptions } from '../../demo/super-node/server.ts'
 import { deferred } from '../../src/deferred.ts'
 import { sha256 } from '../support/cache.ts'
@@ -52,6 +53,8 @@ function setUp (t: TestContext, superNodes: readonly { url: string, region: stri
     connectTimeoutMs: 500,
     headersTimeoutMs: 250,
     bodyTimeoutMs: 300,
+    firstByteTimeoutMs: 3_000,
+    hedge: { minMs: 20, maxMs: 150, budget: 0, burst: 20, maxParallel: 3 },
     backoff: { initialMs: 60_000, maxMs: 60_000 },
     clock: systemClock,
     random: () => 0.5,
@@ -60,7 +63,9 @@ function setUp (t: TestContext, superNodes: readonly { url: string, region: stri
       healthCheckFailed: node => {
         healthFailures.push(node)
         announce('health check failed')
-      }
+      },
+      hedged: outcome => { attempts.push(`hedge ${outcome}`) },
+      resumed: outcome => { attempts.push(`resume ${outcome}`) }
     },
     log: (_level, message) => { announce(message) },
     ...options
@@ -87,6 +92,10 @@ async function deadPort (): Promise<number> {
 
 /** A server that answers every connection with the same bytes. */
 async function canned (t: TestContext, answer: string): Promise<{ url: string, region: string }> {
+  return await cannedBytes(t, Buffer.from(answer))
+}
+
+async function cannedBytes (t: TestContext, answer: Buffer): Promise<{ url: string, region: string }> {
   const server: Server = createServer(socket => {
     socket.on('error', () => {})
     socket.once('data', () => { socket.end(answer) })
@@ -204,8 +213,60 @@ test('a body that ends early, stalls or is not what its head said is a failure o
     const known = object.failed(error)
     assert.equal(known.code, code)
     assert.equal(upstream.status()[0]?.state, 'backoff')
-    assert.deepEqual(attempts.map(attempt => attempt.split(' ')[1]), ['ok', code === 'RELAY_ERR_UPSTREAM_BODY' ? 'body' : 'timeout'])
+    // The only node there is was asked for the rest, four times and no more.
+    const once = ['ok', code === 'RELAY_ERR_UPSTREAM_BODY' ? 'body' : 'timeout']
+    assert.deepEqual(attempts.map(attempt => attempt.split(' ')[1]), [...once, ...Array.from({ length: 4 }, () => ['ok', 'ok', once[1]]).flat()])
+    assert.equal(node.stats().requests, 5)
   }
+})
+
+const HEDGED = { minMs: 20, maxMs: 100, budget: 0.1, burst: 20, maxParallel: 3 }
+
+test('a late node has another asked beside it; the loser is let go, and is asked later from then on', async t => {
+  const hanging = await origin(t, { faults: { hang: true } })
+  const alsoHanging = await origin(t, { faults: { hang: true } })
+  const good = await origin(t, { faults: { latencyMs: 120 } })
+  const { upstream, attempts } = setUp(t, [hanging, alsoHanging, good], { headersTimeoutMs: 5_000, hedge: HEDGED })
+  assert.ok((await buffer((await upstream.fetch(KEY, patient())).body)).equals(TRUTH))
+  const port = ({ url }: SuperNode): string => new URL(url).port
+  assert.deepEqual(attempts, ['hedge won', `${port(good)} ok`, `${port(hanging)} timeout`, 'hedge lost', `${port(alsoHanging)} timeout`])
+  assert.deepEqual(upstream.status().map(({ connections }) => connections.pending), [0, 0, 0])
+})
+
+test('without a budget nobody is asked beside a late node; a failure is made up for all the same', async t => {
+  const slow = await origin(t, { faults: { latencyMs: 200 } })
+  const other = await origin(t)
+  const { upstream } = setUp(t, [slow, other], { headersTimeoutMs: 5_000, hedge: { ...HEDGED, budget: 0 } })
+  await buffer((await upstream.fetch(KEY, patient())).body)
+  assert.deepEqual([slow.stats().requests, other.stats().requests], [1, 0])
+})
+
+test('the budget caps what hedging adds: 100 requests to a slow node cost its burst and a tenth', async t => {
+  const slow = await origin(t, { region: 'NA-WEST', faults: { latencyMs: 30 } })
+  const other = await origin(t, { faults: { latencyMs: 30 } })
+  const { upstream } = setUp(t, [slow, other], { region: () => 'NA-WEST', hedge: { ...HEDGED, minMs: 5, maxMs: 5, burst: 5 } })
+  for (let n = 0; n < 100; n++) await buffer((await upstream.fetch({ cid: `syn-100-hedge${n}`, part: 0 }, patient())).body)
+  const extra = slow.stats().requests + other.stats().requests - 100
+  assert.ok(extra >= 5 && extra <= 5 + 10, `${extra} further requests`)
+})
+
+test('nobody answers: an error with a code when the time to the first byte is over', async t => {
+  const hanging = await origin(t, { faults: { hang: true } })
+  const { upstream } = setUp(t, [hanging], { headersTimeoutMs: 5_000, firstByteTimeoutMs: 100 })
+  await assert.rejects(upstream.fetch(KEY, patient()), { code: 'RELAY_ERR_UPSTREAM_TIMEOUT' })
+  assert.equal(upstream.status()[0]?.connections.pending, 0)
+})
+
+test('a body that breaks off goes on from the next node, by range or by skipping; other bytes are not taken', async t => {
+  const breaking = await origin(t, { region: 'APAC', faults: { truncateAtBytes: 20_000 } })
+  const digest = `repr-digest: sha-256=:${Buffer.from(sha256(TRUTH), 'hex').toString('base64')}:\r\n`
+  const other = await canned(t, 'HTTP/1.1 206 Partial Content\r\ncontent-range: bytes 0-9/10\r\ncontent-length: 10\r\n\r\n0123456789')
+  const shorter = await canned(t, 'HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\n0123456789')
+  const rangeless = await cannedBytes(t, Buffer.concat([Buffer.from(`HTTP/1.1 200 OK\r\n${digest}content-length: ${TRUTH.length}\r\n\r\n`), TRUTH]))
+  const { upstream, attempts } = setUp(t, [breaking, other, shorter, rangeless], { region: () => 'APAC' })
+  const object = await upstream.fetch(KEY, patient())
+  assert.ok((await buffer(object.body)).equals(TRUTH))
+  assert.deepEqual(attempts.map(attempt => attempt.split(' ')[1]), ['ok', 'body', 'status', 'status', 'ok', 'ok'])
 })
 
 test('an abort ends the fetch with its reason, blames no node and asks no other', async t => {
@@ -276,8 +337,17 @@ async function ask (url: string): Promise<Answer> {
   return { status: response.status, code, body }
 }
 
-test('through a relay: bytes that do not match their digest, or break off, never end well and are not cached; the retry goes elsewhere', async t => {
-  for (const faults of [{ corrupt: true }, { wrongDigest: true }, { truncateAtBytes: 40_000 }]) {
+test('through a relay: a body that breaks off goes on from another node, and is cached', async t => {
+  const bad = await origin(t, { region: 'NA-WEST', faults: { truncateAtBytes: 40_000 } })
+  const good = await origin(t, { region: 'APAC' })
+  const { viewerUrl } = await startRelay(t, [configured(bad), configured(good)], { region: { override: 'NA-WEST' } })
+  for (let n = 0; n < 2; n++) assert.ok((await ask(viewerUrl + PATH)).body?.equals(TRUTH))
+  assert.deepEqual([bad.stats().requests, good.stats().requests], [1, 1])
+  assert.ok(good.stats().bytesSent < TRUTH.length, 'only the rest was asked for')
+})
+
+test('through a relay: bytes that do not match their digest never end well and are not cached; the retry goes elsewhere', async t => {
+  for (const faults of [{ corrupt: true }, { wrongDigest: true }]) {
     const bad = await origin(t, { region: 'NA-WEST', faults })
     const good = await origin(t, { region: 'APAC' })
     const { viewerUrl } = await startRelay(t, [configured(bad), configured(good)], { region: { override: 'NA-WEST' } })

@@ -1,0 +1,76 @@
+import type { Clock } from '../clock.ts'
+import type { RelayError } from '../errors.ts'
+import type { BackoffPolicy } from './node-health.ts'
+import type { SuperNode } from './super-node.ts'
+
+export interface UpstreamOptions {
+  readonly superNodes: readonly { readonly url: string, readonly region: string }[]
+  /** Our region; '' when unknown. */
+  readonly region: () => string
+  /** Path of a shard with `{cid}`, `{n}` and `{nn}` (two digits). */
+  readonly shardPath: string
+  /** Path of a manifest with `{cid}`. */
+  readonly manifestPath: string
+  readonly connectionsPerNode: number
+  readonly connectTimeoutMs: number
+  readonly headersTimeoutMs: number
+  readonly bodyTimeoutMs: number
+  /** Time until a node has answered, whatever number of them was asked, ms. */
+  readonly firstByteTimeoutMs: number
+  readonly hedge: HedgePolicy
+  readonly backoff: BackoffPolicy
+  readonly clock: Clock
+  /** In [0, 1). */
+  readonly random: () => number
+  readonly observer: UpstreamObserver
+  readonly log: (level: 'info' | 'warn', message: string, fields: Record<string, unknown>) => void
+}
+
+/** When a second node is asked beside one that is late. */
+export interface HedgePolicy {
+  /** Bounds of how long a node may take before the next is asked as well, ms. */
+  readonly minMs: number
+  readonly maxMs: number
+  /** Further requests as a share of all, 0 to 1. */
+  readonly budget: number
+  /** Further requests that may come together after a calm time. */
+  readonly burst: number
+  /** Nodes asked at once for one object. */
+  readonly maxParallel: number
+}
+
+export type AttemptOutcome = 'ok' | 'not_found' | 'timeout' | 'unreachable' | 'status' | 'body' | 'corrupt' | 'aborted'
+
+/** What the upstream reports to metrics; implementations must not throw. */
+export interface UpstreamObserver {
+  /** One request to one node; `ms` from request to response head, or to the failure. */
+  attempt (node: string, outcome: AttemptOutcome, ms: number): void
+  healthCheckFailed (node: string): void
+  /** A request that was sent because another was late. */
+  hedged (outcome: 'won' | 'lost'): void
+  /** A body that broke off, and whether another node had the rest. */
+  resumed (outcome: 'ok' | 'failed'): void
+}
+
+/** An object on its way from a super-node; the body must be read or destroyed, and its end reported. */
+export interface UpstreamObject {
+  readonly node: string
+  readonly region: string
+  /** From request to response head, failed attempts included, ms. */
+  readonly headMs: number
+  readonly size: number | undefined
+  readonly sha256: string | undefined
+  readonly body: AsyncIterable<Buffer> & { destroy (): unknown }
+  /** The body could not be used; counts against the node. Returns the error to go on with. */
+  failed (error: unknown): RelayError
+}
+
+export interface NodeStatus {
+  readonly id: string
+  readonly url: string
+  readonly region: string
+  readonly state: 'up' | 'backoff'
+  readonly latencyMs: number | null
+  readonly failures: number
+  readonly connections: SuperNode['connections']
+}
