@@ -3,7 +3,7 @@ import { deferred } from '../deferred.ts'
 import { RelayError } from '../errors.ts'
 import { Race, type HedgeBudget, type RacePolicy } from './race.ts'
 
-/** How one attempt ended: it won, failed, was given up when another won, or ran out of time. */
+/** How one attempt ended: it won, failed, was given up when another won, or had its time. */
 export type AttemptEnd =
   | { readonly how: 'won' | 'lost' | 'deadline', readonly ms: number, readonly hedge: boolean }
   | { readonly how: 'failed', readonly ms: number, readonly hedge: boolean, readonly error: unknown }
@@ -91,7 +91,7 @@ export async function hedgedRequest<T> (request: HedgedRequest<T>): Promise<Winn
         return { index, answer: result.answer, attempt }
       }
       ended(index, { how: 'failed', ...took, error: result.error })
-      race.failed()
+      race.failed(index)
     }
     return undefined
   }
@@ -125,6 +125,11 @@ export async function hedgedRequest<T> (request: HedgedRequest<T>): Promise<Winn
       const step = race.step(clock.monotonic(), () => budget.spend())
       if (step.do === 'ask') {
         ask(step.index, step.why === 'hedge')
+      } else if (step.do === 'drop') {
+        const attempt = running.get(step.index)
+        running.delete(step.index)
+        attempt?.abort.abort(new RelayError('RELAY_ERR_UPSTREAM_TIMEOUT', 'the super-node did not answer in time'))
+        if (attempt !== undefined) ended(step.index, { how: 'deadline', ms: clock.monotonic() - attempt.askedAt, hedge: attempt.hedge })
       } else if (step.do === 'give up') {
         giveUp('deadline', new RelayError('RELAY_ERR_UPSTREAM_TIMEOUT', 'no super-node answered in time'))
         throw new RaceLostError(step.why)

@@ -2,6 +2,8 @@
 export type RaceStep =
   /** Ask candidate `index` now: the first one, in place of one that failed, or beside one that is late. */
   | { readonly do: 'ask', readonly index: number, readonly why: 'first' | 'failover' | 'hedge' }
+  /** Let go of candidate `index`, which has had its time and may not have another asked beside it; it counts as failed. */
+  | { readonly do: 'drop', readonly index: number }
   /** Nothing to do before `until` unless a candidate answers or fails. */
   | { readonly do: 'wait', readonly until: number }
   /** Every candidate has failed, or time is up. */
@@ -12,6 +14,8 @@ export interface RacePolicy {
   readonly deadlineMs: number
   /** Candidates asked at the same time, at least 1. */
   readonly maxParallel: number
+  /** How long a candidate may take when the budget lets nobody be asked beside it, ms: then the next is asked in its place. */
+  readonly patienceMs: number
 }
 
 /**
@@ -24,10 +28,11 @@ export class Race {
   readonly #policy: RacePolicy
   /** Candidates before this one have been asked. */
   #next = 0
-  #running = 0
+  readonly #running = new Map<number, number>()
   /** Failures beside others under way, each to be made up for by a further candidate. */
   #owed = 0
   #hedgeAt = Infinity
+  #refused = false
 
   /** @param delays for each candidate, best first, how long it may take before the next one is asked beside it, ms */
   constructor (delays: readonly number[], now: number, policy: RacePolicy) {
@@ -36,12 +41,11 @@ export class Race {
     this.deadline = now + policy.deadlineMs
   }
 
-  get running (): number { return this.#running }
+  get running (): number { return this.#running.size }
 
   /** A candidate that was asked has failed. */
-  failed (): void {
-    this.#running--
-    this.#owed++
+  failed (index: number): void {
+    if (this.#running.delete(index)) this.#owed++
   }
 
   /**
@@ -50,24 +54,30 @@ export class Race {
    */
   step (now: number, mayHedge: () => boolean): RaceStep {
     if (now >= this.deadline) return { do: 'give up', why: 'deadline' }
-    const left = this.#delays.length - this.#next
-    if (left === 0) return this.#running === 0 ? { do: 'give up', why: 'failed' } : { do: 'wait', until: this.deadline }
-    if (this.#running === 0 || (this.#owed > 0 && this.#running < this.#policy.maxParallel)) {
-      const why = this.#next === 0 ? 'first' : 'failover'
+    if (this.#next === this.#delays.length) return this.#running.size === 0 ? { do: 'give up', why: 'failed' } : { do: 'wait', until: this.deadline }
+    if (this.#running.size === 0 || (this.#owed > 0 && this.#running.size < this.#policy.maxParallel)) {
       this.#owed = Math.max(0, this.#owed - 1)
-      return this.#ask(now, why)
+      return this.#ask(now, this.#next === 0 ? 'first' : 'failover')
     }
-    if (this.#running >= this.#policy.maxParallel) return { do: 'wait', until: this.deadline }
-    if (now >= this.#hedgeAt) {
+    if (now >= this.#hedgeAt && this.#running.size < this.#policy.maxParallel) {
       this.#hedgeAt = Infinity
       if (mayHedge()) return this.#ask(now, 'hedge')
+      this.#refused = true
     }
-    return { do: 'wait', until: Math.min(this.deadline, this.#hedgeAt) }
+    const [longest] = this.#running
+    const dropAt = this.#refused && longest !== undefined ? longest[1] + this.#policy.patienceMs : Infinity
+    if (longest !== undefined && now >= dropAt) {
+      this.failed(longest[0])
+      return { do: 'drop', index: longest[0] }
+    }
+    const hedgeAt = this.#running.size < this.#policy.maxParallel ? this.#hedgeAt : Infinity
+    return { do: 'wait', until: Math.min(this.deadline, hedgeAt, dropAt) }
   }
 
   #ask (now: number, why: 'first' | 'failover' | 'hedge'): RaceStep {
     const index = this.#next++
-    this.#running++
+    this.#running.set(index, now)
+    this.#refused = false
     this.#hedgeAt = now + (this.#delays[index] ?? 0)
     return { do: 'ask', index, why }
   }

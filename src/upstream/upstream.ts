@@ -117,7 +117,7 @@ export class Upstream {
         delays: nodes.map(node => this.#hedgeDelay(node)),
         ask: async (index, abort) => await nodeAt(index).get(path, abort, resume),
         discard: ({ body }) => { body.destroy() },
-        policy: { deadlineMs, maxParallel: hedge.maxParallel },
+        policy: { deadlineMs, maxParallel: hedge.maxParallel, patienceMs: deadlineMs / 2 },
         budget: this.#budget,
         clock,
         signal,

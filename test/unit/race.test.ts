@@ -7,7 +7,7 @@ const always = (): boolean => true
 const never = (): boolean => false
 
 test('the second is asked when the first is late, the third when the second is', () => {
-  const race = new Race([50, 80, 10], 1_000, { deadlineMs: 500, maxParallel: 3 })
+  const race = new Race([50, 80, 10], 1_000, { deadlineMs: 500, maxParallel: 3, patienceMs: 250 })
   assert.deepEqual(race.step(1_000, always), { do: 'ask', index: 0, why: 'first' })
   assert.deepEqual(race.step(1_000, always), { do: 'wait', until: 1_050 })
   assert.deepEqual(race.step(1_049, always), { do: 'wait', until: 1_050 })
@@ -19,32 +19,36 @@ test('the second is asked when the first is late, the third when the second is',
 })
 
 test('a failure is made up for at once, without the budget, and when all have failed the race is over', () => {
-  const race = new Race([50, 50, 50], 0, { deadlineMs: 500, maxParallel: 3 })
+  const race = new Race([50, 50, 50], 0, { deadlineMs: 500, maxParallel: 3, patienceMs: 250 })
   race.step(0, never)
-  race.failed()
+  race.failed(0)
   assert.deepEqual(race.step(3, never), { do: 'ask', index: 1, why: 'failover' })
-  race.failed()
+  race.failed(1)
   assert.deepEqual(race.step(4, never), { do: 'ask', index: 2, why: 'failover' })
-  race.failed()
+  race.failed(2)
   assert.deepEqual(race.step(5, never), { do: 'give up', why: 'failed' })
 })
 
 test('one of two under way fails: the third is asked at once', () => {
-  const race = new Race([10, 400, 400], 0, { deadlineMs: 500, maxParallel: 2 })
+  const race = new Race([10, 400, 400], 0, { deadlineMs: 500, maxParallel: 2, patienceMs: 250 })
   race.step(0, always)
   race.step(10, always)
   assert.deepEqual(race.step(11, always), { do: 'wait', until: 500 })
-  race.failed()
+  race.failed(0)
   assert.deepEqual(race.step(12, never), { do: 'ask', index: 2, why: 'failover' })
 })
 
-test('a refused hedge is not asked for again until something fails', () => {
-  const race = new Race([10, 10, 10], 0, { deadlineMs: 500, maxParallel: 3 })
+test('a refused hedge is not asked for again; the late one is dropped when its time is over, and the next asked in its place', () => {
+  const race = new Race([10, 10, 10], 0, { deadlineMs: 500, maxParallel: 3, patienceMs: 250 })
   race.step(0, never)
   let asked = 0
   const refuse = (): boolean => { asked++; return false }
-  for (let now = 10; now < 100; now++) assert.deepEqual(race.step(now, refuse), { do: 'wait', until: 500 })
+  for (let now = 10; now < 100; now++) assert.deepEqual(race.step(now, refuse), { do: 'wait', until: 250 })
   assert.equal(asked, 1)
+  assert.deepEqual(race.step(250, refuse), { do: 'drop', index: 0 })
+  race.failed(0)
+  assert.deepEqual(race.step(250, refuse), { do: 'ask', index: 1, why: 'failover' })
+  assert.equal(race.running, 1)
 })
 
 test('random schedules: everyone is asked at most once, never too many together, hedges within the budget, an end by the deadline', () => {
@@ -55,7 +59,7 @@ test('random schedules: everyone is asked at most once, never too many together,
       const budget = new HedgeBudget(tenths / 10, 3)
       let hedges = 0
       for (const [requests, candidates] of schedules.entries()) {
-        const race = new Race(candidates.map(({ delay }) => delay), 0, { deadlineMs: 500, maxParallel })
+        const race = new Race(candidates.map(({ delay }) => delay), 0, { deadlineMs: 500, maxParallel, patienceMs: 250 })
         budget.earn()
         const running = new Map<number, number>()
         const asked: number[] = []
@@ -72,6 +76,8 @@ test('random schedules: everyone is asked at most once, never too many together,
             running.set(step.index, now + (candidates[step.index]?.takes ?? 0))
             assert.ok(running.size <= maxParallel)
             assert.equal(race.running, running.size)
+          } else if (step.do === 'drop') {
+            assert.ok(running.delete(step.index))
           } else {
             assert.ok(step.until > now)
             const [first] = [...running].toSorted((a, b) => a[1] - b[1])
@@ -81,7 +87,7 @@ test('random schedules: everyone is asked at most once, never too many together,
               now = Math.max(now, first[1])
               running.delete(first[0])
               if (candidates[first[0]]?.good === true) outcome = 'answered'
-              else race.failed()
+              else race.failed(first[0])
             }
           }
         }
@@ -89,7 +95,7 @@ test('random schedules: everyone is asked at most once, never too many together,
         assert.deepEqual(asked, candidates.slice(0, asked.length).map((_, index) => index))
         if (outcome === 'failed') assert.equal(asked.length, candidates.length)
         // Whoever is asked first and good in time settles it.
-        if (candidates[0]?.good === true && candidates[0].takes < 500) assert.equal(outcome, 'answered')
+        if (candidates[0]?.good === true && candidates[0].takes < 250) assert.equal(outcome, 'answered')
         assert.ok(hedges <= (tenths === 0 ? 0 : 3 + (requests + 1) * tenths / 10 + 1e-9))
       }
     }
