@@ -5,6 +5,8 @@ import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import type { TestContext } from 'node:test'
 import { fileURLToPath } from 'node:url'
+import type { Faults } from '../../demo/super-node/faults.ts'
+import type { SuperNodeStats } from '../../demo/super-node/server.ts'
 import { temporaryDirectory } from './relay.ts'
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url))
@@ -103,6 +105,29 @@ export async function spawnRelay (t: Pick<TestContext, 'after'>, superNodes: rea
   const relay = await spawnProgram(t, 'src/server.ts', ['--config', file])
   const { viewerPort, adminPort } = await relay.waitFor(event => event['msg'] === 'relay ready')
   return { ...relay, viewerUrl: `http://127.0.0.1:${String(viewerPort)}`, adminUrl: `http://127.0.0.1:${String(adminPort)}`, cachePath: path }
+}
+
+export interface SpawnedNode extends SpawnedProcess {
+  readonly url: string
+  readonly region: string
+  setFaults (faults: Faults): Promise<void>
+  stats (): Promise<SuperNodeStats>
+}
+
+/** A super-node in a process of its own on a free port. */
+export async function spawnSuperNode (t: Pick<TestContext, 'after'>, region: string, faults: Faults = {}, port = 0): Promise<SpawnedNode> {
+  const node = await spawnProgram(t, 'demo/super-node/main.ts', ['--port', String(port), '--region', region, '--faults', JSON.stringify(faults)])
+  const { url } = await node.waitFor(event => typeof event['url'] === 'string')
+  return {
+    ...node,
+    url: String(url),
+    region,
+    setFaults: async changed => {
+      const response = await fetch(`${String(url)}/_demo/faults`, { method: 'POST', body: JSON.stringify(changed) })
+      if (!response.ok) throw new Error(await response.text())
+    },
+    stats: async () => await (await fetch(`${String(url)}/_demo/stats`)).json() as SuperNodeStats
+  }
 }
 
 /** Resident memory of a process, bytes (Linux). */

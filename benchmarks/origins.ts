@@ -1,0 +1,67 @@
+/**
+ * Origins that fail or lag, against real super-node and relay processes on loopback:
+ *   node --import tsx benchmarks/origins.ts [kills] [misses]
+ * 1. The nearest super-node is killed in the middle of an 8 MiB body (50 times): the longest pause a viewer sees from then on.
+ * 2. 1,000 misses while one of three super-nodes has a fifth of its answers 2 s late: defaults, then sequential retry in the same run.
+ */
+import { Agent } from 'undici'
+import { inParallel } from '../test/support/http.ts'
+import { fetchTimed, killMidBody, quantile, spawnThree, type Timed } from '../test/support/origins.ts'
+import { spawnRelay, spawnSuperNode } from '../test/support/processes.ts'
+import { Cleanup } from './cleanup.ts'
+
+const KILLS = Number(process.argv[2] ?? 50)
+const MISSES = Number(process.argv[3] ?? 1_000)
+const MB = 1024 * 1024
+const OWN = { region: { override: 'NA-WEST' }, transport: { engine: 'off' } }
+/** As the earlier version did it: one after the other, each with its own time. */
+const SEQUENTIAL = { first_byte_timeout_ms: 30_000, hedge_budget_percent: 0 }
+
+function line (name: string, values: readonly number[]): string {
+  return `${name}: p50 ${quantile(values, 0.5).toFixed(0)}, p90 ${quantile(values, 0.9).toFixed(0)}, p99 ${quantile(values, 0.99).toFixed(0)}, max ${quantile(values, 1).toFixed(0)} ms`
+}
+
+async function kills (): Promise<void> {
+  const pauses: number[] = []
+  let wrong = 0
+  for (let n = 0; n < KILLS; n++) {
+    const cleanup = new Cleanup()
+    try {
+      const [nearest, ...others] = await spawnThree(cleanup, [5, 60, 120])
+      const relay = await spawnRelay(cleanup, [nearest, ...others], OWN)
+      await nearest.setFaults({ bytesPerSecond: 20_000_000 })
+      const { right, pauseMs } = await killMidBody(relay.viewerUrl, nearest, `syn-${8 * MB}-kill${n}`)
+      if (!right) wrong++
+      pauses.push(pauseMs)
+    } finally {
+      await cleanup.run()
+    }
+  }
+  console.log(line(`longest pause after a kill, ${KILLS} runs, ${wrong} wrong bodies`, pauses))
+}
+
+async function misses (name: string, upstream: Record<string, unknown>): Promise<readonly number[]> {
+  const cleanup = new Cleanup()
+  try {
+    const nodes = await Promise.all(Array.from({ length: 3 }, async () => await spawnSuperNode(cleanup, 'NA-WEST', { latencyMs: 5 })))
+    const relay = await spawnRelay(cleanup, nodes, { ...OWN, upstream })
+    await nodes[0]?.setFaults({ latencyMs: 5, delayRate: 0.2, delayMs: 2_000, seed: 1 })
+    const agent = new Agent({ connections: 4 })
+    const bodies: Timed[] = await inParallel(Array.from({ length: MISSES }, (_, n) => n), 4, async n => await fetchTimed(relay.viewerUrl, `syn-20000-late${n}`, agent))
+    await agent.destroy()
+    const asked = (await Promise.all(nodes.map(async node => Object.entries((await node.stats()).byPath)))).flat()
+      .filter(([path]) => path.includes('/shards/')).reduce((sum, [, count]) => sum + count, 0)
+    const times = bodies.map(({ firstByteMs, totalMs }) => Number.isNaN(firstByteMs) ? totalMs : firstByteMs)
+    console.log(line(`${name}, ${MISSES} misses, ${bodies.filter(({ right }) => !right).length} failed, ${((asked - MISSES) / MISSES * 100).toFixed(1)} % further requests`, times))
+    return times
+  } finally {
+    await cleanup.run()
+  }
+}
+
+if (KILLS > 0) await kills()
+if (MISSES > 0) {
+  const hedged = await misses('hedged', {})
+  const sequential = await misses('sequential', SEQUENTIAL)
+  console.log(`p99 sequential / hedged: ${(quantile(sequential, 0.99) / quantile(hedged, 0.99)).toFixed(1)}`)
+}

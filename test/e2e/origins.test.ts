@@ -1,0 +1,76 @@
+import assert from 'node:assert/strict'
+import test from 'node:test'
+import { Agent } from 'undici'
+import { startSuperNode } from '../../demo/super-node/server.ts'
+import { cacheStats, inParallel, metric } from '../support/http.ts'
+import { fetchTimed, killMidBody, quantile, spawnThree } from '../support/origins.ts'
+import { spawnRelay, spawnSuperNode } from '../support/processes.ts'
+
+const MB = 1024 * 1024
+const OWN = { region: { override: 'NA-WEST' }, transport: { engine: 'off' } }
+
+test('the two nearer super-nodes accept and never answer: the third, 120 ms away, gives the first byte within 500 ms', async t => {
+  const nodes = await spawnThree(t, [5, 60, 120])
+  const relay = await spawnRelay(t, nodes, OWN)
+  // A relay that has served something before, as relays have.
+  assert.ok((await fetchTimed(relay.viewerUrl, `syn-${MB}-before`)).right)
+  await Promise.all(nodes.slice(0, 2).map(async node => { await node.setFaults({ hang: true }) }))
+  const times: number[] = []
+  for (let n = 0; n < 10; n++) {
+    const { right, firstByteMs, status } = await fetchTimed(relay.viewerUrl, `syn-${MB}-hang${n}`)
+    assert.ok(right, `status ${status}`)
+    times.push(firstByteMs)
+  }
+  t.diagnostic(`first byte after ${times.map(ms => Math.round(ms)).join(' ')} ms`)
+  assert.ok(Math.max(...times) < 500, times.join(' '))
+})
+
+test('the nearest super-node is killed in the middle of an 8 MB body: the viewer has every byte, and waits less than a second more', async t => {
+  for (let round = 0; round < 3; round++) {
+    const [nearest, ...others] = await spawnThree(t, [5, 60, 120])
+    const relay = await spawnRelay(t, [nearest, ...others], OWN)
+    await nearest.setFaults({ bytesPerSecond: 20_000_000 })
+    const { right, pauseMs, killedAtByte } = await killMidBody(relay.viewerUrl, nearest, `syn-${8 * MB}-kill`)
+    assert.ok(right && killedAtByte > 0)
+    assert.ok(pauseMs < 1_000, `${pauseMs} ms`)
+    assert.equal(await metric(relay.adminUrl, 'icn_relay_upstream_resumes_total', '{outcome="ok"}'), 1)
+    const stats = await cacheStats(relay.adminUrl)
+    assert.deepEqual([stats.disk.entries, stats.disk.storedBytes], [1, 8 * MB])
+    t.diagnostic(`longest pause ${Math.round(pauseMs)} ms, killed after ${killedAtByte} bytes`)
+    relay.child.kill('SIGTERM')
+    await relay.exit
+  }
+})
+
+test('500 viewers want 50 cold shards of a slow origin: one fetch a shard, connections within their bound', async t => {
+  const origin = await startSuperNode({ port: 0, region: 'NA-WEST', faults: { latencyMs: 100, bytesPerSecond: 4_000_000 } })
+  t.after(async () => { await origin.close() })
+  const relay = await spawnRelay(t, [origin], { ...OWN, upstream: { connections_per_node: 16, first_byte_timeout_ms: 20_000, headers_timeout_ms: 20_000 } })
+  const agent = new Agent({ connections: 500 })
+  t.after(async () => { await agent.destroy() })
+  let sockets = 0
+  const watching = setInterval(() => { sockets = Math.max(sockets, origin.stats().openSockets) }, 10)
+  t.after(() => { clearInterval(watching) })
+  const bodies = await Promise.all(Array.from({ length: 500 }, async (_, viewer) => await fetchTimed(relay.viewerUrl, `syn-262144-herd${viewer % 50}`, agent)))
+  assert.ok(bodies.every(({ right }) => right))
+  const shards = Object.entries(origin.stats().byPath).filter(([path]) => path.includes('/shards/'))
+  assert.deepEqual([shards.length, shards.every(([, requests]) => requests === 1)], [50, true])
+  assert.ok(sockets > 0 && sockets <= 16, `${sockets} connections`)
+  relay.child.kill('SIGTERM')
+  await relay.exit
+  t.diagnostic(`${sockets} connections at most, last body after ${Math.round(quantile(bodies.map(({ totalMs }) => totalMs), 1))} ms`)
+})
+
+test('a fifth of the answers of one super-node is 2 s late: hardly a viewer notices, and few further requests are made', async t => {
+  const nodes = await Promise.all(['NA-WEST', 'NA-WEST', 'NA-WEST'].map(async region => await spawnSuperNode(t, region, { latencyMs: 5 })))
+  const relay = await spawnRelay(t, nodes, OWN)
+  await nodes[0]?.setFaults({ latencyMs: 5, delayRate: 0.2, delayMs: 2_000 })
+  const bodies = await inParallel(Array.from({ length: 200 }, (_, n) => n), 4, async n => await fetchTimed(relay.viewerUrl, `syn-20000-late${n}`))
+  assert.ok(bodies.every(({ right }) => right), JSON.stringify(bodies.filter(({ right }) => !right)))
+  const requests = (await Promise.all(nodes.map(async node => (await node.stats()).byPath))).flatMap(paths => Object.entries(paths))
+    .filter(([path]) => path.includes('/shards/')).reduce((sum, [, count]) => sum + count, 0)
+  const p99 = quantile(bodies.map(({ firstByteMs }) => firstByteMs), 0.99)
+  t.diagnostic(`p99 ${Math.round(p99)} ms, ${requests - 200} further requests`)
+  assert.ok(p99 < 1_000, `${p99} ms`)
+  assert.ok(requests - 200 <= 20 + 0.1 * 200, `${requests - 200} further requests`)
+})
