@@ -8,7 +8,7 @@ import { Agent } from 'undici'
 import { inParallel } from '../test/support/http.ts'
 import { fetchTimed, killMidBody, quantile, spawnThree, type Timed } from '../test/support/origins.ts'
 import { spawnRelay, spawnSuperNode } from '../test/support/processes.ts'
-import { Cleanup } from './cleanup.ts'
+import { withCleanup } from './cleanup.ts'
 
 const KILLS = Number(process.argv[2] ?? 50)
 const MISSES = Number(process.argv[3] ?? 1_000)
@@ -25,24 +25,21 @@ async function kills (): Promise<void> {
   const pauses: number[] = []
   let wrong = 0
   for (let n = 0; n < KILLS; n++) {
-    const cleanup = new Cleanup()
-    try {
+    await withCleanup(async cleanup => {
       const [nearest, ...others] = await spawnThree(cleanup, [5, 60, 120])
       const relay = await spawnRelay(cleanup, [nearest, ...others], OWN)
       await nearest.setFaults({ bytesPerSecond: 20_000_000 })
       const { right, pauseMs } = await killMidBody(relay.viewerUrl, nearest, `syn-${8 * MB}-kill${n}`)
       if (!right) wrong++
       pauses.push(pauseMs)
-    } finally {
-      await cleanup.run()
-    }
+    })
   }
   console.log(line(`longest pause after a kill, ${KILLS} runs, ${wrong} wrong bodies`, pauses))
 }
 
 async function misses (name: string, upstream: Record<string, unknown>): Promise<readonly number[]> {
-  const cleanup = new Cleanup()
-  try {
+  let times: readonly number[] = []
+  await withCleanup(async cleanup => {
     const nodes = await Promise.all(Array.from({ length: 3 }, async () => await spawnSuperNode(cleanup, 'NA-WEST', { latencyMs: 5 })))
     const relay = await spawnRelay(cleanup, nodes, { ...OWN, upstream })
     await nodes[0]?.setFaults({ latencyMs: 5, delayRate: 0.2, delayMs: 2_000, seed: 1 })
@@ -51,12 +48,10 @@ async function misses (name: string, upstream: Record<string, unknown>): Promise
     await agent.destroy()
     const asked = (await Promise.all(nodes.map(async node => Object.entries((await node.stats()).byPath)))).flat()
       .filter(([path]) => path.includes('/shards/')).reduce((sum, [, count]) => sum + count, 0)
-    const times = bodies.map(({ firstByteMs, totalMs }) => Number.isNaN(firstByteMs) ? totalMs : firstByteMs)
+    times = bodies.map(({ firstByteMs, totalMs }) => Number.isNaN(firstByteMs) ? totalMs : firstByteMs)
     console.log(line(`${name}, ${MISSES} misses, ${bodies.filter(({ right }) => !right).length} failed, ${((asked - MISSES) / MISSES * 100).toFixed(1)} % further requests`, times))
-    return times
-  } finally {
-    await cleanup.run()
-  }
+  })
+  return times
 }
 
 if (KILLS > 0) await kills()
