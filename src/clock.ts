@@ -24,7 +24,7 @@ export interface Timers {
 
 /** Timers that never keep the process alive. */
 export const systemTimers: Timers = {
-  now: () => performance.now(),
+  now: systemClock.monotonic,
   after (ms, callback) {
     const timer = setTimeout(callback, ms)
     timer.unref()
