@@ -266,7 +266,7 @@ test('under any schedule: trials and memory bounded, pauses in bounds, a way bac
     fc.record({ do: fc.constant('check' as const), passed: fc.boolean() }),
     fc.record({ do: fc.constant('wait' as const), ms: fc.oneof(fc.nat(50), fc.nat(5_000), fc.nat(100_000)) })
   )
-  fc.assert(fc.property(policies, fc.array(fc.tuple(step, random01), { maxLength: 300 }), (limits, steps) => {
+  fc.assert(fc.property(policies, fc.array(fc.tuple(step, random01), { maxLength: 300, size: 'max' }), (limits, steps) => {
     const circuit = newCircuit()
     const pending: Attempt[] = []
     let now = 0

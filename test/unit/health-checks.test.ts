@@ -180,7 +180,7 @@ test('under any schedule: one check of a node at a time, at most one timer per n
     ms: fc.oneof(fc.nat(2_000), fc.nat(60_000))
   })
   const draws = fc.array(fc.double({ min: 0, max: 1, maxExcluded: true, noNaN: true }), { minLength: 1, maxLength: 20 })
-  await fc.assert(fc.asyncProperty(fc.array(step, { maxLength: 60 }), draws, async (steps, values) => {
+  await fc.assert(fc.asyncProperty(fc.array(step, { maxLength: 60, size: 'max' }), draws, async (steps, values) => {
     const timers = virtualTimers()
     let drawn = 0
     const checks = new HealthChecks({ ...LIMITS, random: () => values[drawn++ % values.length] ?? 0, timers })

@@ -88,7 +88,7 @@ test('under any schedule: never the last usable node, never more than the share,
     initialMs: fc.integer({ min: 1, max: 30_000 }),
     maxMs: fc.integer({ min: 30_000, max: 300_000 })
   })
-  const rounds = fc.integer({ min: 1, max: 8 }).chain(size => fc.array(fc.tuple(fc.nat(60_000), fc.array(performance, { minLength: size, maxLength: size })), { minLength: 1, maxLength: 20 }))
+  const rounds = fc.integer({ min: 1, max: 8 }).chain(size => fc.array(fc.tuple(fc.nat(60_000), fc.array(performance, { minLength: size, maxLength: size })), { minLength: 1, maxLength: 20, size: 'max' }))
   fc.assert(fc.property(policies, rounds, (limits, schedule) => {
     const ejections = Array.from({ length: 8 }, newEjection)
     let now = 1
