@@ -13,3 +13,21 @@ export const systemClock: Clock = {
   now: () => Date.now(),
   monotonic: () => performance.now()
 }
+
+/** Time for what has to wait; tests pass timers they move by hand. */
+export interface Timers {
+  /** Monotonic, milliseconds. */
+  now (): number
+  /** Calls back once after `ms`; the returned function cancels. */
+  after (ms: number, callback: () => void): () => void
+}
+
+/** Timers that never keep the process alive. */
+export const systemTimers: Timers = {
+  now: systemClock.monotonic,
+  after (ms, callback) {
+    const timer = setTimeout(callback, ms)
+    timer.unref()
+    return () => { clearTimeout(timer) }
+  }
+}

@@ -81,7 +81,15 @@ export const ConfigSchema = Type.Object({
     max_object_bytes: bytes(16_777_216, 1, 'largest shard taken from a super-node'),
     max_manifest_bytes: bytes(1_048_576, 1, 'largest manifest taken from a super-node'),
     backoff_initial_ms: ms(1_000, 'first pause of a failed super-node; doubles with every failure'),
-    backoff_max_ms: ms(60_000, 'longest pause of a failed super-node')
+    backoff_max_ms: ms(60_000, 'longest pause of a failed super-node'),
+    health_interval_ms: ms(10_000, 'time between health checks of a super-node that is up, ±20 %; one that fails them is checked by the back-off'),
+    health_timeout_ms: ms(1_000, 'time a super-node has to answer a health check'),
+    circuit_failures: count(3, 1_000, 'failures in a row, of requests or of health checks, after which a super-node is asked last'),
+    circuit_window_ms: ms(10_000, 'rolling window in which circuit_error_ratio and success rates are taken'),
+    circuit_error_ratio: Type.Number({ minimum: 0.01, maximum: 1, default: 0.5, description: 'share of failures in the window, of 10 requests or more, from which a super-node is asked last' }),
+    ramp_ms: ms(30_000, 'time in which a super-node that is back takes up its full share of requests again'),
+    eject_max_percent: Type.Integer({ minimum: 0, maximum: 100, default: 50, description: 'largest share of the super-nodes set aside for being much worse than the others, percent; the last usable one never is, 0 switches it off' }),
+    negative_ttl_ms: Type.Integer({ minimum: 0, maximum: 60_000, default: 1_000, description: 'time for which an object no super-node has is taken for missing, milliseconds; 0 asks every time' })
   }, 'Super-nodes and how they are asked.'),
   region: section({
     regions: Type.Array(Region, { default: ['NA-WEST', 'NA-EAST', 'EU-WEST', 'EU-EAST', 'APAC', 'LATAM', 'MENA'], minItems: 1, maxItems: 256, description: 'region names in use' }),

@@ -78,6 +78,8 @@ export function environmentName (section: string, key: string): string {
 /** A string from the environment as the type its schema asks for; anything else is left for validation to name. */
 function fromText (text: string, type: unknown): unknown {
   if (type === 'integer' && /^-?\d+$/.test(text)) return Number(text)
+  // As in TOML and JSON: no hexadecimal, no Infinity, no empty string.
+  if (type === 'number' && /^-?\d+(\.\d+)?$/.test(text)) return Number(text)
   if (type === 'boolean' && (text === 'true' || text === 'false')) return text === 'true'
   if (type === 'array') {
     try {

@@ -118,7 +118,7 @@ suite('layers', () => {
       assert.match(name, /^ICN_RELAY_[A-Z0-9_]+$/)
       const reserved = RESERVED_KEYS.some(other => other === path)
       const list = lists[path]
-      const other = schema.type === 'array' ? list : schema.type === 'boolean' ? schema.default !== true : schema.type === 'integer' ? Number(schema.default) + 1 : texts[path] ?? schema.anyOf?.at(-1)?.const ?? 'other'
+      const other = schema.type === 'array' ? list : schema.type === 'boolean' ? schema.default !== true : schema.type === 'integer' ? Number(schema.default) + 1 : schema.type === 'number' ? Number(schema.default) / 4 : texts[path] ?? schema.anyOf?.at(-1)?.const ?? 'other'
       const value = reserved ? schema.default : other
       const config = loadConfig(NOTHING, { [name]: typeof value === 'string' ? value : JSON.stringify(value) })
       assert.deepEqual(valueOf(config, item), value, path)
@@ -222,6 +222,10 @@ suite('mistakes are one clear line each, naming the key', () => {
       ['ICN_RELAY_VIEWER_PORT', ' 9003', 'viewer.port must be integer'],
       ['ICN_RELAY_VIEWER_PORT', '1e3', 'viewer.port must be integer'],
       ['ICN_RELAY_CACHE_MAX_BYTES', '9'.repeat(400), /^cache\.max_bytes must be /],
+      ['ICN_RELAY_UPSTREAM_CIRCUIT_ERROR_RATIO', '', 'upstream.circuit_error_ratio must be number'],
+      ['ICN_RELAY_UPSTREAM_CIRCUIT_ERROR_RATIO', '0x1', 'upstream.circuit_error_ratio must be number'],
+      ['ICN_RELAY_UPSTREAM_CIRCUIT_ERROR_RATIO', 'Infinity', 'upstream.circuit_error_ratio must be number'],
+      ['ICN_RELAY_UPSTREAM_CIRCUIT_ERROR_RATIO', '0', /^upstream\.circuit_error_ratio must be >= 0\.01/],
       ['ICN_RELAY_VIEWER_PLAYER', 'yes', 'viewer.player must be boolean'],
       ['ICN_RELAY_REGION_REGIONS', 'APAC,MENA', 'region.regions must be array'],
       ['ICN_RELAY_REGION_REGIONS', '{"length":1}', 'region.regions must be array']

@@ -1,22 +1,5 @@
+import { systemTimers, type Timers } from '../../clock.ts'
 import type { HandshakeFailure, ListenerEvents, ListenerOptions, SessionRequest } from './viewer-transport.ts'
-
-/** Time as an engine needs it; tests pass one they move by hand. */
-export interface Timers {
-  /** Monotonic, milliseconds. */
-  now (): number
-  /** Calls back once after `ms`; the returned function cancels. */
-  after (ms: number, callback: () => void): () => void
-}
-
-/** Timers that never keep the process alive. */
-export const systemTimers: Timers = {
-  now: () => performance.now(),
-  after (ms, callback) {
-    const timer = setTimeout(callback, ms)
-    timer.unref()
-    return () => { clearTimeout(timer) }
-  }
-}
 
 /** What to answer to the request of a session; `detail` is for the log, never for the peer. */
 export type Verdict =

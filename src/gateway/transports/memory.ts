@@ -1,4 +1,5 @@
-import { Admission, systemTimers, type Timers } from './admission.ts'
+import { systemTimers, type Timers } from '../../clock.ts'
+import { Admission } from './admission.ts'
 import { createPipe, type PipeEnd } from './memory-pipe.ts'
 import {
   TransportError,
