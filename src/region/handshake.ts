@@ -35,7 +35,7 @@ export function socketHandshake (monotonic: () => number): Handshake {
       resolve(ms)
     })
     // Stays for good: an error after the end must not be one that nobody hears.
-    socket.on('error', error => {
+    socket.on('error', (error: Error) => {
       end()
       reject(error)
     })
