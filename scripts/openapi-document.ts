@@ -48,6 +48,7 @@ const TAGS = [
   { name: 'observability', description: 'Liveness, readiness, metrics; no token needed' },
   { name: 'cache', description: 'The shard cache' },
   { name: 'upstreams', description: 'The super-nodes' },
+  { name: 'region', description: 'Where the relay stands' },
   { name: 'viewers', description: 'Viewer sessions over WebTransport and WebSocket' }
 ]
 
@@ -62,6 +63,8 @@ const COMPONENTS: Record<string, TSchema> = {
   Imported: schemas.Imported,
   Upstreams: schemas.Upstreams,
   UpstreamNode: schemas.UpstreamNode,
+  Override: schemas.Override,
+  RegionReport: schemas.RegionReport,
   Health: schemas.Health,
   Ready: schemas.Ready
 }

@@ -6,6 +6,7 @@ import type { Logger } from './log.ts'
 import adminPlugin from './plugins/admin.ts'
 import healthPlugin from './plugins/health.ts'
 import metricsPlugin from './plugins/metrics.ts'
+import regionPlugin from './plugins/region.ts'
 import shardCachePlugin from './plugins/shard-cache.ts'
 import shardsPlugin from './plugins/shards.ts'
 import tlsPlugin from './plugins/tls.ts'
@@ -56,6 +57,7 @@ export async function buildApp (config: Config, deps: AppDeps): Promise<Relay> {
     await admin.register(metricsPlugin)
     await admin.register(shardCachePlugin, { config })
     await admin.register(tlsPlugin, { config })
+    await admin.register(regionPlugin, { config })
     await admin.register(upstreamPlugin, { config })
     await admin.register(shardsPlugin, { config })
     await admin.register(viewersPlugin, { config })

@@ -21,7 +21,7 @@ export function problems <S extends number> (...statuses: S[]): Record<S, { desc
     413: 'Body too large',
     415: 'Body is not JSON by its content-type',
     429: 'Too many requests',
-    503: 'Gateway not available'
+    503: 'Gateway not available, or the relay is stopping'
   }
   return Object.fromEntries(statuses.map(status => [status, {
     description: texts[status] ?? 'Error',
@@ -103,6 +103,31 @@ export const UpstreamNode = Type.Object({
 })
 
 export const Upstreams = Type.Object({ region: Type.String(), nodes: Type.Array(UpstreamNode) })
+
+export const Override = Type.Object({
+  override: Type.Union([Type.String({ maxLength: 32, description: 'one of region.regions' }), Type.Null()], { description: 'null: the detected region' })
+}, { additionalProperties: false })
+
+export const RegionReport = Type.Object({
+  current: Type.String({ description: 'region in force; empty when unknown' }),
+  source: Type.Union([Type.Literal('override'), Type.Literal('detected'), Type.Literal('default'), Type.Literal('unknown')], { description: 'default: nothing was measured yet, and all super-nodes are in this one region' }),
+  override: Type.Union([Type.String(), Type.Null()]),
+  detected: Type.Union([Type.String(), Type.Null()], { description: 'what detections have led to, also while an override is in force' }),
+  measuredAt: Type.Union([Millis('end of the latest detection'), Type.Null()]),
+  tookMs: Type.Union([Type.Number(), Type.Null()], { description: 'how long it took, milliseconds' }),
+  outcome: Type.Union([Type.Literal('first'), Type.Literal('kept'), Type.Literal('pending'), Type.Literal('changed'), Type.Literal('unreachable'), Type.Null()], { description: 'pending: another region was clearly better, but not in enough detections yet' }),
+  regions: Type.Array(Type.Object({
+    region: Type.String(),
+    latencyMs: Type.Union([Type.Number(), Type.Null()], { description: 'lowest median of its super-nodes; null when none is in reach' })
+  })),
+  nodes: Type.Array(Type.Object({
+    id: Type.String(),
+    region: Type.String(),
+    samplesMs: Type.Array(Type.Union([Type.Number(), Type.Null()]), { description: 'null: failed, or not done in time' }),
+    medianMs: Type.Union([Type.Number(), Type.Null()]),
+    reachable: Type.Boolean()
+  }))
+})
 
 export const Health = Type.Object({
   status: Type.Union([Type.Literal('ok'), Type.Literal('stopping')]),

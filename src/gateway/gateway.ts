@@ -53,6 +53,7 @@ export class Gateway {
   readonly #perIp = new Map<string, number>()
   readonly #timers: NodeJS.Timeout[] = []
   #beatAt: number
+  #region: string
   #draining: Draining | undefined
   /** Set while stopping; called when the last session has gone. */
   #emptied: (() => void) | undefined
@@ -60,6 +61,7 @@ export class Gateway {
 
   constructor (settings: GatewaySettings, send: (message: FromGateway) => void, clock: Clock) {
     this.#settings = settings
+    this.#region = settings.region
     this.#send = send
     this.#clock = clock
     this.#source = new RemoteSource(send, settings.ramBytes)
@@ -91,6 +93,7 @@ export class Gateway {
   take (message: ToGateway): void {
     if (this.#source.take(message)) return
     if (message.type === 'tls') this.#roads.setTls(message.tls)
+    else if (message.type === 'region') this.#region = message.region
     else if (message.type === 'list') this.#send({ type: 'sessions', id: message.id, rows: this.#rows() })
     else if (message.type === 'drain') this.#drain(message.deadlineMs, message.alternates)
     else if (message.type === 'resume') this.#draining = undefined
@@ -187,7 +190,7 @@ export class Gateway {
       now: this.#clock.monotonic,
       limits: this.#limits,
       version: this.#settings.version,
-      region: this.#settings.region
+      region: this.#region
     })
     this.#meter.handshake(transport.transport)
     this.#perIp.set(ip, (this.#perIp.get(ip) ?? 0) + 1)

@@ -51,6 +51,8 @@ export interface Refusal {
 export type ToGateway =
   | { readonly type: 'start', readonly settings: GatewaySettings }
   | { readonly type: 'tls', readonly tls: TlsMaterial }
+  /** New sessions are told this region. */
+  | { readonly type: 'region', readonly region: string }
   | { readonly type: 'resolved', readonly id: number, readonly info: LeaseInfo }
   | { readonly type: 'rejected', readonly id: number, readonly refusal: Refusal }
   /** More of growing files may be read; pairs of lease and bytes. */

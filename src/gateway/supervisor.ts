@@ -113,6 +113,11 @@ export class Supervisor {
     this.#send({ type: 'tls', tls })
   }
 
+  /** Sessions that begin from now on are told this region. */
+  setRegion (region: string): void {
+    this.#send({ type: 'region', region })
+  }
+
   /** No new sessions, and those that exist are asked to move. Holds until {@link resume}, also over the end of a gateway. */
   drain (deadlineMs: number, alternates: readonly string[]): void {
     this.#drain = { until: this.#options.clock.monotonic() + deadlineMs, alternates }

@@ -39,6 +39,12 @@ export class RelayMetrics {
     this.#gauges.get(name)?.set(labels, value)
   }
 
+  /** Replaces all series of a gauge: what is not named is gone. */
+  replace (name: NamesOf<'gauge'>, label: string, values: Iterable<readonly [value: string, number: number]>): void {
+    this.#gauges.get(name)?.reset()
+    for (const [value, number] of values) this.set(name, number, { [label]: value })
+  }
+
   /** @param seconds duration */
   observe (name: NamesOf<'histogram'>, seconds: number, labels: Record<string, string> = {}): void {
     this.#histograms.get(name)?.observe(labels, seconds)

@@ -11,11 +11,11 @@ declare module 'fastify' {
 
 /** Connections to the super-nodes. */
 export default fp<{ config: Config }>(async (app, { config }) => {
-  const { upstream: settings, region } = config
+  const { upstream: settings } = config
   const log = app.log.child({ plugin: 'upstream' })
   const upstream = new Upstream({
     superNodes: settings.super_nodes,
-    region: () => region.override,
+    region: () => app.region.current,
     shardPath: settings.shard_path,
     manifestPath: settings.manifest_path,
     connectionsPerNode: settings.connections_per_node,
@@ -43,4 +43,4 @@ export default fp<{ config: Config }>(async (app, { config }) => {
     app.relayMetrics.set('icn_relay_p2p_peers', nodes.filter(node => node.connections.connected > 0).length)
   })
   app.addHook('onClose', async () => { await upstream.close() })
-}, { name: 'upstream', dependencies: ['metrics'] })
+}, { name: 'upstream', dependencies: ['metrics', 'region'] })

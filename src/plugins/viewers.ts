@@ -55,7 +55,7 @@ function count (metrics: RelayMetrics, { counts }: GatewayStats): void {
 
 /** Viewers over WebTransport: the supervised gateway process that owns QUIC, and what the relay knows of it. */
 export default fp<{ config: Config }>(async (app, { config }) => {
-  const { viewer, transport, region } = config
+  const { viewer, transport } = config
   const { relayMetrics: metrics } = app
   const log = app.log.child({ plugin: 'viewers' })
   let ports: GatewayPorts = { http3: viewer.port, websocket: viewer.websocket_port }
@@ -70,7 +70,7 @@ export default fp<{ config: Config }>(async (app, { config }) => {
         engine,
         tls: app.certificates.current(),
         version: VERSION,
-        region: region.override,
+        region: app.region.current,
         maxSessions: transport.max_sessions,
         maxSessionsPerIp: transport.max_sessions_per_ip,
         maxStreamsPerSession: transport.max_streams_per_session,
@@ -122,9 +122,12 @@ export default fp<{ config: Config }>(async (app, { config }) => {
     started: () => started,
     stop: async (deadlineMs: number) => { await supervisor?.stop(deadlineMs) }
   })
-  const unsubscribe = app.certificates.onChange(material => { supervisor?.setTls(material) })
+  const subscriptions = [
+    app.certificates.onChange(material => { supervisor?.setTls(material) }),
+    app.region.onChange(region => { supervisor?.setRegion(region) })
+  ]
   app.addHook('onClose', async () => {
-    unsubscribe()
+    for (const unsubscribe of subscriptions) unsubscribe()
     await supervisor?.stop(LATE_STOP_MS)
   })
-}, { name: 'viewers', dependencies: ['metrics', 'shards', 'tls'] })
+}, { name: 'viewers', dependencies: ['metrics', 'region', 'shards', 'tls'] })

@@ -278,7 +278,8 @@ test('upstreams tell each super-node with its region and state', async t => {
 suite('access', () => {
   const ROUTES: [method: Dispatcher.HttpMethod, path: string, scope: 'read' | 'write'][] = [
     ['GET', '/cache', 'read'], ['PATCH', '/cache', 'write'], ['GET', '/cache/shards', 'read'], ['GET', '/cache/shards/a/0', 'read'], ['DELETE', '/cache/shards/a/0', 'write'],
-    ['DELETE', '/cache/shards/a', 'write'], ['DELETE', '/cache/shards?confirm=all', 'write'], ['GET', '/cache/manifest', 'read'], ['POST', '/cache/manifest', 'write'], ['GET', '/upstreams', 'read']
+    ['DELETE', '/cache/shards/a', 'write'], ['DELETE', '/cache/shards?confirm=all', 'write'], ['GET', '/cache/manifest', 'read'], ['POST', '/cache/manifest', 'write'], ['GET', '/upstreams', 'read'],
+    ['GET', '/region', 'read'], ['PUT', '/region', 'write'], ['POST', '/region/detect', 'write']
   ]
   const TOKENS = [{ token: 'reader-reader-reader', scope: 'read' }, { token: 'writer-writer-writer', scope: 'write' }]
 

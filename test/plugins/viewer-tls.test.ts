@@ -85,7 +85,7 @@ test('with a certificate the viewer listener speaks HTTP/2 and HTTP/1.1, with th
   const refused = await get(session, PATH, { ':method': 'DELETE' })
   assert.deepEqual([refused.headers[':status'], refused.headers['allow']], [405, 'GET, HEAD, OPTIONS'])
   for (const [where, answer] of [['h2', await get(session, '/v1/transport')], ['h1', { body: Buffer.from(await (await request(`${rig.url.origin}/v1/transport`, { dispatcher: agent })).body.arrayBuffer()) }]] as const) {
-    assert.deepEqual(JSON.parse(answer.body.toString()), { region: '', http: { url: rig.url.origin } }, where)
+    assert.deepEqual(JSON.parse(answer.body.toString()), { region: 'NA-WEST', http: { url: rig.url.origin } }, where)
   }
 })
 

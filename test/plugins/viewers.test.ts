@@ -61,7 +61,7 @@ test('/v1/transport names both roads, the hashes to pin, and nothing that is dow
 
 test('without a gateway there is plain HTTP, and admin says why', LIMIT, async t => {
   const { viewerUrl, adminUrl } = await setup(t, { transport: { engine: 'off' } })
-  assert.deepEqual(json(await call(`${viewerUrl}/v1/transport`, 'GET')), { region: '', http: { url: viewerUrl } })
+  assert.deepEqual(json(await call(`${viewerUrl}/v1/transport`, 'GET')), { region: 'NA-WEST', http: { url: viewerUrl } })
   assertProblem(await call(`${adminUrl}/admin/v1/viewers`, 'GET'), 'RELAY_ERR_GATEWAY')
   assertProblem(await call(`${adminUrl}/admin/v1/drain`, 'POST', { deadlineMs: 0 }), 'RELAY_ERR_GATEWAY')
   assert.equal(await metric(adminUrl, 'icn_relay_gateway_up'), 0)
@@ -144,7 +144,7 @@ test('drain: viewers are told, nobody new is taken, a restart of the gateway cha
   const ready = await call(`${adminUrl}/ready`, 'GET')
   assert.equal(ready.status, 503)
   assert.equal((json(ready) as { checks: { viewer: string } }).checks.viewer, 'draining')
-  assert.deepEqual(json(await call(`${viewerUrl}/v1/transport`, 'GET')), { region: '', http: { url: viewerUrl } })
+  assert.deepEqual(json(await call(`${viewerUrl}/v1/transport`, 'GET')), { region: 'NA-WEST', http: { url: viewerUrl } })
 
   const { connectHttp3 } = await import('../../src/gateway/transports/http3/client.ts')
   const trust = { certificateHashes: relay.admin.certificates.hashes().map(({ algorithm, value }) => ({ algorithm, value: Buffer.from(value, 'base64') })) }

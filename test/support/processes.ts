@@ -91,7 +91,7 @@ function tomlValue (value: unknown): string {
 }
 
 /** A relay in a process of its own on free ports, ready when this resolves. */
-export async function spawnRelay (t: Pick<TestContext, 'after'>, superNodes: readonly { url: string, region: string }[], settings: Record<string, Record<string, unknown>> = {}, cachePath?: string): Promise<SpawnedRelay> {
+export async function spawnRelay (t: Pick<TestContext, 'after'>, superNodes: readonly { url: string, region: string }[], settings: Record<string, Record<string, unknown>> = {}, cachePath?: string, env: Record<string, string> = {}): Promise<SpawnedRelay> {
   const directory = await temporaryDirectory(t)
   const path = cachePath ?? join(directory, 'cache')
   const file = join(directory, 'relay.toml')
@@ -102,7 +102,7 @@ export async function spawnRelay (t: Pick<TestContext, 'after'>, superNodes: rea
     cache: { path, ...settings['cache'] },
     upstream: { super_nodes: superNodes.map(({ url, region }) => ({ url, region })), ...settings['upstream'] }
   }))
-  const relay = await spawnProgram(t, 'src/server.ts', ['--config', file])
+  const relay = await spawnProgram(t, 'src/server.ts', ['--config', file], env)
   const { viewerPort, adminPort } = await relay.waitFor(event => event['msg'] === 'relay ready')
   return { ...relay, viewerUrl: `http://127.0.0.1:${String(viewerPort)}`, adminUrl: `http://127.0.0.1:${String(adminPort)}`, cachePath: path }
 }

@@ -1,0 +1,66 @@
+import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
+import type { Static } from 'typebox'
+import { RelayError } from '../errors.ts'
+import type { RegionDetector } from '../region/region-detector.ts'
+import { Override, problems, RegionReport } from './schemas.ts'
+
+export interface RegionRoutesOptions {
+  readonly detector: RegionDetector
+  /** Region names in use. */
+  readonly regions: readonly string[]
+}
+
+/** Hundredths of a millisecond; more digits are noise. */
+const rounded = (ms: number | null): number | null => ms === null ? null : Math.round(ms * 100) / 100
+
+function report ({ current, source, override, detected, last }: RegionDetector): Static<typeof RegionReport> {
+  const measured = new Set(last?.nodes.map(node => node.region))
+  return {
+    current,
+    source,
+    override: override ?? null,
+    detected: detected ?? null,
+    measuredAt: last?.measuredAt ?? null,
+    tookMs: rounded(last?.tookMs ?? null),
+    outcome: last?.outcome ?? null,
+    regions: [...measured].map(region => ({ region, latencyMs: rounded(last?.latencies.get(region) ?? null) })),
+    nodes: (last?.nodes ?? []).map(({ id, region, samples, medianMs }) => ({ id, region, samplesMs: samples.map(rounded), medianMs: rounded(medianMs), reachable: medianMs !== null }))
+  }
+}
+
+/** `/region`: where the relay stands, and how it knows. */
+export const regionRoutes: FastifyPluginAsyncTypebox<RegionRoutesOptions> = async (app, { detector, regions }) => {
+  app.get('/region', {
+    schema: { summary: 'The region of the relay and the latest detection', tags: ['region'], response: { 200: RegionReport, ...problems(401, 403, 429) } }
+  }, async () => report(detector))
+
+  app.put('/region', {
+    config: { scope: 'write' },
+    schema: {
+      summary: 'Set the region, or null to detect it; holds until the relay restarts',
+      tags: ['region'],
+      body: Override,
+      response: { 200: RegionReport, ...problems(400, 401, 403, 429) }
+    }
+  }, async request => {
+    const { override } = request.body
+    if (override !== null && !regions.includes(override)) {
+      throw new RelayError('RELAY_ERR_BAD_REQUEST', `${JSON.stringify(override)} is not one of ${regions.join(', ')}`)
+    }
+    detector.setOverride(override ?? undefined)
+    request.log.warn({ override, region: detector.current }, 'region set')
+    return report(detector)
+  })
+
+  app.post('/region/detect', {
+    config: { scope: 'write' },
+    schema: {
+      summary: 'Detect the region now and answer with the result; joins a detection under way; an override stays in force',
+      tags: ['region'],
+      response: { 200: RegionReport, ...problems(401, 403, 429, 503) }
+    }
+  }, async () => {
+    await detector.detect()
+    return report(detector)
+  })
+}
