@@ -91,8 +91,9 @@ export const UpstreamNode = Type.Object({
   id: Type.String(),
   url: Type.String(),
   region: Type.String(),
-  state: Type.Union([Type.Literal('up'), Type.Literal('backoff')]),
+  state: Type.Union([Type.Literal('up'), Type.Literal('probing'), Type.Literal('open'), Type.Literal('ejected'), Type.Literal('draining'), Type.Literal('disabled')], { description: 'open: failed too often and asked last; ejected: much worse than the others; draining and disabled by an operator' }),
   latencyMs: Type.Union([Type.Number(), Type.Null()], { description: 'smoothed time to response head' }),
+  p95Ms: Type.Union([Type.Number(), Type.Null()], { description: '95th percentile of that time; null with too few samples' }),
   failures: Type.Integer({ minimum: 0, description: 'failures since the last success' }),
   connections: Type.Object({
     connected: Type.Integer(),

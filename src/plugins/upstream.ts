@@ -1,6 +1,7 @@
 import fp from 'fastify-plugin'
 import { systemClock } from '../clock.ts'
 import type { Config } from '../config.ts'
+import { DEFAULT_FITNESS_POLICY } from '../upstream/node-state.ts'
 import { Upstream } from '../upstream/upstream.ts'
 
 declare module 'fastify' {
@@ -30,7 +31,21 @@ export default fp<{ config: Config }>(async (app, { config }) => {
       burst: settings.hedge_burst,
       maxParallel: settings.hedge_max_parallel
     },
-    backoff: { initialMs: settings.backoff_initial_ms, maxMs: settings.backoff_max_ms },
+    fitness: {
+      ...DEFAULT_FITNESS_POLICY,
+      circuit: {
+        ...DEFAULT_FITNESS_POLICY.circuit,
+        failures: settings.circuit_failures,
+        windowMs: settings.circuit_window_ms,
+        errorRatio: settings.circuit_error_ratio,
+        initialMs: settings.backoff_initial_ms,
+        maxMs: settings.backoff_max_ms,
+        rampMs: settings.ramp_ms
+      },
+      outlier: { ...DEFAULT_FITNESS_POLICY.outlier, maxPercent: settings.eject_max_percent }
+    },
+    health: { intervalMs: settings.health_interval_ms, timeoutMs: settings.health_timeout_ms },
+    negativeTtlMs: settings.negative_ttl_ms,
     clock: systemClock,
     random: Math.random,
     observer: app.relayMetrics.upstream,

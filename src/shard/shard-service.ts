@@ -52,7 +52,7 @@ export interface ShardObserver {
 
 export interface ShardServiceOptions {
   readonly cache: ShardCache
-  readonly upstream: Pick<Upstream, 'fetch'>
+  readonly upstream: Pick<Upstream, 'fetch'> & Partial<Pick<Upstream, 'forgetMissing'>>
   readonly observer: ShardObserver
   /** Largest object taken from a super-node, bytes. */
   readonly maxObjectBytes: number
@@ -97,6 +97,7 @@ export class ShardService {
 
   /** A fill in flight for a purged key serves those who wait and is not stored. */
   forbidStore (matches: (id: string) => boolean): void {
+    this.#options.upstream.forgetMissing?.(matches)
     for (const [id, fill] of this.#fills) {
       if (!matches(id)) continue
       fill.forbidStore()

@@ -2,7 +2,7 @@ import { Pool, errors } from 'undici'
 import type { Readable } from 'node:stream'
 import { RelayError, systemCode } from '../errors.ts'
 import { parseReprDigest } from '../wire/repr-digest.ts'
-import { newHealth, type NodeHealth } from './node-health.ts'
+import { newFitness, type FitnessPolicy, type NodeFitness } from './node-state.ts'
 
 export interface SuperNodeOptions {
   /** `http://` or `https://` origin. */
@@ -13,6 +13,7 @@ export interface SuperNodeOptions {
   readonly headersTimeoutMs: number
   /** Longest silence in a body, ms. */
   readonly bodyTimeoutMs: number
+  readonly fitness: FitnessPolicy
 }
 
 /** The rest of an object of which the start is here already. */
@@ -42,7 +43,7 @@ export class SuperNode {
   readonly id: string
   readonly url: string
   readonly region: string
-  readonly health: NodeHealth = newHealth()
+  readonly fitness: NodeFitness
   readonly #pool: Pool
 
   constructor (options: SuperNodeOptions) {
@@ -50,6 +51,7 @@ export class SuperNode {
     this.id = url.host
     this.url = url.origin
     this.region = options.region
+    this.fitness = newFitness(options.fitness)
     this.#pool = new Pool(url.origin, {
       connections: options.connections,
       pipelining: 1,
@@ -112,6 +114,11 @@ export class SuperNode {
     const { statusCode, body } = await this.#pool.request({ method: 'GET', path: '/health', signal })
     await body.dump()
     if (statusCode < 200 || statusCode > 299) throw new RelayError('RELAY_ERR_UPSTREAM_STATUS', `super-node ${this.id} answered ${statusCode} to its health check`)
+  }
+
+  /** Takes no more requests; resolves when those under way have ended. */
+  async drain (): Promise<void> {
+    await this.#pool.close().catch(() => {})
   }
 
   async close (): Promise<void> {

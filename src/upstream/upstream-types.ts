@@ -1,6 +1,6 @@
 import type { Clock } from '../clock.ts'
 import type { RelayError } from '../errors.ts'
-import type { BackoffPolicy } from './node-health.ts'
+import type { FitnessPolicy, NodeState } from './node-state.ts'
 import type { SuperNode } from './super-node.ts'
 
 export interface UpstreamOptions {
@@ -18,7 +18,11 @@ export interface UpstreamOptions {
   /** Time until a node has answered, whatever number of them was asked, ms. */
   readonly firstByteTimeoutMs: number
   readonly hedge: HedgePolicy
-  readonly backoff: BackoffPolicy
+  readonly fitness: FitnessPolicy
+  /** Health checks of every node, ms. */
+  readonly health: { readonly intervalMs: number, readonly timeoutMs: number }
+  /** How long an object that no node has is taken for missing, ms; 0 asks every time. */
+  readonly negativeTtlMs: number
   readonly clock: Clock
   /** In [0, 1). */
   readonly random: () => number
@@ -69,8 +73,11 @@ export interface NodeStatus {
   readonly id: string
   readonly url: string
   readonly region: string
-  readonly state: 'up' | 'backoff'
+  readonly state: NodeState
+  /** Smoothed time to response head, ms. */
   readonly latencyMs: number | null
+  /** 95th percentile of that time, ms. */
+  readonly p95Ms: number | null
   readonly failures: number
   readonly connections: SuperNode['connections']
 }

@@ -1,0 +1,163 @@
+import { systemTimers, type Clock } from '../clock.ts'
+import type { Attempt, Outcome } from './circuit.ts'
+import { HealthChecks } from './health-checks.ts'
+import { beginAttempt, finishAttempt, nodeState, orderCandidates, recordCheck, sweepOutliers, type AdminState, type FitnessPolicy } from './node-state.ts'
+import { SuperNode, type SuperNodeOptions } from './super-node.ts'
+import type { NodeStatus, UpstreamObserver } from './upstream-types.ts'
+
+export interface NodeSetOptions {
+  readonly connection: Omit<SuperNodeOptions, 'url' | 'region' | 'fitness'>
+  readonly fitness: FitnessPolicy
+  /** Bounds of how long a node may take before the next is asked beside it, ms. */
+  readonly hedge: { readonly minMs: number, readonly maxMs: number }
+  readonly health: { readonly intervalMs: number, readonly timeoutMs: number }
+  readonly clock: Clock
+  /** In [0, 1). */
+  readonly random: () => number
+  readonly observer: Pick<UpstreamObserver, 'healthCheckFailed'>
+  readonly log: (level: 'info' | 'warn', message: string, fields: Record<string, unknown>) => void
+}
+
+export interface NodeAddress {
+  /** `http://` or `https://` origin. */
+  readonly url: string
+  readonly region: string
+}
+
+/** Nodes are compared with each other this often, ms. */
+const SWEEP_MS = 5_000
+
+/** The super-nodes there are, what is known of each, and who is asked first. Changes at run time. */
+export class NodeSet {
+  readonly #options: NodeSetOptions
+  readonly #nodes = new Map<string, SuperNode>()
+  /** Nodes taken out, until their last body has ended. */
+  readonly #leaving = new Set<SuperNode>()
+  readonly #checks: HealthChecks
+  readonly #sweep: NodeJS.Timeout
+  #closed = false
+
+  constructor (options: NodeSetOptions) {
+    this.#options = options
+    const { health, fitness, random } = options
+    this.#checks = new HealthChecks({ ...health, backoff: fitness.circuit, random, timers: { ...systemTimers, now: options.clock.monotonic } })
+    this.#sweep = setInterval(() => { this.#eject() }, SWEEP_MS).unref()
+  }
+
+  get size (): number { return this.#nodes.size }
+
+  get nodes (): SuperNode[] { return [...this.#nodes.values()] }
+
+  /** Makes `addresses` the nodes there are; those that stay keep their connections and what is known of them. */
+  set (addresses: readonly NodeAddress[]): void {
+    if (this.#closed) return
+    const wanted = new Map(addresses.map(address => [new URL(address.url).origin, address]))
+    for (const [origin, node] of this.#nodes) {
+      if (wanted.get(origin)?.region === node.region) wanted.delete(origin)
+      else this.#remove(origin, node)
+    }
+    for (const [origin, { region }] of wanted) this.#add(origin, region)
+  }
+
+  find (id: string): SuperNode | undefined {
+    return this.nodes.find(node => node.id === id)
+  }
+
+  /** New requests no longer go to a node that drains or is disabled. */
+  setState (node: SuperNode, state: AdminState): void {
+    node.fitness.admin = state
+  }
+
+  /** Whom to ask, the best first; empty only when every node drains or is disabled. */
+  candidates (region: string): SuperNode[] {
+    const { clock, random, fitness } = this.#options
+    return orderCandidates(this.nodes, region, clock.monotonic(), random, fitness)
+  }
+
+  begin (node: SuperNode): Attempt {
+    return beginAttempt(node.fitness, this.#options.clock.monotonic(), this.#options.fitness)
+  }
+
+  /** @param headMs from request to response head; undefined when there was none */
+  finish (node: SuperNode, attempt: Attempt, outcome: Outcome, headMs?: number): void {
+    const { clock, random, fitness } = this.#options
+    const now = clock.monotonic()
+    const before = nodeState(node.fitness, now)
+    finishAttempt(node.fitness, attempt, outcome, headMs, now, random(), fitness)
+    if (outcome === 'ok' || outcome === 'aborted') return
+    // As slow as that at least, when it answers at all.
+    if (outcome === 'timeout' && headMs !== undefined) node.fitness.latency.add(headMs, now)
+    const state = nodeState(node.fitness, now)
+    if (state !== 'open') return
+    if (before !== 'open') this.#options.log('warn', 'super-node is asked last from now on', { node: node.id, failures: node.fitness.circuit.failures })
+    // So that it comes back without a viewer paying for the try.
+    this.#checks.hasten(node.id, Math.max(0, node.fitness.circuit.retryAt - now))
+  }
+
+  /** How long the node may take before another one is asked as well, ms: its 95th percentile, within bounds. */
+  hedgeDelay ({ fitness: { latency } }: SuperNode): number {
+    const { hedge: { minMs, maxMs }, clock } = this.#options
+    return Math.min(maxMs, Math.max(minMs, latency.p95(clock.monotonic()) ?? maxMs))
+  }
+
+  status (): NodeStatus[] {
+    const now = this.#options.clock.monotonic()
+    return this.nodes.map(({ id, url, region, fitness, connections }) => ({
+      id,
+      url,
+      region,
+      state: nodeState(fitness, now),
+      latencyMs: rounded(fitness.latency.ewma),
+      p95Ms: rounded(fitness.latency.p95(now)),
+      failures: Math.max(fitness.circuit.failures, fitness.circuit.failedChecks),
+      connections
+    }))
+  }
+
+  /** Ends the checks, cuts every connection. */
+  async close (): Promise<void> {
+    this.#closed = true
+    clearInterval(this.#sweep)
+    this.#checks.close()
+    const nodes = [...this.#nodes.values(), ...this.#leaving]
+    await Promise.all(nodes.map(async node => { await node.close() }))
+  }
+
+  #add (origin: string, region: string): void {
+    const { connection, fitness, clock, random, observer, log } = this.#options
+    const node = new SuperNode({ ...connection, url: origin, region, fitness })
+    this.#nodes.set(origin, node)
+    const record = (passed: boolean): void => {
+      const now = clock.monotonic()
+      const before = nodeState(node.fitness, now)
+      recordCheck(node.fitness, passed, now, random(), fitness)
+      const after = nodeState(node.fitness, now)
+      if (before !== after) log(passed ? 'info' : 'warn', passed ? 'super-node is healthy again' : 'super-node fails its health checks', { node: node.id, state: after })
+    }
+    this.#checks.add({
+      id: node.id,
+      check: async signal => { await node.checkHealth(signal) },
+      passed: () => { record(true) },
+      failed: () => {
+        observer.healthCheckFailed(node.id)
+        record(false)
+      }
+    })
+  }
+
+  #remove (origin: string, node: SuperNode): void {
+    this.#nodes.delete(origin)
+    this.#checks.remove(node.id)
+    this.#leaving.add(node)
+    void node.drain().then(() => { this.#leaving.delete(node) })
+  }
+
+  #eject (): void {
+    const { clock, fitness, log } = this.#options
+    for (const { id } of sweepOutliers(this.nodes, clock.monotonic(), fitness)) log('warn', 'super-node is much worse than the others and set aside', { node: id })
+  }
+}
+
+function rounded (ms: number | undefined): number | null {
+  return ms === undefined ? null : Math.round(ms * 100) / 100
+}
