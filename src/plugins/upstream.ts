@@ -1,11 +1,15 @@
+import { hostname } from 'node:os'
 import fp from 'fastify-plugin'
 import { systemClock } from '../clock.ts'
 import type { Config } from '../config.ts'
+import { relayPseudonym, type Tier } from '../upstream/tiers.ts'
 import { Upstream } from '../upstream/upstream.ts'
 
 declare module 'fastify' {
   interface FastifyInstance {
     upstream: Upstream
+    /** Our place among relays that ask relays. */
+    tier: Tier
   }
 }
 
@@ -13,7 +17,10 @@ declare module 'fastify' {
 export default fp<{ config: Config }>(async (app, { config }) => {
   const { upstream: settings, region } = config
   const log = app.log.child({ plugin: 'upstream' })
+  const tier: Tier = { pseudonym: relayPseudonym(settings.relay_id, hostname(), Math.random), maxHops: settings.max_hops }
+  log.info({ ...tier }, 'our name in via')
   const upstream = new Upstream({
+    pseudonym: tier.pseudonym,
     superNodes: settings.super_nodes,
     region: () => region.override,
     shardPath: settings.shard_path,
@@ -29,6 +36,7 @@ export default fp<{ config: Config }>(async (app, { config }) => {
     log: (level, message, fields) => { log[level](fields, message) }
   })
   app.decorate('upstream', upstream)
+  app.decorate('tier', tier)
   app.relayMetrics.onCollect(() => {
     const nodes = upstream.status()
     for (const { id, region, state } of nodes) app.relayMetrics.set('icn_relay_upstream_node_up', state === 'up' ? 1 : 0, { node: id, region })

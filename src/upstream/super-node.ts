@@ -3,11 +3,14 @@ import type { Readable } from 'node:stream'
 import { RelayError, systemCode } from '../errors.ts'
 import { parseReprDigest } from '../wire/repr-digest.ts'
 import { newHealth, type NodeHealth } from './node-health.ts'
+import type { NodeSpec } from './sources/node-source.ts'
 
 export interface SuperNodeOptions {
   /** `http://` or `https://` origin. */
   readonly url: string
   readonly region: string
+  /** A relay has its health elsewhere; `origin` by default. */
+  readonly role?: NodeSpec['role']
   readonly connections: number
   readonly connectTimeoutMs: number
   readonly headersTimeoutMs: number
@@ -27,6 +30,9 @@ export interface NodeResponse {
 /** Header block of a super-node: far above what one sends, far below what could hurt. */
 const MAX_HEADER_BYTES = 16 * 1024
 
+/** What a living node answers 2xx to, without looking for an object; the viewer listener of a relay has no `/health`. */
+const HEALTH_PATHS = { origin: '/health', relay: '/v1/transport' }
+
 /** One origin with its connection pool. It asks once; who retries is {@link Upstream}. */
 export class SuperNode {
   readonly id: string
@@ -34,12 +40,14 @@ export class SuperNode {
   readonly region: string
   readonly health: NodeHealth = newHealth()
   readonly #pool: Pool
+  readonly #healthPath: string
 
   constructor (options: SuperNodeOptions) {
     const url = new URL(options.url)
     this.id = url.host
     this.url = url.origin
     this.region = options.region
+    this.#healthPath = HEALTH_PATHS[options.role ?? 'origin']
     this.#pool = new Pool(url.origin, {
       connections: options.connections,
       pipelining: 1,
@@ -58,12 +66,13 @@ export class SuperNode {
 
   /**
    * Asks for an object.
-   * @throws RelayError RELAY_ERR_SHARD_NOT_FOUND on 404 or 410, else RELAY_ERR_UPSTREAM_*
+   * @param fields request header fields besides our own
+   * @throws RelayError RELAY_ERR_SHARD_NOT_FOUND on 404 or 410, RELAY_ERR_LOOP on 508, else RELAY_ERR_UPSTREAM_*
    */
-  async get (path: string, signal: AbortSignal): Promise<NodeResponse> {
+  async get (path: string, signal: AbortSignal, fields: Readonly<Record<string, string>> = {}): Promise<NodeResponse> {
     let response
     try {
-      response = await this.#pool.request({ method: 'GET', path, signal, headers: { 'accept-encoding': 'identity' } })
+      response = await this.#pool.request({ method: 'GET', path, signal, headers: { ...fields, 'accept-encoding': 'identity' } })
     } catch (error) {
       throw translate(error, this.id, signal)
     }
@@ -73,6 +82,7 @@ export class SuperNode {
     if (statusCode !== 200) {
       void body.dump().catch(() => {})
       if (statusCode === 404 || statusCode === 410) throw new RelayError('RELAY_ERR_SHARD_NOT_FOUND', `super-node ${this.id} does not have it`)
+      if (statusCode === 508) throw new RelayError('RELAY_ERR_LOOP', `relay ${this.id} says that the request goes in circles`)
       throw new RelayError('RELAY_ERR_UPSTREAM_STATUS', `super-node ${this.id} answered ${statusCode}`)
     }
     const encoding = headers['content-encoding']
@@ -89,9 +99,9 @@ export class SuperNode {
     }
   }
 
-  /** Asks `/health`; rejects when the node does not answer 2xx. */
+  /** Asks for its health; rejects when the node does not answer 2xx. */
   async checkHealth (signal: AbortSignal): Promise<void> {
-    const { statusCode, body } = await this.#pool.request({ method: 'GET', path: '/health', signal })
+    const { statusCode, body } = await this.#pool.request({ method: 'GET', path: this.#healthPath, signal })
     await body.dump()
     if (statusCode < 200 || statusCode > 299) throw new RelayError('RELAY_ERR_UPSTREAM_STATUS', `super-node ${this.id} answered ${statusCode} to its health check`)
   }

@@ -3,10 +3,12 @@ import type { Clock } from '../clock.ts'
 import { ERRORS, RelayError } from '../errors.ts'
 import type { ShardKey } from '../shard/shard-key.ts'
 import { orderNodes, recordFailure, recordSuccess, type BackoffPolicy } from './node-health.ts'
+import type { ConfiguredNode } from './sources/static.ts'
 import { SuperNode, translate } from './super-node.ts'
+import { onwardVia } from './tiers.ts'
 
 export interface UpstreamOptions {
-  readonly superNodes: readonly { readonly url: string, readonly region: string }[]
+  readonly superNodes: readonly ConfiguredNode[]
   /** Our region; '' when unknown. */
   readonly region: () => string
   /** Path of a shard with `{cid}`, `{n}` and `{nn}` (two digits). */
@@ -18,11 +20,18 @@ export interface UpstreamOptions {
   readonly headersTimeoutMs: number
   readonly bodyTimeoutMs: number
   readonly backoff: BackoffPolicy
+  /** Our name in `via`; without one, none is sent. */
+  readonly pseudonym?: string
   readonly clock: Clock
   /** In [0, 1). */
   readonly random: () => number
   readonly observer: UpstreamObserver
   readonly log: (level: 'info' | 'warn', message: string, fields: Record<string, unknown>) => void
+}
+
+export interface FetchOptions {
+  /** `via` members of the request that needs the object. */
+  readonly via?: readonly string[]
 }
 
 export type AttemptOutcome = 'ok' | 'not_found' | 'timeout' | 'unreachable' | 'status' | 'body' | 'corrupt' | 'aborted'
@@ -62,6 +71,7 @@ const OUTCOMES: Partial<Record<RelayError['code'], AttemptOutcome>> = {
   RELAY_ERR_UPSTREAM_TIMEOUT: 'timeout',
   RELAY_ERR_UPSTREAM_UNREACHABLE: 'unreachable',
   RELAY_ERR_UPSTREAM_STATUS: 'status',
+  RELAY_ERR_LOOP: 'status',
   RELAY_ERR_UPSTREAM_BODY: 'body',
   RELAY_ERR_UPSTREAM_TOO_LARGE: 'body',
   RELAY_ERR_UPSTREAM_CORRUPT: 'corrupt'
@@ -87,18 +97,20 @@ export class Upstream {
 
   /**
    * Finds a node that has the object.
-   * @throws RelayError RELAY_ERR_SHARD_NOT_FOUND when every node says so, else the last failure
+   * @throws RelayError RELAY_ERR_SHARD_NOT_FOUND when every node says so, RELAY_ERR_LOOP when the rest say that, else the last failure
    */
-  async fetch (key: ShardKey, signal: AbortSignal): Promise<UpstreamObject> {
-    const { clock, region, log } = this.#options
+  async fetch (key: ShardKey, signal: AbortSignal, { via = [] }: FetchOptions = {}): Promise<UpstreamObject> {
+    const { clock, region, log, pseudonym } = this.#options
+    const fields = pseudonym === undefined ? {} : { via: onwardVia(via, pseudonym) }
     const path = this.#pathOf(key)
     const start = clock.monotonic()
     let notFound: RelayError | undefined
+    let loop: RelayError | undefined
     let failure: RelayError | undefined
     for (const node of orderNodes(this.#nodes, region(), start)) {
       const asked = clock.monotonic()
       try {
-        const response = await node.get(path, signal)
+        const response = await node.get(path, signal, fields)
         const answered = clock.monotonic()
         recordSuccess(node.health, answered - asked)
         this.#options.observer.attempt(node.id, 'ok', answered - asked)
@@ -120,13 +132,20 @@ export class Upstream {
           notFound = known
           continue
         }
+        if (known.code === 'RELAY_ERR_LOOP') {
+          // It is up, and wrong for this request only: a forged `via` must not put it in back-off.
+          recordSuccess(node.health, clock.monotonic() - asked)
+          loop = known
+          log('warn', 'request went in circles, asking the next', { node: node.id, via: fields.via, path })
+          continue
+        }
         failure = known
         this.#nodeFailed(node)
         log('warn', 'super-node failed, asking the next', { node: node.id, code: known.code, detail: known.message, path })
       }
     }
     // A 404 beside a failure proves nothing: the node that failed may have the object.
-    const last = failure ?? notFound
+    const last = failure ?? loop ?? notFound
     if (last === undefined) throw new RelayError('RELAY_ERR_UPSTREAM_UNREACHABLE', 'no super-node is configured')
     throw withoutAddress(last)
   }
