@@ -78,7 +78,7 @@ export const ConfigSchema = Type.Object({
     flush_interval_ms: ms(1_000, 'longest time a change of the index stays unwritten')
   }, 'The shard cache.'),
   upstream: section({
-    super_nodes: Type.Array(SuperNode, { default: [{ url: 'http://127.0.0.1:9002', region: 'NA-WEST' }], minItems: 1, maxItems: 64, description: 'origins, each with its region; `role = "relay"` marks a relay of the tier above' }),
+    super_nodes: Type.Array(SuperNode, { default: [{ url: 'http://127.0.0.1:9002', region: 'NA-WEST' }], maxItems: 64, description: 'origins, each with its region; `role = "relay"` marks a relay of the tier above' }),
     dns: Type.Array(DnsName, { default: [], maxItems: 16, description: 'more super-nodes by DNS: `{ dns = "_relay._tcp.example.org", type = "SRV", region = "EU-WEST" }`, or `type = "A"` or `"AAAA"` with `port` (9002 by default); `scheme` is `"http"` (default) or, with SRV, `"https"`' }),
     siblings: Type.Array(Sibling, { default: [], maxItems: 64, description: 'public URLs of the relays of our tier, `{ url, region }`; a missing object is first asked for at the one that rendezvous hashing names' }),
     self_url: Type.String({ pattern: '^(https?://[^/?#@]+/?)?$', maxLength: 300, default: '', description: 'our own public URL as the siblings have it in their lists' }),

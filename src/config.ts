@@ -218,6 +218,7 @@ function tierProblems ({ upstream, region }: Config): string[] {
   })
   if (upstream.self_url !== '' && !URL.canParse(upstream.self_url)) problems.push('upstream.self_url is not a URL')
   if (upstream.siblings.length > 0 && upstream.self_url === '') problems.push('upstream.self_url must be set beside upstream.siblings, or no key would be ours')
+  if (upstream.super_nodes.length + upstream.dns.length === 0) problems.push('upstream.super_nodes or upstream.dns must name a super-node')
   const names = new Set<string>()
   upstream.dns.forEach(({ dns, type, scheme, port, region: name }, position) => {
     const path = `upstream.dns.${position}`

@@ -68,6 +68,9 @@ export interface ShardServiceOptions {
   readonly fillTimeoutMs: number
 }
 
+/** Times a request looks for an object in cache and fills before it starts a fill, or takes the failure of one for its own. */
+const MAX_LOOKS = 4
+
 /** One door for every surface: cache first, then the fill in flight, then the super-nodes. */
 export class ShardService {
   readonly #options: ShardServiceOptions
@@ -122,7 +125,7 @@ export class ShardService {
   async #openSource (key: ShardKey, { asFile = false, via = [] }: OpenOptions): Promise<OpenShard> {
     const id = keyId(key)
     // A fill that ends while the cache is being asked has stored the object; then asking again spares a second fetch.
-    for (let look = 0; look < 2; look++) {
+    for (let look = 1; look <= MAX_LOOKS; look++) {
       const cached = asFile ? this.#options.cache.pin(key) : await this.#options.cache.open(key)
       if (cached !== undefined) return fromCache(key, cached)
       const first = this.#fills.get(id)
@@ -134,7 +137,7 @@ export class ShardService {
           return await fromFill(key, fill, leave, true)
         } catch (error) {
           // What goes in circles by the way of another request need not by ours: nobody can fail us with a `via` of his own.
-          if (!(error instanceof RelayError) || error.code !== 'RELAY_ERR_LOOP' || sameWay(fill.via, via)) throw error
+          if (!(error instanceof RelayError) || error.code !== 'RELAY_ERR_LOOP' || sameWay(fill.via, via) || look === MAX_LOOKS) throw error
           continue
         }
       }

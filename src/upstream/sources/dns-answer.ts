@@ -40,6 +40,9 @@ export const RETRY_MAX_MS = 300_000
 /** Share of a time to live by which look-ups come early, so that relays started together do not ask together. */
 const JITTER = 0.1
 
+/** A host name; a target may hold any bytes, and a slash or an at sign would change what the URL means. */
+const HOST = /^[A-Za-z0-9_-]{1,63}(?:\.[A-Za-z0-9_-]{1,63}){0,126}\.?$/
+
 /** Time until the next look-up after an answer, ms: its shortest time to live, within bounds, up to a tenth early. @param random in [0, 1) */
 export function refreshDelay (ttlMs: number, random: number): number {
   const clamped = Math.min(MAX_TTL_MS, Math.max(MIN_TTL_MS, Number.isFinite(ttlMs) ? ttlMs : MIN_TTL_MS))
@@ -67,7 +70,7 @@ export function fromAddresses (records: readonly AddressRecord[], { scheme, port
  * there is no such service (RFC 2782). Undefined when it names none.
  */
 export function fromServices (records: readonly SrvRecord[], { scheme, region, role }: DnsQuery): { nodes: NodeSpec[], ttlMs: number } | undefined {
-  const usable = records.filter(({ name, port }) => name !== '' && name !== '.' && port > 0 && URL.canParse(`${scheme}://${name}:${port}`))
+  const usable = records.filter(({ name, port }) => HOST.test(name) && port > 0 && URL.canParse(`${scheme}://${name}:${port}`))
   if (usable.length === 0) return undefined
   const ordered = usable.toSorted((a, b) => a.priority - b.priority || b.weight - a.weight || a.port - b.port || (a.name < b.name ? -1 : 1))
   return { nodes: uniqueNodes(ordered.map(({ name, port }) => ({ url: new URL(`${scheme}://${name}:${port}`).origin, region, role }))), ttlMs: SRV_TTL_MS }
