@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
 import fc from 'fast-check'
 import { RelayError } from '../../src/errors.ts'
+import { planProblem } from '../../src/gateway/session/response.ts'
 import { cameFromRelay, onwardVia, refuseLoop, relayPseudonym, sameWay } from '../../src/upstream/tiers.ts'
 import { formatVia, MAX_VIA_MEMBERS, parseVia, receivedBy } from '../../src/wire/via.ts'
 
@@ -90,5 +91,10 @@ suite('tiers', () => {
     assert.equal(sameWay(['a', 'b'], ['a', 'b']), true)
     assert.equal(sameWay(['a', 'b'], ['b', 'a']), false)
     assert.equal(sameWay(['a'], ['a', 'b']), false)
+  })
+  test('a circle that is found upstream reaches viewers over WebTransport as 508', () => {
+    const { status, head } = planProblem(new RelayError('RELAY_ERR_LOOP', 'circle'))
+    assert.equal(status, 508)
+    assert.match(new TextDecoder().decode(head), /^HTTP\/1\.1 508 Loop Detected\r\n/)
   })
 })
