@@ -8,6 +8,7 @@ import { startSuperNode } from '../../demo/super-node/server.ts'
 import { systemClock } from '../../src/clock.ts'
 import { deferred } from '../../src/deferred.ts'
 import { Upstream } from '../../src/upstream/upstream.ts'
+import { until } from '../support/http.ts'
 import { assertProblem, type AnyResponse } from '../support/problem.ts'
 import { startRelay } from '../support/relay.ts'
 
@@ -121,4 +122,25 @@ test('the health of a relay is asked for where its viewer listener answers', asy
   await assert.rejects(upstream.fetch({ cid: 'a', part: 0 }, new AbortController().signal))
   await promise
   assert.deepEqual(node.paths.slice(0, 2), ['/s/a/0', '/v1/transport'])
+})
+
+/** A port that was free a moment ago. */
+async function freePort (): Promise<number> {
+  const node = await startSuperNode({ port: 0 })
+  await node.close()
+  return node.port
+}
+
+test('two relays configured as each other\'s super-node that miss the same objects at once: nobody waits longer than the timeouts', { timeout: 30_000 }, async t => {
+  const [portA, portB] = [await freePort(), await freePort()]
+  const at = (port: number): { url: string, region: string } => ({ url: `http://127.0.0.1:${port}`, region: 'NA-WEST' })
+  const settings = (port: number, id: string): Record<string, Record<string, unknown>> => ({ viewer: { port }, upstream: { relay_id: id, headers_timeout_ms: 300 } })
+  const a = await startRelay(t, [at(portB)], settings(portA, 'a'))
+  const b = await startRelay(t, [at(portA)], settings(portB, 'b'))
+  const start = performance.now()
+  const answers = await Promise.all([0, 1, 2, 3, 4].flatMap(n => [a, b].map(async ({ viewerUrl }) => await ask(`${viewerUrl}/shards/cross/shard_${n}.bin`))))
+  const ms = performance.now() - start
+  t.diagnostic(`${answers.map(({ status }) => status).join(' ')} after ${ms.toFixed(0)} ms`)
+  for (const { status } of answers) assert.ok([502, 504, 508].includes(status), String(status))
+  await until(async () => a.relay.admin.shards.fills + b.relay.admin.shards.fills, fills => fills === 0)
 })

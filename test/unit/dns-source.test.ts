@@ -5,6 +5,7 @@ import fc from 'fast-check'
 import { deferred } from '../../src/deferred.ts'
 import { fromAddresses, fromServices, MAX_TTL_MS, MIN_TTL_MS, refreshDelay, RETRY_INITIAL_MS, RETRY_MAX_MS, retryDelay, SRV_TTL_MS, type DnsQuery } from '../../src/upstream/sources/dns-answer.ts'
 import { DnsSource, type NameResolver } from '../../src/upstream/sources/dns.ts'
+import { configuredSource } from '../../src/upstream/sources/configured.ts'
 import { MergedSource } from '../../src/upstream/sources/merged.ts'
 import { MAX_NODES, sameNodes, uniqueNodes, type NodeSource, type NodeSpec } from '../../src/upstream/sources/node-source.ts'
 import { StaticSource } from '../../src/upstream/sources/static.ts'
@@ -273,4 +274,20 @@ suite('several sources as one', () => {
       for (let at = 1; at < lists.length; at++) assert.ok(!sameNodes(lists[at] ?? [], lists[at - 1] ?? []))
     }))
   })
+})
+
+test('the sources of the configuration: its nodes, then those its names stand for', async t => {
+  const server = await startDnsServer(t)
+  server.answer = [{ type: 'A', ttl: 60, data: '10.0.0.1' }]
+  const resolver = new Resolver({ timeout: 500, tries: 1 })
+  resolver.setServers([server.address])
+  const source = configuredSource({
+    super_nodes: [{ url: 'http://origin.example:9002/', region: 'APAC' }],
+    dns: [{ dns: 'more.example', type: 'A', region: 'MENA', role: 'relay' }]
+  }, { resolver, random: () => 0, schedule: new Agenda().schedule, log: () => {} })
+  t.after(async () => { await source.close() })
+  let known: readonly NodeSpec[] = []
+  await source.start(nodes => { known = nodes })
+  assert.deepEqual(known, [node('http://origin.example:9002'), { url: 'http://10.0.0.1:9002', region: 'MENA', role: 'relay' }])
+  assert.equal(source.name, 'static, dns A more.example')
 })
