@@ -26,7 +26,22 @@ const Region = Type.String({ pattern: '^[A-Z0-9-]{1,32}$' })
 
 const SuperNode = Type.Object({
   url: Type.String({ pattern: '^https?://[^/?#@]+/?$', maxLength: 300, description: 'origin, http or https, without path' }),
+  region: Region,
+  role: Type.Optional(Type.Union([Type.Literal('origin'), Type.Literal('relay')]))
+}, { additionalProperties: false })
+
+const Sibling = Type.Object({
+  url: Type.String({ pattern: '^https?://[^/?#@]+/?$', maxLength: 300 }),
   region: Region
+}, { additionalProperties: false })
+
+const DnsName = Type.Object({
+  dns: Type.String({ pattern: '^[A-Za-z0-9_-]{1,63}([.][A-Za-z0-9_-]{1,63}){0,126}$', maxLength: 253 }),
+  type: Type.Union([Type.Literal('SRV'), Type.Literal('A'), Type.Literal('AAAA')]),
+  scheme: Type.Optional(Type.Union([Type.Literal('http'), Type.Literal('https')])),
+  port: Type.Optional(Type.Integer({ minimum: 1, maximum: 65_535 })),
+  region: Region,
+  role: Type.Optional(Type.Union([Type.Literal('origin'), Type.Literal('relay')]))
 }, { additionalProperties: false })
 
 /** What an authorization header can carry, long enough not to be guessed. */
@@ -63,7 +78,12 @@ export const ConfigSchema = Type.Object({
     flush_interval_ms: ms(1_000, 'longest time a change of the index stays unwritten')
   }, 'The shard cache.'),
   upstream: section({
-    super_nodes: Type.Array(SuperNode, { default: [{ url: 'http://127.0.0.1:9002', region: 'NA-WEST' }], minItems: 1, maxItems: 64, description: 'origins, each with its region' }),
+    super_nodes: Type.Array(SuperNode, { default: [{ url: 'http://127.0.0.1:9002', region: 'NA-WEST' }], maxItems: 64, description: 'origins, each with its region; `role = "relay"` marks a relay of the tier above' }),
+    dns: Type.Array(DnsName, { default: [], maxItems: 16, description: 'more super-nodes by DNS: `{ dns = "_relay._tcp.example.org", type = "SRV", region = "EU-WEST" }`, or `type = "A"` or `"AAAA"` with `port` (9002 by default); `scheme` is `"http"` (default) or, with SRV, `"https"`' }),
+    siblings: Type.Array(Sibling, { default: [], maxItems: 64, description: 'public URLs of the relays of our tier, `{ url, region }`; a missing object is first asked for at the one that rendezvous hashing names' }),
+    self_url: Type.String({ pattern: '^(https?://[^/?#@]+/?)?$', maxLength: 300, default: '', description: 'our own public URL as the siblings have it in their lists' }),
+    relay_id: Type.String({ pattern: '^[A-Za-z0-9._-]{0,64}$', default: '', description: 'our name in the `via` header, behind `icn-relay-`; empty makes one of host name and chance at every start' }),
+    max_hops: count(4, 16, 'a request with as many `via` members is refused with 508'),
     shard_path: Type.String({ pattern: '^/[!-~]*$', default: '/shards/{cid}/shard_{nn}.bin', description: 'path of a shard; {cid}, {n}, {nn} (two digits) are replaced' }),
     manifest_path: Type.String({ pattern: '^/[!-~]*$', default: '/shards/{cid}/manifest.json', description: 'path of a manifest; {cid} is replaced' }),
     connections_per_node: count(64, 4_096, 'connections to one super-node at once'),

@@ -186,6 +186,7 @@ function impossible (config: Config): string[] {
     else if (hosts.has(host)) problems.push(`upstream.super_nodes.${position}.url repeats ${host}`)
     else hosts.add(host)
   })
+  problems.push(...tierProblems(config))
   for (const [name, template] of [['shard_path', upstream.shard_path], ['manifest_path', upstream.manifest_path]] as const) {
     if (!template.includes('{cid}')) problems.push(`upstream.${name} must contain {cid}`)
   }
@@ -199,6 +200,37 @@ function impossible (config: Config): string[] {
     const value = (config[section] as Tree)[key]
     if (JSON.stringify(value) !== JSON.stringify((defaults[section] as Tree)[key])) problems.push(`${path} is reserved: this version has no use for another value than its default`)
   }
+  return problems
+}
+
+/** What the schema cannot express about other relays and names of super-nodes. */
+function tierProblems ({ upstream, region }: Config): string[] {
+  const problems: string[] = []
+  const known = (path: string, name: string): void => {
+    if (!region.regions.includes(name)) problems.push(`${path}.region must be one of ${region.regions.join(', ')}`)
+  }
+  const siblings = new Set<string>()
+  upstream.siblings.forEach(({ url, region: name }, position) => {
+    const path = `upstream.siblings.${position}`
+    known(path, name)
+    const origin = URL.canParse(url) ? new URL(url).origin : undefined
+    if (origin === undefined) problems.push(`${path}.url is not a URL`)
+    else if (siblings.has(origin)) problems.push(`${path}.url repeats ${origin}`)
+    else siblings.add(origin)
+  })
+  if (upstream.self_url !== '' && !URL.canParse(upstream.self_url)) problems.push('upstream.self_url is not a URL')
+  if (upstream.siblings.length > 0 && upstream.self_url === '') problems.push('upstream.self_url must be set beside upstream.siblings, or no key would be ours')
+  if (upstream.super_nodes.length + upstream.dns.length === 0) problems.push('upstream.super_nodes or upstream.dns must name a super-node')
+  const names = new Set<string>()
+  upstream.dns.forEach(({ dns, type, scheme, port, region: name }, position) => {
+    const path = `upstream.dns.${position}`
+    known(path, name)
+    if (type !== 'SRV' && scheme === 'https') problems.push(`${path}.scheme must be http with type ${type}: a certificate is for a name, and addresses have none`)
+    if (type === 'SRV' && port !== undefined) problems.push(`${path}.port must not be set with type SRV, whose records name ports`)
+    const id = `${type} ${dns.toLowerCase()} ${port ?? ''}`
+    if (names.has(id)) problems.push(`${path} repeats ${type} ${dns}`)
+    names.add(id)
+  })
   return problems
 }
 

@@ -32,6 +32,7 @@ export const ERRORS = {
   RELAY_ERR_UPSTREAM_BODY: { status: 502, retryable: true, source: 'upstream', title: 'Super-node body ended early or broke' },
   RELAY_ERR_UPSTREAM_CORRUPT: { status: 502, retryable: true, source: 'upstream', title: 'Super-node body does not match its digest' },
   RELAY_ERR_UPSTREAM_TOO_LARGE: { status: 502, retryable: false, source: 'upstream', title: 'Super-node object exceeds the size cap' },
+  RELAY_ERR_LOOP: { status: 508, retryable: false, source: 'operator', title: 'Request goes in circles' },
   RELAY_ERR_FILLS_BUSY: { status: 503, retryable: true, source: 'upstream', title: 'Too many cache fills in progress' },
   RELAY_ERR_GATEWAY: { status: 503, retryable: true, source: 'internal', title: 'Gateway process not available' },
   RELAY_ERR_STOPPING: { status: 503, retryable: true, source: 'internal', title: 'Relay is stopping' },

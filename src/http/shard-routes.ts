@@ -2,10 +2,13 @@ import { METHODS } from 'node:http'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { requestToken, type StaticTokens } from '../auth/static-tokens.ts'
 import { RelayError } from '../errors.ts'
+import { redactUrl } from '../log.ts'
 import type { RelayMetrics } from '../metrics/relay-metrics.ts'
 import { parseShardPath } from '../shard/shard-key.ts'
 import { parseRangeHeader } from '../shard/range.ts'
 import type { OpenShard, ShardService } from '../shard/shard-service.ts'
+import { refuseLoop, type Tier } from '../upstream/tiers.ts'
+import { formatVia, parseVia } from '../wire/via.ts'
 import { planResponse, unsatisfiedHeaders, type ResponsePlan } from './shard-response.ts'
 import { ShardStream } from './shard-stream.ts'
 import { OBJECT_DOCS } from './viewer-docs.ts'
@@ -13,6 +16,7 @@ import { OBJECT_DOCS } from './viewer-docs.ts'
 export interface ShardRoutesOptions {
   readonly tokens: StaticTokens
   readonly shards: ShardService
+  readonly tier: Tier
   readonly metrics: RelayMetrics
   readonly monotonic: () => number
 }
@@ -31,7 +35,7 @@ function rawPath (request: FastifyRequest): string {
 }
 
 /** `GET|HEAD /shards/<CID>/shard_<N>.bin` and `/shards/<CID>/manifest.json`. */
-export async function shardRoutes (viewer: FastifyInstance, { shards, metrics, monotonic, tokens }: ShardRoutesOptions): Promise<void> {
+export async function shardRoutes (viewer: FastifyInstance, { shards, metrics, monotonic, tokens, tier }: ShardRoutesOptions): Promise<void> {
   viewer.route({
     method: ['GET', 'HEAD'],
     url: PATH,
@@ -45,10 +49,11 @@ export async function shardRoutes (viewer: FastifyInstance, { shards, metrics, m
     },
     handler: async (request, reply) => {
       const start = monotonic()
+      const via = viaOf(request)
       const key = parseShardPath(rawPath(request))
       // A malformed range is refused before it costs a fill.
       if (request.method === 'GET') parseRangeHeader(request.headers.range)
-      const shard = await shards.open(key)
+      const shard = await shards.open(key, { via })
       let plan: ResponsePlan
       try {
         plan = planResponse(request.method, request.headers, shard, monotonic() - start)
@@ -74,6 +79,18 @@ export async function shardRoutes (viewer: FastifyInstance, { shards, metrics, m
     },
     handler: () => {}
   })
+
+  /** @throws RelayError RELAY_ERR_LOOP, before the request waits for anything */
+  function viaOf (request: FastifyRequest): string[] {
+    const via = parseVia(request.headers.via)
+    try {
+      refuseLoop(via, tier)
+    } catch (error) {
+      request.log.warn({ via: formatVia(via), self: tier.pseudonym, maxHops: tier.maxHops, url: redactUrl(request.url) }, 'request goes in circles, refused')
+      throw error
+    }
+    return via
+  }
 
   async function send (request: FastifyRequest, reply: FastifyReply, shard: OpenShard, plan: ResponsePlan, start: number): Promise<FastifyReply> {
     reply.code(plan.status)

@@ -53,7 +53,8 @@ const PROBLEMS: Record<number, string> = {
   500: 'Internal error',
   502: 'The super-nodes failed, or sent a body that does not match its digest',
   503: 'Too many objects are being fetched, or the relay is stopping',
-  504: 'No super-node answered in time'
+  504: 'No super-node answered in time',
+  508: 'The request has passed this relay before, or too many others'
 }
 
 const PROBLEM_HEADERS: Record<number, Headers> = {
@@ -84,13 +85,14 @@ function objectRoute (summary: string, description: string, params: TSchema, med
     headers: Type.Object({
       range: Type.Optional(text('one range of bytes; several are answered with the whole object')),
       'if-range': Type.Optional(text('the range counts only while this is the strong entity-tag')),
-      'if-none-match': Type.Optional(text('entity-tags, or `*`'))
+      'if-none-match': Type.Optional(text('entity-tags, or `*`')),
+      via: Type.Optional(text('RFC 9110 §7.6.3: relays and proxies the request has passed; sent on to super-nodes'))
     }),
     response: {
       200: { description: 'The object', headers: BODY_HEADERS, content },
       206: { description: 'The bytes of the range', headers: { ...BODY_HEADERS, ...CONTENT_RANGE('bytes sent and size of the object', '^bytes \\d+-\\d+/\\d+$') }, content },
       304: { description: 'The object is the one named by if-none-match', headers: OBJECT_HEADERS, type: 'null' },
-      ...problemResponses([400, 404, 405, 408, 416, 431, 500, 502, 503, 504])
+      ...problemResponses([400, 404, 405, 408, 416, 431, 500, 502, 503, 504, 508])
     }
   }
 }

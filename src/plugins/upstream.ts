@@ -1,12 +1,17 @@
+import { hostname } from 'node:os'
 import fp from 'fastify-plugin'
 import { systemClock } from '../clock.ts'
 import type { Config } from '../config.ts'
 import { DEFAULT_FITNESS_POLICY } from '../upstream/node-state.ts'
+import { configuredSource } from '../upstream/sources/configured.ts'
+import { relayPseudonym, type Tier } from '../upstream/tiers.ts'
 import { Upstream } from '../upstream/upstream.ts'
 
 declare module 'fastify' {
   interface FastifyInstance {
     upstream: Upstream
+    /** Our place among relays that ask relays. */
+    tier: Tier
   }
 }
 
@@ -14,8 +19,12 @@ declare module 'fastify' {
 export default fp<{ config: Config }>(async (app, { config }) => {
   const { upstream: settings } = config
   const log = app.log.child({ plugin: 'upstream' })
+  const tier: Tier = { pseudonym: relayPseudonym(settings.relay_id, hostname(), Math.random), maxHops: settings.max_hops }
+  log.info({ ...tier }, 'our name in via')
   const upstream = new Upstream({
+    pseudonym: tier.pseudonym,
     superNodes: settings.super_nodes,
+    siblings: { siblings: settings.siblings, self: settings.self_url },
     region: () => app.region.current,
     shardPath: settings.shard_path,
     manifestPath: settings.manifest_path,
@@ -51,11 +60,18 @@ export default fp<{ config: Config }>(async (app, { config }) => {
     observer: app.relayMetrics.upstream,
     log: (level, message, fields) => { log[level](fields, message) }
   })
+  const source = configuredSource(settings, { random: Math.random, log: (level, message, fields) => { log[level](fields, message) } })
+  // A name server that does not answer keeps nobody waiting: the configured nodes are there already.
+  void source.start(nodes => { upstream.nodes.set(nodes) })
   app.decorate('upstream', upstream)
+  app.decorate('tier', tier)
   app.relayMetrics.onCollect(() => {
     const nodes = upstream.status()
     for (const { id, region, state } of nodes) app.relayMetrics.set('icn_relay_upstream_node_up', state === 'up' ? 1 : 0, { node: id, region })
     app.relayMetrics.set('icn_relay_p2p_peers', nodes.filter(node => node.connections.connected > 0).length)
   })
-  app.addHook('onClose', async () => { await upstream.close() })
+  app.addHook('onClose', async () => {
+    await source.close()
+    await upstream.close()
+  })
 }, { name: 'upstream', dependencies: ['metrics', 'region'] })

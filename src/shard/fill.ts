@@ -16,6 +16,8 @@ export interface FillHead {
 }
 
 export interface FillOptions {
+  /** `via` members of the request that caused it. */
+  readonly via: readonly string[]
   readonly maxObjectBytes: number
   readonly fetch: (signal: AbortSignal) => Promise<UpstreamObject>
   readonly createSpool: (capacity: number) => Promise<StoreTicket>
@@ -43,6 +45,7 @@ export class Fill {
   #error: RelayError | undefined
   #sha256: string | undefined
   #forbidden = false
+  #answered = false
   #progress = deferred<undefined>()
 
   constructor (options: FillOptions) {
@@ -58,6 +61,10 @@ export class Fill {
   /** File with the readable bytes, for a reader in another process; undefined when memory holds them. */
   get path (): string | undefined { return this.#ticket?.path() }
   get readers (): number { return this.#readers }
+  /** `via` members of the request that caused it; they went upstream. */
+  get via (): readonly string[] { return this.#options.via }
+  /** Whether a super-node has answered with the object. */
+  get answered (): boolean { return this.#answered }
   /** Digest of the whole body; undefined until it is verified. */
   get sha256 (): string | undefined { return this.#sha256 }
 
@@ -110,6 +117,7 @@ export class Fill {
     let object: UpstreamObject | undefined
     try {
       object = await this.#options.fetch(signal)
+      this.#answered = true
       if (object.size !== undefined && object.size > maxObjectBytes) {
         throw new RelayError('RELAY_ERR_UPSTREAM_TOO_LARGE', `super-node ${object.node} announced ${object.size} bytes, the cap is ${maxObjectBytes}`)
       }

@@ -2,6 +2,7 @@ import { RelayError } from '../errors.ts'
 import type { CacheTier } from '../cache/disk-files.ts'
 import type { ShardCache, CachedObject } from '../cache/shard-cache.ts'
 import type { Upstream } from '../upstream/upstream.ts'
+import { cameFromRelay, sameWay } from '../upstream/tiers.ts'
 import { Fill } from './fill.ts'
 import { keyId, type ShardKey } from './shard-key.ts'
 
@@ -23,6 +24,8 @@ export interface SharedFile {
 export interface OpenOptions {
   /** The bytes are read by another process, from a file where there is one. */
   readonly asFile?: boolean
+  /** `via` members of the request, without our own; what loops has been refused before. */
+  readonly via?: readonly string[]
 }
 
 /** An object opened for one viewer; `release` once. */
@@ -54,6 +57,8 @@ export interface ShardServiceOptions {
   readonly cache: ShardCache
   readonly upstream: Pick<Upstream, 'fetch'> & Partial<Pick<Upstream, 'forgetMissing'>>
   readonly observer: ShardObserver
+  /** Whether misses of viewers may go to relays of our own tier. */
+  readonly siblings?: boolean
   /** Largest object taken from a super-node, bytes. */
   readonly maxObjectBytes: number
   readonly maxManifestBytes: number
@@ -63,10 +68,15 @@ export interface ShardServiceOptions {
   readonly fillTimeoutMs: number
 }
 
+/** Times a request looks for an object in cache and fills before it starts a fill, or takes the failure of one for its own. */
+const MAX_LOOKS = 4
+
 /** One door for every surface: cache first, then the fill in flight, then the super-nodes. */
 export class ShardService {
   readonly #options: ShardServiceOptions
   readonly #fills = new Map<string, Fill>()
+  /** Fills for relays that could not join the one in {@link #fills}; they pass through and are not stored. */
+  readonly #direct = new Map<string, Fill>()
   readonly #running = new Set<Promise<void>>()
   /** One for each fill: a signal shared by all of them would keep a reference to every fill there ever was. */
   readonly #aborts = new Set<AbortController>()
@@ -81,13 +91,13 @@ export class ShardService {
 
   /**
    * Opens an object for reading.
-   * @throws RelayError RELAY_ERR_SHARD_NOT_FOUND, RELAY_ERR_UPSTREAM_*, RELAY_ERR_FILLS_BUSY, RELAY_ERR_STOPPING
+   * @throws RelayError RELAY_ERR_SHARD_NOT_FOUND, RELAY_ERR_UPSTREAM_*, RELAY_ERR_LOOP, RELAY_ERR_FILLS_BUSY, RELAY_ERR_STOPPING
    */
   async open (key: ShardKey, options: OpenOptions = {}): Promise<OpenShard> {
     try {
-      const source = await this.#openSource(key, options.asFile ?? false)
+      const source = await this.#openSource(key, options)
       this.#options.observer.opened(source.origin)
-      return this.#resilient(key, source)
+      return this.#resilient(key, options.via ?? [], source)
     } catch (error) {
       const known = error instanceof RelayError ? error : new RelayError('RELAY_ERR_INTERNAL', 'the object could not be opened', { cause: error })
       this.#options.observer.openFailed(known)
@@ -113,23 +123,46 @@ export class ShardService {
     await Promise.all(this.#running)
   }
 
-  async #openSource (key: ShardKey, asFile: boolean): Promise<OpenShard> {
+  async #openSource (key: ShardKey, { asFile = false, via = [] }: OpenOptions): Promise<OpenShard> {
     const id = keyId(key)
     // A fill that ends while the cache is being asked has stored the object; then asking again spares a second fetch.
-    for (let look = 0; look < 2; look++) {
+    for (let look = 1; look <= MAX_LOOKS; look++) {
       const cached = asFile ? this.#options.cache.pin(key) : await this.#options.cache.open(key)
       if (cached !== undefined) return fromCache(key, cached)
-      const fill = this.#fills.get(id)
+      const first = this.#fills.get(id)
+      const direct = first !== undefined && this.#mayWaitFor(first, via)
+      const fill = direct ? this.#direct.get(id) : first
       const leave = fill?.join()
-      if (fill !== undefined && leave !== undefined) return await fromFill(key, fill, leave, true)
+      if (fill !== undefined && leave !== undefined) {
+        try {
+          return await fromFill(key, fill, leave, true)
+        } catch (error) {
+          // What goes in circles by the way of another request need not by ours: nobody can fail us with a `via` of his own.
+          if (!(error instanceof RelayError) || error.code !== 'RELAY_ERR_LOOP' || sameWay(fill.via, via) || look === MAX_LOOKS) throw error
+          continue
+        }
+      }
+      if (direct) {
+        const own = this.#startFill(key, this.#direct, via)
+        return await fromFill(key, own.fill, own.leave, false)
+      }
       if (!this.#options.cache.has(key)) break
     }
-    const { fill, leave } = this.#startFill(key, true)
+    const { fill, leave } = this.#startFill(key, this.#fills, via)
     return await fromFill(key, fill, leave, false)
   }
 
+  /**
+   * Whether a fill may be waiting for the relay that asks now. A viewer's miss may go to a sibling; when that sibling disagrees and
+   * asks us for its own viewer at the same time, the two fills would wait for each other. So requests of relays do not join a fill
+   * before it has its answer, unless it goes straight to the origins because it comes from a relay itself.
+   */
+  #mayWaitFor (fill: Fill, via: readonly string[]): boolean {
+    return this.#options.siblings === true && cameFromRelay(via) && !fill.answered && !cameFromRelay(fill.via)
+  }
+
   /** A disk that fails in the middle of a body costs the viewer nothing: the rest comes from a super-node, same key, same bytes. */
-  #resilient (key: ShardKey, first: OpenShard): OpenShard {
+  #resilient (key: ShardKey, via: readonly string[], first: OpenShard): OpenShard {
     let source = first
     let released = false
     const read = async (position: number, length: number): Promise<Uint8Array> => {
@@ -137,7 +170,7 @@ export class ShardService {
         return await source.read(position, length)
       } catch (error) {
         if (error instanceof RelayError || source !== first || released) throw error
-        const replacement = await this.#replace(key, error)
+        const replacement = await this.#replace(key, via, error)
         if (released || !sameObject(first, replacement)) {
           replacement.release()
           throw new RelayError('RELAY_ERR_CACHE_READ', 'the cached object could not be read', { cause: error })
@@ -157,9 +190,9 @@ export class ShardService {
     }
   }
 
-  async #replace (key: ShardKey, cause: unknown): Promise<OpenShard> {
+  async #replace (key: ShardKey, via: readonly string[], cause: unknown): Promise<OpenShard> {
     try {
-      const { fill, leave } = this.#startFill(key, false)
+      const { fill, leave } = this.#startFill(key, undefined, via)
       return await fromFill(key, fill, leave, false)
     } catch (error) {
       if (error instanceof RelayError) throw error
@@ -167,8 +200,8 @@ export class ShardService {
     }
   }
 
-  /** @param shared whether others may join and the object is stored; otherwise it is a private pass-through */
-  #startFill (key: ShardKey, shared: boolean): { fill: Fill, leave: () => void } {
+  /** @param joinable where others find it; only an object that comes through {@link #fills} is stored */
+  #startFill (key: ShardKey, joinable: Map<string, Fill> | undefined, via: readonly string[]): { fill: Fill, leave: () => void } {
     const { cache, upstream, maxFills, maxManifestBytes, maxObjectBytes, fillTimeoutMs } = this.#options
     if (this.#stopping !== undefined) throw this.#stopping
     if (this.#running.size >= maxFills) throw new RelayError('RELAY_ERR_FILLS_BUSY', `${maxFills} fills are in progress`)
@@ -179,17 +212,18 @@ export class ShardService {
       abort.abort(new RelayError('RELAY_ERR_UPSTREAM_TIMEOUT', `the object did not arrive within ${fillTimeoutMs} ms`))
     }, fillTimeoutMs)
     const fill = new Fill({
+      via,
       maxObjectBytes: key.part === 'manifest' ? maxManifestBytes : maxObjectBytes,
-      fetch: async signal => await upstream.fetch(key, signal),
-      createSpool: async capacity => await cache.createSpool(key, capacity, shared),
+      fetch: async signal => await upstream.fetch(key, signal, { via }),
+      createSpool: async capacity => await cache.createSpool(key, capacity, joinable === this.#fills),
       signal: abort.signal
     })
-    if (shared) this.#fills.set(id, fill)
+    joinable?.set(id, fill)
     const running = fill.finished.then(() => {
       clearTimeout(timer)
       this.#aborts.delete(abort)
       this.#running.delete(running)
-      if (this.#fills.get(id) === fill) this.#fills.delete(id)
+      if (joinable?.get(id) === fill) joinable.delete(id)
     })
     this.#running.add(running)
     const leave = fill.join()

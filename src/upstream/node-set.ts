@@ -2,11 +2,12 @@ import { systemTimers, type Clock } from '../clock.ts'
 import type { Attempt, Outcome } from './circuit.ts'
 import { HealthChecks } from './health-checks.ts'
 import { beginAttempt, finishAttempt, nodeState, orderCandidates, recordCheck, sweepOutliers, type AdminState, type FitnessPolicy } from './node-state.ts'
+import type { NodeSpec } from './sources/node-source.ts'
 import { SuperNode, type SuperNodeOptions } from './super-node.ts'
 import type { NodeStatus, UpstreamObserver } from './upstream-types.ts'
 
 export interface NodeSetOptions {
-  readonly connection: Omit<SuperNodeOptions, 'url' | 'region' | 'fitness'>
+  readonly connection: Omit<SuperNodeOptions, 'url' | 'region' | 'role' | 'fitness'>
   readonly fitness: FitnessPolicy
   /** Bounds of how long a node may take before the next is asked beside it, ms. */
   readonly hedge: { readonly minMs: number, readonly maxMs: number }
@@ -22,6 +23,8 @@ export interface NodeAddress {
   /** `http://` or `https://` origin. */
   readonly url: string
   readonly region: string
+  /** Where its health is asked for; `origin` by default. */
+  readonly role?: NodeSpec['role']
 }
 
 /** Nodes are compared with each other this often, ms. */
@@ -53,14 +56,21 @@ export class NodeSet {
     if (this.#closed) return
     const wanted = new Map(addresses.map(address => [new URL(address.url).origin, address]))
     for (const [origin, node] of this.#nodes) {
-      if (wanted.get(origin)?.region === node.region) wanted.delete(origin)
+      const same = wanted.get(origin)
+      if (same?.region === node.region && (same.role ?? 'origin') === node.role) wanted.delete(origin)
       else this.#remove(origin, node)
     }
-    for (const [origin, { region }] of wanted) this.#add(origin, region)
+    for (const [origin, address] of wanted) this.#add(origin, address)
   }
 
   find (id: string): SuperNode | undefined {
     return this.nodes.find(node => node.id === id)
+  }
+
+  /** The node at `origin`, if it is up. */
+  usable (origin: string): SuperNode | undefined {
+    const node = this.#nodes.get(origin)
+    return node !== undefined && nodeState(node.fitness, this.#options.clock.monotonic()) === 'up' ? node : undefined
   }
 
   /** New requests no longer go to a node that drains or is disabled. */
@@ -123,16 +133,20 @@ export class NodeSet {
     await Promise.all(nodes.map(async node => { await node.close() }))
   }
 
-  #add (origin: string, region: string): void {
+  #add (origin: string, { region, role = 'origin' }: NodeAddress): void {
     const { connection, fitness, clock, random, observer, log } = this.#options
-    const node = new SuperNode({ ...connection, url: origin, region, fitness })
+    const node = new SuperNode({ ...connection, url: origin, region, role, fitness })
     this.#nodes.set(origin, node)
     const record = (passed: boolean): void => {
       const now = clock.monotonic()
       const before = nodeState(node.fitness, now)
       recordCheck(node.fitness, passed, now, random(), fitness)
       const after = nodeState(node.fitness, now)
-      if (before !== after) log(passed ? 'info' : 'warn', passed ? 'super-node is healthy again' : 'super-node fails its health checks', { node: node.id, state: after })
+      if (before === after) return
+      const news = after === 'up' ? 'super-node is healthy again' : passed ? 'super-node answers its health checks again' : 'super-node fails its health checks'
+      log(passed ? 'info' : 'warn', news, { node: node.id, state: after })
+      // Half-open, it is looked at once more before long.
+      if (after === 'probing') setImmediate(() => { this.#checks.hasten(node.id, fitness.circuit.initialMs) })
     }
     this.#checks.add({
       id: node.id,

@@ -3,11 +3,14 @@ import type { Readable } from 'node:stream'
 import { RelayError, systemCode } from '../errors.ts'
 import { parseReprDigest } from '../wire/repr-digest.ts'
 import { newFitness, type FitnessPolicy, type NodeFitness } from './node-state.ts'
+import type { NodeSpec } from './sources/node-source.ts'
 
 export interface SuperNodeOptions {
   /** `http://` or `https://` origin. */
   readonly url: string
   readonly region: string
+  /** A relay has its health elsewhere; `origin` by default. */
+  readonly role?: NodeSpec['role']
   readonly connections: number
   readonly connectTimeoutMs: number
   readonly headersTimeoutMs: number
@@ -38,13 +41,18 @@ export interface NodeResponse {
 /** Header block of a super-node: far above what one sends, far below what could hurt. */
 const MAX_HEADER_BYTES = 16 * 1024
 
+/** What a living node answers 2xx to, without looking for an object; the viewer listener of a relay has no `/health`. */
+const HEALTH_PATHS = { origin: '/health', relay: '/v1/transport' }
+
 /** One origin with its connection pool. It asks once; who retries is {@link Upstream}. */
 export class SuperNode {
   readonly id: string
   readonly url: string
   readonly region: string
+  readonly role: NodeSpec['role']
   readonly fitness: NodeFitness
   readonly #pool: Pool
+  readonly #healthPath: string
 
   constructor (options: SuperNodeOptions) {
     const url = new URL(options.url)
@@ -52,6 +60,8 @@ export class SuperNode {
     this.url = url.origin
     this.region = options.region
     this.fitness = newFitness(options.fitness)
+    this.role = options.role ?? 'origin'
+    this.#healthPath = HEALTH_PATHS[this.role]
     this.#pool = new Pool(url.origin, {
       connections: options.connections,
       pipelining: 1,
@@ -70,13 +80,14 @@ export class SuperNode {
 
   /**
    * Asks for an object, or the rest of one (RFC 9110 §14.2; a node that does not know ranges sends all of it).
-   * @throws RelayError RELAY_ERR_SHARD_NOT_FOUND on 404 or 410, else RELAY_ERR_UPSTREAM_*
+   * @param fields request header fields besides our own
+   * @throws RelayError RELAY_ERR_SHARD_NOT_FOUND on 404 or 410, RELAY_ERR_LOOP on 508, else RELAY_ERR_UPSTREAM_*
    */
-  async get (path: string, signal: AbortSignal, resume?: Resume): Promise<NodeResponse> {
+  async get (path: string, signal: AbortSignal, fields: Readonly<Record<string, string>> = {}, resume?: Resume): Promise<NodeResponse> {
     const range = resume === undefined ? {} : { range: `bytes=${resume.from}-` }
     let response
     try {
-      response = await this.#pool.request({ method: 'GET', path, signal, headers: { 'accept-encoding': 'identity', ...range } })
+      response = await this.#pool.request({ method: 'GET', path, signal, headers: { ...fields, 'accept-encoding': 'identity', ...range } })
     } catch (error) {
       throw translate(error, this.id, signal)
     }
@@ -87,6 +98,7 @@ export class SuperNode {
     if (statusCode !== 200 && !partial) {
       void body.dump().catch(() => {})
       if (statusCode === 404 || statusCode === 410) throw new RelayError('RELAY_ERR_SHARD_NOT_FOUND', `super-node ${this.id} does not have it`)
+      if (statusCode === 508) throw new RelayError('RELAY_ERR_LOOP', `relay ${this.id} says that the request goes in circles`)
       throw new RelayError('RELAY_ERR_UPSTREAM_STATUS', `super-node ${this.id} answered ${statusCode}`)
     }
     const encoding = headers['content-encoding']
@@ -109,9 +121,9 @@ export class SuperNode {
     return { size: resume.size, sha256, body, offset: partial ? resume.from : 0 }
   }
 
-  /** Asks `/health`; rejects when the node does not answer 2xx. */
+  /** Asks for its health; rejects when the node does not answer 2xx. */
   async checkHealth (signal: AbortSignal): Promise<void> {
-    const { statusCode, body } = await this.#pool.request({ method: 'GET', path: '/health', signal })
+    const { statusCode, body } = await this.#pool.request({ method: 'GET', path: this.#healthPath, signal })
     await body.dump()
     if (statusCode < 200 || statusCode > 299) throw new RelayError('RELAY_ERR_UPSTREAM_STATUS', `super-node ${this.id} answered ${statusCode} to its health check`)
   }

@@ -1,10 +1,12 @@
 import type { Clock } from '../clock.ts'
 import type { RelayError } from '../errors.ts'
 import type { FitnessPolicy, NodeState } from './node-state.ts'
+import type { NodeAddress } from './node-set.ts'
+import type { SiblingsOptions } from './rendezvous.ts'
 import type { SuperNode } from './super-node.ts'
 
 export interface UpstreamOptions {
-  readonly superNodes: readonly { readonly url: string, readonly region: string }[]
+  readonly superNodes: readonly NodeAddress[]
   /** Our region; '' when unknown. */
   readonly region: () => string
   /** Path of a shard with `{cid}`, `{n}` and `{nn}` (two digits). */
@@ -23,11 +25,20 @@ export interface UpstreamOptions {
   readonly health: { readonly intervalMs: number, readonly timeoutMs: number }
   /** How long an object that no node has is taken for missing, ms; 0 asks every time. */
   readonly negativeTtlMs: number
+  /** Our name in `via`; without one, none is sent. */
+  readonly pseudonym?: string
+  /** Relays of our own tier that are asked before the origins. */
+  readonly siblings?: SiblingsOptions
   readonly clock: Clock
   /** In [0, 1). */
   readonly random: () => number
   readonly observer: UpstreamObserver
   readonly log: (level: 'info' | 'warn', message: string, fields: Record<string, unknown>) => void
+}
+
+export interface FetchOptions {
+  /** `via` members of the request that needs the object. */
+  readonly via?: readonly string[]
 }
 
 /** When a second node is asked beside one that is late. */

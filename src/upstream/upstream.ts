@@ -5,12 +5,15 @@ import type { Attempt, Outcome } from './circuit.ts'
 import { NegativeCache } from './negative-cache.ts'
 import { NodeSet } from './node-set.ts'
 import { HedgeBudget } from './race.ts'
+import { preferSiblings, type PreferredNodes } from './rendezvous.ts'
 import { ResumableBody } from './resumable-body.ts'
 import { translate, type NodeResponse, type Resume, type SuperNode } from './super-node.ts'
-import type { AttemptOutcome, NodeStatus, UpstreamObject, UpstreamOptions } from './upstream-types.ts'
+import { onwardVia } from './tiers.ts'
+import type { AttemptOutcome, FetchOptions, NodeStatus, UpstreamObject, UpstreamOptions } from './upstream-types.ts'
 
 const OUTCOMES: Partial<Record<RelayError['code'], AttemptOutcome>> = {
   RELAY_ERR_SHARD_NOT_FOUND: 'not_found',
+  RELAY_ERR_LOOP: 'status',
   RELAY_ERR_UPSTREAM_TIMEOUT: 'timeout',
   RELAY_ERR_UPSTREAM_UNREACHABLE: 'unreachable',
   RELAY_ERR_UPSTREAM_STATUS: 'status',
@@ -27,6 +30,10 @@ interface Answer {
 }
 
 interface RequestOptions {
+  /** Header fields. */
+  readonly fields: Readonly<Record<string, string>>
+  /** Asked before all others. */
+  readonly preferred: readonly SuperNode[]
   readonly deadlineMs: number
   readonly resume?: Resume
   /** The node to ask after all others. */
@@ -43,6 +50,9 @@ export class Upstream {
   readonly #options: UpstreamOptions
   /** Changes at run time. */
   readonly nodes: NodeSet
+  /** Relays of our own tier. */
+  readonly #siblings: NodeSet
+  readonly #preferred: PreferredNodes
   readonly #budget: HedgeBudget
   readonly #missing: NegativeCache
 
@@ -51,7 +61,7 @@ export class Upstream {
     this.#budget = new HedgeBudget(options.hedge.budget, options.hedge.burst)
     this.#missing = new NegativeCache({ ttlMs: options.negativeTtlMs })
     const { fitness, hedge, health, clock, random, observer, log } = options
-    this.nodes = new NodeSet({
+    const settings = {
       connection: {
         connections: options.connectionsPerNode,
         connectTimeoutMs: options.connectTimeoutMs,
@@ -65,21 +75,29 @@ export class Upstream {
       random,
       observer,
       log
-    })
+    }
+    this.nodes = new NodeSet(settings)
     this.nodes.set(options.superNodes)
+    const { siblings = [], self = '' } = options.siblings ?? {}
+    this.#preferred = preferSiblings({ siblings, self })
+    this.#siblings = new NodeSet(settings)
+    this.#siblings.set(siblings.filter(({ url }) => self === '' || new URL(url).origin !== new URL(self).origin).map(sibling => ({ ...sibling, role: 'relay' as const })))
   }
 
   /**
    * Finds a node that has the object. Its body goes on from another node where one breaks off.
-   * @throws RelayError RELAY_ERR_SHARD_NOT_FOUND when every node says so, RELAY_ERR_UPSTREAM_TIMEOUT when none answers in time, else the last failure
+   * @throws RelayError RELAY_ERR_SHARD_NOT_FOUND when every node says so, RELAY_ERR_UPSTREAM_TIMEOUT when none answers in time, RELAY_ERR_LOOP when the
+   * request goes in circles wherever it is sent, else the last failure
    */
-  async fetch (key: ShardKey, signal: AbortSignal): Promise<UpstreamObject> {
-    const { clock, firstByteTimeoutMs } = this.#options
+  async fetch (key: ShardKey, signal: AbortSignal, { via = [] }: FetchOptions = {}): Promise<UpstreamObject> {
+    const { clock, firstByteTimeoutMs, pseudonym } = this.#options
+    const fields = pseudonym === undefined ? {} : { via: onwardVia(via, pseudonym) }
+    const preferred = this.#preferred(key, via).flatMap(({ url }) => this.#siblings.usable(url) ?? [])
     const path = this.#pathOf(key)
     const start = clock.monotonic()
     const id = keyId(key)
     if (this.#missing.isMissing(id, start)) throw new RelayError('RELAY_ERR_SHARD_NOT_FOUND', ERRORS.RELAY_ERR_SHARD_NOT_FOUND.title.toLowerCase())
-    const first = await this.#request(path, signal, { deadlineMs: firstByteTimeoutMs }).catch((error: unknown) => {
+    const first = await this.#request(path, signal, { fields, preferred, deadlineMs: firstByteTimeoutMs }).catch((error: unknown) => {
       if (error instanceof RelayError && error.code === 'RELAY_ERR_SHARD_NOT_FOUND') this.#missing.remember(id, clock.monotonic())
       throw error
     })
@@ -95,7 +113,7 @@ export class Upstream {
       resume: async (position, error) => {
         if (signal.aborted || size === undefined) throw error
         this.#bodyFailed(node, attempt, error, signal)
-        const next = await this.#request(path, signal, { deadlineMs: RESUME_PATIENCE * firstByteTimeoutMs, resume: { from: position, size, sha256 }, last: node })
+        const next = await this.#request(path, signal, { fields, preferred: [], deadlineMs: RESUME_PATIENCE * firstByteTimeoutMs, resume: { from: position, size, sha256 }, last: node })
           .catch((failure: unknown) => {
             lost = true
             this.#options.observer.resumed('failed')
@@ -127,13 +145,14 @@ export class Upstream {
     }
   }
 
-  async #request (path: string, signal: AbortSignal, { deadlineMs, resume, last }: RequestOptions): Promise<Answer> {
+  async #request (path: string, signal: AbortSignal, { fields, preferred, deadlineMs, resume, last }: RequestOptions): Promise<Answer> {
     const { clock, region, hedge } = this.#options
-    const ordered = this.nodes.candidates(region())
+    const ordered = [...preferred, ...this.nodes.candidates(region())]
     // A node whose body has just broken off may be back, but whoever else there is comes first.
     const nodes = last === undefined ? ordered : [...ordered.filter(node => node !== last), last]
     const attempts = new Map<number, Attempt>()
     let notFound: RelayError | undefined
+    let loop: RelayError | undefined
     let failure: RelayError | undefined
     const nodeAt = (index: number): SuperNode => {
       const node = nodes[index]
@@ -150,7 +169,7 @@ export class Upstream {
         delays: nodes.map(node => this.nodes.hedgeDelay(node)),
         ask: async (index, abort) => {
           attemptAt(index)
-          return await nodeAt(index).get(path, abort, resume)
+          return await nodeAt(index).get(path, abort, fields, resume)
         },
         discard: ({ body }) => { body.destroy() },
         policy: { deadlineMs, maxParallel: hedge.maxParallel, patienceMs: deadlineMs / 2 },
@@ -161,15 +180,16 @@ export class Upstream {
           const node = nodeAt(index)
           const known = this.#attemptEnded(node, attemptAt(index), end, path, signal)
           if (known?.code === 'RELAY_ERR_SHARD_NOT_FOUND') notFound = known
+          else if (known?.code === 'RELAY_ERR_LOOP') loop = known
           else failure = known ?? failure
         }
       })
       return { node: nodeAt(index), attempt: attemptAt(index), response: answer, release }
     } catch (error) {
       if (!(error instanceof RaceLostError)) throw error instanceof RelayError ? error : translate(error, '', signal)
-      if (error.why === 'deadline') throw new RelayError('RELAY_ERR_UPSTREAM_TIMEOUT', `no super-node answered within ${deadlineMs} ms`, { cause: failure ?? notFound })
+      if (error.why === 'deadline') throw new RelayError('RELAY_ERR_UPSTREAM_TIMEOUT', `no super-node answered within ${deadlineMs} ms`, { cause: failure ?? loop ?? notFound })
       // A 404 beside a failure proves nothing: the node that failed may have the object.
-      const known = failure ?? notFound
+      const known = failure ?? loop ?? notFound
       if (known === undefined) throw new RelayError('RELAY_ERR_UPSTREAM_UNREACHABLE', 'no super-node is configured')
       throw withoutAddress(known)
     }
@@ -194,6 +214,12 @@ export class Upstream {
     const known = translate(end.error, node.id, signal)
     const outcome = signal.aborted ? 'aborted' : OUTCOMES[known.code] ?? 'unreachable'
     observer.attempt(node.id, outcome, end.ms)
+    if (known.code === 'RELAY_ERR_LOOP') {
+      // Anyone can send a `via`, so it must not count against the node.
+      this.nodes.finish(node, attempt, 'aborted')
+      log('warn', 'request went in circles, asking the next', { node: node.id, path })
+      return known
+    }
     // A 404 is an answer like any other: a node without samples would be asked first for ever.
     this.nodes.finish(node, attempt, outcome === 'not_found' ? 'ok' : circuitOutcome(outcome), outcome === 'not_found' ? end.ms : undefined)
     if (outcome !== 'not_found' && outcome !== 'aborted') log('warn', 'super-node failed', { node: node.id, code: known.code, detail: known.message, path })
@@ -210,7 +236,7 @@ export class Upstream {
   }
 
   async close (): Promise<void> {
-    await this.nodes.close()
+    await Promise.all([this.nodes.close(), this.#siblings.close()])
   }
 
   #pathOf (key: ShardKey): string {

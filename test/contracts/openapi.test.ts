@@ -96,6 +96,7 @@ const CALLS: Call[] = [
   { operation: SHARD, target: '/shards/syn-100-api/shard_3.bin', status: 416, headers: { range: 'bytes=100-' } },
   { operation: SHARD, target: '/shards/syn-100-status/shard_0.bin', status: 502 },
   { operation: SHARD, target: '/shards/syn-100-hang/shard_0.bin', status: 504 },
+  { operation: SHARD, target: '/shards/syn-100-api/shard_3.bin', status: 508, headers: { via: '1.1 a, 1.1 b, 1.1 c, 1.1 d' } },
   { operation: 'HEAD /shards/{cid}/shard_{n}.bin', target: '/shards/syn-100-api/shard_3.bin', status: 200 },
   { operation: MANIFEST, target: '/shards/syn-100-api/manifest.json', status: 200 },
   { operation: MANIFEST, target: '/shards/none/manifest.json', status: 404 },

@@ -1,13 +1,14 @@
 import { Readable } from 'node:stream'
 import { RelayError } from '../../src/errors.ts'
 import { keyId, type ShardKey } from '../../src/shard/shard-key.ts'
-import type { UpstreamObject } from '../../src/upstream/upstream-types.ts'
+import type { FetchOptions, UpstreamObject } from '../../src/upstream/upstream-types.ts'
 import { deferred } from '../../src/deferred.ts'
 
 /** One fetch under the control of a test: first `answer` or `refuse`, then pieces, then `end` or `breakOff`. */
 export class ScriptedFetch {
   readonly key: ShardKey
   readonly signal: AbortSignal
+  readonly via: readonly string[]
   /** Errors the relay reported for the body. */
   readonly failures: unknown[] = []
   readonly object: Promise<UpstreamObject>
@@ -16,8 +17,9 @@ export class ScriptedFetch {
   /** Resolves when the reader wants more than it has been given. */
   #wanted = deferred<undefined>()
 
-  constructor (key: ShardKey, signal: AbortSignal) {
+  constructor (key: ShardKey, signal: AbortSignal, via: readonly string[] = []) {
     this.key = key
+    this.via = via
     this.signal = signal
     this.object = this.#object.promise
     this.object.catch(() => {})
@@ -73,8 +75,8 @@ export class ScriptedUpstream {
   /** Called with each new fetch; for tests that answer by rule. */
   onFetch: (fetch: ScriptedFetch) => void = () => {}
 
-  async fetch (key: ShardKey, signal: AbortSignal): Promise<UpstreamObject> {
-    const fetch = new ScriptedFetch(key, signal)
+  async fetch (key: ShardKey, signal: AbortSignal, { via }: FetchOptions = {}): Promise<UpstreamObject> {
+    const fetch = new ScriptedFetch(key, signal, via)
     this.fetches.push(fetch)
     this.onFetch(fetch)
     return await fetch.object

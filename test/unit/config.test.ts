@@ -110,7 +110,7 @@ suite('layers', () => {
       'auth.tokens': ['x'.repeat(16)],
       'tls.hosts': ['relay.example']
     }
-    const texts: Record<string, string> = { 'region.override': 'APAC', 'upstream.shard_path': '/x/{cid}/{n}', 'upstream.manifest_path': '/x/{cid}' }
+    const texts: Record<string, string> = { 'region.override': 'APAC', 'upstream.shard_path': '/x/{cid}/{n}', 'upstream.manifest_path': '/x/{cid}', 'upstream.self_url': 'https://relay.example' }
     for (const item of KEYS) {
       const { section, key, schema } = item
       const path = `${section}.${key}`
@@ -158,7 +158,7 @@ suite('mistakes are one clear line each, naming the key', () => {
     ['not one of the choices', '[log]\nlevel = "loud"', ['log.level must be one of fatal, error, warn, info, debug, trace, silent']],
     ['not one of the choices in a list', `[admin]\ntokens = [{ token = "${'x'.repeat(16)}", scope = "root" }]`, ['admin.tokens.0.scope must be one of read, write']],
     ['missing in a list item', '[upstream]\nsuper_nodes = [{ url = "http://a" }]', ["upstream.super_nodes.0 must have required property 'region'"]],
-    ['no origin', '[upstream]\nsuper_nodes = []', ['upstream.super_nodes must NOT have fewer than 1 items']],
+    ['no origin', '[upstream]\nsuper_nodes = []', ['upstream.super_nodes or upstream.dns must name a super-node']],
     ['origin with a path', '[upstream]\nsuper_nodes = [{ url = "http://a/b", region = "APAC" }]', [/^upstream\.super_nodes\.0\.url must match pattern/]],
     ['origin with a password', '[upstream]\nsuper_nodes = [{ url = "http://u:p@a", region = "APAC" }]', [/^upstream\.super_nodes\.0\.url must match pattern/]],
     ['origin that is no URL', '[upstream]\nsuper_nodes = [{ url = "http://a:99999", region = "APAC" }]', ['upstream.super_nodes.0.url is not a URL']],
@@ -201,15 +201,43 @@ suite('mistakes are one clear line each, naming the key', () => {
 
   test('reserved keys are accepted at their default and at nothing else', () => {
     const defaults = defaultConfig()
-    const others: Record<string, unknown> = { 'auth.require': true, 'auth.tokens': ['x'], 'tls.cert': 'a.pem', 'tls.key': 'a.key', 'transport.engine': 'bundled' }
+    const others: Record<string, unknown> = { 'upstream.dns': [{ dns: 'x.example', type: 'A', region: 'APAC' }], 'upstream.siblings': [{ url: 'http://x', region: 'APAC' }] }
+    const beside: Record<string, object> = { 'upstream.siblings': { self_url: 'http://self' } }
     for (const path of RESERVED_KEYS) {
       const [section = '', key = ''] = path.split('.')
       const value = valueOf(defaults, { section, key })
       assert.deepEqual(checkConfig({ [section]: { [key]: value } }), defaults)
       const other = others[path] ?? Number(value) + 1
-      const [line, ...rest] = problems(() => checkConfig({ [section]: { [key]: other } }))
+      const [line, ...rest] = problems(() => checkConfig({ [section]: { [key]: other, ...beside[path] } }))
       assert.match(line ?? '', new RegExp(`^${path.replace('.', '\\.')} is reserved`))
       assert.deepEqual(rest, [])
+    }
+  })
+
+  test('other relays and DNS names: what the schema cannot say', () => {
+    const lines = problems(() => checkConfig({
+      upstream: {
+        siblings: [{ url: 'http://a:1', region: 'MOON' }, { url: 'http://A:1/', region: 'APAC' }, { url: 'http://a:99999', region: 'APAC' }],
+        dns: [
+          { dns: 'x.example', type: 'A', scheme: 'https', region: 'APAC' },
+          { dns: '_relay._tcp.example.org', type: 'SRV', scheme: 'https', port: 1, region: 'MOON' },
+          { dns: 'X.example', type: 'A', region: 'APAC' }
+        ]
+      }
+    })).filter(line => !line.includes('is reserved'))
+    assert.deepEqual(lines, [
+      'upstream.siblings.0.region must be one of NA-WEST, NA-EAST, EU-WEST, EU-EAST, APAC, LATAM, MENA',
+      'upstream.siblings.1.url repeats http://a:1',
+      'upstream.siblings.2.url is not a URL',
+      'upstream.self_url must be set beside upstream.siblings, or no key would be ours',
+      'upstream.dns.0.scheme must be http with type A: a certificate is for a name, and addresses have none',
+      'upstream.dns.1.region must be one of NA-WEST, NA-EAST, EU-WEST, EU-EAST, APAC, LATAM, MENA',
+      'upstream.dns.1.port must not be set with type SRV, whose records name ports',
+      'upstream.dns.2 repeats A X.example'
+    ])
+    assert.deepEqual(problems(() => checkConfig({ upstream: { super_nodes: [] } })), ['upstream.super_nodes or upstream.dns must name a super-node'])
+    for (const dns of ['', '-'.repeat(64), 'a..b', '.a', 'a.', 'a b', `${'a'.repeat(63)}.`.repeat(4)]) {
+      assert.match(problems(() => checkConfig({ upstream: { dns: [{ dns, type: 'A', region: 'APAC' }] } })).join(), /^upstream\.dns\.0\.dns must/, dns)
     }
   })
 

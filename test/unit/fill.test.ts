@@ -24,6 +24,7 @@ async function setUp (t: TestContext, options: { maxObjectBytes?: number, maxByt
   const abort = new AbortController()
   const origin = new ScriptedFetch(KEY, abort.signal)
   const fill = new Fill({
+    via: [],
     maxObjectBytes: options.maxObjectBytes ?? 100_000,
     fetch: async () => await origin.object,
     createSpool: async capacity => await set.store.createSpool(KEY, capacity),

@@ -29,7 +29,8 @@ const REASONS: Readonly<Record<number, string>> = {
   500: 'Internal Server Error',
   502: 'Bad Gateway',
   503: 'Service Unavailable',
-  504: 'Gateway Timeout'
+  504: 'Gateway Timeout',
+  508: 'Loop Detected'
 }
 
 /** Statuses of HTTP that are not in the viewer contract, by the nearest that is: viewers switch over a closed list. */

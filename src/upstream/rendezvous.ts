@@ -1,0 +1,61 @@
+import { createHash } from 'node:crypto'
+import { keyId, type ShardKey } from '../shard/shard-key.ts'
+import type { NodeSpec } from './sources/node-source.ts'
+import { cameFromRelay } from './tiers.ts'
+
+/** A relay of our own tier. */
+export interface Sibling {
+  /** Public `http://` or `https://` origin, the same text for all relays of the tier. */
+  readonly url: string
+  readonly region: string
+}
+
+/** 48 bits of SHA-256: exact in a double, and no two siblings tie in practice. */
+function score (url: string, id: string): number {
+  return createHash('sha256').update(`${url}\n${id}`).digest().readUIntBE(0, 6)
+}
+
+/**
+ * The relay of the tier that stands for a key by highest random weight (Thaler and Ravishankar, 1998): all relays that have the same
+ * list name the same one, in whatever order they have it, and without one of them only its own keys move.
+ * @param self our own public URL; counts as a member whether it is in the list or not
+ * @returns undefined when that is ourselves
+ */
+export function siblingFor (key: ShardKey, siblings: readonly Sibling[], self: string): Sibling | undefined {
+  const id = keyId(key)
+  const own = new URL(self).origin
+  let best: Sibling | undefined
+  let bestUrl = own
+  let bestScore = score(own, id)
+  for (const sibling of siblings) {
+    const url = new URL(sibling.url).origin
+    if (url === own) continue
+    const candidate = score(url, id)
+    if (candidate < bestScore || (candidate === bestScore && url <= bestUrl)) continue
+    best = sibling
+    bestUrl = url
+    bestScore = candidate
+  }
+  return best
+}
+
+export interface SiblingsOptions {
+  readonly siblings: readonly Sibling[]
+  /** Our own public URL; '' while there are no siblings. */
+  readonly self: string
+}
+
+/**
+ * Whom to ask before the origins, best first; the rest of the order belongs to the caller.
+ * @param via members of the viewer's request; one that comes from a relay goes straight to the origins, so a key crosses the tier
+ * once at most, even while relays disagree about the list
+ */
+export type PreferredNodes = (key: ShardKey, via: readonly string[]) => NodeSpec[]
+
+export function preferSiblings ({ siblings, self }: SiblingsOptions): PreferredNodes {
+  if (siblings.length === 0 || self === '') return () => []
+  return (key, via) => {
+    const sibling = cameFromRelay(via) ? undefined : siblingFor(key, siblings, self)
+    return sibling === undefined ? [] : [{ url: new URL(sibling.url).origin, region: sibling.region, role: 'relay' }]
+  }
+}

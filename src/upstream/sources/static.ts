@@ -1,0 +1,27 @@
+import { uniqueNodes, type NodeSource, type NodeSpec } from './node-source.ts'
+
+export interface ConfiguredNode {
+  readonly url: string
+  readonly region: string
+  /** `origin` by default. */
+  readonly role?: 'origin' | 'relay'
+}
+
+/** The nodes of the configuration, for the life of the process. */
+export class StaticSource implements NodeSource {
+  readonly name = 'static'
+  readonly #nodes: readonly NodeSpec[]
+  #closed = false
+
+  constructor (nodes: readonly ConfiguredNode[]) {
+    this.#nodes = uniqueNodes(nodes.map(({ url, region, role = 'origin' }) => ({ url: new URL(url).origin, region, role })))
+  }
+
+  async start (onChange: (nodes: readonly NodeSpec[]) => void): Promise<void> {
+    if (!this.#closed && this.#nodes.length > 0) onChange(this.#nodes)
+  }
+
+  async close (): Promise<void> {
+    this.#closed = true
+  }
+}

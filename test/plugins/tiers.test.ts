@@ -1,0 +1,146 @@
+import assert from 'node:assert/strict'
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { once } from 'node:events'
+import { suite, test, type TestContext } from 'node:test'
+import { request } from 'undici'
+import { startSuperNode } from '../../demo/super-node/server.ts'
+import { systemClock } from '../../src/clock.ts'
+import { deferred } from '../../src/deferred.ts'
+import { Upstream } from '../../src/upstream/upstream.ts'
+import { until } from '../support/http.ts'
+import { assertProblem, type AnyResponse } from '../support/problem.ts'
+import { startRelay } from '../support/relay.ts'
+
+interface Origin {
+  readonly url: string
+  readonly region: string
+  /** `via` of every request. */
+  readonly seen: (string | undefined)[]
+  readonly paths: string[]
+}
+
+/** An origin that answers everything with one status. */
+async function origin (t: TestContext, status: number): Promise<Origin> {
+  const seen: (string | undefined)[] = []
+  const paths: string[] = []
+  const server = createServer((incoming, response) => {
+    seen.push(incoming.headers.via)
+    paths.push(incoming.url ?? '')
+    response.writeHead(status, { 'content-length': 5 }).end('hello')
+  })
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  t.after(() => { server.close() })
+  return { url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`, region: 'NA-WEST', seen, paths }
+}
+
+const configured = ({ url, region }: { url: string, region: string }): { url: string, region: string } => ({ url, region })
+
+async function ask (url: string, via?: string | string[]): Promise<AnyResponse> {
+  const response = await request(url, { headers: via === undefined ? {} : { via } })
+  return { status: response.statusCode, headers: response.headers, body: Buffer.from(await response.body.arrayBuffer()) }
+}
+
+suite('via at the viewer listener', () => {
+  test('a miss sends on the members of the request, and our own behind them', async t => {
+    const node = await origin(t, 200)
+    const { viewerUrl } = await startRelay(t, [configured(node)], { upstream: { relay_id: 'us' } })
+    const cases: [via: string | string[] | undefined, sent: string][] = [
+      [undefined, '1.1 icn-relay-us'],
+      ['1.0 fred (Fred, of old), 2 icn-relay-them', '1.0 fred, 2 icn-relay-them, 1.1 icn-relay-us'],
+      [['1.1 a', '1.1 b'], '1.1 a, 1.1 b, 1.1 icn-relay-us']
+    ]
+    for (const [n, [via, sent]] of cases.entries()) {
+      assert.equal((await ask(`${viewerUrl}/shards/way/shard_${n}.bin`, via)).status, 200)
+      assert.equal(node.seen[n], sent)
+    }
+  })
+
+  test('a circle and a chain of `upstream.max_hops` are 508 at once, cached or not; a malformed field is 400', async t => {
+    const node = await origin(t, 200)
+    const { viewerUrl } = await startRelay(t, [configured(node)], { upstream: { relay_id: 'us', max_hops: 2 } })
+    await ask(`${viewerUrl}/shards/warm/shard_0.bin`)
+    for (const path of ['/shards/warm/shard_0.bin', '/shards/cold/shard_0.bin', '/shards/cold/manifest.json']) {
+      assertProblem(await ask(viewerUrl + path, '1.1 x, 1.1 ICN-relay-us'), 'RELAY_ERR_LOOP')
+      assertProblem(await ask(viewerUrl + path, '1.1 x, 1.1 y'), 'RELAY_ERR_LOOP')
+      assertProblem(await ask(viewerUrl + path, '1.1'), 'RELAY_ERR_BAD_REQUEST')
+    }
+    assert.equal(node.seen.length, 1)
+    assert.equal((await ask(`${viewerUrl}/shards/cold/shard_0.bin`, '1.1 x')).status, 200)
+  })
+
+  test('our random name stays the same while the process lives', async t => {
+    const node = await origin(t, 200)
+    const { viewerUrl } = await startRelay(t, [configured(node)])
+    for (let n = 0; n < 3; n++) await ask(`${viewerUrl}/shards/name/shard_${n}.bin`)
+    assert.match(node.seen[0] ?? '', /^1\.1 icn-relay-[a-z0-9-]{8,50}$/)
+    assert.equal(new Set(node.seen).size, 1)
+  })
+})
+
+suite('a node that says 508', () => {
+  test('the next is asked, and it is not put in back-off: anyone can forge a `via`', async t => {
+    const circle = await origin(t, 508)
+    const good = await startSuperNode({ region: 'APAC' })
+    t.after(async () => { await good.close() })
+    const { viewerUrl, relay } = await startRelay(t, [configured(circle), configured(good)], { region: { override: 'NA-WEST' } })
+    assert.equal((await ask(`${viewerUrl}/shards/syn-100-a/shard_0.bin`)).status, 200)
+    assert.deepEqual(relay.admin.upstream.status().map(({ state }) => state), ['up', 'up'])
+  })
+
+  test('when the others do not have it either, the viewer hears 508; beside a failure it proves nothing', async t => {
+    const circle = await origin(t, 508)
+    const without = await origin(t, 404)
+    const failing = await origin(t, 500)
+    const first = await startRelay(t, [configured(circle), configured(without)])
+    assertProblem(await ask(`${first.viewerUrl}/shards/a/shard_0.bin`), 'RELAY_ERR_LOOP')
+    const second = await startRelay(t, [configured(circle), configured(failing)])
+    assertProblem(await ask(`${second.viewerUrl}/shards/a/shard_0.bin`), 'RELAY_ERR_UPSTREAM_STATUS')
+  })
+})
+
+test('the health of a relay is asked for where its viewer listener answers', async t => {
+  const node = await origin(t, 500)
+  const { promise, resolve } = deferred<undefined>()
+  const upstream = new Upstream({
+    superNodes: [{ ...configured(node), role: 'relay' }],
+    region: () => '',
+    shardPath: '/s/{cid}/{n}',
+    manifestPath: '/m/{cid}',
+    connectionsPerNode: 1,
+    connectTimeoutMs: 500,
+    headersTimeoutMs: 500,
+    bodyTimeoutMs: 500,
+    backoff: { initialMs: 1, maxMs: 60_000 },
+    clock: systemClock,
+    random: () => 0,
+    observer: { attempt: () => {}, healthCheckFailed: () => { resolve(undefined) } },
+    log: () => {}
+  })
+  t.after(async () => { await upstream.close() })
+  await assert.rejects(upstream.fetch({ cid: 'a', part: 0 }, new AbortController().signal))
+  await promise
+  assert.deepEqual(node.paths.slice(0, 2), ['/s/a/0', '/v1/transport'])
+})
+
+/** A port that was free a moment ago. */
+async function freePort (): Promise<number> {
+  const node = await startSuperNode({ port: 0 })
+  await node.close()
+  return node.port
+}
+
+test('two relays configured as each other\'s super-node that miss the same objects at once: nobody waits longer than the timeouts', { timeout: 30_000 }, async t => {
+  const [portA, portB] = [await freePort(), await freePort()]
+  const at = (port: number): { url: string, region: string } => ({ url: `http://127.0.0.1:${port}`, region: 'NA-WEST' })
+  const settings = (port: number, id: string): Record<string, Record<string, unknown>> => ({ viewer: { port }, upstream: { relay_id: id, headers_timeout_ms: 300 } })
+  const a = await startRelay(t, [at(portB)], settings(portA, 'a'))
+  const b = await startRelay(t, [at(portA)], settings(portB, 'b'))
+  const start = performance.now()
+  const answers = await Promise.all([0, 1, 2, 3, 4].flatMap(n => [a, b].map(async ({ viewerUrl }) => await ask(`${viewerUrl}/shards/cross/shard_${n}.bin`))))
+  const ms = performance.now() - start
+  t.diagnostic(`${answers.map(({ status }) => status).join(' ')} after ${ms.toFixed(0)} ms`)
+  for (const { status } of answers) assert.ok([502, 504, 508].includes(status), String(status))
+  await until(async () => a.relay.admin.shards.fills + b.relay.admin.shards.fills, fills => fills === 0)
+})
