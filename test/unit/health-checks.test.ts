@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
+import { deferred } from '../../src/deferred.ts'
 import { RelayError } from '../../src/errors.ts'
 import { HealthChecks, type HealthTarget } from '../../src/upstream/health-checks.ts'
 import { virtualTimers, type VirtualTimers } from '../fakes/timers.ts'
@@ -135,6 +136,14 @@ test('a node that is removed, even while it is checked or by its own callback, h
   await timers.pass(100_000)
   assert.deepEqual(silent.results, [])
   assert.equal(silent.underWay, 0)
+  const answer = deferred<void>()
+  const late = { ...node('c', timers), check: async () => { await answer.promise } }
+  checks.add(late)
+  await timers.pass(10)
+  checks.remove('c')
+  answer.resolve()
+  await timers.pass(100_000)
+  assert.deepEqual(late.results, [], 'an answer that comes too late')
   const once = node('b', timers)
   checks.add({ ...once, passed: () => { checks.remove('b') } })
   await timers.pass(100_000)
