@@ -33,8 +33,8 @@ interface Watched {
   cancel: () => void
   /** Ends the check under way. */
   abort: AbortController | undefined
-  /** When the next check is due, monotonic ms; undefined while one is under way. */
-  dueAt: number | undefined
+  /** When the next check is due, monotonic ms; in the past while one is under way. */
+  dueAt: number
 }
 
 /** The first checks after the start are spread over this time, ms, so that they do not leave all at once. */
@@ -62,7 +62,7 @@ export class HealthChecks {
   add (target: HealthTarget): void {
     if (this.#closed) return
     this.remove(target.id)
-    const watched: Watched = { target, failures: 0, cancel: () => {}, abort: undefined, dueAt: undefined }
+    const watched: Watched = { target, failures: 0, cancel: () => {}, abort: undefined, dueAt: 0 }
     this.#watched.set(target.id, watched)
     this.#schedule(watched, this.#options.random() * Math.min(SPREAD_MS, this.#options.intervalMs))
   }
@@ -79,7 +79,7 @@ export class HealthChecks {
   /** Checks a node in `ms` at the latest: after a failed request nobody wants to wait for the interval. */
   hasten (id: string, ms: number): void {
     const watched = this.#watched.get(id)
-    if (watched?.dueAt === undefined || watched.dueAt <= this.#timers.now() + ms) return
+    if (watched === undefined || watched.dueAt <= this.#timers.now() + ms) return
     watched.cancel()
     this.#schedule(watched, ms)
   }
@@ -100,7 +100,6 @@ export class HealthChecks {
     const { timeoutMs } = this.#options
     const begun = this.#timers.now()
     const abort = new AbortController()
-    watched.dueAt = undefined
     watched.abort = abort
     watched.cancel = this.#timers.after(timeoutMs, () => {
       abort.abort(new RelayError('RELAY_ERR_UPSTREAM_TIMEOUT', `super-node ${target.id} did not answer its health check in ${timeoutMs} ms`))
@@ -123,7 +122,7 @@ export class HealthChecks {
     abort.signal.removeEventListener('abort', timedOut)
     watched.cancel()
     watched.abort = undefined
-    if (!this.#watches(watched)) return
+    // Removing the node aborts its check, which is a failure nobody hears of.
     if (failure === undefined) {
       watched.failures = 0
       target.passed(this.#timers.now() - begun)

@@ -69,7 +69,6 @@ export class LatencyEstimator {
   /** Forgets the samples and keeps the smoothed latency. */
   clear (): void {
     this.#count = 0
-    this.#sorted = undefined
   }
 
   /** Nearest rank: the smallest sample that `percent` of the samples do not exceed. */

@@ -50,6 +50,8 @@ suite('opening', () => {
       ask(circuit, 'error', 0)
       ask(circuit, 'ok', 0)
     }
+    assert.deepEqual(countWindow(circuit, policy.windowMs - 1, policy), { good: 4, bad: 4 })
+    assert.deepEqual(countWindow(circuit, policy.windowMs, policy), { good: 0, bad: 0 })
     ask(circuit, 'ok', policy.windowMs)
     assert.deepEqual(countWindow(circuit, policy.windowMs, policy), { good: 1, bad: 0 })
     ask(circuit, 'error', policy.windowMs)
@@ -132,6 +134,19 @@ suite('coming back', () => {
     startAttempt(circuit, now, policy)
     assert.equal(mayTry(circuit, now + policy.trialMaxMs - 1, policy), false)
     assert.equal(mayTry(circuit, now + policy.trialMaxMs, policy), true)
+  })
+
+  test('trials of the opening before hold no place', () => {
+    const circuit = opened()
+    const trials = Array.from({ length: policy.trials }, () => startAttempt(circuit, circuit.retryAt, policy))
+    const [first, second] = trials
+    assert.ok(first !== undefined && second !== undefined)
+    recordOutcome(circuit, first, 'timeout', circuit.retryAt, 0, policy)
+    const now = circuit.retryAt
+    for (let n = 0; n < policy.trials; n++) assert.equal(startAttempt(circuit, now, policy).trial, true)
+    recordOutcome(circuit, second, 'timeout', now, 0, policy)
+    assert.equal(circuit.retryAt, now)
+    assert.equal(circuit.trials.size, policy.trials)
   })
 
   test('as many good trials as the policy asks for close it', () => {
@@ -308,6 +323,6 @@ test('under any schedule: trials and memory bounded, pauses in bounds, a way bac
     now = Math.max(now, circuit.retryAt) + limits.trialMaxMs
     for (let n = 0; n < limits.trialSuccesses; n++) recordOutcome(circuit, startAttempt(circuit, now, limits), 'ok', now, 0, limits)
     assert.equal(circuitState(circuit, now), 'closed')
-    assert.equal(weight(circuit, now + limits.rampMs, limits), 1)
+    assert.equal(weight(circuit, now + limits.rampMs + 1, limits), 1, 'a ms for rounding')
   }), { numRuns: 500 })
 })

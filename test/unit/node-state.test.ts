@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
 import fc from 'fast-check'
-import { mayTry, MIN_WEIGHT, type Attempt, type Outcome } from '../../src/upstream/circuit.ts'
+import { countWindow, mayTry, MIN_WEIGHT, type Attempt, type Outcome } from '../../src/upstream/circuit.ts'
 import { LATENCY_SAMPLES } from '../../src/upstream/latency.ts'
 import { isEjected } from '../../src/upstream/outlier.ts'
 import { beginAttempt, DEFAULT_FITNESS_POLICY as policy, EXPLORE_SHARE, finishAttempt, newFitness, nodeState, nodeWeight, orderCandidates, recordCheck, sweepOutliers, type AdminState, type Candidate, type FitnessPolicy } from '../../src/upstream/node-state.ts'
@@ -119,10 +119,21 @@ test('a node that fails most requests is ejected, starts with a clean sheet and 
   assert.deepEqual(sweepOutliers(nodes, now, policy), [a])
   assert.equal(nodeState(a.fitness, now), 'ejected')
   assert.equal(a.fitness.latency.size(now), 0)
+  assert.deepEqual(countWindow(a.fitness.circuit, now, policy.circuit), { good: 0, bad: 0 })
   assert.notEqual(a.fitness.latency.ewma, undefined)
   const back = a.fitness.ejection.until
   assert.equal(nodeState(a.fitness, back), 'up')
   assert.deepEqual(sweepOutliers(nodes, back, policy), [])
+})
+
+test('only good answers are samples of the latency, and each one once', () => {
+  const { fitness } = node('a')
+  for (const outcome of ['error', 'timeout', 'corrupt', 'aborted'] as const) finishAttempt(fitness, beginAttempt(fitness, 0, policy), outcome, 500, 0, 0, policy)
+  assert.equal(fitness.latency.ewma, undefined)
+  const attempt = beginAttempt(fitness, 0, policy)
+  finishAttempt(fitness, attempt, 'ok', 20, 0, 0, policy)
+  finishAttempt(fitness, attempt, 'ok', undefined, 0, 0, policy)
+  assert.equal(fitness.latency.size(0), 1)
 })
 
 test('disabled nodes are neither ejected nor counted', () => {
