@@ -92,7 +92,8 @@ function tomlValue (value: unknown): string {
 
 /** A relay in a process of its own on free ports, ready when this resolves. */
 export async function spawnRelay (t: Pick<TestContext, 'after'>, superNodes: readonly { url: string, region: string }[], settings: Record<string, Record<string, unknown>> = {}, cachePath?: string, env: Record<string, string> = {}): Promise<SpawnedRelay> {
-  const directory = await temporaryDirectory(t)
+  const removals: (() => Promise<void>)[] = []
+  const directory = await temporaryDirectory({ after: hook => { removals.push(hook as () => Promise<void>) } })
   const path = cachePath ?? join(directory, 'cache')
   const file = join(directory, 'relay.toml')
   await writeFile(file, toml({
@@ -103,6 +104,8 @@ export async function spawnRelay (t: Pick<TestContext, 'after'>, superNodes: rea
     upstream: { super_nodes: superNodes.map(({ url, region }) => ({ url, region })), ...settings['upstream'] }
   }))
   const relay = await spawnProgram(t, 'src/server.ts', ['--config', file], env)
+  // Hooks run in the order they were registered: the directory goes after the relay that writes to it.
+  for (const removal of removals) t.after(removal)
   const { viewerPort, adminPort } = await relay.waitFor(event => event['msg'] === 'relay ready')
   return { ...relay, viewerUrl: `http://127.0.0.1:${String(viewerPort)}`, adminUrl: `http://127.0.0.1:${String(adminPort)}`, cachePath: path }
 }

@@ -284,6 +284,7 @@ suite('detector', () => {
   test('close ends the detection under way, which then says nothing, and there is none after it', async t => {
     let aborted = 0
     const { detector, outcomes } = rig(t, {}, {
+      timeoutMs: 1_000_000,
       handshake: async (_url, signal) => await new Promise<number>((_resolve, reject) => {
         signal.addEventListener('abort', () => { aborted++; reject(new Error('ended')) }, { once: true })
       })
