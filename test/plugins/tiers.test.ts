@@ -7,6 +7,7 @@ import { request } from 'undici'
 import { startSuperNode } from '../../demo/super-node/server.ts'
 import { systemClock } from '../../src/clock.ts'
 import { deferred } from '../../src/deferred.ts'
+import { DEFAULT_FITNESS_POLICY } from '../../src/upstream/node-state.ts'
 import { Upstream } from '../../src/upstream/upstream.ts'
 import { until } from '../support/http.ts'
 import { assertProblem, type AnyResponse } from '../support/problem.ts'
@@ -112,16 +113,20 @@ test('the health of a relay is asked for where its viewer listener answers', asy
     connectTimeoutMs: 500,
     headersTimeoutMs: 500,
     bodyTimeoutMs: 500,
-    backoff: { initialMs: 1, maxMs: 60_000 },
+    firstByteTimeoutMs: 500,
+    hedge: { minMs: 20, maxMs: 100, budget: 0, burst: 1, maxParallel: 3 },
+    fitness: DEFAULT_FITNESS_POLICY,
+    health: { intervalMs: 60_000, timeoutMs: 500 },
+    negativeTtlMs: 0,
     clock: systemClock,
     random: () => 0,
-    observer: { attempt: () => {}, healthCheckFailed: () => { resolve(undefined) } },
+    observer: { attempt: () => {}, healthCheckFailed: () => { resolve(undefined) }, hedged: () => {}, resumed: () => {} },
     log: () => {}
   })
   t.after(async () => { await upstream.close() })
   await assert.rejects(upstream.fetch({ cid: 'a', part: 0 }, new AbortController().signal))
   await promise
-  assert.deepEqual(node.paths.slice(0, 2), ['/s/a/0', '/v1/transport'])
+  assert.deepEqual(node.paths.slice(0, 2).toSorted(), ['/s/a/0', '/v1/transport'])
 })
 
 /** A port that was free a moment ago. */
