@@ -29,7 +29,7 @@ globalThis.open = async (session, path, fields = {}) => {
   const stream = await session.createBidirectionalStream()
   const writer = stream.writable.getWriter()
   const head = ['GET ' + path + ' HTTP/1.1', ...Object.entries(fields).map(([name, value]) => name + ': ' + value), '', ''].join('\\r\\n')
-  // A relay may answer, and stop reading, before it has seen the FIN: what counts is the answer.
+  // A page that gives up its session closes no more streams: what counts is the answer.
   writer.write(new TextEncoder().encode(head)).then(() => writer.close()).catch(() => {})
   return stream.readable.getReader()
 }
@@ -205,6 +205,21 @@ test('Chromium over WebTransport, against relay and super-node processes', { tim
     assert.equal(outside?.status, 400)
     assert.match(outside.text, /"RELAY_ERR_[A-Z_]+"/)
     assert.deepEqual([after?.status, after?.bytes], [200, 100_003])
+  })
+
+  await t.test('the page may close its half of a stream that was answered before it did', async () => {
+    const closings = await inSession<string[]>(`
+      const ask = async (path, field) => {
+        const stream = await session.createBidirectionalStream()
+        const writer = stream.writable.getWriter()
+        await writer.write(new TextEncoder().encode('GET ' + path + ' HTTP/1.1\\r\\n' + field + '\\r\\n'))
+        const answer = await new Response(stream.readable).text()
+        return answer.slice(9, 12) + ' ' + await writer.close().then(() => 'closed', error => String(error))
+      }
+      const all = []
+      for (let round = 0; round < 10; round++) all.push(await ask('${shard('nobody-has-this', 0)}', ''), await ask('${shard('syn-100003-many0', 0)}', 'range: bytes=0-9\\r\\n'))
+      return all`)
+    assert.deepEqual(closings, Array.from({ length: 10 }, () => ['404 closed', '206 closed']).flat())
   })
 
   await t.test('a viewer that cancels in the middle gives its stream and lease back, and the session goes on', async () => {
