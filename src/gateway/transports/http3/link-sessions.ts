@@ -76,6 +76,14 @@ export class LinkSessions implements StreamHost, SessionHost {
 
   get count (): number { return this.sessions.size }
 
+  /** Whether a bidirectional stream is open. */
+  get hasRequests (): boolean {
+    for (const { streams } of this.sessions.values()) {
+      for (const streamId of streams.keys()) if (streamId % 4 < 2) return true
+    }
+    return false
+  }
+
   sizes (): Readonly<Record<string, number>> {
     return { ...this.streams.sizes(), ...this.h3.sizes(), creditWaiters: this.credit.waiting }
   }

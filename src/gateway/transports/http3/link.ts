@@ -52,6 +52,11 @@ const PATH_REFRESH_MS = 10
 const MAX_ABANDONED = 8
 /** After the close of the last session the peer has this long to acknowledge it, or to leave, before the connection is closed regardless, milliseconds. */
 const LINGER_MS = 500
+/**
+ * A client that waits for bytes and has heard nothing for this long sends a PING, milliseconds, and another after each such time: only who
+ * sends hears by a stateless reset (RFC 9000 §10.3) that the server was restarted. Within two of them a killed gateway is back.
+ */
+const PING_MS = 1000
 
 export class Link {
   readonly h3: H3Connection
@@ -75,6 +80,8 @@ export class Link {
   private settledPeer: HostPort
   private readonly abandoned: HostPort[] = []
   private lingerUntil = Infinity
+  /** When a packet last came, or a PING went out for want of one. */
+  private stirredAt: number
 
   constructor (setup: LinkSetup, now: number) {
     this.setup = setup
@@ -82,6 +89,7 @@ export class Link {
     this.peer = setup.peer
     this.settledPeer = setup.peer
     this.startedAt = now
+    this.stirredAt = now
     this.web = new LinkSessions(setup.conn, setup.h3, setup.binding, setup.isServer, {
       wake: () => { setup.hooks.wake(this) },
       owner: (event) => { setup.hooks.owner(this, event) },
@@ -124,10 +132,12 @@ export class Link {
     }
     if (!this.ready && conn.isEstablished()) this.establish(conn)
     const arrived = this.received
+    if (arrived) this.stirredAt = now
     if (arrived && this.ready) this.takeIn(conn)
     this.received = false
     const farewellAt = this.web.farewell(now)
     this.web.carryOut()
+    const pingAt = this.ping(conn, now)
     const more = this.sendOut(conn, now, budget, arrived)
     this.linger(conn, now)
     if (!this.ended && conn.isDraining()) this.conclude(conn, false)
@@ -138,7 +148,7 @@ export class Link {
     const timeout = conn.timeout()
     // quiche rounds down: a millisecond more, or the timer fires for nothing. What is due now is done at the next step, however soon.
     this.timeoutAt = timeout === null ? Infinity : now + timeout
-    this.deadline = Math.min(this.deadline, this.timeoutAt + 1, this.lingerUntil, farewellAt)
+    this.deadline = Math.min(this.deadline, this.timeoutAt + 1, this.lingerUntil, farewellAt, pingAt)
     return more
   }
 
@@ -250,6 +260,16 @@ export class Link {
         // quiche has forgotten the path, and with it what was sent there.
       }
     }
+  }
+
+  /** Asks a silent server whether it is still there; returns when to ask again, milliseconds. */
+  private ping (conn: QuicheConnection, now: number): number {
+    if (this.setup.isServer || !this.ready || !this.web.hasRequests) return Infinity
+    if (now >= this.stirredAt + PING_MS) {
+      this.stirredAt = now
+      conn.sendAckEliciting()
+    }
+    return this.stirredAt + PING_MS
   }
 
   private readPath (conn: QuicheConnection, now: number): void {

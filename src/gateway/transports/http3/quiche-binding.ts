@@ -66,6 +66,8 @@ export interface QuicheConnection {
   /** Milliseconds, rounded down. */
   timeout (): number | null
   onTimeout (): void
+  /** Sends a PING when nothing else wants an acknowledgement (RFC 9000 §19.2). */
+  sendAckEliciting (): void
   newSourceCid (id: Uint8Array, resetToken: bigint, retireIfNeeded: boolean): number
   sourceCidsLeft (): number
   retiredScidNext (): Uint8Array | null
