@@ -310,7 +310,7 @@ for (const [title, sends] of [['sends', true], ['only waits for bytes', false]] 
       if (sends) serveBytes(body)(session)
       // The first bytes of an answer, and no more.
       else session.onStream = (stream) => { void readAll(stream).then(() => stream.write(Buffer.from('begun'))) }
-    })
+    }, { resetSecret: 'of this relay' })
     const proxy = await startProxy(first.listener.port)
     t.after(() => { proxy.close() })
     let crashed = false
@@ -330,7 +330,8 @@ for (const [title, sends] of [['sends', true], ['only waits for bytes', false]] 
     }
     crashed = true
     await first.listener.close()
-    const second = await startListener(t, serveBytes(body), { port: first.listener.port })
+    // Its certificate has been replaced meanwhile.
+    const second = await startListener(t, serveBytes(body), { port: first.listener.port, resetSecret: 'of this relay', tls: makeCertificate() })
     crashed = false
     const restarted = performance.now()
     if (sends) {

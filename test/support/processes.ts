@@ -1,10 +1,12 @@
-import { spawn, type ChildProcess } from 'node:child_process'
+import { execFile, spawn, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
-import { readFile, writeFile } from 'node:fs/promises'
-import { join } from 'node:path'
+import { readFile, symlink, writeFile } from 'node:fs/promises'
+import { createRequire } from 'node:module'
+import { join, resolve } from 'node:path'
 import { createInterface } from 'node:readline'
 import type { TestContext } from 'node:test'
 import { fileURLToPath } from 'node:url'
+import { promisify } from 'node:util'
 import { temporaryDirectory } from './relay.ts'
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url))
@@ -25,9 +27,20 @@ export interface SpawnedProcess {
   waitFor (matches: (event: Record<string, unknown>) => boolean): Promise<Record<string, unknown>>
 }
 
-/** Starts a program of this repository; it is killed with the test. */
+/** Compiles the relay as `npm run build` does, without checking types, into a directory that goes with the test; returns its `server.js`. */
+export async function buildRelay (t: Pick<TestContext, 'after'>): Promise<string> {
+  const directory = await temporaryDirectory(t)
+  const compiler = createRequire(import.meta.url).resolve('typescript/bin/tsc')
+  const options = ['--noCheck', '--declaration', 'false', '--sourceMap', 'false', '--outDir', join(directory, 'dist')]
+  await promisify(execFile)(process.execPath, [compiler, '-p', join(ROOT, 'tsconfig.build.json'), ...options])
+  for (const name of ['node_modules', 'package.json', 'demo']) await symlink(join(ROOT, name), join(directory, name))
+  return join(directory, 'dist/server.js')
+}
+
+/** Starts a program of this repository, from its sources or built; it is killed with the test. */
 export async function spawnProgram (t: Pick<TestContext, 'after'>, script: string, args: readonly string[], env: Record<string, string> = {}): Promise<SpawnedProcess> {
-  const child = spawn(process.execPath, ['--import', 'tsx', join(ROOT, script), ...args], { cwd: ROOT, env: { ...process.env, ...env }, stdio: ['ignore', 'pipe', 'pipe'] })
+  const loader = script.endsWith('.ts') ? ['--import', 'tsx'] : []
+  const child = spawn(process.execPath, [...loader, resolve(ROOT, script), ...args], { cwd: ROOT, env: { ...process.env, ...env }, stdio: ['ignore', 'pipe', 'pipe'] })
   const exit = new Promise<Exit>(resolve => {
     child.once('close', (code, signal) => { resolve({ code, signal }) })
   })
@@ -89,7 +102,7 @@ function tomlValue (value: unknown): string {
 }
 
 /** A relay in a process of its own on free ports, ready when this resolves. */
-export async function spawnRelay (t: Pick<TestContext, 'after'>, superNodes: readonly { url: string, region: string }[], settings: Record<string, Record<string, unknown>> = {}, cachePath?: string): Promise<SpawnedRelay> {
+export async function spawnRelay (t: Pick<TestContext, 'after'>, superNodes: readonly { url: string, region: string }[], settings: Record<string, Record<string, unknown>> = {}, cachePath?: string, program = 'src/server.ts'): Promise<SpawnedRelay> {
   const directory = await temporaryDirectory(t)
   const path = cachePath ?? join(directory, 'cache')
   const file = join(directory, 'relay.toml')
@@ -100,7 +113,7 @@ export async function spawnRelay (t: Pick<TestContext, 'after'>, superNodes: rea
     cache: { path, ...settings['cache'] },
     upstream: { super_nodes: superNodes.map(({ url, region }) => ({ url, region })), ...settings['upstream'] }
   }))
-  const relay = await spawnProgram(t, 'src/server.ts', ['--config', file])
+  const relay = await spawnProgram(t, program, ['--config', file])
   const { viewerPort, adminPort } = await relay.waitFor(event => event['msg'] === 'relay ready')
   return { ...relay, viewerUrl: `http://127.0.0.1:${String(viewerPort)}`, adminUrl: `http://127.0.0.1:${String(adminPort)}`, cachePath: path }
 }
