@@ -1,6 +1,6 @@
 import type { ControlMessage } from '../wire/control-messages.ts'
+import { bytesOfBase64 } from '../wire/repr-digest.ts'
 import { ShardClientError, reasonText } from './client-error.ts'
-import { bytesOfBase64 } from './digest.ts'
 import type { ClientPlatform } from './platform.ts'
 import { FetchRoad, SessionRoad, controlListener } from './road.ts'
 import type { Road } from './road.ts'
