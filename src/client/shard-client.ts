@@ -26,7 +26,10 @@ export interface ShardClientOptions {
   readonly transports?: readonly TransportName[]
   /** Opens WebTransport sessions where the platform has no WebTransport of its own. */
   readonly webTransport?: Connector
-  /** Gives the constructor of a WebTransport ponyfill over WebSocket, loaded when it is first needed. */
+  /**
+   * Gives the constructor of a WebTransport ponyfill over WebSocket, loaded when it is first needed. In browsers that of fails-components 1.6.8
+   * connects to example.com as it loads; a bundler that defines `globalThis.WebTransport` as `undefined` for it keeps it from that.
+   */
   readonly websocket?: () => Promise<W3cWebTransportConstructor>
   /** Gives the erasure decoder, loaded when it is first needed; without it no video is repaired. */
   readonly erasure?: () => Promise<ErasureDecoder>

@@ -239,4 +239,24 @@ suite('browser build', () => {
     visit(fileURLToPath(new URL('../../src/client/index.ts', import.meta.url)))
     assert.ok(seen.size > 10)
   })
+
+  for (const [what, entry] of [
+    ['the WebSocket road of browsers', new URL('../../dist/browser/websocket.js', import.meta.url).href],
+    ['the client library', new URL('../../dist/browser/client.js', import.meta.url).href],
+    ['the ponyfill of Node clients', '@fails-components/webtransport']
+  ] as const) {
+    test(`loading ${what} opens no connection where there is a WebTransport`, async (t) => {
+      // fails-components 1.6.8 in a browser opens one to example.com as it loads, to see what the constructor takes.
+      const opened: string[] = []
+      class WebTransport {
+        readonly ready = new Promise(() => {})
+        constructor (url: string) { opened.push(url) }
+      }
+      t.mock.method(console, 'error', () => {})
+      Object.assign(globalThis, { WebTransport })
+      t.after(() => { Reflect.deleteProperty(globalThis, 'WebTransport') })
+      assert.ok(Object.keys(await import(entry) as object).length > 0)
+      assert.deepEqual(opened, [])
+    })
+  }
 })
