@@ -12,8 +12,8 @@ const SIZE = 60_000
 const VIEWERS = 50
 const CID = `syn-${SIZE}-kill`
 /**
- * From the kill until the gateway listens again, ms: the contract is 2 s, of which 0.5 to 1.2 s are used beside 50 viewers on two cores
- * (26 kills). With more than three others for each core 1.9 s was seen, so a machine that has more to do than it can gets more.
+ * From the kill until the gateway listens again, ms: the contract is 2 s. On two cores with the 50 viewers and a load of 5 to 10 from
+ * others, 36 kills took 0.4 to 2.3 s, 32 of them 1.2 s at most and one more than 2 s: a machine with that much else to do gets more.
  */
 const BACK_MS = (loadavg()[0] ?? 0) > 3 * availableParallelism() ? 4_000 : 2_000
 /**
