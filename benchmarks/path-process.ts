@@ -1,9 +1,14 @@
-/** `udp-proxy.ts` in a process of its own: told port and path over IPC, answers with the port to use. */
-import { openPath, type PathOptions, type UdpPath } from './udp-proxy.ts'
+/** A path between viewers and a relay in a process of its own: told over IPC what it is like, answers with the port to use. */
+import { startProxy, type ProxyOptions, type UdpProxy } from '../test/support/http3-udp-proxy.ts'
 
-export interface PathOrder extends Omit<PathOptions, 'random'> { readonly serverPort: number, readonly seed: number }
+export interface PathOrder extends Required<Omit<ProxyOptions, 'drop' | 'tamper'>> {
+  readonly serverPort: number
+  /** Share of packets lost, each way. */
+  readonly loss: number
+  readonly seed: number
+}
 
-let path: UdpPath | undefined
+let path: UdpProxy | undefined
 
 /** A linear congruential generator: the same losses in every run. */
 function seeded (seed: number): () => number {
@@ -15,9 +20,10 @@ function seeded (seed: number): () => number {
 }
 
 process.on('message', message => {
-  const { serverPort, seed, ...options } = message as PathOrder
+  const { serverPort, seed, loss, ...options } = message as PathOrder
+  const random = seeded(seed)
   path?.close()
-  openPath(serverPort, { ...options, random: seeded(seed) }).then(opened => {
+  startProxy(serverPort, { ...options, drop: () => random() < loss }).then(opened => {
     path = opened
     process.send?.(opened.port)
   }, () => { process.exit(1) })

@@ -1,6 +1,6 @@
 import type { ControlMessage } from '../wire/control-messages.ts'
+import { bytesOfBase64 } from '../wire/repr-digest.ts'
 import { ShardClientError, reasonText } from './client-error.ts'
-import { bytesOfBase64 } from './digest.ts'
 import type { ClientPlatform } from './platform.ts'
 import { FetchRoad, SessionRoad, controlListener } from './road.ts'
 import type { Road } from './road.ts'
@@ -40,11 +40,16 @@ export interface Dialled {
   readonly info: TransportInfo
 }
 
+/** Where one of the session roads leads; undefined when the relay does not offer it. */
+interface Offer {
+  readonly url: string
+  readonly certificateHashes: ReadonlyArray<Uint8Array<ArrayBuffer>>
+}
+
 interface Discovery {
   readonly region: string | undefined
-  readonly webTransportUrl: string | undefined
-  readonly certificateHashes: ReadonlyArray<Uint8Array<ArrayBuffer>>
-  readonly websocketUrl: string | undefined
+  readonly webtransport: Offer | undefined
+  readonly websocket: Offer | undefined
   readonly httpUrl: string
 }
 
@@ -66,19 +71,24 @@ export function relayBase (url: string): string | undefined {
   return (protocol === 'https:' || protocol === 'http:') && username === '' ? origin + pathname.replace(/\/+$/, '') : undefined
 }
 
-/** Reads `GET /v1/transport`; unknown members are left alone. */
-function parseDiscovery (value: unknown, relayUrl: string): Discovery {
-  const webtransport = member(value, 'webtransport')
-  const listed = member(webtransport, 'certificateHashes')
-  const hashes = (Array.isArray(listed) ? listed : []).flatMap((entry) => {
+function hashesOf (listed: unknown): Offer['certificateHashes'] {
+  return (Array.isArray(listed) ? listed : []).flatMap((entry) => {
     const bytes = textMember(entry, 'algorithm') === 'sha-256' ? bytesOfBase64(textMember(entry, 'value') ?? '') : undefined
     return bytes?.length === 32 ? [bytes] : []
   })
+}
+
+function offerOf (value: unknown): Offer | undefined {
+  const url = textMember(value, 'url')
+  return url === undefined ? undefined : { url, certificateHashes: hashesOf(member(value, 'certificateHashes')) }
+}
+
+/** Reads `GET /v1/transport`; unknown members are left alone. */
+function parseDiscovery (value: unknown, relayUrl: string): Discovery {
   return {
     region: textMember(value, 'region'),
-    webTransportUrl: textMember(webtransport, 'url'),
-    certificateHashes: hashes,
-    websocketUrl: textMember(member(value, 'websocket'), 'url'),
+    webtransport: offerOf(member(value, 'webtransport')),
+    websocket: offerOf(member(value, 'websocket')),
     httpUrl: relayBase(textMember(member(value, 'http'), 'url') ?? '') ?? relayUrl
   }
 }
@@ -119,16 +129,17 @@ export async function dial (relayUrl: string, options: DialOptions, onControl: (
     signal.throwIfAborted()
     throw new ShardClientError('connect', `${relayUrl} cannot be reached: ${reasonText(error)}`, { cause: error })
   }
-  const session = async (connector: Connector | undefined, url: string | undefined, certificateHashes: Discovery['certificateHashes']): Promise<Road> => {
-    if (url === undefined) throw new ShardClientError('connect', 'the relay does not offer it')
+  const session = async (connector: Connector | undefined, offer: Offer | undefined): Promise<Road> => {
+    if (offer === undefined) throw new ShardClientError('connect', 'the relay does not offer it')
     if (connector === undefined) throw new ShardClientError('connect', 'no implementation was given')
     const onIncoming = controlListener(onControl)
-    return new SessionRoad(await timed((limit) => connector({ url, certificateHashes, signal: limit, onIncoming }), signal, options))
+    return new SessionRoad(await timed((limit) => connector({ ...offer, signal: limit, onIncoming }), signal, options))
   }
+  const { webtransport, websocket } = found
   const roads: Record<TransportName, () => Promise<Road>> = {
-    webtransport: () => session(options.webTransport, found.webTransportUrl, found.certificateHashes),
+    webtransport: () => session(options.webTransport, webtransport),
     // Browsers cannot pin a certificate for WebSocket and leave the hashes unread; Node's side of the library checks them.
-    websocket: () => session(options.websocket, found.websocketUrl === undefined ? undefined : ponyfillUrl(found.websocketUrl), found.certificateHashes),
+    websocket: () => session(options.websocket, websocket === undefined ? undefined : { ...websocket, url: ponyfillUrl(websocket.url) }),
     http: async () => new FetchRoad(found.httpUrl, options.platform.fetch)
   }
   const failures: TransportFailure[] = []

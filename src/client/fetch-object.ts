@@ -1,6 +1,7 @@
 import type { FieldLine, Fields } from '../wire/message-head.ts'
+import { hexOf } from '../wire/repr-digest.ts'
 import { ShardClientError } from './client-error.ts'
-import { hexOf, statedSha256 } from './digest.ts'
+import { statedSha256 } from './digest.ts'
 import type { ClientPlatform } from './platform.ts'
 import type { Road, RoadResponse } from './road.ts'
 import { linkedAbort } from './waiting.ts'

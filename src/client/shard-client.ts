@@ -26,7 +26,10 @@ export interface ShardClientOptions {
   readonly transports?: readonly TransportName[]
   /** Opens WebTransport sessions where the platform has no WebTransport of its own. */
   readonly webTransport?: Connector
-  /** Gives the constructor of a WebTransport ponyfill over WebSocket, loaded when it is first needed. */
+  /**
+   * Gives the constructor of a WebTransport ponyfill over WebSocket, loaded when it is first needed. In browsers that of fails-components 1.6.8
+   * connects to example.com as it loads; a bundler that defines `globalThis.WebTransport` as `undefined` for it keeps it from that.
+   */
   readonly websocket?: () => Promise<W3cWebTransportConstructor>
   /** Gives the erasure decoder, loaded when it is first needed; without it no video is repaired. */
   readonly erasure?: () => Promise<ErasureDecoder>
@@ -36,7 +39,10 @@ export interface ShardClientOptions {
   readonly attempts?: number
   /** Time for one transport to connect, milliseconds; 3000 by default, three round trips over a bad mobile network. */
   readonly connectTimeoutMs?: number
-  /** Time without a byte after which a request is tried again, milliseconds; 10,000 by default. */
+  /**
+   * Time without a byte after which a request is tried again, milliseconds; 5000 by default, several times what a miss takes. A browser that
+   * only waits asks a silent relay after 15 s whether it is there, so this is how long a page waits when a relay was killed.
+   */
   readonly stallMs?: number
   /** Largest object accepted, bytes; 64 MiB by default, above the 10 MB of the largest shards. */
   readonly maxObjectBytes?: number
@@ -213,7 +219,7 @@ export class ShardClient {
             verify: options.verify ?? true,
             sha256: options.sha256,
             maxBytes: this.#options.maxObjectBytes ?? 64 * 1024 * 1024,
-            stallMs: this.#options.stallMs ?? 10_000
+            stallMs: this.#options.stallMs ?? 5_000
           }, attempt, called)
         } catch (error) {
           abort.signal.throwIfAborted()

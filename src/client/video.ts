@@ -1,5 +1,5 @@
+import { hexOf } from '../wire/repr-digest.ts'
 import { ShardClientError, reasonText } from './client-error.ts'
-import { hexOf } from './digest.ts'
 import type { ErasureDecoder } from './erasure.ts'
 import type { ObjectResult } from './fetch-object.ts'
 import type { Manifest, ManifestShard } from './manifest.ts'

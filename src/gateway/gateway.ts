@@ -119,11 +119,12 @@ export class Gateway {
   }
 
   #listenerOptions (name: RoadName, tls: TlsMaterial): ListenerOptions {
-    const { host, maxSessions, maxStreamsPerSession, handshakeTimeoutMs, idleTimeoutMs, http3Port, websocketPort } = this.#settings
+    const { host, maxSessions, maxStreamsPerSession, handshakeTimeoutMs, idleTimeoutMs, http3Port, websocketPort, resetSecret } = this.#settings
     return {
       host,
       port: name === 'http3' ? http3Port : websocketPort,
       tls,
+      resetSecret,
       path: VIEWER_PATH,
       maxSessions,
       // Chromium refuses streams beyond the credit instead of waiting for more, so the engine gives more than the session uses.

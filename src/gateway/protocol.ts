@@ -17,6 +17,8 @@ export interface GatewaySettings {
   readonly websocketPort: number
   readonly engine: EngineChoice
   readonly tls: TlsMaterial
+  /** What stateless reset tokens derive from (RFC 9000 §10.3.2): the same for every gateway of a relay. */
+  readonly resetSecret: string
   readonly version: string
   readonly region: string
   readonly maxSessions: number

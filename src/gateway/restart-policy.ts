@@ -1,6 +1,6 @@
 /** When a gateway that ended is started again. */
 export interface RestartPolicy {
-  /** First pause, ms; doubles with every early end. */
+  /** Pause after the second early end in a row, ms; doubles with every further one. There is none after the first. */
   readonly initialMs: number
   readonly maxMs: number
   /** A gateway that lived longer than this was healthy, ms: its end starts the pauses over. */
@@ -8,7 +8,7 @@ export interface RestartPolicy {
 }
 
 export const DEFAULT_RESTART_POLICY: RestartPolicy = {
-  // Viewers are back in under two seconds with a process start of less than one.
+  // A gateway that is killed now and then is replaced at once; this is short beside the start of a process, some 200 ms.
   initialMs: 100,
   maxMs: 10_000,
   healthyMs: 10_000
@@ -19,7 +19,7 @@ export const DEFAULT_RESTART_POLICY: RestartPolicy = {
  * @param early ends in a row that came before `healthyMs`
  */
 export function restartDelay (early: number, policy: RestartPolicy): number {
-  return Math.min(policy.maxMs, policy.initialMs * 2 ** Math.min(early, 30))
+  return early === 0 ? 0 : Math.min(policy.maxMs, policy.initialMs * 2 ** Math.min(early - 1, 30))
 }
 
 /** Early ends in a row after one more end. */

@@ -17,13 +17,15 @@ const LOCALHOST = /^(?:.+\.)?localhost\.?$/i
 
 const Endpoint = Type.Object({ url: Type.String() })
 
+const SessionEndpoint = Type.Object({
+  url: Type.String(),
+  certificateHashes: Type.Array(Type.Object({ algorithm: Type.Literal('sha-256'), value: Type.String({ description: 'base64' }) }), { description: 'for serverCertificateHashes: the current certificate, and the next once it exists; empty when an authority vouches for it. Browsers cannot pin a certificate for WebSocket, other clients can' })
+})
+
 const Transport = Type.Object({
   region: Type.String({ description: 'region of the relay; empty when unknown' }),
-  webtransport: Type.Optional(Type.Object({
-    url: Type.String(),
-    certificateHashes: Type.Array(Type.Object({ algorithm: Type.Literal('sha-256'), value: Type.String({ description: 'base64' }) }), { description: 'for serverCertificateHashes: the current certificate, and the next once it exists; empty when an authority vouches for it' })
-  })),
-  websocket: Type.Optional(Endpoint),
+  webtransport: Type.Optional(SessionEndpoint),
+  websocket: Type.Optional(SessionEndpoint),
   http: Endpoint
 })
 
@@ -40,11 +42,12 @@ export async function transportRoute (viewer: FastifyInstance, { region, listeni
     const name = isIPv6(hostname) ? `[${hostname}]` : hostname
     // Chromium tries one address of a name for HTTP/3, and of localhost that is ::1, where a relay bound to IPv4 does not listen.
     const udpName = LOCALHOST.test(hostname) && isIPv4(localAddress) ? localAddress : name
+    const certificateHashes = [...hashes()]
     reply.header('cache-control', 'no-store')
     return {
       region: region(),
-      ...info?.http3 === undefined ? {} : { webtransport: { url: `https://${udpName}:${info.http3.port}/v1/viewer`, certificateHashes: [...hashes()] } },
-      ...info?.websocket === undefined ? {} : { websocket: { url: `wss://${name}:${info.websocket.port}/v1/viewer` } },
+      ...info?.http3 === undefined ? {} : { webtransport: { url: `https://${udpName}:${info.http3.port}/v1/viewer`, certificateHashes } },
+      ...info?.websocket === undefined ? {} : { websocket: { url: `wss://${name}:${info.websocket.port}/v1/viewer`, certificateHashes } },
       http: { url: `${request.protocol}://${named ? request.host : `${name}:${localPort}`}` }
     }
   })

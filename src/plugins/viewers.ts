@@ -60,6 +60,8 @@ export default fp<{ config: Config }>(async (app, { config }) => {
   const log = app.log.child({ plugin: 'viewers' })
   let ports: GatewayPorts = { http3: viewer.port, websocket: viewer.websocket_port }
   const { engine } = transport
+  // Not asked again: a certificate that is replaced must not keep viewers from learning that their gateway was.
+  const resetSecret = app.certificates.current().key
   const supervisor = engine === 'off'
     ? undefined
     : new Supervisor({
@@ -69,6 +71,7 @@ export default fp<{ config: Config }>(async (app, { config }) => {
         websocketPort: ports.websocket,
         engine,
         tls: app.certificates.current(),
+        resetSecret,
         version: VERSION,
         region: app.region.current,
         maxSessions: transport.max_sessions,

@@ -1,35 +1,50 @@
 import assert from 'node:assert/strict'
+import { availableParallelism, loadavg } from 'node:os'
 import test from 'node:test'
 import { Agent } from 'undici'
 import { startSuperNode, syntheticShard } from '../../demo/super-node/server.ts'
 import { connect } from '../../src/client/node.ts'
 import { gatewayPid, gatewaySizes } from '../support/gateway-process.ts'
 import { cacheStats, fetchHashed, metric, sha256, until } from '../support/http.ts'
-import { spawnRelay } from '../support/processes.ts'
+import { buildRelay, spawnRelay } from '../support/processes.ts'
 
 const SIZE = 60_000
 const VIEWERS = 50
 const CID = `syn-${SIZE}-kill`
+/**
+ * From the kill until the gateway listens again, ms: the contract is 2 s. On two cores with the 50 viewers and a load of 5 to 10 from
+ * others, 36 kills took 0.4 to 2.3 s, 32 of them 1.2 s at most and one more than 2 s: a machine with that much else to do gets more.
+ */
+const BACK_MS = (loadavg()[0] ?? 0) > 3 * availableParallelism() ? 4_000 : 2_000
+/**
+ * From the kill until every viewer has fetched again, ms: a gateway in BACK_MS, a second of silence before a client asks whether it is
+ * there, and a session and a shard for each of them, all on the two cores that run the viewers too.
+ */
+const FETCHED_MS = BACK_MS + 4_000
 
 test('kill -9 of the gateway under 50 active viewers: HTTP does not notice, the gateway is back in 2 s, viewers finish, nothing leaks', { timeout: 240_000 }, async t => {
   const origin = await startSuperNode({ port: 0 })
   t.after(async () => { await origin.close() })
-  const relay = await spawnRelay(t, [origin], { transport: { engine: 'bundled', heartbeat_ms: 100 } })
+  // Built, as it is installed: a start from the sources compiles them, which takes longer than all the rest.
+  const relay = await spawnRelay(t, [origin], { transport: { engine: 'bundled', heartbeat_ms: 100 } }, undefined, { program: await buildRelay(t) })
   const digests = Array.from({ length: 14 }, (_, part) => sha256(syntheticShard(CID, part)))
   const agent = new Agent({ connections: 4 })
   t.after(async () => { await agent.destroy() })
 
   const phase = { fetching: true, probing: true, kills: 0 }
   const fetched = Array.from({ length: VIEWERS }, () => [0, 0, 0])
+  /** When each viewer last had a shard. */
+  const fetchedAt = fetched.map(() => 0)
   const wrong: string[] = []
   const viewers = fetched.map(async (counts, viewer) => {
-    const client = await connect(relay.viewerUrl, { transports: ['webtransport'], attempts: 20, connectTimeoutMs: 30_000, stallMs: 4_000, concurrency: 2 })
+    const client = await connect(relay.viewerUrl, { transports: ['webtransport'], attempts: 20, connectTimeoutMs: 30_000, concurrency: 2 })
     t.after(() => { client.close() })
     while (phase.fetching) {
       const part = (viewer + (counts[phase.kills] ?? 0)) % 14
       const { bytes, transport } = await client.fetchShard(CID, part)
       if (sha256(bytes) !== digests[part] || transport !== 'webtransport') wrong.push(`viewer ${viewer} part ${part} over ${transport}`)
       counts[phase.kills] = (counts[phase.kills] ?? 0) + 1
+      fetchedAt[viewer] = performance.now()
     }
     client.close()
   })
@@ -54,12 +69,19 @@ test('kill -9 of the gateway under 50 active viewers: HTTP does not notice, the 
     phase.kills = kill
     await until(async () => await gatewayPid(relay.pid), pid => pid !== undefined && pid !== before)
     await until(async () => await metric(relay.adminUrl, 'icn_relay_gateway_up'), up => up === 1)
-    const gone = performance.now() - killed
-    t.diagnostic(`gateway back after ${Math.round(gone)} ms`)
-    // The contract is 2 s; a machine that compiles TypeScript at every start and shares two cores gets more.
-    assert.ok(gone < (process.env['CI'] === undefined ? 5_000 : 10_000), `gateway back after ${gone} ms`)
+    const back = performance.now()
+    t.diagnostic(`gateway back after ${Math.round(back - killed)} ms`)
+    assert.ok(back - killed < BACK_MS, `gateway back after ${back - killed} ms`)
+    // What comes from now on the new gateway has sent.
+    const recovered = new Map<number, number>()
+    await Promise.race([everyone, until(async () => {
+      for (const [viewer, at] of fetchedAt.entries()) if (at > back && !recovered.has(viewer)) recovered.set(viewer, Math.round(at - killed))
+      return recovered.size
+    }, count => count === VIEWERS)])
+    const times = [...recovered.values()].sort((one, other) => one - other)
+    t.diagnostic(`viewers fetched again after ${times[0]} ms (first), ${times[VIEWERS / 2]} (median), ${times[Math.floor(VIEWERS * 0.9)]} (90 %), ${times.at(-1)} (last)`)
+    assert.ok((times.at(-1) ?? Infinity) < FETCHED_MS, `the last viewer fetched again after ${times.at(-1)} ms: ${times.join(' ')}`)
     await fetchedSince(kill)
-    t.diagnostic(`every viewer fetched again after ${Math.round(performance.now() - killed)} ms`)
   }
   phase.fetching = false
   await everyone
@@ -75,9 +97,9 @@ test('kill -9 of the gateway under 50 active viewers: HTTP does not notice, the 
   assert.equal(stats.disk.condemnedBytes, 0)
   const { entries } = await (await fetch(`${relay.adminUrl}/admin/v1/cache/shards?limit=100`)).json() as { entries: { readers: number }[] }
   assert.ok(entries.length === 14 && entries.every(entry => entry.readers === 0))
-  // The gateway tells its sizes now and then.
-  const names = ['relay.leases', 'relay.resolving', 'relay.reading', 'source.leases', 'source.resolving', 'source.reading', 'source.openFiles']
-  await until(async () => await gatewaySizes(relay.adminUrl), sizes => names.every(name => sizes[name] === 0))
+  // The gateway's own come with its next heartbeat.
+  const held = ['relay.leases', 'relay.resolving', 'relay.reading', 'source.leases', 'source.resolving', 'source.reading', 'source.openFiles']
+  await until(async () => await gatewaySizes(relay.adminUrl), sizes => held.every(name => sizes[name] === 0))
   relay.child.kill('SIGTERM')
   assert.deepEqual(await relay.exit, { code: 0, signal: null })
   t.diagnostic(`${probes} HTTP requests, ${fetched.flat().reduce((sum, count) => sum + count, 0)} shards over WebTransport`)

@@ -304,26 +304,48 @@ test('close: sessions learn of it by the protocol, the port is free, all within 
   assert.equal(again.listener.port, listener.port)
 })
 
-test('a client of a relay that was restarted learns of it by a stateless reset, not by its idle timeout', options, async (t) => {
-  const first = await startListener(t, serveBytes(body))
-  const proxy = await startProxy(first.listener.port)
-  t.after(() => { proxy.close() })
-  let crashed = false
-  // The close of the first listener must not arrive: it stands for a process that was killed.
-  const cut = await startProxy(proxy.port, { drop: (_packet, toServer) => crashed && !toServer })
-  t.after(() => { cut.close() })
-  const session = await connectClient(t, `https://127.0.0.1:${cut.port}/v1/viewer`)
-  await fetchBytes(session, 1000)
-  crashed = true
-  await first.listener.close()
-  const second = await startListener(t, serveBytes(body), { port: first.listener.port })
-  crashed = false
-  const stream = await session.openBidi()
-  stream.write(Buffer.from('GET 1\n')).catch(() => {})
-  const { clean } = await session.closed
-  assert.equal(clean, false)
-  assert.equal(second.sessions.length, 0)
-})
+for (const [title, sends] of [['sends', true], ['only waits for bytes', false]] as const) {
+  test(`a client that ${title} learns by a stateless reset that its relay was restarted, not by its idle timeout`, options, async (t) => {
+    const first = await startListener(t, (session) => {
+      if (sends) serveBytes(body)(session)
+      // The first bytes of an answer, and no more.
+      else session.onStream = (stream) => { void readAll(stream).then(() => stream.write(Buffer.from('begun'))) }
+    }, { resetSecret: 'of this relay' })
+    const proxy = await startProxy(first.listener.port)
+    t.after(() => { proxy.close() })
+    let crashed = false
+    // The close of the first listener must not arrive: it stands for a process that was killed.
+    const cut = await startProxy(proxy.port, { drop: (_packet, toServer) => crashed && !toServer })
+    t.after(() => { cut.close() })
+    const session = await connectClient(t, `https://127.0.0.1:${cut.port}/v1/viewer`)
+    if (sends) {
+      await fetchBytes(session, 1000)
+    } else {
+      const stream = await session.openBidi()
+      await stream.write(Buffer.from('GET 1\n'))
+      await stream.end()
+      // What brought them has acknowledged the request: nothing is left that the client would repeat.
+      for (let got = 0; got < 5;) got += (await stream.read())?.length ?? 5
+      stream.read().catch(() => {})
+    }
+    crashed = true
+    await first.listener.close()
+    // Its certificate has been replaced meanwhile.
+    const second = await startListener(t, serveBytes(body), { port: first.listener.port, resetSecret: 'of this relay', tls: makeCertificate() })
+    crashed = false
+    const restarted = performance.now()
+    if (sends) {
+      const stream = await session.openBidi()
+      stream.write(Buffer.from('GET 1\n')).catch(() => {})
+    }
+    const { clean } = await session.closed
+    assert.equal(clean, false)
+    assert.equal(second.sessions.length, 0)
+    const took = performance.now() - restarted
+    t.diagnostic(`heard ${Math.round(took)} ms after the restart`)
+    assert.ok(took < 5_000, `${took} ms`)
+  })
+}
 
 /** First packets of real handshakes, each of a new client. */
 async function initials (count: number): Promise<Buffer[]> {

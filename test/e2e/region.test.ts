@@ -42,7 +42,7 @@ async function places (t: TestContext, distances: readonly (readonly [region: st
 }
 
 async function startRelay (t: TestContext, nodes: readonly { url: string, region: string }[], region: Record<string, unknown>, ca?: string): Promise<SpawnedRelay> {
-  return await spawnRelay(t, nodes, { transport: { engine: 'off' }, upstream: { connect_timeout_ms: 5_000, headers_timeout_ms: 5_000 }, region }, undefined, ca === undefined ? {} : { NODE_EXTRA_CA_CERTS: ca })
+  return await spawnRelay(t, nodes, { transport: { engine: 'off' }, upstream: { connect_timeout_ms: 5_000, headers_timeout_ms: 5_000 }, region }, undefined, ca === undefined ? {} : { env: { NODE_EXTRA_CA_CERTS: ca } })
 }
 
 async function report ({ adminUrl }: SpawnedRelay): Promise<Report> {

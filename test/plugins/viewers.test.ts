@@ -50,7 +50,7 @@ test('/v1/transport names both roads, the hashes to pin, and nothing that is dow
   assert.deepEqual(json(got), {
     region: 'EU-WEST',
     webtransport: { url: `https://127.0.0.1:${port}/v1/viewer`, certificateHashes: relay.admin.certificates.hashes() },
-    websocket: { url: `wss://127.0.0.1:${websocket?.port}/v1/viewer` },
+    websocket: { url: `wss://127.0.0.1:${websocket?.port}/v1/viewer`, certificateHashes: relay.admin.certificates.hashes() },
     http: { url: viewerUrl }
   })
   assert.ok(relay.admin.certificates.hashes().length > 0)

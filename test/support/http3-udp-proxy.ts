@@ -1,4 +1,4 @@
-/** A UDP proxy between one client and a server: rate, delay, loss, corruption, and a change of the client's apparent address. */
+/** A path between UDP clients and a server, for tests and benchmarks: rate, delay, loss, corruption, and a change of the clients' apparent addresses. */
 import { createSocket } from 'node:dgram'
 import type { Socket } from 'node:dgram'
 import { once } from 'node:events'
@@ -6,10 +6,10 @@ import { once } from 'node:events'
 export interface ProxyOptions {
   /** One way, milliseconds. */
   readonly delayMs?: number
-  /** Bits per second each way; packets wait in a queue of `queueBytes`. */
+  /** Bits per second each way, for all clients together; packets wait in a queue of `queueBytes`, 250,000 by default. */
   readonly bitsPerSecond?: number
   readonly queueBytes?: number
-  /** Whether to drop the n-th packet of a direction. */
+  /** Whether to lose the n-th packet of a direction. */
   readonly drop?: (packet: Buffer, toServer: boolean, index: number) => boolean
   /** May change a packet in place. */
   readonly tamper?: (packet: Buffer, toServer: boolean, index: number) => void
@@ -17,102 +17,115 @@ export interface ProxyOptions {
 
 export interface UdpProxy {
   readonly port: number
-  /** The server sees the client at a new port from now on, as after a NAT has forgotten it. */
+  /** The server sees its clients at new ports from now on, as after a NAT has forgotten them. */
   rebind (): Promise<void>
-  /** Packets so far: to the server, to the client. */
+  /** Packets so far: to the server, to the clients; lost, on purpose or to a full queue. */
   readonly counts: { toServer: number, toClient: number, dropped: number }
   close (): void
 }
 
+const SOCKET_BUFFER = 4 * 1024 * 1024
+
 async function open (): Promise<Socket> {
-  const socket = createSocket({ type: 'udp4', recvBufferSize: 4 << 20, sendBufferSize: 4 << 20 })
+  const socket = createSocket({ type: 'udp4', recvBufferSize: SOCKET_BUFFER, sendBufferSize: SOCKET_BUFFER })
   const listening = once(socket, 'listening')
   socket.bind(0, '127.0.0.1')
   await listening
   return socket
 }
 
-/** Starts a proxy on a free port of 127.0.0.1. */
+/** One direction of the path: packets leave in the order they came. */
+class Lane {
+  private readonly options: ProxyOptions
+  private readonly waiting: Array<{ readonly at: number, readonly deliver: () => void }> = []
+  private freeAt = 0
+  private timer: NodeJS.Timeout | undefined
+
+  constructor (options: ProxyOptions) {
+    this.options = options
+  }
+
+  /** False when the queue is full: it drops its tail, as a router does. A packet that is `lost` has used its share of the link. */
+  take (bytes: number, lost: boolean, deliver: () => void): boolean {
+    const { delayMs = 0, bitsPerSecond = Infinity, queueBytes = 250_000 } = this.options
+    const now = performance.now()
+    const start = Math.max(now, this.freeAt)
+    if (start > now && (start - now) * bitsPerSecond / 8000 > queueBytes) return false
+    this.freeAt = start + bytes * 8000 / bitsPerSecond
+    if (lost) return true
+    const at = this.freeAt + delayMs
+    if (at <= now) {
+      deliver()
+      return true
+    }
+    // One timer: thousands a second would cost more than the packets.
+    this.waiting.push({ at, deliver })
+    this.timer ??= setTimeout(() => { this.run() }, Math.max(1, at - now))
+    return true
+  }
+
+  close (): void {
+    clearTimeout(this.timer)
+    this.waiting.length = 0
+  }
+
+  private run (): void {
+    const now = performance.now()
+    let due = 0
+    while ((this.waiting[due]?.at ?? Infinity) <= now + 0.5) this.waiting[due++]?.deliver()
+    this.waiting.splice(0, due)
+    const [next] = this.waiting
+    this.timer = next === undefined ? undefined : setTimeout(() => { this.run() }, Math.max(1, next.at - now))
+  }
+}
+
+/** Starts a proxy on a free port of 127.0.0.1; each address that sends to it gets one of its own towards the server. */
 export async function startProxy (serverPort: number, options: ProxyOptions = {}): Promise<UdpProxy> {
   const front = await open()
-  let back = await open()
-  let clientPort = 0
-  let closed = false
+  const up = new Lane(options)
+  const down = new Lane(options)
+  const backs = new Map<number, Promise<Socket>>()
   const counts = { toServer: 0, toClient: 0, dropped: 0 }
-  const freeAt = { true: 0, false: 0 }
+  let closed = false
 
-  const relay = (packet: Buffer, toServer: boolean): void => {
+  const relay = (lane: Lane, toServer: boolean, packet: Buffer, send: () => void): void => {
     const index = toServer ? counts.toServer++ : counts.toClient++
-    if (options.drop?.(packet, toServer, index) === true) {
-      counts.dropped++
-      return
-    }
-    options.tamper?.(packet, toServer, index)
-    const send = (): void => {
-      if (closed) return
-      if (toServer) back.send(packet, serverPort, '127.0.0.1')
-      else front.send(packet, clientPort, '127.0.0.1')
-    }
-    if (options.delayMs === undefined && options.bitsPerSecond === undefined) {
-      send()
-      return
-    }
-    const now = performance.now()
-    const side = String(toServer) as 'true' | 'false'
-    let at = now
-    if (options.bitsPerSecond !== undefined) {
-      const start = Math.max(now, freeAt[side])
-      // A full queue drops its tail, as a router does.
-      if ((start - now) * options.bitsPerSecond / 8000 > (options.queueBytes ?? 250_000)) {
-        counts.dropped++
-        return
-      }
-      at = start + packet.length * 8000 / options.bitsPerSecond
-      freeAt[side] = at
-    }
-    schedule(at + (options.delayMs ?? 0), send)
+    const lost = options.drop?.(packet, toServer, index) === true
+    if (!lost) options.tamper?.(packet, toServer, index)
+    const taken = lane.take(packet.length, lost, () => { if (!closed) send() })
+    if (lost || !taken) counts.dropped++
   }
-
-  // One ordered queue and one timer: thousands of timers a second would cost more than the packets.
-  const queue: Array<{ at: number, send: () => void }> = []
-  let timer: NodeJS.Timeout | undefined
-  const run = (): void => {
-    timer = undefined
-    const now = performance.now()
-    let count = 0
-    while (count < queue.length && (queue[count]?.at ?? Infinity) <= now + 0.5) queue[count++]?.send()
-    queue.splice(0, count)
-    const next = queue[0]
-    if (next !== undefined && !closed) timer = setTimeout(run, Math.max(1, next.at - now))
+  const backOf = async (clientPort: number): Promise<Socket> => {
+    const back = await open()
+    back.on('message', packet => { relay(down, false, packet, () => { front.send(packet, clientPort, '127.0.0.1') }) })
+    if (closed) back.close()
+    return back
   }
-  const schedule = (at: number, send: () => void): void => {
-    let place = queue.length
-    while (place > 0 && (queue[place - 1]?.at ?? 0) > at) place--
-    queue.splice(place, 0, { at, send })
-    timer ??= setTimeout(run, Math.max(1, at - performance.now()))
-  }
-
-  const attach = (socket: Socket): void => { socket.on('message', (packet) => { relay(packet, false) }) }
-  attach(back)
-  front.on('message', (packet, from) => {
-    clientPort = from.port
-    relay(packet, true)
+  front.on('message', (packet, { port }) => {
+    const back = backs.get(port) ?? backOf(port)
+    backs.set(port, back)
+    relay(up, true, packet, () => {
+      void back.then(socket => { if (!closed) socket.send(packet, serverPort, '127.0.0.1') })
+    })
   })
   return {
     port: front.address().port,
     counts,
     async rebind () {
-      const fresh = await open()
-      attach(fresh)
-      const old = back
-      back = fresh
-      old.close()
+      for (const [port, old] of backs) {
+        const fresh = backOf(port)
+        await fresh
+        backs.set(port, fresh)
+        ;(await old).close()
+      }
     },
     close () {
+      if (closed) return
       closed = true
-      clearTimeout(timer)
+      up.close()
+      down.close()
       front.close()
-      back.close()
+      for (const back of backs.values()) void back.then(socket => { socket.close() })
     }
   }
 }

@@ -1,12 +1,14 @@
-import { spawn, type ChildProcess } from 'node:child_process'
+import { execFile, spawn, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
-import { readFile, writeFile } from 'node:fs/promises'
-import { join } from 'node:path'
+import { readFile, symlink, writeFile } from 'node:fs/promises'
+import { createRequire } from 'node:module'
+import { join, resolve } from 'node:path'
 import { createInterface } from 'node:readline'
 import type { TestContext } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import type { Faults } from '../../demo/super-node/faults.ts'
 import type { SuperNodeStats } from '../../demo/super-node/server.ts'
+import { promisify } from 'node:util'
 import { temporaryDirectory } from './relay.ts'
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url))
@@ -27,9 +29,20 @@ export interface SpawnedProcess {
   waitFor (matches: (event: Record<string, unknown>) => boolean): Promise<Record<string, unknown>>
 }
 
-/** Starts a program of this repository; it is killed with the test. */
+/** Compiles the relay as `npm run build` does, without checking types, into a directory that goes with the test; returns its `server.js`. */
+export async function buildRelay (t: Pick<TestContext, 'after'>): Promise<string> {
+  const directory = await temporaryDirectory(t)
+  const compiler = createRequire(import.meta.url).resolve('typescript/bin/tsc')
+  const options = ['--noCheck', '--declaration', 'false', '--sourceMap', 'false', '--outDir', join(directory, 'dist')]
+  await promisify(execFile)(process.execPath, [compiler, '-p', join(ROOT, 'tsconfig.build.json'), ...options])
+  for (const name of ['node_modules', 'package.json', 'demo']) await symlink(join(ROOT, name), join(directory, name))
+  return join(directory, 'dist/server.js')
+}
+
+/** Starts a program of this repository, from its sources or built; it is killed with the test. */
 export async function spawnProgram (t: Pick<TestContext, 'after'>, script: string, args: readonly string[], env: Record<string, string> = {}): Promise<SpawnedProcess> {
-  const child = spawn(process.execPath, ['--import', 'tsx', join(ROOT, script), ...args], { cwd: ROOT, env: { ...process.env, ...env }, stdio: ['ignore', 'pipe', 'pipe'] })
+  const loader = script.endsWith('.ts') ? ['--import', 'tsx'] : []
+  const child = spawn(process.execPath, [...loader, resolve(ROOT, script), ...args], { cwd: ROOT, env: { ...process.env, ...env }, stdio: ['ignore', 'pipe', 'pipe'] })
   const exit = new Promise<Exit>(resolve => {
     child.once('close', (code, signal) => { resolve({ code, signal }) })
   })
@@ -91,7 +104,7 @@ function tomlValue (value: unknown): string {
 }
 
 /** A relay in a process of its own on free ports, ready when this resolves. */
-export async function spawnRelay (t: Pick<TestContext, 'after'>, superNodes: readonly { url: string, region: string }[], settings: Record<string, Record<string, unknown>> = {}, cachePath?: string, env: Record<string, string> = {}): Promise<SpawnedRelay> {
+export async function spawnRelay (t: Pick<TestContext, 'after'>, superNodes: readonly { url: string, region: string }[], settings: Record<string, Record<string, unknown>> = {}, cachePath?: string, { program = 'src/server.ts', env = {} }: { program?: string, env?: Record<string, string> } = {}): Promise<SpawnedRelay> {
   const removals: (() => Promise<void>)[] = []
   const directory = await temporaryDirectory({ after: hook => { removals.push(hook as () => Promise<void>) } })
   const path = cachePath ?? join(directory, 'cache')
@@ -103,7 +116,7 @@ export async function spawnRelay (t: Pick<TestContext, 'after'>, superNodes: rea
     cache: { path, ...settings['cache'] },
     upstream: { super_nodes: superNodes.map(({ url, region }) => ({ url, region })), ...settings['upstream'] }
   }))
-  const relay = await spawnProgram(t, 'src/server.ts', ['--config', file], env)
+  const relay = await spawnProgram(t, program, ['--config', file], env)
   // Hooks run in the order they were registered: the directory goes after the relay that writes to it.
   for (const removal of removals) t.after(removal)
   const { viewerPort, adminPort } = await relay.waitFor(event => event['msg'] === 'relay ready')

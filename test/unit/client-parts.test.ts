@@ -6,9 +6,10 @@ import { fileURLToPath } from 'node:url'
 import fc from 'fast-check'
 import { TRANSPORTS, dial, relayBase } from '../../src/client/dial.ts'
 import type { DialOptions } from '../../src/client/dial.ts'
-import { bytesOfBase64, hexOf, statedSha256 } from '../../src/client/digest.ts'
+import { statedSha256 } from '../../src/client/digest.ts'
 import { PONYFILL_OPTIONS, w3cConnector } from '../../src/client/w3c-session.ts'
 import { Slots, abortable, backoffMs, delay, linkedAbort, onAbort } from '../../src/client/waiting.ts'
+import { bytesOfBase64, hexOf } from '../../src/wire/repr-digest.ts'
 import { VirtualTime, browserWebTransport } from '../support/client-rig.ts'
 import { settle, viewerRig } from '../support/viewer-rig.ts'
 
@@ -238,4 +239,24 @@ suite('browser build', () => {
     visit(fileURLToPath(new URL('../../src/client/index.ts', import.meta.url)))
     assert.ok(seen.size > 10)
   })
+
+  for (const [what, entry] of [
+    ['the WebSocket road of browsers', new URL('../../dist/browser/websocket.js', import.meta.url).href],
+    ['the client library', new URL('../../dist/browser/client.js', import.meta.url).href],
+    ['the ponyfill of Node clients', '@fails-components/webtransport']
+  ] as const) {
+    test(`loading ${what} opens no connection where there is a WebTransport`, async (t) => {
+      // fails-components 1.6.8 in a browser opens one to example.com as it loads, to see what the constructor takes.
+      const opened: string[] = []
+      class WebTransport {
+        readonly ready = new Promise(() => {})
+        constructor (url: string) { opened.push(url) }
+      }
+      t.mock.method(console, 'error', () => {})
+      Object.assign(globalThis, { WebTransport })
+      t.after(() => { Reflect.deleteProperty(globalThis, 'WebTransport') })
+      assert.ok(Object.keys(await import(entry) as object).length > 0)
+      assert.deepEqual(opened, [])
+    })
+  }
 })

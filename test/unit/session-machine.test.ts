@@ -157,6 +157,38 @@ suite('session machine', () => {
     assert.match(text(only(actions, 'write').chunk), /^HTTP\/1\.1 400 [^]*RELAY_ERR_REQUEST_TIMEOUT/)
   })
 
+  test('after a whole response FIN is awaited for a while, and only then the rest of the input refused', () => {
+    const { send, at, machine } = rig({ finWaitMs: 1000 })
+    const answer = (id: string): SessionAction[] => send(
+      { type: 'opened', id }, { type: 'bytes', id, chunk: GET('/shards/v/shard_99.bin') }, { type: 'written', id }, { type: 'written', id })
+    const [write, end, report, ...more] = answer('prompt')
+    assert.deepEqual([write?.type, end?.type, report?.type, more], ['write', 'end', 'report', []])
+    assert.equal(machine.stats().streams, 0, 'the answer is complete')
+    at(999)
+    assert.deepEqual(send({ type: 'tick' }), [])
+    assert.deepEqual(send({ type: 'fin', id: 'prompt' }), [{ type: 'forget', id: 'prompt' }])
+    answer('reset')
+    assert.deepEqual(send({ type: 'peer-reset', id: 'reset' }), [{ type: 'forget', id: 'reset' }])
+    answer('late')
+    at(1998)
+    assert.deepEqual(send({ type: 'tick' }), [])
+    at(1999)
+    assert.deepEqual(send({ type: 'tick' }), [{ type: 'cancel', id: 'late', code: STREAM_CODE.unwanted }, { type: 'forget', id: 'late' }])
+    answer('talking')
+    assert.deepEqual(types(send({ type: 'bytes', id: 'talking', chunk: new Uint8Array(1) })), ['cancel', 'forget'])
+    answer('open')
+    assert.deepEqual(types(send({ type: 'closed' })), ['cancel', 'forget'])
+  })
+
+  test('streams that wait for FIN give way to new requests, longest first', () => {
+    const { send, machine } = rig({ maxStreams: 2 })
+    for (const id of ['a', 'b']) send({ type: 'opened', id }, { type: 'bytes', id, chunk: GET('/no') }, { type: 'written', id }, { type: 'written', id })
+    assert.deepEqual(send({ type: 'opened', id: 'c' }), [{ type: 'cancel', id: 'a', code: STREAM_CODE.unwanted }, { type: 'forget', id: 'a' }])
+    assert.deepEqual(types(send({ type: 'opened', id: 'd' })), ['cancel', 'forget'])
+    assert.equal(machine.stats().streams, 2)
+    assert.equal(only(send({ type: 'opened', id: 'e' }), 'reset').code, STREAM_CODE.busy)
+  })
+
   test('a viewer that accepts nothing loses its stream, one that accepts slowly keeps it', () => {
     const { send, request, at } = rig({ writeStallMs: 1000, maxChunkBytes: 10, minChunkBytes: 10 })
     request('s')
@@ -226,7 +258,7 @@ suite('session machine', () => {
 
   test('random sequences keep every bound, release every object once and report every stream once', () => {
     const command = fc.record({ kind: fc.nat(12), pick: fc.nat(), ms: fc.nat(400), cut: fc.integer({ min: 1, max: 60 }) })
-    const bounds = limits({ maxStreams: 5, maxResolving: 2, maxQueued: 2, requestTimeoutMs: 500, writeStallMs: 700, sourceStallMs: 900, idleTimeoutMs: 3000, maxChunkBytes: 64, minChunkBytes: 8, bufferBytes: 100, retireAfterStreams: 30 })
+    const bounds = limits({ maxStreams: 5, maxResolving: 2, maxQueued: 2, requestTimeoutMs: 500, finWaitMs: 300, writeStallMs: 700, sourceStallMs: 900, idleTimeoutMs: 3000, maxChunkBytes: 64, minChunkBytes: 8, bufferBytes: 100, retireAfterStreams: 30 })
     const outcomes = new Set<string>()
     fc.assert(fc.property(fc.array(command, { maxLength: 200, size: 'max' }), (commands) => {
       const model = new Model(bounds)

@@ -5,6 +5,7 @@ import type { ByteRange, RangeSpec } from '../../shard/range.ts'
 import type { ObjectPart } from '../../shard/shard-key.ts'
 import { encodeHead } from '../../wire/message-head.ts'
 import type { FieldLine } from '../../wire/message-head.ts'
+import { formatReprDigest } from '../../wire/repr-digest.ts'
 import type { ViewerRequest } from './request-codec.ts'
 import type { ShardFacts } from './shard-source.ts'
 
@@ -43,11 +44,6 @@ function encode (status: number, fields: readonly FieldLine[]): Uint8Array {
   return encodeHead(`HTTP/1.1 ${status} ${REASONS[status] ?? 'Unknown'}`, fields)
 }
 
-/** Hex to base64, for the byte sequence of a structured field (RFC 8941 §3.3.5). */
-function base64OfHex (hex: string): string {
-  return btoa(String.fromCharCode(...(hex.match(/../g) ?? []).map((pair) => Number.parseInt(pair, 16))))
-}
-
 function objectFields (facts: ShardFacts, part: ObjectPart): FieldLine[] {
   const fields: FieldLine[] = [
     ['content-type', part === 'manifest' ? 'application/json' : 'application/octet-stream'],
@@ -56,7 +52,7 @@ function objectFields (facts: ShardFacts, part: ObjectPart): FieldLine[] {
     ['cache-control', IMMUTABLE]
   ]
   if (facts.sha256 !== undefined) {
-    fields.push(['etag', etagOf(facts.sha256)], ['repr-digest', `sha-256=:${base64OfHex(facts.sha256)}:`])
+    fields.push(['etag', etagOf(facts.sha256)], ['repr-digest', formatReprDigest(facts.sha256)])
   }
   return fields
 }

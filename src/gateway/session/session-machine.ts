@@ -13,6 +13,8 @@ export class SessionMachine {
   readonly #host: StreamHost
   readonly #streams = new Map<string, ViewerStream>()
   readonly #queue = new Set<ViewerStream>()
+  /** Streams that wait for nothing but the viewer's FIN, longest first. */
+  readonly #lingering = new Set<ViewerStream>()
   #actions: SessionAction[] = []
   #resolving = 0
   #leases = 0
@@ -60,7 +62,7 @@ export class SessionMachine {
 
   stats (): SessionStats {
     return {
-      streams: this.#streams.size,
+      streams: this.#streams.size - this.#lingering.size,
       resolving: this.#resolving,
       queued: this.#queue.size,
       leases: this.#leases,
@@ -83,6 +85,8 @@ export class SessionMachine {
   /** Runs one step of a stream, forgets it when it is done, and gives free turns to those that wait. */
   #step (stream: ViewerStream, step: () => void, now: number): void {
     step()
+    if (stream.lingering) this.#lingering.add(stream)
+    else this.#lingering.delete(stream)
     if (stream.done) {
       this.#streams.delete(stream.id)
       this.#lastActivity = now
@@ -101,6 +105,9 @@ export class SessionMachine {
     this.#opened++
     this.#lastActivity = now
     const stream = new ViewerStream(id, this.#host, now)
+    const [oldest] = this.#lingering
+    // They must not take the place of requests.
+    if (oldest !== undefined && this.#streams.size >= this.#limits.maxStreams) this.#step(oldest, () => { oldest.dismiss() }, now)
     const full = this.#streams.size >= this.#limits.maxStreams
     this.#streams.set(id, stream)
     if (this.#closed || full) {
@@ -133,7 +140,10 @@ export class SessionMachine {
   #close (now: number): void {
     this.#closed = true
     for (const stream of this.#streams.values()) {
-      this.#step(stream, () => stream.finish('session-closed', STREAM_CODE.stopping, now), now)
+      this.#step(stream, () => {
+        stream.finish('session-closed', STREAM_CODE.stopping, now)
+        stream.dismiss()
+      }, now)
     }
   }
 }

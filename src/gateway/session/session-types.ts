@@ -13,6 +13,8 @@ export interface SessionLimits {
   readonly maxQueued: number
   /** From the opening of a stream to the end of its request head. */
   readonly requestTimeoutMs: number
+  /** After a whole response, how long the viewer's FIN is awaited before the rest of its half is refused. */
+  readonly finWaitMs: number
   /** Longest time one write or FIN may wait for the viewer. */
   readonly writeStallMs: number
   /** Longest time the source may take to resolve, or to give the next bytes. */
@@ -36,6 +38,8 @@ export const DEFAULT_SESSION_LIMITS: SessionLimits = {
   maxResolving: 64,
   maxQueued: 192,
   requestTimeoutMs: 5_000,
+  // Several round trips and a lost packet; a viewer that never sends FIN costs an entry in a map for so long.
+  finWaitMs: 1_000,
   // A phone that changes networks is back within this, or it has a new session.
   writeStallMs: 15_000,
   // Above the relay's own upstream timeouts: it only ends what those have missed.

@@ -55,6 +55,8 @@ export class ViewerStream {
   #unsent = 0
   /** The viewer's half is over or was refused. */
   #quiet = false
+  /** When the stream was reported; from then on it only waits for the viewer's half to end. */
+  #overAt: number | undefined
   #status = 0
   #error: unknown = undefined
   #code: string | undefined
@@ -69,8 +71,10 @@ export class ViewerStream {
   }
 
   get bytes (): number { return this.#bytes }
-  /** Reported, released, and nothing outstanding. */
-  get done (): boolean { return this.#phase === 'over' && !this.#resolving && !this.#reading && !this.#writing }
+  /** Reported, and the viewer's half has not ended yet. */
+  get lingering (): boolean { return this.#phase === 'over' && !this.#quiet }
+  /** Reported, released, nothing outstanding, and the viewer's half is over. */
+  get done (): boolean { return this.#phase === 'over' && this.#quiet && !this.#resolving && !this.#reading && !this.#writing }
 
   handle (event: StreamEvent, now: number): void {
     switch (event.type) {
@@ -105,7 +109,8 @@ export class ViewerStream {
 
   /** Ends what has waited too long. */
   tick (now: number): void {
-    const { requestTimeoutMs, writeStallMs, sourceStallMs } = this.#host.limits
+    const { requestTimeoutMs, writeStallMs, sourceStallMs, finWaitMs } = this.#host.limits
+    if (this.#overAt !== undefined && now - this.#overAt >= finWaitMs) this.dismiss()
     const waited = now - this.#since
     if (this.#phase === 'head' && waited >= requestTimeoutMs) {
       this.#problem(new RelayError('RELAY_ERR_REQUEST_TIMEOUT', `the request was not complete after ${requestTimeoutMs} ms`), now)
@@ -130,15 +135,26 @@ export class ViewerStream {
     this.#host.emit({ type: 'resolve', id: this.id, request: { key: this.#key, range: this.#spec, token: this.#request?.token } })
   }
 
-  /** Ends the stream, by reset when a code is given, and reports it; later calls do nothing. */
+  /** Waits no longer for the viewer's half of a stream that is over otherwise. */
+  dismiss (): void {
+    if (this.#phase === 'over') this.#refuseInput(STREAM_CODE.unwanted)
+  }
+
+  /**
+   * Ends the stream, by reset when a code is given, and reports it; later calls do nothing. After a whole response the viewer's FIN is
+   * awaited: it is often on its way, and STOP_SENDING would make the viewer's own close of the stream an error.
+   */
   finish (outcome: StreamOutcome, resetCode: number | undefined, now: number): void {
     if (this.#phase === 'over') return
     this.#phase = 'over'
+    this.#overAt = now
     this.#pumping = false
     this.#host.leaveQueue(this)
     this.#abort()
-    if (resetCode !== undefined) this.#host.emit({ type: 'reset', id: this.id, code: resetCode })
-    this.#refuseInput(resetCode ?? STREAM_CODE.unwanted)
+    if (resetCode !== undefined) {
+      this.#host.emit({ type: 'reset', id: this.id, code: resetCode })
+      this.#refuseInput(resetCode)
+    }
     this.#host.emit({
       type: 'report',
       report: {

@@ -112,6 +112,8 @@ export interface ListenerOptions {
   /** 0 for any free port. */
   readonly port: number
   readonly tls: TlsMaterial
+  /** What stateless reset tokens derive from, so that a restarted process can end the connections of the last; the TLS key by default. */
+  readonly resetSecret?: string
   /** The path a session must ask for, without query: others are refused with 404. */
   readonly path: string
   readonly maxSessions: number

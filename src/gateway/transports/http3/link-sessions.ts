@@ -15,6 +15,24 @@ import type { StreamHost } from './wt-stream.ts'
 /** Events that concern whoever owns the connection, a listener or a client. */
 export type OwnerEvent = Extract<H3Event, { kind: 'request' | 'settings' | 'session-open' | 'session-refused' | 'plain-request' }>
 
+/**
+ * The close of a session waits until no stream has begun or ended for this long, milliseconds: the renderer of Chromium 156 crashes when
+ * it comes between `createBidirectionalStream()` and its answer from the network process (26 of 100 pages that open streams all the
+ * time), and loses code and reason when it comes together with the reset of a stream it reads (14 of 1000).
+ */
+const CALM_MS = 50
+/** A peer that goes on opening streams for this long, milliseconds, is left without code and reason: that does not crash it. */
+const MAX_CALM_WAIT_MS = 250
+
+interface Untold {
+  readonly sessionId: number
+  readonly code: number
+  readonly reason: string
+  readonly hadStreams: boolean
+  /** Of the first step that could have told it, milliseconds. */
+  since: number | undefined
+}
+
 export interface LinkSessionsHooks {
   /** There is something to do at the next step. */
   wake (): void
@@ -32,15 +50,23 @@ export class LinkSessions implements StreamHost, SessionHost {
   now: number
   /** Of the session that ended last; -1 before any did. */
   lastEnded = -1
+  /** That session was closed by this side: the peer has yet to read code and reason. */
+  endedHere = false
   private readonly h3: H3Connection
+  private readonly isServer: boolean
   private readonly hooks: LinkSessionsHooks
   private readonly credit: StreamCredit
   private readonly sessions = new Map<number, Http3Session>()
   private traffic = { bytesSent: 0, bytesReceived: 0 }
+  /** When the peer last opened a stream of a session, or lost those it had. */
+  private stirredAt = -Infinity
+  /** Over for the application, not yet told to the peer. */
+  private untold: Untold | undefined
 
   constructor (conn: QuicheConnection, h3: H3Connection, binding: QuicheBinding, isServer: boolean, hooks: LinkSessionsHooks, now: number) {
     this.conn = conn
     this.h3 = h3
+    this.isServer = isServer
     this.shutdown = binding.Shutdown
     this.hooks = hooks
     this.now = now
@@ -49,6 +75,14 @@ export class LinkSessions implements StreamHost, SessionHost {
   }
 
   get count (): number { return this.sessions.size }
+
+  /** Whether a bidirectional stream is open. */
+  get hasRequests (): boolean {
+    for (const { streams } of this.sessions.values()) {
+      for (const streamId of streams.keys()) if (streamId % 4 < 2) return true
+    }
+    return false
+  }
 
   sizes (): Readonly<Record<string, number>> {
     return { ...this.streams.sizes(), ...this.h3.sizes(), creditWaiters: this.credit.waiting }
@@ -123,9 +157,30 @@ export class LinkSessions implements StreamHost, SessionHost {
   }
 
   closeSession (session: Http3Session, code: number, reason: string): void {
-    this.h3.closeSession(session.sessionId, code, reason)
-    this.finish(session.sessionId, { code, reason, clean: true })
+    const { sessionId } = session
+    const hadStreams = session.streams.size > 0
+    this.finish(sessionId, { code, reason, clean: true })
+    this.endedHere = true
+    if (this.isServer) this.untold = { sessionId, code, reason, hadStreams, since: undefined }
+    else this.h3.closeSession(sessionId, code, reason)
     this.hooks.wake()
+  }
+
+  /** Tells the peer of a session that was closed here, once it is calm. Returns when to ask again, milliseconds; Infinity for never. */
+  farewell (now: number): number {
+    const { untold } = this
+    if (untold === undefined) return Infinity
+    if (untold.since === undefined) {
+      untold.since = now
+      if (untold.hadStreams) this.stirredAt = now
+    }
+    const calmAt = this.stirredAt + CALM_MS
+    const lastAt = untold.since + MAX_CALM_WAIT_MS
+    if (now < calmAt && now < lastAt) return Math.min(calmAt, lastAt)
+    this.untold = undefined
+    if (now >= calmAt) this.h3.closeSession(untold.sessionId, untold.code, untold.reason)
+    else this.hooks.fatal(H3.NO_ERROR, untold.reason)
+    return Infinity
   }
 
   trafficStats (): { bytesSent: number, bytesReceived: number, rttMs: number } {
@@ -140,6 +195,7 @@ export class LinkSessions implements StreamHost, SessionHost {
     session.finish(close)
     this.sessions.delete(sessionId)
     this.lastEnded = sessionId
+    this.endedHere = false
   }
 
   private carryOutOne (event: H3Event): void {
@@ -181,6 +237,7 @@ export class LinkSessions implements StreamHost, SessionHost {
     const { streamId } = event
     const bidi = streamId % 4 < 2
     const session = this.sessions.get(event.sessionId)
+    this.stirredAt = this.now
     if (session === undefined || !session.hasRoom) {
       const code = session === undefined ? H3.WT_SESSION_GONE : H3.WT_BUFFERED_STREAM_REJECTED
       if (bidi) this.shut(streamId, this.shutdown.Write, code)

@@ -5,55 +5,22 @@
 import type { H3Connection } from './h3-connection.ts'
 import { H3 } from './h3-errors.ts'
 import { LinkSessions } from './link-sessions.ts'
-import type { OwnerEvent } from './link-sessions.ts'
+import type { LinkSetup } from './link-types.ts'
 import { MAX_PACKET_SIZE, Pacer } from './pacer.ts'
-import { isCollected } from './quiche-binding.ts'
-import type { HostPort, QuicheBinding, QuicheCloseReason, QuicheConnection } from './quiche-binding.ts'
-
-export interface LinkHooks {
-  /** Step this link soon. */
-  wake (link: Link): void
-  /** Space for one packet, or undefined while the socket cannot take more. */
-  packetBuffer (): Buffer | undefined
-  transmit (packet: Buffer, length: number, to: HostPort): void
-  /** A further connection id for the peer to reach us by, already routed, with its reset token. */
-  issueId (link: Link): { id: Buffer, resetToken: bigint }
-  retireId (id: Uint8Array): void
-  /** The handshake is complete; false refuses the peer. */
-  established (link: Link): boolean
-  owner (link: Link, event: OwnerEvent): void
-  /** Closed, by either side, or timed out; late packets may still arrive. Called once. */
-  ending (link: Link, end: LinkEnd): void
-  /** The quiche object is gone. Called once, after `ending`. */
-  gone (link: Link): void
-}
-
-export interface LinkEnd {
-  readonly established: boolean
-  readonly timedOut: boolean
-  /** What this side closed with, and what the peer did. */
-  readonly local: QuicheCloseReason | null
-  readonly peer: QuicheCloseReason | null
-}
-
-export interface LinkSetup {
-  readonly binding: QuicheBinding
-  readonly conn: QuicheConnection
-  readonly h3: H3Connection
-  readonly isServer: boolean
-  readonly local: HostPort
-  readonly peer: HostPort
-  readonly hooks: LinkHooks
-}
+import { isCollected, isSettled } from './quiche-binding.ts'
+import type { HostPort, QuicheConnection } from './quiche-binding.ts'
 
 /** The path's state is worth a look this often, milliseconds: several times in the round trip of a city. */
 const PATH_REFRESH_MS = 10
 /** Former addresses of a peer that are still probed for losses; one that moves more often than this only loses time. */
 const MAX_ABANDONED = 8
-/** quiche's loss timer runs while anything is unacknowledged, and is due sooner than this plus three round trips; its idle timer later. */
-const LOSS_TIMER_MS = 1_000
-/** The close of the last session has this long to be acknowledged before the connection is closed regardless, milliseconds. */
+/** After the close of the last session the peer has this long to acknowledge it, or to leave, before the connection is closed regardless, milliseconds. */
 const LINGER_MS = 500
+/**
+ * A client that waits for bytes and has heard nothing for this long sends a PING, milliseconds, and another after each such time: only who
+ * sends hears by a stateless reset (RFC 9000 §10.3) that the server was restarted. Within two of them a killed gateway is back.
+ */
+const PING_MS = 1000
 
 export class Link {
   readonly h3: H3Connection
@@ -77,6 +44,8 @@ export class Link {
   private settledPeer: HostPort
   private readonly abandoned: HostPort[] = []
   private lingerUntil = Infinity
+  /** When a packet last came, or a PING went out for want of one. */
+  private stirredAt: number
 
   constructor (setup: LinkSetup, now: number) {
     this.setup = setup
@@ -84,6 +53,7 @@ export class Link {
     this.peer = setup.peer
     this.settledPeer = setup.peer
     this.startedAt = now
+    this.stirredAt = now
     this.web = new LinkSessions(setup.conn, setup.h3, setup.binding, setup.isServer, {
       wake: () => { setup.hooks.wake(this) },
       owner: (event) => { setup.hooks.owner(this, event) },
@@ -126,9 +96,12 @@ export class Link {
     }
     if (!this.ready && conn.isEstablished()) this.establish(conn)
     const arrived = this.received
+    if (arrived) this.stirredAt = now
     if (arrived && this.ready) this.takeIn(conn)
     this.received = false
+    const farewellAt = this.web.farewell(now)
     this.web.carryOut()
+    const pingAt = this.ping(conn, now)
     const more = this.sendOut(conn, now, budget, arrived)
     this.linger(conn, now)
     if (!this.ended && conn.isDraining()) this.conclude(conn, false)
@@ -139,7 +112,7 @@ export class Link {
     const timeout = conn.timeout()
     // quiche rounds down: a millisecond more, or the timer fires for nothing. What is due now is done at the next step, however soon.
     this.timeoutAt = timeout === null ? Infinity : now + timeout
-    this.deadline = Math.min(this.deadline, this.timeoutAt + 1, this.lingerUntil)
+    this.deadline = Math.min(this.deadline, this.timeoutAt + 1, this.lingerUntil, farewellAt, pingAt)
     return more
   }
 
@@ -233,7 +206,7 @@ export class Link {
     }
     this.pacer.spend(allowance - left)
     // Only now: what an acknowledgement has shown to be lost is no longer in flight, and has just been sent again.
-    if (flushed && this.web.streams.wantsSettled && this.isSettled(conn)) {
+    if (flushed && this.web.streams.wantsSettled && isSettled(conn, this.rtt)) {
       this.web.streams.settled(now)
       return true
     }
@@ -243,12 +216,6 @@ export class Link {
     if (wait < 1) return true
     this.deadline = Math.min(this.deadline, now + wait)
     return false
-  }
-
-  /** Whether no packet is unacknowledged. quiche does not tell; its next timer does. */
-  private isSettled (conn: QuicheConnection): boolean {
-    const timeout = conn.timeout()
-    return timeout === null || timeout > LOSS_TIMER_MS + 3 * this.rtt
   }
 
   /**
@@ -268,6 +235,16 @@ export class Link {
     }
   }
 
+  /** Asks a silent server whether it is still there; returns when to ask again, milliseconds. */
+  private ping (conn: QuicheConnection, now: number): number {
+    if (this.setup.isServer || !this.ready || !this.web.hasRequests) return Infinity
+    if (now >= this.stirredAt + PING_MS) {
+      this.stirredAt = now
+      conn.sendAckEliciting()
+    }
+    return this.stirredAt + PING_MS
+  }
+
   private readPath (conn: QuicheConnection, now: number): void {
     this.pathReadAt = now
     const path = conn.pathStats().find((candidate) => candidate.active)
@@ -276,11 +253,16 @@ export class Link {
     this.pacer.update(path)
   }
 
-  /** After the last session the connection has no use: it is closed when the close of that session has been acknowledged. */
+  /**
+   * After the last session the connection has no use: it is closed when the close of that session has been acknowledged. A server that
+   * said it waits longer, for the peer to leave or LINGER_MS: Chromium 156 acknowledges code and reason before its page has them, and a
+   * CONNECTION_CLOSE that comes between the two makes them "Connection lost" (42 of 60 sessions).
+   */
   private linger (conn: QuicheConnection, now: number): void {
     if (this.closing || this.web.count > 0 || (this.web.lastEnded < 0 && !this.retiring)) return
     if (this.lingerUntil === Infinity) this.lingerUntil = now + LINGER_MS
-    if (now >= this.lingerUntil || this.web.lastEnded < 0 || isCollected(conn, this.web.lastEnded)) {
+    const awaitsPeer = this.setup.isServer && this.web.endedHere
+    if (now >= this.lingerUntil || this.web.lastEnded < 0 || (!awaitsPeer && isCollected(conn, this.web.lastEnded))) {
       this.lingerUntil = Infinity
       this.close(H3.NO_ERROR, '')
       this.sendOut(conn, now, 1, true)

@@ -9,7 +9,7 @@ import { H3Connection } from './h3-connection.ts'
 import { H3 } from './h3-errors.ts'
 import type { ConnectRequest } from './h3-events.ts'
 import { Link } from './link.ts'
-import type { LinkEnd, LinkHooks } from './link.ts'
+import type { LinkEnd, LinkHooks } from './link-types.ts'
 import type { OwnerEvent } from './link-sessions.ts'
 import type { HostPort, QuicheBinding, QuicheConfig, QuicheConnection } from './quiche-binding.ts'
 import { serverConfig } from './quiche-config.ts'
@@ -63,7 +63,7 @@ export class Http3Listener implements TransportListener {
     this.config = checkedConfig(binding, options.tls, this.parameters)
     this.description = `bundled HTTP/3 on quiche 0.18 (${congestionControl}); at most ${options.maxSessions} sessions, ` +
       `${options.maxStreamsPerSession} streams each, ${MAX_HALF_OPEN} handshakes in progress`
-    this.admission = new AdmissionControl(binding, options.maxSessions + MAX_HALF_OPEN, options.tls.key)
+    this.admission = new AdmissionControl(binding, options.maxSessions + MAX_HALF_OPEN, options.resetSecret ?? options.tls.key)
     this.endpoint = new Endpoint(options.host, clock, {
       unrouted: (packet, from) => { this.admit(packet, from) },
       sweep: (now) => { this.sweep(now) },

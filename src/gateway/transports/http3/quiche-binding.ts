@@ -66,6 +66,8 @@ export interface QuicheConnection {
   /** Milliseconds, rounded down. */
   timeout (): number | null
   onTimeout (): void
+  /** Sends a PING when nothing else wants an acknowledgement (RFC 9000 §19.2). */
+  sendAckEliciting (): void
   newSourceCid (id: Uint8Array, resetToken: bigint, retireIfNeeded: boolean): number
   sourceCidsLeft (): number
   retiredScidNext (): Uint8Array | null
@@ -144,4 +146,16 @@ export function isCollected (conn: QuicheConnection, streamId: number): boolean 
   } catch (error) {
     return streamIsGone(error)
   }
+}
+
+/** quiche's loss timer runs while anything is unacknowledged, and is due sooner than this plus three round trips; its idle timer later. */
+const LOSS_TIMER_MS = 1_000
+
+/**
+ * Whether no packet is unacknowledged. quiche does not tell; its next timer does.
+ * @param rtt milliseconds
+ */
+export function isSettled (conn: QuicheConnection, rtt: number): boolean {
+  const timeout = conn.timeout()
+  return timeout === null || timeout > LOSS_TIMER_MS + 3 * rtt
 }
