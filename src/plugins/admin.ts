@@ -1,11 +1,10 @@
 import rateLimit from '@fastify/rate-limit'
-import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
 import fp from 'fastify-plugin'
 import type { FastifyInstance } from 'fastify'
 import { AdminAccess, type AdminScope, type AdminToken } from '../admin/access.ts'
 import { cacheRoutes } from '../admin/cache-routes.ts'
 import { regionRoutes } from '../admin/region-routes.ts'
-import { problems, Upstreams } from '../admin/schemas.ts'
+import { upstreamRoutes } from '../admin/upstream-routes.ts'
 import { viewerRoutes } from '../admin/viewer-routes.ts'
 import type { Config } from '../config.ts'
 import { RelayError } from '../errors.ts'
@@ -47,8 +46,6 @@ export default fp<{ config: Config }>(async (app: FastifyInstance, { config }) =
     await admin.register(viewerRoutes, { supervisor: app.viewers.supervisor })
     await admin.register(cacheRoutes, { cache: app.shardCache, shards: app.shards })
     await admin.register(regionRoutes, { detector: app.region, regions: config.region.regions })
-    admin.withTypeProvider<TypeBoxTypeProvider>().get('/upstreams', {
-      schema: { summary: 'Super-nodes and their state', tags: ['upstreams'], response: { 200: Upstreams, ...problems(401, 403, 429) } }
-    }, async () => ({ region: app.region.current, nodes: app.upstream.status() }))
+    await admin.register(upstreamRoutes, { upstream: app.upstream, roster: app.nodeRoster, region: () => app.region.current, regions: config.region.regions })
   }, { prefix: '/admin/v1' })
 }, { name: 'admin', dependencies: ['region', 'shard-cache', 'upstream', 'shards', 'viewers'] })

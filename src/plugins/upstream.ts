@@ -1,7 +1,10 @@
 import { hostname } from 'node:os'
+import { join } from 'node:path'
 import fp from 'fastify-plugin'
 import { systemClock } from '../clock.ts'
 import type { Config } from '../config.ts'
+import { loadChanges } from '../upstream/node-changes.ts'
+import { NodeRoster } from '../upstream/node-roster.ts'
 import { DEFAULT_FITNESS_POLICY } from '../upstream/node-state.ts'
 import { configuredSource } from '../upstream/sources/configured.ts'
 import { relayPseudonym, type Tier } from '../upstream/tiers.ts'
@@ -10,6 +13,7 @@ import { Upstream } from '../upstream/upstream.ts'
 declare module 'fastify' {
   interface FastifyInstance {
     upstream: Upstream
+    nodeRoster: NodeRoster
     /** Our place among relays that ask relays. */
     tier: Tier
   }
@@ -61,17 +65,22 @@ export default fp<{ config: Config }>(async (app, { config }) => {
     log: (level, message, fields) => { log[level](fields, message) }
   })
   const source = configuredSource(settings, { random: Math.random, log: (level, message, fields) => { log[level](fields, message) } })
+  const file = join(config.cache.path, 'upstreams.json')
+  const roster = new NodeRoster(upstream.nodes, await loadChanges(file), file, settings.super_nodes)
   // A name server that does not answer keeps nobody waiting: the configured nodes are there already.
-  void source.start(nodes => { upstream.nodes.set(nodes) })
+  void source.start(nodes => { roster.name(nodes) })
   app.decorate('upstream', upstream)
+  app.decorate('nodeRoster', roster)
   app.decorate('tier', tier)
   app.relayMetrics.onCollect(() => {
     const nodes = upstream.status()
+    app.relayMetrics.replace('icn_relay_upstream_node_up', 'node', [])
     for (const { id, region, state } of nodes) app.relayMetrics.set('icn_relay_upstream_node_up', state === 'up' ? 1 : 0, { node: id, region })
     app.relayMetrics.set('icn_relay_p2p_peers', nodes.filter(node => node.connections.connected > 0).length)
   })
   app.addHook('onClose', async () => {
     await source.close()
+    await roster.close()
     await upstream.close()
   })
 }, { name: 'upstream', dependencies: ['metrics', 'region'] })

@@ -276,10 +276,35 @@ test('upstreams tell each super-node with its region and state', async t => {
   assert.ok(Number(down?.['failures']) >= 1)
 })
 
+test('super-nodes are drained, added and removed at run time, and it holds over a restart', async t => {
+  const second = await startSuperNode({ port: 0, region: 'EU-WEST' })
+  t.after(async () => { await second.close() })
+  const cachePath = await temporaryDirectory(t)
+  const { adminUrl, viewerUrl, origin, relay } = await setup(t, { cache: { path: cachePath } })
+  const [first, other] = [new URL(origin.url).host, new URL(second.url).host]
+  const url = `${adminUrl}/admin/v1/upstreams`
+  const states = (answer: Answer): Record<string, string> => Object.fromEntries((answer.json() as { nodes: { id: string, state: string }[] }).nodes.map(({ id, state }) => [id, state]))
+  assertProblem(await call(url, 'POST', { body: { url: second.url, region: 'ATLANTIS' } }), 'RELAY_ERR_BAD_REQUEST')
+  assertProblem(await call(url, 'POST', { body: { url: origin.url, region: 'EU-WEST' } }), 'RELAY_ERR_BAD_REQUEST')
+  assertProblem(await call(`${url}/${first}`, 'DELETE'), 'RELAY_ERR_BAD_REQUEST', 'the last one stays')
+  assertProblem(await call(`${url}/nobody:1`, 'PATCH', { body: { state: 'draining' } }), 'RELAY_ERR_NOT_FOUND')
+  assertProblem(await call(`${url}/${first}`, 'PATCH', { body: { state: 'gone' } }), 'RELAY_ERR_BAD_REQUEST')
+  assert.deepEqual(states(await call(url, 'POST', { body: { url: second.url, region: 'EU-WEST' } })), { [first]: 'up', [other]: 'up' })
+  assert.deepEqual(states(await call(`${url}/${first}`, 'PATCH', { body: { state: 'draining' } })), { [first]: 'draining', [other]: 'up' })
+  assert.equal((await call(`${viewerUrl}/shards/syn-10-moved/shard_0.bin`)).status, 200)
+  assert.deepEqual([origin.stats().requests, second.stats().requests], [0, 1])
+  await relay.close()
+  const again = await startRelay(t, [{ url: origin.url, region: origin.region }], { cache: { path: cachePath } })
+  assert.deepEqual(states(await call(`${again.adminUrl}/admin/v1/upstreams`)), { [first]: 'draining', [other]: 'up' })
+  assert.deepEqual(states(await call(`${again.adminUrl}/admin/v1/upstreams/${first}`, 'DELETE')), { [other]: 'up' })
+  assert.deepEqual(states(await call(`${again.adminUrl}/admin/v1/upstreams`, 'POST', { body: { url: origin.url, region: origin.region } })), { [other]: 'up', [first]: 'up' })
+})
+
 suite('access', () => {
   const ROUTES: [method: Dispatcher.HttpMethod, path: string, scope: 'read' | 'write'][] = [
     ['GET', '/cache', 'read'], ['PATCH', '/cache', 'write'], ['GET', '/cache/shards', 'read'], ['GET', '/cache/shards/a/0', 'read'], ['DELETE', '/cache/shards/a/0', 'write'],
-    ['DELETE', '/cache/shards/a', 'write'], ['DELETE', '/cache/shards?confirm=all', 'write'], ['GET', '/cache/manifest', 'read'], ['POST', '/cache/manifest', 'write'], ['GET', '/upstreams', 'read'],
+    ['DELETE', '/cache/shards/a', 'write'], ['DELETE', '/cache/shards?confirm=all', 'write'], ['GET', '/cache/manifest', 'read'], ['POST', '/cache/manifest', 'write'], ['GET', '/upstreams', 'read'], ['POST', '/upstreams', 'write'],
+    ['PATCH', '/upstreams/x:1', 'write'], ['DELETE', '/upstreams/x:1', 'write'],
     ['GET', '/region', 'read'], ['PUT', '/region', 'write'], ['POST', '/region/detect', 'write']
   ]
   const TOKENS = [{ token: 'reader-reader-reader', scope: 'read' }, { token: 'writer-writer-writer', scope: 'write' }]

@@ -1,0 +1,61 @@
+import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
+import Type, { type Static } from 'typebox'
+import { RelayError } from '../errors.ts'
+import type { NodeRoster } from '../upstream/node-roster.ts'
+import type { Upstream } from '../upstream/upstream.ts'
+import { problems, Upstreams } from './schemas.ts'
+
+export interface UpstreamRoutesOptions {
+  readonly upstream: Upstream
+  readonly roster: NodeRoster
+  readonly region: () => string
+  /** Region names in use. */
+  readonly regions: readonly string[]
+}
+
+const Id = Type.Object({ id: Type.String({ minLength: 1, maxLength: 300, description: 'host and port, as in the list' }) })
+
+const NewNode = Type.Object({
+  url: Type.String({ pattern: '^https?://[^/?#@]+/?$', maxLength: 300, description: 'origin, http or https, without path' }),
+  region: Type.String({ maxLength: 32, description: 'one of region.regions' })
+}, { additionalProperties: false })
+
+const Change = Type.Object({
+  state: Type.Union([Type.Literal('enabled'), Type.Literal('draining'), Type.Literal('disabled')], { description: 'draining and disabled: no new requests; bodies under way end well' })
+}, { additionalProperties: false })
+
+/** `/upstreams`: super-nodes, their state, and changes that outlive a restart. */
+export const upstreamRoutes: FastifyPluginAsyncTypebox<UpstreamRoutesOptions> = async (app, { upstream, roster, region, regions }) => {
+  const list = (): Static<typeof Upstreams> => ({ region: region(), nodes: upstream.status() })
+
+  app.get('/upstreams', {
+    schema: { summary: 'Super-nodes and their state', tags: ['upstreams'], response: { 200: Upstreams, ...problems(401, 403, 429) } }
+  }, async () => list())
+
+  app.post('/upstreams', {
+    config: { scope: 'write' },
+    schema: { summary: 'Add a super-node; kept over restarts', tags: ['upstreams'], body: NewNode, response: { 200: Upstreams, ...problems(400, 401, 403, 413, 415, 429, 500) } }
+  }, async request => {
+    const { url } = request.body
+    if (!URL.canParse(url)) throw new RelayError('RELAY_ERR_BAD_REQUEST', 'url is not a URL')
+    if (!regions.includes(request.body.region)) throw new RelayError('RELAY_ERR_BAD_REQUEST', `${JSON.stringify(request.body.region)} is not one of ${regions.join(', ')}`)
+    await roster.add(request.body)
+    return list()
+  })
+
+  app.patch('/upstreams/:id', {
+    config: { scope: 'write' },
+    schema: { summary: 'Drain, disable or enable a super-node; kept over restarts', tags: ['upstreams'], params: Id, body: Change, response: { 200: Upstreams, ...problems(400, 401, 403, 404, 413, 415, 429, 500) } }
+  }, async request => {
+    await roster.setState(request.params.id, request.body.state)
+    return list()
+  })
+
+  app.delete('/upstreams/:id', {
+    config: { scope: 'write' },
+    schema: { summary: 'Remove a super-node, also one of the configuration; kept over restarts', tags: ['upstreams'], params: Id, response: { 200: Upstreams, ...problems(400, 401, 403, 404, 429, 500) } }
+  }, async request => {
+    await roster.remove(request.params.id)
+    return list()
+  })
+}

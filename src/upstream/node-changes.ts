@@ -1,0 +1,111 @@
+/** What operators change of the list of super-nodes at run time, and its file. */
+import { randomUUID } from 'node:crypto'
+import { open, readFile, rename, rm } from 'node:fs/promises'
+import { Ajv } from 'ajv'
+import { Type, type Static } from 'typebox'
+import { RelayError, systemCode } from '../errors.ts'
+import type { NodeAddress } from './node-set.ts'
+import type { AdminState } from './node-state.ts'
+import { MAX_NODES } from './sources/node-source.ts'
+
+const Origin = Type.String({ pattern: '^https?://[^/?#@]+$', maxLength: 300 })
+
+const ChangesFile = Type.Object({
+  version: Type.Literal(1),
+  added: Type.Array(Type.Object({ url: Origin, region: Type.String({ pattern: '^[A-Z0-9-]{1,32}$' }) }, { additionalProperties: false }), { maxItems: MAX_NODES }),
+  removed: Type.Array(Origin, { maxItems: MAX_NODES }),
+  states: Type.Record(Type.String(), Type.Union([Type.Literal('draining'), Type.Literal('disabled')]), { maxProperties: 2 * MAX_NODES })
+}, { additionalProperties: false })
+
+const isChanges = new Ajv().compile<Static<typeof ChangesFile>>(ChangesFile)
+
+/** Additions, removals and states, applied to whatever the sources name. Bounded by {@link MAX_NODES} each. */
+export class NodeChanges {
+  #added = new Map<string, NodeAddress>()
+  #removed = new Set<string>()
+  #states = new Map<string, AdminState>()
+
+  /** @throws RelayError RELAY_ERR_CONFIG when the text is no file of ours */
+  static parse (text: string, name: string): NodeChanges {
+    let value: unknown
+    try {
+      value = JSON.parse(text)
+    } catch (error) {
+      throw new RelayError('RELAY_ERR_CONFIG', `${name} is not JSON; remove it to forget the changes of operators`, { cause: error })
+    }
+    if (!isChanges(value)) {
+      const [error] = isChanges.errors ?? []
+      throw new RelayError('RELAY_ERR_CONFIG', `${name}${error?.instancePath ?? ''} ${error?.message ?? 'is wrong'}; remove the file to forget the changes of operators`)
+    }
+    const changes = new NodeChanges()
+    changes.#added = new Map(value.added.map(node => [node.url, node]))
+    changes.#removed = new Set(value.removed)
+    changes.#states = new Map(Object.entries(value.states))
+    return changes
+  }
+
+  toText (): string {
+    return `${JSON.stringify({ version: 1, added: [...this.#added.values()], removed: [...this.#removed], states: Object.fromEntries(this.#states) }, undefined, 2)}\n`
+  }
+
+  /** The nodes there are: what the sources name, less what was removed, and what was added. */
+  apply (named: readonly NodeAddress[]): NodeAddress[] {
+    const nodes = new Map(named.filter(({ url }) => !this.#removed.has(url)).map(node => [node.url, node]))
+    for (const [url, node] of this.#added) {
+      if (nodes.size < MAX_NODES && !nodes.has(url)) nodes.set(url, node)
+    }
+    return [...nodes.values()]
+  }
+
+  state (url: string): AdminState { return this.#states.get(url) ?? 'enabled' }
+
+  /** @throws RelayError RELAY_ERR_BAD_REQUEST when there are too many */
+  add ({ url, region }: NodeAddress): void {
+    this.#removed.delete(url)
+    if (!this.#added.has(url) && this.#added.size >= MAX_NODES) throw new RelayError('RELAY_ERR_BAD_REQUEST', `${MAX_NODES} super-nodes have been added already`)
+    this.#added.set(url, { url, region })
+  }
+
+  /** @throws RelayError RELAY_ERR_BAD_REQUEST when there are too many */
+  remove (url: string): void {
+    this.#states.delete(url)
+    // One that a source names as well must not come back with the next answer of the source.
+    this.#added.delete(url)
+    if (!this.#removed.has(url) && this.#removed.size >= MAX_NODES) throw new RelayError('RELAY_ERR_BAD_REQUEST', `${MAX_NODES} super-nodes have been removed already`)
+    this.#removed.add(url)
+  }
+
+  setState (url: string, state: AdminState): void {
+    if (state === 'enabled') this.#states.delete(url)
+    else this.#states.set(url, state)
+  }
+}
+
+/** Reads the changes kept in `file`; none when there is no file. @throws RelayError RELAY_ERR_CONFIG */
+export async function loadChanges (file: string): Promise<NodeChanges> {
+  try {
+    return NodeChanges.parse(await readFile(file, 'utf8'), file)
+  } catch (error) {
+    if (error instanceof RelayError) throw error
+    if (systemCode(error) === 'ENOENT') return new NodeChanges()
+    throw new RelayError('RELAY_ERR_CONFIG', `${file} cannot be read: ${systemCode(error) ?? 'unknown error'}`, { cause: error })
+  }
+}
+
+/** Writes the changes so that a crash leaves the old file or the new one. */
+export async function saveChanges (file: string, text: string): Promise<void> {
+  const temporary = `${file}.${randomUUID()}.tmp`
+  try {
+    const handle = await open(temporary, 'wx', 0o600)
+    try {
+      await handle.writeFile(text)
+      await handle.sync()
+    } finally {
+      await handle.close()
+    }
+    await rename(temporary, file)
+  } catch (error) {
+    await rm(temporary, { force: true }).catch(() => {})
+    throw error
+  }
+}

@@ -1,0 +1,61 @@
+import assert from 'node:assert/strict'
+import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { test } from 'node:test'
+import fc from 'fast-check'
+import { RelayError } from '../../src/errors.ts'
+import { loadChanges, NodeChanges, saveChanges } from '../../src/upstream/node-changes.ts'
+
+const at = (port: number): { url: string, region: string } => ({ url: `http://127.0.0.1:${port}`, region: 'APAC' })
+
+test('what operators add, remove and drain is applied to what the sources name, and outlives the process', async t => {
+  const directory = await mkdtemp(join(tmpdir(), 'icn-relay-test-'))
+  t.after(async () => { await rm(directory, { recursive: true }) })
+  const file = join(directory, 'upstreams.json')
+  const changes = await loadChanges(file)
+  changes.remove(at(1).url)
+  changes.add(at(3))
+  changes.setState(at(2).url, 'draining')
+  await saveChanges(file, changes.toText())
+  const kept = await loadChanges(file)
+  assert.deepEqual(kept.apply([at(1), at(2)]), [at(2), at(3)])
+  assert.deepEqual([kept.state(at(2).url), kept.state(at(3).url)], ['draining', 'enabled'])
+  assert.deepEqual(await readdir(directory), ['upstreams.json'])
+  kept.add(at(1))
+  kept.setState(at(2).url, 'enabled')
+  assert.deepEqual(kept.apply([at(1), at(2)]), [at(1), at(2), at(3)])
+  assert.equal(kept.state(at(2).url), 'enabled')
+})
+
+test('a damaged file is an error that names it; nothing of it is taken', async t => {
+  const directory = await mkdtemp(join(tmpdir(), 'icn-relay-test-'))
+  t.after(async () => { await rm(directory, { recursive: true }) })
+  const file = join(directory, 'upstreams.json')
+  for (const text of ['', '{', 'null', '{"version":2}', '{"version":1,"added":[{"url":"ftp://x","region":"A"}],"removed":[],"states":{}}', '{"version":1,"added":[],"removed":[],"states":{"a":"gone"}}']) {
+    await writeFile(file, text)
+    await assert.rejects(loadChanges(file), (error: unknown) => error instanceof RelayError && error.code === 'RELAY_ERR_CONFIG' && error.message.includes(file), text)
+  }
+  assert.equal(await readFile(file, 'utf8'), '{"version":1,"added":[],"removed":[],"states":{"a":"gone"}}')
+})
+
+test('any changes: at most 64 nodes, each once, and the text says the same again', () => {
+  const port = fc.integer({ min: 1, max: 200 })
+  fc.assert(fc.property(fc.array(port, { maxLength: 64 }), fc.array(fc.tuple(fc.constantFrom('add', 'remove', 'drain', 'enable'), port), { maxLength: 300 }), (named, steps) => {
+    const changes = new NodeChanges()
+    for (const [step, number] of steps) {
+      try {
+        if (step === 'add') changes.add(at(number))
+        else if (step === 'remove') changes.remove(at(number).url)
+        else changes.setState(at(number).url, step === 'drain' ? 'draining' : 'enabled')
+      } catch (error) {
+        assert.ok(error instanceof RelayError && error.code === 'RELAY_ERR_BAD_REQUEST')
+      }
+    }
+    const nodes = changes.apply(named.map(at))
+    assert.ok(nodes.length <= 64)
+    assert.equal(new Set(nodes.map(({ url }) => url)).size, nodes.length)
+    const states = JSON.parse(changes.toText()) as { states: object }
+    if (Object.keys(states.states).length <= 128) assert.deepEqual(NodeChanges.parse(changes.toText(), 'x').apply(named.map(at)), nodes)
+  }))
+})
