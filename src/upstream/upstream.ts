@@ -178,7 +178,7 @@ export class Upstream {
         signal,
         ended: (index, end) => {
           const node = nodeAt(index)
-          const known = this.#attemptEnded(node, attemptAt(index), end, path, signal)
+          const known = this.#attemptEnded(node, attemptAt(index), end, { path, via: fields['via'] }, signal)
           if (known?.code === 'RELAY_ERR_SHARD_NOT_FOUND') notFound = known
           else if (known?.code === 'RELAY_ERR_LOOP') loop = known
           else failure = known ?? failure
@@ -196,7 +196,7 @@ export class Upstream {
   }
 
   /** Counts what an attempt says of its node. Returns the failure, if it was one. */
-  #attemptEnded (node: SuperNode, attempt: Attempt, end: AttemptEnd, path: string, signal: AbortSignal): RelayError | undefined {
+  #attemptEnded (node: SuperNode, attempt: Attempt, end: AttemptEnd, asked: { path: string, via: string | undefined }, signal: AbortSignal): RelayError | undefined {
     const { observer, log } = this.#options
     if (end.hedge) observer.hedged(end.how === 'won' ? 'won' : 'lost')
     if (end.how === 'won') {
@@ -217,12 +217,12 @@ export class Upstream {
     if (known.code === 'RELAY_ERR_LOOP') {
       // Anyone can send a `via`, so it must not count against the node.
       this.nodes.finish(node, attempt, 'aborted')
-      log('warn', 'request went in circles, asking the next', { node: node.id, path })
+      log('warn', 'request went in circles, asking the next', { node: node.id, ...asked })
       return known
     }
     // A 404 is an answer like any other: a node without samples would be asked first for ever.
     this.nodes.finish(node, attempt, outcome === 'not_found' ? 'ok' : circuitOutcome(outcome), outcome === 'not_found' ? end.ms : undefined)
-    if (outcome !== 'not_found' && outcome !== 'aborted') log('warn', 'super-node failed', { node: node.id, code: known.code, detail: known.message, path })
+    if (outcome !== 'not_found' && outcome !== 'aborted') log('warn', 'super-node failed', { node: node.id, code: known.code, detail: known.message, path: asked.path })
     return known
   }
 

@@ -237,7 +237,8 @@ test('Chromium over WebTransport, against relay and super-node processes', { tim
   })
 
   await t.test('a body that turns out corrupt or cannot be finished ends with a reset, never with FIN', async () => {
-    for (const [label, fault] of [['corrupt', { corrupt: true }], ['truncated', { truncateAtBytes: 3 * MB }]] as const) {
+    // Cut off again and again: what is broken off once is asked for elsewhere, or here once more.
+    for (const [label, fault] of [['corrupt', { corrupt: true }], ['truncated', { truncateAtBytes: MB }]] as const) {
       const path = shard(`syn-${8 * MB}-${label}`, 0)
       await faults({ match: label, bytesPerSecond: 16 * MB, ...fault })
       const { answer, next } = await inSession<{ answer: Answer, next: Answer }>(`return { answer: await ask(session, '${path}'), next: await ask(session, '${shard('syn-100003-many0', 2)}') }`)
