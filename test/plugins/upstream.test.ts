@@ -40,7 +40,7 @@ interface Setup {
 
 /** One failure opens the circuit, and what is back is back at once. */
 function fitness (initialMs: number, maxMs: number): FitnessPolicy {
-  return { ...DEFAULT_FITNESS_POLICY, circuit: { ...DEFAULT_FITNESS_POLICY.circuit, failures: 1, initialMs, maxMs, rampMs: 1 } }
+  return { ...DEFAULT_FITNESS_POLICY, circuit: { ...DEFAULT_FITNESS_POLICY.circuit, failures: 1, initialMs, maxMs, rampMs: 0.001 } }
 }
 
 function setUp (t: TestContext, superNodes: readonly { url: string, region: string }[], options: Partial<UpstreamOptions> = {}): Setup {

@@ -106,6 +106,8 @@ suite('layers', () => {
     const lists: Record<string, unknown> = {
       'admin.tokens': [{ token: 'x'.repeat(16), scope: 'read' }],
       'upstream.super_nodes': [{ url: 'http://other:9002', region: 'APAC' }],
+      'upstream.dns': [{ dns: '_super._tcp.example.org', type: 'SRV', region: 'APAC' }],
+      'upstream.siblings': [{ url: 'http://sibling:9003', region: 'APAC' }, { url: 'http://self:9003', region: 'APAC' }],
       'region.regions': ['NA-WEST', 'MOON'],
       'auth.tokens': ['x'.repeat(16)],
       'tls.hosts': ['relay.example']
@@ -120,10 +122,12 @@ suite('layers', () => {
       const list = lists[path]
       const other = schema.type === 'array' ? list : schema.type === 'boolean' ? schema.default !== true : schema.type === 'integer' ? Number(schema.default) + 1 : schema.type === 'number' ? Number(schema.default) / 4 : texts[path] ?? schema.anyOf?.at(-1)?.const ?? 'other'
       const value = reserved ? schema.default : other
-      const config = loadConfig(NOTHING, { [name]: typeof value === 'string' ? value : JSON.stringify(value) })
+      // Siblings mean nothing without our own URL.
+      const beside: Record<string, string> = path === 'upstream.siblings' ? { ICN_RELAY_UPSTREAM_SELF_URL: 'http://self:9003' } : {}
+      const config = loadConfig(NOTHING, { ...beside, [name]: typeof value === 'string' ? value : JSON.stringify(value) })
       assert.deepEqual(valueOf(config, item), value, path)
       // Every other key keeps its default.
-      for (const rest of KEYS) if (rest !== item) assert.deepEqual(valueOf(config, rest), rest.schema.default, `${path} changed ${rest.section}.${rest.key}`)
+      for (const rest of KEYS) if (rest !== item && !(rest.key === 'self_url' && path === 'upstream.siblings')) assert.deepEqual(valueOf(config, rest), rest.schema.default, `${path} changed ${rest.section}.${rest.key}`)
     }
   })
 
