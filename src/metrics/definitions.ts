@@ -37,7 +37,7 @@ export const METRICS = {
   icn_relay_upstream_fetch_latency_seconds: { type: 'histogram', help: 'Request to a super-node until its response head', labels: ['node'], buckets: UPSTREAM_BUCKETS },
   icn_relay_upstream_hedges_total: { type: 'counter', help: 'Requests sent because another super-node was late, by whether they were faster', labels: ['outcome'] },
   icn_relay_upstream_resumes_total: { type: 'counter', help: 'Bodies that broke off, by whether another super-node had the rest', labels: ['outcome'] },
-  icn_relay_upstream_node_up: { type: 'gauge', help: '1 while a super-node is up, 0 while it is in back-off', labels: ['node', 'region'] },
+  icn_relay_upstream_node_up: { type: 'gauge', help: '1 while a super-node is up, 0 in every other state', labels: ['node', 'region'] },
   icn_relay_health_check_failures_total: { type: 'counter', help: 'Health checks a super-node failed', labels: ['node'] },
   icn_relay_p2p_peers: { type: 'gauge', help: 'Super-nodes the relay holds a connection to' },
   icn_relay_region_info: { type: 'gauge', help: '1 for the region of the relay; absent when unknown', labels: ['region'] },
