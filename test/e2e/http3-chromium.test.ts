@@ -152,8 +152,8 @@ async function endings (t: TestContext, count: number, closeAfterMs: number, scr
 }
 
 test('every page hears code and reason of a session the server closes', options, async (t) => {
-  // CONNECTION_CLOSE right behind the close capsule made "Connection lost" of 42 of 60.
-  assert.deepEqual(await endings(t, 30, 40, 'await fetchBytes(transport, 2000)'), { '2 drained': 30 })
+  // A page too slow to fetch in time has its stream reset. CONNECTION_CLOSE right behind the close capsule made "Connection lost" of 42 of 60.
+  assert.deepEqual(await endings(t, 30, 100, 'await fetchBytes(transport, 2000).catch(() => {})'), { '2 drained': 30 })
 })
 
 test('a page that reads a stream of the server when the session is closed hears code and reason', options, async (t) => {
