@@ -14,6 +14,11 @@ export const systemClock: Clock = {
   monotonic: () => performance.now()
 }
 
+/** Milliseconds as they are shown: in hundredths, more digits are noise; null stays. */
+export function roundMs (ms: number | null): number | null {
+  return ms === null ? null : Math.round(ms * 100) / 100
+}
+
 /** Time for what has to wait; tests pass timers they move by hand. */
 export interface Timers {
   /** Monotonic, milliseconds. */

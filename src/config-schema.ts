@@ -24,14 +24,17 @@ const host = (value: string, description: string) => Type.String({ minLength: 1,
 
 const Region = Type.String({ pattern: '^[A-Z0-9-]{1,32}$' })
 
+/** Where a super-node or another relay is reached. */
+export const OriginUrl = Type.String({ pattern: '^https?://[^/?#@]+/?$', maxLength: 300, description: 'origin, http or https, without path' })
+
 const SuperNode = Type.Object({
-  url: Type.String({ pattern: '^https?://[^/?#@]+/?$', maxLength: 300, description: 'origin, http or https, without path' }),
+  url: OriginUrl,
   region: Region,
   role: Type.Optional(Type.Union([Type.Literal('origin'), Type.Literal('relay')]))
 }, { additionalProperties: false })
 
 const Sibling = Type.Object({
-  url: Type.String({ pattern: '^https?://[^/?#@]+/?$', maxLength: 300 }),
+  url: OriginUrl,
   region: Region
 }, { additionalProperties: false })
 

@@ -1,5 +1,6 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import type { Static } from 'typebox'
+import { roundMs } from '../clock.ts'
 import { RelayError } from '../errors.ts'
 import type { RegionDetector } from '../region/region-detector.ts'
 import { Override, problems, RegionReport } from './schemas.ts'
@@ -10,8 +11,10 @@ export interface RegionRoutesOptions {
   readonly regions: readonly string[]
 }
 
-/** Hundredths of a millisecond; more digits are noise. */
-const rounded = (ms: number | null): number | null => ms === null ? null : Math.round(ms * 100) / 100
+/** @throws RelayError RELAY_ERR_BAD_REQUEST when no region has that name */
+export function requireRegion (region: string, regions: readonly string[]): void {
+  if (!regions.includes(region)) throw new RelayError('RELAY_ERR_BAD_REQUEST', `${JSON.stringify(region)} is not one of ${regions.join(', ')}`)
+}
 
 function report ({ current, source, override, detected, last }: RegionDetector): Static<typeof RegionReport> {
   const measured = new Set(last?.nodes.map(node => node.region))
@@ -21,10 +24,10 @@ function report ({ current, source, override, detected, last }: RegionDetector):
     override: override ?? null,
     detected: detected ?? null,
     measuredAt: last?.measuredAt ?? null,
-    tookMs: rounded(last?.tookMs ?? null),
+    tookMs: roundMs(last?.tookMs ?? null),
     outcome: last?.outcome ?? null,
-    regions: [...measured].map(region => ({ region, latencyMs: rounded(last?.latencies.get(region) ?? null) })),
-    nodes: (last?.nodes ?? []).map(({ id, region, samples, medianMs }) => ({ id, region, samplesMs: samples.map(rounded), medianMs: rounded(medianMs), reachable: medianMs !== null }))
+    regions: [...measured].map(region => ({ region, latencyMs: roundMs(last?.latencies.get(region) ?? null) })),
+    nodes: (last?.nodes ?? []).map(({ id, region, samples, medianMs }) => ({ id, region, samplesMs: samples.map(roundMs), medianMs: roundMs(medianMs), reachable: medianMs !== null }))
   }
 }
 
@@ -44,9 +47,7 @@ export const regionRoutes: FastifyPluginAsyncTypebox<RegionRoutesOptions> = asyn
     }
   }, async request => {
     const { override } = request.body
-    if (override !== null && !regions.includes(override)) {
-      throw new RelayError('RELAY_ERR_BAD_REQUEST', `${JSON.stringify(override)} is not one of ${regions.join(', ')}`)
-    }
+    if (override !== null) requireRegion(override, regions)
     detector.setOverride(override ?? undefined)
     request.log.warn({ override, region: detector.current }, 'region set')
     return report(detector)

@@ -1,8 +1,10 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import Type, { type Static } from 'typebox'
+import { OriginUrl } from '../config-schema.ts'
 import { RelayError } from '../errors.ts'
 import type { NodeRoster } from '../upstream/node-roster.ts'
 import type { Upstream } from '../upstream/upstream.ts'
+import { requireRegion } from './region-routes.ts'
 import { problems, Upstreams } from './schemas.ts'
 
 export interface UpstreamRoutesOptions {
@@ -16,7 +18,7 @@ export interface UpstreamRoutesOptions {
 const Id = Type.Object({ id: Type.String({ minLength: 1, maxLength: 300, description: 'host and port, as in the list' }) })
 
 const NewNode = Type.Object({
-  url: Type.String({ pattern: '^https?://[^/?#@]+/?$', maxLength: 300, description: 'origin, http or https, without path' }),
+  url: OriginUrl,
   region: Type.String({ maxLength: 32, description: 'one of region.regions' })
 }, { additionalProperties: false })
 
@@ -25,8 +27,8 @@ const Change = Type.Object({
 }, { additionalProperties: false })
 
 /** `/upstreams`: super-nodes, their state, and changes that outlive a restart. */
-export const upstreamRoutes: FastifyPluginAsyncTypebox<UpstreamRoutesOptions> = async (app, { upstream, roster, region, regions }) => {
-  const list = (): Static<typeof Upstreams> => ({ region: region(), nodes: upstream.status() })
+export const upstreamRoutes: FastifyPluginAsyncTypebox<UpstreamRoutesOptions> = async (app, { upstream, roster, region: current, regions }) => {
+  const list = (): Static<typeof Upstreams> => ({ region: current(), nodes: upstream.status() })
 
   app.get('/upstreams', {
     schema: { summary: 'Super-nodes and their state', tags: ['upstreams'], response: { 200: Upstreams, ...problems(401, 403, 429) } }
@@ -36,10 +38,10 @@ export const upstreamRoutes: FastifyPluginAsyncTypebox<UpstreamRoutesOptions> = 
     config: { scope: 'write' },
     schema: { summary: 'Add a super-node; kept over restarts', tags: ['upstreams'], body: NewNode, response: { 200: Upstreams, ...problems(400, 401, 403, 413, 415, 429, 500) } }
   }, async request => {
-    const { url } = request.body
+    const { url, region } = request.body
     if (!URL.canParse(url)) throw new RelayError('RELAY_ERR_BAD_REQUEST', 'url is not a URL')
-    if (!regions.includes(request.body.region)) throw new RelayError('RELAY_ERR_BAD_REQUEST', `${JSON.stringify(request.body.region)} is not one of ${regions.join(', ')}`)
-    await roster.add(request.body)
+    requireRegion(region, regions)
+    await roster.add({ url, region })
     return list()
   })
 

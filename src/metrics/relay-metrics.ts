@@ -40,9 +40,9 @@ export class RelayMetrics {
   }
 
   /** Replaces all series of a gauge: what is not named is gone. */
-  replace (name: NamesOf<'gauge'>, label: string, values: Iterable<readonly [value: string, number: number]>): void {
+  replace (name: NamesOf<'gauge'>, series: Iterable<readonly [labels: Record<string, string>, value: number]>): void {
     this.#gauges.get(name)?.reset()
-    for (const [value, number] of values) this.set(name, number, { [label]: value })
+    for (const [labels, value] of series) this.set(name, value, labels)
   }
 
   /** @param seconds duration */

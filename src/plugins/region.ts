@@ -30,8 +30,8 @@ export default fp<{ config: Config }>(async (app, { config }) => {
   })
   app.decorate('region', detector)
   metrics.onCollect(() => {
-    metrics.replace('icn_relay_region_info', 'region', detector.current === '' ? [] : [[detector.current, 1]])
-    metrics.replace('icn_relay_region_latency_ms', 'region', detector.last?.latencies ?? [])
+    metrics.replace('icn_relay_region_info', detector.current === '' ? [] : [[{ region: detector.current }, 1]])
+    metrics.replace('icn_relay_region_latency_ms', [...detector.last?.latencies ?? []].map(([region, ms]) => [{ region }, ms]))
   })
   app.addHook('onListen', () => { detector.start() })
   app.addHook('preClose', async () => { await detector.close() })

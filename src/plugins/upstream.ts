@@ -27,7 +27,6 @@ export default fp<{ config: Config }>(async (app, { config }) => {
   log.info({ ...tier }, 'our name in via')
   const upstream = new Upstream({
     pseudonym: tier.pseudonym,
-    superNodes: settings.super_nodes,
     siblings: { siblings: settings.siblings, self: settings.self_url },
     region: () => app.region.current,
     shardPath: settings.shard_path,
@@ -66,16 +65,15 @@ export default fp<{ config: Config }>(async (app, { config }) => {
   })
   const source = configuredSource(settings, { random: Math.random, log: (level, message, fields) => { log[level](fields, message) } })
   const file = join(config.cache.path, 'upstreams.json')
-  const roster = new NodeRoster(upstream.nodes, await loadChanges(file), file, settings.super_nodes)
-  // A name server that does not answer keeps nobody waiting: the configured nodes are there already.
+  const roster = new NodeRoster(upstream.nodes, await loadChanges(file), file)
+  // Not awaited: the configured nodes are named at once, and a name server that does not answer keeps nobody waiting.
   void source.start(nodes => { roster.name(nodes) })
   app.decorate('upstream', upstream)
   app.decorate('nodeRoster', roster)
   app.decorate('tier', tier)
   app.relayMetrics.onCollect(() => {
     const nodes = upstream.status()
-    app.relayMetrics.replace('icn_relay_upstream_node_up', 'node', [])
-    for (const { id, region, state } of nodes) app.relayMetrics.set('icn_relay_upstream_node_up', state === 'up' ? 1 : 0, { node: id, region })
+    app.relayMetrics.replace('icn_relay_upstream_node_up', nodes.map(({ id, region, state }) => [{ node: id, region }, state === 'up' ? 1 : 0]))
     app.relayMetrics.set('icn_relay_p2p_peers', nodes.filter(node => node.connections.connected > 0).length)
   })
   app.addHook('onClose', async () => {

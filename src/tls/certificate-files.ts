@@ -1,9 +1,10 @@
-import { createPrivateKey, randomUUID, X509Certificate } from 'node:crypto'
-import { mkdir, open, readFile, rename, rm } from 'node:fs/promises'
+import { createPrivateKey, X509Certificate } from 'node:crypto'
+import { mkdir, readFile } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { createSecureContext } from 'node:tls'
 import { RelayError, systemCode } from '../errors.ts'
 import type { TlsMaterial } from '../gateway/transports/viewer-transport.ts'
+import { replaceFile } from '../replace-file.ts'
 import type { Validity } from './renewal.ts'
 
 /** A certificate and key that were checked to belong together. */
@@ -36,20 +37,7 @@ export async function loadKept (file: string): Promise<LoadedCertificate | undef
 /** Keeps a pair in one file, mode 0600, so that a crash leaves the old pair or the new one and never half of each. */
 export async function saveKept (file: string, material: TlsMaterial): Promise<void> {
   await mkdir(dirname(file), { recursive: true, mode: 0o700 })
-  const temporary = `${file}.${randomUUID()}.tmp`
-  try {
-    const handle = await open(temporary, 'wx', 0o600)
-    try {
-      await handle.writeFile(material.key + material.cert)
-      await handle.sync()
-    } finally {
-      await handle.close()
-    }
-    await rename(temporary, file)
-  } catch (error) {
-    await rm(temporary, { force: true }).catch(() => {})
-    throw error
-  }
+  await replaceFile(file, material.key + material.cert)
 }
 
 /** Checks that certificate and key parse, belong together and load into TLS. */

@@ -123,12 +123,12 @@ export class HealthChecks {
     watched.cancel()
     watched.abort = undefined
     // Removing the node aborts its check, which is a failure nobody hears of.
-    if (failure === undefined) {
-      watched.failures = 0
-      target.passed(this.#timers.now() - begun)
-    }
+    if (failure === undefined) watched.failures = 0
+    const ms = this.#timers.now() - begun
     // A callback may have removed the node.
     if (this.#watches(watched)) this.#schedule(watched, this.#pause(watched.failures))
+    // After that, so that the callback may hasten the next check.
+    if (failure === undefined) target.passed(ms)
   }
 
   #report (watched: Watched, error: unknown): void {

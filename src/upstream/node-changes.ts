@@ -1,6 +1,5 @@
 /** What operators change of the list of super-nodes at run time, and its file. */
-import { randomUUID } from 'node:crypto'
-import { open, readFile, rename, rm } from 'node:fs/promises'
+import { readFile } from 'node:fs/promises'
 import { Ajv } from 'ajv'
 import { Type, type Static } from 'typebox'
 import { RelayError, systemCode } from '../errors.ts'
@@ -89,23 +88,5 @@ export async function loadChanges (file: string): Promise<NodeChanges> {
     if (error instanceof RelayError) throw error
     if (systemCode(error) === 'ENOENT') return new NodeChanges()
     throw new RelayError('RELAY_ERR_CONFIG', `${file} cannot be read: ${systemCode(error) ?? 'unknown error'}`, { cause: error })
-  }
-}
-
-/** Writes the changes so that a crash leaves the old file or the new one. */
-export async function saveChanges (file: string, text: string): Promise<void> {
-  const temporary = `${file}.${randomUUID()}.tmp`
-  try {
-    const handle = await open(temporary, 'wx', 0o600)
-    try {
-      await handle.writeFile(text)
-      await handle.sync()
-    } finally {
-      await handle.close()
-    }
-    await rename(temporary, file)
-  } catch (error) {
-    await rm(temporary, { force: true }).catch(() => {})
-    throw error
   }
 }

@@ -1,5 +1,6 @@
 import { RelayError } from '../errors.ts'
-import { saveChanges, type NodeChanges } from './node-changes.ts'
+import { replaceFile } from '../replace-file.ts'
+import type { NodeChanges } from './node-changes.ts'
 import type { NodeAddress, NodeSet } from './node-set.ts'
 import type { AdminState } from './node-state.ts'
 import { MAX_NODES } from './sources/node-source.ts'
@@ -9,20 +10,17 @@ export class NodeRoster {
   readonly #nodes: NodeSet
   readonly #changes: NodeChanges
   readonly #file: string
-  #named: readonly NodeAddress[]
+  #named: readonly NodeAddress[] = []
   /** Writes come one after the other, each with the latest state. */
   #writing: Promise<void> = Promise.resolve()
 
-  /** @param named what is known of the sources so far */
-  constructor (nodes: NodeSet, changes: NodeChanges, file: string, named: readonly NodeAddress[]) {
+  constructor (nodes: NodeSet, changes: NodeChanges, file: string) {
     this.#nodes = nodes
     this.#changes = changes
     this.#file = file
-    this.#named = named.map(node => ({ ...node, url: new URL(node.url).origin }))
-    this.#apply()
   }
 
-  /** The sources name other nodes than before. */
+  /** The sources name these nodes, by their origins, and no others any more. */
   name (nodes: readonly NodeAddress[]): void {
     this.#named = nodes
     this.#apply()
@@ -63,7 +61,7 @@ export class NodeRoster {
   async #change (change: () => void): Promise<void> {
     change()
     this.#apply()
-    const writing = this.#writing.catch(() => {}).then(async () => { await saveChanges(this.#file, this.#changes.toText()) })
+    const writing = this.#writing.catch(() => {}).then(async () => { await replaceFile(this.#file, this.#changes.toText()) })
     this.#writing = writing
     writing.catch(() => {})
     try {

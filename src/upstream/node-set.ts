@@ -1,4 +1,4 @@
-import { systemTimers, type Clock } from '../clock.ts'
+import { roundMs, systemTimers, type Clock } from '../clock.ts'
 import type { Attempt, Outcome } from './circuit.ts'
 import { HealthChecks } from './health-checks.ts'
 import { beginAttempt, finishAttempt, nodeState, orderCandidates, recordCheck, sweepOutliers, type AdminState, type FitnessPolicy } from './node-state.ts'
@@ -117,8 +117,8 @@ export class NodeSet {
       url,
       region,
       state: nodeState(fitness, now),
-      latencyMs: rounded(fitness.latency.ewma),
-      p95Ms: rounded(fitness.latency.p95(now)),
+      latencyMs: roundMs(fitness.latency.ewma ?? null),
+      p95Ms: roundMs(fitness.latency.p95(now) ?? null),
       failures: Math.max(fitness.circuit.failures, fitness.circuit.failedChecks),
       connections
     }))
@@ -146,7 +146,7 @@ export class NodeSet {
       const news = after === 'up' ? 'super-node is healthy again' : passed ? 'super-node answers its health checks again' : 'super-node fails its health checks'
       log(passed ? 'info' : 'warn', news, { node: node.id, state: after })
       // Half-open, it is looked at once more before long.
-      if (after === 'probing') setImmediate(() => { this.#checks.hasten(node.id, fitness.circuit.initialMs) })
+      if (after === 'probing') this.#checks.hasten(node.id, fitness.circuit.initialMs)
     }
     this.#checks.add({
       id: node.id,
@@ -170,8 +170,4 @@ export class NodeSet {
     const { clock, fitness, log } = this.#options
     for (const { id } of sweepOutliers(this.nodes, clock.monotonic(), fitness)) log('warn', 'super-node is much worse than the others and set aside', { node: id })
   }
-}
-
-function rounded (ms: number | undefined): number | null {
-  return ms === undefined ? null : Math.round(ms * 100) / 100
 }

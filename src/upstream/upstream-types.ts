@@ -1,12 +1,10 @@
 import type { Clock } from '../clock.ts'
 import type { RelayError } from '../errors.ts'
 import type { FitnessPolicy, NodeState } from './node-state.ts'
-import type { NodeAddress } from './node-set.ts'
 import type { SiblingsOptions } from './rendezvous.ts'
 import type { SuperNode } from './super-node.ts'
 
 export interface UpstreamOptions {
-  readonly superNodes: readonly NodeAddress[]
   /** Our region; '' when unknown. */
   readonly region: () => string
   /** Path of a shard with `{cid}`, `{n}` and `{nn}` (two digits). */

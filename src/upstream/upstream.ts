@@ -77,7 +77,6 @@ export class Upstream {
       log
     }
     this.nodes = new NodeSet(settings)
-    this.nodes.set(options.superNodes)
     const { siblings = [], self = '' } = options.siblings ?? {}
     this.#preferred = preferSiblings({ siblings, self })
     this.#siblings = new NodeSet(settings)
@@ -91,12 +90,12 @@ export class Upstream {
    */
   async fetch (key: ShardKey, signal: AbortSignal, { via = [] }: FetchOptions = {}): Promise<UpstreamObject> {
     const { clock, firstByteTimeoutMs, pseudonym } = this.#options
-    const fields = pseudonym === undefined ? {} : { via: onwardVia(via, pseudonym) }
-    const preferred = this.#preferred(key, via).flatMap(({ url }) => this.#siblings.usable(url) ?? [])
-    const path = this.#pathOf(key)
     const start = clock.monotonic()
     const id = keyId(key)
     if (this.#missing.isMissing(id, start)) throw new RelayError('RELAY_ERR_SHARD_NOT_FOUND', ERRORS.RELAY_ERR_SHARD_NOT_FOUND.title.toLowerCase())
+    const fields = pseudonym === undefined ? {} : { via: onwardVia(via, pseudonym) }
+    const preferred = this.#preferred(key, via).flatMap(({ url }) => this.#siblings.usable(url) ?? [])
+    const path = this.#pathOf(key)
     const first = await this.#request(path, signal, { fields, preferred, deadlineMs: firstByteTimeoutMs }).catch((error: unknown) => {
       if (error instanceof RelayError && error.code === 'RELAY_ERR_SHARD_NOT_FOUND') this.#missing.remember(id, clock.monotonic())
       throw error
@@ -150,26 +149,21 @@ export class Upstream {
     const ordered = [...preferred, ...this.nodes.candidates(region())]
     // A node whose body has just broken off may be back, but whoever else there is comes first.
     const nodes = last === undefined ? ordered : [...ordered.filter(node => node !== last), last]
-    const attempts = new Map<number, Attempt>()
+    const runners: { readonly node: SuperNode, readonly attempt: Attempt }[] = []
     let notFound: RelayError | undefined
     let loop: RelayError | undefined
     let failure: RelayError | undefined
-    const nodeAt = (index: number): SuperNode => {
-      const node = nodes[index]
-      if (node === undefined) throw new RelayError('RELAY_ERR_INTERNAL', 'the race names a node that does not run')
-      return node
-    }
-    const attemptAt = (index: number): Attempt => {
-      const attempt = attempts.get(index) ?? this.nodes.begin(nodeAt(index))
-      attempts.set(index, attempt)
-      return attempt
+    const started = <T>(runner: T | undefined): T => {
+      if (runner === undefined) throw new RelayError('RELAY_ERR_INTERNAL', 'the race names a node that does not run')
+      return runner
     }
     try {
       const { index, answer, release } = await hedgedRequest({
         delays: nodes.map(node => this.nodes.hedgeDelay(node)),
         ask: async (index, abort) => {
-          attemptAt(index)
-          return await nodeAt(index).get(path, abort, fields, resume)
+          const node = started(nodes[index])
+          runners[index] = { node, attempt: this.nodes.begin(node) }
+          return await node.get(path, abort, fields, resume)
         },
         discard: ({ body }) => { body.destroy() },
         policy: { deadlineMs, maxParallel: hedge.maxParallel, patienceMs: deadlineMs / 2 },
@@ -177,14 +171,14 @@ export class Upstream {
         clock,
         signal,
         ended: (index, end) => {
-          const node = nodeAt(index)
-          const known = this.#attemptEnded(node, attemptAt(index), end, { path, via: fields['via'] }, signal)
+          const { node, attempt } = started(runners[index])
+          const known = this.#attemptEnded(node, attempt, end, { path, via: fields['via'] }, signal)
           if (known?.code === 'RELAY_ERR_SHARD_NOT_FOUND') notFound = known
           else if (known?.code === 'RELAY_ERR_LOOP') loop = known
           else failure = known ?? failure
         }
       })
-      return { node: nodeAt(index), attempt: attemptAt(index), response: answer, release }
+      return { ...started(runners[index]), response: answer, release }
     } catch (error) {
       if (!(error instanceof RaceLostError)) throw error instanceof RelayError ? error : translate(error, '', signal)
       if (error.why === 'deadline') throw new RelayError('RELAY_ERR_UPSTREAM_TIMEOUT', `no super-node answered within ${deadlineMs} ms`, { cause: failure ?? loop ?? notFound })

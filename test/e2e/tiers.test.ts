@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict'
 import test from 'node:test'
 import { request } from 'undici'
-import { startSuperNode, syntheticShard } from '../../demo/super-node/server.ts'
+import { syntheticShard } from '../../demo/super-node/server.ts'
+import { freePort } from '../support/ci.ts'
 import { fetchHashed, inParallel, sha256, until, cacheStats } from '../support/http.ts'
 import { assertProblem, type AnyResponse } from '../support/problem.ts'
 import { spawnProgram, spawnRelay } from '../support/processes.ts'
@@ -16,12 +17,6 @@ async function ask (url: string): Promise<AnyResponse & { ms: number }> {
   const response = await request(url, { headersTimeout: 10_000 })
   const body = Buffer.from(await response.body.arrayBuffer())
   return { status: response.statusCode, headers: response.headers, body, ms: performance.now() - start }
-}
-
-async function freePort (): Promise<number> {
-  const node = await startSuperNode({ port: 0 })
-  await node.close()
-  return node.port
 }
 
 test('a relay over a relay over a super-node: a cold shard crosses each tier once, then both hit', async t => {

@@ -9,6 +9,7 @@ import { systemClock } from '../../src/clock.ts'
 import { deferred } from '../../src/deferred.ts'
 import { DEFAULT_FITNESS_POLICY } from '../../src/upstream/node-state.ts'
 import { Upstream } from '../../src/upstream/upstream.ts'
+import { freePort } from '../support/ci.ts'
 import { until } from '../support/http.ts'
 import { assertProblem, type AnyResponse } from '../support/problem.ts'
 import { startRelay } from '../support/relay.ts'
@@ -105,7 +106,6 @@ test('the health of a relay is asked for where its viewer listener answers', asy
   const node = await origin(t, 500)
   const { promise, resolve } = deferred<undefined>()
   const upstream = new Upstream({
-    superNodes: [{ ...configured(node), role: 'relay' }],
     region: () => '',
     shardPath: '/s/{cid}/{n}',
     manifestPath: '/m/{cid}',
@@ -124,17 +124,11 @@ test('the health of a relay is asked for where its viewer listener answers', asy
     log: () => {}
   })
   t.after(async () => { await upstream.close() })
+  upstream.nodes.set([{ ...configured(node), role: 'relay' }])
   await assert.rejects(upstream.fetch({ cid: 'a', part: 0 }, new AbortController().signal))
   await promise
   assert.deepEqual(node.paths.slice(0, 2).toSorted(), ['/s/a/0', '/v1/transport'])
 })
-
-/** A port that was free a moment ago. */
-async function freePort (): Promise<number> {
-  const node = await startSuperNode({ port: 0 })
-  await node.close()
-  return node.port
-}
 
 test('two relays configured as each other\'s super-node that miss the same objects at once: nobody waits longer than the timeouts', { timeout: 30_000 }, async t => {
   const [portA, portB] = [await freePort(), await freePort()]

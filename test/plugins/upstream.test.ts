@@ -12,6 +12,7 @@ import type { UpstreamOptions } from '../../src/upstream/upstream-types.ts'
 import { startSuperNode, syntheticShard, type SuperNode, type SuperNodeOptions } from '../../demo/super-node/server.ts'
 import { deferred } from '../../src/deferred.ts'
 import { sha256 } from '../support/cache.ts'
+import { freePort } from '../support/ci.ts'
 import { startRelay } from '../support/relay.ts'
 
 const CID = 'syn-50000-upstream'
@@ -51,7 +52,6 @@ function setUp (t: TestContext, superNodes: readonly { url: string, region: stri
     for (const waiter of waiting) if (message.includes(waiter.text)) waiter.done()
   }
   const upstream = new Upstream({
-    superNodes,
     region: () => '',
     shardPath: '/shards/{cid}/shard_{nn}.bin',
     manifestPath: '/shards/{cid}/manifest.json',
@@ -79,23 +79,13 @@ function setUp (t: TestContext, superNodes: readonly { url: string, region: stri
     ...options
   })
   t.after(async () => { await upstream.close() })
+  upstream.nodes.set(superNodes)
   const logged = async (text: string): Promise<void> => {
     const { promise, resolve } = deferred<undefined>()
     waiting.push({ text, done: () => { resolve(undefined) } })
     await promise
   }
   return { upstream, attempts, healthFailures, logged }
-}
-
-/** A port on which nobody listens. */
-async function deadPort (): Promise<number> {
-  const server = createServer()
-  server.listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const { port } = server.address() as AddressInfo
-  server.close()
-  await once(server, 'close')
-  return port
 }
 
 /** A server that answers every connection with the same bytes. */
@@ -115,7 +105,7 @@ async function cannedBytes (t: TestContext, answer: Buffer): Promise<{ url: stri
 }
 
 test('the next node is asked at once when one is refused, failing, hanging or without the object', async t => {
-  const dead = { url: `http://127.0.0.1:${await deadPort()}`, region: 'NA-WEST' }
+  const dead = { url: `http://127.0.0.1:${await freePort()}`, region: 'NA-WEST' }
   const failing = await origin(t, { faults: { status: 500 } })
   const hanging = await origin(t, { faults: { hang: true } })
   const without = await origin(t, { faults: { notFound: true } })
@@ -384,7 +374,7 @@ test('through a relay: an object announced above the cap, or with a body above i
 
 test('through a relay: every super-node down is an error with a code until one is back', async t => {
   const node = await origin(t, { faults: { hang: true } })
-  const { viewerUrl } = await startRelay(t, [configured(node), { url: `http://127.0.0.1:${await deadPort()}`, region: 'APAC' }], { upstream: { headers_timeout_ms: 200 } })
+  const { viewerUrl } = await startRelay(t, [configured(node), { url: `http://127.0.0.1:${await freePort()}`, region: 'APAC' }], { upstream: { headers_timeout_ms: 200 } })
   const down = await ask(viewerUrl + PATH)
   assert.ok(down.status === 502 || down.status === 504)
   node.setFaults({ notFound: true })

@@ -5,7 +5,8 @@ import { join } from 'node:path'
 import { test } from 'node:test'
 import fc from 'fast-check'
 import { RelayError } from '../../src/errors.ts'
-import { loadChanges, NodeChanges, saveChanges } from '../../src/upstream/node-changes.ts'
+import { replaceFile } from '../../src/replace-file.ts'
+import { loadChanges, NodeChanges } from '../../src/upstream/node-changes.ts'
 
 const at = (port: number): { url: string, region: string } => ({ url: `http://127.0.0.1:${port}`, region: 'APAC' })
 
@@ -17,7 +18,7 @@ test('what operators add, remove and drain is applied to what the sources name, 
   changes.remove(at(1).url)
   changes.add(at(3))
   changes.setState(at(2).url, 'draining')
-  await saveChanges(file, changes.toText())
+  await replaceFile(file, changes.toText())
   const kept = await loadChanges(file)
   assert.deepEqual(kept.apply([at(1), at(2)]), [at(2), at(3)])
   assert.deepEqual([kept.state(at(2).url), kept.state(at(3).url)], ['draining', 'enabled'])

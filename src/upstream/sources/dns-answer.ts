@@ -1,4 +1,5 @@
 import { isIPv6 } from 'node:net'
+import { backoff } from '../circuit.ts'
 import { uniqueNodes, type NodeSpec } from './node-source.ts'
 
 /** What is looked up, and what an answer means. */
@@ -49,10 +50,9 @@ export function refreshDelay (ttlMs: number, random: number): number {
   return Math.max(MIN_TTL_MS, clamped * (1 - JITTER * random))
 }
 
-/** Time until the next look-up after `failures` (one or more) in a row, ms; doubles, the upper half random. @param random in [0, 1) */
+/** Time until the next look-up after `failures` (one or more) in a row, ms. @param random in [0, 1) */
 export function retryDelay (failures: number, random: number): number {
-  // The exponent is capped where doubling passes the maximum anyway, so that it cannot overflow.
-  return Math.min(RETRY_MAX_MS, RETRY_INITIAL_MS * 2 ** Math.min(failures - 1, 30)) * (0.5 + random / 2)
+  return backoff(failures - 1, random, { initialMs: RETRY_INITIAL_MS, maxMs: RETRY_MAX_MS })
 }
 
 /** The nodes of an address answer in a fixed order, and its shortest time to live, ms; undefined when it names none. */

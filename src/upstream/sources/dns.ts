@@ -1,4 +1,5 @@
 import { Resolver } from 'node:dns/promises'
+import { systemTimers } from '../../clock.ts'
 import { systemCode } from '../../errors.ts'
 import { fromAddresses, fromServices, refreshDelay, retryDelay, type AddressRecord, type DnsQuery, type SrvRecord } from './dns-answer.ts'
 import { sameNodes, type NodeSource, type NodeSpec } from './node-source.ts'
@@ -25,11 +26,6 @@ export interface DnsSourceOptions extends DnsQuery {
 const TRY_MS = 1_000
 const TRIES = 2
 
-function processTimer (work: () => void, ms: number): () => void {
-  const timer = setTimeout(work, ms).unref()
-  return () => { clearTimeout(timer) }
-}
-
 /**
  * Nodes by DNS, looked up again when their time to live ends. A look-up that fails, or finds nothing, changes nothing: the nodes of
  * the last good answer are used until there is another (RFC 8767, stale data).
@@ -49,7 +45,7 @@ export class DnsSource implements NodeSource {
     this.name = `dns ${options.type} ${options.dns}`
     this.#options = options
     this.#resolver = options.resolver ?? new Resolver({ timeout: TRY_MS, tries: TRIES })
-    this.#schedule = options.schedule ?? processTimer
+    this.#schedule = options.schedule ?? ((work, ms) => systemTimers.after(ms, work))
   }
 
   async start (onChange: (nodes: readonly NodeSpec[]) => void): Promise<void> {
