@@ -7,13 +7,16 @@ import type { NodeAddress } from './node-set.ts'
 import type { AdminState } from './node-state.ts'
 import { MAX_NODES } from './sources/node-source.ts'
 
+/** Drained and disabled nodes; those that no source names any more count too. */
+const MAX_STATES = 2 * MAX_NODES
+
 const Origin = Type.String({ pattern: '^https?://[^/?#@]+$', maxLength: 300 })
 
 const ChangesFile = Type.Object({
   version: Type.Literal(1),
   added: Type.Array(Type.Object({ url: Origin, region: Type.String({ pattern: '^[A-Z0-9-]{1,32}$' }) }, { additionalProperties: false }), { maxItems: MAX_NODES }),
   removed: Type.Array(Origin, { maxItems: MAX_NODES }),
-  states: Type.Record(Type.String(), Type.Union([Type.Literal('draining'), Type.Literal('disabled')]), { maxProperties: 2 * MAX_NODES })
+  states: Type.Record(Type.String(), Type.Union([Type.Literal('draining'), Type.Literal('disabled')]), { maxProperties: MAX_STATES })
 }, { additionalProperties: false })
 
 const isChanges = new Ajv().compile<Static<typeof ChangesFile>>(ChangesFile)
@@ -74,9 +77,14 @@ export class NodeChanges {
     this.#removed.add(url)
   }
 
+  /** @throws RelayError RELAY_ERR_BAD_REQUEST when there are too many that are not enabled */
   setState (url: string, state: AdminState): void {
-    if (state === 'enabled') this.#states.delete(url)
-    else this.#states.set(url, state)
+    if (state === 'enabled') {
+      this.#states.delete(url)
+      return
+    }
+    if (!this.#states.has(url) && this.#states.size >= MAX_STATES) throw new RelayError('RELAY_ERR_BAD_REQUEST', `${MAX_STATES} super-nodes are drained or disabled already`)
+    this.#states.set(url, state)
   }
 }
 
