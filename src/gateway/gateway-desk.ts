@@ -100,8 +100,7 @@ export class GatewayDesk {
       for (let readable = told; readable < size;) {
         await file.more(readable)
         if (!this.#table.has(lease)) return
-        readable = file.readable()
-        await this.#progress.tell(lease, readable)
+        readable = await this.#progress.tell(lease, () => file.readable())
       }
     }
     follow().catch((error: unknown) => {

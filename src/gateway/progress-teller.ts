@@ -7,8 +7,10 @@ const PROGRESS_MS = 4
 /** Gathers how far growing files may be read, one message for all of them, and the next only when the channel has taken the last. */
 export class ProgressTeller {
   readonly #send: SendToGateway
-  readonly #news = new Map<number, number>()
-  #next = deferred<undefined>()
+  /** How to learn how far the file of a lease may be read: asked when the message leaves, which may be much later. */
+  readonly #news = new Map<number, () => number>()
+  /** Resolves with what the next message says. */
+  #next = deferred<ReadonlyMap<number, number>>()
   #timer: NodeJS.Timeout | undefined
   #unsent = false
   #over = false
@@ -19,19 +21,19 @@ export class ProgressTeller {
 
   get waiting (): number { return this.#news.size }
 
-  /** Resolves when the message is on its way, or nobody is there to hear it. */
-  async tell (lease: number, readable: number): Promise<void> {
-    if (this.#over) return
+  /** Resolves with what was told when the message is on its way, or nobody is there to hear it. */
+  async tell (lease: number, readable: () => number): Promise<number> {
+    if (this.#over) return readable()
     this.#news.set(lease, readable)
     this.#arm()
-    await this.#next.promise
+    return (await this.#next.promise).get(lease) ?? readable()
   }
 
   end (): void {
     this.#over = true
     clearTimeout(this.#timer)
     this.#news.clear()
-    this.#next.resolve(undefined)
+    this.#next.resolve(new Map())
   }
 
   #arm (): void {
@@ -42,14 +44,14 @@ export class ProgressTeller {
   #flush (): void {
     this.#timer = undefined
     const told = this.#next
-    const leases = [...this.#news]
+    const leases = [...this.#news].map(([lease, readable]) => [lease, readable()] as const)
     this.#news.clear()
-    this.#next = deferred<undefined>()
+    this.#next = deferred<ReadonlyMap<number, number>>()
     this.#unsent = true
     this.#send({ type: 'progress', leases }, () => {
       this.#unsent = false
       this.#arm()
     })
-    told.resolve(undefined)
+    told.resolve(new Map(leases))
   }
 }
