@@ -140,7 +140,7 @@ class Attempt {
       hooks: {
         wake: (link) => { this.endpoint.wake(link) },
         packetBuffer: () => this.endpoint.packetBuffer(),
-        transmit: (packet, length, to) => { this.endpoint.transmit(packet, length, to) },
+        transmit: (length, to) => { this.endpoint.transmit(length, to) },
         issueId: (link) => {
           const id = randomBytes(CONNECTION_ID_LENGTH)
           this.endpoint.route(id, link)

@@ -5,16 +5,12 @@ import { once } from 'node:events'
 import { isIPv6 } from 'node:net'
 import type { Clock } from '../../../clock.ts'
 import type { Link } from './link.ts'
-import { MAX_BURST_PACKETS, MAX_PACKET_SIZE } from './pacer.ts'
+import { BurstSender } from './burst-sender.ts'
+import { Outbox, packetSlab, TURN_PACKETS } from './outbox.ts'
+import { MAX_BURST_PACKETS } from './pacer.ts'
 import { parseHeader, routeKey, shortRouteKey } from './packet-header.ts'
 import type { HostPort } from './quiche-binding.ts'
 
-/** Packets sent in one turn of the event loop, all connections together: about 5 ms of CPU at 20 µs a packet. */
-const TURN_PACKETS = 256
-/** Sends the kernel has not taken yet; more would overwrite packets that still wait in `slots`. */
-const MAX_UNSENT = 128
-/** What a turn may add on top of what waits. */
-const SLOTS = MAX_UNSENT + TURN_PACKETS
 /** Linux's default of 212,992 bytes holds 100 packets with their overhead, less than two bursts; the kernel may grant less than this. */
 const SOCKET_BUFFER = 4 * 1024 * 1024
 /** How often slow checks run, milliseconds. */
@@ -40,8 +36,8 @@ export class Endpoint {
   private turnPending = false
   private sweeper: NodeJS.Timeout | undefined
   private closed = false
-  private readonly slots: Buffer[] = []
-  private nextSlot = 0
+  private readonly slab = packetSlab()
+  private outbox: Outbox
   private local: HostPort = { host: '0.0.0.0', port: 0 }
 
   constructor (host: string, clock: Clock, hooks: EndpointHooks) {
@@ -59,15 +55,20 @@ export class Endpoint {
     this.socket.on('error', (error) => {
       if (!this.closed) hooks.failed(error)
     })
-    const slab = Buffer.allocUnsafeSlow(SLOTS * MAX_PACKET_SIZE)
-    for (let at = 0; at < slab.length; at += MAX_PACKET_SIZE) this.slots.push(slab.subarray(at, at + MAX_PACKET_SIZE))
+    this.outbox = new Outbox(this.socket, this.slab)
   }
 
   /** Binds; port 0 takes any. @throws the system's error when the address cannot be had */
   async bind (host: string, port: number): Promise<HostPort> {
     // With our `lookup` binding completes at once, so the event is awaited from before.
     const listening = once(this.socket, 'listening')
-    this.socket.bind(port, host)
+    const sender = BurstSender.open(host, port, this.slab)
+    if (sender === undefined) {
+      this.socket.bind(port, host)
+    } else {
+      this.outbox = new Outbox(this.socket, this.slab, sender)
+      this.socket.bind({ fd: sender.fd })
+    }
     await listening
     const { address, port: bound } = this.socket.address()
     this.local = { host: address, port: bound }
@@ -116,21 +117,21 @@ export class Endpoint {
     setImmediate(() => { this.turn() })
   }
 
+  /** Whether bursts leave with one system call. */
+  get offloads (): boolean { return this.outbox.offloads }
+
   packetBuffer (): Buffer | undefined {
-    if (this.closed || (this.nextSlot % MAX_BURST_PACKETS === 0 && this.socket.getSendQueueCount() > MAX_UNSENT)) return undefined
-    return this.slots[this.nextSlot]
+    return this.closed ? undefined : this.outbox.packetBuffer()
   }
 
-  transmit (packet: Buffer, length: number, to: HostPort): void {
-    if (this.closed) return
-    this.nextSlot = (this.nextSlot + 1) % SLOTS
-    // No callback: a packet that cannot be sent is a packet lost, and QUIC repairs it.
-    this.socket.send(packet, 0, length, to.port, to.host)
+  /** Takes the packet written to the last {@link packetBuffer}. */
+  transmit (length: number, to: HostPort): void {
+    if (!this.closed) this.outbox.transmit(length, to)
   }
 
   /** Sends a packet that belongs to no connection. */
   reply (packet: Buffer, to: HostPort): void {
-    if (!this.closed && this.socket.getSendQueueCount() <= MAX_UNSENT) this.socket.send(packet, to.port, to.host)
+    if (!this.closed) this.outbox.reply(packet, to)
   }
 
   close (): void {
@@ -187,6 +188,7 @@ export class Endpoint {
         if (link.step(now, MAX_BURST_PACKETS)) this.ready.add(link)
         this.arm(link, now)
       })
+      this.outbox.flush()
     }
     if (this.ready.size > 0 && !this.turnPending && !this.closed) {
       this.turnPending = true

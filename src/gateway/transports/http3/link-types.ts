@@ -9,7 +9,8 @@ export interface LinkHooks {
   wake (link: Link): void
   /** Space for one packet, or undefined while the socket cannot take more. */
   packetBuffer (): Buffer | undefined
-  transmit (packet: Buffer, length: number, to: HostPort): void
+  /** Takes the packet written to the last buffer, `length` bytes of it. */
+  transmit (length: number, to: HostPort): void
   /** A further connection id for the peer to reach us by, already routed, with its reset token. */
   issueId (link: Link): { id: Buffer, resetToken: bigint }
   retireId (id: Uint8Array): void

@@ -201,7 +201,7 @@ export class Link {
         flushed = true
         break
       }
-      hooks.transmit(packet, sent[0], sent[1].to)
+      hooks.transmit(sent[0], sent[1].to)
       left -= sent[0]
     }
     this.pacer.spend(allowance - left)
@@ -228,7 +228,7 @@ export class Link {
       if (packet === undefined) return
       try {
         const sent = conn.sendOnPath(packet, this.setup.local, old)
-        if (sent !== null) this.setup.hooks.transmit(packet, sent[0], this.peer)
+        if (sent !== null) this.setup.hooks.transmit(sent[0], this.peer)
       } catch {
         // quiche has forgotten the path, and with it what was sent there.
       }

@@ -38,7 +38,6 @@ function checkedConfig (binding: QuicheBinding, tls: TlsMaterial, parameters: Qu
 }
 
 export class Http3Listener implements TransportListener {
-  readonly description: string
   private readonly binding: QuicheBinding
   private readonly options: ListenerOptions
   private readonly events: ListenerEvents
@@ -61,8 +60,6 @@ export class Http3Listener implements TransportListener {
     this.clock = clock
     this.parameters = { idleTimeoutMs: options.idleTimeoutMs, maxStreamsBidi: options.maxStreamsPerSession, congestionControl }
     this.config = checkedConfig(binding, options.tls, this.parameters)
-    this.description = `bundled HTTP/3 on quiche 0.18 (${congestionControl}); at most ${options.maxSessions} sessions, ` +
-      `${options.maxStreamsPerSession} streams each, ${MAX_HALF_OPEN} handshakes in progress`
     this.admission = new AdmissionControl(binding, options.maxSessions + MAX_HALF_OPEN, options.resetSecret ?? options.tls.key)
     this.endpoint = new Endpoint(options.host, clock, {
       unrouted: (packet, from) => { this.admit(packet, from) },
@@ -72,7 +69,7 @@ export class Http3Listener implements TransportListener {
     this.hooks = {
       wake: (link) => { this.endpoint.wake(link) },
       packetBuffer: () => this.endpoint.packetBuffer(),
-      transmit: (packet, length, to) => { this.endpoint.transmit(packet, length, to) },
+      transmit: (length, to) => { this.endpoint.transmit(length, to) },
       issueId: (link) => {
         const id = this.admission.newConnectionId()
         this.endpoint.route(id, link)
@@ -98,6 +95,13 @@ export class Http3Listener implements TransportListener {
   }
 
   get port (): number { return this.endpoint.localAddress.port }
+
+  get description (): string {
+    const { maxSessions, maxStreamsPerSession } = this.options
+    const sends = this.endpoint.offloads ? 'a burst of packets a system call' : 'a packet a system call'
+    return `bundled HTTP/3 on quiche 0.18 (${this.parameters.congestionControl}, ${sends}); at most ${maxSessions} sessions, ` +
+      `${maxStreamsPerSession} streams each, ${MAX_HALF_OPEN} handshakes in progress`
+  }
 
   setTls (tls: TlsMaterial): void {
     try {
