@@ -88,15 +88,13 @@ export class NodeSet {
     return beginAttempt(node.fitness, this.#options.clock.monotonic(), this.#options.fitness)
   }
 
-  /** @param headMs from request to response head; undefined when there was none */
+  /** @param headMs see {@link finishAttempt} */
   finish (node: SuperNode, attempt: Attempt, outcome: Outcome, headMs?: number): void {
     const { clock, random, fitness } = this.#options
     const now = clock.monotonic()
     const before = nodeState(node.fitness, now)
     finishAttempt(node.fitness, attempt, outcome, headMs, now, random(), fitness)
     if (outcome === 'ok' || outcome === 'aborted') return
-    // As slow as that at least, when it answers at all.
-    if (outcome === 'timeout' && headMs !== undefined) node.fitness.latency.add(headMs, now)
     const state = nodeState(node.fitness, now)
     if (state !== 'open') return
     if (before !== 'open') this.#options.log('warn', 'super-node is asked last from now on', { node: node.id, failures: node.fitness.circuit.failures })

@@ -60,12 +60,15 @@ export function beginAttempt (fitness: NodeFitness, now: number, policy: Fitness
 
 /**
  * Takes what became of a request.
- * @param headMs from request to response head; undefined when there was none, or when it was reported before
+ * @param headMs from request to response head, or to the time it was given up as late; undefined when neither was, or when it was
+ * reported before
  * @param random in [0, 1)
  */
 export function finishAttempt (fitness: NodeFitness, attempt: Attempt, outcome: Outcome, headMs: number | undefined, now: number, random: number, policy: FitnessPolicy): void {
   recordOutcome(fitness.circuit, attempt, outcome, now, random, policy.circuit)
-  if (outcome === 'ok' && headMs !== undefined) fitness.latency.add(headMs, now)
+  if (headMs === undefined) return
+  // One that timed out is as slow as that at least, when it answers at all.
+  if (outcome === 'ok' || outcome === 'timeout') fitness.latency.add(headMs, now)
 }
 
 /**
