@@ -1,6 +1,6 @@
 import type { Clock } from '../clock.ts'
 import type { RelayError } from '../errors.ts'
-import type { FitnessPolicy, NodeState } from './node-state.ts'
+import type { FitnessPolicy, HealthState, NodeState } from './node-state.ts'
 import type { SiblingsOptions } from './rendezvous.ts'
 import type { SuperNode } from './super-node.ts'
 
@@ -83,6 +83,8 @@ export interface NodeStatus {
   readonly url: string
   readonly region: string
   readonly state: NodeState
+  /** What `state` is once an operator enables the node; null while it is disabled and nobody looks. */
+  readonly health: HealthState | null
   /** Smoothed time to response head, ms. */
   readonly latencyMs: number | null
   /** 95th percentile of that time, ms. */
