@@ -15,7 +15,7 @@ export interface NodeSetOptions {
   readonly clock: Clock
   /** In [0, 1). */
   readonly random: () => number
-  readonly observer: Pick<UpstreamObserver, 'healthCheckFailed'>
+  readonly observer: Pick<UpstreamObserver, 'healthCheckFailed' | 'nodeGone'>
   readonly log: (level: 'info' | 'warn', message: string, fields: Record<string, unknown>) => void
 }
 
@@ -61,6 +61,11 @@ export class NodeSet {
       else this.#remove(origin, node)
     }
     for (const [origin, address] of wanted) this.#add(origin, address)
+  }
+
+  /** Whether the node is there, or has a body under way since it was taken out. */
+  knows (node: SuperNode): boolean {
+    return this.#nodes.get(node.url) === node || this.#leaving.has(node)
   }
 
   find (id: string): SuperNode | undefined {
@@ -176,7 +181,11 @@ export class NodeSet {
     this.#nodes.delete(origin)
     this.#checks.remove(node.id)
     this.#leaving.add(node)
-    void node.drain().then(() => { this.#leaving.delete(node) })
+    void node.drain().then(() => {
+      this.#leaving.delete(node)
+      // It may have come back meanwhile, with another region for instance.
+      if (![...this.#nodes.values(), ...this.#leaving].some(({ id }) => id === node.id)) this.#options.observer.nodeGone(node.id)
+    })
   }
 
   #eject (): void {
