@@ -87,11 +87,14 @@ export const Imported = Type.Object({
   rejected: Type.Integer({ minimum: 0, description: 'entries without a file of that size and digest' })
 })
 
+const HEALTH = [Type.Literal('up'), Type.Literal('probing'), Type.Literal('open'), Type.Literal('ejected')] as const
+
 export const UpstreamNode = Type.Object({
   id: Type.String(),
   url: Type.String(),
   region: Type.String(),
-  state: Type.Union([Type.Literal('up'), Type.Literal('probing'), Type.Literal('open'), Type.Literal('ejected'), Type.Literal('draining'), Type.Literal('disabled')], { description: 'open: failed too often and asked last; ejected: much worse than the others; draining and disabled by an operator' }),
+  state: Type.Union([...HEALTH, Type.Literal('draining'), Type.Literal('disabled')], { description: 'open: failed too often and asked last; ejected: much worse than the others; draining and disabled by an operator' }),
+  health: Type.Union([...HEALTH, Type.Null()], { description: 'the state it has once it is enabled; null while it is disabled and nobody looks' }),
   latencyMs: Type.Union([Type.Number(), Type.Null()], { description: 'smoothed time to response head' }),
   p95Ms: Type.Union([Type.Number(), Type.Null()], { description: '95th percentile of that time; null with too few samples' }),
   failures: Type.Integer({ minimum: 0, description: 'failures since the last success' }),

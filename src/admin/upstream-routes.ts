@@ -23,7 +23,7 @@ const NewNode = Type.Object({
 }, { additionalProperties: false })
 
 const Change = Type.Object({
-  state: Type.Union([Type.Literal('enabled'), Type.Literal('draining'), Type.Literal('disabled')], { description: 'draining and disabled: no new requests; bodies under way end well' })
+  state: Type.Union([Type.Literal('enabled'), Type.Literal('draining'), Type.Literal('disabled')], { description: 'draining and disabled: no new requests; bodies under way end well; health checks go on while draining and stop while disabled' })
 }, { additionalProperties: false })
 
 /** `/upstreams`: super-nodes, their state, and changes that outlive a restart. */

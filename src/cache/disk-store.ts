@@ -1,14 +1,14 @@
-import { dirname, join } from 'node:path'
+import { join } from 'node:path'
 import type { FileHandle } from 'node:fs/promises'
 import type { Clock } from '../clock.ts'
 import { systemCode } from '../errors.ts'
-import { keyId, type ShardKey } from '../shard/shard-key.ts'
+import type { ShardKey } from '../shard/shard-key.ts'
 import { MeasuredDisk, type CacheObserver, type FileSystem } from './disk-files.ts'
 import { makeEntry, relativeFile, type CacheEntry, type EntryRecord } from './entry.ts'
 import type { IndexDb } from './index-db.ts'
-import { LeasedLru, type RemovalReason, type Reservation } from './leased-lru.ts'
+import { Intake, type StoreTicket } from './intake.ts'
+import { LeasedLru, type RemovalReason } from './leased-lru.ts'
 import { MemoryBudget } from './memory-budget.ts'
-import { Spool, type SpoolFile } from './spool.ts'
 import { UnlinkQueue } from './unlink-queue.ts'
 import { WriteBehind } from './write-behind.ts'
 
@@ -33,17 +33,6 @@ export interface FileLease {
   release (): void
 }
 
-/** A body being written together with what `commit` needs to know of it. */
-export interface StoreTicket {
-  readonly spool: Spool
-  /** Stores the finished body; false when it could not be stored. The spool can be read before and after. */
-  readonly commit: (sha256: string) => Promise<boolean>
-  /** File that holds the body now, for a reader in another process; undefined when memory does, or not all of it is in the file. */
-  readonly path: () => string | undefined
-  /** The body must not be stored any more, for instance because its key was purged meanwhile. */
-  readonly forbidStore: () => void
-}
-
 /**
  * Objects as files, an LRU index in memory, a copy of the index in LMDB. Index and accounting change synchronously; disk I/O comes
  * after and holds no lock. File names are never used twice (see {@link EntryRecord.generation}), so the order in which unlinks
@@ -58,9 +47,9 @@ export class DiskStore {
   readonly #options: DiskStoreOptions
   readonly #lru: LeasedLru<CacheEntry>
   readonly #unlinks: UnlinkQueue
+  readonly #intake: Intake
   #lastAccess = 0
-  #sequence = 0
-  #openFiles = 0
+  #leasedFiles = 0
 
   constructor (options: DiskStoreOptions) {
     this.#options = options
@@ -75,6 +64,15 @@ export class DiskStore {
       onError: error => options.observer.diskError('index', systemCode(error) ?? 'UNKNOWN')
     })
     this.#lru = new LeasedLru<CacheEntry>({ maxBytes: options.maxBytes, onFree: (entry, reason) => this.#free(entry, reason) })
+    this.#intake = new Intake({
+      ...options,
+      disk: this.disk,
+      memory: this.passThrough,
+      lru: this.#lru,
+      index: this.index,
+      tick: () => this.#tick(),
+      fileOf: entry => this.fileOf(entry)
+    })
   }
 
   get maxBytes (): number { return this.#lru.maxBytes }
@@ -84,7 +82,7 @@ export class DiskStore {
   get condemnedBytes (): number { return this.#lru.condemnedBytes }
   get count (): number { return this.#lru.count }
   /** Files that readers and fills hold open. */
-  get openFiles (): number { return this.#openFiles }
+  get openFiles (): number { return this.#leasedFiles + this.#intake.openFiles }
 
   /**
    * Fills an empty store from the index of an earlier run, in its order of recency; the oldest entries that exceed the bound go.
@@ -156,13 +154,13 @@ export class DiskStore {
       this.#lru.release(entry)
       return undefined
     }
-    this.#openFiles++
+    this.#leasedFiles++
     let released = false
     const release = (): void => {
       if (released) return
       released = true
       void handle.close().catch(() => {}).finally(() => {
-        this.#openFiles--
+        this.#leasedFiles--
         this.#lru.release(entry)
       })
     }
@@ -202,95 +200,15 @@ export class DiskStore {
     this.#lru.resize(maxBytes)
   }
 
-  /**
-   * Starts a body of at most `capacity` bytes. It is stored if room and disk allow, and can be read either way.
-   * @param store false: it goes through memory, the disk is not touched
-   */
+  /** Starts a body, see {@link Intake.begin}. */
   async createSpool (key: ShardKey, capacity: number, store = true): Promise<StoreTicket> {
-    const id = keyId(key)
-    const reservation = store ? this.#lru.reserve(capacity) : undefined
-    const file = reservation === undefined ? undefined : await this.#openTemporary()
-    if (reservation !== undefined && file === undefined) this.#giveUp(reservation)
-    else if (store && reservation === undefined) this.#options.observer.storeBypassed('no-room')
-    let committed: CacheEntry | undefined
-    let forbidden = false
-    const spool = new Spool({
-      capacity,
-      file,
-      disk: this.disk,
-      memory: this.passThrough,
-      onDiskError: () => this.#options.observer.storeBypassed('disk-error'),
-      onClosed: async () => {
-        if (file !== undefined) this.#openFiles--
-        if (committed !== undefined) this.#lru.release(committed)
-        else if (file !== undefined) await this.disk.remove(file.path)
-        if (reservation !== undefined) this.#lru.cancel(reservation)
-      }
-    })
-    const commit = async (sha256: string): Promise<boolean> => {
-      const stored = spool.storable
-      if (stored === undefined || reservation === undefined || reservation.settled || forbidden) return false
-      const now = this.#options.clock.now()
-      const entry = makeEntry(id, {
-        size: spool.length, sha256, storedAt: now, lastAccess: this.#tick(), hits: 0, generation: this.#nextGeneration()
-      }, true)
-      if (!await this.#publish(stored, entry)) return false
-      if (forbidden) {
-        await this.disk.remove(this.fileOf(entry))
-        return false
-      }
-      // Readers of the spool still hold the file, so the entry starts its life leased.
-      this.#lru.lease(entry)
-      committed = entry
-      this.#lru.commit(reservation, entry)
-      this.index.stored(id, entry)
-      return true
-    }
-    const path = (): string | undefined => committed === undefined ? spool.storable?.path : this.fileOf(committed)
-    return { spool, commit, path, forbidStore: () => { forbidden = true } }
+    return await this.#intake.begin(key, capacity, store)
   }
 
   /** Waits for index writes and removals under way. */
   async flush (): Promise<void> {
     await this.index.flush()
     await this.#unlinks.drained()
-  }
-
-  async #openTemporary (): Promise<SpoolFile | undefined> {
-    const path = join(this.root, 'tmp', `${this.bootId}.${(this.#sequence++).toString(36)}`)
-    try {
-      const handle = await this.disk.run('open', () => this.#options.fs.open(path, 'wx+'))
-      this.#openFiles++
-      return { handle, path }
-    } catch {
-      return undefined
-    }
-  }
-
-  #giveUp (reservation: Reservation): void {
-    this.#lru.cancel(reservation)
-    this.#options.observer.storeBypassed('disk-error')
-  }
-
-  /** Makes a finished temporary file the object's file: on disk before it can be seen (fsync, then rename). */
-  async #publish (file: SpoolFile, entry: CacheEntry): Promise<boolean> {
-    const target = this.fileOf(entry)
-    try {
-      await this.disk.run('fsync', () => file.handle.datasync())
-      await this.disk.run('rename', async () => {
-        try {
-          await this.#options.fs.rename(file.path, target)
-        } catch (error) {
-          if (systemCode(error) !== 'ENOENT') throw error
-          await this.#options.fs.mkdir(dirname(target), { recursive: true })
-          await this.#options.fs.rename(file.path, target)
-        }
-      })
-      return true
-    } catch {
-      this.#options.observer.storeBypassed('disk-error')
-      return false
-    }
   }
 
   #delete (entry: CacheEntry, reason: RemovalReason): void {
@@ -309,9 +227,5 @@ export class DiskStore {
   #tick (): number {
     this.#lastAccess = Math.max(this.#options.clock.now(), this.#lastAccess + 0.001)
     return this.#lastAccess
-  }
-
-  #nextGeneration (): string {
-    return this.bootId + (this.#sequence++).toString(36)
   }
 }

@@ -1,7 +1,7 @@
 import { Counter, Gauge, Histogram, Registry } from 'prom-client'
 import type { CacheObserver } from '../cache/disk-files.ts'
 import type { ShardObserver } from '../shard/shard-service.ts'
-import type { UpstreamObserver } from '../upstream/upstream-types.ts'
+import { ATTEMPT_OUTCOMES, type UpstreamObserver } from '../upstream/upstream-types.ts'
 import { METRICS, type MetricDefinition, type MetricName } from './definitions.ts'
 
 type NamesOf<T extends MetricDefinition['type']> = { [N in MetricName]: (typeof METRICS)[N]['type'] extends T ? N : never }[MetricName]
@@ -50,6 +50,12 @@ export class RelayMetrics {
     this.#histograms.get(name)?.observe(labels, seconds)
   }
 
+  /** Forgets one series of a counter or histogram, for what its labels name is no more. */
+  remove (name: NamesOf<'counter' | 'histogram'>, labels: Record<string, string>): void {
+    this.#counters.get(name)?.remove(labels)
+    this.#histograms.get(name)?.remove(labels)
+  }
+
   /** Registers a function that sets gauges just before they are read. */
   onCollect (collect: () => void): void {
     this.#collectors.push(collect)
@@ -80,7 +86,12 @@ export class RelayMetrics {
     },
     healthCheckFailed: node => { this.count('icn_relay_health_check_failures_total', { node }) },
     hedged: outcome => { this.count('icn_relay_upstream_hedges_total', { outcome }) },
-    resumed: outcome => { this.count('icn_relay_upstream_resumes_total', { outcome }) }
+    resumed: outcome => { this.count('icn_relay_upstream_resumes_total', { outcome }) },
+    nodeGone: node => {
+      for (const outcome of ATTEMPT_OUTCOMES) this.remove('icn_relay_upstream_fetches_total', { node, outcome })
+      this.remove('icn_relay_upstream_fetch_latency_seconds', { node })
+      this.remove('icn_relay_health_check_failures_total', { node })
+    }
   }
 
   readonly shards: ShardObserver = {

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
 import { deferred } from '../deferred.ts'
 import { RelayError } from '../errors.ts'
-import type { StoreTicket } from '../cache/disk-store.ts'
+import type { StoreTicket } from '../cache/intake.ts'
 import type { UpstreamObject } from '../upstream/upstream-types.ts'
 
 /** What is known of a missing object once a super-node has answered. */

@@ -1,7 +1,7 @@
 import { roundMs, systemTimers, type Clock } from '../clock.ts'
 import type { Attempt, Outcome } from './circuit.ts'
 import { HealthChecks } from './health-checks.ts'
-import { beginAttempt, finishAttempt, nodeState, orderCandidates, recordCheck, sweepOutliers, type AdminState, type FitnessPolicy } from './node-state.ts'
+import { beginAttempt, finishAttempt, healthState, nodeState, orderCandidates, recordCheck, sweepOutliers, type AdminState, type FitnessPolicy } from './node-state.ts'
 import type { NodeSpec } from './sources/node-source.ts'
 import { SuperNode, type SuperNodeOptions } from './super-node.ts'
 import type { NodeStatus, UpstreamObserver } from './upstream-types.ts'
@@ -15,7 +15,7 @@ export interface NodeSetOptions {
   readonly clock: Clock
   /** In [0, 1). */
   readonly random: () => number
-  readonly observer: Pick<UpstreamObserver, 'healthCheckFailed'>
+  readonly observer: Pick<UpstreamObserver, 'healthCheckFailed' | 'nodeGone'>
   readonly log: (level: 'info' | 'warn', message: string, fields: Record<string, unknown>) => void
 }
 
@@ -63,6 +63,11 @@ export class NodeSet {
     for (const [origin, address] of wanted) this.#add(origin, address)
   }
 
+  /** Whether the node is there, or has a body under way since it was taken out. */
+  knows (node: SuperNode): boolean {
+    return this.#nodes.get(node.url) === node || this.#leaving.has(node)
+  }
+
   find (id: string): SuperNode | undefined {
     return this.nodes.find(node => node.id === id)
   }
@@ -73,9 +78,18 @@ export class NodeSet {
     return node !== undefined && nodeState(node.fitness, this.#options.clock.monotonic()) === 'up' ? node : undefined
   }
 
-  /** New requests no longer go to a node that drains or is disabled. */
+  /** New requests no longer go to a node that drains or is disabled; a disabled one is not checked either. */
   setState (node: SuperNode, state: AdminState): void {
+    const before = node.fitness.admin
     node.fitness.admin = state
+    if (this.#closed || (before === 'disabled') === (state === 'disabled')) return
+    if (state === 'disabled') {
+      this.#checks.remove(node.id)
+      return
+    }
+    this.#watch(node)
+    // What is known of it is from before somebody worked on it.
+    this.#checks.hasten(node.id, 0)
   }
 
   /** Whom to ask, the best first; empty only when every node drains or is disabled. */
@@ -88,16 +102,14 @@ export class NodeSet {
     return beginAttempt(node.fitness, this.#options.clock.monotonic(), this.#options.fitness)
   }
 
-  /** @param headMs from request to response head; undefined when there was none */
+  /** @param headMs see {@link finishAttempt} */
   finish (node: SuperNode, attempt: Attempt, outcome: Outcome, headMs?: number): void {
     const { clock, random, fitness } = this.#options
     const now = clock.monotonic()
-    const before = nodeState(node.fitness, now)
+    const before = healthState(node.fitness, now)
     finishAttempt(node.fitness, attempt, outcome, headMs, now, random(), fitness)
     if (outcome === 'ok' || outcome === 'aborted') return
-    // As slow as that at least, when it answers at all.
-    if (outcome === 'timeout' && headMs !== undefined) node.fitness.latency.add(headMs, now)
-    const state = nodeState(node.fitness, now)
+    const state = healthState(node.fitness, now)
     if (state !== 'open') return
     if (before !== 'open') this.#options.log('warn', 'super-node is asked last from now on', { node: node.id, failures: node.fitness.circuit.failures })
     // So that it comes back without a viewer paying for the try.
@@ -117,6 +129,7 @@ export class NodeSet {
       url,
       region,
       state: nodeState(fitness, now),
+      health: fitness.admin === 'disabled' ? null : healthState(fitness, now),
       latencyMs: roundMs(fitness.latency.ewma ?? null),
       p95Ms: roundMs(fitness.latency.p95(now) ?? null),
       failures: Math.max(fitness.circuit.failures, fitness.circuit.failedChecks),
@@ -134,14 +147,19 @@ export class NodeSet {
   }
 
   #add (origin: string, { region, role = 'origin' }: NodeAddress): void {
-    const { connection, fitness, clock, random, observer, log } = this.#options
+    const { connection, fitness } = this.#options
     const node = new SuperNode({ ...connection, url: origin, region, role, fitness })
     this.#nodes.set(origin, node)
+    this.#watch(node)
+  }
+
+  #watch (node: SuperNode): void {
+    const { fitness, clock, random, observer, log } = this.#options
     const record = (passed: boolean): void => {
       const now = clock.monotonic()
-      const before = nodeState(node.fitness, now)
+      const before = healthState(node.fitness, now)
       recordCheck(node.fitness, passed, now, random(), fitness)
-      const after = nodeState(node.fitness, now)
+      const after = healthState(node.fitness, now)
       if (before === after) return
       const news = after === 'up' ? 'super-node is healthy again' : passed ? 'super-node answers its health checks again' : 'super-node fails its health checks'
       log(passed ? 'info' : 'warn', news, { node: node.id, state: after })
@@ -163,7 +181,11 @@ export class NodeSet {
     this.#nodes.delete(origin)
     this.#checks.remove(node.id)
     this.#leaving.add(node)
-    void node.drain().then(() => { this.#leaving.delete(node) })
+    void node.drain().then(() => {
+      this.#leaving.delete(node)
+      // It may have come back meanwhile, with another region for instance.
+      if (![...this.#nodes.values(), ...this.#leaving].some(({ id }) => id === node.id)) this.#options.observer.nodeGone(node.id)
+    })
   }
 
   #eject (): void {

@@ -2,11 +2,13 @@ import { checkFailed, checkPassed, circuitState, clearWindow, countWindow, DEFAU
 import { DEFAULT_LATENCY_POLICY, LatencyEstimator, type LatencyPolicy } from './latency.ts'
 import { DEFAULT_OUTLIER_POLICY, ejectOutliers, isEjected, newEjection, type Ejection, type OutlierPolicy } from './outlier.ts'
 
-/** What the operator wants of a node: draining finishes what is under way, neither of the two gets new requests. */
+/** What the operator wants of a node: neither of the other two gets new requests; a draining one is still checked, a disabled one is left alone. */
 export type AdminState = 'enabled' | 'draining' | 'disabled'
 
 /** 'probing' is a half-open circuit: the node gets a few trials. */
-export type NodeState = 'up' | 'probing' | 'open' | 'ejected' | 'draining' | 'disabled'
+export type HealthState = 'up' | 'probing' | 'open' | 'ejected'
+
+export type NodeState = HealthState | Exclude<AdminState, 'enabled'>
 
 /** What is known of a super-node's fitness. */
 export interface NodeFitness {
@@ -40,8 +42,12 @@ export function newFitness (policy: FitnessPolicy = DEFAULT_FITNESS_POLICY): Nod
   return { circuit: newCircuit(), latency: new LatencyEstimator(policy.latency), ejection: newEjection(), admin: 'enabled' }
 }
 
-export function nodeState ({ admin, circuit, ejection }: NodeFitness, now: number): NodeState {
-  if (admin !== 'enabled') return admin
+export function nodeState (fitness: NodeFitness, now: number): NodeState {
+  return fitness.admin === 'enabled' ? healthState(fitness, now) : fitness.admin
+}
+
+/** What requests and checks say of the node, whatever the operator wants of it. */
+export function healthState ({ circuit, ejection }: NodeFitness, now: number): HealthState {
   const state = circuitState(circuit, now)
   if (state !== 'closed') return state === 'open' ? 'open' : 'probing'
   return isEjected(ejection, now) ? 'ejected' : 'up'
@@ -60,12 +66,15 @@ export function beginAttempt (fitness: NodeFitness, now: number, policy: Fitness
 
 /**
  * Takes what became of a request.
- * @param headMs from request to response head; undefined when there was none, or when it was reported before
+ * @param headMs from request to response head, or to the time it was given up as late; undefined when neither was, or when it was
+ * reported before
  * @param random in [0, 1)
  */
 export function finishAttempt (fitness: NodeFitness, attempt: Attempt, outcome: Outcome, headMs: number | undefined, now: number, random: number, policy: FitnessPolicy): void {
   recordOutcome(fitness.circuit, attempt, outcome, now, random, policy.circuit)
-  if (outcome === 'ok' && headMs !== undefined) fitness.latency.add(headMs, now)
+  if (headMs === undefined) return
+  // One that timed out is as slow as that at least, when it answers at all.
+  if (outcome === 'ok' || outcome === 'timeout') fitness.latency.add(headMs, now)
 }
 
 /**

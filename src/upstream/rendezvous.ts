@@ -19,24 +19,25 @@ function score (url: string, id: string): number {
  * The relay of the tier that stands for a key by highest random weight (Thaler and Ravishankar, 1998): all relays that have the same
  * list name the same one, in whatever order they have it, and without one of them only its own keys move.
  * @param self our own public URL; counts as a member whether it is in the list or not
- * @returns undefined when that is ourselves
+ * @returns for a key its sibling, with the normal form of its URL; undefined when that is ourselves
  */
-export function siblingFor (key: ShardKey, siblings: readonly Sibling[], self: string): Sibling | undefined {
-  const id = keyId(key)
+export function rendezvous (siblings: readonly Sibling[], self: string): (key: ShardKey) => Sibling | undefined {
   const own = new URL(self).origin
-  let best: Sibling | undefined
-  let bestUrl = own
-  let bestScore = score(own, id)
-  for (const sibling of siblings) {
-    const url = new URL(sibling.url).origin
-    if (url === own) continue
-    const candidate = score(url, id)
-    if (candidate < bestScore || (candidate === bestScore && url <= bestUrl)) continue
-    best = sibling
-    bestUrl = url
-    bestScore = candidate
+  const others = siblings.map(({ url, region }) => ({ url: new URL(url).origin, region })).filter(({ url }) => url !== own)
+  return key => {
+    const id = keyId(key)
+    let best: Sibling | undefined
+    let bestUrl = own
+    let bestScore = score(own, id)
+    for (const sibling of others) {
+      const candidate = score(sibling.url, id)
+      if (candidate < bestScore || (candidate === bestScore && sibling.url <= bestUrl)) continue
+      best = sibling
+      bestUrl = sibling.url
+      bestScore = candidate
+    }
+    return best
   }
-  return best
 }
 
 export interface SiblingsOptions {
@@ -54,8 +55,9 @@ export type PreferredNodes = (key: ShardKey, via: readonly string[]) => NodeSpec
 
 export function preferSiblings ({ siblings, self }: SiblingsOptions): PreferredNodes {
   if (siblings.length === 0 || self === '') return () => []
+  const siblingOf = rendezvous(siblings, self)
   return (key, via) => {
-    const sibling = cameFromRelay(via) ? undefined : siblingFor(key, siblings, self)
-    return sibling === undefined ? [] : [{ url: new URL(sibling.url).origin, region: sibling.region, role: 'relay' }]
+    const sibling = cameFromRelay(via) ? undefined : siblingOf(key)
+    return sibling === undefined ? [] : [{ ...sibling, role: 'relay' }]
   }
 }

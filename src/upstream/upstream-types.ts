@@ -1,6 +1,6 @@
 import type { Clock } from '../clock.ts'
 import type { RelayError } from '../errors.ts'
-import type { FitnessPolicy, NodeState } from './node-state.ts'
+import type { FitnessPolicy, HealthState, NodeState } from './node-state.ts'
 import type { SiblingsOptions } from './rendezvous.ts'
 import type { SuperNode } from './super-node.ts'
 
@@ -52,7 +52,9 @@ export interface HedgePolicy {
   readonly maxParallel: number
 }
 
-export type AttemptOutcome = 'ok' | 'not_found' | 'timeout' | 'unreachable' | 'status' | 'body' | 'corrupt' | 'aborted'
+export const ATTEMPT_OUTCOMES = ['ok', 'not_found', 'timeout', 'unreachable', 'status', 'body', 'corrupt', 'aborted'] as const
+
+export type AttemptOutcome = (typeof ATTEMPT_OUTCOMES)[number]
 
 /** What the upstream reports to metrics; implementations must not throw. */
 export interface UpstreamObserver {
@@ -63,6 +65,8 @@ export interface UpstreamObserver {
   hedged (outcome: 'won' | 'lost'): void
   /** A body that broke off, and whether another node had the rest. */
   resumed (outcome: 'ok' | 'failed'): void
+  /** The node is on no list any more and its last body has ended; nothing else is told of it unless it comes back. */
+  nodeGone (node: string): void
 }
 
 /** An object on its way from a super-node; the body must be read or destroyed, and its end reported. */
@@ -83,6 +87,8 @@ export interface NodeStatus {
   readonly url: string
   readonly region: string
   readonly state: NodeState
+  /** What `state` is once an operator enables the node; null while it is disabled and nobody looks. */
+  readonly health: HealthState | null
   /** Smoothed time to response head, ms. */
   readonly latencyMs: number | null
   /** 95th percentile of that time, ms. */

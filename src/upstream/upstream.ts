@@ -73,13 +73,19 @@ export class Upstream {
       health,
       clock,
       random,
-      observer,
       log
     }
-    this.nodes = new NodeSet(settings)
+    this.nodes = new NodeSet({
+      ...settings,
+      observer: {
+        healthCheckFailed: node => { observer.healthCheckFailed(node) },
+        // A relay may be on both lists.
+        nodeGone: node => { if (this.#siblings.find(node) === undefined) observer.nodeGone(node) }
+      }
+    })
     const { siblings = [], self = '' } = options.siblings ?? {}
     this.#preferred = preferSiblings({ siblings, self })
-    this.#siblings = new NodeSet(settings)
+    this.#siblings = new NodeSet({ ...settings, observer })
     this.#siblings.set(siblings.filter(({ url }) => self === '' || new URL(url).origin !== new URL(self).origin).map(sibling => ({ ...sibling, role: 'relay' as const })))
   }
 
@@ -195,19 +201,19 @@ export class Upstream {
     if (end.hedge) observer.hedged(end.how === 'won' ? 'won' : 'lost')
     if (end.how === 'won') {
       this.nodes.finish(node, attempt, 'ok', end.ms)
-      observer.attempt(node.id, 'ok', end.ms)
+      this.#count(node, 'ok', end.ms)
       return undefined
     }
     if (end.how !== 'failed') {
       // Let go of before it was late, it says nothing of the node.
       const late = !signal.aborted && end.ms >= this.nodes.hedgeDelay(node)
       this.nodes.finish(node, attempt, late ? 'timeout' : 'aborted', end.ms)
-      observer.attempt(node.id, late ? 'timeout' : 'aborted', end.ms)
+      this.#count(node, late ? 'timeout' : 'aborted', end.ms)
       return undefined
     }
     const known = translate(end.error, node.id, signal)
     const outcome = signal.aborted ? 'aborted' : OUTCOMES[known.code] ?? 'unreachable'
-    observer.attempt(node.id, outcome, end.ms)
+    this.#count(node, outcome, end.ms)
     if (known.code === 'RELAY_ERR_LOOP') {
       // Anyone can send a `via`, so it must not count against the node.
       this.nodes.finish(node, attempt, 'aborted')
@@ -218,6 +224,11 @@ export class Upstream {
     this.nodes.finish(node, attempt, outcome === 'not_found' ? 'ok' : circuitOutcome(outcome), outcome === 'not_found' ? end.ms : undefined)
     if (outcome !== 'not_found' && outcome !== 'aborted') log('warn', 'super-node failed', { node: node.id, code: known.code, detail: known.message, path: asked.path })
     return known
+  }
+
+  /** A node that is gone is not counted any more: its series have been removed. */
+  #count (node: SuperNode, outcome: AttemptOutcome, ms: number): void {
+    if (this.nodes.knows(node) || this.#siblings.knows(node)) this.#options.observer.attempt(node.id, outcome, ms)
   }
 
   status (): NodeStatus[] {
@@ -248,7 +259,7 @@ export class Upstream {
       : translated
     if (signal.aborted || known.source !== 'upstream' || known.code === 'RELAY_ERR_FILLS_BUSY') return known
     const outcome = OUTCOMES[known.code] ?? 'body'
-    this.#options.observer.attempt(node.id, outcome, 0)
+    this.#count(node, outcome, 0)
     this.#options.log('warn', 'super-node body failed', { node: node.id, code: known.code, detail: known.message })
     this.nodes.finish(node, attempt, circuitOutcome(outcome))
     return withoutAddress(known)

@@ -266,7 +266,7 @@ test('upstreams tell each super-node with its region and state', async t => {
   assert.equal(up.nodes.length, 1)
   const { latencyMs, connections, p95Ms, ...node } = up.nodes[0] ?? {}
   assert.equal(p95Ms, null, 'too few samples')
-  assert.deepEqual(node, { id: new URL(origin.url).host, url: origin.url, region: 'NA-WEST', state: 'up', failures: 0 })
+  assert.deepEqual(node, { id: new URL(origin.url).host, url: origin.url, region: 'NA-WEST', state: 'up', health: 'up', failures: 0 })
   assert.ok(typeof latencyMs === 'number' && latencyMs > 0)
   assert.deepEqual(Object.keys(connections as object), ['connected', 'free', 'pending', 'queued'])
   await origin.close()
@@ -298,6 +298,41 @@ test('super-nodes are drained, added and removed at run time, and it holds over 
   assert.deepEqual(states(await call(`${again.adminUrl}/admin/v1/upstreams`)), { [first]: 'draining', [other]: 'up' })
   assert.deepEqual(states(await call(`${again.adminUrl}/admin/v1/upstreams/${first}`, 'DELETE')), { [other]: 'up' })
   assert.deepEqual(states(await call(`${again.adminUrl}/admin/v1/upstreams`, 'POST', { body: { url: origin.url, region: origin.region } })), { [other]: 'up', [first]: 'up' })
+})
+
+test('a node that drains is checked all the same and its health told; a disabled one is left alone until it is enabled', async t => {
+  const second = await startSuperNode({ port: 0, region: 'EU-WEST' })
+  t.after(async () => { await second.close() })
+  const { adminUrl, origin } = await setup(t, { upstream: { health_interval_ms: 10, health_timeout_ms: 10_000, backoff_initial_ms: 10, backoff_max_ms: 20, circuit_failures: 2 } })
+  const [first, other] = [new URL(origin.url).host, new URL(second.url).host]
+  const url = `${adminUrl}/admin/v1/upstreams`
+  const checks = (node: SuperNode): number => node.stats().byPath['/health'] ?? 0
+  const more = async (node: SuperNode, count: number): Promise<void> => {
+    const before = checks(node)
+    await until(async () => checks(node), now => now >= before + count)
+  }
+  const told = async (id: string): Promise<unknown[]> => {
+    const { nodes } = (await call(url)).json() as { nodes: { id: string, state: string, health: string | null }[] }
+    return nodes.filter(node => node.id === id).map(({ state, health }) => [state, health])
+  }
+  const change = async (state: string): Promise<void> => { assert.equal((await call(`${url}/${first}`, 'PATCH', { body: { state } })).status, 200) }
+  await call(url, 'POST', { body: { url: second.url, region: 'EU-WEST' } })
+  await change('draining')
+  await more(origin, 3)
+  assert.deepEqual(await told(first), [['draining', 'up']])
+  origin.setFaults({ status: 500 })
+  await until(async () => await told(first), ([state]) => JSON.stringify(state) === '["draining","open"]')
+  await change('disabled')
+  assert.deepEqual(await told(first), [['disabled', null]])
+  // One that was on its way may still arrive.
+  await more(second, 3)
+  const atRest = checks(origin)
+  await more(second, 10)
+  assert.equal(checks(origin), atRest)
+  origin.setFaults({})
+  await change('enabled')
+  await until(async () => await told(first), ([state]) => JSON.stringify(state) === '["up","up"]')
+  assert.deepEqual(await told(other), [['up', 'up']])
 })
 
 suite('access', () => {

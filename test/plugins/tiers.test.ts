@@ -22,13 +22,16 @@ interface Origin {
   readonly paths: string[]
 }
 
-/** An origin that answers everything with one status. */
+/** An origin that answers everything with one status, and tells of requests for objects or for the health of a relay. */
 async function origin (t: TestContext, status: number): Promise<Origin> {
   const seen: (string | undefined)[] = []
   const paths: string[] = []
   const server = createServer((incoming, response) => {
-    seen.push(incoming.headers.via)
-    paths.push(incoming.url ?? '')
+    // Health checks come by the clock.
+    if (incoming.url !== '/health') {
+      seen.push(incoming.headers.via)
+      paths.push(incoming.url ?? '')
+    }
     response.writeHead(status, { 'content-length': 5 }).end('hello')
   })
   server.listen(0, '127.0.0.1')
@@ -120,7 +123,7 @@ test('the health of a relay is asked for where its viewer listener answers', asy
     negativeTtlMs: 0,
     clock: systemClock,
     random: () => 0,
-    observer: { attempt: () => {}, healthCheckFailed: () => { resolve(undefined) }, hedged: () => {}, resumed: () => {} },
+    observer: { attempt: () => {}, healthCheckFailed: () => { resolve(undefined) }, hedged: () => {}, resumed: () => {}, nodeGone: () => {} },
     log: () => {}
   })
   t.after(async () => { await upstream.close() })

@@ -73,7 +73,8 @@ function setUp (t: TestContext, superNodes: readonly { url: string, region: stri
         announce('health check failed')
       },
       hedged: outcome => { attempts.push(`hedge ${outcome}`) },
-      resumed: outcome => { attempts.push(`resume ${outcome}`) }
+      resumed: outcome => { attempts.push(`resume ${outcome}`) },
+      nodeGone: () => {}
     },
     log: (_level, message) => { announce(message) },
     ...options

@@ -126,14 +126,19 @@ test('a node that fails most requests is ejected, starts with a clean sheet and 
   assert.deepEqual(sweepOutliers(nodes, back, policy), [])
 })
 
-test('only good answers are samples of the latency, and each one once', () => {
+test('good answers and those given up as late are samples of the latency, and each one once', () => {
   const { fitness } = node('a')
-  for (const outcome of ['error', 'timeout', 'corrupt', 'aborted'] as const) finishAttempt(fitness, beginAttempt(fitness, 0, policy), outcome, 500, 0, 0, policy)
+  for (const outcome of ['error', 'corrupt', 'aborted'] as const) finishAttempt(fitness, beginAttempt(fitness, 0, policy), outcome, 500, 0, 0, policy)
   assert.equal(fitness.latency.ewma, undefined)
   const attempt = beginAttempt(fitness, 0, policy)
   finishAttempt(fitness, attempt, 'ok', 20, 0, 0, policy)
   finishAttempt(fitness, attempt, 'ok', undefined, 0, 0, policy)
   assert.equal(fitness.latency.size(0), 1)
+  finishAttempt(fitness, beginAttempt(fitness, 0, policy), 'timeout', 500, 0, 0, policy)
+  // A body that stalls says nothing about the time to a head.
+  finishAttempt(fitness, attempt, 'timeout', undefined, 0, 0, policy)
+  assert.equal(fitness.latency.size(0), 2)
+  assert.ok(Number(fitness.latency.ewma) > 20)
 })
 
 test('disabled nodes are neither ejected nor counted', () => {

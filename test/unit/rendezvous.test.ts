@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
 import fc from 'fast-check'
-import { preferSiblings, siblingFor, type Sibling } from '../../src/upstream/rendezvous.ts'
+import { preferSiblings, rendezvous, type Sibling } from '../../src/upstream/rendezvous.ts'
 import { TOTAL_SHARDS, type ShardKey } from '../../src/shard/shard-key.ts'
 
 const relay = (n: number): Sibling => ({ url: `http://relay-${n}.example:9003`, region: 'EU-WEST' })
@@ -10,7 +10,7 @@ const keys = (count: number): ShardKey[] => Array.from({ length: count }, (_, n)
 
 /** URL of the owner, by what the relay `self` computes. */
 function owner (key: ShardKey, siblings: readonly Sibling[], self: string): string {
-  return siblingFor(key, siblings, self)?.url ?? self
+  return rendezvous(siblings, self)(key)?.url ?? self
 }
 
 const group = fc.integer({ min: 1, max: 12 })
@@ -60,7 +60,7 @@ suite('whom to ask first', () => {
 
   test('the sibling of the key, for viewers; nobody when it is ours', () => {
     for (const key of keys(100)) {
-      const sibling = siblingFor(key, relays(4), relay(0).url)
+      const sibling = rendezvous(relays(4), relay(0).url)(key)
       assert.deepEqual(preferred(key, ['1.1 nginx']), sibling === undefined ? [] : [{ ...sibling, role: 'relay' }])
     }
   })

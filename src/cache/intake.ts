@@ -1,0 +1,145 @@
+import { dirname, join } from 'node:path'
+import type { Clock } from '../clock.ts'
+import { systemCode } from '../errors.ts'
+import { keyId, type ShardKey } from '../shard/shard-key.ts'
+import type { CacheObserver, FileSystem, MeasuredDisk } from './disk-files.ts'
+import { makeEntry, type CacheEntry } from './entry.ts'
+import type { LeasedLru, Reservation } from './leased-lru.ts'
+import type { MemoryBudget } from './memory-budget.ts'
+import { Spool, type SpoolFile } from './spool.ts'
+import type { WriteBehind } from './write-behind.ts'
+
+/** A body being written together with what `commit` needs to know of it. */
+export interface StoreTicket {
+  readonly spool: Spool
+  /** Stores the finished body; false when it could not be stored. The spool can be read before and after. */
+  readonly commit: (sha256: string) => Promise<boolean>
+  /** File that holds the body now, for a reader in another process; undefined when memory does, or not all of it is in the file. */
+  readonly path: () => string | undefined
+  /** The body must not be stored any more, for instance because its key was purged meanwhile. */
+  readonly forbidStore: () => void
+}
+
+export interface IntakeOptions {
+  /** Directory of the shard files and of `tmp/`. */
+  readonly root: string
+  readonly fs: FileSystem
+  readonly disk: MeasuredDisk
+  /** For bodies that pass through. */
+  readonly memory: MemoryBudget
+  readonly lru: LeasedLru<CacheEntry>
+  readonly index: WriteBehind
+  readonly clock: Clock
+  /** Prefix of every file name of this run, never used before on this directory. */
+  readonly bootId: string
+  /** The next access time. */
+  readonly tick: () => number
+  readonly fileOf: (entry: CacheEntry) => string
+  readonly observer: CacheObserver
+}
+
+/** Bodies on their way into the store: room is reserved, a temporary file grows, and becomes the file of an entry. */
+export class Intake {
+  readonly #options: IntakeOptions
+  /** One sequence for temporary files and generations: no name is used twice. */
+  #sequence = 0
+  #openFiles = 0
+
+  constructor (options: IntakeOptions) {
+    this.#options = options
+  }
+
+  /** Files that bodies and their readers hold open. */
+  get openFiles (): number { return this.#openFiles }
+
+  /**
+   * Starts a body of at most `capacity` bytes. It is stored if room and disk allow, and can be read either way.
+   * @param store false: it goes through memory, the disk is not touched
+   */
+  async begin (key: ShardKey, capacity: number, store: boolean): Promise<StoreTicket> {
+    const { lru, disk, memory, index, clock, observer, tick, fileOf } = this.#options
+    const id = keyId(key)
+    const reservation = store ? lru.reserve(capacity) : undefined
+    const file = reservation === undefined ? undefined : await this.#openTemporary()
+    if (reservation !== undefined && file === undefined) this.#giveUp(reservation)
+    else if (store && reservation === undefined) observer.storeBypassed('no-room')
+    let committed: CacheEntry | undefined
+    let forbidden = false
+    const spool = new Spool({
+      capacity,
+      file,
+      disk,
+      memory,
+      onDiskError: () => observer.storeBypassed('disk-error'),
+      onClosed: async () => {
+        if (file !== undefined) this.#openFiles--
+        if (committed !== undefined) lru.release(committed)
+        else if (file !== undefined) await disk.remove(file.path)
+        if (reservation !== undefined) lru.cancel(reservation)
+      }
+    })
+    const commit = async (sha256: string): Promise<boolean> => {
+      const stored = spool.storable
+      if (stored === undefined || reservation === undefined || reservation.settled || forbidden) return false
+      const entry = makeEntry(id, {
+        size: spool.length, sha256, storedAt: clock.now(), lastAccess: tick(), hits: 0, generation: this.#nextGeneration()
+      }, true)
+      if (!await this.#publish(stored, entry)) return false
+      if (forbidden) {
+        await disk.remove(fileOf(entry))
+        return false
+      }
+      // Readers of the spool still hold the file, so the entry starts its life leased.
+      lru.lease(entry)
+      committed = entry
+      lru.commit(reservation, entry)
+      index.stored(id, entry)
+      return true
+    }
+    const path = (): string | undefined => committed === undefined ? spool.storable?.path : fileOf(committed)
+    return { spool, commit, path, forbidStore: () => { forbidden = true } }
+  }
+
+  async #openTemporary (): Promise<SpoolFile | undefined> {
+    const { root, bootId, disk, fs } = this.#options
+    const path = join(root, 'tmp', `${bootId}.${(this.#sequence++).toString(36)}`)
+    try {
+      const handle = await disk.run('open', () => fs.open(path, 'wx+'))
+      this.#openFiles++
+      return { handle, path }
+    } catch {
+      return undefined
+    }
+  }
+
+  #giveUp (reservation: Reservation): void {
+    this.#options.lru.cancel(reservation)
+    this.#options.observer.storeBypassed('disk-error')
+  }
+
+  /** Makes a finished temporary file the object's file: on disk before it can be seen (fsync, then rename). */
+  async #publish (file: SpoolFile, entry: CacheEntry): Promise<boolean> {
+    const { disk, fs, observer, fileOf } = this.#options
+    const target = fileOf(entry)
+    try {
+      await disk.run('fsync', () => file.handle.datasync())
+      await disk.run('rename', async () => {
+        try {
+          await fs.rename(file.path, target)
+        } catch (error) {
+          if (systemCode(error) !== 'ENOENT') throw error
+          await fs.mkdir(dirname(target), { recursive: true })
+          await fs.rename(file.path, target)
+        }
+      })
+      return true
+    } catch {
+      observer.storeBypassed('disk-error')
+      return false
+    }
+  }
+
+  #nextGeneration (): string {
+    return this.#options.bootId + (this.#sequence++).toString(36)
+  }
+}
