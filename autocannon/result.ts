@@ -84,7 +84,7 @@ export interface LoadResult {
   readonly errors: number
   /** The first few kinds of errors, for people. */
   readonly errorTexts: readonly string[]
-  /** Body bytes of complete answers. */
+  /** Body bytes received, those of answers that the end of the run cut off included: the servers' CPU went into them too. */
   readonly bytes: number
   /** Until the last byte; in open-loop runs from the time the request was due. */
   readonly latencyMs: Times
