@@ -33,6 +33,8 @@ export interface GeneratorUse {
   readonly cpuMs: number
   /** Share of one core that the busiest process used, 0 to 1. */
   readonly busiest: number
+  /** How late the event loop of the worst process was; in all measured times of that process. Null where it is not known. */
+  readonly loopDelayP99Ms: number | null
 }
 
 export interface Machine {
@@ -60,7 +62,10 @@ export interface SessionsResult {
   readonly failed: number
   /** Lost before the run was over. */
   readonly lost: number
+  /** Discovery over HTTP and handshake, from the time the session was due. */
   readonly handshakeMs: Times
+  /** Growth of the servers' resident memory from before the first session until all were open and idle, per session. */
+  readonly rssPerSessionBytes: number
 }
 
 export interface LoadResult {

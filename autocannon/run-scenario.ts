@@ -1,5 +1,4 @@
 import type { Cleanup } from '../benchmarks/cleanup.ts'
-import { fetchHashed, inParallel } from '../test/support/http.ts'
 import { mergedHistogram } from './histogram.ts'
 import type { HttpOrder, HttpOutcome } from './http-process.ts'
 import { hitRatioBetween, relayCounters } from './relay-counters.ts'
@@ -8,6 +7,7 @@ import { completeResult, type LoadResult } from './result.ts'
 import { loadSettings, startRig, type RigOptions } from './rig.ts'
 import type { Scenario } from './scenario.ts'
 import { verifySample } from './verify.ts'
+import { warm } from './warm.ts'
 import { WorkerProcess } from './worker-process.ts'
 
 export interface ScenarioOptions extends RigOptions {
@@ -21,7 +21,6 @@ export interface ScenarioOptions extends RigOptions {
 /** Compilers and congestion windows have come to rest by then. */
 const WARM_UP_SHARE = 0.2
 const WARM_UP_MAX_SECONDS = 2
-const WARM_WIDTH = 8
 
 /** Runs one scenario against processes of its own. @throws Error when a process cannot be started, ends early, or warming fails */
 export async function runScenario (cleanup: Cleanup, scenario: Scenario, options: ScenarioOptions): Promise<LoadResult> {
@@ -30,12 +29,7 @@ export async function runScenario (cleanup: Cleanup, scenario: Scenario, options
   const faults = { ...scenario.faults, ...options.faults }
   const { relay } = await startRig(cleanup, { ...options, faults, settings: loadSettings(scenario.relay, options.settings) })
   const url = scenario.surface === 'admin' ? relay.adminUrl : relay.viewerUrl
-  if (scenario.warm && mix.kind !== 'fresh') {
-    await inParallel(mix.requests, WARM_WIDTH, async ({ path }) => {
-      const { status } = await fetchHashed(url + path)
-      if (status !== 200) throw new Error(`warming ${path} was answered with ${status}`)
-    })
-  }
+  if (scenario.warm) await warm(url, mix)
   const worker = WorkerProcess.start<HttpOrder, HttpOutcome>(cleanup, 'http-process.ts')
   const order = { url, mix, expect, connections }
   await worker.run({ ...order, seed: options.seed, seconds: Math.min(WARM_UP_MAX_SECONDS, options.seconds * WARM_UP_SHARE) })
@@ -65,7 +59,7 @@ export async function runScenario (cleanup: Cleanup, scenario: Scenario, options
     servers,
     hitRatio: hitRatioBetween(before, after),
     verified,
-    generator: { processes: 1, cpuMs: outcome.cpuMs, busiest: outcome.cpuMs / (seconds * 1_000) }
+    generator: { processes: 1, cpuMs: outcome.cpuMs, busiest: outcome.cpuMs / (seconds * 1_000), loopDelayP99Ms: null }
   })
 }
 

@@ -40,7 +40,8 @@ const SESSION_COLUMNS: readonly Column[] = [
   ['sessions', result => String(result.sessions?.opened ?? '')],
   ['failed', result => String(result.sessions?.failed ?? '')],
   ['lost', result => String(result.sessions?.lost ?? '')],
-  ...times('handshake ', result => result.sessions?.handshakeMs, [['p50', 'p50'], ['p99', 'p99']])
+  ...times('handshake ', result => result.sessions?.handshakeMs, [['p50', 'p50'], ['p99', 'p99']]),
+  ['RSS/session, KB', result => optional(result.sessions === undefined ? undefined : result.sessions.rssPerSessionBytes / 1_000)]
 ]
 
 const PLAYBACK_COLUMNS: readonly Column[] = [
