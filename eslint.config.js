@@ -1,7 +1,7 @@
 import neostandard from 'neostandard'
 import tseslint from 'typescript-eslint'
 
-const typed = ['src/**/*.ts', 'test/**/*.ts', 'demo/**/*.ts', 'scripts/**/*.ts', 'benchmarks/**/*.ts']
+const typed = ['src/**/*.ts', 'test/**/*.ts', 'demo/**/*.ts', 'scripts/**/*.ts', 'benchmarks/**/*.ts', 'autocannon/**/*.ts']
 
 export default tseslint.config(
   { ignores: ['dist/**', 'coverage/**', 'node_modules/**'] },

@@ -1,0 +1,108 @@
+/** Whether measured ratios are worse than a baseline beyond its noise; pure. */
+import type { Machine } from '../result.ts'
+
+/** Which way a ratio gets worse. */
+export type Better = 'lower' | 'higher'
+
+export interface RatioBaseline {
+  readonly better: Better
+  readonly median: number
+  /** Largest distance of a repetition from the median, as a share of it: the noise that the baseline itself showed. */
+  readonly spread: number
+  /** The repetitions themselves, for people. */
+  readonly values: readonly number[]
+}
+
+export interface Baseline {
+  readonly version: 1
+  readonly measuredAt: string
+  readonly machine: Machine
+  readonly rounds: number
+  readonly ratios: Readonly<Record<string, RatioBaseline>>
+}
+
+export interface Verdict {
+  readonly name: string
+  readonly ok: boolean
+  /** Undefined when it was not measured, or is not in the baseline. */
+  readonly value: number | undefined
+  readonly baseline: RatioBaseline | undefined
+  /** How much worse than the baseline, as a factor; below 1 is better. */
+  readonly worse: number | undefined
+  /** The factor from which the gate fails. */
+  readonly limit: number | undefined
+}
+
+/** Two machines of one kind differ by this much though nothing changed: caches, clock rates, kernels. */
+export const MIN_BAND = 0.3
+/** Above it a doubled cost could pass: ratios that need more are too noisy for a gate, and `renew` says so. */
+export const MAX_BAND = 0.7
+/** A handful of repetitions shows about half of the range that the next ten runs will. */
+const BAND_PER_SPREAD = 2
+
+/** The band in which a ratio may be worse, as a share of the median. */
+export function bandOf ({ spread }: Pick<RatioBaseline, 'spread'>): number {
+  return Math.min(MAX_BAND, Math.max(MIN_BAND, BAND_PER_SPREAD * spread))
+}
+
+/** Whether the noise that was measured asks for more than {@link MAX_BAND}. */
+export function isTooNoisy ({ spread }: Pick<RatioBaseline, 'spread'>): boolean {
+  return BAND_PER_SPREAD * spread > MAX_BAND
+}
+
+/** @returns NaN for no values */
+export function median (values: readonly number[]): number {
+  const sorted = values.toSorted((a, b) => a - b)
+  const middle = sorted.length >> 1
+  const upper = sorted[middle] ?? NaN
+  return sorted.length % 2 === 1 ? upper : ((sorted[middle - 1] ?? NaN) + upper) / 2
+}
+
+/** Median and noise of repetitions. @throws RangeError when a value is no ratio, or there is none */
+export function summarise (better: Better, values: readonly number[]): RatioBaseline {
+  if (values.length === 0 || values.some(value => !(value > 0) || !Number.isFinite(value))) throw new RangeError(`not ratios: ${values.join(' ')}`)
+  const middle = median(values)
+  return { better, median: middle, spread: Math.max(...values.map(value => Math.abs(value - middle))) / middle, values }
+}
+
+/** Compares what was measured with the baseline; a ratio that one of them lacks is a failure too. */
+export function judge (baseline: Pick<Baseline, 'ratios'>, measured: Readonly<Record<string, number>>): Verdict[] {
+  const names = new Set([...Object.keys(baseline.ratios), ...Object.keys(measured)])
+  return [...names].map((name): Verdict => {
+    const known = baseline.ratios[name]
+    const value = measured[name]
+    if (known === undefined || value === undefined) return { name, ok: false, value, baseline: known, worse: undefined, limit: undefined }
+    const worse = known.better === 'lower' ? value / known.median : known.median / value
+    const limit = 1 + bandOf(known)
+    // What is no number is no proof either.
+    return { name, ok: worse <= limit, value, baseline: known, worse, limit }
+  })
+}
+
+/** One line for people. */
+export function explain ({ name, ok, value, baseline, worse, limit }: Verdict): string {
+  const head = `${ok ? 'ok  ' : 'FAIL'} ${name.padEnd(18)}`
+  if (baseline === undefined) return `${head} ${value?.toFixed(3) ?? ''} is not in the baseline: renew it with npm run load:baseline`
+  if (value === undefined || worse === undefined || limit === undefined) return `${head} was not measured`
+  const change = worse >= 1 ? `${((worse - 1) * 100).toFixed(0)} % worse` : `${((1 - worse) * 100).toFixed(0)} % better`
+  return `${head} ${value.toFixed(3)} (baseline ${baseline.median.toFixed(3)}, ${baseline.better} is better): ${change}, allowed ${((limit - 1) * 100).toFixed(0)} %`
+}
+
+const isRecord = (value: unknown): value is Readonly<Record<string, unknown>> => typeof value === 'object' && value !== null && !Array.isArray(value)
+
+/** Reads `baseline.json`. @throws Error naming what is wrong with it */
+export function parseBaseline (text: string): Baseline {
+  let value: unknown
+  try {
+    value = JSON.parse(text)
+  } catch {
+    throw new Error('the baseline is not JSON; renew it with npm run load:baseline')
+  }
+  if (!isRecord(value) || value['version'] !== 1 || !isRecord(value['ratios'])) throw new Error('the baseline is not of version 1; renew it with npm run load:baseline')
+  for (const [name, ratio] of Object.entries(value['ratios'])) {
+    const fits = isRecord(ratio) && (ratio['better'] === 'lower' || ratio['better'] === 'higher') &&
+      typeof ratio['median'] === 'number' && ratio['median'] > 0 && typeof ratio['spread'] === 'number' && ratio['spread'] >= 0
+    if (!fits) throw new Error(`ratio "${name}" of the baseline has no direction, median and spread; renew it with npm run load:baseline`)
+  }
+  return value as unknown as Baseline
+}

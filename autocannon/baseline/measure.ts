@@ -1,0 +1,58 @@
+import type { Bench } from './bench.ts'
+import { median, type Better } from './compare.ts'
+import { GROUPS, type RatioGroup } from './ratios.ts'
+
+/** Values of each ratio, one of every round. */
+export type Samples = Readonly<Record<string, readonly number[]>>
+
+/** Groups by name, all of them without names. @throws RangeError for a name that is none */
+export function groupsNamed (names: readonly string[]): RatioGroup[] {
+  for (const name of names) if (!GROUPS.some(group => group.name === name)) throw new RangeError(`no group ${JSON.stringify(name)}; known are ${GROUPS.map(group => group.name).join(' ')}`)
+  return GROUPS.filter(({ name }) => names.length === 0 || names.includes(name))
+}
+
+/** Groups that hold any of the ratios. */
+export function groupsOf (ratios: readonly string[]): RatioGroup[] {
+  return GROUPS.filter(group => Object.keys(group.ratios).some(name => ratios.includes(name)))
+}
+
+export function betterOf (ratio: string): Better {
+  return GROUPS.find(({ ratios }) => ratio in ratios)?.ratios[ratio]?.better ?? 'lower'
+}
+
+export interface Extent {
+  readonly rounds: number
+  /** Rounds before, which do not count. */
+  readonly warmUp?: number
+  /** A slow machine makes fewer rounds, three at least, and begins none after so many seconds. */
+  readonly seconds: number
+}
+
+/** Fewer have no median that a single disturbance leaves alone. */
+const MIN_ROUNDS = 3
+
+/** Rounds of every group in turn, so that what else the machine does meets all of them. */
+export async function measureRatios (bench: Bench, groups: readonly RatioGroup[], { rounds, warmUp = 0, seconds }: Extent): Promise<Samples> {
+  const samples: Record<string, number[]> = {}
+  const enough = performance.now() + seconds * 1_000
+  for (const group of groups) await group.prepare?.(bench)
+  for (let round = -warmUp; round < rounds; round++) {
+    if (round >= MIN_ROUNDS && performance.now() > enough) break
+    for (const group of groups) {
+      const measured = await group.measure(bench, round + warmUp)
+      if (round < 0) continue
+      for (const [name, value] of Object.entries(measured)) (samples[name] ??= []).push(value)
+    }
+  }
+  return samples
+}
+
+/** What the gate compares: the median of the rounds, of which half may be disturbed. */
+export function medians (samples: Samples): Record<string, number> {
+  return Object.fromEntries(Object.entries(samples).map(([name, values]) => [name, median(values)]))
+}
+
+/** Rounds of two measurements together. */
+export function joined (one: Samples, other: Samples): Samples {
+  return Object.fromEntries(Object.entries(one).map(([name, values]) => [name, [...values, ...other[name] ?? []]]))
+}

@@ -1,0 +1,54 @@
+/** Real processes for every load test: super-nodes, and a relay as it is installed. */
+import type { Faults } from '../demo/super-node/faults.ts'
+import type { Cleanup } from '../benchmarks/cleanup.ts'
+import { RESERVED_KEYS } from '../src/config-schema.ts'
+import { buildRelay, spawnRelay, spawnSuperNode, type SpawnedNode, type SpawnedRelay } from '../test/support/processes.ts'
+import type { RelaySettings } from './scenario.ts'
+
+export interface Rig {
+  readonly relay: SpawnedRelay
+  readonly nodes: readonly SpawnedNode[]
+}
+
+export interface RigOptions {
+  readonly superNodes?: number
+  readonly faults?: Faults
+  readonly settings?: RelaySettings
+  /** A compiled `server.js`; one is built when it is not given. */
+  readonly program?: string
+  /** Environment of the relay and its gateway beside our own. */
+  readonly env?: Readonly<Record<string, string>>
+}
+
+const REGIONS = ['NA-WEST', 'EU-WEST', 'APAC']
+
+/** A thousand viewers come from one address here, which a relay on the open network rightly refuses. */
+const LOAD_SETTINGS: RelaySettings = {
+  admin: { requests_per_minute: 1_000_000 },
+  region: { override: 'NA-WEST' },
+  limits: { handshakes_per_second: 1_000_000, handshakes_per_second_per_ip: 1_000_000 },
+  transport: { max_sessions_per_ip: 100_000, max_sessions: 100_000 }
+}
+
+/** Section by section, the later ones over the earlier; keys that this version of the relay only reserves are left out. */
+export function loadSettings (...layers: ReadonlyArray<RelaySettings | undefined>): Record<string, Record<string, unknown>> {
+  const merged: Record<string, Record<string, unknown>> = {}
+  const reserved = new Set<string>(RESERVED_KEYS)
+  for (const layer of [LOAD_SETTINGS, ...layers]) {
+    for (const [section, keys] of Object.entries(layer ?? {})) {
+      const accepted = Object.entries(keys).filter(([key]) => layer !== LOAD_SETTINGS || !reserved.has(`${section}.${key}`))
+      merged[section] = { ...merged[section], ...Object.fromEntries(accepted) }
+    }
+  }
+  return merged
+}
+
+/** Starts super-nodes and a relay that asks them; both end with the cleanup. */
+export async function startRig (cleanup: Cleanup, { superNodes = 1, faults = {}, settings, program, env }: RigOptions = {}): Promise<Rig> {
+  const [built, nodes] = await Promise.all([
+    program ?? buildRelay(cleanup),
+    Promise.all(Array.from({ length: superNodes }, async (_, index) => await spawnSuperNode(cleanup, REGIONS[index % REGIONS.length] ?? 'NA-WEST', faults)))
+  ])
+  const relay = await spawnRelay(cleanup, nodes, loadSettings(settings), undefined, { program: built, ...(env === undefined ? {} : { env: { ...env } }) })
+  return { relay, nodes }
+}

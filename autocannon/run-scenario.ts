@@ -1,0 +1,70 @@
+import type { Cleanup } from '../benchmarks/cleanup.ts'
+import { mergedHistogram } from './histogram.ts'
+import type { HttpOrder, HttpOutcome } from './http-process.ts'
+import { hitRatioBetween, relayCounters } from './relay-counters.ts'
+import { ProcessMeter, relayProcesses } from './process-meter.ts'
+import { completeResult, type LoadResult } from './result.ts'
+import { loadSettings, startRig, type RigOptions } from './rig.ts'
+import type { Scenario } from './scenario.ts'
+import { verifySample } from './verify.ts'
+import { warm } from './warm.ts'
+import { WorkerProcess } from './worker-process.ts'
+
+export interface ScenarioOptions extends RigOptions {
+  /** Length of the measured part, seconds. */
+  readonly seconds: number
+  /** That of the scenario when undefined. */
+  readonly connections?: number | undefined
+  readonly seed: number
+}
+
+/** Compilers and congestion windows have come to rest by then. */
+const WARM_UP_SHARE = 0.2
+const WARM_UP_MAX_SECONDS = 2
+
+/** Runs one scenario against processes of its own. @throws Error when a process cannot be started, ends early, or warming fails */
+export async function runScenario (cleanup: Cleanup, scenario: Scenario, options: ScenarioOptions): Promise<LoadResult> {
+  const { mix, expect } = scenario
+  const connections = options.connections ?? scenario.connections
+  const faults = { ...scenario.faults, ...options.faults }
+  const { relay } = await startRig(cleanup, { ...options, faults, settings: loadSettings(scenario.relay, options.settings) })
+  const url = scenario.surface === 'admin' ? relay.adminUrl : relay.viewerUrl
+  if (scenario.warm) await warm(url, mix)
+  const worker = WorkerProcess.start<HttpOrder, HttpOutcome>(cleanup, 'http-process.ts')
+  const order = { url, mix, expect, connections }
+  await worker.run({ ...order, seed: options.seed, seconds: Math.min(WARM_UP_MAX_SECONDS, options.seconds * WARM_UP_SHARE) })
+
+  const startedAt = new Date().toISOString()
+  const before = await relayCounters(relay.adminUrl)
+  const meter = await ProcessMeter.start(await relayProcesses(relay))
+  // Another seed than the warm-up's: its fresh objects are no longer fresh.
+  const outcome = await worker.run({ ...order, seed: options.seed + 1, seconds: options.seconds })
+  const servers = await meter.stop()
+  const after = await relayCounters(relay.adminUrl)
+  const verified = await verifySample(url, mix, expect, options.seed + 2)
+  const { seconds, requests, statuses, unexpected, errors, errorTexts, bytes } = outcome
+  return completeResult({
+    scenario: scenario.name,
+    startedAt,
+    settings: { connections, seconds: options.seconds, seed: options.seed, superNodes: options.superNodes ?? 1, ...flat(options.settings) },
+    seconds,
+    requests,
+    statuses,
+    unexpected,
+    errors,
+    errorTexts,
+    bytes,
+    latencyMs: mergedHistogram([outcome.latency]).times(),
+    firstByteMs: mergedHistogram([outcome.firstByte]).times(),
+    servers,
+    hitRatio: hitRatioBetween(before, after),
+    verified,
+    generator: { processes: 1, cpuMs: outcome.cpuMs, busiest: outcome.cpuMs / (seconds * 1_000), loopDelayP99Ms: null }
+  })
+}
+
+/** Settings of the relay by dotted name, for the record. */
+export function flat (settings: RigOptions['settings']): Record<string, string | number | boolean> {
+  const entries = Object.entries(settings ?? {}).flatMap(([section, keys]) => Object.entries(keys).map(([key, value]) => [`${section}.${key}`, value] as const))
+  return Object.fromEntries(entries.map(([name, value]) => [name, typeof value === 'number' || typeof value === 'boolean' ? value : typeof value === 'string' ? value : JSON.stringify(value)]))
+}
