@@ -40,7 +40,7 @@ const Counts = Type.Object({
   /** By transport. */
   handshakes: counts(TRANSPORT),
   /** By reason. */
-  handshakeFailures: counts('(?:timeout|tls|protocol|refused|limit)'),
+  handshakeFailures: counts('(?:timeout|tls|protocol|refused|limit|rate-address|rate-total)'),
   /** By `transport outcome`. */
   streams: counts(`${TRANSPORT} ${OUTCOME}`),
   /** Bytes of responses, heads included, by transport. */

@@ -14,6 +14,9 @@ export type HandshakeVerdict = 'admit' | 'prove' | 'rate-address' | 'rate-total'
 /** An engine asks this before it pays for a handshake; `now` in monotonic milliseconds. Must not throw. */
 export type HandshakeGate = (ip: string, proof: AddressProof, now: number) => HandshakeVerdict
 
+/** The gate of a listener without limits. */
+export const openGate: HandshakeGate = (_ip, proof) => proof === 'required' ? 'prove' : 'admit'
+
 export interface HandshakeLimits {
   readonly handshakesPerSecond: number
   readonly handshakesPerSecondPerIp: number
