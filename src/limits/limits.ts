@@ -1,3 +1,6 @@
+import { AddressBuckets } from './address-buckets.ts'
+import { AddressCounts } from './address-counts.ts'
+
 /** The numbers of `[limits]` in force. */
 export interface LimitNumbers {
   /** Handshakes of viewer sessions, in total. */
@@ -19,14 +22,19 @@ export interface RefusedCounts {
   connections: number
 }
 
-/** The limits of a relay: numbers that may change at run time, and what they have refused. */
+/** The limits of a relay: numbers that may change at run time, what viewers of plain HTTP have used of them, and what was refused. */
 export class Limits {
   #numbers: LimitNumbers
   readonly #listeners = new Set<(numbers: LimitNumbers) => void>()
+  /** Requests over HTTP. */
+  readonly requests: AddressBuckets
+  /** Connections of the viewer HTTP listener. */
+  readonly connections = new AddressCounts()
   readonly refused: RefusedCounts = { handshakesTotal: 0, handshakesPerIp: 0, requests: 0, connections: 0 }
 
   constructor (numbers: LimitNumbers) {
     this.#numbers = numbers
+    this.requests = new AddressBuckets(numbers.requestsPerSecondPerViewer, numbers.trackedIps)
   }
 
   get numbers (): LimitNumbers { return this.#numbers }
@@ -34,6 +42,7 @@ export class Limits {
   /** Numbers that are named change, the others stay. */
   change (part: Partial<LimitNumbers>): void {
     this.#numbers = { ...this.#numbers, ...part }
+    this.requests.change(this.#numbers.requestsPerSecondPerViewer, this.#numbers.trackedIps)
     for (const listener of this.#listeners) listener(this.#numbers)
   }
 
