@@ -49,6 +49,7 @@ const TAGS = [
   { name: 'cache', description: 'The shard cache' },
   { name: 'upstreams', description: 'The super-nodes' },
   { name: 'region', description: 'Where the relay stands' },
+  { name: 'limits', description: 'What viewers may do in a second' },
   { name: 'viewers', description: 'Viewer sessions over WebTransport and WebSocket' }
 ]
 

@@ -5,6 +5,7 @@ import { createInstance } from './http/instance.ts'
 import type { Logger } from './log.ts'
 import adminPlugin from './plugins/admin.ts'
 import healthPlugin from './plugins/health.ts'
+import limitsPlugin from './plugins/limits.ts'
 import metricsPlugin from './plugins/metrics.ts'
 import regionPlugin from './plugins/region.ts'
 import shardCachePlugin from './plugins/shard-cache.ts'
@@ -60,6 +61,7 @@ export async function buildApp (config: Config, deps: AppDeps): Promise<Relay> {
     await admin.register(regionPlugin, { config })
     await admin.register(upstreamPlugin, { config })
     await admin.register(shardsPlugin, { config })
+    await admin.register(limitsPlugin, { config })
     await admin.register(viewersPlugin, { config })
     await admin.register(viewerHttpPlugin, { config, logger: deps.logger, onInstance: deps.onInstance })
     await admin.register(healthPlugin)

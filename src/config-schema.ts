@@ -63,6 +63,7 @@ export const ConfigSchema = Type.Object({
     websocket_port: port(9004, 'port of the WebSocket fallback'),
     player: Type.Boolean({ default: false, description: 'serve the demo player page at /player/' }),
     max_connections: count(10_000, 1_000_000, 'viewer connections at once; more are closed on accept'),
+    trusted_proxies: Type.Array(Type.String({ maxLength: 64 }), { default: [], maxItems: 256, description: 'addresses and networks (`"10.0.0.0/8"`) of reverse proxies before viewer HTTP: of a request from one of them `x-forwarded-for`, `-proto` and `-host` say who the viewer is and what was asked for' }),
     request_timeout_ms: ms(10_000, 'time a viewer has to send a whole request head'),
     idle_timeout_ms: ms(60_000, 'silence on a connection, or a response nobody reads, after which it is closed'),
     stop_timeout_ms: ms(10_000, 'time responses in flight get to finish when the relay stops')
@@ -124,10 +125,12 @@ export const ConfigSchema = Type.Object({
     hysteresis_rounds: count(2, 100, 'detections in a row that must agree before the region changes')
   }, 'Where the relay stands.'),
   limits: section({
-    handshakes_per_second: count(100, 1_000_000, 'WebTransport handshakes per second in total'),
-    handshakes_per_second_per_ip: count(10, 1_000_000, 'WebTransport handshakes per second and address'),
-    tracked_ips: count(10_000, 10_000_000, 'addresses remembered at most')
-  }, 'Admission of viewers.'),
+    handshakes_per_second: count(100, 1_000_000, 'handshakes of viewer sessions per second in total'),
+    handshakes_per_second_per_ip: count(10, 1_000_000, 'handshakes of viewer sessions per second and address'),
+    tracked_ips: count(10_000, 1_000_000, 'addresses remembered at most, for handshakes and for requests each; exact while at least twice handshakes_per_second'),
+    requests_per_second_per_viewer: count(200, 1_000_000, 'requests per second of one session, and over HTTP of one address; more are answered with 429'),
+    connections_per_ip: count(256, 1_000_000, 'viewer HTTP connections of one address at once, trusted proxies excepted; more are closed on accept')
+  }, 'Admission of viewers. IPv6 addresses count by their /64.'),
   bandwidth: section({
     total_bps: Type.Integer({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER, default: 0, description: 'budget for all viewers, bits per second; 0 is unlimited' })
   }, 'Bandwidth shared by viewers.'),
@@ -161,6 +164,5 @@ export type Config = Static<typeof ConfigSchema>
 
 /** Keys that are accepted at their default only, because nothing in this version acts on another value. */
 export const RESERVED_KEYS = [
-  'limits.handshakes_per_second', 'limits.handshakes_per_second_per_ip', 'limits.tracked_ips',
   'bandwidth.total_bps'
 ] as const

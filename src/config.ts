@@ -4,6 +4,7 @@ import { Ajv, type ErrorObject } from 'ajv'
 import { parse as parseToml, TomlError } from 'smol-toml'
 import { ADMIN_TOKEN, ConfigSchema, RESERVED_KEYS, type Config } from './config-schema.ts'
 import { RelayError, systemCode } from './errors.ts'
+import { isNetwork } from './limits/networks.ts'
 
 export type { Config } from './config-schema.ts'
 
@@ -177,6 +178,9 @@ function impossible (config: Config): string[] {
   if (cache.pass_through_bytes < upstream.max_object_bytes) problems.push('cache.pass_through_bytes must be at least upstream.max_object_bytes')
   if (upstream.backoff_max_ms < upstream.backoff_initial_ms) problems.push('upstream.backoff_max_ms must be at least upstream.backoff_initial_ms')
   if (viewer.port !== 0 && viewer.port === admin.port && viewer.host === admin.host) problems.push('viewer.port and admin.port must differ')
+  viewer.trusted_proxies.forEach((text, position) => {
+    if (!isNetwork(text)) problems.push(`viewer.trusted_proxies.${position} ${JSON.stringify(text)} must be an IP address, or a network such as 10.0.0.0/8`)
+  })
   if (region.override !== '' && !region.regions.includes(region.override)) problems.push(`region.override must be one of ${region.regions.join(', ')}, or empty`)
   const hosts = new Set<string>()
   upstream.super_nodes.forEach((node, position) => {

@@ -40,9 +40,11 @@ const Counts = Type.Object({
   /** By transport. */
   handshakes: counts(TRANSPORT),
   /** By reason. */
-  handshakeFailures: counts('(?:timeout|tls|protocol|refused|limit)'),
+  handshakeFailures: counts('(?:timeout|tls|protocol|refused|limit|rate-address|rate-total)'),
   /** By `transport outcome`. */
   streams: counts(`${TRANSPORT} ${OUTCOME}`),
+  /** Requests answered with 429, by transport. */
+  limited: counts(TRANSPORT),
   /** Bytes of responses, heads included, by transport. */
   bytes: counts(TRANSPORT),
   /** `transport result stage`, seconds. */

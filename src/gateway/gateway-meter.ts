@@ -6,7 +6,7 @@ import type { StreamReport } from './session/session-types.ts'
 export const MAX_LATENCIES = 4_000
 
 function empty (): GatewayCounts {
-  return { handshakes: {}, handshakeFailures: {}, streams: {}, bytes: {}, latencies: [] }
+  return { handshakes: {}, handshakeFailures: {}, streams: {}, limited: {}, bytes: {}, latencies: [] }
 }
 
 const add = (counts: Record<string, number>, key: string, by: number): void => { counts[key] = (counts[key] ?? 0) + by }
@@ -21,6 +21,7 @@ export class GatewayMeter {
 
   stream (transport: TransportName, report: StreamReport): void {
     add(this.#counts.streams, `${transport} ${report.outcome}`, 1)
+    if (report.status === 429) add(this.#counts.limited, transport, 1)
     add(this.#counts.bytes, transport, report.bytes)
     // Beyond the bound a stream still counts and its latency is not sampled.
     if (report.cacheStatus === undefined || report.outcome !== 'ok' || this.#counts.latencies.length + 2 > MAX_LATENCIES) return

@@ -1,11 +1,13 @@
 import { StaticTokens } from '../auth/static-tokens.ts'
 import type { Clock } from '../clock.ts'
+import { AddressCounts } from '../limits/address-counts.ts'
+import { HandshakeLimiter } from '../limits/handshake-limiter.ts'
 import { CLOSE_CODE } from '../wire/stream-codes.ts'
 import { openHttp3, openWebSocket } from './engine.ts'
 import type { FromGateway, SessionRow } from './from-gateway.ts'
 import { GatewayMeter } from './gateway-meter.ts'
 import { LogBudget } from './log-budget.ts'
-import type { GatewaySettings, ToGateway } from './protocol.ts'
+import type { GatewayLimits, GatewaySettings, ToGateway } from './protocol.ts'
 import { RemoteSource } from './remote-source.ts'
 import { Roads, type RoadName } from './roads.ts'
 import { DEFAULT_SESSION_LIMITS, type SessionLimits } from './session/session-types.ts'
@@ -46,11 +48,12 @@ export class Gateway {
   readonly #source: RemoteSource
   readonly #meter = new GatewayMeter()
   readonly #budget = new LogBudget(LOG_LINES)
-  readonly #limits: SessionLimits
+  readonly #handshakes: HandshakeLimiter
+  #limits: SessionLimits
   readonly #tokens: StaticTokens
   readonly #roads: Roads
   readonly #guests = new Map<string, Guest>()
-  readonly #perIp = new Map<string, number>()
+  readonly #perIp = new AddressCounts()
   readonly #timers: NodeJS.Timeout[] = []
   #beatAt: number
   #region: string
@@ -67,8 +70,10 @@ export class Gateway {
     this.#source = new RemoteSource(send, settings.ramBytes)
     this.#beatAt = clock.monotonic()
     this.#tokens = new StaticTokens(settings.auth)
+    this.#handshakes = new HandshakeLimiter(settings.limits)
     this.#limits = {
       ...DEFAULT_SESSION_LIMITS,
+      requestsPerSecond: settings.limits.requestsPerSecondPerViewer,
       maxStreams: settings.maxStreamsPerSession,
       requestTimeoutMs: settings.requestTimeoutMs,
       idleTimeoutMs: settings.idleTimeoutMs
@@ -93,6 +98,7 @@ export class Gateway {
   take (message: ToGateway): void {
     if (this.#source.take(message)) return
     if (message.type === 'tls') this.#roads.setTls(message.tls)
+    else if (message.type === 'limits') this.#limit(message.limits)
     else if (message.type === 'region') this.#region = message.region
     else if (message.type === 'list') this.#send({ type: 'sessions', id: message.id, rows: this.#rows() })
     else if (message.type === 'drain') this.#drain(message.deadlineMs, message.alternates)
@@ -135,6 +141,7 @@ export class Gateway {
   }
 
   readonly #events: ListenerEvents = {
+    admit: (ip, proof, now) => this.#handshakes.admit(ip, proof, now),
     decide: request => this.#decide(request),
     session: session => { this.#welcome(session) },
     handshakeFailed: (reason, detail) => {
@@ -154,10 +161,16 @@ export class Gateway {
     for (const { session } of this.#guests.values()) this.#guarded(session, () => { session.drain(deadlineMs, alternates) })
   }
 
+  #limit (limits: GatewayLimits): void {
+    this.#handshakes.change(limits)
+    this.#limits = { ...this.#limits, requestsPerSecond: limits.requestsPerSecondPerViewer }
+    for (const { session } of this.#guests.values()) this.#guarded(session, () => { session.limitRequests(limits.requestsPerSecondPerViewer) })
+  }
+
   /** Why no more sessions are taken of this address, as an HTTP status; undefined when one is. */
   #full (ip: string): number | undefined {
     if (this.#draining !== undefined || this.#guests.size >= this.#settings.maxSessions) return 503
-    return (this.#perIp.get(ip) ?? 0) >= this.#settings.maxSessionsPerIp ? 429 : undefined
+    return this.#perIp.of(ip) >= this.#settings.maxSessionsPerIp ? 429 : undefined
   }
 
   /** A session that names no valid token is refused only when it named one; without any, each request has to bring its own. */
@@ -194,16 +207,13 @@ export class Gateway {
       region: this.#region
     })
     this.#meter.handshake(transport.transport)
-    this.#perIp.set(ip, (this.#perIp.get(ip) ?? 0) + 1)
+    this.#perIp.add(ip)
     this.#guests.set(transport.id, { session, since: this.#clock.now(), ip, bytes: 0, rate: 0 })
   }
 
   #farewell (transport: TransportSession): void {
     if (!this.#guests.delete(transport.id)) return
-    const { ip } = transport.request.peer
-    const left = (this.#perIp.get(ip) ?? 1) - 1
-    if (left > 0) this.#perIp.set(ip, left)
-    else this.#perIp.delete(ip)
+    this.#perIp.remove(transport.request.peer.ip)
     if (this.#guests.size === 0) this.#emptied?.()
   }
 
@@ -231,6 +241,7 @@ export class Gateway {
     const now = this.#clock.monotonic()
     const seconds = Math.max(0.001, (now - this.#beatAt) / 1_000)
     this.#beatAt = now
+    this.#handshakes.forgetIdle(now)
     const sessions: Record<string, number> = {}
     for (const guest of this.#guests.values()) {
       const { transport } = guest.session.transport
@@ -239,7 +250,7 @@ export class Gateway {
       guest.rate = guest.rate / 2 + (bytes - guest.bytes) / seconds / 2
       guest.bytes = bytes
     }
-    const sizes = { ...this.#source.sizes(), ...this.#roads.sizes(), 'gateway.sessions': this.#guests.size, 'gateway.addresses': this.#perIp.size }
+    const sizes = { ...this.#source.sizes(), ...this.#roads.sizes(), 'gateway.sessions': this.#guests.size, 'gateway.addresses': this.#perIp.size, 'gateway.tracked': this.#handshakes.size }
     this.#send({ type: 'heartbeat', stats: { sessions, sizes, rssBytes: process.memoryUsage.rss(), counts: this.#meter.take() } })
   }
 

@@ -4,9 +4,13 @@
  */
 import type { TokenSettings } from '../auth/static-tokens.ts'
 import type { ErrorCode } from '../errors.ts'
+import type { LimitNumbers } from '../limits/limits.ts'
 import type { TlsMaterial } from './transports/viewer-transport.ts'
 
 export type EngineChoice = 'auto' | 'fails' | 'bundled'
+
+/** The limits that the gateway enforces; those of plain HTTP are the relay's. */
+export type GatewayLimits = Pick<LimitNumbers, 'handshakesPerSecond' | 'handshakesPerSecondPerIp' | 'trackedIps' | 'requestsPerSecondPerViewer'>
 
 /** What a gateway needs to run; sent once, first. */
 export interface GatewaySettings {
@@ -31,6 +35,7 @@ export interface GatewaySettings {
   readonly ramBytes: number
   readonly heartbeatMs: number
   readonly auth: TokenSettings
+  readonly limits: GatewayLimits
   /** Whether anybody reads debug lines; they do not cross the channel otherwise. */
   readonly debug: boolean
 }
@@ -53,6 +58,8 @@ export interface Refusal {
 export type ToGateway =
   | { readonly type: 'start', readonly settings: GatewaySettings }
   | { readonly type: 'tls', readonly tls: TlsMaterial }
+  /** In force from now on, also for sessions that exist. */
+  | { readonly type: 'limits', readonly limits: GatewayLimits }
   /** New sessions are told this region. */
   | { readonly type: 'region', readonly region: string }
   | { readonly type: 'resolved', readonly id: number, readonly info: LeaseInfo }

@@ -7,7 +7,7 @@ import type { ShardService } from '../shard/shard-service.ts'
 import { inheritedArguments, inheritedEnvironment } from './exec-arguments.ts'
 import { checkFromGateway, type FromGateway, type GatewayStats, type ListeningInfo, type SessionRow } from './from-gateway.ts'
 import { GatewayDesk } from './gateway-desk.ts'
-import type { GatewaySettings, ToGateway } from './protocol.ts'
+import type { GatewayLimits, GatewaySettings, ToGateway } from './protocol.ts'
 import { countEarly, DEFAULT_RESTART_POLICY, restartDelay } from './restart-policy.ts'
 import type { TlsMaterial } from './transports/viewer-transport.ts'
 
@@ -111,6 +111,11 @@ export class Supervisor {
 
   setTls (tls: TlsMaterial): void {
     this.#send({ type: 'tls', tls })
+  }
+
+  /** In force from now on; a gateway that starts later has them from its settings. */
+  setLimits (limits: GatewayLimits): void {
+    this.#send({ type: 'limits', limits })
   }
 
   /** Sessions that begin from now on are told this region. */

@@ -16,6 +16,8 @@ export interface InstanceOptions {
   readonly idleTimeoutMs: number
   readonly maxConnections: number
   readonly bodyLimit: number
+  /** Addresses and networks whose forwarding headers are believed; nobody's by default. */
+  readonly trustedProxies?: readonly string[]
   /** HTTPS with HTTP/2 and HTTP/1.1 when given, plain HTTP/1.1 otherwise. */
   readonly tls?: Pem
 }
@@ -39,6 +41,7 @@ export function createInstance (options: InstanceOptions): FastifyInstance {
     genReqId: () => randomUUID(),
     requestIdHeader: false,
     bodyLimit: options.bodyLimit,
+    trustProxy: options.trustedProxies === undefined || options.trustedProxies.length === 0 ? false : [...options.trustedProxies],
     requestTimeout: requestTimeoutMs,
     connectionTimeout: idleTimeoutMs,
     keepAliveTimeout: idleTimeoutMs,
@@ -89,14 +92,15 @@ export function createInstance (options: InstanceOptions): FastifyInstance {
 /** Gives a request its id and its log line. The line is written when the response closes: a peer that leaves half-way leaves one too. */
 function begin (request: FastifyRequest, reply: FastifyReply): void {
   reply.header('x-request-id', request.id)
-  const { remoteAddress } = request.raw.socket
+  // Read now: a socket that is closed does not know its peer any more.
+  const remote = request.ip
   reply.raw.once('close', () => {
     request.log.info({
       method: request.method,
       url: redactUrl(request.url),
       status: reply.statusCode,
       complete: reply.raw.writableFinished,
-      remote: remoteAddress,
+      remote,
       ms: Math.round(reply.elapsedTime * 100) / 100,
       cache: reply.getHeader('cache-status')
     }, 'request')

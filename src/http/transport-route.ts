@@ -2,6 +2,7 @@ import { isIPv4, isIPv6 } from 'node:net'
 import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
 import type { FastifyInstance } from 'fastify'
 import Type from 'typebox'
+import { problems } from '../admin/schemas.ts'
 import type { ListeningInfo } from '../gateway/from-gateway.ts'
 import type { CertificateHash } from '../tls/certificate-store.ts'
 
@@ -32,7 +33,7 @@ const Transport = Type.Object({
 /** `GET /v1/transport`: how to reach this relay, best road first; a road that is down is absent. */
 export async function transportRoute (viewer: FastifyInstance, { region, listening, hashes }: TransportRouteOptions): Promise<void> {
   viewer.withTypeProvider<TypeBoxTypeProvider>().get('/v1/transport', {
-    schema: { summary: 'How a client connects', tags: ['viewer'], response: { 200: Transport } }
+    schema: { summary: 'How a client connects', tags: ['viewer'], response: { 200: Transport, ...problems(429) } }
   }, async (request, reply) => {
     const info = listening()
     // The client reached us under this name, so it reaches the other ports under it too; HTTP/1.0 names none.

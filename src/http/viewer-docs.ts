@@ -26,6 +26,13 @@ const text = (description: string, pattern?: string): TSchema => Type.String({ d
 
 const REQUEST_ID: Headers = { 'x-request-id': text('id of this request in the relay log') }
 
+/** On every answer of a route; documented where they say most. */
+const RATE_HEADERS: Headers = {
+  'ratelimit-limit': text('requests in a second, and at once after a quiet one', '^\\d+$'),
+  'ratelimit-remaining': text('requests left at once', '^\\d+$'),
+  'ratelimit-reset': text('seconds, rounded up, until all of them are there again', '^\\d+$')
+}
+
 const OBJECT_HEADERS: Headers = {
   ...REQUEST_ID,
   'cache-control': text('`public, max-age=31536000, immutable`: an object never changes'),
@@ -36,6 +43,7 @@ const OBJECT_HEADERS: Headers = {
 
 const BODY_HEADERS: Headers = {
   ...OBJECT_HEADERS,
+  ...RATE_HEADERS,
   'accept-ranges': text('`bytes`', '^bytes$'),
   'content-length': text('bytes of the body', '^\\d+$'),
   'repr-digest': text('RFC 9530: SHA-256 of the whole object, also beside a part of it', '^sha-256=:[A-Za-z0-9+/]{43}=:$')
@@ -49,6 +57,7 @@ const PROBLEMS: Record<number, string> = {
   405: 'Method other than GET, HEAD and OPTIONS',
   408: 'The request head did not arrive in time',
   416: 'The range starts beyond the object',
+  429: 'Too many requests of this address in a second',
   431: 'The request head is larger than 16 KiB',
   500: 'Internal error',
   502: 'The super-nodes failed, or sent a body that does not match its digest',
@@ -60,6 +69,7 @@ const PROBLEMS: Record<number, string> = {
 const PROBLEM_HEADERS: Record<number, Headers> = {
   405: { allow: text('`GET, HEAD, OPTIONS`') },
   416: CONTENT_RANGE('size of the object', '^bytes \\*/\\d+$'),
+  429: { ...RATE_HEADERS, 'retry-after': text('seconds until one more is served') },
   502: { 'retry-after': text('seconds') },
   503: { 'retry-after': text('seconds') }
 }
@@ -92,7 +102,7 @@ function objectRoute (summary: string, description: string, params: TSchema, med
       200: { description: 'The object', headers: BODY_HEADERS, content },
       206: { description: 'The bytes of the range', headers: { ...BODY_HEADERS, ...CONTENT_RANGE('bytes sent and size of the object', '^bytes \\d+-\\d+/\\d+$') }, content },
       304: { description: 'The object is the one named by if-none-match', headers: OBJECT_HEADERS, type: 'null' },
-      ...problemResponses([400, 404, 405, 408, 416, 431, 500, 502, 503, 504, 508])
+      ...problemResponses([400, 404, 405, 408, 416, 429, 431, 500, 502, 503, 504, 508])
     }
   }
 }
@@ -125,7 +135,7 @@ export const PLAYER_DOCS: Readonly<Record<string, DocumentedRoute>> = {
     tags: ['player'],
     response: {
       200: { description: 'The page', headers: PLAYER_HEADERS, content: { 'text/html': { schema: Type.String() } } },
-      ...problemResponses([404])
+      ...problemResponses([404, 429])
     }
   }
 }

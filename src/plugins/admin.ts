@@ -3,11 +3,13 @@ import fp from 'fastify-plugin'
 import type { FastifyInstance } from 'fastify'
 import { AdminAccess, type AdminScope, type AdminToken } from '../admin/access.ts'
 import { cacheRoutes } from '../admin/cache-routes.ts'
+import { limitsRoutes } from '../admin/limits-routes.ts'
 import { regionRoutes } from '../admin/region-routes.ts'
 import { upstreamRoutes } from '../admin/upstream-routes.ts'
 import { viewerRoutes } from '../admin/viewer-routes.ts'
 import type { Config } from '../config.ts'
 import { RelayError } from '../errors.ts'
+import { addressKey } from '../limits/address-key.ts'
 
 declare module 'fastify' {
   interface FastifyContextConfig {
@@ -32,6 +34,7 @@ export default fp<{ config: Config }>(async (app: FastifyInstance, { config }) =
       max: config.admin.requests_per_minute,
       timeWindow: 60_000,
       cache: TRACKED_ADDRESSES,
+      keyGenerator: request => addressKey(request.ip),
       errorResponseBuilder: (_request, context) => new RelayError('RELAY_ERR_RATE_LIMITED', `more than ${context.max} requests in a minute`)
     })
     // After the rate limiter, which works at onRequest, so that guesses at a token are limited too; before a body is read.
@@ -45,7 +48,8 @@ export default fp<{ config: Config }>(async (app: FastifyInstance, { config }) =
     })
     await admin.register(viewerRoutes, { supervisor: app.viewers.supervisor })
     await admin.register(cacheRoutes, { cache: app.shardCache, shards: app.shards })
+    await admin.register(limitsRoutes, { limits: app.limits, handshakeAddresses: () => app.viewers.trackedAddresses() })
     await admin.register(regionRoutes, { detector: app.region, regions: config.region.regions })
     await admin.register(upstreamRoutes, { upstream: app.upstream, roster: app.nodeRoster, region: () => app.region.current, regions: config.region.regions })
   }, { prefix: '/admin/v1' })
-}, { name: 'admin', dependencies: ['region', 'shard-cache', 'upstream', 'shards', 'viewers'] })
+}, { name: 'admin', dependencies: ['limits', 'region', 'shard-cache', 'upstream', 'shards', 'viewers'] })

@@ -10,6 +10,7 @@ import type { Logger } from '../log.ts'
 import { playerRoutes } from '../http/player-routes.ts'
 import { shardRoutes } from '../http/shard-routes.ts'
 import { transportRoute } from '../http/transport-route.ts'
+import { limitViewers } from './limits.ts'
 import { timeRequests } from './metrics.ts'
 
 declare module 'fastify' {
@@ -22,7 +23,7 @@ declare module 'fastify' {
 }
 
 /** Headers a page may read; without them fetch() hides everything but the content type. */
-const EXPOSED_HEADERS = ['accept-ranges', 'cache-status', 'content-length', 'content-range', 'etag', 'repr-digest', 'retry-after', 'server-timing', 'x-request-id']
+const EXPOSED_HEADERS = ['accept-ranges', 'cache-status', 'content-length', 'content-range', 'etag', 'ratelimit-limit', 'ratelimit-remaining', 'ratelimit-reset', 'repr-digest', 'retry-after', 'server-timing', 'x-request-id']
 
 export interface ViewerHttpOptions {
   readonly config: Config
@@ -40,6 +41,7 @@ export default fp<ViewerHttpOptions>(async (app, { config, logger, onInstance })
     idleTimeoutMs: settings.idle_timeout_ms,
     maxConnections: settings.max_connections,
     bodyLimit: 1_024,
+    trustedProxies: settings.trusted_proxies,
     // Nobody could use a self-signed one: fetch() cannot pin it.
     ...app.certificates.source === 'configured' ? { tls: app.certificates.current() } : {}
   })
@@ -55,6 +57,8 @@ export default fp<ViewerHttpOptions>(async (app, { config, logger, onInstance })
   app.relayMetrics.onCollect(() => { app.relayMetrics.set('icn_relay_viewer_connections', connections, { transport: 'http' }) })
   await timeRequests(viewer, app.relayMetrics, 'icn_relay_viewer_http_request_duration_seconds')
   await viewer.register(cors, { origin: '*', methods: ['GET', 'HEAD'], allowedHeaders: ['range', 'if-none-match', 'if-range', 'authorization'], exposedHeaders: EXPOSED_HEADERS, maxAge: 86_400, strictPreflight: false })
+  // After CORS, so that a page can read its 429.
+  await limitViewers(viewer, app.limits, app.relayMetrics, settings.trusted_proxies)
   await viewer.register(shardRoutes, { shards: app.shards, metrics: app.relayMetrics, monotonic: systemClock.monotonic, tokens: new StaticTokens(tokenSettings(config.auth)), tier: app.tier })
   await viewer.register(transportRoute, {
     region: () => app.region.current,
@@ -65,4 +69,4 @@ export default fp<ViewerHttpOptions>(async (app, { config, logger, onInstance })
   app.decorate('viewer', viewer)
   app.decorate('viewerConnections', () => connections)
   app.addHook('onClose', async () => { await viewer.close() })
-}, { name: 'viewer-http', dependencies: ['metrics', 'region', 'shards', 'tls', 'upstream', 'viewers'] })
+}, { name: 'viewer-http', dependencies: ['limits', 'metrics', 'region', 'shards', 'tls', 'upstream', 'viewers'] })

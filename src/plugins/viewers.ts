@@ -4,6 +4,7 @@ import { systemClock } from '../clock.ts'
 import type { Config } from '../config.ts'
 import type { GatewayStats, ListeningInfo } from '../gateway/from-gateway.ts'
 import { Supervisor } from '../gateway/supervisor.ts'
+import type { RefusedCounts } from '../limits/limits.ts'
 import type { RelayMetrics } from '../metrics/relay-metrics.ts'
 import { VERSION } from '../version.ts'
 
@@ -18,6 +19,8 @@ export interface Viewers {
   readonly supervisor: Supervisor | undefined
   /** Sessions open now, over every transport but plain HTTP. */
   sessions (): number
+  /** Addresses that the handshake limiter of the gateway remembers. */
+  trackedAddresses (): number
   /** What viewers can open sessions on; undefined while there is no gateway, and while it is drained. */
   listening (): ListeningInfo | undefined
   start (ports: GatewayPorts): Promise<void>
@@ -34,14 +37,22 @@ declare module 'fastify' {
 }
 
 const TRANSPORTS = ['webtransport', 'websocket']
+/** Size under which the gateway reports the addresses that its handshake limiter remembers. */
+const TRACKED = 'gateway.tracked'
 /** Names of sizes that become labels at most. */
 const MAX_SIZES = 200
 /** Time to stop for whoever closes the plugin without having stopped the gateway before, ms. */
 const LATE_STOP_MS = 1_500
 
-function count (metrics: RelayMetrics, { counts }: GatewayStats): void {
+function count (metrics: RelayMetrics, refused: RefusedCounts, { counts }: GatewayStats): void {
   for (const [transport, by] of Object.entries(counts.handshakes)) metrics.count('icn_relay_viewer_handshakes_total', { transport }, by)
   for (const [reason, by] of Object.entries(counts.handshakeFailures)) metrics.count('icn_relay_viewer_handshake_failures_total', { reason }, by)
+  refused.handshakesTotal += counts.handshakeFailures['rate-total'] ?? 0
+  refused.handshakesPerIp += counts.handshakeFailures['rate-address'] ?? 0
+  for (const [transport, by] of Object.entries(counts.limited)) {
+    metrics.count('icn_relay_viewer_requests_limited_total', { transport }, by)
+    refused.requests += by
+  }
   for (const [transport, by] of Object.entries(counts.bytes)) metrics.count('icn_relay_bytes_served_total', { transport }, by)
   for (const [labels, by] of Object.entries(counts.streams)) {
     const [transport = '', outcome = ''] = labels.split(' ')
@@ -83,6 +94,7 @@ export default fp<{ config: Config }>(async (app, { config }) => {
         ramBytes: transport.ram_bytes,
         heartbeatMs: transport.heartbeat_ms,
         auth: tokenSettings(config.auth),
+        limits: app.limits.numbers,
         debug: config.log.level === 'debug' || config.log.level === 'trace'
       }),
       shards: app.shards,
@@ -91,7 +103,7 @@ export default fp<{ config: Config }>(async (app, { config }) => {
       clock: systemClock,
       observer: {
         restarted: reason => { metrics.count('icn_relay_gateway_restarts_total', { reason }) },
-        heartbeat: stats => { count(metrics, stats) },
+        heartbeat: stats => { count(metrics, app.limits.refused, stats) },
         // A restarted gateway takes the ports its viewers know.
         listening: ({ http3, websocket }) => { ports = { http3: http3?.port ?? ports.http3, websocket: websocket?.port ?? ports.websocket } }
       },
@@ -99,10 +111,12 @@ export default fp<{ config: Config }>(async (app, { config }) => {
     })
   const sized = new Set<string>()
   const sessions = (): number => Object.values(supervisor?.stats?.sessions ?? {}).reduce((sum, value) => sum + value, 0)
+  const trackedAddresses = (): number => supervisor?.stats?.sizes[TRACKED] ?? 0
   metrics.onCollect(() => {
     for (const name of TRANSPORTS) metrics.set('icn_relay_viewer_connections', supervisor?.stats?.sessions[name] ?? 0, { transport: name })
     metrics.set('icn_relay_gateway_up', supervisor?.listening === undefined ? 0 : 1)
     metrics.set('icn_relay_gateway_leases', supervisor?.leases ?? 0)
+    metrics.set('icn_relay_limits_tracked_addresses', trackedAddresses(), { limit: 'handshakes' })
     metrics.set('icn_relay_gateway_rss_bytes', supervisor?.stats?.rssBytes ?? 0)
     // What a gateway that is gone had held must not stand on.
     const sizes = supervisor?.sizes() ?? {}
@@ -116,6 +130,7 @@ export default fp<{ config: Config }>(async (app, { config }) => {
   app.decorate('viewers', {
     supervisor,
     sessions,
+    trackedAddresses,
     listening: () => supervisor?.draining === true ? undefined : supervisor?.listening,
     start: async (wanted: GatewayPorts) => {
       ports = wanted
@@ -127,10 +142,11 @@ export default fp<{ config: Config }>(async (app, { config }) => {
   })
   const subscriptions = [
     app.certificates.onChange(material => { supervisor?.setTls(material) }),
+    app.limits.onChange(numbers => { supervisor?.setLimits(numbers) }),
     app.region.onChange(region => { supervisor?.setRegion(region) })
   ]
   app.addHook('onClose', async () => {
     for (const unsubscribe of subscriptions) unsubscribe()
     await supervisor?.stop(LATE_STOP_MS)
   })
-}, { name: 'viewers', dependencies: ['metrics', 'region', 'shards', 'tls'] })
+}, { name: 'viewers', dependencies: ['limits', 'metrics', 'region', 'shards', 'tls'] })

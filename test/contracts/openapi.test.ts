@@ -131,6 +131,11 @@ const CALLS: Call[] = [
   { operation: 'PUT /admin/v1/region', target: '/admin/v1/region', status: 200, headers: AS_WRITER, body: { override: null } },
   { operation: 'PUT /admin/v1/region', target: '/admin/v1/region', status: 400, headers: AS_WRITER, body: { override: 'MOON' } },
   { operation: 'PUT /admin/v1/region', target: '/admin/v1/region', status: 403, headers: AS_READER, body: { override: null } },
+  { operation: 'GET /admin/v1/limits', target: '/admin/v1/limits', status: 200, headers: AS_READER },
+  { operation: 'GET /admin/v1/limits', target: '/admin/v1/limits', status: 401 },
+  { operation: 'PUT /admin/v1/limits', target: '/admin/v1/limits', status: 200, headers: AS_WRITER, body: { handshakesPerSecond: 1_000, connectionsPerIp: 1_000 } },
+  { operation: 'PUT /admin/v1/limits', target: '/admin/v1/limits', status: 400, headers: AS_WRITER, body: {} },
+  { operation: 'PUT /admin/v1/limits', target: '/admin/v1/limits', status: 403, headers: AS_READER, body: { trackedIps: 1 } },
   { operation: 'GET /admin/v1/cache', target: '/admin/v1/cache', status: 200, headers: AS_READER },
   { operation: 'GET /admin/v1/cache', target: '/admin/v1/cache', status: 401 },
   { operation: 'PATCH /admin/v1/cache', target: '/admin/v1/cache', status: 200, headers: AS_WRITER, body: { ramBytes: 1_000_000 } },
@@ -211,6 +216,15 @@ suite('real responses', () => {
     await assertDocumented(document, running, { operation: 'GET /admin/v1/cache', target: '/admin/v1/cache', status: 403, headers: { host: 'evil.example' } })
     assert.equal((await cacheStats(running.adminUrl)).fills, 0)
     await assertDocumented(document, running, { operation: 'GET /admin/v1/cache', target: '/admin/v1/cache', status: 429 })
+    const { limits } = running.relay.admin
+    const generous = limits.numbers
+    limits.change({ requestsPerSecondPerViewer: 1 })
+    // Whoever has just asked waits a whole second for the next token.
+    for (const [operation, target] of [[SHARD, '/shards/syn-10-other/shard_0.bin'], ['GET /v1/transport', '/v1/transport']] as const) {
+      await until(async () => await (await request(`${running.viewerUrl}/v1/transport`)).body.text(), text => text.includes('region'))
+      await assertDocumented(document, running, { operation, target, status: 429 })
+    }
+    limits.change(generous)
     const slow = request(`${running.viewerUrl}/shards/syn-10-slow/shard_0.bin`).then(async ({ body }) => { await body.dump() })
     await until(async () => running.relay.admin.shards.fills, fills => fills === 1)
     await assertDocumented(document, running, { operation: SHARD, target: '/shards/syn-10-other/shard_0.bin', status: 503 })

@@ -11,7 +11,7 @@ viewerTransportContract('in-process pair', {
   transport: memory,
   transportName: 'memory',
   connect: (target) => connectMemory(target.listener, { path: target.path, headers: target.headers }),
-  limits: { setTls: 'no TLS in process' }
+  limits: { setTls: 'no TLS in process', limitStatus: 429 }
 })
 
 /** A clock that stands still until it is moved. */

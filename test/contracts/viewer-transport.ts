@@ -3,6 +3,7 @@ import { createHash, randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import { after, before, describe, test } from 'node:test'
 import { setTimeout as delay } from 'node:timers/promises'
+import { HandshakeLimiter, openGate, type HandshakeGate } from '../../src/limits/handshake-limiter.ts'
 import { createSelfSigned } from '../../src/tls/self-signed.ts'
 import {
   TransportError,
@@ -36,6 +37,8 @@ export interface ContractLimits {
   readonly refusalStatus?: string
   /** The client cannot send request headers of its own. */
   readonly requestHeaders?: string
+  /** What a client hears when the handshake limits refuse it, where the engine cannot refuse the connection itself. */
+  readonly limitStatus?: number
   /** A new certificate needs a new listener. */
   readonly setTls?: string
   /** The client cannot lose its connection on purpose. */
@@ -66,6 +69,7 @@ class Rig {
   readonly #sessions: TransportSession[] = []
   #wake: (() => void) | undefined
   decide: (request: SessionRequest) => SessionDecision | Promise<SessionDecision> = () => ({ accept: true })
+  admit: HandshakeGate = openGate
   onStream: (stream: BidiStream, session: TransportSession) => void = (stream) => { echo(stream).catch(() => {}) }
   readonly clients: ContractClient[] = []
   readonly subject: ContractSubject
@@ -81,6 +85,7 @@ class Rig {
   static async start (subject: ContractSubject, overrides: Partial<ListenerOptions> = {}): Promise<Rig> {
     const rig = new Rig(subject)
     const events: ListenerEvents = {
+      admit: (...question) => rig.admit(...question),
       decide: (request) => { rig.requests.push(request); return rig.decide(request) },
       session: (session) => { rig.accept(session) },
       handshakeFailed: (reason, detail) => { rig.failures.push({ reason, detail }) },
@@ -252,6 +257,26 @@ export function viewerTransportContract (name: string, subject: ContractSubject)
       await rig.connect(PATH, { 'x-viewer': 'Seven' })
       assert.equal((await rig.session()).request.headers['x-viewer'], 'Seven')
     }, { skip: limits.requestHeaders })
+
+    for (const [reason, handshakesPerSecondPerIp] of [['rate-address', 10], ['rate-total', 100]] as const) {
+      rigTest(`the 10th handshake in a second is admitted, the 11th is refused for ${reason}: at once, counted once, and not decided about`, async (rig) => {
+        const limiter = new HandshakeLimiter({ handshakesPerSecond: reason === 'rate-total' ? 10 : 100, handshakesPerSecondPerIp, trackedIps: 100 })
+        const proofs: string[] = []
+        // At a standstill, so that no handshake comes back meanwhile.
+        rig.admit = (ip, proof) => {
+          assert.equal(ip.replace('::ffff:', ''), '127.0.0.1')
+          proofs.push(proof)
+          return limiter.admit(ip, proof, 0)
+        }
+        for (let handshake = 0; handshake < 10; handshake++) await rig.connect()
+        const error: unknown = await rig.connect().then(() => assert.fail('connected'), (reason: unknown) => reason)
+        if (limits.limitStatus !== undefined) assert.equal((error as { status?: number }).status, limits.limitStatus)
+        await eventually(() => rig.failures.length > 0)
+        assert.deepEqual(rig.failures.map((failure) => failure.reason), [reason])
+        assert.equal(rig.requests.length, 10)
+        assert.ok(proofs.length >= 11)
+      }, { overrides: { handshakeTimeoutMs: 60_000 } })
+    }
 
     rigTest('a refused session is refused at the client and counted', async (rig) => {
       rig.decide = () => ({ accept: false, status: 403 })

@@ -1,5 +1,7 @@
 /** A real browser against the bundled engine: headless Chromium pins the certificate by hash and fetches over WebTransport. */
 import assert from 'node:assert/strict'
+import { createSocket } from 'node:dgram'
+import { once } from 'node:events'
 import { existsSync } from 'node:fs'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
@@ -127,6 +129,28 @@ test('Chromium refuses another certificate, and is refused on another path', opt
   assert.deepEqual(outcome, ['WebTransportError', 'WebTransportError'])
   assert.equal(sessions.length, 0)
   assert.deepEqual(failures.map((failure) => failure.reason), ['tls', 'refused'])
+})
+
+test('Chromium learns at once that the limits refuse it, while a server that says nothing keeps it waiting', options, async (t) => {
+  const { url, failures } = await startListener(t, serveBytes(body), {}, { admit: () => 'rate-address' })
+  const silent = createSocket('udp4')
+  silent.bind(0, '127.0.0.1')
+  await once(silent, 'listening')
+  t.after(() => { silent.close() })
+  const page = await openPage(t)
+  const first = await page.evaluate<string>(`(async () => {
+    const attempt = (name, url) => connect(url, ${hash}).then(() => name + ' connected', (error) => name + ' ' + error.name)
+    return await Promise.race([attempt('silent', 'https://127.0.0.1:${silent.address().port}/v1/viewer'), attempt('refused', ${JSON.stringify(url)})])
+  })()`)
+  assert.equal(first, 'refused WebTransportError')
+  // Its hello may take two packets.
+  assert.ok(failures.length > 0 && failures.every((failure) => failure.reason === 'rate-address'))
+})
+
+test('Chromium proves its address when it is asked to', options, async (t) => {
+  const { url } = await startListener(t, serveBytes(body), {}, { admit: (_ip, proof) => proof === 'given' ? 'admit' : 'prove' })
+  const page = await openPage(t)
+  assert.equal(await page.evaluate(`(async () => (await fetchBytes(await connect(${JSON.stringify(url)}, ${hash}), 5000)).length)()`), 5_000)
 })
 
 /** Opens `count` sessions one after the other, which the server closes; what each page heard, with how often. A crash of the page is an error. */

@@ -8,6 +8,7 @@ import { MAX_HALF_OPEN, RETRY_THRESHOLD } from '../../src/gateway/transports/htt
 import { ConnectError, connectHttp3 } from '../../src/gateway/transports/http3/client.ts'
 import { loadQuiche } from '../../src/gateway/transports/http3/quiche-binding.ts'
 import { clientConfig } from '../../src/gateway/transports/http3/quiche-config.ts'
+import type { AddressProof } from '../../src/limits/handshake-limiter.ts'
 import { TransportError } from '../../src/gateway/transports/viewer-transport.ts'
 import type { BidiStream, TransportListener } from '../../src/gateway/transports/viewer-transport.ts'
 import { certificate, connectClient, fetchBytes, makeCertificate, pattern, readAll, serveBytes, sha256, startListener } from '../support/http3-setup.ts'
@@ -379,6 +380,38 @@ test('1,000 half-open handshakes stay within the caps, are asked for proof, expi
   assert.equal((await fetchBytes(session, 5000)).length, 5000)
   await until(() => listener.sizes().halfOpen === 0)
   assert.ok(failures.filter((failure) => failure.reason === 'timeout').length >= RETRY_THRESHOLD)
+})
+
+test('a handshake the limits refuse costs no connection, and the client hears CONNECTION_REFUSED, also behind a Retry', options, async (t) => {
+  const proofs: AddressProof[] = []
+  const first = await startListener(t, serveBytes(body), {}, { admit: () => 'rate-address' })
+  const second = await startListener(t, serveBytes(body), {}, {
+    admit: (ip, proof) => {
+      assert.equal(ip, '127.0.0.1')
+      proofs.push(proof)
+      return proof === 'given' ? 'rate-total' : 'prove'
+    }
+  })
+  for (const [{ url, listener, failures }, reason] of [[first, 'rate-address'], [second, 'rate-total']] as const) {
+    await assert.rejects(connectHttp3(url, { certificateHashes: pins, timeoutMs: 20_000 }), new ConnectError('closed with transport code 0x2'))
+    assert.deepEqual(failures.map((failure) => failure.reason), [reason])
+    const { guests, halfOpen, links } = listener.sizes()
+    assert.deepEqual({ guests, halfOpen, links }, { guests: 0, halfOpen: 0, links: 0 })
+  }
+  assert.deepEqual(proofs, ['optional', 'given'])
+})
+
+test('an address that has to be proven is, by a Retry, and the session opens', options, async (t) => {
+  const proofs: AddressProof[] = []
+  const { url, failures } = await startListener(t, serveBytes(body), {}, {
+    admit: (_ip, proof) => {
+      proofs.push(proof)
+      return proof === 'given' ? 'admit' : 'prove'
+    }
+  })
+  const session = await connectClient(t, url)
+  assert.equal((await fetchBytes(session, 5_000)).length, 5_000)
+  assert.deepEqual([proofs, failures], [['optional', 'given'], []])
 })
 
 test('2,000 random datagrams and 2,000 mutated packets: the listener lives, its maps return to nothing', options, async (t) => {

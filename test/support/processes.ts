@@ -9,6 +9,7 @@ import { fileURLToPath } from 'node:url'
 import type { Faults } from '../../demo/super-node/faults.ts'
 import type { SuperNodeStats } from '../../demo/super-node/server.ts'
 import { promisify } from 'node:util'
+import { GENEROUS_LIMITS } from './limits.ts'
 import { temporaryDirectory } from './relay.ts'
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url))
@@ -114,6 +115,7 @@ export async function spawnRelay (t: Pick<TestContext, 'after'>, superNodes: rea
     viewer: { host: '127.0.0.1', port: 0, websocket_port: 0, ...settings['viewer'] },
     admin: { port: 0, requests_per_minute: 100_000, ...settings['admin'] },
     cache: { path, ...settings['cache'] },
+    limits: { ...GENEROUS_LIMITS, ...settings['limits'] },
     upstream: { super_nodes: superNodes.map(({ url, region }) => ({ url, region })), ...settings['upstream'] }
   }))
   const relay = await spawnProgram(t, program, ['--config', file], env)

@@ -5,6 +5,7 @@ import type { TestContext } from 'node:test'
 import { buildApp, type AppDeps, type Relay } from '../../src/app.ts'
 import { checkConfig } from '../../src/config.ts'
 import { createLogger } from '../../src/log.ts'
+import { GENEROUS_LIMITS } from './limits.ts'
 
 /** A directory that goes with the test. */
 export async function temporaryDirectory (t: Pick<TestContext, 'after'>): Promise<string> {
@@ -30,6 +31,7 @@ export async function startRelay (t: TestContext, superNodes: readonly { url: st
     // A gateway process for tests that are about it; the others start faster without.
     transport: { engine: 'off', ...settings['transport'] },
     cache: { path, ...settings['cache'] },
+    limits: { ...GENEROUS_LIMITS, ...settings['limits'] },
     upstream: { super_nodes: superNodes, ...settings['upstream'] }
   })
   const relay = await buildApp(config, { logger: createLogger('silent'), ...deps }).catch(async (error: unknown) => {

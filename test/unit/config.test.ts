@@ -108,6 +108,7 @@ suite('layers', () => {
       'upstream.super_nodes': [{ url: 'http://other:9002', region: 'APAC' }],
       'upstream.dns': [{ dns: '_super._tcp.example.org', type: 'SRV', region: 'APAC' }],
       'upstream.siblings': [{ url: 'http://sibling:9003', region: 'APAC' }, { url: 'http://self:9003', region: 'APAC' }],
+      'viewer.trusted_proxies': ['10.0.0.0/8', '2001:db8::1'],
       'region.regions': ['NA-WEST', 'MOON'],
       'auth.tokens': ['x'.repeat(16)],
       'tls.hosts': ['relay.example']
@@ -156,6 +157,8 @@ suite('mistakes are one clear line each, naming the key', () => {
     ['date for a key', '[cache]\npath = 1979-05-27', ['cache.path must be string']],
     ['text for a list', '[region]\nregions = "APAC"', ['region.regions must be array']],
     ['below the minimum', '[upstream]\nmax_fills = 0', ['upstream.max_fills must be >= 1']],
+    ['proxies that are no addresses', '[viewer]\ntrusted_proxies = ["10.0.0.0/8", "proxy.example", "0.0.0.0/0"]', ['viewer.trusted_proxies.1 "proxy.example" must be an IP address, or a network such as 10.0.0.0/8', 'viewer.trusted_proxies.2 "0.0.0.0/0" must be an IP address, or a network such as 10.0.0.0/8']],
+    ['more addresses than there may be', '[limits]\ntracked_ips = 1000001\nrequests_per_second_per_viewer = 0', ['limits.tracked_ips must be <= 1000000', 'limits.requests_per_second_per_viewer must be >= 1']],
     ['detection without a pause', '[region]\ninterval_ms = 999', ['region.interval_ms must be >= 1000']],
     ['detection without an end', '[region]\nsample_timeout_ms = 60001', ['region.sample_timeout_ms must be <= 60000']],
     ['a saving that nothing reaches', '[region]\nhysteresis_percent = 100\nhysteresis_margin_ms = -1\nhysteresis_rounds = 0', ['region.hysteresis_percent must be <= 99', 'region.hysteresis_margin_ms must be >= 0', 'region.hysteresis_rounds must be >= 1']],

@@ -3,7 +3,7 @@ import test from 'node:test'
 import fc from 'fast-check'
 import { checkFromGateway } from '../../src/gateway/from-gateway.ts'
 
-const counts = { handshakes: {}, handshakeFailures: {}, streams: {}, bytes: {}, latencies: [] }
+const counts = { handshakes: {}, handshakeFailures: {}, streams: {}, limited: {}, bytes: {}, latencies: [] }
 const heartbeat = (stats: object): object => ({ type: 'heartbeat', stats: { sessions: {}, sizes: {}, rssBytes: 1, counts, ...stats } })
 
 test('what a gateway says in good order passes unchanged', () => {

@@ -17,17 +17,19 @@ test('counts by transport, outcome and stage, and starts over when taken', () =>
   meter.stream('webtransport', report({ cacheStatus: 'icn-relay; fwd=uri-miss; stored' }))
   meter.stream('websocket', report({ outcome: 'client-error', cacheStatus: undefined, bytes: 3 }))
   meter.stream('websocket', report({ outcome: 'cancelled', bytes: 1 }))
+  meter.stream('webtransport', report({ outcome: 'client-error', status: 429, cacheStatus: undefined, bytes: 5 }))
   assert.deepEqual(meter.take(), {
     handshakes: { webtransport: 2 },
     handshakeFailures: { tls: 1 },
-    streams: { 'webtransport ok': 2, 'websocket client-error': 1, 'websocket cancelled': 1 },
-    bytes: { webtransport: 20, websocket: 4 },
+    streams: { 'webtransport ok': 2, 'websocket client-error': 1, 'websocket cancelled': 1, 'webtransport client-error': 1 },
+    limited: { webtransport: 1 },
+    bytes: { webtransport: 25, websocket: 4 },
     latencies: [
       ['webtransport hit first_byte', 0.002], ['webtransport hit complete', 0.004],
       ['webtransport miss first_byte', 0.002], ['webtransport miss complete', 0.004]
     ]
   })
-  assert.deepEqual(meter.take(), { handshakes: {}, handshakeFailures: {}, streams: {}, bytes: {}, latencies: [] })
+  assert.deepEqual(meter.take(), { handshakes: {}, handshakeFailures: {}, streams: {}, limited: {}, bytes: {}, latencies: [] })
 })
 
 test('however many streams end between two heartbeats, the heartbeat stays bounded and loses no count', () => {
@@ -44,9 +46,9 @@ test('whatever the meter counts, the relay accepts', () => {
   const outcomes: StreamOutcome[] = ['ok', 'not-modified', 'client-error', 'server-error', 'cancelled', 'stalled', 'broken', 'refused', 'session-closed']
   for (const transport of ['webtransport', 'websocket', 'memory'] as const) {
     meter.handshake(transport)
-    for (const outcome of outcomes) meter.stream(transport, report({ outcome, firstByteMs: undefined }))
+    for (const outcome of outcomes) meter.stream(transport, report({ outcome, status: 429, firstByteMs: undefined }))
   }
-  for (const reason of ['timeout', 'tls', 'protocol', 'refused', 'limit'] as const) meter.handshakeFailed(reason)
+  for (const reason of ['timeout', 'tls', 'protocol', 'refused', 'limit', 'rate-address', 'rate-total'] as const) meter.handshakeFailed(reason)
   const message = { type: 'heartbeat', stats: { sessions: { webtransport: 1 }, sizes: { 'http3.links': 1 }, rssBytes: 1, counts: meter.take() } }
   assert.equal(checkFromGateway(message), message)
 })

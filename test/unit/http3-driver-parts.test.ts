@@ -4,12 +4,15 @@ import { test } from 'node:test'
 import fc from 'fast-check'
 import { TOKEN_LIFETIME_MS, checkToken, issueToken, resetToken, statelessReset } from '../../src/gateway/transports/http3/address-token.ts'
 import { AdmissionControl, MAX_HALF_OPEN, RETRY_THRESHOLD } from '../../src/gateway/transports/http3/admission.ts'
+import type { Admission } from '../../src/gateway/transports/http3/admission.ts'
 import { MAX_BURST_PACKETS, MAX_PACKET_SIZE, Pacer } from '../../src/gateway/transports/http3/pacer.ts'
 import { parseHeader, shortRouteKey, routeKey, versionNegotiation } from '../../src/gateway/transports/http3/packet-header.ts'
 import type { QuicheConnection } from '../../src/gateway/transports/http3/quiche-binding.ts'
 import { SeenStreams } from '../../src/gateway/transports/http3/seen-streams.ts'
 import { StreamCredit } from '../../src/gateway/transports/http3/stream-credit.ts'
 import { StreamWriter } from '../../src/gateway/transports/http3/stream-writer.ts'
+import { openGate } from '../../src/limits/handshake-limiter.ts'
+import type { HandshakeVerdict } from '../../src/limits/handshake-limiter.ts'
 
 const from = { host: '192.0.2.1', port: 4433 }
 
@@ -82,7 +85,7 @@ test('admission: accepts, asks for proof under load, stops at its caps, and neve
       out.fill(0)
       return 100
     }
-  }, 1000, 'secret')
+  }, 1000, 'secret', openGate)
   const packet = initial(Buffer.alloc(8, 1), Buffer.alloc(8, 2), Buffer.alloc(0))
   const idle = { links: 0, halfOpen: 0 }
   const loaded = { links: RETRY_THRESHOLD, halfOpen: RETRY_THRESHOLD }
@@ -95,19 +98,59 @@ test('admission: accepts, asks for proof under load, stops at its caps, and neve
   const accepted = control.decide(proof, from, loaded, 5)
   assert.ok(accepted.kind === 'accept' && accepted.odcid !== null)
   assert.deepEqual(accepted.odcid, Buffer.alloc(8, 1))
-  assert.equal(control.decide(proof, { ...from, port: 1 }, loaded, 5).kind, 'drop')
-  assert.equal(control.decide(proof, from, loaded, TOKEN_LIFETIME_MS + 1).kind, 'drop')
-  assert.equal(control.decide(proof, from, { links: 600, halfOpen: MAX_HALF_OPEN }, 5).kind, 'full')
-  assert.equal(control.decide(packet, from, { links: 1000, halfOpen: 0 }, 5).kind, 'full')
+  const refusals = [
+    control.decide(proof, { ...from, port: 1 }, loaded, 5),
+    control.decide(proof, from, { links: 600, halfOpen: MAX_HALF_OPEN }, 5),
+    control.decide(packet, from, { links: 1000, halfOpen: 0 }, 5),
+    control.decide(proof, from, loaded, TOKEN_LIFETIME_MS + 1)
+  ]
+  assert.deepEqual(refusals.map((refusal) => refusal.kind === 'refuse' ? refusal.failure : refusal.kind), ['protocol', 'limit', 'limit', 'protocol'])
+  for (const refusal of refusals) assert.ok(refusal.kind === 'refuse' && refusal.packet !== undefined && refusal.packet.length < 150)
   fc.assert(fc.property(fc.uint8Array({ maxLength: 1400 }), fc.boolean(), (noise, long) => {
     if (long && noise.length > 0) noise[0] = (noise[0] ?? 0) | 0xc0
-    const decision = control.decide(Buffer.from(noise), from, idle, 10)
-    if (decision.kind === 'reply') assert.ok(decision.packet.length < noise.length)
+    const decision = control.decide(Buffer.from(noise), from, idle, 20_000)
+    if (decision.kind === 'reply' || decision.kind === 'refuse') assert.ok((decision.packet?.length ?? 0) < noise.length)
   }), { numRuns: 1000 })
 })
 
+test('admission: the gate is asked once, with how well the address is known; its verdict is refused with a packet, up to 500 a second', () => {
+  const asked: unknown[] = []
+  let verdict: HandshakeVerdict = 'admit'
+  const control = new AdmissionControl({ retry: (_scid, dcid, newScid, token, _version, out) => initial(newScid, dcid, token).copy(out) }, 1000, 'secret', (...question) => {
+    asked.push(question)
+    return verdict
+  })
+  const packet = initial(Buffer.alloc(8, 1), Buffer.alloc(8, 2), Buffer.alloc(0))
+  const decide = (given: Buffer, halfOpen: number, now: number): Admission => control.decide(given, from, { links: halfOpen, halfOpen }, now)
+  assert.equal(decide(packet, 0, 1).kind, 'accept')
+  verdict = 'prove'
+  const retry = decide(packet, RETRY_THRESHOLD, 2)
+  assert.ok(retry.kind === 'reply')
+  // The client sends the Retry's token back, to the Retry's id.
+  const proof = initial(retry.packet.subarray(6, 14), Buffer.alloc(8, 2), parsedToken(retry.packet))
+  verdict = 'admit'
+  assert.equal(decide(proof, RETRY_THRESHOLD, 3).kind, 'accept')
+  for (const [now, refused] of [[4, 'rate-address'], [5, 'rate-total']] as const) {
+    verdict = refused
+    const refusal = decide(packet, 0, now)
+    assert.ok(refusal.kind === 'refuse' && refusal.failure === refused && refusal.packet !== undefined)
+  }
+  assert.deepEqual(asked, [
+    ['192.0.2.1', 'optional', 1], ['192.0.2.1', 'required', 2], ['192.0.2.1', 'given', 3], ['192.0.2.1', 'optional', 4], ['192.0.2.1', 'optional', 5]
+  ])
+  const answers = Array.from({ length: 1_000 }, () => decide(packet, 0, 2_000))
+  assert.equal(answers.filter((answer) => answer.kind === 'refuse').length, 1_000, 'each is counted')
+  assert.equal(answers.filter((answer) => answer.kind === 'refuse' && answer.packet !== undefined).length, 500, 'not each is answered')
+})
+
+/** The token of an Initial whose ids have 8 bytes each. */
+function parsedToken (packet: Buffer): Buffer {
+  const header = parseHeader(packet)
+  return header?.kind === 'initial' ? header.token : assert.fail('not an Initial')
+}
+
 test('stateless resets are limited in number', () => {
-  const control = new AdmissionControl({ retry: () => 0 }, 10, 'secret')
+  const control = new AdmissionControl({ retry: () => 0 }, 10, 'secret', openGate)
   const short = Buffer.concat([Buffer.from([0x41]), Buffer.alloc(60, 3)])
   let sent = 0
   for (let count = 0; count < 2000; count++) if (control.decide(short, from, { links: 0, halfOpen: 0 }, 100).kind === 'reply') sent++

@@ -256,9 +256,34 @@ suite('session machine', () => {
     assert.deepEqual(send({ type: 'opened', id: 'c' }), [])
   })
 
+  test('as many requests in a second as the limit says; more are answered with 429 and resolve nothing, and the limit may change', () => {
+    const { send, request, at, machine } = rig({ requestsPerSecond: 4, maxStreams: 100 })
+    let asked = 0
+    /** Whether the next request is served; a refusal is read to its end. */
+    const served = (bytes = GET()): boolean => {
+      const id = `s${asked++}`
+      const actions = request(id, bytes)
+      if (types(actions).includes('resolve')) return true
+      const answer = text(only(actions, 'write').chunk)
+      assert.match(answer, /^HTTP\/1\.1 429 Too Many Requests\r\n(?:.*\r\n)*retry-after: 1\r\n/)
+      assert.match(answer, /"code":"RELAY_ERR_RATE_LIMITED"/)
+      send({ type: 'written', id })
+      const report = only(send({ type: 'written', id }), 'report').report
+      assert.deepEqual([report.status, report.outcome, report.code], [429, 'client-error', 'RELAY_ERR_RATE_LIMITED'])
+      return false
+    }
+    assert.deepEqual([served(), served(), served(), served(), served()], [true, true, true, true, false])
+    at(250)
+    assert.deepEqual([served(), served()], [true, false])
+    send({ type: 'request-rate', perSecond: 10 })
+    at(350)
+    assert.deepEqual([served(), served()], [true, false])
+    assert.equal(machine.stats().resolving, 6)
+  })
+
   test('random sequences keep every bound, release every object once and report every stream once', () => {
     const command = fc.record({ kind: fc.nat(12), pick: fc.nat(), ms: fc.nat(400), cut: fc.integer({ min: 1, max: 60 }) })
-    const bounds = limits({ maxStreams: 5, maxResolving: 2, maxQueued: 2, requestTimeoutMs: 500, finWaitMs: 300, writeStallMs: 700, sourceStallMs: 900, idleTimeoutMs: 3000, maxChunkBytes: 64, minChunkBytes: 8, bufferBytes: 100, retireAfterStreams: 30 })
+    const bounds = limits({ maxStreams: 5, maxResolving: 2, maxQueued: 2, requestsPerSecond: 5, requestTimeoutMs: 500, finWaitMs: 300, writeStallMs: 700, sourceStallMs: 900, idleTimeoutMs: 3000, maxChunkBytes: 64, minChunkBytes: 8, bufferBytes: 100, retireAfterStreams: 30 })
     const outcomes = new Set<string>()
     fc.assert(fc.property(fc.array(command, { maxLength: 200, size: 'max' }), (commands) => {
       const model = new Model(bounds)

@@ -1,3 +1,4 @@
+import { TokenBucket } from '../../limits/rate.ts'
 import { CLOSE_CODE, STREAM_CODE } from '../../wire/stream-codes.ts'
 import type { SessionAction, SessionEvent, SessionLimits, SessionStats, StreamEvent } from './session-types.ts'
 import { ViewerStream } from './viewer-stream.ts'
@@ -11,6 +12,7 @@ import type { StreamHost } from './viewer-stream.ts'
 export class SessionMachine {
   readonly #limits: SessionLimits
   readonly #host: StreamHost
+  readonly #requests: TokenBucket
   readonly #streams = new Map<string, ViewerStream>()
   readonly #queue = new Set<ViewerStream>()
   /** Streams that wait for nothing but the viewer's FIN, longest first. */
@@ -27,6 +29,7 @@ export class SessionMachine {
   /** @param now monotonic, milliseconds */
   constructor (limits: SessionLimits, now: number) {
     this.#limits = limits
+    this.#requests = new TokenBucket(limits.requestsPerSecond)
     this.#lastActivity = now
     this.#host = {
       limits,
@@ -35,6 +38,7 @@ export class SessionMachine {
         if (action.type === 'release') this.#leases--
         this.#actions.push(action)
       },
+      takeRequest: (now) => this.#requests.take(now),
       takeTurn: (stream) => {
         if (this.#resolving < limits.maxResolving) return 'now'
         if (this.#queue.size >= limits.maxQueued) return 'never'
@@ -54,6 +58,7 @@ export class SessionMachine {
     this.#actions = []
     if (event.type === 'opened') this.#open(event.id, now)
     else if (event.type === 'tick') this.#tick(now)
+    else if (event.type === 'request-rate') this.#requests.perSecond = event.perSecond
     else if (event.type === 'drain') this.#drain(event.deadlineMs, event.alternates, now)
     else if (event.type === 'closed') this.#close(now)
     else this.#onStream(event, now)

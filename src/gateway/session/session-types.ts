@@ -11,6 +11,8 @@ export interface SessionLimits {
   readonly maxResolving: number
   /** Requests waiting for their turn; more are answered with 429. */
   readonly maxQueued: number
+  /** Requests in a second, and at once after a quiet one; more are answered with 429. */
+  readonly requestsPerSecond: number
   /** From the opening of a stream to the end of its request head. */
   readonly requestTimeoutMs: number
   /** After a whole response, how long the viewer's FIN is awaited before the rest of its half is refused. */
@@ -37,6 +39,8 @@ export const DEFAULT_SESSION_LIMITS: SessionLimits = {
   // A player asks for the 14 shards of a few videos ahead; more at once only moves the queue to the super-nodes.
   maxResolving: 64,
   maxQueued: 192,
+  // More than a player asks for in its whole buffer, and as many as may be open at once by contract.
+  requestsPerSecond: 200,
   requestTimeoutMs: 5_000,
   // Several round trips and a lost packet; a viewer that never sends FIN costs an entry in a map for so long.
   finWaitMs: 1_000,
@@ -125,6 +129,8 @@ export type SessionEvent =
   | { readonly type: 'opened', readonly id: string }
   | { readonly type: 'tick' }
   | { readonly type: 'closed' }
+  /** Another number of requests in a second. */
+  | { readonly type: 'request-rate', readonly perSecond: number }
   | { readonly type: 'drain', readonly deadlineMs: number, readonly alternates: readonly string[] }
 
 export type SessionAction =

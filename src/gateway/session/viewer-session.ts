@@ -79,6 +79,11 @@ export class ViewerSession {
     this.#dispatch({ type: 'tick' })
   }
 
+  /** Another limit of requests, from now on. */
+  limitRequests (perSecond: number): void {
+    this.#dispatch({ type: 'request-rate', perSecond })
+  }
+
   /** Asks the viewer to move within `deadlineMs`, then closes the session. */
   drain (deadlineMs: number, alternates: readonly string[]): void {
     this.#dispatch({ type: 'drain', deadlineMs, alternates })

@@ -15,6 +15,8 @@ import type { ShardFacts } from './shard-source.ts'
 export interface StreamHost {
   readonly limits: SessionLimits
   emit (action: SessionAction): void
+  /** Counts a complete request; false when there were too many lately. */
+  takeRequest (now: number): boolean
   /** The request is complete: `now` resolves at once, `later` calls {@link ViewerStream.resolve}, `never` has no room. */
   takeTurn (stream: ViewerStream): 'now' | 'later' | 'never'
   /** The stream no longer wants the turn it waits for. */
@@ -179,6 +181,7 @@ export class ViewerStream {
       this.#request = read()
       if (this.#request === undefined) return
       this.#headAt = now
+      if (!this.#host.takeRequest(now)) throw new RelayError('RELAY_ERR_RATE_LIMITED', 'too many requests in a second')
       this.#key = parseShardPath(this.#request.path)
       // RFC 9110 §14.2: Range is defined for GET only.
       if (this.#request.method === 'GET') this.#spec = parseRangeHeader(this.#request.fields.get('range'))

@@ -1,4 +1,5 @@
 import { systemTimers, type Timers } from '../../clock.ts'
+import { openGate } from '../../limits/handshake-limiter.ts'
 import type { HandshakeFailure, ListenerEvents, ListenerOptions, SessionRequest } from './viewer-transport.ts'
 
 /** What to answer to the request of a session; `detail` is for the log, never for the peer. */
@@ -14,13 +15,13 @@ type AdmissionOptions = Pick<ListenerOptions, 'path' | 'maxSessions' | 'handshak
  */
 export class Admission {
   readonly #options: AdmissionOptions
-  readonly #events: Pick<ListenerEvents, 'decide' | 'handshakeFailed' | 'log'>
+  readonly #events: Pick<ListenerEvents, 'admit' | 'decide' | 'handshakeFailed' | 'log'>
   readonly #timers: Timers
   #taken = 0
   #pending = 0
   #open = true
 
-  constructor (options: AdmissionOptions, events: Pick<ListenerEvents, 'decide' | 'handshakeFailed' | 'log'>, timers: Timers = systemTimers) {
+  constructor (options: AdmissionOptions, events: Pick<ListenerEvents, 'admit' | 'decide' | 'handshakeFailed' | 'log'>, timers: Timers = systemTimers) {
     this.#options = options
     this.#events = events
     this.#timers = timers
@@ -37,11 +38,19 @@ export class Admission {
   /** Gives back the place of one accepted request. */
   release (): void { this.#taken -= 1 }
 
-  /** Decides about one request; never rejects, and takes no longer than the handshake timeout. Refusals are counted here. */
-  async ask (request: SessionRequest): Promise<Verdict> {
-    const verdict = await this.#judge(request)
+  /**
+   * Decides about one request; never rejects, and takes no longer than the handshake timeout. Refusals are counted here.
+   * @param charged whether the limits have let this handshake in already
+   */
+  async ask (request: SessionRequest, charged: boolean): Promise<Verdict> {
+    const verdict = this.#limit(request, charged) ?? await this.#judge(request)
     if (!verdict.accept) this.#events.handshakeFailed(verdict.failure, verdict.detail)
     return verdict
+  }
+
+  #limit ({ peer }: SessionRequest, charged: boolean): Verdict | undefined {
+    const verdict = charged ? 'admit' : (this.#events.admit ?? openGate)(peer.ip, 'given', this.#timers.now())
+    return verdict === 'rate-address' || verdict === 'rate-total' ? refuse(429, verdict, 'too many handshakes') : undefined
   }
 
   async #judge (request: SessionRequest): Promise<Verdict> {

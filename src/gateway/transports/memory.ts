@@ -227,7 +227,7 @@ class MemoryListener implements TransportListener {
       headers: dial.headers ?? {},
       peer: dial.peer ?? { ip: '127.0.0.1', port: 1 }
     }
-    const verdict = await this.#admission.ask(request)
+    const verdict = await this.#admission.ask(request, false)
     if (!verdict.accept) throw new RefusedError(verdict.status)
     const id = `memory-${++this.#accepted}`
     const server = new MemorySession(id, request, this.#options.maxStreamsPerSession, this.#settings)

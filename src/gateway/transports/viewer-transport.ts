@@ -1,3 +1,5 @@
+import type { HandshakeGate } from '../../limits/handshake-limiter.ts'
+
 /**
  * What the gateway asks of an engine that carries WebTransport sessions. Every engine (bundled HTTP/3, fails-components,
  * the in-process pair of the tests) passes the suite in `test/contracts/viewer-transport.ts`.
@@ -89,11 +91,13 @@ export interface TransportSession {
   stats (): SessionStats
 }
 
-/** Why a handshake did not become a session; the label of a metric, so the list is closed. */
-export type HandshakeFailure = 'timeout' | 'tls' | 'protocol' | 'refused' | 'limit'
+/** Why a handshake did not become a session; the label of a metric, so the list is closed. `rate-…`: too many in a second, of one address or in total. */
+export type HandshakeFailure = 'timeout' | 'tls' | 'protocol' | 'refused' | 'limit' | 'rate-address' | 'rate-total'
 
 /** What an engine reports to whoever listens; none of them may throw. */
 export interface ListenerEvents {
+  /** Asked before a handshake costs anything, where the transport allows that, and else before a session is decided about; without it none is too many. */
+  readonly admit?: HandshakeGate
   decide (request: SessionRequest): SessionDecision | Promise<SessionDecision>
   session (session: TransportSession): void
   handshakeFailed (reason: HandshakeFailure, detail: string): void

@@ -1,6 +1,8 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 import type { Server, TLSSocket } from 'node:tls'
+import { gateConnections } from '../../../limits/connection-gate.ts'
+import { openGate } from '../../../limits/handshake-limiter.ts'
 import type { HandshakeFailure, ListenerEvents, ListenerOptions } from '../viewer-transport.ts'
 import type { FailsSession } from './session.ts'
 
@@ -31,16 +33,17 @@ interface Connection {
 export class Connections {
   readonly #server: Server
   readonly #options: Pick<ListenerOptions, 'maxSessions' | 'handshakeTimeoutMs' | 'idleTimeoutMs'>
-  readonly #events: Pick<ListenerEvents, 'handshakeFailed'>
+  readonly #events: Pick<ListenerEvents, 'admit' | 'handshakeFailed'>
   readonly #connections = new Map<string, Connection>()
   readonly #look: NodeJS.Timeout
 
-  constructor (server: Server, options: Pick<ListenerOptions, 'maxSessions' | 'handshakeTimeoutMs' | 'idleTimeoutMs'>, events: Pick<ListenerEvents, 'handshakeFailed'>) {
+  constructor (server: Server, options: Pick<ListenerOptions, 'maxSessions' | 'handshakeTimeoutMs' | 'idleTimeoutMs'>, events: Pick<ListenerEvents, 'admit' | 'handshakeFailed'>) {
     this.#server = server
     this.#options = options
     this.#events = events
     server.maxConnections = options.maxSessions + HALF_OPEN_CONNECTIONS
     server.on('drop', () => { events.handshakeFailed('limit', 'too many connections') })
+    gateConnections(server, (socket) => this.#admit(socket))
     server.on('connection', (socket: Socket) => { this.#open(socket) })
     server.on('secureConnection', (socket: TLSSocket) => {
       // Between two owners of the socket nobody listens for errors, and one without a listener ends the process.
@@ -55,10 +58,12 @@ export class Connections {
 
   get size (): number { return this.#connections.size }
 
-  /** A session was asked for on the connection of this peer (`ip:port` as the library writes it). */
-  claimed (peerKey: string): void {
+  /** A session was asked for on the connection of this peer (`ip:port` as the library writes it). Returns whether it was the first. */
+  claimed (peerKey: string): boolean {
     const connection = this.#connections.get(peerKey)
-    if (connection !== undefined) connection.claimed = true
+    if (connection === undefined || connection.claimed) return false
+    connection.claimed = true
+    return true
   }
 
   add (peerKey: string, session: FailsSession): void { this.#connections.get(peerKey)?.sessions.add(session) }
@@ -80,6 +85,13 @@ export class Connections {
       setImmediate(check)
     })
     clearTimeout(cut)
+  }
+
+  /** TCP has proven the address, and TLS has cost nothing yet. */
+  #admit (socket: Socket): boolean {
+    const verdict = (this.#events.admit ?? openGate)(socket.remoteAddress ?? '', 'given', performance.now())
+    if (verdict === 'rate-address' || verdict === 'rate-total') this.#events.handshakeFailed(verdict, 'connection reset on accept')
+    return verdict === 'admit'
   }
 
   #open (socket: Socket): void {

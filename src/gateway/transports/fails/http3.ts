@@ -140,7 +140,8 @@ class Http3Listener implements TransportListener {
   }
 
   async #answer (library: LibraryRequest, request: SessionRequest): Promise<void> {
-    const verdict = await this.#admission.ask(request)
+    // The native library tells of a connection no earlier than this.
+    const verdict = await this.#admission.ask(request, false)
     const answer = { ...library, path: this.#options.path }
     if (!verdict.accept) {
       this.#server.transportInt.finishSessionRequest({ ...answer, status: verdict.status })

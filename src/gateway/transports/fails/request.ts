@@ -1,3 +1,4 @@
+import { plainAddress } from '../../../limits/address-key.ts'
 import type { PeerAddress, SessionRequest } from '../viewer-transport.ts'
 import type { LibraryRequest } from './library.ts'
 
@@ -5,8 +6,8 @@ import type { LibraryRequest } from './library.ts'
 export function parsePeer (address: string): PeerAddress | undefined {
   const colon = address.lastIndexOf(':')
   const port = Number(address.slice(colon + 1))
-  const ip = address.slice(0, Math.max(colon, 0)).replace(/^\[|\]$/g, '').replace(/^::ffff:(?=\d+\.)/i, '')
-  return ip === '' || ip === 'undefined' || !Number.isInteger(port) ? undefined : { ip, port }
+  const ip = address.slice(0, Math.max(colon, 0)).replace(/^\[|\]$/g, '')
+  return ip === '' || ip === 'undefined' || !Number.isInteger(port) ? undefined : { ip: plainAddress(ip), port }
 }
 
 /** The request as the layer above sees it; undefined when the peer is gone already. */

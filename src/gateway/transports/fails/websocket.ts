@@ -126,15 +126,16 @@ class WebSocketListener implements TransportListener {
     // Nobody listens for errors of an upgraded socket yet, and an error without a listener ends the process.
     stream.on('error', () => {})
     if (request === undefined || stream.destroyed) { stream.destroy(); return }
-    this.#connections.claimed(library.peerAddress)
-    this.#answer(library, request, stream).catch((error: unknown) => {
+    // Accepting the connection paid for its first session; over HTTP/2 there may be more.
+    const charged = this.#connections.claimed(library.peerAddress)
+    this.#answer(library, request, stream, charged).catch((error: unknown) => {
       this.#events.log('warn', 'session request failed', { error: String(error) })
       stream.destroy()
     })
   }
 
-  async #answer (library: LibraryRequest, request: SessionRequest, stream: Duplex): Promise<void> {
-    const verdict = await this.#admission.ask(request)
+  async #answer (library: LibraryRequest, request: SessionRequest, stream: Duplex, charged: boolean): Promise<void> {
+    const verdict = await this.#admission.ask(request, charged)
     if (!verdict.accept) {
       refuse(this.#server, library, stream, verdict.status)
       return

@@ -1,6 +1,10 @@
 /** What a server does with a datagram that belongs to no connection: begin one, answer without state, or nothing. No socket, no clock. */
 import { createHash, randomBytes, randomInt } from 'node:crypto'
+import type { AddressProof, HandshakeGate } from '../../../limits/handshake-limiter.ts'
+import { TokenBucket } from '../../../limits/rate.ts'
+import type { HandshakeFailure } from '../viewer-transport.ts'
 import { checkToken, issueToken, resetToken, resetTokenInteger, statelessReset } from './address-token.ts'
+import { closeInitial, QUIC_ERROR } from './initial-packet.ts'
 import { CONNECTION_ID_LENGTH, MIN_INITIAL_DATAGRAM, MIN_INITIAL_DCID, parseHeader, versionNegotiation } from './packet-header.ts'
 import type { PacketHeader } from './packet-header.ts'
 import type { HostPort, QuicheBinding } from './quiche-binding.ts'
@@ -11,13 +15,15 @@ export const RETRY_THRESHOLD = 128
 export const MAX_HALF_OPEN = 512
 /** Stateless resets a second: enough to tell a whole relay's viewers of a restart within seconds, too few to be worth provoking. */
 const RESETS_PER_SECOND = 500
+/** Refusals sent a second, some 50 µs of cryptography each; beyond that a client learns by its own timeout. */
+const REFUSALS_PER_SECOND = 500
 /** A Retry packet is the long header, three ids, the token and a tag. */
 const RETRY_BUFFER = 256
 
 export type Admission =
   | { readonly kind: 'drop' }
-  /** Too many handshakes or connections. */
-  | { readonly kind: 'full' }
+  /** To be counted, and answered with the packet if there is one. */
+  | { readonly kind: 'refuse', readonly failure: HandshakeFailure, readonly detail: string, readonly packet: Buffer | undefined }
   | { readonly kind: 'reply', readonly packet: Buffer }
   /** `odcid` only after a Retry. */
   | { readonly kind: 'accept', readonly scid: Buffer, readonly odcid: Buffer | null, readonly dcid: Buffer }
@@ -27,18 +33,27 @@ export interface Load {
   readonly halfOpen: number
 }
 
+type Initial = Extract<PacketHeader, { kind: 'initial' }>
+
 const DROP: Admission = { kind: 'drop' }
+
+const REASONS = { 'rate-address': 'too many handshakes of this address', 'rate-total': 'too many handshakes' } as const
 
 export class AdmissionControl {
   private readonly binding: Pick<QuicheBinding, 'retry'>
   private readonly maxLinks: number
   private readonly retryKey = randomBytes(32)
   private readonly resetKey: Uint8Array
-  private resetsLeft = RESETS_PER_SECOND
-  private resetsSince = -Infinity
+  private readonly gate: HandshakeGate
+  private readonly resets = new TokenBucket(RESETS_PER_SECOND)
+  private readonly refusals = new TokenBucket(REFUSALS_PER_SECOND)
 
-  /** @param secret what reset tokens derive from: the same after a restart, so that viewers of a killed gateway learn of it at once */
-  constructor (binding: Pick<QuicheBinding, 'retry'>, maxLinks: number, secret: string) {
+  /**
+   * @param secret what reset tokens derive from: the same after a restart, so that viewers of a killed gateway learn of it at once
+   * @param gate asked about every Initial for which there would be room
+   */
+  constructor (binding: Pick<QuicheBinding, 'retry'>, maxLinks: number, secret: string, gate: HandshakeGate) {
+    this.gate = gate
     this.binding = binding
     this.maxLinks = maxLinks
     this.resetKey = createHash('sha256').update('icn-relay stateless reset ').update(secret).digest()
@@ -68,36 +83,45 @@ export class AdmissionControl {
     }
   }
 
-  private initial (header: Extract<PacketHeader, { kind: 'initial' }>, from: HostPort, load: Load, now: number): Admission {
-    if (load.halfOpen >= MAX_HALF_OPEN || load.links >= this.maxLinks) return { kind: 'full' }
+  private initial (header: Initial, from: HostPort, load: Load, now: number): Admission {
+    const { dcid, token } = header
+    if (load.halfOpen >= MAX_HALF_OPEN || load.links >= this.maxLinks) return this.refuse(header, 'limit', 'too many connections', now)
+    const odcid = token.length > 0 ? checkToken(this.retryKey, { ip: from.host, port: from.port, retryId: dcid }, token, now) : undefined
+    const proof: AddressProof = odcid !== undefined ? 'given' : load.halfOpen < RETRY_THRESHOLD ? 'optional' : 'required'
+    const verdict = this.gate(from.host, proof, now)
+    if (verdict === 'admit') {
+      // RFC 9000 §8.1.2: the id of our Retry becomes the connection's.
+      return { kind: 'accept', scid: odcid === undefined ? this.newConnectionId() : Buffer.from(dcid), odcid: odcid ?? null, dcid: Buffer.from(dcid) }
+    }
+    if (verdict === 'prove') return this.askForProof(header, from, now)
+    return this.refuse(header, verdict, REASONS[verdict], now)
+  }
+
+  private askForProof (header: Initial, from: HostPort, now: number): Admission {
     const { dcid, scid, token, version } = header
-    const subject = { ip: from.host, port: from.port, retryId: dcid }
-    const odcid = token.length > 0 ? checkToken(this.retryKey, subject, token, now) : undefined
-    // RFC 9000 §8.1.2: the id of our Retry becomes the connection's.
-    if (odcid !== undefined) return { kind: 'accept', scid: Buffer.from(dcid), odcid, dcid: Buffer.from(dcid) }
-    if (load.halfOpen < RETRY_THRESHOLD) return { kind: 'accept', scid: this.newConnectionId(), odcid: null, dcid: Buffer.from(dcid) }
-    // A token that is not ours or has expired: one Retry a connection is all a client takes (§17.2.5.2).
-    if (token.length > 0) return DROP
+    // Not ours, or expired: one Retry a connection is all a client takes (RFC 9000 §17.2.5.2), so the attempt is over (§8.1.3).
+    if (token.length > 0) return this.refuse(header, 'protocol', 'address token not valid', now, QUIC_ERROR.INVALID_TOKEN)
     const retryId = this.newConnectionId()
     const out = Buffer.alloc(RETRY_BUFFER)
     try {
-      const length = this.binding.retry(scid, dcid, retryId, issueToken(this.retryKey, { ...subject, retryId }, dcid, now), version, out)
+      const length = this.binding.retry(scid, dcid, retryId, issueToken(this.retryKey, { ip: from.host, port: from.port, retryId }, dcid, now), version, out)
       return { kind: 'reply', packet: out.subarray(0, length) }
     } catch {
       return DROP
     }
   }
 
+  private refuse (header: Initial, failure: HandshakeFailure, detail: string, now: number, code: number = QUIC_ERROR.CONNECTION_REFUSED): Admission {
+    const packet = this.refusals.take(now) ? closeInitial(header, this.newConnectionId(), code, detail) : undefined
+    return { kind: 'refuse', failure, detail, packet }
+  }
+
   /** RFC 9000 §10.3. */
   private reset (answered: number, connectionId: Uint8Array, now: number): Admission {
-    if (now - this.resetsSince >= 1000) {
-      this.resetsSince = now
-      this.resetsLeft = RESETS_PER_SECOND
-    }
-    if (this.resetsLeft <= 0) return DROP
+    if (!this.resets.allows(now)) return DROP
     const packet = statelessReset(resetToken(this.resetKey, connectionId), answered, randomBytes(32))
     if (packet === undefined) return DROP
-    this.resetsLeft--
+    this.resets.spend(now)
     return { kind: 'reply', packet }
   }
 }

@@ -2,6 +2,8 @@
 import { isIPv6 } from 'node:net'
 import { createSecureContext } from 'node:tls'
 import type { Clock } from '../../../clock.ts'
+import { plainAddress } from '../../../limits/address-key.ts'
+import { openGate } from '../../../limits/handshake-limiter.ts'
 import type { EngineSizes, HandshakeFailure, ListenerEvents, ListenerOptions, PeerAddress, SessionDecision, SessionRequest, TlsMaterial, TransportListener } from '../viewer-transport.ts'
 import { AdmissionControl, MAX_HALF_OPEN } from './admission.ts'
 import { Endpoint, SWEEP_MS } from './endpoint.ts'
@@ -60,7 +62,7 @@ export class Http3Listener implements TransportListener {
     this.clock = clock
     this.parameters = { idleTimeoutMs: options.idleTimeoutMs, maxStreamsBidi: options.maxStreamsPerSession, congestionControl }
     this.config = checkedConfig(binding, options.tls, this.parameters)
-    this.admission = new AdmissionControl(binding, options.maxSessions + MAX_HALF_OPEN, options.resetSecret ?? options.tls.key)
+    this.admission = new AdmissionControl(binding, options.maxSessions + MAX_HALF_OPEN, options.resetSecret ?? options.tls.key, events.admit ?? openGate)
     this.endpoint = new Endpoint(options.host, clock, {
       unrouted: (packet, from) => { this.admit(packet, from) },
       sweep: (now) => { this.sweep(now) },
@@ -146,7 +148,10 @@ export class Http3Listener implements TransportListener {
     const now = this.clock.monotonic()
     const admission = this.admission.decide(packet, from, { links: this.guests.size, halfOpen: this.halfOpen }, now)
     if (admission.kind === 'reply') this.endpoint.reply(admission.packet, from)
-    if (admission.kind === 'full') this.events.handshakeFailed('limit', 'too many connections or handshakes')
+    if (admission.kind === 'refuse') {
+      this.events.handshakeFailed(admission.failure, admission.detail)
+      if (admission.packet !== undefined) this.endpoint.reply(admission.packet, from)
+    }
     if (admission.kind !== 'accept' || this.closing !== undefined) return
     const local = this.endpoint.localAddress
     let conn: QuicheConnection
@@ -288,7 +293,7 @@ function describe (end: LinkEnd): string {
 
 /** IPv4 in IPv6 form, as a dual-stack socket reports it, becomes plain IPv4. */
 function readable (peer: HostPort): PeerAddress {
-  return { ip: peer.host.startsWith('::ffff:') ? peer.host.slice(7) : peer.host, port: peer.port }
+  return { ip: plainAddress(peer.host), port: peer.port }
 }
 
 function isLoopback (host: string): boolean {

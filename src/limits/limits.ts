@@ -1,0 +1,54 @@
+import { AddressBuckets } from './address-buckets.ts'
+import { AddressCounts } from './address-counts.ts'
+
+/** The numbers of `[limits]` in force. */
+export interface LimitNumbers {
+  /** Handshakes of viewer sessions, in total. */
+  readonly handshakesPerSecond: number
+  readonly handshakesPerSecondPerIp: number
+  /** Addresses each table remembers at most. */
+  readonly trackedIps: number
+  /** Of one session, and over HTTP of one address. */
+  readonly requestsPerSecondPerViewer: number
+  /** TCP connections of one address to the viewer HTTP listener. */
+  readonly connectionsPerIp: number
+}
+
+/** How often each limit has refused since the relay started. */
+export interface RefusedCounts {
+  handshakesTotal: number
+  handshakesPerIp: number
+  requests: number
+  connections: number
+}
+
+/** The limits of a relay: numbers that may change at run time, what viewers of plain HTTP have used of them, and what was refused. */
+export class Limits {
+  #numbers: LimitNumbers
+  readonly #listeners = new Set<(numbers: LimitNumbers) => void>()
+  /** Requests over HTTP. */
+  readonly requests: AddressBuckets
+  /** Connections of the viewer HTTP listener. */
+  readonly connections = new AddressCounts()
+  readonly refused: RefusedCounts = { handshakesTotal: 0, handshakesPerIp: 0, requests: 0, connections: 0 }
+
+  constructor (numbers: LimitNumbers) {
+    this.#numbers = numbers
+    this.requests = new AddressBuckets(numbers.requestsPerSecondPerViewer, numbers.trackedIps)
+  }
+
+  get numbers (): LimitNumbers { return this.#numbers }
+
+  /** Numbers that are named change, the others stay. */
+  change (part: Partial<LimitNumbers>): void {
+    this.#numbers = { ...this.#numbers, ...part }
+    this.requests.change(this.#numbers.requestsPerSecondPerViewer, this.#numbers.trackedIps)
+    for (const listener of this.#listeners) listener(this.#numbers)
+  }
+
+  /** Called after every change; returns the end of the subscription. */
+  onChange (listener: (numbers: LimitNumbers) => void): () => void {
+    this.#listeners.add(listener)
+    return () => { this.#listeners.delete(listener) }
+  }
+}
