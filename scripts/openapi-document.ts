@@ -49,6 +49,7 @@ const TAGS = [
   { name: 'cache', description: 'The shard cache' },
   { name: 'upstreams', description: 'The super-nodes' },
   { name: 'region', description: 'Where the relay stands' },
+  { name: 'overload', description: 'How overloaded the relay is' },
   { name: 'viewers', description: 'Viewer sessions over WebTransport and WebSocket' }
 ]
 
@@ -65,6 +66,7 @@ const COMPONENTS: Record<string, TSchema> = {
   UpstreamNode: schemas.UpstreamNode,
   Override: schemas.Override,
   RegionReport: schemas.RegionReport,
+  OverloadReport: schemas.OverloadReport,
   Health: schemas.Health,
   Ready: schemas.Ready
 }

@@ -43,6 +43,8 @@ const Counts = Type.Object({
   handshakeFailures: counts('(?:timeout|tls|protocol|refused|limit)'),
   /** By `transport outcome`. */
   streams: counts(`${TRANSPORT} ${OUTCOME}`),
+  /** Sessions sent elsewhere or refused because of overload; absent for none. */
+  shed: Type.Optional(Count),
   /** Bytes of responses, heads included, by transport. */
   bytes: counts(TRANSPORT),
   /** `transport result stage`, seconds. */
@@ -55,6 +57,8 @@ const Stats = Type.Object({
   /** Sizes of every map and queue, by `<owner>.<name>`. */
   sizes: Type.Record(Type.String({ pattern: '^[A-Za-z0-9_.-]{1,64}$' }), Type.Number(), { ...closed, maxProperties: 200 }),
   rssBytes: Count,
+  /** 99th percentile of the event-loop delay since the last heartbeat, ms. */
+  loopDelayMs: Type.Optional(Count),
   /** What happened since the last heartbeat. */
   counts: Counts
 }, closed)

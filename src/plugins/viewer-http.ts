@@ -55,14 +55,15 @@ export default fp<ViewerHttpOptions>(async (app, { config, logger, onInstance })
   app.relayMetrics.onCollect(() => { app.relayMetrics.set('icn_relay_viewer_connections', connections, { transport: 'http' }) })
   await timeRequests(viewer, app.relayMetrics, 'icn_relay_viewer_http_request_duration_seconds')
   await viewer.register(cors, { origin: '*', methods: ['GET', 'HEAD'], allowedHeaders: ['range', 'if-none-match', 'if-range', 'authorization'], exposedHeaders: EXPOSED_HEADERS, maxAge: 86_400, strictPreflight: false })
-  await viewer.register(shardRoutes, { shards: app.shards, metrics: app.relayMetrics, monotonic: systemClock.monotonic, tokens: new StaticTokens(tokenSettings(config.auth)), tier: app.tier })
+  await viewer.register(shardRoutes, { shards: app.shards, metrics: app.relayMetrics, monotonic: systemClock.monotonic, tokens: new StaticTokens(tokenSettings(config.auth)), tier: app.tier, burstFactor: () => app.overload.burstFactor })
   await viewer.register(transportRoute, {
     region: () => app.region.current,
     listening: () => app.viewers.listening(),
+    overloaded: () => app.overload.shedsSessions,
     hashes: () => app.certificates.hashes()
   })
   if (settings.player) await viewer.register(playerRoutes)
   app.decorate('viewer', viewer)
   app.decorate('viewerConnections', () => connections)
   app.addHook('onClose', async () => { await viewer.close() })
-}, { name: 'viewer-http', dependencies: ['metrics', 'region', 'shards', 'tls', 'upstream', 'viewers'] })
+}, { name: 'viewer-http', dependencies: ['metrics', 'overload', 'region', 'shards', 'tls', 'upstream', 'viewers'] })
