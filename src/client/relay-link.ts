@@ -29,11 +29,19 @@ export interface Lane {
 
 /** A lane that lives shorter than this, milliseconds, counts as failed, so that a relay in a crash loop is not dialled in a tight one. */
 const SHORT_LIFE_MS = 5_000
+/** Control messages kept that come while a connection is still being made; a relay has no more kinds of them. */
+const MAX_EARLY = 4
 /** Moves a relay may ask for in a minute; two relays that redirect to each other get no more. */
 const MAX_MOVES_PER_MINUTE = 5
 /** First and longest pause before looking for a better transport again, milliseconds. */
 const UPGRADE_FIRST_MS = 5_000
 const UPGRADE_CAP_MS = 60_000
+
+/** A connection that is not in use yet. */
+interface NewRoad extends Dialled {
+  /** What the relay has said meanwhile. */
+  readonly early: readonly ControlMessage[]
+}
 
 /** Keeps the client connected: the only layer that retries connecting, and the one that follows drain and redirect. */
 export class RelayLink {
@@ -125,18 +133,21 @@ export class RelayLink {
     }
   }
 
-  async #dial (relayUrl: string, mode?: DialMode): Promise<Dialled> {
+  async #dial (relayUrl: string, mode?: DialMode): Promise<NewRoad> {
     const own: { road?: Road } = {}
+    const early: ControlMessage[] = []
     const dialled = await this.#options.dial(relayUrl, (message) => {
-      // What a connection says that is not in use does not count.
+      // A relay that sheds load may say so with the first packet.
+      if (own.road === undefined && early.length < MAX_EARLY) early.push(message)
+      // What a connection says that is not in use any more does not count.
       if (own.road !== undefined && own.road === this.#lane?.road) this.#follow(message, relayUrl)
       this.#options.onControl?.(message)
     }, this.#life.signal, mode)
     own.road = dialled.road
-    return dialled
+    return { ...dialled, early }
   }
 
-  #install ({ road, info }: Dialled): Lane {
+  #install ({ road, info, early }: NewRoad): Lane {
     if (this.#life.signal.aborted) {
       road.close()
       this.#life.signal.throwIfAborted()
@@ -150,6 +161,10 @@ export class RelayLink {
     road.closed.then(() => this.lost(lane), () => {})
     this.#scheduleUpgrade(UPGRADE_FIRST_MS)
     this.#options.onTransport?.(info)
+    // After whoever installs it has ended: a move that leads to the next one is over by then.
+    queueMicrotask(() => {
+      for (const message of early) if (this.#lane === lane) this.#follow(message, info.relayUrl)
+    })
     return lane
   }
 
