@@ -50,6 +50,7 @@ const TAGS = [
   { name: 'upstreams', description: 'The super-nodes' },
   { name: 'region', description: 'Where the relay stands' },
   { name: 'limits', description: 'What viewers may do in a second' },
+  { name: 'overload', description: 'How overloaded the relay is' },
   { name: 'viewers', description: 'Viewer sessions over WebTransport and WebSocket' }
 ]
 
@@ -66,6 +67,7 @@ const COMPONENTS: Record<string, TSchema> = {
   UpstreamNode: schemas.UpstreamNode,
   Override: schemas.Override,
   RegionReport: schemas.RegionReport,
+  OverloadReport: schemas.OverloadReport,
   Health: schemas.Health,
   Ready: schemas.Ready
 }

@@ -7,6 +7,7 @@ import adminPlugin from './plugins/admin.ts'
 import healthPlugin from './plugins/health.ts'
 import limitsPlugin from './plugins/limits.ts'
 import metricsPlugin from './plugins/metrics.ts'
+import overloadPlugin from './plugins/overload.ts'
 import regionPlugin from './plugins/region.ts'
 import shardCachePlugin from './plugins/shard-cache.ts'
 import shardsPlugin from './plugins/shards.ts'
@@ -56,6 +57,7 @@ export async function buildApp (config: Config, deps: AppDeps): Promise<Relay> {
   try {
     await deps.onInstance?.(admin, 'admin')
     await admin.register(metricsPlugin)
+    await admin.register(overloadPlugin, { config })
     await admin.register(shardCachePlugin, { config })
     await admin.register(tlsPlugin, { config })
     await admin.register(regionPlugin, { config })

@@ -20,6 +20,9 @@ const bytes = (value: number, minimum: number, description: string) =>
 const count = (value: number, maximum: number, description: string) =>
   Type.Integer({ minimum: 1, maximum, default: value, description })
 
+const percent = (value: number, description: string) =>
+  Type.Integer({ minimum: 1, maximum: 100, default: value, description: `${description}, percent` })
+
 const host = (value: string, description: string) => Type.String({ minLength: 1, maxLength: 255, default: value, description })
 
 const Region = Type.String({ pattern: '^[A-Z0-9-]{1,32}$' })
@@ -134,6 +137,23 @@ export const ConfigSchema = Type.Object({
   bandwidth: section({
     total_bps: Type.Integer({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER, default: 0, description: 'budget for all viewers, bits per second; 0 is unlimited' })
   }, 'Bandwidth shared by viewers.'),
+  overload: section({
+    sample_ms: Type.Integer({ minimum: 50, maximum: 10_000, default: 500, description: 'how often the signals of overload are looked at, milliseconds' }),
+    window_samples: count(5, 100, 'latest samples that decide whether a level begins'),
+    enter_samples: count(3, 100, 'how many of them must reach its threshold, the newest among them: one long turn of the event loop is no overload'),
+    leave_degraded_ms: ms(10_000, 'time without a sample above the leave threshold after which degraded ends'),
+    leave_shedding_ms: ms(5_000, 'the same for shedding'),
+    leave_percent: percent(90, 'where a level ends, of where it begins; what lies between changes nothing'),
+    degraded_delay_ms: ms(150, 'event-loop delay, of the relay or the gateway, at which degraded begins; a healthy machine of two cores under full load has 30 to 80'),
+    shedding_delay_ms: ms(500, 'event-loop delay at which shedding begins: all the time a viewer has for the first byte of a miss'),
+    degraded_memory_percent: percent(80, 'heap of its limit, resident memory of memory_bytes, that of the gateway of transport.max_rss_bytes: where degraded begins'),
+    shedding_memory_percent: percent(92, 'the same for shedding; at 100 the process would be ended or replaced'),
+    degraded_load_percent: percent(80, 'sessions of transport.max_sessions, fills of upstream.max_fills: where degraded begins'),
+    shedding_load_percent: percent(95, 'the same for shedding, while there is room to tell viewers where to go'),
+    memory_bytes: bytes(0, 0, 'resident memory the relay process may have (0: the memory of the machine or container)'),
+    alternates: Type.Array(OriginUrl, { default: [], maxItems: 16, description: 'viewer URLs of other relays that new sessions are sent to, in turn, while shedding' }),
+    redirect_to_super_nodes: Type.Boolean({ default: false, description: 'without alternates, send them to the nearest super-node that is up; viewers must be able to reach it, and learn its address' })
+  }, 'What happens under too much load: normal, degraded, shedding.'),
   auth: section({
     require: Type.Boolean({ default: false, description: 'refuse viewers without a token' }),
     tokens: Type.Array(Type.String({ minLength: 16, maxLength: 512 }), { default: [], maxItems: 1_000, description: 'static viewer tokens' })

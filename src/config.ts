@@ -190,7 +190,7 @@ function impossible (config: Config): string[] {
     else if (hosts.has(host)) problems.push(`upstream.super_nodes.${position}.url repeats ${host}`)
     else hosts.add(host)
   })
-  problems.push(...tierProblems(config))
+  problems.push(...tierProblems(config), ...overloadProblems(config))
   for (const [name, template] of [['shard_path', upstream.shard_path], ['manifest_path', upstream.manifest_path]] as const) {
     if (!template.includes('{cid}')) problems.push(`upstream.${name} must contain {cid}`)
   }
@@ -234,6 +234,19 @@ function tierProblems ({ upstream, region }: Config): string[] {
     const id = `${type} ${dns.toLowerCase()} ${port ?? ''}`
     if (names.has(id)) problems.push(`${path} repeats ${type} ${dns}`)
     names.add(id)
+  })
+  return problems
+}
+
+/** What the schema cannot express about the levels of overload. */
+function overloadProblems ({ overload }: Config): string[] {
+  const problems: string[] = []
+  if (overload.enter_samples > overload.window_samples) problems.push('overload.enter_samples must be at most overload.window_samples')
+  for (const what of ['delay_ms', 'memory_percent', 'load_percent'] as const) {
+    if (overload[`shedding_${what}`] < overload[`degraded_${what}`]) problems.push(`overload.shedding_${what} must be at least overload.degraded_${what}`)
+  }
+  overload.alternates.forEach((url, position) => {
+    if (!URL.canParse(url)) problems.push(`overload.alternates.${position} is not a URL`)
   })
   return problems
 }

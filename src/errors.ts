@@ -34,6 +34,7 @@ export const ERRORS = {
   RELAY_ERR_UPSTREAM_TOO_LARGE: { status: 502, retryable: false, source: 'upstream', title: 'Super-node object exceeds the size cap' },
   RELAY_ERR_LOOP: { status: 508, retryable: false, source: 'operator', title: 'Request goes in circles' },
   RELAY_ERR_FILLS_BUSY: { status: 503, retryable: true, source: 'upstream', title: 'Too many cache fills in progress' },
+  RELAY_ERR_OVERLOADED: { status: 503, retryable: true, source: 'internal', title: 'Relay is overloaded' },
   RELAY_ERR_GATEWAY: { status: 503, retryable: true, source: 'internal', title: 'Gateway process not available' },
   RELAY_ERR_STOPPING: { status: 503, retryable: true, source: 'internal', title: 'Relay is stopping' },
   RELAY_ERR_CACHE_READ: { status: 500, retryable: true, source: 'cache', title: 'Cached object could not be read' },
@@ -53,11 +54,14 @@ export type ErrorCode = keyof typeof ERRORS
 export class RelayError extends Error {
   override readonly name = 'RelayError'
   readonly code: ErrorCode
+  /** For `retry-after`; undefined leaves it to the surface. */
+  readonly retryAfterSeconds: number | undefined
 
   /** @param detail what was wrong with this very request, safe to show to the client: no secrets, no paths of the host */
-  constructor (code: ErrorCode, detail: string, options?: ErrorOptions) {
+  constructor (code: ErrorCode, detail: string, options?: ErrorOptions & { readonly retryAfterSeconds?: number | undefined }) {
     super(detail, options)
     this.code = code
+    this.retryAfterSeconds = options?.retryAfterSeconds
   }
 
   get status (): number { return ERRORS[this.code].status }

@@ -29,6 +29,7 @@ export function problems <S extends number> (...statuses: S[]): Record<S, { desc
   }])) as ReturnType<typeof problems<S>>
 }
 
+const State = (description: string) => Type.Union([Type.Literal('normal'), Type.Literal('degraded'), Type.Literal('shedding')], { description })
 const Bytes = (description: string) => Type.Integer({ minimum: 0, description })
 const Millis = (description: string) => Type.Integer({ description: `${description}, milliseconds since the epoch` })
 
@@ -133,6 +134,35 @@ export const RegionReport = Type.Object({
   }))
 })
 
+export const OverloadOverride = Type.Object({
+  override: Type.Union([Type.Literal('normal'), Type.Literal('degraded'), Type.Literal('shedding'), Type.Literal('auto')], { description: 'auto: what the signals say' })
+}, { additionalProperties: false })
+
+const Band = Type.Object({ enter: Type.Number(), leave: Type.Number() })
+
+export const OverloadReport = Type.Object({
+  state: State('in force'),
+  since: Millis('when it became that'),
+  override: Type.Union([State('set by an operator'), Type.Null()]),
+  measured: State('what the signals say, whether or not it is in force'),
+  reason: Type.Union([Type.String(), Type.Null()], { description: 'the signal behind the state, or "override"; null in peace' }),
+  redirectTo: Type.Array(Type.String(), { description: 'where new sessions are sent, in turn, while shedding; refused when empty' }),
+  signals: Type.Array(Type.Object({
+    signal: Type.String(),
+    value: Type.Union([Type.Number(), Type.Null()], { description: 'delays in milliseconds, the others as a share of their bound; null when there is none' }),
+    ratio: Type.Number({ description: 'of where degraded begins' }),
+    state: State('what this signal alone makes of it'),
+    thresholds: Type.Object({ degraded: Band, shedding: Band })
+  })),
+  transitions: Type.Array(Type.Object({
+    at: Millis('when'),
+    from: State('before'),
+    to: State('after'),
+    signal: Type.String({ description: 'what led into the worse of the two, or "override"' }),
+    value: Type.Union([Type.Number(), Type.Null()])
+  }), { description: 'the latest 50, oldest first' })
+})
+
 export const Health = Type.Object({
   status: Type.Union([Type.Literal('ok'), Type.Literal('stopping')]),
   version: Type.String(),
@@ -146,6 +176,7 @@ export const Ready = Type.Object({
   checks: Type.Object({
     viewer: Type.Union([Type.Literal('listening'), Type.Literal('draining'), Type.Literal('closed')]),
     cache: Type.Union([Type.Literal('ok'), Type.Literal('reconciling')]),
-    upstream: Type.Union([Type.Literal('ok'), Type.Literal('degraded'), Type.Literal('down')])
+    upstream: Type.Union([Type.Literal('ok'), Type.Literal('degraded'), Type.Literal('down')]),
+    overload: State('shedding: not ready')
   })
 })

@@ -25,6 +25,10 @@ export interface OpenCacheOptions {
   readonly observer: CacheObserver
   readonly log: (level: 'info' | 'warn' | 'error', message: string, fields?: Record<string, unknown>) => void
   readonly fs?: FileSystem
+  /** Whether objects may be copied to memory now; always by default. */
+  readonly mayPromote?: () => boolean
+  /** Awaited by the comparison of index and directory before every directory. */
+  readonly pace?: (signal: AbortSignal) => Promise<void>
 }
 
 export interface OpenedCache {
@@ -61,12 +65,12 @@ export async function openCache (options: OpenCacheOptions): Promise<OpenedCache
     log('info', 'cache index loaded', { entries: restored, bytes: store.indexedBytes, corrupt: index.corrupt, halfWritten, ms: Math.round(clock.monotonic() - start) })
     const stopping = new AbortController()
     const manifest = await readManifestFile(join(path, 'cache_manifest.json'), fs, log)
-    const reconciled = reconcile({ store, fs, signal: stopping.signal, vouch: voucher(manifest) })
+    const reconciled = reconcile({ store, fs, signal: stopping.signal, vouch: voucher(manifest), ...options.pace === undefined ? {} : { pace: options.pace } })
     void reconciled.then(
       report => { log(report.errors > 0 ? 'warn' : 'info', 'cache reconciled', { ...report }) },
       (error: unknown) => { log('error', 'cache reconciliation failed', { err: error }) }
     )
-    const cache = new ShardCache({ disk: store, db: index, ramBytes: options.ramBytes, observer: options.observer, reconciled })
+    const cache = new ShardCache({ disk: store, db: index, ramBytes: options.ramBytes, observer: options.observer, reconciled, ...options.mayPromote === undefined ? {} : { mayPromote: options.mayPromote } })
     let closing: Promise<void> | undefined
     const close = async (): Promise<void> => {
       stopping.abort()

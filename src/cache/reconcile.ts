@@ -21,6 +21,8 @@ export interface ReconcileOptions {
   readonly store: DiskStore
   readonly fs: FileSystem
   readonly signal: AbortSignal
+  /** Awaited before every directory; ends early when the signal aborts. */
+  readonly pace?: (signal: AbortSignal) => Promise<void>
   /** Checks an orphan against a manifest and returns the record to take it over with. */
   readonly vouch: (id: string, generation: string, file: string, size: number) => Promise<EntryRecord | undefined>
 }
@@ -78,6 +80,7 @@ export async function reconcile (options: ReconcileOptions): Promise<ReconcileRe
   }
   for (const first of (await list(store.root)).filter(name => HEX_PAIR.test(name))) {
     for (const second of (await list(join(store.root, first))).filter(name => HEX_PAIR.test(name))) {
+      await options.pace?.(signal)
       if (signal.aborted) return report
       const directory = join(store.root, first, second)
       await inParallel(await list(directory), name => visit(directory, `${first}/${second}`, name))

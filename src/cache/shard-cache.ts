@@ -53,6 +53,8 @@ export interface ShardCacheOptions {
   readonly observer: CacheObserver
   /** Settles when index and directory agree. */
   readonly reconciled: Promise<ReconcileReport>
+  /** Whether objects may be copied to memory now; always by default. */
+  readonly mayPromote?: () => boolean
 }
 
 /** The cache as the rest of the relay sees it: disk with memory in front, one lookup for both. */
@@ -61,11 +63,13 @@ export class ShardCache {
   readonly ram: RamTier
   readonly reconciled: Promise<ReconcileReport>
   readonly #db: IndexDb
+  readonly #mayPromote: () => boolean
   readonly #promotions = new Set<Promise<void>>()
 
   constructor (options: ShardCacheOptions) {
     this.disk = options.disk
     this.#db = options.db
+    this.#mayPromote = options.mayPromote ?? (() => true)
     this.reconciled = options.reconciled
     this.ram = new RamTier({
       maxBytes: options.ramBytes,
@@ -84,7 +88,7 @@ export class ShardCache {
       this.ram.delete(entry.id, 'invalid')
       return undefined
     }
-    if (entry.hits >= PROMOTE_AT_HITS) this.#promote(entry)
+    if (entry.hits >= PROMOTE_AT_HITS && this.#mayPromote()) this.#promote(entry)
     return this.#fromDisk(entry, lease)
   }
 

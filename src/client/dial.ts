@@ -22,6 +22,8 @@ export interface TransportInfo {
   readonly relayUrl: string
   readonly region: string | undefined
   readonly failures: readonly TransportFailure[]
+  /** The relay sheds load: what it does not offer now it may offer later. */
+  readonly overloaded?: true
 }
 
 export interface DialOptions {
@@ -51,6 +53,7 @@ interface Discovery {
   readonly webtransport: Offer | undefined
   readonly websocket: Offer | undefined
   readonly httpUrl: string
+  readonly overloaded: boolean
 }
 
 type Json = Readonly<Record<string, unknown>>
@@ -89,13 +92,16 @@ function parseDiscovery (value: unknown, relayUrl: string): Discovery {
     region: textMember(value, 'region'),
     webtransport: offerOf(member(value, 'webtransport')),
     websocket: offerOf(member(value, 'websocket')),
-    httpUrl: relayBase(textMember(member(value, 'http'), 'url') ?? '') ?? relayUrl
+    httpUrl: relayBase(textMember(member(value, 'http'), 'url') ?? '') ?? relayUrl,
+    overloaded: member(value, 'overloaded') === true
   }
 }
 
 async function discover (relayUrl: string, signal: AbortSignal, { platform }: DialOptions): Promise<Discovery> {
   const response = await platform.fetch(`${relayUrl}/v1/transport`, { method: 'GET', headers: { accept: 'application/json' }, signal, cache: 'no-store' })
   const text = await response.text()
+  // A super-node, where an overloaded relay may send us: shards over HTTP and nothing else.
+  if (response.status === 404) return parseDiscovery(undefined, relayUrl)
   if (response.status !== 200) throw new ShardClientError('connect', `GET /v1/transport answered with status ${response.status}`)
   return parseDiscovery(JSON.parse(text) as unknown, relayUrl)
 }
@@ -117,11 +123,17 @@ function ponyfillUrl (url: string): string {
   return url.replace(/^wss:/, 'https:').replace(/^ws:/, 'http:')
 }
 
+/** How one dialling differs from the others. */
+export interface DialMode {
+  /** An overloaded relay is an error: who has another one must not make it busier. */
+  readonly unlessOverloaded?: boolean
+}
+
 /**
- * Connects to a relay over the best transport that works, one after the other.
+ * Connects to a relay over the best transport that works, one after the other. What answers 404 to `/v1/transport` is taken for a super-node.
  * @throws ShardClientError connect, naming every reason; or the reason of the signal
  */
-export async function dial (relayUrl: string, options: DialOptions, onControl: (message: ControlMessage) => void, signal: AbortSignal): Promise<Dialled> {
+export async function dial (relayUrl: string, options: DialOptions, onControl: (message: ControlMessage) => void, signal: AbortSignal, { unlessOverloaded = false }: DialMode = {}): Promise<Dialled> {
   let found: Discovery
   try {
     found = await timed((limit) => discover(relayUrl, limit, options), signal, options)
@@ -129,6 +141,7 @@ export async function dial (relayUrl: string, options: DialOptions, onControl: (
     signal.throwIfAborted()
     throw new ShardClientError('connect', `${relayUrl} cannot be reached: ${reasonText(error)}`, { cause: error })
   }
+  if (found.overloaded && unlessOverloaded) throw new ShardClientError('connect', `${relayUrl} is overloaded`)
   const session = async (connector: Connector | undefined, offer: Offer | undefined): Promise<Road> => {
     if (offer === undefined) throw new ShardClientError('connect', 'the relay does not offer it')
     if (connector === undefined) throw new ShardClientError('connect', 'no implementation was given')
@@ -145,7 +158,8 @@ export async function dial (relayUrl: string, options: DialOptions, onControl: (
   const failures: TransportFailure[] = []
   for (const transport of options.transports) {
     try {
-      return { road: await roads[transport](), info: { transport, relayUrl, region: found.region, failures } }
+      const road = await roads[transport]()
+      return { road, info: { transport, relayUrl, region: found.region, failures, ...found.overloaded ? { overloaded: true } : {} } }
     } catch (error) {
       signal.throwIfAborted()
       failures.push({ transport, reason: reasonText(error) })

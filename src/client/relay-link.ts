@@ -1,13 +1,13 @@
 import type { ControlMessage } from '../wire/control-messages.ts'
 import { ShardClientError } from './client-error.ts'
 import { relayBase } from './dial.ts'
-import type { Dialled, TransportInfo } from './dial.ts'
+import type { DialMode, Dialled, TransportInfo } from './dial.ts'
 import type { ClientPlatform } from './platform.ts'
 import type { Road } from './road.ts'
 import { abortable, backoffMs, delay } from './waiting.ts'
 
 export interface LinkOptions {
-  readonly dial: (relayUrl: string, onControl: (message: ControlMessage) => void, signal: AbortSignal) => Promise<Dialled>
+  readonly dial: (relayUrl: string, onControl: (message: ControlMessage) => void, signal: AbortSignal, mode?: DialMode) => Promise<Dialled>
   readonly platform: ClientPlatform
   /** Attempts in a row before those who wait for a connection are told so. */
   readonly attempts: number
@@ -29,11 +29,19 @@ export interface Lane {
 
 /** A lane that lives shorter than this, milliseconds, counts as failed, so that a relay in a crash loop is not dialled in a tight one. */
 const SHORT_LIFE_MS = 5_000
+/** Control messages kept that come while a connection is still being made; a relay has no more kinds of them. */
+const MAX_EARLY = 4
 /** Moves a relay may ask for in a minute; two relays that redirect to each other get no more. */
 const MAX_MOVES_PER_MINUTE = 5
 /** First and longest pause before looking for a better transport again, milliseconds. */
 const UPGRADE_FIRST_MS = 5_000
 const UPGRADE_CAP_MS = 60_000
+
+/** A connection that is not in use yet. */
+interface NewRoad extends Dialled {
+  /** What the relay has said meanwhile. */
+  readonly early: readonly ControlMessage[]
+}
 
 /** Keeps the client connected: the only layer that retries connecting, and the one that follows drain and redirect. */
 export class RelayLink {
@@ -47,6 +55,8 @@ export class RelayLink {
   #moves: number[] = []
   #moving = false
   #bestRank = Number.POSITIVE_INFINITY
+  /** The relay offers less than it does in better times. */
+  #hopeful = false
   #cancelUpgrade = (): void => {}
 
   /** @param relayUrl as {@link relayBase} gives it */
@@ -123,18 +133,21 @@ export class RelayLink {
     }
   }
 
-  async #dial (relayUrl: string): Promise<Dialled> {
+  async #dial (relayUrl: string, mode?: DialMode): Promise<NewRoad> {
     const own: { road?: Road } = {}
+    const early: ControlMessage[] = []
     const dialled = await this.#options.dial(relayUrl, (message) => {
-      // What a connection says that is not in use does not count.
+      // A relay that sheds load may say so with the first packet.
+      if (own.road === undefined && early.length < MAX_EARLY) early.push(message)
+      // What a connection says that is not in use any more does not count.
       if (own.road !== undefined && own.road === this.#lane?.road) this.#follow(message, relayUrl)
       this.#options.onControl?.(message)
-    }, this.#life.signal)
+    }, this.#life.signal, mode)
     own.road = dialled.road
-    return dialled
+    return { ...dialled, early }
   }
 
-  #install ({ road, info }: Dialled): Lane {
+  #install ({ road, info, early }: NewRoad): Lane {
     if (this.#life.signal.aborted) {
       road.close()
       this.#life.signal.throwIfAborted()
@@ -143,10 +156,15 @@ export class RelayLink {
     const old = this.#lane
     this.#lane = lane
     this.#relayUrl = info.relayUrl
+    this.#hopeful = info.overloaded === true
     if (old !== undefined) this.#leave(old)
     road.closed.then(() => this.lost(lane), () => {})
     this.#scheduleUpgrade(UPGRADE_FIRST_MS)
     this.#options.onTransport?.(info)
+    // After whoever installs it has ended: a move that leads to the next one is over by then.
+    queueMicrotask(() => {
+      for (const message of early) if (this.#lane === lane) this.#follow(message, info.relayUrl)
+    })
     return lane
   }
 
@@ -181,7 +199,7 @@ export class RelayLink {
     }
   }
 
-  /** A network that carried a better transport before may do so again; one that never did is left in peace. */
+  /** A network that carried a better transport before may do so again, and an overload passes; whoever never had one otherwise is left in peace. */
   #scheduleUpgrade (waitMs: number): void {
     this.#cancelUpgrade()
     const { rank, platform } = this.#options
@@ -189,7 +207,7 @@ export class RelayLink {
     if (lane === undefined) return
     const mine = rank(lane.info)
     this.#bestRank = Math.min(this.#bestRank, mine)
-    if (mine <= this.#bestRank) return
+    if (mine === 0 || (mine <= this.#bestRank && !this.#hopeful)) return
     this.#cancelUpgrade = platform.after(waitMs, () => {
       this.#upgrade(lane, mine).catch(() => {}).finally(() => {
         if (this.#lane === lane) this.#scheduleUpgrade(Math.min(UPGRADE_CAP_MS, waitMs * 2))
@@ -197,9 +215,18 @@ export class RelayLink {
     })
   }
 
+  /** Looks where we are, and where we came from: whoever was sent to a super-node comes home when the relay has recovered. */
   async #upgrade (lane: Lane, mine: number): Promise<void> {
-    const dialled = await this.#dial(lane.info.relayUrl)
-    if (this.#lane === lane && this.#options.rank(dialled.info) < mine) this.#install(dialled)
-    else dialled.road.close()
+    for (const url of new Set([lane.info.relayUrl, this.#home])) {
+      const dialled = await this.#dial(url, { unlessOverloaded: true }).catch(() => undefined)
+      if (dialled === undefined) continue
+      if (this.#lane === lane && this.#options.rank(dialled.info) < mine) {
+        this.#install(dialled)
+        return
+      }
+      dialled.road.close()
+      if (this.#lane !== lane) return
+      this.#hopeful = false
+    }
   }
 }

@@ -110,7 +110,7 @@ export class ShardClient {
       timeoutMs: options.connectTimeoutMs ?? 3000
     }
     this.#link = new RelayLink(relayUrl, {
-      dial: (url, onControl, signal) => dial(url, dialOptions, onControl, signal),
+      dial: (url, onControl, signal, mode) => dial(url, dialOptions, onControl, signal, mode),
       platform,
       attempts: options.attempts ?? 8,
       rank: ({ transport }) => transports.indexOf(transport),

@@ -45,6 +45,8 @@ const Counts = Type.Object({
   streams: counts(`${TRANSPORT} ${OUTCOME}`),
   /** Requests answered with 429, by transport. */
   limited: counts(TRANSPORT),
+  /** Sessions sent elsewhere or refused because of overload; absent for none. */
+  shed: Type.Optional(Count),
   /** Bytes of responses, heads included, by transport. */
   bytes: counts(TRANSPORT),
   /** `transport result stage`, seconds. */
@@ -57,6 +59,8 @@ const Stats = Type.Object({
   /** Sizes of every map and queue, by `<owner>.<name>`. */
   sizes: Type.Record(Type.String({ pattern: '^[A-Za-z0-9_.-]{1,64}$' }), Type.Number(), { ...closed, maxProperties: 200 }),
   rssBytes: Count,
+  /** 99th percentile of the event-loop delay since the last heartbeat, ms. */
+  loopDelayMs: Type.Optional(Count),
   /** What happened since the last heartbeat. */
   counts: Counts
 }, closed)

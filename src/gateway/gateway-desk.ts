@@ -17,7 +17,7 @@ type DeskMessage = Extract<FromGateway, { type: 'resolve' | 'cancel' | 'read' | 
 
 function refusalOf (error: unknown): Refusal {
   return error instanceof RelayError
-    ? { code: error.code, detail: error.message }
+    ? { code: error.code, detail: error.message, retryAfterSeconds: error.retryAfterSeconds }
     : { code: 'RELAY_ERR_INTERNAL', detail: 'unexpected error; see the relay log' }
 }
 

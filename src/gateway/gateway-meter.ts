@@ -19,6 +19,8 @@ export class GatewayMeter {
 
   handshakeFailed (reason: HandshakeFailure): void { add(this.#counts.handshakeFailures, reason, 1) }
 
+  shed (): void { this.#counts.shed = (this.#counts.shed ?? 0) + 1 }
+
   stream (transport: TransportName, report: StreamReport): void {
     add(this.#counts.streams, `${transport} ${report.outcome}`, 1)
     if (report.status === 429) add(this.#counts.limited, transport, 1)

@@ -2,6 +2,8 @@ import { StaticTokens } from '../auth/static-tokens.ts'
 import type { Clock } from '../clock.ts'
 import { AddressCounts } from '../limits/address-counts.ts'
 import { HandshakeLimiter } from '../limits/handshake-limiter.ts'
+import { LoopDelay } from '../loop-delay.ts'
+import type { OverloadState } from '../overload/states.ts'
 import { CLOSE_CODE } from '../wire/stream-codes.ts'
 import { openHttp3, openWebSocket } from './engine.ts'
 import type { FromGateway, SessionRow } from './from-gateway.ts'
@@ -10,6 +12,7 @@ import { LogBudget } from './log-budget.ts'
 import type { GatewayLimits, GatewaySettings, ToGateway } from './protocol.ts'
 import { RemoteSource } from './remote-source.ts'
 import { Roads, type RoadName } from './roads.ts'
+import { Shedding } from './shedding.ts'
 import { DEFAULT_SESSION_LIMITS, type SessionLimits } from './session/session-types.ts'
 import { sessionToken, ViewerSession } from './session/viewer-session.ts'
 import type { ListenerEvents, ListenerOptions, SessionDecision, SessionRequest, TlsMaterial, TransportSession } from './transports/viewer-transport.ts'
@@ -22,11 +25,15 @@ const TICK_MS = 250
 const LOG_LINES = 50
 /** When the relay stops, a viewer with nothing under way gets this long to hear of it, ms: a round trip over a bad network. */
 const FAREWELL_MS = 300
+/** Time a session that is sent elsewhere has to finish what it began meanwhile, ms: a shard over a slow line. */
+const REDIRECT_DEADLINE_MS = 30_000
 
 interface Guest {
   readonly session: ViewerSession
   readonly since: number
   readonly ip: string
+  /** Where it is to go, while it has not been told. */
+  elsewhere: readonly [string, ...string[]] | undefined
   /** Bytes at the last heartbeat. */
   bytes: number
   rate: number
@@ -50,6 +57,8 @@ export class Gateway {
   readonly #budget = new LogBudget(LOG_LINES)
   readonly #handshakes: HandshakeLimiter
   #limits: SessionLimits
+  readonly #shedding = new Shedding()
+  readonly #loopDelay = new LoopDelay()
   readonly #tokens: StaticTokens
   readonly #roads: Roads
   readonly #guests = new Map<string, Guest>()
@@ -71,13 +80,7 @@ export class Gateway {
     this.#beatAt = clock.monotonic()
     this.#tokens = new StaticTokens(settings.auth)
     this.#handshakes = new HandshakeLimiter(settings.limits)
-    this.#limits = {
-      ...DEFAULT_SESSION_LIMITS,
-      requestsPerSecond: settings.limits.requestsPerSecondPerViewer,
-      maxStreams: settings.maxStreamsPerSession,
-      requestTimeoutMs: settings.requestTimeoutMs,
-      idleTimeoutMs: settings.idleTimeoutMs
-    }
+    this.#limits = this.#sessionLimits(settings.limits)
     this.#roads = new Roads({
       tls: settings.tls,
       open: async (name, tls) => name === 'http3'
@@ -103,6 +106,7 @@ export class Gateway {
     else if (message.type === 'list') this.#send({ type: 'sessions', id: message.id, rows: this.#rows() })
     else if (message.type === 'drain') this.#drain(message.deadlineMs, message.alternates)
     else if (message.type === 'resume') this.#draining = undefined
+    else if (message.type === 'overload') this.#setOverload(message.state, message.targets)
     else if (message.type === 'disconnect') {
       const guest = this.#guests.get(message.session)
       guest?.session.close(CLOSE_CODE.none, 'disconnected by the operator')
@@ -120,6 +124,7 @@ export class Gateway {
       timer.cancel()
     }
     for (const timer of this.#timers) clearInterval(timer)
+    this.#loopDelay.stop()
     this.#beat()
     await this.#roads.close()
   }
@@ -156,6 +161,11 @@ export class Gateway {
     if (this.#budget.spend()) this.#send({ type: 'log', level, message: message.slice(0, 4_000), fields })
   }
 
+  #setOverload (state: OverloadState, targets: readonly string[]): void {
+    this.#shedding.set(state, targets)
+    this.#source.loadsAllowed = this.#shedding.backgroundAllowed
+  }
+
   #drain (deadlineMs: number, alternates: readonly string[]): void {
     this.#draining = { until: this.#clock.monotonic() + deadlineMs, alternates }
     for (const { session } of this.#guests.values()) this.#guarded(session, () => { session.drain(deadlineMs, alternates) })
@@ -163,8 +173,22 @@ export class Gateway {
 
   #limit (limits: GatewayLimits): void {
     this.#handshakes.change(limits)
-    this.#limits = { ...this.#limits, requestsPerSecond: limits.requestsPerSecondPerViewer }
+    this.#limits = this.#sessionLimits(limits)
     for (const { session } of this.#guests.values()) this.#guarded(session, () => { session.limitRequests(limits.requestsPerSecondPerViewer) })
+  }
+
+  #sessionLimits ({ requestsPerSecondPerViewer }: Pick<GatewayLimits, 'requestsPerSecondPerViewer'>): SessionLimits {
+    const { maxStreamsPerSession, requestTimeoutMs, idleTimeoutMs } = this.#settings
+    const shedding = this.#shedding
+    return {
+      ...DEFAULT_SESSION_LIMITS,
+      requestsPerSecond: requestsPerSecondPerViewer,
+      // Asked at every read, so that sessions under way follow.
+      get maxChunkBytes () { return DEFAULT_SESSION_LIMITS.maxChunkBytes * shedding.burstFactor },
+      maxStreams: maxStreamsPerSession,
+      requestTimeoutMs,
+      idleTimeoutMs
+    }
   }
 
   /** Why no more sessions are taken of this address, as an HTTP status; undefined when one is. */
@@ -177,6 +201,10 @@ export class Gateway {
   #decide (request: SessionRequest): SessionDecision {
     const full = this.#full(request.peer.ip)
     if (full !== undefined) return { accept: false, status: full }
+    if (this.#shedding.refuses) {
+      this.#meter.shed()
+      return { accept: false, status: 503 }
+    }
     const token = sessionToken(request)
     if (token !== undefined && this.#tokens.judge(token) === 'denied') return { accept: false, status: 401 }
     return { accept: true }
@@ -208,7 +236,9 @@ export class Gateway {
     })
     this.#meter.handshake(transport.transport)
     this.#perIp.add(ip)
-    this.#guests.set(transport.id, { session, since: this.#clock.now(), ip, bytes: 0, rate: 0 })
+    const elsewhere = this.#shedding.next()
+    if (elsewhere !== undefined) this.#meter.shed()
+    this.#guests.set(transport.id, { session, since: this.#clock.now(), ip, elsewhere, bytes: 0, rate: 0 })
   }
 
   #farewell (transport: TransportSession): void {
@@ -229,10 +259,23 @@ export class Gateway {
 
   #tick (): void {
     const idle = this.#emptied !== undefined && this.#clock.monotonic() - this.#stoppingSince >= FAREWELL_MS
-    for (const { session } of this.#guests.values()) {
-      this.#guarded(session, () => { session.tick() })
+    for (const guest of this.#guests.values()) {
+      const { session } = guest
+      this.#guarded(session, () => {
+        session.tick()
+        this.#sendAway(guest)
+      })
       if (idle && session.stats().streams === 0) session.close(CLOSE_CODE.drained, 'drained')
     }
+  }
+
+  /** After the first tick, which opens the control stream. */
+  #sendAway (guest: Guest): void {
+    const { session, elsewhere } = guest
+    if (elsewhere === undefined) return
+    guest.elsewhere = undefined
+    session.redirect(elsewhere[0], 'overload')
+    session.drain(REDIRECT_DEADLINE_MS, elsewhere)
   }
 
   #beat (): void {
@@ -251,7 +294,7 @@ export class Gateway {
       guest.bytes = bytes
     }
     const sizes = { ...this.#source.sizes(), ...this.#roads.sizes(), 'gateway.sessions': this.#guests.size, 'gateway.addresses': this.#perIp.size, 'gateway.tracked': this.#handshakes.size }
-    this.#send({ type: 'heartbeat', stats: { sessions, sizes, rssBytes: process.memoryUsage.rss(), counts: this.#meter.take() } })
+    this.#send({ type: 'heartbeat', stats: { sessions, sizes, rssBytes: process.memoryUsage.rss(), loopDelayMs: this.#loopDelay.take(), counts: this.#meter.take() } })
   }
 
   #rows (): SessionRow[] {

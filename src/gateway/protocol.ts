@@ -5,6 +5,7 @@
 import type { TokenSettings } from '../auth/static-tokens.ts'
 import type { ErrorCode } from '../errors.ts'
 import type { LimitNumbers } from '../limits/limits.ts'
+import type { OverloadState } from '../overload/states.ts'
 import type { TlsMaterial } from './transports/viewer-transport.ts'
 
 export type EngineChoice = 'auto' | 'fails' | 'bundled'
@@ -53,6 +54,7 @@ export interface LeaseInfo {
 export interface Refusal {
   readonly code: ErrorCode
   readonly detail: string
+  readonly retryAfterSeconds?: number | undefined
 }
 
 export type ToGateway =
@@ -75,6 +77,8 @@ export type ToGateway =
   | { readonly type: 'drain', readonly deadlineMs: number, readonly alternates: readonly string[] }
   /** Take new sessions again. */
   | { readonly type: 'resume' }
+  /** While shedding, new sessions are sent to the targets in turn, base URLs of relays or super-nodes; without any they are refused. */
+  | { readonly type: 'overload', readonly state: OverloadState, readonly targets: readonly string[] }
   /** End: sessions get `deadlineMs` to finish what they have under way. */
   | { readonly type: 'stop', readonly deadlineMs: number }
 

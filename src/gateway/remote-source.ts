@@ -28,6 +28,8 @@ export class RemoteSource implements ShardSource {
   readonly #leases = new Map<number, HeldLease>()
   readonly #ram: RamTier
   readonly #seen = new LRUCache<string, true>({ max: SEEN_KEYS })
+  /** Whether objects are copied to memory; not while the relay is overloaded. */
+  loadsAllowed = true
   #loads = 0
   #openFiles = 0
   #next = 0
@@ -53,11 +55,11 @@ export class RemoteSource implements ShardSource {
     switch (message.type) {
       case 'resolved': this.#resolved(message.id, message.info); return true
       case 'rejected': {
-        const { code, detail } = message.refusal
+        const { code, detail, retryAfterSeconds } = message.refusal
         const question = this.#resolving.get(message.id) ?? this.#reading.get(message.id)
         this.#resolving.delete(message.id)
         this.#reading.delete(message.id)
-        question?.reject(new RelayError(code, detail))
+        question?.reject(new RelayError(code, detail, { retryAfterSeconds }))
         return true
       }
       case 'bytes': {
@@ -70,7 +72,7 @@ export class RemoteSource implements ShardSource {
         for (const [lease, readable] of message.leases) this.#leases.get(lease)?.grew(readable)
         return true
       case 'broken': this.#leases.get(message.lease)?.broke(message.refusal); return true
-      case 'start': case 'tls': case 'limits': case 'region': case 'list': case 'disconnect': case 'drain': case 'resume': case 'stop': return false
+      case 'start': case 'tls': case 'limits': case 'region': case 'list': case 'disconnect': case 'drain': case 'resume': case 'overload': case 'stop': return false
     }
   }
 
@@ -126,7 +128,7 @@ export class RemoteSource implements ShardSource {
     const object = this.#ram.lease(id, sha256)
     if (object !== undefined) return object
     if (this.#seen.get(id) === undefined) this.#seen.set(id, true)
-    else if (this.#loads < MAX_LOADS) this.#load(id, size, file.path, sha256)
+    else if (this.loadsAllowed && this.#loads < MAX_LOADS) this.#load(id, size, file.path, sha256)
     return undefined
   }
 

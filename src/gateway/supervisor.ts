@@ -3,6 +3,7 @@ import { fileURLToPath } from 'node:url'
 import type { Clock } from '../clock.ts'
 import { deferred, type Deferred } from '../deferred.ts'
 import { RelayError } from '../errors.ts'
+import type { OverloadState } from '../overload/states.ts'
 import type { ShardService } from '../shard/shard-service.ts'
 import { inheritedArguments, inheritedEnvironment } from './exec-arguments.ts'
 import { checkFromGateway, type FromGateway, type GatewayStats, type ListeningInfo, type SessionRow } from './from-gateway.ts'
@@ -76,6 +77,7 @@ export class Supervisor {
   #watch: NodeJS.Timeout | undefined
   #lookedAt = 0
   #drain: { readonly until: number, readonly alternates: readonly string[] } | undefined
+  #overload: Extract<ToGateway, { type: 'overload' }> = { type: 'overload', state: 'normal', targets: [] }
   #nextQuestion = 0
   #stopping: Promise<void> | undefined
 
@@ -133,6 +135,13 @@ export class Supervisor {
   resume (): void {
     this.#drain = undefined
     this.#send({ type: 'resume' })
+  }
+
+  /** Tells how overloaded the relay is, and where new sessions go while it sheds; nothing when that is known. Holds over the end of a gateway. */
+  setOverload (state: OverloadState, targets: readonly string[]): void {
+    if (state === this.#overload.state && targets.join(' ') === this.#overload.targets.join(' ')) return
+    this.#overload = { type: 'overload', state, targets }
+    this.#send(this.#overload)
   }
 
   async sessions (): Promise<readonly SessionRow[]> {
@@ -232,6 +241,7 @@ export class Supervisor {
     if (life.greeted || this.#stopping !== undefined) return
     life.greeted = true
     this.#send({ type: 'start', settings: this.#options.settings() })
+    if (this.#overload.state !== 'normal') this.#send(this.#overload)
     // A crash must not put a relay back into service that its operator took out.
     if (this.#drain !== undefined) this.#send({ type: 'drain', deadlineMs: Math.max(0, this.#drain.until - this.#options.clock.monotonic()), alternates: this.#drain.alternates })
   }

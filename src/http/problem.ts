@@ -45,6 +45,9 @@ export function asRelayError (error: unknown): RelayError {
   return new RelayError('RELAY_ERR_INTERNAL', 'unexpected error; see the relay log', { cause: error })
 }
 
+/** Refusals that are our own doing and no fault: a relay in trouble must not write a stack for every one of them. */
+const MEANT: ReadonlySet<ErrorCode> = new Set(['RELAY_ERR_STOPPING', 'RELAY_ERR_OVERLOADED'])
+
 /** Sends an error as problem+json (RFC 9457) and logs it once, at a level that fits whose fault it is. */
 export function sendProblem (error: unknown, request: FastifyRequest, reply: FastifyReply): FastifyReply {
   const known = asRelayError(error)
@@ -55,10 +58,10 @@ export function sendProblem (error: unknown, request: FastifyRequest, reply: Fas
     // A body that failed before its first byte has put its headers on the raw response already.
     reply.raw.removeHeader(name)
   }
-  if (known.status === 503 || known.status === 502) reply.header('retry-after', '1')
+  if (known.status === 503 || known.status === 502) reply.header('retry-after', String(known.retryAfterSeconds ?? 1))
   // RFC 9110 §15.5.2: a 401 says how to authenticate.
   if (known.status === 401) reply.header('www-authenticate', 'Bearer')
-  if (known.source === 'internal' && known.code !== 'RELAY_ERR_STOPPING') request.log.error({ err: error }, 'request failed')
+  if (known.source === 'internal' && !MEANT.has(known.code)) request.log.error({ err: error }, 'request failed')
   else request.log.debug({ code: known.code, detail: known.message }, 'request refused')
   return reply.code(known.status)
     .header('cache-control', 'no-store')

@@ -1,6 +1,7 @@
 import { METHODS } from 'node:http'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { requestToken, type StaticTokens } from '../auth/static-tokens.ts'
+import { CHUNK_BYTES } from '../cache/disk-files.ts'
 import { RelayError } from '../errors.ts'
 import { redactUrl } from '../log.ts'
 import type { RelayMetrics } from '../metrics/relay-metrics.ts'
@@ -19,6 +20,8 @@ export interface ShardRoutesOptions {
   readonly tier: Tier
   readonly metrics: RelayMetrics
   readonly monotonic: () => number
+  /** What chunks are multiplied by, in (0, 1]. */
+  readonly burstFactor: () => number
 }
 
 const PATH = '/shards/*'
@@ -35,7 +38,7 @@ function rawPath (request: FastifyRequest): string {
 }
 
 /** `GET|HEAD /shards/<CID>/shard_<N>.bin` and `/shards/<CID>/manifest.json`. */
-export async function shardRoutes (viewer: FastifyInstance, { shards, metrics, monotonic, tokens, tier }: ShardRoutesOptions): Promise<void> {
+export async function shardRoutes (viewer: FastifyInstance, { shards, metrics, monotonic, tokens, tier, burstFactor }: ShardRoutesOptions): Promise<void> {
   viewer.route({
     method: ['GET', 'HEAD'],
     url: PATH,
@@ -130,6 +133,6 @@ export async function shardRoutes (viewer: FastifyInstance, { shards, metrics, m
       if (first) observe('first_byte')
       first = false
       metrics.count('icn_relay_bytes_served_total', { transport: 'http' }, bytes)
-    }, multiplexed ? MULTIPLEXED_CHUNK_BYTES : undefined))
+    }, (multiplexed ? MULTIPLEXED_CHUNK_BYTES : CHUNK_BYTES) * burstFactor()))
   }
 }

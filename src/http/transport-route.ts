@@ -10,6 +10,8 @@ export interface TransportRouteOptions {
   readonly region: () => string
   /** What the gateway listens on and takes new sessions on now. */
   readonly listening: () => ListeningInfo | undefined
+  /** Whether new viewers had better go elsewhere. */
+  readonly overloaded: () => boolean
   readonly hashes: () => readonly CertificateHash[]
 }
 
@@ -27,11 +29,12 @@ const Transport = Type.Object({
   region: Type.String({ description: 'region of the relay; empty when unknown' }),
   webtransport: Type.Optional(SessionEndpoint),
   websocket: Type.Optional(SessionEndpoint),
-  http: Endpoint
+  http: Endpoint,
+  overloaded: Type.Optional(Type.Literal(true, { description: 'the relay sheds load: sessions are sent elsewhere, or their roads are absent for now; objects it does not have are refused' }))
 })
 
 /** `GET /v1/transport`: how to reach this relay, best road first; a road that is down is absent. */
-export async function transportRoute (viewer: FastifyInstance, { region, listening, hashes }: TransportRouteOptions): Promise<void> {
+export async function transportRoute (viewer: FastifyInstance, { region, listening, hashes, overloaded }: TransportRouteOptions): Promise<void> {
   viewer.withTypeProvider<TypeBoxTypeProvider>().get('/v1/transport', {
     schema: { summary: 'How a client connects', tags: ['viewer'], response: { 200: Transport, ...problems(429) } }
   }, async (request, reply) => {
@@ -49,7 +52,8 @@ export async function transportRoute (viewer: FastifyInstance, { region, listeni
       region: region(),
       ...info?.http3 === undefined ? {} : { webtransport: { url: `https://${udpName}:${info.http3.port}/v1/viewer`, certificateHashes } },
       ...info?.websocket === undefined ? {} : { websocket: { url: `wss://${name}:${info.websocket.port}/v1/viewer`, certificateHashes } },
-      http: { url: `${request.protocol}://${named ? request.host : `${name}:${localPort}`}` }
+      http: { url: `${request.protocol}://${named ? request.host : `${name}:${localPort}`}` },
+      ...overloaded() ? { overloaded: true as const } : {}
     }
   })
 }

@@ -61,7 +61,7 @@ const PROBLEMS: Record<number, string> = {
   431: 'The request head is larger than 16 KiB',
   500: 'Internal error',
   502: 'The super-nodes failed, or sent a body that does not match its digest',
-  503: 'Too many objects are being fetched, or the relay is stopping',
+  503: 'Too many objects are being fetched, the relay is overloaded and does not have the object, or it is stopping',
   504: 'No super-node answered in time',
   508: 'The request has passed this relay before, or too many others'
 }

@@ -58,6 +58,10 @@ export const METRICS = {
   icn_relay_gateway_leases: { type: 'gauge', help: 'Objects the relay holds open for the gateway' },
   icn_relay_gateway_rss_bytes: { type: 'gauge', help: 'Resident memory of the gateway process' },
   icn_relay_gateway_size: { type: 'gauge', help: 'Entries in every map and queue of the gateway process', labels: ['name'] },
+  icn_relay_overload_state: { type: 'gauge', help: '0 normal, 1 degraded, 2 shedding' },
+  icn_relay_overload_transitions_total: { type: 'counter', help: 'Changes of that state, by the signal that led into the worse of the two; override: by an operator', labels: ['from', 'to', 'signal'] },
+  icn_relay_overload_signal: { type: 'gauge', help: 'Signals of overload, as a ratio of where degraded begins', labels: ['signal'] },
+  icn_relay_overload_shed_total: { type: 'counter', help: 'Sessions redirected or refused, and misses refused, because of overload', labels: ['kind'] },
   icn_relay_shard_serve_latency_seconds: {
     type: 'histogram',
     help: 'Request head complete until the first body byte (first_byte) or the whole body (complete) was handed to the transport',

@@ -4,9 +4,11 @@ import type { FastifyInstance } from 'fastify'
 import { AdminAccess, type AdminScope, type AdminToken } from '../admin/access.ts'
 import { cacheRoutes } from '../admin/cache-routes.ts'
 import { limitsRoutes } from '../admin/limits-routes.ts'
+import { overloadRoutes } from '../admin/overload-routes.ts'
 import { regionRoutes } from '../admin/region-routes.ts'
 import { upstreamRoutes } from '../admin/upstream-routes.ts'
 import { viewerRoutes } from '../admin/viewer-routes.ts'
+import { systemClock } from '../clock.ts'
 import type { Config } from '../config.ts'
 import { RelayError } from '../errors.ts'
 import { addressKey } from '../limits/address-key.ts'
@@ -49,7 +51,8 @@ export default fp<{ config: Config }>(async (app: FastifyInstance, { config }) =
     await admin.register(viewerRoutes, { supervisor: app.viewers.supervisor })
     await admin.register(cacheRoutes, { cache: app.shardCache, shards: app.shards })
     await admin.register(limitsRoutes, { limits: app.limits, handshakeAddresses: () => app.viewers.trackedAddresses() })
+    await admin.register(overloadRoutes, { overload: app.overload, redirectTo: () => app.viewers.redirectTo(), now: systemClock.now })
     await admin.register(regionRoutes, { detector: app.region, regions: config.region.regions })
     await admin.register(upstreamRoutes, { upstream: app.upstream, roster: app.nodeRoster, region: () => app.region.current, regions: config.region.regions })
   }, { prefix: '/admin/v1' })
-}, { name: 'admin', dependencies: ['limits', 'region', 'shard-cache', 'upstream', 'shards', 'viewers'] })
+}, { name: 'admin', dependencies: ['limits', 'overload', 'region', 'shard-cache', 'upstream', 'shards', 'viewers'] })

@@ -23,22 +23,25 @@ export default fp(async app => {
   }))
 
   routes.get('/ready', {
-    schema: { summary: 'Readiness; 503 while starting or stopping', tags: ['observability'], response: { 200: Ready, 503: Ready } }
+    schema: { summary: 'Readiness; 503 while starting, draining, shedding load or stopping', tags: ['observability'], response: { 200: Ready, 503: Ready } }
   }, async (_request, reply) => {
     const nodes = app.upstream.status()
     const up = nodes.filter(node => node.state === 'up').length
     // Not before the gateway has had its chance: a viewer sent here earlier would settle for plain HTTP.
     const listening = app.viewer.server.listening && app.viewers.started() && !stopping
     const draining = app.viewers.supervisor?.draining === true
-    const ready = listening && !draining
+    // Degraded relays serve everybody; one that sheds would only send new viewers on.
+    const { state } = app.overload
+    const ready = listening && !draining && state !== 'shedding'
     return await reply.code(ready ? 200 : 503).send({
       ready,
       checks: {
         viewer: listening ? draining ? 'draining' : 'listening' : 'closed',
         cache: reconciled ? 'ok' : 'reconciling',
         // Hits are served without any super-node, so a dead origin does not make the relay unready.
-        upstream: up === nodes.length ? 'ok' : up > 0 ? 'degraded' : 'down'
+        upstream: up === nodes.length ? 'ok' : up > 0 ? 'degraded' : 'down',
+        overload: state
       }
     })
   })
-}, { name: 'health', dependencies: ['shard-cache', 'upstream', 'viewers', 'viewer-http'] })
+}, { name: 'health', dependencies: ['overload', 'shard-cache', 'upstream', 'viewers', 'viewer-http'] })

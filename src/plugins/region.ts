@@ -24,6 +24,7 @@ export default fp<{ config: Config }>(async (app, { config }) => {
     intervalMs: settings.interval_ms,
     override: settings.override === '' ? undefined : settings.override,
     fallback: others.length === 0 ? only : undefined,
+    mayMeasure: () => app.overload.backgroundAllowed,
     clock: systemClock,
     detected: outcome => { metrics.count('icn_relay_region_detections_total', { outcome }) },
     log: (level, message, fields) => { log[level](fields, message) }
@@ -35,4 +36,4 @@ export default fp<{ config: Config }>(async (app, { config }) => {
   })
   app.addHook('onListen', () => { detector.start() })
   app.addHook('preClose', async () => { await detector.close() })
-}, { name: 'region', dependencies: ['metrics'] })
+}, { name: 'region', dependencies: ['metrics', 'overload'] })

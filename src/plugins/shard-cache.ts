@@ -1,3 +1,4 @@
+import { setTimeout as delay } from 'node:timers/promises'
 import fp from 'fastify-plugin'
 import { systemClock } from '../clock.ts'
 import type { Config } from '../config.ts'
@@ -9,6 +10,9 @@ declare module 'fastify' {
     shardCache: ShardCache
   }
 }
+
+/** Pause before each directory that is compared with the index while background work is not allowed, ms: a tenth of its pace or less. */
+const PACE_MS = 100
 
 /** Opens the cache directory and keeps its index on disk up to date. */
 export default fp<{ config: Config }>(async (app, { config }) => {
@@ -22,6 +26,9 @@ export default fp<{ config: Config }>(async (app, { config }) => {
     clock: systemClock,
     random: Math.random,
     observer: app.relayMetrics.cache,
+    mayPromote: () => app.overload.backgroundAllowed,
+    // Slower and not paused: what it finds, operators wait for.
+    pace: async signal => { if (!app.overload.backgroundAllowed) await delay(PACE_MS, undefined, { signal }).catch(() => {}) },
     log: (level, message, fields) => { log[level](fields ?? {}, message) }
   })
   const { cache } = opened
@@ -46,4 +53,4 @@ export default fp<{ config: Config }>(async (app, { config }) => {
     clearInterval(timer)
     await opened.close()
   })
-}, { name: 'shard-cache', dependencies: ['metrics'] })
+}, { name: 'shard-cache', dependencies: ['metrics', 'overload'] })

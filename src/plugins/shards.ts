@@ -1,5 +1,6 @@
 import fp from 'fastify-plugin'
 import type { Config } from '../config.ts'
+import { missRefusal } from '../overload/miss-refusal.ts'
 import { ShardService } from '../shard/shard-service.ts'
 
 declare module 'fastify' {
@@ -19,9 +20,14 @@ export default fp<{ config: Config }>(async (app, { config }) => {
     maxObjectBytes: settings.max_object_bytes,
     maxManifestBytes: settings.max_manifest_bytes,
     maxFills: settings.max_fills,
-    fillTimeoutMs: settings.fill_timeout_ms
+    fillTimeoutMs: settings.fill_timeout_ms,
+    refuseMiss: () => {
+      if (!app.overload.shedsMisses) return undefined
+      app.relayMetrics.count('icn_relay_overload_shed_total', { kind: 'miss' })
+      return missRefusal(Math.random)
+    }
   })
   app.decorate('shards', shards)
   app.relayMetrics.onCollect(() => { app.relayMetrics.set('icn_relay_fills', shards.fills) })
   app.addHook('onClose', async () => { await shards.close() })
-}, { name: 'shards', dependencies: ['metrics', 'shard-cache', 'upstream'] })
+}, { name: 'shards', dependencies: ['metrics', 'overload', 'shard-cache', 'upstream'] })

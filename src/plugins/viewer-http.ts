@@ -59,14 +59,15 @@ export default fp<ViewerHttpOptions>(async (app, { config, logger, onInstance })
   await viewer.register(cors, { origin: '*', methods: ['GET', 'HEAD'], allowedHeaders: ['range', 'if-none-match', 'if-range', 'authorization'], exposedHeaders: EXPOSED_HEADERS, maxAge: 86_400, strictPreflight: false })
   // After CORS, so that a page can read its 429.
   await limitViewers(viewer, app.limits, app.relayMetrics, settings.trusted_proxies)
-  await viewer.register(shardRoutes, { shards: app.shards, metrics: app.relayMetrics, monotonic: systemClock.monotonic, tokens: new StaticTokens(tokenSettings(config.auth)), tier: app.tier })
+  await viewer.register(shardRoutes, { shards: app.shards, metrics: app.relayMetrics, monotonic: systemClock.monotonic, tokens: new StaticTokens(tokenSettings(config.auth)), tier: app.tier, burstFactor: () => app.overload.burstFactor })
   await viewer.register(transportRoute, {
     region: () => app.region.current,
     listening: () => app.viewers.listening(),
+    overloaded: () => app.overload.shedsSessions,
     hashes: () => app.certificates.hashes()
   })
   if (settings.player) await viewer.register(playerRoutes)
   app.decorate('viewer', viewer)
   app.decorate('viewerConnections', () => connections)
   app.addHook('onClose', async () => { await viewer.close() })
-}, { name: 'viewer-http', dependencies: ['limits', 'metrics', 'region', 'shards', 'tls', 'upstream', 'viewers'] })
+}, { name: 'viewer-http', dependencies: ['limits', 'metrics', 'overload', 'region', 'shards', 'tls', 'upstream', 'viewers'] })

@@ -6,6 +6,7 @@ import type { GatewayStats, ListeningInfo } from '../gateway/from-gateway.ts'
 import { Supervisor } from '../gateway/supervisor.ts'
 import type { RefusedCounts } from '../limits/limits.ts'
 import type { RelayMetrics } from '../metrics/relay-metrics.ts'
+import { redirectTargets } from '../overload/redirect-targets.ts'
 import { VERSION } from '../version.ts'
 
 /** Ports of the gateway's listeners; 0 for any. */
@@ -21,8 +22,10 @@ export interface Viewers {
   sessions (): number
   /** Addresses that the handshake limiter of the gateway remembers. */
   trackedAddresses (): number
-  /** What viewers can open sessions on; undefined while there is no gateway, and while it is drained. */
+  /** What viewers can open sessions on; undefined while there is no gateway, while it is drained, and while new sessions are refused for overload. */
   listening (): ListeningInfo | undefined
+  /** Where new sessions are sent in turn while the relay sheds load, base URLs; refused when empty. */
+  redirectTo (): readonly string[]
   start (ports: GatewayPorts): Promise<void>
   /** Whether {@link start} is through: every road that could be opened is open. */
   started (): boolean
@@ -58,6 +61,7 @@ function count (metrics: RelayMetrics, refused: RefusedCounts, { counts }: Gatew
     const [transport = '', outcome = ''] = labels.split(' ')
     metrics.count('icn_relay_viewer_streams_total', { transport, outcome }, by)
   }
+  metrics.count('icn_relay_overload_shed_total', { kind: 'session' }, counts.shed ?? 0)
   for (const [labels, seconds] of counts.latencies) {
     const [transport = '', result = '', stage = ''] = labels.split(' ')
     metrics.observe('icn_relay_shard_serve_latency_seconds', seconds, { transport, result, stage })
@@ -103,12 +107,19 @@ export default fp<{ config: Config }>(async (app, { config }) => {
       clock: systemClock,
       observer: {
         restarted: reason => { metrics.count('icn_relay_gateway_restarts_total', { reason }) },
-        heartbeat: stats => { count(metrics, app.limits.refused, stats) },
+        heartbeat: stats => {
+          count(metrics, app.limits.refused, stats)
+          app.gatewayLoad.hear(stats)
+          // The nearest super-node may be another one meanwhile.
+          tellOverload()
+        },
         // A restarted gateway takes the ports its viewers know.
         listening: ({ http3, websocket }) => { ports = { http3: http3?.port ?? ports.http3, websocket: websocket?.port ?? ports.websocket } }
       },
       log: (level, message, fields) => { log[level](fields ?? {}, message) }
     })
+  const redirectTo = (): readonly string[] => redirectTargets(config.overload, () => app.upstream.nodes.nearest(app.region.current)?.url)
+  const tellOverload = (): void => { supervisor?.setOverload(app.overload.state, app.overload.shedsSessions ? redirectTo() : []) }
   const sized = new Set<string>()
   const sessions = (): number => Object.values(supervisor?.stats?.sessions ?? {}).reduce((sum, value) => sum + value, 0)
   const trackedAddresses = (): number => supervisor?.stats?.sizes[TRACKED] ?? 0
@@ -131,7 +142,9 @@ export default fp<{ config: Config }>(async (app, { config }) => {
     supervisor,
     sessions,
     trackedAddresses,
-    listening: () => supervisor?.draining === true ? undefined : supervisor?.listening,
+    // Nobody should pay for a handshake that is going to be refused.
+    listening: () => supervisor?.draining === true || (app.overload.shedsSessions && redirectTo().length === 0) ? undefined : supervisor?.listening,
+    redirectTo,
     start: async (wanted: GatewayPorts) => {
       ports = wanted
       await supervisor?.start()
@@ -143,10 +156,11 @@ export default fp<{ config: Config }>(async (app, { config }) => {
   const subscriptions = [
     app.certificates.onChange(material => { supervisor?.setTls(material) }),
     app.limits.onChange(numbers => { supervisor?.setLimits(numbers) }),
-    app.region.onChange(region => { supervisor?.setRegion(region) })
+    app.region.onChange(region => { supervisor?.setRegion(region) }),
+    app.overload.onChange(tellOverload)
   ]
   app.addHook('onClose', async () => {
     for (const unsubscribe of subscriptions) unsubscribe()
     await supervisor?.stop(LATE_STOP_MS)
   })
-}, { name: 'viewers', dependencies: ['limits', 'metrics', 'region', 'shards', 'tls'] })
+}, { name: 'viewers', dependencies: ['limits', 'metrics', 'overload', 'region', 'shards', 'tls', 'upstream'] })

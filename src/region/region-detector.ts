@@ -19,6 +19,8 @@ export interface RegionDetectorOptions {
   readonly override: string | undefined
   /** Region until one is detected, where there is only one to choose; undefined for none. */
   readonly fallback: string | undefined
+  /** Whether a detection that nobody asked for may begin now; it is put off otherwise. A busy relay measures itself. */
+  readonly mayMeasure?: () => boolean
   readonly clock: Clock
   /** A detection ended; must not throw. */
   readonly detected: (outcome: DetectionOutcome) => void
@@ -36,7 +38,7 @@ export interface Detection {
   readonly latencies: ReadonlyMap<string, number>
 }
 
-/** A relay that reached nobody, at boot for example, tries again after this and not after an hour, ms. */
+/** A relay that reached nobody, at boot for example, or was too busy to measure, tries again after this and not after an hour, ms. */
 const RETRY_MS = 30_000
 
 /** The region of the relay: set by the operator, or that of the nearest super-nodes. One detection runs at a time. */
@@ -158,11 +160,20 @@ export class RegionDetector {
     })
   }
 
+  /** Detects after `delay` ms, or as soon after that as it may. */
+  #after (delay: number): void {
+    const { mayMeasure = () => true, intervalMs } = this.#options
+    this.#timer = setTimeout(() => {
+      if (mayMeasure()) this.#inBackground()
+      else this.#after(Math.min(RETRY_MS, intervalMs))
+    }, delay).unref()
+  }
+
   #schedule (): void {
     clearTimeout(this.#timer)
     if (!this.#started || this.#closed || this.#override !== undefined) return
     const { intervalMs } = this.#options
     const delay = this.#last?.outcome === 'unreachable' ? Math.min(RETRY_MS, intervalMs) : intervalMs
-    this.#timer = setTimeout(() => { this.#inBackground() }, delay).unref()
+    this.#after(delay)
   }
 }

@@ -66,6 +66,8 @@ export interface ShardServiceOptions {
   readonly maxFills: number
   /** Longest life of a fill, ms. */
   readonly fillTimeoutMs: number
+  /** Asked before a miss starts a fill: why it must not; undefined when it may. */
+  readonly refuseMiss?: () => RelayError | undefined
 }
 
 /** Times a request looks for an object in cache and fills before it starts a fill, or takes the failure of one for its own. */
@@ -91,7 +93,7 @@ export class ShardService {
 
   /**
    * Opens an object for reading.
-   * @throws RelayError RELAY_ERR_SHARD_NOT_FOUND, RELAY_ERR_UPSTREAM_*, RELAY_ERR_LOOP, RELAY_ERR_FILLS_BUSY, RELAY_ERR_STOPPING
+   * @throws RelayError RELAY_ERR_SHARD_NOT_FOUND, RELAY_ERR_UPSTREAM_*, RELAY_ERR_LOOP, RELAY_ERR_FILLS_BUSY, RELAY_ERR_OVERLOADED, RELAY_ERR_STOPPING
    */
   async open (key: ShardKey, options: OpenOptions = {}): Promise<OpenShard> {
     try {
@@ -143,13 +145,21 @@ export class ShardService {
         }
       }
       if (direct) {
+        this.#admitMiss()
         const own = this.#startFill(key, this.#direct, via)
         return await fromFill(key, own.fill, own.leave, false)
       }
       if (!this.#options.cache.has(key)) break
     }
+    this.#admitMiss()
     const { fill, leave } = this.#startFill(key, this.#fills, via)
     return await fromFill(key, fill, leave, false)
+  }
+
+  /** Hits, and those who join a fill, never get here; nor does a hit whose disk fails half-way. */
+  #admitMiss (): void {
+    const refusal = this.#options.refuseMiss?.()
+    if (refusal !== undefined) throw refusal
   }
 
   /**

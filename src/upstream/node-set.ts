@@ -98,6 +98,11 @@ export class NodeSet {
     return orderCandidates(this.nodes, region, clock.monotonic(), random, fitness)
   }
 
+  /** The best node that is up. */
+  nearest (region: string): SuperNode | undefined {
+    return this.candidates(region).find(({ url }) => this.usable(url) !== undefined)
+  }
+
   begin (node: SuperNode): Attempt {
     return beginAttempt(node.fitness, this.#options.clock.monotonic(), this.#options.fitness)
   }

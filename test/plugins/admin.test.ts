@@ -422,12 +422,12 @@ suite('health and readiness', () => {
     const { adminUrl, viewerUrl, origin } = await setup(t, { upstream: { circuit_failures: 1 } })
     await until(async () => await cacheStats(adminUrl), ({ reconciled }) => reconciled)
     const ready = async () => await call(`${adminUrl}/ready`)
-    assert.deepEqual((await ready()).json(), { ready: true, checks: { viewer: 'listening', cache: 'ok', upstream: 'ok' } })
+    assert.deepEqual((await ready()).json(), { ready: true, checks: { viewer: 'listening', cache: 'ok', upstream: 'ok', overload: 'normal' } })
     await origin.close()
     await call(`${viewerUrl}/shards/syn-10-x/shard_0.bin`)
     const down = await ready()
     assert.equal(down.status, 200)
-    assert.deepEqual(down.json(), { ready: true, checks: { viewer: 'listening', cache: 'ok', upstream: 'down' } })
+    assert.deepEqual(down.json(), { ready: true, checks: { viewer: 'listening', cache: 'ok', upstream: 'down', overload: 'normal' } })
   })
 
   test('one super-node of two down is degraded', async t => {

@@ -63,6 +63,8 @@ export class FakeNetwork {
   /** Members of `/v1/transport` besides the defaults, by base URL. */
   readonly offers = new Map<string, Record<string, unknown>>()
   readonly requests: string[] = []
+  /** Super-nodes among the relays, by base URL: shards over HTTP and nothing else. */
+  readonly plain = new Set<string>()
   udpBlocked = false
   httpBlocked = false
   readonly time = new VirtualTime()
@@ -93,6 +95,7 @@ export class FakeNetwork {
     const { origin, pathname } = new URL(url)
     const rig = this.relays.get(origin)
     if (this.httpBlocked || rig === undefined) throw new TypeError('fetch failed')
+    if (pathname === '/v1/transport' && this.plain.has(origin)) return response(404, {}, Buffer.from('{"error":"not found"}'))
     if (pathname === '/v1/transport') {
       const body = { region: 'EU-WEST', webtransport: { url: `${origin}/v1/viewer`, certificateHashes: [] }, websocket: { url: `wss://${new URL(origin).hostname}:9004/v1/viewer` }, http: { url: origin }, ...this.offers.get(origin) }
       return response(200, {}, Buffer.from(JSON.stringify(body)))

@@ -40,6 +40,32 @@ async function expectBody (cache: ShardCache, n: number): Promise<void> {
   object.release()
 }
 
+test('the comparison of index and directory goes at the pace it is given, and a stop ends its pauses', async t => {
+  const path = await temporaryDirectory(t)
+  const before = await openTestCache(t, path)
+  await fill(before.cache, 20)
+  await before.close()
+  const paused: (() => void)[] = []
+  const pace = async (signal: AbortSignal): Promise<void> => {
+    await new Promise<void>(resolve => {
+      paused.push(resolve)
+      signal.addEventListener('abort', () => { resolve() })
+    })
+  }
+  const after = await openTestCache(t, path, { pace })
+  let done = false
+  void after.cache.reconciled.then(() => { done = true })
+  for (let step = 1; step <= 5; step++) {
+    while (paused.length < step) await new Promise(resolve => { setImmediate(resolve) })
+    for (let n = 0; n < 20; n++) await expectBody(after.cache, n)
+    assert.equal(done, false)
+    paused[step - 1]?.()
+  }
+  await after.close()
+  assert.ok((await after.cache.reconciled).confirmed < 20)
+  assert.equal(after.cache.disk.count, 20, 'what was not looked at is not dropped')
+})
+
 test('a restart restores entries, order, sizes, digests, times and hits', async t => {
   const path = await temporaryDirectory(t)
   const clock = manualClock()

@@ -110,6 +110,7 @@ suite('layers', () => {
       'upstream.siblings': [{ url: 'http://sibling:9003', region: 'APAC' }, { url: 'http://self:9003', region: 'APAC' }],
       'viewer.trusted_proxies': ['10.0.0.0/8', '2001:db8::1'],
       'region.regions': ['NA-WEST', 'MOON'],
+      'overload.alternates': ['http://relay-2.example:9003'],
       'auth.tokens': ['x'.repeat(16)],
       'tls.hosts': ['relay.example']
     }
@@ -179,6 +180,9 @@ suite('mistakes are one clear line each, naming the key', () => {
     ['path without a number', '[upstream]\nshard_path = "/{cid}"', ['upstream.shard_path must contain {n} or {nn}']],
     ['cache smaller than an object', '[cache]\nmax_bytes = 1000', [/^cache\.max_bytes must be at least upstream\.max_object_bytes/]],
     ['pass-through smaller than an object', '[upstream]\nmax_object_bytes = 200000000', [/^cache\.pass_through_bytes must be at least upstream\.max_object_bytes/]],
+    ['an overload that is never entered', '[overload]\nenter_samples = 6\nwindow_samples = 5', ['overload.enter_samples must be at most overload.window_samples']],
+    ['shedding before degraded', '[overload]\nshedding_delay_ms = 100\ndegraded_load_percent = 96', ['overload.shedding_delay_ms must be at least overload.degraded_delay_ms', 'overload.shedding_load_percent must be at least overload.degraded_load_percent']],
+    ['an alternate that is no URL', '[overload]\nalternates = ["http://a.example", "https://[x"]', ['overload.alternates.1 is not a URL']],
     ['back-off that shrinks', '[upstream]\nbackoff_initial_ms = 5000\nbackoff_max_ms = 1000', ['upstream.backoff_max_ms must be at least upstream.backoff_initial_ms']],
     ['one port for two listeners', '[viewer]\nhost = "127.0.0.1"\nport = 9103', ['viewer.port and admin.port must differ']],
     ['token too short', '[admin]\ntokens = [{ token = "short", scope = "read" }]', [/^admin\.tokens\.0\.token must match pattern/]],

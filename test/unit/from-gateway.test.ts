@@ -14,6 +14,7 @@ test('what a gateway says in good order passes unchanged', () => {
     { type: 'read', id: 1, lease: 2, position: 0, length: 65_536 },
     { type: 'listening', info: { notes: ['no HTTP/3: x'], websocket: { port: 9004, description: 'd' } } },
     { type: 'log', level: 'warn', message: 'm', fields: { any: { thing: [1] } } },
+    heartbeat({ loopDelayMs: 12.5, counts: { ...counts, shed: 3 } }),
     heartbeat({ counts: { ...counts, latencies: [['websocket miss complete', 0.5]] } })
   ]
   for (const message of messages) assert.equal(checkFromGateway(message), message)
@@ -30,6 +31,9 @@ test('what would become a label, a counter or an address is refused unless it is
     { type: 'read', id: 1, lease: 2, position: 0.5, length: 1 },
     { type: 'release', lease: Number.NaN },
     heartbeat({ rssBytes: Number.POSITIVE_INFINITY }),
+    heartbeat({ loopDelayMs: -1 }),
+    heartbeat({ loopDelayMs: Number.NaN }),
+    heartbeat({ counts: { ...counts, shed: 'many' } }),
     heartbeat({ sessions: { 'webtransport"} 1\nevil': 1 } }),
     heartbeat({ sizes: Object.fromEntries(Array.from({ length: 300 }, (_, n) => [`s${n}`, n])) }),
     heartbeat({ counts: { ...counts, bytes: { webtransport: -1 } } }),

@@ -32,6 +32,14 @@ test('counts by transport, outcome and stage, and starts over when taken', () =>
   assert.deepEqual(meter.take(), { handshakes: {}, handshakeFailures: {}, streams: {}, limited: {}, bytes: {}, latencies: [] })
 })
 
+test('sessions sent elsewhere are counted, and without any nothing is said', () => {
+  const meter = new GatewayMeter()
+  meter.shed()
+  meter.shed()
+  assert.equal(meter.take().shed, 2)
+  assert.ok(!('shed' in meter.take()))
+})
+
 test('however many streams end between two heartbeats, the heartbeat stays bounded and loses no count', () => {
   const meter = new GatewayMeter()
   for (let count = 0; count < 20_000; count++) meter.stream('webtransport', report())
@@ -49,6 +57,7 @@ test('whatever the meter counts, the relay accepts', () => {
     for (const outcome of outcomes) meter.stream(transport, report({ outcome, status: 429, firstByteMs: undefined }))
   }
   for (const reason of ['timeout', 'tls', 'protocol', 'refused', 'limit', 'rate-address', 'rate-total'] as const) meter.handshakeFailed(reason)
+  meter.shed()
   const message = { type: 'heartbeat', stats: { sessions: { webtransport: 1 }, sizes: { 'http3.links': 1 }, rssBytes: 1, counts: meter.take() } }
   assert.equal(checkFromGateway(message), message)
 })

@@ -137,6 +137,21 @@ test('the second hit copies an object to memory, later hits do not touch the dis
   assert.equal(faulty.counts.get('open') ?? 0, 0)
 })
 
+test('while copies are not allowed, hits stay on disk, and are copied with the next hit after that', async t => {
+  let allowed = false
+  const { cache } = await openTestCache(t, await temporaryDirectory(t), { ramBytes: 100_000, mayPromote: () => allowed })
+  await storeBytes(cache, KEY, BODY)
+  for (let hit = 0; hit < 5; hit++) {
+    assert.equal((await visit(cache, KEY))?.tier, 'disk')
+    await cache.flush()
+  }
+  assert.equal(cache.ram.count, 0)
+  allowed = true
+  await visit(cache, KEY)
+  await cache.flush()
+  assert.equal((await visit(cache, KEY))?.tier, 'ram')
+})
+
 test('a crowd on one object loads it once', async t => {
   const faulty = faultyFs()
   const { cache } = await openTestCache(t, await temporaryDirectory(t), { ramBytes: 100_000, fs: faulty.fs })

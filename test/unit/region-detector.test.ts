@@ -265,6 +265,37 @@ suite('detector', () => {
     assert.equal(outcomes.length, 3, 'no detection under an override')
   })
 
+  test('a busy relay puts off what nobody asked for until it may measure, and measures on demand all the same', async t => {
+    t.mock.timers.enable({ apis: ['setTimeout'] })
+    let calm = true
+    const { detector, outcomes } = rig(t, { eu: 60 }, { mayMeasure: () => calm })
+    detector.start()
+    await settle()
+    assert.deepEqual(outcomes, ['first'])
+    calm = false
+    t.mock.timers.tick(3_600_000)
+    for (let count = 0; count < 10; count++) {
+      await settle()
+      t.mock.timers.tick(30_000)
+    }
+    assert.deepEqual(outcomes, ['first'])
+    await detector.detect()
+    assert.deepEqual(outcomes, ['first', 'kept'])
+    t.mock.timers.tick(3_600_000)
+    await settle()
+    calm = true
+    t.mock.timers.tick(30_000)
+    await settle()
+    assert.deepEqual(outcomes, ['first', 'kept', 'kept'])
+    calm = false
+    t.mock.timers.tick(3_600_000)
+    await detector.close()
+    calm = true
+    t.mock.timers.tick(100_000_000)
+    await settle()
+    assert.equal(outcomes.length, 3, 'no timer is left after the end')
+  })
+
   test('a detection lasts its one timeout, however many nodes do not answer', async t => {
     t.mock.timers.enable({ apis: ['setTimeout'] })
     const nodes = [...Array.from({ length: 63 }, (_, n) => node(`hole${n}`, 'APAC')), node('eu', 'EU-WEST')]

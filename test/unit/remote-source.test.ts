@@ -92,6 +92,25 @@ test('an object asked for twice is kept in memory, and a damaged file is not', a
   assert.equal(rig.channel.source.sizes()['source.ramBytes'], SIZE)
 })
 
+test('while copies to memory are not allowed, objects are read from their files', async t => {
+  const rig = await setup(t, {}, { ramBytes: 16 * SIZE })
+  await rig.store(key('cool'))
+  rig.channel.source.loadsAllowed = false
+  for (let time = 0; time < 4; time++) assert.deepEqual(await rig.read(key('cool')), bytesOf(key('cool')))
+  await assertIdle(rig)
+  assert.equal(rig.channel.source.sizes()['source.ramBytes'], 0)
+  rig.channel.source.loadsAllowed = true
+  await rig.read(key('cool'))
+  await until(async () => rig.channel.source.sizes()['source.ramBytes'], bytes => bytes === SIZE)
+})
+
+test('a refusal crosses the channel with the time after which to ask again', async t => {
+  const rig = await setup(t)
+  rig.relay.admin.overload.setOverride('shedding', 0)
+  await assert.rejects(rig.read(key('refused')), (error: unknown) => error instanceof RelayError && error.code === 'RELAY_ERR_OVERLOADED' && (error.retryAfterSeconds ?? 0) >= 3)
+  await assertIdle(rig)
+})
+
 test('a fill is followed while its file grows, long before it is complete', { timeout: 30_000 }, async t => {
   const rig = await setup(t, { bytesPerSecond: 1_500_000 })
   let early = 0

@@ -130,6 +130,23 @@ suite('shard client: fetching', () => {
     assert.ok(shard.timings.queuedMs >= 3000, 'retry-after is respected')
   })
 
+  test('an overloaded relay is asked again when it says, and no later than ten seconds whatever it says, so often and no more', async (t) => {
+    const { client, a, network } = await connected(t, { attempts: 4 })
+    let retryAfterSeconds = 5
+    a.source.resolve = async (key) => {
+      a.source.resolved.push(key.cid)
+      throw new RelayError('RELAY_ERR_OVERLOADED', 'busy', { retryAfterSeconds })
+    }
+    for (const [seconds, least, most] of [[5, 15_000, 16_000], [86_400, 30_000, 31_000]] as const) {
+      retryAfterSeconds = seconds
+      const before = { at: network.time.time, asked: a.source.resolved.length }
+      await assert.rejects(network.time.until(client.fetchShard('v', 5)), fault('status', { status: 503, code: 'RELAY_ERR_OVERLOADED', retryAfterMs: seconds * 1_000, retryable: true }))
+      assert.equal(a.source.resolved.length - before.asked, 4)
+      const waited = network.time.time - before.at
+      assert.ok(waited >= least && waited <= most, `${waited} ms`)
+    }
+  })
+
   test('bytes that do not match their digest are refused and not asked for again', async (t) => {
     const { client, a } = await connected(t)
     await assert.rejects(client.fetchShard('v', 5, { sha256: '00'.repeat(32) }), fault('digest'))
@@ -327,6 +344,86 @@ suite('shard client: staying connected', () => {
     for (let turn = 0; turn < 20; turn++) await settle()
     clearInterval(bounce)
     assert.equal(infos.length, 6)
+  })
+
+  test('a redirect that comes with the first packet, before the client knows that it is connected, is followed, and so is the next', async (t) => {
+    const { network } = await connected(t)
+    const c = await viewerRig(t)
+    c.source.objects.set('v/5', SHARD)
+    network.add(B, await viewerRig(t)).add('https://c.example', c)
+    const onward = new Map([[A, B], [B, 'https://c.example']])
+    // A relay whose control stream arrives with the answer to the handshake.
+    const hasty: Connector = async (endpoint) => {
+      const session = await transportConnector(network.dial)(endpoint)
+      const url = onward.get(new URL(endpoint.url).origin)
+      if (url === undefined) return session
+      const line: Array<Uint8Array | null> = [new TextEncoder().encode(`${JSON.stringify({ type: 'redirect', url, reason: 'overload' })}\n`), null]
+      endpoint.onIncoming({ read: async () => line.shift() ?? null, cancel: () => {} })
+      await settle()
+      return session
+    }
+    const infos: TransportInfo[] = []
+    const client = await ShardClient.connect(A, { platform: network.platform, webTransport: hasty, onTransport: (info) => { infos.push(info) } })
+    t.after(() => client.close())
+    await until(() => infos.length === 3, 'moved twice')
+    assert.deepEqual(infos.map(({ relayUrl }) => relayUrl), [A, B, 'https://c.example'])
+    assert.equal((await client.fetchShard('v', 5)).attempts, 1)
+    assert.equal(c.source.lent, 1)
+  })
+
+  test('a redirect to a plain super-node goes on over HTTP, and the client comes home once the relay has recovered', async (t) => {
+    const { client, a, network, infos } = await connected(t)
+    const origin = await viewerRig(t)
+    origin.source.objects.set('v/5', SHARD)
+    network.add(B, origin).plain.add(B)
+    a.sessions[0]?.tick()
+    network.offers.set(A, { overloaded: true })
+    a.sessions[0]?.redirect(B, 'overload')
+    await until(() => infos.length === 2, 'moved')
+    assert.deepEqual(client.transport, {
+      transport: 'http',
+      relayUrl: B,
+      region: undefined,
+      failures: [{ transport: 'webtransport', reason: 'the relay does not offer it' }, { transport: 'websocket', reason: 'the relay does not offer it' }]
+    })
+    const shard = await client.fetchShard('v', 5)
+    assert.deepEqual([shard.transport, shard.verified, shard.bytes.length], ['http', true, SHARD.length])
+    await network.time.advance(200_000)
+    assert.equal(client.transport.relayUrl, B)
+    assert.equal(a.sessions.length, 1, 'an overloaded relay is asked how it is and not for a session')
+    network.offers.delete(A)
+    await network.time.advance(61_000)
+    assert.deepEqual([client.transport.relayUrl, client.transport.transport], [A, 'webtransport'])
+    assert.equal((await client.fetchShard('v', 5)).transport, 'webtransport')
+    client.close()
+    assert.equal(network.time.pending, 0, 'no timer is left')
+  })
+
+  test('who meets an overloaded relay without roads for sessions has HTTP, and WebTransport when that is over; who cannot have it stops asking', async (t) => {
+    const a = await viewerRig(t)
+    a.source.objects.set('v/5', SHARD)
+    const network = new FakeNetwork().add(A, a)
+    const overloaded = { overloaded: true, webtransport: undefined, websocket: undefined }
+    network.offers.set(A, overloaded)
+    const client = await ShardClient.connect(A, { platform: network.platform, webTransport: transportConnector(network.dial) })
+    t.after(() => client.close())
+    assert.deepEqual([client.transport.transport, client.transport.overloaded], ['http', true])
+    assert.equal((await client.fetchShard('v', 5)).transport, 'http')
+    await network.time.advance(120_000)
+    assert.deepEqual([client.transport.transport, a.sessions.length], ['http', 0])
+    network.offers.delete(A)
+    await network.time.advance(61_000)
+    assert.deepEqual([client.transport.transport, client.transport.overloaded], ['webtransport', undefined])
+
+    network.offers.set(A, overloaded)
+    const plain = await ShardClient.connect(A, { platform: network.platform })
+    t.after(() => plain.close())
+    network.offers.delete(A)
+    await network.time.advance(61_000)
+    assert.equal(plain.transport.transport, 'http')
+    const { length } = network.requests
+    await network.time.advance(600_000)
+    assert.equal(network.requests.length, length)
   })
 
   test('a client that lost WebTransport goes on over HTTP and comes back to it', async (t) => {

@@ -106,6 +106,34 @@ test('settings are sent once however often a gateway says hello, and a drain fol
   assert.equal(supervisor.draining, true)
 })
 
+test('overload is told when it changes and again to every new gateway, which in normal times hears nothing', LIMIT, async t => {
+  const { supervisor, ends, lines } = await rig(t, `process.send({ type: 'hello' })
+    process.on('message', m => {
+      if (m.type === 'start') ${LISTENING}
+      if (m.type !== 'overload') return
+      process.send({ type: 'log', level: 'info', message: [process.pid, m.state, ...m.targets].join(' '), fields: {} })
+      if (m.state === 'normal') process.exit(0)
+    })`)
+  const told = (): string[] => lines.flatMap(line => /^info (\d+ (?:normal|degraded|shedding).*) \{/.exec(line)?.[1] ?? [])
+  supervisor.setOverload('normal', [])
+  supervisor.setOverload('shedding', ['http://a', 'http://b'])
+  await supervisor.start()
+  const first = supervisor.pid
+  await until(async () => told(), all => all.length === 1)
+  supervisor.setOverload('shedding', ['http://a', 'http://b'])
+  supervisor.setOverload('shedding', ['http://b'])
+  await until(async () => told(), all => all.length === 2)
+  assert.ok(first !== undefined)
+  process.kill(first, 'SIGKILL')
+  await until(async () => told(), all => all.length === 3)
+  const second = supervisor.pid
+  assert.deepEqual(told(), [`${first} shedding http://a http://b`, `${first} shedding http://b`, `${second} shedding http://b`])
+  supervisor.setOverload('normal', [])
+  await until(async () => ends, all => all.length >= 2)
+  await until(async () => supervisor.listening, listening => listening !== undefined)
+  assert.equal(told().length, 4, 'the third gateway, in normal times, is told nothing')
+})
+
 test('stop: a gateway that does not listen to it is killed at the deadline, and questions to it are answered', LIMIT, async t => {
   const { supervisor } = await rig(t, `${LISTENING}; setInterval(() => {}, 1000)`)
   await supervisor.start()

@@ -95,7 +95,7 @@ export function planProblem (error: unknown, method: 'GET' | 'HEAD' = 'GET', ext
   // RFC 9110 §11.6.1: a 401 names the scheme it wants.
   if (status === 401) fields.push(['www-authenticate', 'Bearer'])
   // One second is the upper end of a fail-over, after which asking again makes sense (RFC 9110 §10.2.3).
-  if (status === 429 || status === 503) fields.push(['retry-after', '1'])
+  if (status === 429 || status === 503) fields.push(['retry-after', String(error instanceof RelayError ? error.retryAfterSeconds ?? 1 : 1)])
   return { status, head: encode(status, fields), inline: method === 'HEAD' ? undefined : body, range: undefined }
 }
 
