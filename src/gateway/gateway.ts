@@ -1,5 +1,7 @@
-import { StaticTokens } from '../auth/static-tokens.ts'
+import type { Verdict } from '../auth/verdict.ts'
+import { ViewerJudge } from '../auth/viewer-judge.ts'
 import type { Clock } from '../clock.ts'
+import { ERRORS } from '../errors.ts'
 import { CLOSE_CODE } from '../wire/stream-codes.ts'
 import { openHttp3, openWebSocket } from './engine.ts'
 import type { FromGateway, SessionRow } from './from-gateway.ts'
@@ -47,7 +49,7 @@ export class Gateway {
   readonly #meter = new GatewayMeter()
   readonly #budget = new LogBudget(LOG_LINES)
   readonly #limits: SessionLimits
-  readonly #tokens: StaticTokens
+  readonly #judge: ViewerJudge
   readonly #roads: Roads
   readonly #guests = new Map<string, Guest>()
   readonly #perIp = new Map<string, number>()
@@ -66,7 +68,7 @@ export class Gateway {
     this.#clock = clock
     this.#source = new RemoteSource(send, settings.ramBytes)
     this.#beatAt = clock.monotonic()
-    this.#tokens = new StaticTokens(settings.auth)
+    this.#judge = new ViewerJudge(settings.auth, clock.now)
     this.#limits = {
       ...DEFAULT_SESSION_LIMITS,
       maxStreams: settings.maxStreamsPerSession,
@@ -93,6 +95,7 @@ export class Gateway {
   take (message: ToGateway): void {
     if (this.#source.take(message)) return
     if (message.type === 'tls') this.#roads.setTls(message.tls)
+    else if (message.type === 'auth') this.#judge.replace(message.auth)
     else if (message.type === 'region') this.#region = message.region
     else if (message.type === 'list') this.#send({ type: 'sessions', id: message.id, rows: this.#rows() })
     else if (message.type === 'drain') this.#drain(message.deadlineMs, message.alternates)
@@ -160,13 +163,19 @@ export class Gateway {
     return (this.#perIp.get(ip) ?? 0) >= this.#settings.maxSessionsPerIp ? 429 : undefined
   }
 
+  async #judged (token: string | undefined, cid?: string): Promise<Verdict> {
+    const verdict = await this.#judge.judge({ token }, cid)
+    if (!verdict.ok) this.#meter.refusal(verdict.code)
+    return verdict
+  }
+
   /** A session that names no valid token is refused only when it named one; without any, each request has to bring its own. */
-  #decide (request: SessionRequest): SessionDecision {
+  async #decide (request: SessionRequest): Promise<SessionDecision> {
     const full = this.#full(request.peer.ip)
     if (full !== undefined) return { accept: false, status: full }
     const token = sessionToken(request)
-    if (token !== undefined && this.#tokens.judge(token) === 'denied') return { accept: false, status: 401 }
-    return { accept: true }
+    const verdict = token === undefined ? undefined : await this.#judged(token)
+    return verdict?.ok === false ? { accept: false, status: ERRORS[verdict.code].status } : { accept: true }
   }
 
   #welcome (transport: TransportSession): void {
@@ -179,7 +188,7 @@ export class Gateway {
     }
     const session = new ViewerSession(transport, {
       source: this.#source,
-      authorize: token => this.#tokens.judge(token),
+      authorize: async (token, key) => await this.#judged(token, key.cid),
       observer: {
         stream: report => {
           this.#meter.stream(transport.transport, report)
@@ -239,7 +248,8 @@ export class Gateway {
       guest.rate = guest.rate / 2 + (bytes - guest.bytes) / seconds / 2
       guest.bytes = bytes
     }
-    const sizes = { ...this.#source.sizes(), ...this.#roads.sizes(), 'gateway.sessions': this.#guests.size, 'gateway.addresses': this.#perIp.size }
+    const { known, checking } = this.#judge.sizes()
+    const sizes = { ...this.#source.sizes(), ...this.#roads.sizes(), 'gateway.sessions': this.#guests.size, 'gateway.addresses': this.#perIp.size, 'auth.known': known, 'auth.checking': checking }
     this.#send({ type: 'heartbeat', stats: { sessions, sizes, rssBytes: process.memoryUsage.rss(), counts: this.#meter.take() } })
   }
 
@@ -249,6 +259,7 @@ export class Gateway {
       const { streams, opened, bytes } = session.stats()
       const { ip, port } = transport.request.peer
       const { rttMs } = transport.stats()
+      const { identity, class: name } = session.viewer
       return {
         id: transport.id,
         address: ip.includes(':') ? `[${ip}]:${port}` : `${ip}:${port}`,
@@ -258,6 +269,8 @@ export class Gateway {
         streamsTotal: opened,
         bytes,
         rate: Math.round(rate),
+        ...identity === undefined ? {} : { identity },
+        ...name === undefined ? {} : { class: name },
         ...rttMs === undefined ? {} : { rttMs }
       }
     })

@@ -1,5 +1,6 @@
 import { fork, type ChildProcess } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
+import type { AuthSettings } from '../auth/auth-settings.ts'
 import type { Clock } from '../clock.ts'
 import { deferred, type Deferred } from '../deferred.ts'
 import { RelayError } from '../errors.ts'
@@ -111,6 +112,11 @@ export class Supervisor {
 
   setTls (tls: TlsMaterial): void {
     this.#send({ type: 'tls', tls })
+  }
+
+  /** Viewers are judged by these from now on. */
+  setAuth (auth: AuthSettings): void {
+    this.#send({ type: 'auth', auth })
   }
 
   /** Sessions that begin from now on are told this region. */

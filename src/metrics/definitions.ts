@@ -49,6 +49,7 @@ export const METRICS = {
   icn_relay_viewer_connections: { type: 'gauge', help: 'Viewer connections now', labels: ['transport'] },
   icn_relay_viewer_handshakes_total: { type: 'counter', help: 'Viewer sessions opened', labels: ['transport'] },
   icn_relay_viewer_handshake_failures_total: { type: 'counter', help: 'Handshakes that did not become a session', labels: ['reason'] },
+  icn_relay_viewer_refusals_total: { type: 'counter', help: 'Viewers refused for their token or its absence, by error code', labels: ['code'] },
   icn_relay_viewer_streams_total: { type: 'counter', help: 'Requests over viewer sessions by how they ended', labels: ['transport', 'outcome'] },
   icn_relay_gateway_up: { type: 'gauge', help: '1 while the gateway process listens' },
   icn_relay_gateway_restarts_total: { type: 'counter', help: 'Times the gateway process was started again, by how it ended', labels: ['reason'] },

@@ -2,7 +2,6 @@ import { Server as TlsServer } from 'node:tls'
 import cors from '@fastify/cors'
 import fp from 'fastify-plugin'
 import type { FastifyInstance } from 'fastify'
-import { StaticTokens, tokenSettings } from '../auth/static-tokens.ts'
 import { systemClock } from '../clock.ts'
 import type { Config } from '../config.ts'
 import { createInstance } from '../http/instance.ts'
@@ -22,7 +21,7 @@ declare module 'fastify' {
 }
 
 /** Headers a page may read; without them fetch() hides everything but the content type. */
-const EXPOSED_HEADERS = ['accept-ranges', 'cache-status', 'content-length', 'content-range', 'etag', 'repr-digest', 'retry-after', 'server-timing', 'x-request-id']
+const EXPOSED_HEADERS = ['accept-ranges', 'cache-status', 'content-length', 'content-range', 'etag', 'repr-digest', 'retry-after', 'server-timing', 'www-authenticate', 'x-request-id']
 
 export interface ViewerHttpOptions {
   readonly config: Config
@@ -31,8 +30,7 @@ export interface ViewerHttpOptions {
 }
 
 /** Viewer HTTP: shards with ranges and conditions, for whoever does not speak WebTransport. */
-export default fp<ViewerHttpOptions>(async (app, { config, logger, onInstance }) => {
-  const { viewer: settings } = config
+export default fp<ViewerHttpOptions>(async (app, { config: { viewer: settings }, logger, onInstance }) => {
   const viewer = createInstance({
     logger,
     listener: 'viewer',
@@ -55,7 +53,7 @@ export default fp<ViewerHttpOptions>(async (app, { config, logger, onInstance })
   app.relayMetrics.onCollect(() => { app.relayMetrics.set('icn_relay_viewer_connections', connections, { transport: 'http' }) })
   await timeRequests(viewer, app.relayMetrics, 'icn_relay_viewer_http_request_duration_seconds')
   await viewer.register(cors, { origin: '*', methods: ['GET', 'HEAD'], allowedHeaders: ['range', 'if-none-match', 'if-range', 'authorization'], exposedHeaders: EXPOSED_HEADERS, maxAge: 86_400, strictPreflight: false })
-  await viewer.register(shardRoutes, { shards: app.shards, metrics: app.relayMetrics, monotonic: systemClock.monotonic, tokens: new StaticTokens(tokenSettings(config.auth)), tier: app.tier })
+  await viewer.register(shardRoutes, { shards: app.shards, metrics: app.relayMetrics, monotonic: systemClock.monotonic, judge: app.judge, tier: app.tier })
   await viewer.register(transportRoute, {
     region: () => app.region.current,
     listening: () => app.viewers.listening(),
@@ -65,4 +63,4 @@ export default fp<ViewerHttpOptions>(async (app, { config, logger, onInstance })
   app.decorate('viewer', viewer)
   app.decorate('viewerConnections', () => connections)
   app.addHook('onClose', async () => { await viewer.close() })
-}, { name: 'viewer-http', dependencies: ['metrics', 'region', 'shards', 'tls', 'upstream', 'viewers'] })
+}, { name: 'viewer-http', dependencies: ['auth', 'metrics', 'region', 'shards', 'tls', 'upstream', 'viewers'] })

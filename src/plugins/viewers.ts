@@ -1,5 +1,5 @@
 import fp from 'fastify-plugin'
-import { tokenSettings } from '../auth/static-tokens.ts'
+import { forGateway } from '../auth/auth-settings.ts'
 import { systemClock } from '../clock.ts'
 import type { Config } from '../config.ts'
 import type { GatewayStats, ListeningInfo } from '../gateway/from-gateway.ts'
@@ -43,6 +43,7 @@ function count (metrics: RelayMetrics, { counts }: GatewayStats): void {
   for (const [transport, by] of Object.entries(counts.handshakes)) metrics.count('icn_relay_viewer_handshakes_total', { transport }, by)
   for (const [reason, by] of Object.entries(counts.handshakeFailures)) metrics.count('icn_relay_viewer_handshake_failures_total', { reason }, by)
   for (const [transport, by] of Object.entries(counts.bytes)) metrics.count('icn_relay_bytes_served_total', { transport }, by)
+  for (const [code, by] of Object.entries(counts.refusals ?? {})) metrics.count('icn_relay_viewer_refusals_total', { code }, by)
   for (const [labels, by] of Object.entries(counts.streams)) {
     const [transport = '', outcome = ''] = labels.split(' ')
     metrics.count('icn_relay_viewer_streams_total', { transport, outcome }, by)
@@ -82,7 +83,7 @@ export default fp<{ config: Config }>(async (app, { config }) => {
         requestTimeoutMs: viewer.request_timeout_ms,
         ramBytes: transport.ram_bytes,
         heartbeatMs: transport.heartbeat_ms,
-        auth: tokenSettings(config.auth),
+        auth: forGateway(app.auth.current()),
         debug: config.log.level === 'debug' || config.log.level === 'trace'
       }),
       shards: app.shards,
@@ -126,6 +127,7 @@ export default fp<{ config: Config }>(async (app, { config }) => {
     stop: async (deadlineMs: number) => { await supervisor?.stop(deadlineMs) }
   })
   const subscriptions = [
+    app.auth.onChange(settings => { supervisor?.setAuth(forGateway(settings)) }),
     app.certificates.onChange(material => { supervisor?.setTls(material) }),
     app.region.onChange(region => { supervisor?.setRegion(region) })
   ]
@@ -133,4 +135,4 @@ export default fp<{ config: Config }>(async (app, { config }) => {
     for (const unsubscribe of subscriptions) unsubscribe()
     await supervisor?.stop(LATE_STOP_MS)
   })
-}, { name: 'viewers', dependencies: ['metrics', 'region', 'shards', 'tls'] })
+}, { name: 'viewers', dependencies: ['auth', 'metrics', 'region', 'shards', 'tls'] })

@@ -3,7 +3,6 @@ import { Writable } from 'node:stream'
 import test, { type TestContext } from 'node:test'
 import { request } from 'undici'
 import { startSuperNode, syntheticShard } from '../../demo/super-node/server.ts'
-import { requestToken, StaticTokens, tokenSettings } from '../../src/auth/static-tokens.ts'
 import { connect } from '../../src/client/node.ts'
 import { createLogger } from '../../src/log.ts'
 import { sha256 } from '../support/http.ts'
@@ -58,7 +57,8 @@ test('any other is refused before it costs a fill, and the answer names the sche
   for (const [url, headers] of refused) {
     const got = await get(viewerUrl + url, headers)
     assertProblem(got, 'RELAY_ERR_VIEWER_UNAUTHORIZED', `${url} ${JSON.stringify(headers)}`)
-    assert.equal(got.headers['www-authenticate'], 'Bearer')
+    const shown = url.includes(`token=${WRONG}`) || url.includes('token=%00') || /^Bearer [^ ]/.test(headers['authorization'] ?? '')
+    assert.equal(got.headers['www-authenticate'], shown ? 'Bearer error="invalid_token", error_description="the token is not valid"' : 'Bearer', url)
     assert.equal(got.headers['access-control-allow-origin'], '*')
   }
   assert.equal((await get(viewerUrl + PATH, {}, 'HEAD')).status, 401)
@@ -98,14 +98,4 @@ test('tokens reach the log in no form, over no road', { timeout: 120_000 }, asyn
     assert.ok(!log().includes(token), 'a token is in the log')
     assert.ok(!log().includes(sha256(Buffer.from(token))), 'the digest of a token is in the log')
   }
-})
-
-test('judging compares every token, and knows missing from wrong', () => {
-  const tokens = new StaticTokens(tokenSettings({ require: true, tokens: [TOKEN, OTHER] }))
-  assert.deepEqual([TOKEN, OTHER, WRONG, '', undefined].map(token => tokens.judge(token)), ['ok', 'ok', 'denied', 'denied', 'missing'])
-  assert.equal(new StaticTokens(tokenSettings({ require: true, tokens: [] })).judge(TOKEN), 'denied')
-  assert.equal(new StaticTokens(tokenSettings({ require: false, tokens: [] })).judge(undefined), 'ok')
-  assert.equal(requestToken(undefined, '/x?token=a%2Bb&token=c'), 'a+b')
-  assert.equal(requestToken(undefined, '/x?token=%'), '%')
-  assert.equal(requestToken('Bearer x', '/x?token=y'), 'x')
 })
