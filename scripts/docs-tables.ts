@@ -1,5 +1,5 @@
 import { environmentName } from '../src/config.ts'
-import { ConfigSchema, RESERVED_KEYS } from '../src/config-schema.ts'
+import { configTables, RESERVED_KEYS } from '../src/config-schema.ts'
 import { ERRORS } from '../src/errors.ts'
 import { METRICS, type MetricDefinition } from '../src/metrics/definitions.ts'
 
@@ -11,7 +11,7 @@ interface KeySchema {
   readonly minimum?: number
   readonly maximum?: number
   readonly anyOf?: readonly { readonly const: string }[]
-  readonly items?: { readonly type?: string }
+  readonly items?: { readonly type?: string | readonly string[] }
   readonly default?: unknown
   readonly description?: string
 }
@@ -23,19 +23,20 @@ function table (head: readonly string[], rows: readonly (readonly string[])[]): 
 
 function typeOf ({ type, minimum, maximum, anyOf, items }: KeySchema): string {
   if (anyOf !== undefined) return anyOf.map(option => `\`${option.const}\``).join(', ')
-  if (type === 'array') return items?.type === 'object' ? 'list of tables' : 'list of strings'
+  if (type === 'array') return items?.type === 'object' ? 'list of tables' : items?.type === 'string' ? 'list of strings' : 'list of strings or tables'
   if (type === 'number') return `number ${minimum ?? ''} to ${maximum ?? ''}`
   if (type !== 'integer') return type ?? ''
   return maximum === undefined || maximum === Number.MAX_SAFE_INTEGER ? `integer ≥ ${minimum ?? 0}` : `integer ${minimum ?? 0} to ${maximum}`
 }
 
 function configuration (): string {
-  return Object.entries(ConfigSchema.properties).map(([section, schema]) => {
-    const rows = Object.entries<KeySchema>(schema.properties).map(([key, property]) => {
-      const reserved = RESERVED_KEYS.some(path => path === `${section}.${key}`)
-      return [`\`${key}\``, `\`${environmentName(section, key)}\``, typeOf(property), `\`${JSON.stringify(property.default)}\``, `${property.description ?? ''}${reserved ? ' (reserved: no other value than the default is accepted)' : ''}`]
+  return configTables().map(({ path, description, keys }) => {
+    const rows = keys.map(({ path: names, schema }) => {
+      const property = schema as KeySchema
+      const reserved = RESERVED_KEYS.some(other => other === names.join('.'))
+      return [`\`${names.at(-1) ?? ''}\``, `\`${environmentName(...names)}\``, typeOf(property), `\`${JSON.stringify(property.default)}\``, `${property.description ?? ''}${reserved ? ' (reserved: no other value than the default is accepted)' : ''}`]
     })
-    return `### [${section}]\n\n${String((schema as { description?: string }).description)}\n\n${table(['Key', 'Environment', 'Type', 'Default', 'Meaning'], rows)}`
+    return `### [${path.join('.')}]\n\n${description}\n\n${table(['Key', 'Environment', 'Type', 'Default', 'Meaning'], rows)}`
   }).join('\n\n')
 }
 

@@ -4,6 +4,7 @@ import { RelayError, systemCode } from './errors.ts'
 import { createInstance } from './http/instance.ts'
 import type { Logger } from './log.ts'
 import adminPlugin from './plugins/admin.ts'
+import authPlugin from './plugins/auth.ts'
 import healthPlugin from './plugins/health.ts'
 import limitsPlugin from './plugins/limits.ts'
 import metricsPlugin from './plugins/metrics.ts'
@@ -28,7 +29,7 @@ export interface Relay {
   listen (): Promise<{ viewerPort: number, adminPort: number }>
   /** Stops accepting, lets responses in flight finish within `viewer.stop_timeout_ms`, writes the index; idempotent. */
   close (): Promise<void>
-  /** Reads what may change at run time again: certificate files. Bad files are logged and change nothing. */
+  /** Reads what may change at run time again: certificates and keys of viewers. Bad files are logged and change nothing. */
   reload (): Promise<void>
 }
 
@@ -60,6 +61,7 @@ export async function buildApp (config: Config, deps: AppDeps): Promise<Relay> {
     await admin.register(overloadPlugin, { config })
     await admin.register(shardCachePlugin, { config })
     await admin.register(tlsPlugin, { config })
+    await admin.register(authPlugin, { config })
     await admin.register(regionPlugin, { config })
     await admin.register(upstreamPlugin, { config })
     await admin.register(shardsPlugin, { config })
@@ -111,7 +113,7 @@ export async function buildApp (config: Config, deps: AppDeps): Promise<Relay> {
       return { viewerPort, adminPort }
     },
     close: async () => { await (closing ??= close()) },
-    reload: async () => { await admin.certificates.reload() }
+    reload: async () => { await Promise.all([admin.certificates.reload(), admin.auth.reload()]) }
   }
 }
 

@@ -1,4 +1,4 @@
-import Type, { type Static } from 'typebox'
+import Type, { type Static, type TSchema } from 'typebox'
 
 /*
  * The one schema of the configuration: type, validation, defaults and documentation. `docs/operations.md` carries its tables,
@@ -58,6 +58,36 @@ const AdminToken = Type.Object({
   token_file: Type.Optional(Type.String({ minLength: 1 })),
   scope: Type.Union([Type.Literal('read'), Type.Literal('write')])
 }, { additionalProperties: false })
+
+/** A schema whose mistakes are told in these words, behind the name of the key. */
+const explained = <T>(schema: object, mustBe: string) => Type.Unsafe<T>({ ...schema, mustBe })
+
+const CidPrefixes = Type.Array(Type.String({ pattern: '^[A-Za-z0-9_-]{1,128}$' }), { minItems: 1, maxItems: 64 })
+
+/** Hashed as `icn-relay --hash-token` does it, or as it is. */
+const VIEWER_TOKEN = { pattern: '^(?:sha256:[0-9a-fA-F]{64}|(?!sha256:)[\\s\\S]{16,512})$' }
+const VIEWER_TOKEN_IS = 'must be "sha256:" and 64 hexadecimal digits, or a token of 16 to 512 characters'
+
+/** Not a choice of two schemas: each keyword below is for one of the types only, so that a mistake is named for what it is. */
+const ViewerToken = explained<string | { token: string, class?: string, cid_prefixes?: string[] }>({
+  type: ['string', 'object'],
+  ...VIEWER_TOKEN,
+  required: ['token'],
+  additionalProperties: false,
+  properties: {
+    token: explained<string>({ type: 'string', ...VIEWER_TOKEN }, VIEWER_TOKEN_IS),
+    class: Type.String({ pattern: '^[A-Za-z0-9_-]{1,32}$' }),
+    cid_prefixes: CidPrefixes
+  }
+}, VIEWER_TOKEN_IS)
+
+const SignedUrlKey = Type.Object({
+  kid: Type.String({ pattern: '^[A-Za-z0-9._-]{1,64}$' }),
+  secret: Type.Optional(Type.String({ minLength: 32, maxLength: 512 })),
+  secret_file: Type.Optional(Type.String({ minLength: 1 }))
+}, { additionalProperties: false })
+
+const file = (description: string) => Type.String({ maxLength: 4_096, default: '', description })
 
 export const ConfigSchema = Type.Object({
   viewer: section({
@@ -156,7 +186,20 @@ export const ConfigSchema = Type.Object({
   }, 'What happens under too much load: normal, degraded, shedding.'),
   auth: section({
     require: Type.Boolean({ default: false, description: 'refuse viewers without a token' }),
-    tokens: Type.Array(Type.String({ minLength: 16, maxLength: 512 }), { default: [], maxItems: 1_000, description: 'static viewer tokens' })
+    tokens: Type.Array(ViewerToken, { default: [], maxItems: 1_000, description: 'static viewer tokens: `"sha256:<64 hex>"` as `icn-relay --hash-token` prints it, or `{ token = "sha256:…", class = "premium", cid_prefixes = ["Qm"] }`; plain text is accepted with a warning' }),
+    jwt: section({
+      hs256_secret: Type.String({ maxLength: 512, default: '', description: 'shared secret of HS256, 32 bytes or more; better in a file' }),
+      hs256_secret_file: file('file with the shared secret of HS256'),
+      public_key_files: Type.Array(Type.String({ minLength: 1, maxLength: 4_096 }), { default: [], maxItems: 16, description: 'PEM files of public keys or certificates: Ed25519 (EdDSA), P-256, P-384, P-521 (ES256, ES384, ES512), RSA (RS256)' }),
+      jwks_file: file('JWK Set with public keys, `alg` and `kid` respected'),
+      issuer: Type.String({ maxLength: 512, default: '', description: 'what `iss` must be; empty for anything' }),
+      audience: Type.String({ maxLength: 512, default: '', description: 'what `aud` must contain; empty for anything' }),
+      require_exp: Type.Boolean({ default: true, description: 'refuse tokens without `exp`' }),
+      clock_tolerance_ms: Type.Integer({ minimum: 0, maximum: 600_000, default: 5_000, description: 'how far the clock of the issuer may be off, milliseconds' })
+    }, 'JSON Web Tokens of viewers; the files are read again when they change and on SIGHUP.'),
+    signed_urls: section({
+      keys: Type.Array(SignedUrlKey, { default: [], maxItems: 16, description: 'keys of signed URLs: `{ kid = "2026-01", secret_file = "…" }`, or `secret` of 32 characters or more; the first one signs, all are accepted' })
+    }, 'Signed URLs for viewer HTTP; the files are read again when they change and on SIGHUP.')
   }, 'Viewer authentication.'),
   tls: section({
     cert: Type.String({ default: '', description: 'PEM file of the certificate chain; empty means self-signed' }),
@@ -181,6 +224,37 @@ export const ConfigSchema = Type.Object({
 }, { additionalProperties: false })
 
 export type Config = Static<typeof ConfigSchema>
+
+/** A key with the names of its section and, for some, of a table within that. */
+export interface ConfigKey {
+  readonly path: readonly string[]
+  readonly schema: TSchema
+}
+
+/** A section, or a table of keys within one. */
+export interface ConfigTable {
+  readonly path: readonly string[]
+  readonly description: string
+  readonly keys: readonly ConfigKey[]
+}
+
+type Properties = Readonly<Record<string, TSchema & { readonly properties?: Properties, readonly description?: string }>>
+
+/** Every section and every table of keys within one, each with its own keys. */
+export function configTables (properties: Properties = ConfigSchema.properties, path: readonly string[] = []): ConfigTable[] {
+  return Object.entries(properties).flatMap(([name, { properties: inner = {}, description = '' }]) => {
+    const own = [...path, name]
+    const isTable = ([, schema]: [string, Properties[string]]): boolean => schema.properties !== undefined
+    const entries = Object.entries(inner)
+    const keys = entries.filter(entry => !isTable(entry)).map(([key, schema]) => ({ path: [...own, key], schema }))
+    return [{ path: own, description, keys }, ...configTables(Object.fromEntries(entries.filter(isTable)), own)]
+  })
+}
+
+/** Every key. */
+export function configKeys (): ConfigKey[] {
+  return configTables().flatMap(({ keys }) => keys)
+}
 
 /** Keys that are accepted at their default only, because nothing in this version acts on another value. */
 export const RESERVED_KEYS = [

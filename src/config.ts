@@ -1,36 +1,18 @@
 import { readFileSync } from 'node:fs'
-import { parseArgs } from 'node:util'
 import { Ajv, type ErrorObject } from 'ajv'
 import { parse as parseToml, TomlError } from 'smol-toml'
-import { ADMIN_TOKEN, ConfigSchema, RESERVED_KEYS, type Config } from './config-schema.ts'
+import { authProblems } from './auth/auth-config.ts'
+import type { CommandLine } from './command-line.ts'
+import { ADMIN_TOKEN, configKeys, ConfigSchema, RESERVED_KEYS, type Config } from './config-schema.ts'
 import { RelayError, systemCode } from './errors.ts'
 import { isNetwork } from './limits/networks.ts'
 
 export type { Config } from './config-schema.ts'
-
-export interface CommandLine {
-  readonly config: string | undefined
-  readonly cachePath: string | undefined
-  readonly region: string | undefined
-  readonly validate: boolean
-  readonly help: boolean
-  readonly version: boolean
-}
-
-export const USAGE = `Usage: icn-relay [options]
-
-  --config FILE      TOML configuration (also ICN_RELAY_CONFIG)
-  --cache-path DIR   directory of the cache, overrides [cache] path
-  --region NAME      own region, overrides [region] override
-  --validate         check the configuration, print "configuration ok", exit
-  --help             print this text
-  --version          print the version
-
-Every key is also an environment variable: [cache] max_bytes is ICN_RELAY_CACHE_MAX_BYTES; lists are written as JSON.
-Command line beats environment, environment beats file. docs/operations.md lists every key.
-`
+export { parseCommandLine, USAGE, type CommandLine, type SignUrlCommand } from './command-line.ts'
 
 const PREFIX = 'ICN_RELAY_'
+/** Tables within tables that are merged key by key: sections, and tables of keys in them. */
+const TABLE_DEPTH = 2
 
 type Tree = Record<string, unknown>
 
@@ -42,38 +24,9 @@ function isTree (value: unknown): value is Tree {
   return typeof value === 'object' && value !== null && !Array.isArray(value) && !(value instanceof Date)
 }
 
-/** @throws RelayError RELAY_ERR_CONFIG naming the argument */
-export function parseCommandLine (args: readonly string[]): CommandLine {
-  try {
-    const { values } = parseArgs({
-      args: [...args],
-      strict: true,
-      allowPositionals: false,
-      options: {
-        config: { type: 'string' },
-        'cache-path': { type: 'string' },
-        region: { type: 'string' },
-        validate: { type: 'boolean', default: false },
-        help: { type: 'boolean', short: 'h', default: false },
-        version: { type: 'boolean', short: 'v', default: false }
-      }
-    })
-    return {
-      config: values.config,
-      cachePath: values['cache-path'],
-      region: values.region,
-      validate: values.validate,
-      help: values.help,
-      version: values.version
-    }
-  } catch (error) {
-    return fail(`command line: ${error instanceof Error ? error.message.split(/\.?\s*\n|\. |\.$/)[0] ?? '' : String(error)}; see --help`)
-  }
-}
-
-/** Name of the environment variable of a key. */
-export function environmentName (section: string, key: string): string {
-  return `${PREFIX}${section}_${key}`.toUpperCase()
+/** Name of the environment variable of a key. @param path its section, the table within that, if any, and its name */
+export function environmentName (...path: readonly string[]): string {
+  return `${PREFIX}${path.join('_')}`.toUpperCase()
 }
 
 /** A string from the environment as the type its schema asks for; anything else is left for validation to name. */
@@ -93,19 +46,15 @@ function fromText (text: string, type: unknown): unknown {
 }
 
 function readEnvironment (env: NodeJS.ProcessEnv): Tree {
-  const known = new Map<string, { section: string, key: string, type: unknown }>()
-  for (const [section, schema] of Object.entries(ConfigSchema.properties)) {
-    for (const [key, property] of Object.entries(schema.properties)) {
-      known.set(environmentName(section, key), { section, key, type: (property as { type?: unknown }).type })
-    }
-  }
-  const tree: Record<string, Tree> = {}
+  const known = new Map(configKeys().map(({ path, schema }) => [environmentName(...path), { path, type: (schema as { type?: unknown }).type }]))
+  const root: Tree = {}
   for (const [name, text] of Object.entries(env)) {
     if (!name.startsWith(PREFIX) || name === `${PREFIX}CONFIG` || text === undefined) continue
-    const target = known.get(name) ?? fail(`environment: ${name} is not a configuration key`)
-    ;(tree[target.section] ??= {})[target.key] = fromText(text, target.type)
+    const { path, type } = known.get(name) ?? fail(`environment: ${name} is not a configuration key`)
+    const table = path.slice(0, -1).reduce<Tree>((tree, part) => (tree[part] ??= {}) as Tree, root)
+    table[path.at(-1) ?? ''] = fromText(text, type)
   }
-  return tree
+  return root
 }
 
 function readFile (path: string): Tree {
@@ -123,15 +72,15 @@ function readFile (path: string): Tree {
 }
 
 /** Later layers win, key by key; a list is replaced and not merged. What is no section stays, for validation to name it. */
-function merge (layers: readonly Tree[]): Tree {
+function merge (layers: readonly Tree[], depth = TABLE_DEPTH): Tree {
   // Without a prototype, so that a section called __proto__ is a key like any other.
   const merged = Object.create(null) as Tree
   for (const layer of layers) {
-    for (const [section, value] of Object.entries(layer)) {
-      const before = merged[section]
-      // A TOML date is an object in JavaScript and would pass for an empty section.
-      if (!isTree(value)) merged[section] = value instanceof Date ? value.toISOString() : value
-      else if (before === undefined || isTree(before)) merged[section] = { ...before, ...value }
+    for (const [name, value] of Object.entries(layer)) {
+      const before = merged[name]
+      // A TOML date is an object in JavaScript and would pass for an empty section; null passes for nothing.
+      if (!isTree(value)) merged[name] = value instanceof Date ? null : value
+      else if (before === undefined || isTree(before)) merged[name] = depth > 1 ? merge([before ?? {}, value], depth - 1) : { ...before, ...value }
     }
   }
   return merged
@@ -144,6 +93,8 @@ function describe (error: ErrorObject): string {
     const key = String(error.params['additionalProperty'])
     return at === '' ? `unknown section or key ${key}` : `unknown key ${at}.${key}`
   }
+  const { mustBe } = error.parentSchema as { mustBe?: string }
+  if (mustBe !== undefined && ['pattern', 'type'].includes(error.keyword)) return `${name} ${mustBe}`
   // Every anyOf of the schema is a choice of constants.
   if (error.keyword === 'anyOf') return `${name} must be one of ${(error.schema as { const?: unknown }[]).map(option => String(option.const)).join(', ')}`
   return `${name} ${error.message ?? 'is invalid'}`
@@ -190,7 +141,7 @@ function impossible (config: Config): string[] {
     else if (hosts.has(host)) problems.push(`upstream.super_nodes.${position}.url repeats ${host}`)
     else hosts.add(host)
   })
-  problems.push(...tierProblems(config), ...overloadProblems(config))
+  problems.push(...tierProblems(config), ...overloadProblems(config), ...authProblems(config))
   for (const [name, template] of [['shard_path', upstream.shard_path], ['manifest_path', upstream.manifest_path]] as const) {
     if (!template.includes('{cid}')) problems.push(`upstream.${name} must contain {cid}`)
   }

@@ -23,7 +23,8 @@ export function createLogger (level: string, destination?: DestinationStream): L
     timestamp: pino.stdTimeFunctions.isoTime,
     formatters: { level: (label: string) => ({ level: label }) },
     redact: {
-      paths: ['authorization', '*.authorization', '*.*.authorization', 'token', '*.token', '*.*.token', 'tokens', '*.tokens', '*.*.tokens'],
+      paths: ['authorization', '*.authorization', '*.*.authorization', 'token', '*.token', '*.*.token', 'tokens', '*.tokens', '*.*.tokens',
+        'hs256_secret', '*.hs256_secret', '*.*.hs256_secret', '*.*.*.hs256_secret', 'signed_urls', '*.signed_urls', '*.*.signed_urls'],
       censor: '[redacted]'
     },
     serializers: { err: stdSerializers.err }

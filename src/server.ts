@@ -1,6 +1,9 @@
 #!/usr/bin/env node
 import closeWithGrace from 'close-with-grace'
 import { buildApp } from './app.ts'
+import { readAuth } from './auth/auth-files.ts'
+import { systemClock } from './clock.ts'
+import { hashToken, signedUrl } from './commands.ts'
 import { loadConfig, parseCommandLine, USAGE } from './config.ts'
 import { RelayError } from './errors.ts'
 import { createLogger } from './log.ts'
@@ -19,8 +22,17 @@ async function main (): Promise<void> {
     process.stdout.write(`${VERSION}\n`)
     return
   }
+  if (commandLine.hashToken) {
+    process.stdout.write(`${await hashToken(process.stdin)}\n`)
+    return
+  }
   const config = loadConfig(commandLine, process.env)
+  if (commandLine.signUrl !== undefined) {
+    process.stdout.write(`${await signedUrl(config, commandLine.signUrl, systemClock.now())}\n`)
+    return
+  }
   if (commandLine.validate) {
+    await readAuth(config.auth)
     process.stdout.write('configuration ok\n')
     return
   }

@@ -13,6 +13,8 @@ const Viewer = Type.Object({
   streamsTotal: Type.Integer({ minimum: 0, description: 'since the session began' }),
   bytes: Type.Integer({ minimum: 0, description: 'sent to the viewer' }),
   rate: Type.Integer({ minimum: 0, description: 'bytes per second, smoothed over about two heartbeats' }),
+  identity: Type.Optional(Type.String({ description: '`sub` of the JWT of its latest request' })),
+  class: Type.Optional(Type.String({ description: 'weight class of the token of its latest request' })),
   rttMs: Type.Optional(Type.Number({ description: 'smoothed round trip, where the transport knows it' }))
 })
 

@@ -1,47 +1,41 @@
-import { createHash, timingSafeEqual } from 'node:crypto'
+import { createHash } from 'node:crypto'
+import type { StaticTokenSettings } from './auth-settings.ts'
+import type { Grant } from './verdict.ts'
 
-export type Authorization = 'ok' | 'missing' | 'denied'
+/** What stands in the configuration: `sha256:<64 hex>`, or the token itself. */
+export const HASHED_TOKEN = /^sha256:[0-9a-fA-F]{64}$/
 
-/** What static tokens are checked by; it crosses processes, the tokens do not. */
-export interface TokenSettings {
-  readonly require: boolean
-  /** SHA-256, lower-case hex. */
-  readonly tokenHashes: readonly string[]
+/** SHA-256 of a token, lower-case hex. */
+export function tokenHash (token: string): string {
+  return createHash('sha256').update(token).digest('hex')
 }
 
-const digest = (text: string): Buffer => createHash('sha256').update(text).digest()
-
-export function tokenSettings ({ require, tokens }: { readonly require: boolean, readonly tokens: readonly string[] }): TokenSettings {
-  return { require, tokenHashes: tokens.map(token => digest(token).toString('hex')) }
+/** The form of a token that is safe in a configuration file. */
+export function hashedToken (token: string): string {
+  return `sha256:${tokenHash(token)}`
 }
 
-/** Judges viewer tokens against the configured list; the one place for every surface. */
+/** The hash of a configured token, in either form. */
+export function configuredHash (configured: string): string {
+  return HASHED_TOKEN.test(configured) ? configured.slice('sha256:'.length).toLowerCase() : tokenHash(configured)
+}
+
+/** The configured tokens by their hash. */
 export class StaticTokens {
-  readonly required: boolean
-  readonly #hashes: readonly Buffer[]
+  readonly #grants: ReadonlyMap<string, Grant>
 
-  constructor ({ require, tokenHashes }: TokenSettings) {
-    this.required = require
-    this.#hashes = tokenHashes.map(hash => Buffer.from(hash, 'hex'))
+  constructor (tokens: readonly StaticTokenSettings[]) {
+    this.#grants = new Map(tokens.map(({ hash, class: name, cidPrefixes }) => [hash, {
+      ...name === undefined ? {} : { class: name },
+      ...cidPrefixes === undefined ? {} : { cidPrefixes }
+    }]))
   }
 
-  /** @param token undefined when the viewer sent none */
-  judge (token: string | undefined): Authorization {
-    if (!this.required) return 'ok'
-    if (token === undefined) return 'missing'
-    // Digests have one length, and every token is compared, so the time taken tells nothing about any of them.
-    const hash = digest(token)
-    let known = false
-    for (const candidate of this.#hashes) known = timingSafeEqual(candidate, hash) || known
-    return known ? 'ok' : 'denied'
+  /**
+   * The time a look-up takes may tell how a stored hash begins, which leads to no token: SHA-256 has no preimages to be had.
+   * @param hash as {@link tokenHash} gives it
+   */
+  find (hash: string): Grant | undefined {
+    return this.#grants.get(hash)
   }
-}
-
-/** The token of a request: a bearer field (RFC 6750 §2.1), else `?token=` of its target. Secret, never to be logged. */
-export function requestToken (authorization: string | undefined, target: string): string | undefined {
-  const bearer = /^bearer +([\x21-\x7e]+) *$/i.exec(authorization ?? '')?.[1]
-  if (bearer !== undefined) return bearer
-  const query = target.indexOf('?')
-  const token = query < 0 ? null : new URLSearchParams(target.slice(query + 1)).get('token')
-  return token === null || token === '' ? undefined : token
 }

@@ -35,6 +35,11 @@ export class ShardClientError extends Error {
     this.retryAfterMs = details.retryAfterMs
   }
 
+  /** The relay refuses the token, or wants one: asking again is of use with another one only. */
+  get unauthorized (): boolean {
+    return this.fault === 'status' && (this.status === 401 || this.status === 403)
+  }
+
   /** 429 and 503 say that the relay is busy; it has already tried again for any other status. */
   get retryable (): boolean {
     return this.fault === 'status' ? this.status === 429 || this.status === 503 : RETRYABLE.has(this.fault)

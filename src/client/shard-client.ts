@@ -20,8 +20,8 @@ import type { W3cWebTransportConstructor } from './w3c-types.ts'
 import { Slots, backoffMs, delay, linkedAbort } from './waiting.ts'
 
 export interface ShardClientOptions {
-  /** Bearer token, sent with every request. */
-  readonly token?: string
+  /** Bearer token, sent with every request; a function is asked before each, so that it can give a fresh one before the last expires. */
+  readonly token?: TokenSource
   /** Transports to try, best first; all by default. */
   readonly transports?: readonly TransportName[]
   /** Opens WebTransport sessions where the platform has no WebTransport of its own. */
@@ -55,6 +55,8 @@ export interface ShardClientOptions {
   readonly signal?: AbortSignal
   readonly platform?: ClientPlatform
 }
+
+export type TokenSource = string | (() => string | undefined | Promise<string | undefined>)
 
 export interface FetchOptions {
   readonly signal?: AbortSignal
@@ -200,6 +202,14 @@ export class ShardClient {
     return this.#erasure
   }
 
+  /** @throws RangeError, which does not repeat the token; and what the function of the caller throws */
+  async #token (): Promise<string | undefined> {
+    const { token } = this.#options
+    const value = typeof token === 'function' ? await token() : token
+    if (value !== undefined && !/^[!-~]+$/.test(value)) throw new RangeError('a token has visible ASCII characters only')
+    return value
+  }
+
   /** The one layer that repeats requests: those that broke off and those the relay was too busy for. */
   async #fetch (cid: string, part: ObjectPart, options: FetchShardOptions): Promise<ShardResult> {
     if (!isCid(cid)) throw new RangeError('a CID has 1 to 128 of A-Z a-z 0-9 _ -')
@@ -213,7 +223,7 @@ export class ShardClient {
           return await this.#attempt({
             path: shardPath({ cid, part }),
             range: options.range,
-            token: this.#options.token,
+            token: await this.#token(),
             signal: abort.signal,
             onProgress: options.onProgress,
             verify: options.verify ?? true,

@@ -62,8 +62,8 @@ async function fetchEnough (request: VideoRequest, failures: Failures): Promise<
       if (result.bytes.length !== shard.size) throw new ShardClientError('digest', `shard ${index} has not the size of the manifest`)
     } catch (error) {
       abort.signal.throwIfAborted()
-      // A closed client will not do better with another shard.
-      if (error instanceof ShardClientError && error.fault === 'closed') throw error
+      // A closed client will not do better with another shard, nor will a token that the relay refuses.
+      if (error instanceof ShardClientError && (error.fault === 'closed' || error.unauthorized)) throw error
       failures.push({ index, reason: reasonText(error) })
       onFailure?.(index, error)
       return await get(next++)
@@ -111,7 +111,7 @@ async function repair (request: VideoRequest, shards: Array<Uint8Array | undefin
 
 /**
  * Puts a video together from its data shards, repairing up to `parityShards` of them.
- * @throws ShardClientError missing, digest, closed; or the reason of the signal
+ * @throws ShardClientError missing, digest, closed, status 401 or 403; or the reason of the signal
  */
 export async function assembleVideo (request: VideoRequest): Promise<VideoResult> {
   const { manifest } = request

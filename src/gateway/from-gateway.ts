@@ -1,5 +1,6 @@
 import { Ajv } from 'ajv'
 import Type, { type Static, type TSchema } from 'typebox'
+import { CLASS_NAME, IDENTITY, REFUSALS } from '../auth/verdict.ts'
 import { MAX_LATENCIES } from './gateway-meter.ts'
 
 /*
@@ -33,6 +34,8 @@ const Row = Type.Object({
   bytes: Type.Integer({ minimum: 0 }),
   /** Bytes per second over the last second or two. */
   rate: Type.Integer({ minimum: 0 }),
+  identity: Type.Optional(Type.String({ pattern: IDENTITY.source })),
+  class: Type.Optional(Type.String({ pattern: CLASS_NAME.source })),
   rttMs: Type.Optional(Count)
 }, closed)
 
@@ -41,6 +44,8 @@ const Counts = Type.Object({
   handshakes: counts(TRANSPORT),
   /** By reason. */
   handshakeFailures: counts('(?:timeout|tls|protocol|refused|limit|rate-address|rate-total)'),
+  /** By error code. */
+  refusals: Type.Optional(counts(`(?:${REFUSALS.join('|')})`)),
   /** By `transport outcome`. */
   streams: counts(`${TRANSPORT} ${OUTCOME}`),
   /** Requests answered with 429, by transport. */

@@ -1,3 +1,4 @@
+import type { RefusalCode } from '../auth/verdict.ts'
 import type { GatewayCounts } from './from-gateway.ts'
 import type { HandshakeFailure, TransportName } from './transports/viewer-transport.ts'
 import type { StreamReport } from './session/session-types.ts'
@@ -5,8 +6,9 @@ import type { StreamReport } from './session/session-types.ts'
 /** Latencies one heartbeat carries at most. */
 export const MAX_LATENCIES = 4_000
 
-function empty (): GatewayCounts {
-  return { handshakes: {}, handshakeFailures: {}, streams: {}, limited: {}, bytes: {}, latencies: [] }
+/** `refusals` is optional on the channel, here it is always there. */
+function empty (): GatewayCounts & Required<Pick<GatewayCounts, 'refusals'>> {
+  return { handshakes: {}, handshakeFailures: {}, refusals: {}, streams: {}, limited: {}, bytes: {}, latencies: [] }
 }
 
 const add = (counts: Record<string, number>, key: string, by: number): void => { counts[key] = (counts[key] ?? 0) + by }
@@ -20,6 +22,8 @@ export class GatewayMeter {
   handshakeFailed (reason: HandshakeFailure): void { add(this.#counts.handshakeFailures, reason, 1) }
 
   shed (): void { this.#counts.shed = (this.#counts.shed ?? 0) + 1 }
+  /** A viewer was refused, at its handshake or for a request. */
+  refusal (code: RefusalCode): void { add(this.#counts.refusals, code, 1) }
 
   stream (transport: TransportName, report: StreamReport): void {
     add(this.#counts.streams, `${transport} ${report.outcome}`, 1)

@@ -1,9 +1,11 @@
-import { StaticTokens } from '../auth/static-tokens.ts'
+import type { Verdict } from '../auth/verdict.ts'
+import { ViewerJudge } from '../auth/viewer-judge.ts'
 import type { Clock } from '../clock.ts'
 import { AddressCounts } from '../limits/address-counts.ts'
 import { HandshakeLimiter } from '../limits/handshake-limiter.ts'
 import { LoopDelay } from '../loop-delay.ts'
 import type { OverloadState } from '../overload/states.ts'
+import { ERRORS } from '../errors.ts'
 import { CLOSE_CODE } from '../wire/stream-codes.ts'
 import { openHttp3, openWebSocket } from './engine.ts'
 import type { FromGateway, SessionRow } from './from-gateway.ts'
@@ -59,7 +61,7 @@ export class Gateway {
   #limits: SessionLimits
   readonly #shedding = new Shedding()
   readonly #loopDelay = new LoopDelay()
-  readonly #tokens: StaticTokens
+  readonly #judge: ViewerJudge
   readonly #roads: Roads
   readonly #guests = new Map<string, Guest>()
   readonly #perIp = new AddressCounts()
@@ -78,7 +80,7 @@ export class Gateway {
     this.#clock = clock
     this.#source = new RemoteSource(send, settings.ramBytes)
     this.#beatAt = clock.monotonic()
-    this.#tokens = new StaticTokens(settings.auth)
+    this.#judge = new ViewerJudge(settings.auth, clock.now)
     this.#handshakes = new HandshakeLimiter(settings.limits)
     this.#limits = this.#sessionLimits(settings.limits)
     this.#roads = new Roads({
@@ -102,6 +104,7 @@ export class Gateway {
     if (this.#source.take(message)) return
     if (message.type === 'tls') this.#roads.setTls(message.tls)
     else if (message.type === 'limits') this.#limit(message.limits)
+    else if (message.type === 'auth') this.#judge.replace(message.auth)
     else if (message.type === 'region') this.#region = message.region
     else if (message.type === 'list') this.#send({ type: 'sessions', id: message.id, rows: this.#rows() })
     else if (message.type === 'drain') this.#drain(message.deadlineMs, message.alternates)
@@ -197,8 +200,14 @@ export class Gateway {
     return this.#perIp.of(ip) >= this.#settings.maxSessionsPerIp ? 429 : undefined
   }
 
+  async #judged (token: string | undefined, cid?: string): Promise<Verdict> {
+    const verdict = await this.#judge.judge({ token }, cid)
+    if (!verdict.ok) this.#meter.refusal(verdict.code)
+    return verdict
+  }
+
   /** A session that names no valid token is refused only when it named one; without any, each request has to bring its own. */
-  #decide (request: SessionRequest): SessionDecision {
+  async #decide (request: SessionRequest): Promise<SessionDecision> {
     const full = this.#full(request.peer.ip)
     if (full !== undefined) return { accept: false, status: full }
     if (this.#shedding.refuses) {
@@ -206,8 +215,8 @@ export class Gateway {
       return { accept: false, status: 503 }
     }
     const token = sessionToken(request)
-    if (token !== undefined && this.#tokens.judge(token) === 'denied') return { accept: false, status: 401 }
-    return { accept: true }
+    const verdict = token === undefined ? undefined : await this.#judged(token)
+    return verdict?.ok === false ? { accept: false, status: ERRORS[verdict.code].status } : { accept: true }
   }
 
   #welcome (transport: TransportSession): void {
@@ -220,7 +229,7 @@ export class Gateway {
     }
     const session = new ViewerSession(transport, {
       source: this.#source,
-      authorize: token => this.#tokens.judge(token),
+      authorize: async (token, key) => await this.#judged(token, key.cid),
       observer: {
         stream: report => {
           this.#meter.stream(transport.transport, report)
@@ -293,7 +302,8 @@ export class Gateway {
       guest.rate = guest.rate / 2 + (bytes - guest.bytes) / seconds / 2
       guest.bytes = bytes
     }
-    const sizes = { ...this.#source.sizes(), ...this.#roads.sizes(), 'gateway.sessions': this.#guests.size, 'gateway.addresses': this.#perIp.size, 'gateway.tracked': this.#handshakes.size }
+    const { known, checking } = this.#judge.sizes()
+    const sizes = { ...this.#source.sizes(), ...this.#roads.sizes(), 'auth.known': known, 'auth.checking': checking, 'gateway.sessions': this.#guests.size, 'gateway.addresses': this.#perIp.size, 'gateway.tracked': this.#handshakes.size }
     this.#send({ type: 'heartbeat', stats: { sessions, sizes, rssBytes: process.memoryUsage.rss(), loopDelayMs: this.#loopDelay.take(), counts: this.#meter.take() } })
   }
 
@@ -303,6 +313,7 @@ export class Gateway {
       const { streams, opened, bytes } = session.stats()
       const { ip, port } = transport.request.peer
       const { rttMs } = transport.stats()
+      const { identity, class: name } = session.viewer
       return {
         id: transport.id,
         address: ip.includes(':') ? `[${ip}]:${port}` : `${ip}:${port}`,
@@ -312,6 +323,8 @@ export class Gateway {
         streamsTotal: opened,
         bytes,
         rate: Math.round(rate),
+        ...identity === undefined ? {} : { identity },
+        ...name === undefined ? {} : { class: name },
         ...rttMs === undefined ? {} : { rttMs }
       }
     })

@@ -2,7 +2,7 @@
  * Messages between the relay and its gateway process, over Node's IPC channel with structured cloning. Bytes of an object cross
  * it only when no file holds them. What the gateway says is checked on arrival: see `from-gateway.ts`.
  */
-import type { TokenSettings } from '../auth/static-tokens.ts'
+import type { AuthSettings } from '../auth/auth-settings.ts'
 import type { ErrorCode } from '../errors.ts'
 import type { LimitNumbers } from '../limits/limits.ts'
 import type { OverloadState } from '../overload/states.ts'
@@ -35,8 +35,8 @@ export interface GatewaySettings {
   /** Memory for hot objects inside the gateway, bytes. */
   readonly ramBytes: number
   readonly heartbeatMs: number
-  readonly auth: TokenSettings
   readonly limits: GatewayLimits
+  readonly auth: AuthSettings
   /** Whether anybody reads debug lines; they do not cross the channel otherwise. */
   readonly debug: boolean
 }
@@ -62,6 +62,8 @@ export type ToGateway =
   | { readonly type: 'tls', readonly tls: TlsMaterial }
   /** In force from now on, also for sessions that exist. */
   | { readonly type: 'limits', readonly limits: GatewayLimits }
+  /** Viewers are judged by these from now on, those that have a session too. */
+  | { readonly type: 'auth', readonly auth: AuthSettings }
   /** New sessions are told this region. */
   | { readonly type: 'region', readonly region: string }
   | { readonly type: 'resolved', readonly id: number, readonly info: LeaseInfo }

@@ -1,5 +1,6 @@
 import { fork, type ChildProcess } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
+import type { AuthSettings } from '../auth/auth-settings.ts'
 import type { Clock } from '../clock.ts'
 import { deferred, type Deferred } from '../deferred.ts'
 import { RelayError } from '../errors.ts'
@@ -118,6 +119,11 @@ export class Supervisor {
   /** In force from now on; a gateway that starts later has them from its settings. */
   setLimits (limits: GatewayLimits): void {
     this.#send({ type: 'limits', limits })
+  }
+
+  /** Viewers are judged by these from now on. */
+  setAuth (auth: AuthSettings): void {
+    this.#send({ type: 'auth', auth })
   }
 
   /** Sessions that begin from now on are told this region. */

@@ -1,6 +1,7 @@
 import { STATUS_CODES } from 'node:http'
 import type { Socket } from 'node:net'
 import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import { challengeOf } from '../auth/verdict.ts'
 import { ERRORS, RelayError, systemCode, toProblem, type ErrorCode } from '../errors.ts'
 
 export const PROBLEM_TYPE = 'application/problem+json'
@@ -59,8 +60,8 @@ export function sendProblem (error: unknown, request: FastifyRequest, reply: Fas
     reply.raw.removeHeader(name)
   }
   if (known.status === 503 || known.status === 502) reply.header('retry-after', String(known.retryAfterSeconds ?? 1))
-  // RFC 9110 §15.5.2: a 401 says how to authenticate.
-  if (known.status === 401) reply.header('www-authenticate', 'Bearer')
+  const challenge = challengeOf(known, known.status)
+  if (challenge !== undefined) reply.header('www-authenticate', challenge)
   if (known.source === 'internal' && !MEANT.has(known.code)) request.log.error({ err: error }, 'request failed')
   else request.log.debug({ code: known.code, detail: known.message }, 'request refused')
   return reply.code(known.status)

@@ -1,11 +1,13 @@
 import { METHODS } from 'node:http'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
-import { requestToken, type StaticTokens } from '../auth/static-tokens.ts'
+import { requestToken } from '../auth/request-token.ts'
+import { ViewerRefused, type Admitted } from '../auth/verdict.ts'
+import type { ViewerJudge } from '../auth/viewer-judge.ts'
 import { CHUNK_BYTES } from '../cache/disk-files.ts'
 import { RelayError } from '../errors.ts'
 import { redactUrl } from '../log.ts'
 import type { RelayMetrics } from '../metrics/relay-metrics.ts'
-import { parseShardPath } from '../shard/shard-key.ts'
+import { cidOfPath, parseShardPath } from '../shard/shard-key.ts'
 import { parseRangeHeader } from '../shard/range.ts'
 import type { OpenShard, ShardService } from '../shard/shard-service.ts'
 import { refuseLoop, type Tier } from '../upstream/tiers.ts'
@@ -14,8 +16,15 @@ import { planResponse, unsatisfiedHeaders, type ResponsePlan } from './shard-res
 import { ShardStream } from './shard-stream.ts'
 import { OBJECT_DOCS } from './viewer-docs.ts'
 
+declare module 'fastify' {
+  interface FastifyRequest {
+    /** Who asks for an object, and with which weight class; null on other routes. */
+    admitted: Admitted | null
+  }
+}
+
 export interface ShardRoutesOptions {
-  readonly tokens: StaticTokens
+  readonly judge: ViewerJudge
   readonly shards: ShardService
   readonly tier: Tier
   readonly metrics: RelayMetrics
@@ -30,25 +39,32 @@ const MULTIPLEXED_CHUNK_BYTES = 64 * 1024
 const ALLOWED = ['GET', 'HEAD', 'OPTIONS']
 
 /**
- * The path as it stood in the request line, because the router's decoding would let an encoded slash through. A request may name
- * scheme and host before it (RFC 9112 §3.2.2).
+ * Path and query as they stood in the request line, because the router's decoding would let an encoded slash through. A request may name
+ * scheme and host before them (RFC 9112 §3.2.2).
  */
+function rawTarget (request: FastifyRequest): string {
+  return (request.raw.url ?? '').replace(/^https?:\/\/[^/?#]*/i, '')
+}
+
 function rawPath (request: FastifyRequest): string {
-  return (request.raw.url ?? '').replace(/^https?:\/\/[^/?#]*/i, '').split('?', 1)[0] ?? ''
+  return rawTarget(request).split('?', 1)[0] ?? ''
 }
 
 /** `GET|HEAD /shards/<CID>/shard_<N>.bin` and `/shards/<CID>/manifest.json`. */
-export async function shardRoutes (viewer: FastifyInstance, { shards, metrics, monotonic, tokens, tier, burstFactor }: ShardRoutesOptions): Promise<void> {
+export async function shardRoutes (viewer: FastifyInstance, { shards, metrics, monotonic, judge, tier, burstFactor }: ShardRoutesOptions): Promise<void> {
+  viewer.decorateRequest('admitted', null)
   viewer.route({
     method: ['GET', 'HEAD'],
     url: PATH,
     config: { documentedAs: OBJECT_DOCS },
-    onRequest: async (request, reply) => {
-      const verdict = tokens.judge(requestToken(request.headers.authorization, request.raw.url ?? ''))
-      if (verdict === 'ok') return
-      // RFC 9110 §11.6.1: a 401 names the scheme it wants.
-      reply.header('www-authenticate', 'Bearer')
-      throw new RelayError('RELAY_ERR_VIEWER_UNAUTHORIZED', verdict === 'missing' ? 'this relay wants a token' : 'the token is not valid')
+    onRequest: async request => {
+      const target = rawTarget(request)
+      const verdict = await judge.judge({ token: requestToken(request.headers.authorization, target), url: { target, ip: request.ip } }, cidOfPath(rawPath(request)))
+      if (!verdict.ok) {
+        metrics.count('icn_relay_viewer_refusals_total', { code: verdict.code })
+        throw new ViewerRefused(verdict)
+      }
+      request.admitted = verdict
     },
     handler: async (request, reply) => {
       const start = monotonic()
@@ -99,7 +115,7 @@ export async function shardRoutes (viewer: FastifyInstance, { shards, metrics, m
     reply.code(plan.status)
     reply.headers(plan.headers)
     // RFC 9111 §3.5: with `public`, a shared cache would serve to everybody what one token was needed for.
-    if (tokens.required) reply.header('cache-control', plan.headers['cache-control']?.replace('public', 'private'))
+    if (judge.required) reply.header('cache-control', plan.headers['cache-control']?.replace('public', 'private'))
     reply.header('x-content-type-options', 'nosniff')
     reply.header('timing-allow-origin', '*')
     reply.header('cross-origin-resource-policy', 'cross-origin')

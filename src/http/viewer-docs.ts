@@ -53,6 +53,8 @@ const CONTENT_RANGE = (description: string, pattern: string): Headers => ({ 'con
 
 const PROBLEMS: Record<number, string> = {
   400: 'Malformed path, range or request',
+  401: 'No token, or one that is unknown, malformed, badly signed, expired or not valid yet',
+  403: 'The token or signature is for other objects, or the signature for another address',
   404: 'No super-node has the object',
   405: 'Method other than GET, HEAD and OPTIONS',
   408: 'The request head did not arrive in time',
@@ -67,6 +69,8 @@ const PROBLEMS: Record<number, string> = {
 }
 
 const PROBLEM_HEADERS: Record<number, Headers> = {
+  401: { 'www-authenticate': text('RFC 6750 §3: `Bearer`, with `error="invalid_token"` when there was a token', '^Bearer( error="invalid_token", error_description="[^"]+")?$') },
+  403: { 'www-authenticate': text('RFC 6750 §3: `Bearer error="insufficient_scope"`', '^Bearer error="insufficient_scope", error_description="[^"]+"$') },
   405: { allow: text('`GET, HEAD, OPTIONS`') },
   416: CONTENT_RANGE('size of the object', '^bytes \\*/\\d+$'),
   429: { ...RATE_HEADERS, 'retry-after': text('seconds until one more is served') },
@@ -85,6 +89,18 @@ function problemResponses (statuses: readonly number[]): Record<number, object> 
   }]))
 }
 
+/** What may stand in the query; with `auth.require` one of the forms, or the authorization field, has to be there. */
+const CREDENTIALS = Type.Object({
+  token: Type.Optional(text('viewer token, where no header can be set')),
+  sig: Type.Optional(text('signed URL: base64url of the HMAC-SHA-256 of the other parameters and the path', '^[A-Za-z0-9_-]{43}$')),
+  exp: Type.Optional(text('signed URL: Unix time from which it is refused, seconds', '^[1-9]\\d{0,11}$')),
+  kid: Type.Optional(text('signed URL: id of the key', '^[A-Za-z0-9._-]{1,64}$')),
+  prefix: Type.Optional(text('signed URL: opens all paths below this one instead of the one it stands on', '^/shards/([A-Za-z0-9_-]{1,128}/)?$')),
+  viewer: Type.Optional(text('signed URL: who it was made for')),
+  ip: Type.Optional(text('signed URL: the one address it may be used from')),
+  class: Type.Optional(text('signed URL: weight class', '^[A-Za-z0-9_-]{1,32}$'))
+})
+
 function objectRoute (summary: string, description: string, params: TSchema, mediaType: string, body: TSchema): DocumentedRoute {
   const content = { [mediaType]: { schema: body } }
   return {
@@ -92,7 +108,9 @@ function objectRoute (summary: string, description: string, params: TSchema, med
     description,
     tags: ['viewer'],
     params,
+    querystring: CREDENTIALS,
     headers: Type.Object({
+      authorization: Type.Optional(text('`Bearer <token>`, where the relay has viewer tokens')),
       range: Type.Optional(text('one range of bytes; several are answered with the whole object')),
       'if-range': Type.Optional(text('the range counts only while this is the strong entity-tag')),
       'if-none-match': Type.Optional(text('entity-tags, or `*`')),
@@ -102,7 +120,7 @@ function objectRoute (summary: string, description: string, params: TSchema, med
       200: { description: 'The object', headers: BODY_HEADERS, content },
       206: { description: 'The bytes of the range', headers: { ...BODY_HEADERS, ...CONTENT_RANGE('bytes sent and size of the object', '^bytes \\d+-\\d+/\\d+$') }, content },
       304: { description: 'The object is the one named by if-none-match', headers: OBJECT_HEADERS, type: 'null' },
-      ...problemResponses([400, 404, 405, 408, 416, 429, 431, 500, 502, 503, 504, 508])
+      ...problemResponses([400, 401, 403, 404, 405, 408, 416, 429, 431, 500, 502, 503, 504, 508])
     }
   }
 }

@@ -52,6 +52,7 @@ export const METRICS = {
   icn_relay_viewer_requests_limited_total: { type: 'counter', help: 'Viewer requests answered with 429', labels: ['transport'] },
   icn_relay_viewer_connections_limited_total: { type: 'counter', help: 'Viewer HTTP connections closed on accept because their address had too many' },
   icn_relay_limits_tracked_addresses: { type: 'gauge', help: 'Addresses that a limit remembers', labels: ['limit'] },
+  icn_relay_viewer_refusals_total: { type: 'counter', help: 'Viewers refused for their token or its absence, by error code', labels: ['code'] },
   icn_relay_viewer_streams_total: { type: 'counter', help: 'Requests over viewer sessions by how they ended', labels: ['transport', 'outcome'] },
   icn_relay_gateway_up: { type: 'gauge', help: '1 while the gateway process listens' },
   icn_relay_gateway_restarts_total: { type: 'counter', help: 'Times the gateway process was started again, by how it ended', labels: ['reason'] },

@@ -1,5 +1,5 @@
 import fp from 'fastify-plugin'
-import { tokenSettings } from '../auth/static-tokens.ts'
+import { forGateway } from '../auth/auth-settings.ts'
 import { systemClock } from '../clock.ts'
 import type { Config } from '../config.ts'
 import type { GatewayStats, ListeningInfo } from '../gateway/from-gateway.ts'
@@ -57,6 +57,7 @@ function count (metrics: RelayMetrics, refused: RefusedCounts, { counts }: Gatew
     refused.requests += by
   }
   for (const [transport, by] of Object.entries(counts.bytes)) metrics.count('icn_relay_bytes_served_total', { transport }, by)
+  for (const [code, by] of Object.entries(counts.refusals ?? {})) metrics.count('icn_relay_viewer_refusals_total', { code }, by)
   for (const [labels, by] of Object.entries(counts.streams)) {
     const [transport = '', outcome = ''] = labels.split(' ')
     metrics.count('icn_relay_viewer_streams_total', { transport, outcome }, by)
@@ -97,8 +98,8 @@ export default fp<{ config: Config }>(async (app, { config }) => {
         requestTimeoutMs: viewer.request_timeout_ms,
         ramBytes: transport.ram_bytes,
         heartbeatMs: transport.heartbeat_ms,
-        auth: tokenSettings(config.auth),
         limits: app.limits.numbers,
+        auth: forGateway(app.auth.current()),
         debug: config.log.level === 'debug' || config.log.level === 'trace'
       }),
       shards: app.shards,
@@ -154,6 +155,7 @@ export default fp<{ config: Config }>(async (app, { config }) => {
     stop: async (deadlineMs: number) => { await supervisor?.stop(deadlineMs) }
   })
   const subscriptions = [
+    app.auth.onChange(settings => { supervisor?.setAuth(forGateway(settings)) }),
     app.certificates.onChange(material => { supervisor?.setTls(material) }),
     app.limits.onChange(numbers => { supervisor?.setLimits(numbers) }),
     app.region.onChange(region => { supervisor?.setRegion(region) }),
@@ -163,4 +165,4 @@ export default fp<{ config: Config }>(async (app, { config }) => {
     for (const unsubscribe of subscriptions) unsubscribe()
     await supervisor?.stop(LATE_STOP_MS)
   })
-}, { name: 'viewers', dependencies: ['limits', 'metrics', 'overload', 'region', 'shards', 'tls', 'upstream'] })
+}, { name: 'viewers', dependencies: ['auth', 'limits', 'metrics', 'overload', 'region', 'shards', 'tls', 'upstream'] })

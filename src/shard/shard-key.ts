@@ -54,6 +54,12 @@ export function shardPath (key: ShardKey): string {
   return key.part === 'manifest' ? `${PREFIX}${key.cid}/manifest.json` : `${PREFIX}${key.cid}/shard_${key.part}.bin`
 }
 
+/** The CID a shard path names, also when the rest of the path is malformed; undefined when it names none. */
+export function cidOfPath (path: string): string | undefined {
+  const cid = path.startsWith(PREFIX) ? path.slice(PREFIX.length).split('/', 1)[0] ?? '' : ''
+  return isCid(cid) ? cid : undefined
+}
+
 /**
  * Parses the path of a request, byte for byte as it stood in the request line: nothing is decoded, so an encoded slash or
  * dot-segment is an error and not another spelling of a shard.

@@ -5,7 +5,7 @@ import { parse as parseToml } from 'smol-toml'
 import { parse as parseYaml } from 'yaml'
 import { FILE, withTables } from '../../scripts/docs-tables.ts'
 import { checkConfig, environmentName } from '../../src/config.ts'
-import { ConfigSchema } from '../../src/config-schema.ts'
+import { configKeys, ConfigSchema, configTables } from '../../src/config-schema.ts'
 import { ERRORS } from '../../src/errors.ts'
 import { METRICS } from '../../src/metrics/definitions.ts'
 
@@ -56,19 +56,17 @@ suite('docs/operations.md', () => {
 
   test('its tables name every key, metric and code', () => {
     for (const name of [...Object.keys(METRICS), ...Object.keys(ERRORS)]) assert.ok(text.includes(`| \`${name}\` |`), name)
-    for (const [section, { properties }] of Object.entries(ConfigSchema.properties)) {
-      for (const key of Object.keys(properties)) assert.ok(text.includes(`| \`${key}\` | \`${environmentName(section, key)}\` |`), `${section}.${key}`)
-    }
+    for (const { path } of configKeys()) assert.ok(text.includes(`| \`${path.at(-1) ?? ''}\` | \`${environmentName(...path)}\` |`), path.join('.'))
   })
 
   test('it names no key, variable, metric or code that does not exist', () => {
-    const keys = new Set(Object.entries(ConfigSchema.properties).flatMap(([section, { properties }]) => Object.keys(properties).map(key => `${section}.${key}`)))
-    const variables = new Set([...keys].map(path => environmentName(...path.split('.') as [string, string])))
-    for (const variable of matches(text, /ICN_RELAY_[A-Z_]+[A-Z]/g)) assert.ok(variables.has(variable) || variable === 'ICN_RELAY_CONFIG', variable)
+    const keys = new Set([...configKeys(), ...configTables()].map(({ path }) => path.join('.')))
+    const variables = new Set(configKeys().map(({ path }) => environmentName(...path)))
+    for (const variable of matches(text, /ICN_RELAY_[A-Z0-9_]+[A-Z0-9]/g)) assert.ok(variables.has(variable) || variable === 'ICN_RELAY_CONFIG', variable)
     for (const metric of matches(text, /icn_relay_[a-z_]+[a-z]/g)) assert.ok(metric in METRICS || metric.replace(/_(?:bucket|sum|count)$/, '') in METRICS, metric)
     for (const code of matches(text, /RELAY_ERR_[A-Z_]+[A-Z]/g)) assert.ok(code in ERRORS, code)
     const sections = Object.keys(ConfigSchema.properties).join('|')
-    for (const path of matches(text, new RegExp(`\`((?:${sections})\\.[a-z_]+)(?: = [^\`]*)?\``, 'g'))) assert.ok(keys.has(path), path)
+    for (const path of matches(text, new RegExp(`\`((?:${sections})(?:\\.[a-z_0-9]+)+)(?: = [^\`]*)?\``, 'g'))) assert.ok(keys.has(path), path)
   })
 
   test('its examples are valid: TOML passes the schema, YAML parses', () => {

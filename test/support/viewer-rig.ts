@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto'
 import type { TestContext } from 'node:test'
+import { ANONYMOUS } from '../../src/auth/verdict.ts'
 import { RelayError } from '../../src/errors.ts'
 import { DEFAULT_SESSION_LIMITS } from '../../src/gateway/session/session-types.ts'
 import type { SessionLimits, StreamReport } from '../../src/gateway/session/session-types.ts'
@@ -85,7 +86,7 @@ export async function viewerRig (t: TestContext, options: { limits?: Partial<Ses
     session: (transport) => {
       sessions.push(new ViewerSession(transport, {
         source,
-        authorize: options.authorize ?? (() => 'ok'),
+        authorize: options.authorize ?? (() => ANONYMOUS),
         observer: { stream: (report) => { reports.push(report) }, closed: () => {}, fault: (error) => { faults.push(error) } },
         now: () => rig.now,
         limits: { ...DEFAULT_SESSION_LIMITS, ...options.limits },

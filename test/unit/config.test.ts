@@ -4,7 +4,8 @@ import { join } from 'node:path'
 import { suite, test, type TestContext } from 'node:test'
 import fc from 'fast-check'
 import { checkConfig, defaultConfig, environmentName, loadConfig, parseCommandLine, type Config } from '../../src/config.ts'
-import { ConfigSchema, RESERVED_KEYS } from '../../src/config-schema.ts'
+import { configKeys, ConfigSchema, RESERVED_KEYS } from '../../src/config-schema.ts'
+import { hashedToken } from '../../src/auth/static-tokens.ts'
 import { RelayError } from '../../src/errors.ts'
 import { temporaryDirectory } from '../support/relay.ts'
 
@@ -33,13 +34,12 @@ async function load (t: TestContext, toml: string, env: Record<string, string> =
   return loadConfig(parseCommandLine(['--config', file, ...args]), env)
 }
 
-interface Key { readonly section: string, readonly key: string, readonly schema: { type?: string, minimum?: number, maximum?: number, anyOf?: { const: string }[], default: unknown } }
+interface Key { readonly path: readonly string[], readonly schema: { type?: string, minimum?: number, maximum?: number, anyOf?: { const: string }[], default: unknown } }
 
-const KEYS: Key[] = Object.entries(ConfigSchema.properties).flatMap(([section, { properties }]) =>
-  Object.entries(properties).map(([key, schema]) => ({ section, key, schema: schema as Key['schema'] })))
+const KEYS: Key[] = configKeys().map(({ path, schema }) => ({ path, schema: schema as unknown as Key['schema'] }))
 
-function valueOf (config: Config, { section, key }: Pick<Key, 'section' | 'key'>): unknown {
-  return (config as unknown as Record<string, Record<string, unknown>>)[section]?.[key]
+function valueOf (config: Config, path: readonly string[]): unknown {
+  return path.reduce<unknown>((table, name) => (table as Record<string, unknown>)[name], config)
 }
 
 suite('defaults', () => {
@@ -71,9 +71,9 @@ suite('defaults', () => {
   })
 
   test('every key has a description and a default, and every default passes', () => {
-    for (const { section, key, schema } of KEYS) {
-      assert.ok('description' in schema && String(schema.description).length > 5, `${section}.${key}`)
-      assert.ok('default' in schema, `${section}.${key}`)
+    for (const { path, schema } of KEYS) {
+      assert.ok('description' in schema && String(schema.description).length > 5, path.join('.'))
+      assert.ok('default' in schema, path.join('.'))
     }
   })
 })
@@ -96,6 +96,11 @@ suite('layers', () => {
     assert.equal(loadConfig(parseCommandLine(['--config', two]), { ICN_RELAY_CONFIG: one }).viewer.port, 1002)
   })
 
+  test('a table within a section is merged key by key', async t => {
+    const config = await load(t, '[auth.jwt]\nissuer = "a"\naudience = "b"', { ICN_RELAY_AUTH_JWT_AUDIENCE: 'c', ICN_RELAY_AUTH_REQUIRE: 'true' })
+    assert.deepEqual([config.auth.require, config.auth.jwt.issuer, config.auth.jwt.audience], [true, 'a', 'c'])
+  })
+
   test('a list replaces a list', async t => {
     const config = await load(t, '[upstream]\nsuper_nodes = [{ url = "http://a:1", region = "APAC" }, { url = "http://b:1", region = "MENA" }]',
       { ICN_RELAY_UPSTREAM_SUPER_NODES: '[{"url":"https://c","region":"EU-WEST"}]' })
@@ -111,14 +116,16 @@ suite('layers', () => {
       'viewer.trusted_proxies': ['10.0.0.0/8', '2001:db8::1'],
       'region.regions': ['NA-WEST', 'MOON'],
       'overload.alternates': ['http://relay-2.example:9003'],
-      'auth.tokens': ['x'.repeat(16)],
+      'auth.tokens': ['x'.repeat(16), { token: `sha256:${'0'.repeat(64)}`, class: 'gold', cid_prefixes: ['Qm'] }],
+      'auth.jwt.public_key_files': ['/a.pem'],
+      'auth.signed_urls.keys': [{ kid: 'a', secret: 'x'.repeat(32) }],
       'tls.hosts': ['relay.example']
     }
     const texts: Record<string, string> = { 'region.override': 'APAC', 'upstream.shard_path': '/x/{cid}/{n}', 'upstream.manifest_path': '/x/{cid}', 'upstream.self_url': 'https://relay.example' }
     for (const item of KEYS) {
-      const { section, key, schema } = item
-      const path = `${section}.${key}`
-      const name = environmentName(section, key)
+      const { schema } = item
+      const path = item.path.join('.')
+      const name = environmentName(...item.path)
       assert.match(name, /^ICN_RELAY_[A-Z0-9_]+$/)
       const reserved = RESERVED_KEYS.some(other => other === path)
       const list = lists[path]
@@ -127,9 +134,9 @@ suite('layers', () => {
       // Siblings mean nothing without our own URL.
       const beside: Record<string, string> = path === 'upstream.siblings' ? { ICN_RELAY_UPSTREAM_SELF_URL: 'http://self:9003' } : {}
       const config = loadConfig(NOTHING, { ...beside, [name]: typeof value === 'string' ? value : JSON.stringify(value) })
-      assert.deepEqual(valueOf(config, item), value, path)
+      assert.deepEqual(valueOf(config, item.path), value, path)
       // Every other key keeps its default.
-      for (const rest of KEYS) if (rest !== item && !(rest.key === 'self_url' && path === 'upstream.siblings')) assert.deepEqual(valueOf(config, rest), rest.schema.default, `${path} changed ${rest.section}.${rest.key}`)
+      for (const rest of KEYS) if (rest !== item && !(rest.path[1] === 'self_url' && path === 'upstream.siblings')) assert.deepEqual(valueOf(config, rest.path), rest.schema.default, `${path} changed ${rest.path.join('.')}`)
     }
   })
 
@@ -189,6 +196,19 @@ suite('mistakes are one clear line each, naming the key', () => {
     ['token that no header can carry', '[admin]\ntokens = [{ token = "sixteen chars but spaces", scope = "read" }]', [/^admin\.tokens\.0\.token must match pattern/]],
     ['token and file', `[admin]\ntokens = [{ token = "${'x'.repeat(16)}", token_file = "x", scope = "read" }]`, ['admin.tokens.0 must have either token or token_file']],
     ['neither token nor file', '[admin]\ntokens = [{ scope = "read" }]', ['admin.tokens.0 must have either token or token_file']],
+    ['viewer token too short', '[auth]\ntokens = ["short"]', ['auth.tokens.0 must be "sha256:" and 64 hexadecimal digits, or a token of 16 to 512 characters']],
+    ['viewer token with half a hash', `[auth]\ntokens = ["sha256:${'a'.repeat(63)}"]`, [/^auth\.tokens\.0 must be "sha256:" and 64/]],
+    ['viewer token of another type', '[auth]\ntokens = [5]', [/^auth\.tokens\.0 must be "sha256:" and 64/]],
+    ['viewer token in a table, too short', '[auth]\ntokens = [{ token = "short" }]', [/^auth\.tokens\.0\.token must be "sha256:" and 64/]],
+    ['viewer token in a table with a wrong key', `[auth]\ntokens = [{ token = "${'x'.repeat(16)}", clas = "a" }]`, ['unknown key auth.tokens.0.clas']],
+    ['viewer token in a table without a token', '[auth]\ntokens = [{ class = "a" }]', ["auth.tokens.0 must have required property 'token'"]],
+    ['viewer token for no CID', `[auth]\ntokens = [{ token = "${'x'.repeat(16)}", cid_prefixes = [] }]`, [/^auth\.tokens\.0\.cid_prefixes must NOT have fewer/]],
+    ['viewer token twice, in two forms', `[auth]\ntokens = ["${'x'.repeat(16)}", "${hashedToken('x'.repeat(16))}"]`, ['auth.tokens.1 repeats auth.tokens.0']],
+    ['unknown key of a table', '[auth.jwt]\nsecret = "x"', ['unknown key auth.jwt.secret']],
+    ['date for a table', '[auth]\njwt = 1979-05-27', ['auth.jwt must be object']],
+    ['secret and its file', `[auth.jwt]\nhs256_secret = "${'x'.repeat(32)}"\nhs256_secret_file = "x"`, ['auth.jwt must have hs256_secret or hs256_secret_file, not both']],
+    ['signing key without a secret', '[auth.signed_urls]\nkeys = [{ kid = "a" }]', ['auth.signed_urls.keys.0 must have either secret or secret_file']],
+    ['signing key twice', `[auth.signed_urls]\nkeys = [{ kid = "a", secret = "${'x'.repeat(32)}" }, { kid = "a", secret_file = "x" }]`, ['auth.signed_urls.keys.1.kid repeats a']],
     ['several mistakes', '[viewer]\nport = "x"\nprot = 1\n[cache]\nram_bytes = -1', ['unknown key viewer.prot', 'viewer.port must be integer', 'cache.ram_bytes must be >= 0']]
   ]
 
@@ -219,7 +239,7 @@ suite('mistakes are one clear line each, naming the key', () => {
     const beside: Record<string, object> = { 'upstream.siblings': { self_url: 'http://self' } }
     for (const path of RESERVED_KEYS) {
       const [section = '', key = ''] = path.split('.')
-      const value = valueOf(defaults, { section, key })
+      const value = valueOf(defaults, [section, key])
       assert.deepEqual(checkConfig({ [section]: { [key]: value } }), defaults)
       const other = others[path] ?? Number(value) + 1
       const [line, ...rest] = problems(() => checkConfig({ [section]: { [key]: other, ...beside[path] } }))
@@ -319,12 +339,15 @@ suite('secrets', () => {
 suite('command line', () => {
   test('all options are read', () => {
     assert.deepEqual(parseCommandLine(['--config', 'a', '--cache-path', 'b', '--region', 'c', '--validate', '--help', '--version']),
-      { config: 'a', cachePath: 'b', region: 'c', validate: true, help: true, version: true })
-    assert.deepEqual(parseCommandLine(['--config=a', '-h', '-v']), { config: 'a', cachePath: undefined, region: undefined, validate: false, help: true, version: true })
+      { config: 'a', cachePath: 'b', region: 'c', validate: true, hashToken: false, signUrl: undefined, help: true, version: true })
+    assert.deepEqual(parseCommandLine(['--config=a', '-h', '-v']), { config: 'a', cachePath: undefined, region: undefined, validate: false, hashToken: false, signUrl: undefined, help: true, version: true })
+    assert.equal(parseCommandLine(['--hash-token']).hashToken, true)
+    assert.deepEqual(parseCommandLine(['--sign-url', '/a']).signUrl, { path: '/a', expiresInSeconds: 3_600, viewer: undefined, ip: undefined })
+    assert.deepEqual(parseCommandLine(['--sign-url', '/a', '--expires-in', '60', '--viewer', 'v', '--ip', '::1']).signUrl, { path: '/a', expiresInSeconds: 60, viewer: 'v', ip: '::1' })
   })
 
   test('what is no option is one line that names it', () => {
-    for (const [args, word] of [[['--cofnig', 'x'], '--cofnig'], [['relay.toml'], 'relay.toml'], [['--config'], '--config'], [['--validate=yes'], '--validate'], [['--config', '--validate'], '--config']] as const) {
+    for (const [args, word] of [[['--cofnig', 'x'], '--cofnig'], [['relay.toml'], 'relay.toml'], [['--config'], '--config'], [['--validate=yes'], '--validate'], [['--config', '--validate'], '--config'], [['--viewer', 'x'], '--sign-url'], [['--sign-url', '/a', '--expires-in', '0'], '--expires-in']] as const) {
       const lines = problems(() => parseCommandLine(args))
       assert.equal(lines.length, 1, lines.join(' | '))
       assert.match(lines[0] ?? '', /^command line: .*; see --help$/)
@@ -344,8 +367,8 @@ suite('any input', () => {
 
   test('random TOML gives a configuration or RELAY_ERR_CONFIG', async t => {
     const file = await fileWith(t, '')
-    const section = fc.constantFrom(...Object.keys(ConfigSchema.properties), '__proto__', 'x', 'constructor', 'a.b')
-    const key = fc.constantFrom(...KEYS.map(item => item.key), '__proto__', 'toString', '"a\\nb"')
+    const section = fc.constantFrom(...Object.keys(ConfigSchema.properties), 'auth.jwt', 'auth.signed_urls', '__proto__', 'x', 'constructor', 'a.b')
+    const key = fc.constantFrom(...KEYS.map(item => item.path.at(-1) ?? ''), '__proto__', 'toString', '"a\\nb"')
     const value = fc.oneof(fc.string(), fc.integer().map(String), fc.double().map(String), fc.constantFrom('true', '1979-05-27', '1979-05-27T07:32:00Z', '[]', '[1, "a"]', '{}', '{ url = "x" }', '"x"', 'nan', '-inf', '0x7fffffffffffffff', '"""\n"""', '[[[[1]]]]'))
     const text = fc.array(fc.oneof(section.map(name => `[${name}]`), section.map(name => `[[${name}]]`), fc.tuple(key, value).map(([name, item]) => `${name} = ${item}`), fc.string()), { maxLength: 12 }).map(lines => lines.join('\n'))
     fc.assert(fc.property(text, toml => {
@@ -355,7 +378,7 @@ suite('any input', () => {
   })
 
   test('random environment gives a configuration or RELAY_ERR_CONFIG', () => {
-    const name = fc.oneof(fc.constantFrom(...KEYS.map(({ section, key }) => environmentName(section, key))), fc.string().map(tail => `ICN_RELAY_${tail}`))
+    const name = fc.oneof(fc.constantFrom(...KEYS.map(({ path }) => environmentName(...path))), fc.string().map(tail => `ICN_RELAY_${tail}`))
     const value = fc.oneof(fc.string(), fc.integer().map(String), fc.json(), fc.constantFrom('true', 'false', '[]', '[null]', '[{}]', '[[]]', 'null'))
     fc.assert(fc.property(fc.dictionary(name, value, { maxKeys: 4 }), env => {
       // It names a file, which may be any on this machine.

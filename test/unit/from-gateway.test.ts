@@ -38,6 +38,7 @@ test('what would become a label, a counter or an address is refused unless it is
     heartbeat({ sizes: Object.fromEntries(Array.from({ length: 300 }, (_, n) => [`s${n}`, n])) }),
     heartbeat({ counts: { ...counts, bytes: { webtransport: -1 } } }),
     heartbeat({ counts: { ...counts, streams: { 'webtransport else': 1 } } }),
+    heartbeat({ counts: { ...counts, refusals: { RELAY_ERR_INTERNAL: 1 } } }),
     heartbeat({ counts: { ...counts, handshakeFailures: { [`r${1}`]: 1 } } }),
     heartbeat({ counts: { ...counts, latencies: [['webtransport hit complete', Number.NaN]] } }),
     { type: 'listening', info: { notes: [], http3: { port: 70_000, description: '' } } },

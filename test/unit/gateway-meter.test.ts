@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import test from 'node:test'
+import { REFUSALS } from '../../src/auth/verdict.ts'
 import { checkFromGateway } from '../../src/gateway/from-gateway.ts'
 import { GatewayMeter, MAX_LATENCIES } from '../../src/gateway/gateway-meter.ts'
 import type { StreamOutcome, StreamReport } from '../../src/gateway/session/session-types.ts'
@@ -13,6 +14,7 @@ test('counts by transport, outcome and stage, and starts over when taken', () =>
   meter.handshake('webtransport')
   meter.handshake('webtransport')
   meter.handshakeFailed('tls')
+  meter.refusal('RELAY_ERR_VIEWER_SCOPE')
   meter.stream('webtransport', report())
   meter.stream('webtransport', report({ cacheStatus: 'icn-relay; fwd=uri-miss; stored' }))
   meter.stream('websocket', report({ outcome: 'client-error', cacheStatus: undefined, bytes: 3 }))
@@ -21,6 +23,7 @@ test('counts by transport, outcome and stage, and starts over when taken', () =>
   assert.deepEqual(meter.take(), {
     handshakes: { webtransport: 2 },
     handshakeFailures: { tls: 1 },
+    refusals: { RELAY_ERR_VIEWER_SCOPE: 1 },
     streams: { 'webtransport ok': 2, 'websocket client-error': 1, 'websocket cancelled': 1, 'webtransport client-error': 1 },
     limited: { webtransport: 1 },
     bytes: { webtransport: 25, websocket: 4 },
@@ -29,7 +32,7 @@ test('counts by transport, outcome and stage, and starts over when taken', () =>
       ['webtransport miss first_byte', 0.002], ['webtransport miss complete', 0.004]
     ]
   })
-  assert.deepEqual(meter.take(), { handshakes: {}, handshakeFailures: {}, streams: {}, limited: {}, bytes: {}, latencies: [] })
+  assert.deepEqual(meter.take(), { handshakes: {}, handshakeFailures: {}, refusals: {}, streams: {}, limited: {}, bytes: {}, latencies: [] })
 })
 
 test('sessions sent elsewhere are counted, and without any nothing is said', () => {
@@ -58,6 +61,7 @@ test('whatever the meter counts, the relay accepts', () => {
   }
   for (const reason of ['timeout', 'tls', 'protocol', 'refused', 'limit', 'rate-address', 'rate-total'] as const) meter.handshakeFailed(reason)
   meter.shed()
+  for (const code of REFUSALS) meter.refusal(code)
   const message = { type: 'heartbeat', stats: { sessions: { webtransport: 1 }, sizes: { 'http3.links': 1 }, rssBytes: 1, counts: meter.take() } }
   assert.equal(checkFromGateway(message), message)
 })

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
 import type { TestContext } from 'node:test'
+import { ANONYMOUS, MISSING } from '../../src/auth/verdict.ts'
 import { RelayError } from '../../src/errors.ts'
 import { ShardClient, ShardClientError, transportConnector } from '../../src/client/index.ts'
 import type { Connector, ShardClientOptions, TransportInfo } from '../../src/client/index.ts'
@@ -236,7 +237,7 @@ suite('shard client: fetching', () => {
     const a = await viewerRig(t, {
       authorize: (token) => {
         tokens.push(token)
-        return token === 't0k' ? 'ok' : 'missing'
+        return token === 't0k' ? ANONYMOUS : MISSING
       }
     })
     a.source.objects.set('v/5', SHARD)

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
+import { MISSING, refused } from '../../src/auth/verdict.ts'
 import { RelayError } from '../../src/errors.ts'
 import { sessionToken } from '../../src/gateway/session/viewer-session.ts'
 import type { BidiStream, ReceiveStream, TransportSession } from '../../src/gateway/transports/viewer-transport.ts'
@@ -69,7 +70,7 @@ suite('viewer session over a transport', () => {
   })
 
   test('tokens: per request, in the old form, once per session, and never in an answer', async (t) => {
-    const rig = await viewerRig(t, { authorize: async (token) => token === undefined ? 'missing' : token === 's3cret' ? 'ok' : 'denied' })
+    const rig = await viewerRig(t, { authorize: async (token) => token === undefined ? MISSING : token === 's3cret' ? { ok: true, identity: 'v1', class: 'gold' } : refused('RELAY_ERR_VIEWER_UNAUTHORIZED', 'no') })
     rig.source.objects.set('v/5', SHARD)
     const open = await rig.dial()
     for (const [request, status] of [
@@ -78,10 +79,11 @@ suite('viewer session over a transport', () => {
     ] as const) {
       const answer = await ask(open, request)
       assert.equal(answer.status, status, request)
-      if (status === 401) assert.equal(answer.fields.get('www-authenticate'), 'Bearer')
+      if (status === 401) assert.equal(answer.fields.get('www-authenticate'), request === `${GET}\r\n` ? 'Bearer' : 'Bearer error="invalid_token", error_description="no"')
       assert.ok(!/wr0ng|s3cret/.test(answer.body.subarray(0, 2000).toString('latin1')))
     }
     assert.equal(rig.source.lent, 2, 'nothing is resolved for a viewer without right')
+    assert.deepEqual(rig.sessions[0]?.viewer, { ok: true, identity: 'v1', class: 'gold' })
     const authorised = await rig.dial('/v1/viewer?token=s3cret')
     assert.equal((await ask(authorised, `${GET}\r\n`)).status, 200)
     assert.equal((await ask(authorised, `${GET}authorization: Bearer wr0ng\r\n\r\n`)).status, 401, 'the token of the request counts')

@@ -1,3 +1,4 @@
+import { challengeOf } from '../../auth/verdict.ts'
 import { RelayError, toProblem } from '../../errors.ts'
 import { matchesIfNoneMatch, ifRangeMatches } from '../../shard/conditional.ts'
 import { contentRange, resolveRange, unsatisfiedContentRange } from '../../shard/range.ts'
@@ -23,6 +24,7 @@ const REASONS: Readonly<Record<number, string>> = {
   304: 'Not Modified',
   400: 'Bad Request',
   401: 'Unauthorized',
+  403: 'Forbidden',
   404: 'Not Found',
   413: 'Content Too Large',
   416: 'Range Not Satisfiable',
@@ -35,7 +37,7 @@ const REASONS: Readonly<Record<number, string>> = {
 }
 
 /** Statuses of HTTP that are not in the viewer contract, by the nearest that is: viewers switch over a closed list. */
-const CONTRACT_STATUS: Readonly<Record<number, number>> = { 403: 401, 405: 400, 408: 400, 415: 400, 431: 413 }
+const CONTRACT_STATUS: Readonly<Record<number, number>> = { 405: 400, 408: 400, 415: 400, 431: 413 }
 
 /** One year, the longest `max-age` in use: a shard never changes under its address (RFC 8246). */
 const IMMUTABLE = 'public, max-age=31536000, immutable'
@@ -92,8 +94,8 @@ export function planProblem (error: unknown, method: 'GET' | 'HEAD' = 'GET', ext
   const status = CONTRACT_STATUS[problem.status] ?? problem.status
   const body = new TextEncoder().encode(JSON.stringify({ ...problem, status }))
   const fields: FieldLine[] = [['content-length', String(body.length)], ['content-type', 'application/problem+json'], ['cache-control', 'no-store'], ...extra]
-  // RFC 9110 §11.6.1: a 401 names the scheme it wants.
-  if (status === 401) fields.push(['www-authenticate', 'Bearer'])
+  const challenge = challengeOf(error, status)
+  if (challenge !== undefined) fields.push(['www-authenticate', challenge])
   // One second is the upper end of a fail-over, after which asking again makes sense (RFC 9110 §10.2.3).
   if (status === 429 || status === 503) fields.push(['retry-after', String(error instanceof RelayError ? error.retryAfterSeconds ?? 1 : 1)])
   return { status, head: encode(status, fields), inline: method === 'HEAD' ? undefined : body, range: undefined }

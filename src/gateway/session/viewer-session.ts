@@ -1,3 +1,5 @@
+import { requestToken } from '../../auth/request-token.ts'
+import { ANONYMOUS, ViewerRefused, type Admitted, type Verdict } from '../../auth/verdict.ts'
 import { RelayError } from '../../errors.ts'
 import type { ShardKey } from '../../shard/shard-key.ts'
 import type { BidiStream, SessionClose, SessionRequest, TransportSession } from '../transports/viewer-transport.ts'
@@ -5,8 +7,6 @@ import { ControlSender } from './control-sender.ts'
 import { SessionMachine } from './session-machine.ts'
 import type { ResolveRequest, SessionAction, SessionEvent, SessionLimits, SessionStats, StreamEvent, StreamReport } from './session-types.ts'
 import type { ShardLease, ShardSource } from './shard-source.ts'
-
-export type Authorization = 'ok' | 'missing' | 'denied'
 
 /** Counts and times of a session; methods must not throw. */
 export interface SessionObserver {
@@ -21,7 +21,7 @@ export interface SessionObserver {
 export interface ViewerSessionDeps {
   readonly source: ShardSource
   /** Judges a token for an object; undefined when the viewer sent none. A rejection counts as an internal error. */
-  readonly authorize: (token: string | undefined, key: ShardKey) => Authorization | Promise<Authorization>
+  readonly authorize: (token: string | undefined, key: ShardKey) => Verdict | Promise<Verdict>
   readonly observer: SessionObserver
   /** Monotonic milliseconds. */
   readonly now: () => number
@@ -37,12 +37,9 @@ interface StreamEntry {
   lease: ShardLease | undefined
 }
 
-/** The token a viewer gave once for its session: `?token=` of the session URL, or a bearer field. Secret, never to be logged. */
+/** The token a viewer gave once for its session: a bearer field, or `?token=` of the session URL. Secret, never to be logged. */
 export function sessionToken (request: SessionRequest): string | undefined {
-  const query = request.path.indexOf('?')
-  const fromQuery = query < 0 ? null : new URLSearchParams(request.path.slice(query + 1)).get('token')
-  if (fromQuery !== null && fromQuery !== '') return fromQuery
-  return /^bearer +([\x21-\x7e]+)$/i.exec(request.headers['authorization'] ?? '')?.[1]
+  return requestToken(request.headers['authorization'], request.path)
 }
 
 /** Carries one transport session: moves bytes between its streams, the object source and the {@link SessionMachine}. */
@@ -54,6 +51,7 @@ export class ViewerSession {
   readonly #streams = new Map<string, StreamEntry>()
   readonly #events: Array<SessionEvent | StreamEvent> = []
   readonly #token: string | undefined
+  #viewer = ANONYMOUS
   #running = false
   #greeted = false
 
@@ -72,6 +70,9 @@ export class ViewerSession {
       deps.observer.closed(close, this.#machine.stats())
     }))
   }
+
+  /** Who the viewer of the latest admitted request is, and its weight class. */
+  get viewer (): Admitted { return this.#viewer }
 
   /** To be called several times a second: nothing times out without it. */
   tick (): void {
@@ -196,10 +197,10 @@ export class ViewerSession {
     entry.abort = new AbortController()
     const { signal } = entry.abort
     try {
+      // For every request, since the token of a session may have expired or been revoked since the last.
       const verdict = await this.#deps.authorize(request.token ?? this.#token, key)
-      if (verdict !== 'ok') {
-        throw new RelayError('RELAY_ERR_VIEWER_UNAUTHORIZED', verdict === 'missing' ? 'this relay wants a token' : 'the token is not valid for this object')
-      }
+      if (!verdict.ok) throw new ViewerRefused(verdict)
+      this.#viewer = verdict
       signal.throwIfAborted()
       entry.lease = await this.#deps.source.resolve(key, { range, signal })
     } catch (error) {
