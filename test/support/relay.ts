@@ -30,6 +30,8 @@ export async function startRelay (t: TestContext, superNodes: readonly { url: st
     admin: { port: 0, ...settings['admin'] },
     // A gateway process for tests that are about it; the others start faster without.
     transport: { engine: 'off', ...settings['transport'] },
+    // A test that keeps the event loop it shares with the relay busy is not an overload.
+    overload: { degraded_delay_ms: 600_000, shedding_delay_ms: 600_000, ...settings['overload'] },
     cache: { path, ...settings['cache'] },
     limits: { ...GENEROUS_LIMITS, ...settings['limits'] },
     upstream: { super_nodes: superNodes, ...settings['upstream'] }

@@ -55,6 +55,17 @@ suite('session machine', () => {
     assert.deepEqual(machine.stats(), { streams: 0, resolving: 0, queued: 0, leases: 0, opened: 1, bytes: report.bytes, draining: false })
   })
 
+  test('the largest chunk may change in the middle of a body, and the next read keeps to it', () => {
+    let maxChunkBytes = 64_000
+    const machine = new SessionMachine(Object.defineProperty(limits(), 'maxChunkBytes', { get: () => maxChunkBytes }), 0)
+    const send = (event: SessionEvent | StreamEvent): SessionAction[] => [...machine.handle(event, 0)]
+    for (const event of [{ type: 'opened', id: 's' }, { type: 'bytes', id: 's', chunk: GET() }, { type: 'fin', id: 's' }] as const) send(event)
+    assert.equal(only(send({ type: 'resolved', id: 's', facts: FACTS }), 'read').maxBytes, 64_000)
+    maxChunkBytes = 16_384
+    send({ type: 'read', id: 's', chunk: new Uint8Array(64_000) })
+    assert.equal(only(send({ type: 'written', id: 's' }), 'read').maxBytes, 16_384)
+  })
+
   test('range, if-range and if-none-match decide what is read', () => {
     const status = (headers: string): [number, string] => {
       const { send, request } = rig()

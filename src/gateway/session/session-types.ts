@@ -26,6 +26,7 @@ export interface SessionLimits {
   /** Body bytes a session aims to hold while its viewer reads slowly: each read asks for its part of this, within the chunk bounds. */
   readonly bufferBytes: number
   readonly minChunkBytes: number
+  /** Asked at every read: it may change while bodies are under way. */
   readonly maxChunkBytes: number
   /** After this many streams the viewer is asked to open a new session; 0 for never. */
   readonly retireAfterStreams: number
