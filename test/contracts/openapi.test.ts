@@ -217,6 +217,20 @@ suite('real responses', () => {
     assert.deepEqual(operations(document).map(({ id }) => id).filter(id => !called.has(id)), [])
   })
 
+  test('the refusals of a relay that wants viewer tokens are documented', { timeout: 60_000 }, async t => {
+    const document = parse(await readFile(FILE, 'utf8')) as OpenApiDocument
+    const node = await startSuperNode({ port: 0 })
+    t.after(async () => { await node.close() })
+    const token = 'a-token-of-a-viewer'
+    const running = await startRelay(t, [{ url: node.url, region: node.region }], { auth: { require: true, tokens: [{ token, cid_prefixes: ['syn-10-mine'] }] } })
+    for (const operation of [SHARD, 'HEAD /shards/{cid}/shard_{n}.bin']) {
+      await assertDocumented(document, running, { operation, target: '/shards/syn-10-mine/shard_0.bin', status: 401 })
+      await assertDocumented(document, running, { operation, target: '/shards/syn-10-mine/shard_0.bin', status: 401, headers: { authorization: 'Bearer wrong' } })
+      await assertDocumented(document, running, { operation, target: `/shards/syn-10-other/shard_0.bin?token=${token}`, status: 403 })
+    }
+    await assertDocumented(document, running, { operation: MANIFEST, target: '/shards/syn-10-mine/manifest.json', status: 200, headers: { authorization: `Bearer ${token}` } })
+  })
+
   test('the refusals of a relay without tokens, of one that is asked too often and of one that is busy or stopping are documented', { timeout: 60_000 }, async t => {
     const document = parse(await readFile(FILE, 'utf8')) as OpenApiDocument
     const node = await startSuperNode({ port: 0, faults: { match: 'slow', latencyMs: 500 } })
