@@ -40,6 +40,7 @@ export class FairShare<T> {
   #burstBytes: number | undefined
   #waiting = 0
   #limitingCaps = 0
+  #leftWaitedMs = 0
   #sampled: { readonly demand: Demand, readonly at: number } | undefined
 
   constructor (options: FairShareOptions, now: number) {
@@ -72,7 +73,7 @@ export class FairShare<T> {
     this.#viewers.delete(id)
     this.#waiting -= tickets.length
     this.#limitingCaps -= viewer.cap === undefined ? 0 : 1
-    viewer.meter.served(now)
+    this.#leftWaitedMs += viewer.meter.waitedMs(now)
     return tickets
   }
 
@@ -169,6 +170,16 @@ export class FairShare<T> {
   waitedMs (id: string, now: number): number {
     return this.#viewers.get(id)?.meter.waitedMs(now) ?? 0
   }
+
+  /** Milliseconds all viewers have waited, those that have left too. O(n). */
+  allWaitedMs (now: number): number {
+    let ms = this.#leftWaitedMs
+    for (const viewer of this.#viewers.values()) ms += viewer.meter.waitedMs(now)
+    return ms
+  }
+
+  /** Of all viewers that have joined. */
+  ids (): Iterable<string> { return this.#viewers.keys() }
 
   /** What is held, for bounds. */
   sizes (): { viewers: number, waiting: number, ready: number, due: number, capped: number } {

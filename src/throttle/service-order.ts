@@ -1,9 +1,16 @@
 import { Heap } from './heap.ts'
 import { MAX_QUANTUM, MIN_QUANTUM, quantumOf, ROUND_MS, type ShareViewer } from './share-viewer.ts'
 
-/** How far a floor may lag behind its time and still catch up; more would be credit hoarded while idle. */
-const FLOOR_LAG_MS = 20
-/** Tags are pulled together when a round has shrunk by this much; that it is a factor keeps their O(n) rare. */
+/**
+ * How far a floor may lag behind its time and still catch up, and how far what came in another way counts against it. More would be credit hoarded while idle,
+ * or a punishment for having been served well; less, and a viewer whose floor is about its share gets some of both.
+ */
+const FLOOR_MEMORY_MS = 100
+/** Service in which the crowd forgets two thirds of what has left; ms at the full rate. */
+const CROWD_MS = 1000
+/** Rounds that a viewer may be ahead of the one that is served next: one is a grant; half of one more makes it rare that what it got is forgiven. */
+const MAX_LEAD = 1.5
+/** Tags are pulled together when rounds have shrunk by this much; that it is a factor keeps their O(n) rare. */
 const NARROWED = 1.25
 
 /**
@@ -21,15 +28,14 @@ export class ServiceOrder<T> {
   /** Bytes per millisecond; Infinity: unlimited. */
   #rate = Infinity
   #weight = 0
-  /** Their weight of late, smoothed over a round of service: viewers between two requests are missed for a moment only. */
+  /** The most of it of late: what a round is reckoned from. Viewers come and go between requests and for their caps, and rounds must not jump with them. */
   #crowd = 0
   /** Bytes per millisecond that the ready viewers' floors add up to. */
   #floors = 0
   /** Tag of the last grant; no ready viewer's is less. */
   #virtual = 0
-  #latestTag = 0
-  /** The widest round since tags were pulled together: nobody is further ahead. */
-  #widest = 0
+  /** Nobody was further ahead since tags were pulled together, bytes per weight. */
+  #widestLead = 0
 
   /** Viewers that wait for the total. */
   get ready (): number { return this.#ready.size }
@@ -54,14 +60,13 @@ export class ServiceOrder<T> {
       this.#capped.push(viewer.capped, allowedAt)
       return
     }
-    // Whoever had been ahead had it to itself: nobody else waited.
-    if (this.#ready.size === 0) this.#virtual = this.#latestTag
     this.#weight = viewer.weight + (this.#ready.size === 0 ? 0 : this.#weight)
-    viewer.tag = Math.max(this.#virtual, Math.min(viewer.tag, this.#virtual + this.#lead(viewer)))
+    this.#crowd = Math.max(this.#crowd, this.#weight)
+    viewer.tag = Math.max(this.#virtual, this.#drawnIn(viewer))
     this.#ready.push(viewer.ready, viewer.tag)
     if (viewer.floor > 0) {
       this.#floors = viewer.floor + (this.#due.size === 0 ? 0 : this.#floors)
-      viewer.dueAt = Math.max(viewer.dueAt, now - FLOOR_LAG_MS)
+      viewer.dueAt = Math.max(viewer.dueAt, now - FLOOR_MEMORY_MS)
       this.#due.push(viewer.due, viewer.dueAt)
     }
     this.#pullTogether()
@@ -97,18 +102,20 @@ export class ServiceOrder<T> {
   /** Bytes that a ready viewer is granted at once, at most. @param depth of the total's bucket */
   quantum (viewer: ShareViewer<T>, depth: number): number {
     const capped = viewer.cap === undefined ? MAX_QUANTUM : quantumOf(viewer.cap.rate, viewer.cap.depth)
-    const share = Math.max(this.#rate * viewer.weight / Math.max(this.#weight, this.#crowd), viewer.floor * this.#floorScale())
+    const share = Math.max(this.#rate * viewer.weight / this.#crowd, viewer.floor * this.#floorScale())
     return Math.min(capped, quantumOf(share, depth))
   }
 
   /** A ready viewer got `bytes`; it has to be put in its new place. */
   charge (viewer: ShareViewer<T>, bytes: number, now: number): void {
-    if (viewer.floor > 0) viewer.dueAt = Math.max(viewer.dueAt, now - FLOOR_LAG_MS) + bytes / (viewer.floor * this.#floorScale())
+    if (viewer.floor > 0) {
+      const lasts = bytes / (viewer.floor * this.#floorScale())
+      viewer.dueAt = Math.min(Math.max(viewer.dueAt, now - FLOOR_MEMORY_MS) + lasts, now + Math.max(lasts, ROUND_MS))
+    }
     if (this.#ready.top === viewer.ready) this.#virtual = viewer.tag
-    this.#widest = Math.max(this.#widest, this.#round())
-    this.#crowd += (this.#weight - this.#crowd) * Math.min(1, bytes / (this.#rate * ROUND_MS))
+    this.#crowd += (this.#weight - this.#crowd) * Math.min(1, bytes / (this.#rate * CROWD_MS))
     viewer.tag += bytes / viewer.weight
-    this.#latestTag = Math.max(this.#latestTag, viewer.tag)
+    this.#widestLead = Math.max(this.#widestLead, Math.min(bytes / viewer.weight, this.#maxLead()))
   }
 
   /** `bytes` it was charged for come back; it must be nowhere. */
@@ -122,22 +129,23 @@ export class ServiceOrder<T> {
     return this.#floors > this.#rate ? this.#rate / this.#floors : 1
   }
 
-  /** Bytes per weight that every ready viewer gets in a round. */
-  #round (): number {
-    return this.#rate * ROUND_MS / this.#weight
+  /** Bytes per weight. */
+  #maxLead (): number {
+    return MAX_LEAD * this.#rate * ROUND_MS / this.#crowd
   }
 
-  /** How far ahead of the others a viewer may be, bytes per weight. */
-  #lead (viewer: ShareViewer<T>): number {
-    return Math.max(this.#round(), MIN_QUANTUM / viewer.weight)
+  /** A tag no further ahead than it may be; a grant of the least size may always, and so may what its floor brings. */
+  #drawnIn (viewer: ShareViewer<T>): number {
+    const own = Math.max(MIN_QUANTUM, viewer.floor * FLOOR_MEMORY_MS) / viewer.weight
+    return Math.min(viewer.tag, this.#virtual + Math.max(this.#maxLead(), own))
   }
 
-  /** What a viewer got when few waited, or the total was larger, must not make it wait now that rounds are shorter. */
+  /** What a viewer got when few waited, or the total was larger, must not make it wait long now that rounds are shorter. */
   #pullTogether (): void {
-    if (this.#ready.size < 2 || this.#round() * NARROWED >= this.#widest) return
-    this.#widest = this.#round()
+    if (NARROWED * this.#maxLead() >= this.#widestLead) return
+    this.#widestLead = this.#maxLead()
     this.#ready.rekey(viewer => {
-      viewer.tag = Math.min(viewer.tag, this.#virtual + this.#lead(viewer))
+      viewer.tag = this.#drawnIn(viewer)
       return viewer.tag
     })
   }

@@ -66,7 +66,7 @@ export class ShareViewer<T> {
   /** When the bytes that its floor guarantees are due next. */
   dueAt = 0
 
-  /** @param burst bytes the cap's bucket holds at most; undefined: `defaultBurst` of the cap. @throws RangeError for impossible limits */
+  /** @param burst bytes the cap's bucket holds, at most 64 KiB and at least 40 ms of the cap; undefined: 64 KiB. @throws RangeError for impossible limits */
   constructor (id: string, limits: ShareLimits, burst: number | undefined, now: number) {
     this.id = id
     this.meter = new DemandMeter(now)
@@ -89,8 +89,9 @@ export class ShareViewer<T> {
       this.#cap = undefined
       return
     }
-    const depth = Math.max(2 * MIN_QUANTUM, Math.min(burst ?? Infinity, defaultBurst(limits.capBps)))
     const rate = bytesPerMs(limits.capBps)
+    // One grant, and what comes while it waits for its turn.
+    const depth = Math.max(2 * MIN_QUANTUM, 2 * ROUND_MS * rate, Math.min(burst ?? Infinity, MIN_BURST))
     if (this.#cap === undefined) this.#cap = new TokenBucket(rate, depth, now)
     else this.#cap.configure(rate, depth, now)
   }

@@ -39,7 +39,7 @@ export interface Demands {
 
 export interface Budgets {
   readonly http: ProcessBudget
-  /** Unused while the gateway has no report: HTTP has everything then. */
+  /** What it begins with while it has no report; HTTP has the whole total then. */
   readonly gateway: ProcessBudget
 }
 
@@ -56,14 +56,15 @@ export function freshDemand (report: { readonly demand: Demand, readonly at: num
 
 /**
  * Splits `totalBps` (0 = unlimited) so that viewers of the same weight get the same in both processes: one water level fills all groups of both. What nobody
- * asks for is handed out too, by weight, as though one more viewer were about to come to each. The budgets always sum to the total, so both processes together
+ * asks for is handed out too, by weight, as though one more viewer were about to come to each. The budgets of two reports sum to the total, so both processes together
  * exceed it by their buckets at most, and by what changes between them times the delay of the message, whatever begins between two reports.
  */
 export function splitBudget (totalBps: number, demands: Demands): Budgets {
   if (totalBps === 0) return { http: { budgetBps: 0, levelBps: undefined }, gateway: { budgetBps: 0, levelBps: undefined } }
   const { http, gateway } = demands
   const levelBps = countOnLevel(totalBps, [...http.groups, ...gateway?.groups ?? []])
-  const httpBps = gateway === undefined ? totalBps : httpPart(totalBps, http, gateway)
+  if (gateway === undefined) return { http: { budgetBps: totalBps, levelBps }, gateway: { budgetBps: totalBps * LEAST_PART, levelBps } }
+  const httpBps = httpPart(totalBps, http, gateway)
   return { http: { budgetBps: httpBps, levelBps }, gateway: { budgetBps: totalBps - httpBps, levelBps } }
 }
 
