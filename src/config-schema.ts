@@ -128,7 +128,7 @@ export const ConfigSchema = Type.Object({
     headers_timeout_ms: ms(1_000, 'time a super-node has to start its answer'),
     first_byte_timeout_ms: ms(500, 'time until some super-node has answered, whatever number of them was asked; then 504'),
     hedge_min_ms: ms(20, 'shortest time a super-node has before a second one is asked beside it'),
-    hedge_max_ms: ms(100, 'longest time a super-node has before a second one is asked beside it; the time of one without samples'),
+    hedge_max_ms: ms(100, 'longest time a super-node has before a second one is asked beside it; the time of one without samples; a relay has half of first_byte_timeout_ms if that is more'),
     hedge_budget_percent: Type.Integer({ minimum: 0, maximum: 100, default: 10, description: 'further requests beside late ones, per cent of all; 0 switches them off' }),
     hedge_burst: count(20, 10_000, 'further requests that may come together after a calm time'),
     hedge_max_parallel: count(3, 16, 'super-nodes asked at once for one object'),

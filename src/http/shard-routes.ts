@@ -36,6 +36,8 @@ export interface ShardRoutesOptions {
 const PATH = '/shards/*'
 /** One connection of HTTP/2 may have hundreds of responses under way; two chunks of each are in memory. */
 const MULTIPLEXED_CHUNK_BYTES = 64 * 1024
+/** RFC 9111 §5.2.1.7. */
+const ONLY_IF_CACHED = /(?:^|,)[ \t]*only-if-cached[ \t]*(?:,|$)/i
 const ALLOWED = ['GET', 'HEAD', 'OPTIONS']
 
 /**
@@ -72,7 +74,7 @@ export async function shardRoutes (viewer: FastifyInstance, { shards, metrics, m
       const key = parseShardPath(rawPath(request))
       // A malformed range is refused before it costs a fill.
       if (request.method === 'GET') parseRangeHeader(request.headers.range)
-      const shard = await shards.open(key, { via })
+      const shard = await shards.open(key, { via, onlyIfCached: ONLY_IF_CACHED.test(request.headers['cache-control'] ?? '') })
       let plan: ResponsePlan
       try {
         plan = planResponse(request.method, request.headers, shard, monotonic() - start)

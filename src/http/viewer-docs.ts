@@ -64,7 +64,7 @@ const PROBLEMS: Record<number, string> = {
   500: 'Internal error',
   502: 'The super-nodes failed, or sent a body that does not match its digest',
   503: 'Too many objects are being fetched, the relay is overloaded and does not have the object, or it is stopping',
-  504: 'No super-node answered in time',
+  504: 'No super-node answered in time, or the object is not in the cache and the request says `only-if-cached`',
   508: 'The request has passed this relay before, or too many others'
 }
 

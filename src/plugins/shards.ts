@@ -16,7 +16,6 @@ export default fp<{ config: Config }>(async (app, { config }) => {
     cache: app.shardCache,
     upstream: app.upstream,
     observer: app.relayMetrics.shards,
-    siblings: settings.siblings.length > 0,
     maxObjectBytes: settings.max_object_bytes,
     maxManifestBytes: settings.max_manifest_bytes,
     maxFills: settings.max_fills,

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto'
 import { deferred } from '../deferred.ts'
 import { RelayError } from '../errors.ts'
 import type { StoreTicket } from '../cache/intake.ts'
-import type { UpstreamObject } from '../upstream/upstream-types.ts'
+import type { AskedNodes, UpstreamObject } from '../upstream/upstream-types.ts'
 
 /** What is known of a missing object once a super-node has answered. */
 export interface FillHead {
@@ -19,7 +19,8 @@ export interface FillOptions {
   /** `via` members of the request that caused it. */
   readonly via: readonly string[]
   readonly maxObjectBytes: number
-  readonly fetch: (signal: AbortSignal) => Promise<UpstreamObject>
+  /** Keeps `asked` up to date until it has an answer. */
+  readonly fetch: (signal: AbortSignal, asked: AskedNodes) => Promise<UpstreamObject>
   readonly createSpool: (capacity: number) => Promise<StoreTicket>
   /** Aborted when the relay stops or the fill exceeds its deadline; the reason is a RelayError. */
   readonly signal: AbortSignal
@@ -35,6 +36,8 @@ export class Fill {
   readonly head: Promise<FillHead>
   /** Resolves when the object is stored or given up; never rejects. */
   readonly finished: Promise<void>
+  /** Super-nodes it waits for, until one has answered with the object. */
+  readonly asked: AskedNodes = new Set()
   readonly #options: FillOptions
   readonly #head = deferred<FillHead>()
   #ticket: StoreTicket | undefined
@@ -116,7 +119,7 @@ export class Fill {
     const { signal, maxObjectBytes } = this.#options
     let object: UpstreamObject | undefined
     try {
-      object = await this.#options.fetch(signal)
+      object = await this.#options.fetch(signal, this.asked)
       this.#answered = true
       if (object.size !== undefined && object.size > maxObjectBytes) {
         throw new RelayError('RELAY_ERR_UPSTREAM_TOO_LARGE', `super-node ${object.node} announced ${object.size} bytes, the cap is ${maxObjectBytes}`)

@@ -3,6 +3,8 @@ import type { CacheTier } from '../cache/disk-files.ts'
 import type { ShardCache, CachedObject } from '../cache/shard-cache.ts'
 import type { Upstream } from '../upstream/upstream.ts'
 import { cameFromRelay, sameWay } from '../upstream/tiers.ts'
+import type { AskedNodes } from '../upstream/upstream-types.ts'
+import { formatVia } from '../wire/via.ts'
 import { Fill } from './fill.ts'
 import { keyId, type ShardKey } from './shard-key.ts'
 
@@ -26,6 +28,8 @@ export interface OpenOptions {
   readonly asFile?: boolean
   /** `via` members of the request, without our own; what loops has been refused before. */
   readonly via?: readonly string[]
+  /** Nothing is fetched for it, and it waits for nothing that is. */
+  readonly onlyIfCached?: boolean
 }
 
 /** An object opened for one viewer; `release` once. */
@@ -55,10 +59,8 @@ export interface ShardObserver {
 
 export interface ShardServiceOptions {
   readonly cache: ShardCache
-  readonly upstream: Pick<Upstream, 'fetch'> & Partial<Pick<Upstream, 'forgetMissing'>>
+  readonly upstream: Pick<Upstream, 'fetch'> & Partial<Pick<Upstream, 'forgetMissing' | 'waitsFor'>>
   readonly observer: ShardObserver
-  /** Whether misses of viewers may go to relays of our own tier. */
-  readonly siblings?: boolean
   /** Largest object taken from a super-node, bytes. */
   readonly maxObjectBytes: number
   readonly maxManifestBytes: number
@@ -77,7 +79,7 @@ const MAX_LOOKS = 4
 export class ShardService {
   readonly #options: ShardServiceOptions
   readonly #fills = new Map<string, Fill>()
-  /** Fills for relays that could not join the one in {@link #fills}; they pass through and are not stored. */
+  /** Fills for relays that must not wait for the one in {@link #fills}, by key and `via`; they pass through and are not stored. */
   readonly #direct = new Map<string, Fill>()
   readonly #running = new Set<Promise<void>>()
   /** One for each fill: a signal shared by all of them would keep a reference to every fill there ever was. */
@@ -93,7 +95,8 @@ export class ShardService {
 
   /**
    * Opens an object for reading.
-   * @throws RelayError RELAY_ERR_SHARD_NOT_FOUND, RELAY_ERR_UPSTREAM_*, RELAY_ERR_LOOP, RELAY_ERR_FILLS_BUSY, RELAY_ERR_OVERLOADED, RELAY_ERR_STOPPING
+   * @throws RelayError RELAY_ERR_SHARD_NOT_FOUND, RELAY_ERR_UPSTREAM_*, RELAY_ERR_LOOP, RELAY_ERR_NOT_CACHED, RELAY_ERR_FILLS_BUSY,
+   * RELAY_ERR_OVERLOADED, RELAY_ERR_STOPPING
    */
   async open (key: ShardKey, options: OpenOptions = {}): Promise<OpenShard> {
     try {
@@ -125,17 +128,20 @@ export class ShardService {
     await Promise.all(this.#running)
   }
 
-  async #openSource (key: ShardKey, { asFile = false, via = [] }: OpenOptions): Promise<OpenShard> {
+  async #openSource (key: ShardKey, { asFile = false, via = [], onlyIfCached = false }: OpenOptions): Promise<OpenShard> {
     const id = keyId(key)
     // A fill that ends while the cache is being asked has stored the object; then asking again spares a second fetch.
     for (let look = 1; look <= MAX_LOOKS; look++) {
       const cached = asFile ? this.#options.cache.pin(key) : await this.#options.cache.open(key)
       if (cached !== undefined) return fromCache(key, cached)
-      const first = this.#fills.get(id)
-      const direct = first !== undefined && this.#mayWaitFor(first, via)
-      const fill = direct ? this.#direct.get(id) : first
+      if (onlyIfCached) throw await this.#refusal(key, via)
+      const fill = this.#fills.get(id)
       const leave = fill?.join()
       if (fill !== undefined && leave !== undefined) {
+        if (await this.#waitsFor(key, fill, via)) {
+          leave()
+          return await this.#openOwnWay(key, via)
+        }
         try {
           return await fromFill(key, fill, leave, true)
         } catch (error) {
@@ -144,15 +150,10 @@ export class ShardService {
           continue
         }
       }
-      if (direct) {
-        this.#admitMiss()
-        const own = this.#startFill(key, this.#direct, via)
-        return await fromFill(key, own.fill, own.leave, false)
-      }
       if (!this.#options.cache.has(key)) break
     }
     this.#admitMiss()
-    const { fill, leave } = this.#startFill(key, this.#fills, via)
+    const { fill, leave } = this.#startFill(key, via, { fills: this.#fills, name: id })
     return await fromFill(key, fill, leave, false)
   }
 
@@ -163,12 +164,38 @@ export class ShardService {
   }
 
   /**
-   * Whether a fill may be waiting for the relay that asks now. A viewer's miss may go to a sibling; when that sibling disagrees and
-   * asks us for its own viewer at the same time, the two fills would wait for each other. So requests of relays do not join a fill
-   * before it has its answer, unless it goes straight to the origins because it comes from a relay itself.
+   * Whether a fill waits for the relay that asks now: each began for a viewer of its own, and each was asked for the other's. What has
+   * its answer waits for nobody, and a fill that came the same way is no further than the request.
    */
-  #mayWaitFor (fill: Fill, via: readonly string[]): boolean {
-    return this.#options.siblings === true && cameFromRelay(via) && !fill.answered && !cameFromRelay(fill.via)
+  async #waitsFor (key: ShardKey, fill: Fill, via: readonly string[]): Promise<boolean> {
+    const { upstream } = this.#options
+    if (upstream.waitsFor === undefined || fill.answered || !cameFromRelay(via) || sameWay(fill.via, via)) return false
+    const settled = fill.head.then(() => false, () => false)
+    return await Promise.race([settled, upstream.waitsFor(key, fill.asked, via)])
+  }
+
+  /**
+   * Why an object is not given to who wants it from the cache only. Relays ask that way whether something here waits for them: our own
+   * fills may wait for relays in turn, so the question goes on along them, and is back where it came from if that is a circle.
+   */
+  async #refusal (key: ShardKey, via: readonly string[]): Promise<RelayError> {
+    const { upstream } = this.#options
+    const id = keyId(key)
+    const fills = [this.#fills.get(id), ...[...this.#direct].filter(([name]) => name.startsWith(`${id} `)).map(([, fill]) => fill)]
+    const asked: AskedNodes = new Set(fills.flatMap(fill => fill?.answered === false ? [...fill.asked] : []))
+    if (cameFromRelay(via) && asked.size > 0 && await upstream.waitsFor?.(key, asked, via) === true) return new RelayError('RELAY_ERR_LOOP', 'the object is waited for in a circle')
+    return new RelayError('RELAY_ERR_NOT_CACHED', 'the object is not in the cache')
+  }
+
+  /** A fill beside another one, for those who came the same way. It asks by that way, so that a circle shows in its `via`. */
+  async #openOwnWay (key: ShardKey, via: readonly string[]): Promise<OpenShard> {
+    const name = `${keyId(key)} ${formatVia(via)}`
+    const fill = this.#direct.get(name)
+    const leave = fill?.join()
+    if (fill !== undefined && leave !== undefined) return await fromFill(key, fill, leave, true)
+    this.#admitMiss()
+    const own = this.#startFill(key, via, { fills: this.#direct, name })
+    return await fromFill(key, own.fill, own.leave, false)
   }
 
   /** A disk that fails in the middle of a body costs the viewer nothing: the rest comes from a super-node, same key, same bytes. */
@@ -202,7 +229,7 @@ export class ShardService {
 
   async #replace (key: ShardKey, via: readonly string[], cause: unknown): Promise<OpenShard> {
     try {
-      const { fill, leave } = this.#startFill(key, undefined, via)
+      const { fill, leave } = this.#startFill(key, via)
       return await fromFill(key, fill, leave, false)
     } catch (error) {
       if (error instanceof RelayError) throw error
@@ -210,12 +237,11 @@ export class ShardService {
     }
   }
 
-  /** @param joinable where others find it; only an object that comes through {@link #fills} is stored */
-  #startFill (key: ShardKey, joinable: Map<string, Fill> | undefined, via: readonly string[]): { fill: Fill, leave: () => void } {
+  /** @param place where others find it; only an object that comes through {@link #fills} is stored */
+  #startFill (key: ShardKey, via: readonly string[], place?: { readonly fills: Map<string, Fill>, readonly name: string }): { fill: Fill, leave: () => void } {
     const { cache, upstream, maxFills, maxManifestBytes, maxObjectBytes, fillTimeoutMs } = this.#options
     if (this.#stopping !== undefined) throw this.#stopping
     if (this.#running.size >= maxFills) throw new RelayError('RELAY_ERR_FILLS_BUSY', `${maxFills} fills are in progress`)
-    const id = keyId(key)
     const abort = new AbortController()
     this.#aborts.add(abort)
     const timer = setTimeout(() => {
@@ -224,16 +250,16 @@ export class ShardService {
     const fill = new Fill({
       via,
       maxObjectBytes: key.part === 'manifest' ? maxManifestBytes : maxObjectBytes,
-      fetch: async signal => await upstream.fetch(key, signal, { via }),
-      createSpool: async capacity => await cache.createSpool(key, capacity, joinable === this.#fills),
+      fetch: async (signal, asked) => await upstream.fetch(key, signal, { via, asked }),
+      createSpool: async capacity => await cache.createSpool(key, capacity, place?.fills === this.#fills),
       signal: abort.signal
     })
-    joinable?.set(id, fill)
+    place?.fills.set(place.name, fill)
     const running = fill.finished.then(() => {
       clearTimeout(timer)
       this.#aborts.delete(abort)
       this.#running.delete(running)
-      if (joinable?.get(id) === fill) joinable.delete(id)
+      if (place?.fills.get(place.name) === fill) place.fills.delete(place.name)
     })
     this.#running.add(running)
     const leave = fill.join()

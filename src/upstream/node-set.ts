@@ -10,7 +10,7 @@ export interface NodeSetOptions {
   readonly connection: Omit<SuperNodeOptions, 'url' | 'region' | 'role' | 'fitness'>
   readonly fitness: FitnessPolicy
   /** Bounds of how long a node may take before the next is asked beside it, ms. */
-  readonly hedge: { readonly minMs: number, readonly maxMs: number }
+  readonly hedge: { readonly minMs: number, readonly maxMs: number, /** In place of `maxMs` for a relay. */ readonly relayMaxMs: number }
   readonly health: { readonly intervalMs: number, readonly timeoutMs: number }
   readonly clock: Clock
   /** In [0, 1). */
@@ -122,9 +122,10 @@ export class NodeSet {
   }
 
   /** How long the node may take before another one is asked as well, ms: its 95th percentile, within bounds. */
-  hedgeDelay ({ fitness: { latency } }: SuperNode): number {
-    const { hedge: { minMs, maxMs }, clock } = this.#options
-    return Math.min(maxMs, Math.max(minMs, latency.p95(clock.monotonic()) ?? maxMs))
+  hedgeDelay ({ role, fitness: { latency } }: SuperNode): number {
+    const { hedge: { minMs, maxMs, relayMaxMs }, clock } = this.#options
+    const longest = role === 'relay' ? relayMaxMs : maxMs
+    return Math.min(longest, Math.max(minMs, latency.p95(clock.monotonic()) ?? longest))
   }
 
   status (): NodeStatus[] {

@@ -44,6 +44,9 @@ const MAX_HEADER_BYTES = 16 * 1024
 /** What a living node answers 2xx to, without looking for an object; the viewer listener of a relay has no `/health`. */
 const HEALTH_PATHS = { origin: '/health', relay: '/v1/transport' }
 
+/** How `cache-status` (RFC 9211) of a relay begins. */
+const CACHE_NAME = 'icn-relay;'
+
 /** One origin with its connection pool. It asks once; who retries is {@link Upstream}. */
 export class SuperNode {
   readonly id: string
@@ -53,6 +56,8 @@ export class SuperNode {
   readonly fitness: NodeFitness
   readonly #pool: Pool
   readonly #healthPath: string
+  /** What its answers say, whatever it was configured as. */
+  #proven: NodeSpec['role'] | undefined
 
   constructor (options: SuperNodeOptions) {
     const url = new URL(options.url)
@@ -78,6 +83,9 @@ export class SuperNode {
     return { connected, free, pending, queued }
   }
 
+  /** False once it has shown that it is an origin, which waits for nobody. */
+  get mayBeRelay (): boolean { return this.role === 'relay' || this.#proven !== 'origin' }
+
   /**
    * Asks for an object, or the rest of one (RFC 9110 §14.2; a node that does not know ranges sends all of it).
    * @param fields request header fields besides our own
@@ -95,12 +103,15 @@ export class SuperNode {
     // Whoever reads a body hears of its error; one that is let go unread must not end the process with it.
     body.on('error', () => {})
     const partial = resume !== undefined && statusCode === 206
+    const ours = String(headers['cache-status'] ?? '').startsWith(CACHE_NAME)
+    if (statusCode === 508 || ours) this.#proven = 'relay'
     if (statusCode !== 200 && !partial) {
       void body.dump().catch(() => {})
       if (statusCode === 404 || statusCode === 410) throw new RelayError('RELAY_ERR_SHARD_NOT_FOUND', `super-node ${this.id} does not have it`)
       if (statusCode === 508) throw new RelayError('RELAY_ERR_LOOP', `relay ${this.id} says that the request goes in circles`)
       throw new RelayError('RELAY_ERR_UPSTREAM_STATUS', `super-node ${this.id} answered ${statusCode}`)
     }
+    this.#proven ??= 'origin'
     const encoding = headers['content-encoding']
     if (encoding !== undefined && encoding !== 'identity') {
       body.destroy()
@@ -126,6 +137,17 @@ export class SuperNode {
     const { statusCode, body } = await this.#pool.request({ method: 'GET', path: this.#healthPath, signal })
     await body.dump()
     if (statusCode < 200 || statusCode > 299) throw new RelayError('RELAY_ERR_UPSTREAM_STATUS', `super-node ${this.id} answered ${statusCode} to its health check`)
+    if (this.role === 'origin') this.#proven ??= 'origin'
+  }
+
+  /**
+   * Whether it says that a request for the object goes in circles. Nothing is fetched for the question (RFC 9111 §5.2.1.7).
+   * @param fields request header fields besides our own
+   */
+  async leadsBack (path: string, fields: Readonly<Record<string, string>>): Promise<boolean> {
+    const { statusCode, body } = await this.#pool.request({ method: 'HEAD', path, headers: { ...fields, 'cache-control': 'only-if-cached' } })
+    await body.dump()
+    return statusCode === 508
   }
 
   /** Takes no more requests; resolves when those under way have ended. */

@@ -34,9 +34,14 @@ export interface UpstreamOptions {
   readonly log: (level: 'info' | 'warn', message: string, fields: Record<string, unknown>) => void
 }
 
+/** Nodes that were asked for an object and have neither answered nor been given up. */
+export type AskedNodes = Set<SuperNode>
+
 export interface FetchOptions {
   /** `via` members of the request that needs the object. */
   readonly via?: readonly string[]
+  /** Kept up to date while the fetch waits for an answer. */
+  readonly asked?: AskedNodes
 }
 
 /** When a second node is asked beside one that is late. */

@@ -1,26 +1,17 @@
 import { ERRORS, RelayError } from '../errors.ts'
 import { keyId, type ShardKey } from '../shard/shard-key.ts'
 import { hedgedRequest, RaceLostError, type AttemptEnd } from './hedged-request.ts'
-import type { Attempt, Outcome } from './circuit.ts'
+import { Circles } from './circles.ts'
+import type { Attempt } from './circuit.ts'
 import { NegativeCache } from './negative-cache.ts'
 import { NodeSet } from './node-set.ts'
+import { attemptOutcome, circuitOutcome } from './outcomes.ts'
 import { HedgeBudget } from './race.ts'
 import { preferSiblings, type PreferredNodes } from './rendezvous.ts'
 import { ResumableBody } from './resumable-body.ts'
 import { translate, type NodeResponse, type Resume, type SuperNode } from './super-node.ts'
 import { onwardVia } from './tiers.ts'
-import type { AttemptOutcome, FetchOptions, NodeStatus, UpstreamObject, UpstreamOptions } from './upstream-types.ts'
-
-const OUTCOMES: Partial<Record<RelayError['code'], AttemptOutcome>> = {
-  RELAY_ERR_SHARD_NOT_FOUND: 'not_found',
-  RELAY_ERR_LOOP: 'status',
-  RELAY_ERR_UPSTREAM_TIMEOUT: 'timeout',
-  RELAY_ERR_UPSTREAM_UNREACHABLE: 'unreachable',
-  RELAY_ERR_UPSTREAM_STATUS: 'status',
-  RELAY_ERR_UPSTREAM_BODY: 'body',
-  RELAY_ERR_UPSTREAM_TOO_LARGE: 'body',
-  RELAY_ERR_UPSTREAM_CORRUPT: 'corrupt'
-}
+import type { AskedNodes, AttemptOutcome, FetchOptions, NodeStatus, UpstreamObject, UpstreamOptions } from './upstream-types.ts'
 
 interface Answer {
   readonly node: SuperNode
@@ -36,6 +27,7 @@ interface RequestOptions {
   readonly preferred: readonly SuperNode[]
   readonly deadlineMs: number
   readonly resume?: Resume
+  readonly asked?: AskedNodes | undefined
   /** The node to ask after all others. */
   readonly last?: SuperNode
 }
@@ -55,6 +47,7 @@ export class Upstream {
   readonly #preferred: PreferredNodes
   readonly #budget: HedgeBudget
   readonly #missing: NegativeCache
+  readonly #circles = new Circles()
 
   constructor (options: UpstreamOptions) {
     this.#options = options
@@ -69,7 +62,8 @@ export class Upstream {
         bodyTimeoutMs: options.bodyTimeoutMs
       },
       fitness,
-      hedge,
+      // What a relay does not have it asks for in turn; the rest of the time is for somebody else, should it not answer at all.
+      hedge: { ...hedge, relayMaxMs: Math.max(hedge.maxMs, options.firstByteTimeoutMs / 2) },
       health,
       clock,
       random,
@@ -94,15 +88,15 @@ export class Upstream {
    * @throws RelayError RELAY_ERR_SHARD_NOT_FOUND when every node says so, RELAY_ERR_UPSTREAM_TIMEOUT when none answers in time, RELAY_ERR_LOOP when the
    * request goes in circles wherever it is sent, else the last failure
    */
-  async fetch (key: ShardKey, signal: AbortSignal, { via = [] }: FetchOptions = {}): Promise<UpstreamObject> {
-    const { clock, firstByteTimeoutMs, pseudonym } = this.#options
+  async fetch (key: ShardKey, signal: AbortSignal, { via = [], asked }: FetchOptions = {}): Promise<UpstreamObject> {
+    const { clock, firstByteTimeoutMs } = this.#options
     const start = clock.monotonic()
     const id = keyId(key)
     if (this.#missing.isMissing(id, start)) throw new RelayError('RELAY_ERR_SHARD_NOT_FOUND', ERRORS.RELAY_ERR_SHARD_NOT_FOUND.title.toLowerCase())
-    const fields = pseudonym === undefined ? {} : { via: onwardVia(via, pseudonym) }
+    const fields = this.#fields(via)
     const preferred = this.#preferred(key, via).flatMap(({ url }) => this.#siblings.usable(url) ?? [])
     const path = this.#pathOf(key)
-    const first = await this.#request(path, signal, { fields, preferred, deadlineMs: firstByteTimeoutMs }).catch((error: unknown) => {
+    const first = await this.#request(path, signal, { fields, preferred, deadlineMs: firstByteTimeoutMs, asked }).catch((error: unknown) => {
       if (error instanceof RelayError && error.code === 'RELAY_ERR_SHARD_NOT_FOUND') this.#missing.remember(id, clock.monotonic())
       throw error
     })
@@ -150,7 +144,26 @@ export class Upstream {
     }
   }
 
-  async #request (path: string, signal: AbortSignal, { fields, preferred, deadlineMs, resume, last }: RequestOptions): Promise<Answer> {
+  /**
+   * Whether a fetch that is under way waits for the relay that asks now, which must then not wait for the fetch.
+   * @param asked of that fetch
+   * @param via members of the request that asks now
+   */
+  async waitsFor (key: ShardKey, asked: AskedNodes, via: readonly string[]): Promise<boolean> {
+    const path = this.#pathOf(key)
+    const fields = this.#fields(via)
+    const node = await this.#circles.find(asked, path, fields)
+    if (node === undefined) return false
+    this.#options.log('info', 'request would wait for itself, it goes its own way', { node: node.id, path, via: fields.via })
+    return true
+  }
+
+  #fields (via: readonly string[]): { via?: string } {
+    const { pseudonym } = this.#options
+    return pseudonym === undefined ? {} : { via: onwardVia(via, pseudonym) }
+  }
+
+  async #request (path: string, signal: AbortSignal, { fields, preferred, deadlineMs, resume, asked, last }: RequestOptions): Promise<Answer> {
     const { clock, region, hedge } = this.#options
     const ordered = [...preferred, ...this.nodes.candidates(region())]
     // A node whose body has just broken off may be back, but whoever else there is comes first.
@@ -169,6 +182,7 @@ export class Upstream {
         ask: async (index, abort) => {
           const node = started(nodes[index])
           runners[index] = { node, attempt: this.nodes.begin(node) }
+          asked?.add(node)
           return await node.get(path, abort, fields, resume)
         },
         discard: ({ body }) => { body.destroy() },
@@ -178,6 +192,7 @@ export class Upstream {
         signal,
         ended: (index, end) => {
           const { node, attempt } = started(runners[index])
+          asked?.delete(node)
           const known = this.#attemptEnded(node, attempt, end, { path, via: fields['via'] }, signal)
           if (known?.code === 'RELAY_ERR_SHARD_NOT_FOUND') notFound = known
           else if (known?.code === 'RELAY_ERR_LOOP') loop = known
@@ -212,7 +227,7 @@ export class Upstream {
       return undefined
     }
     const known = translate(end.error, node.id, signal)
-    const outcome = signal.aborted ? 'aborted' : OUTCOMES[known.code] ?? 'unreachable'
+    const outcome = signal.aborted ? 'aborted' : attemptOutcome(known) ?? 'unreachable'
     this.#count(node, outcome, end.ms)
     if (known.code === 'RELAY_ERR_LOOP') {
       // Anyone can send a `via`, so it must not count against the node.
@@ -258,16 +273,12 @@ export class Upstream {
       ? new RelayError('RELAY_ERR_UPSTREAM_BODY', translated.message, { cause: error })
       : translated
     if (signal.aborted || known.source !== 'upstream' || known.code === 'RELAY_ERR_FILLS_BUSY') return known
-    const outcome = OUTCOMES[known.code] ?? 'body'
+    const outcome = attemptOutcome(known) ?? 'body'
     this.#count(node, outcome, 0)
     this.#options.log('warn', 'super-node body failed', { node: node.id, code: known.code, detail: known.message })
     this.nodes.finish(node, attempt, circuitOutcome(outcome))
     return withoutAddress(known)
   }
-}
-
-function circuitOutcome (outcome: AttemptOutcome): Outcome {
-  return outcome === 'timeout' || outcome === 'corrupt' || outcome === 'aborted' ? outcome : 'error'
 }
 
 /** The error as viewers may see it: addresses of super-nodes stay in the log. */

@@ -1,7 +1,7 @@
 import { Readable } from 'node:stream'
 import { RelayError } from '../../src/errors.ts'
 import { keyId, type ShardKey } from '../../src/shard/shard-key.ts'
-import type { FetchOptions, UpstreamObject } from '../../src/upstream/upstream-types.ts'
+import type { AskedNodes, FetchOptions, UpstreamObject } from '../../src/upstream/upstream-types.ts'
 import { deferred } from '../../src/deferred.ts'
 
 /** One fetch under the control of a test: first `answer` or `refuse`, then pieces, then `end` or `breakOff`. */
@@ -74,6 +74,15 @@ export class ScriptedUpstream {
   readonly fetches: ScriptedFetch[] = []
   /** Called with each new fetch; for tests that answer by rule. */
   onFetch: (fetch: ScriptedFetch) => void = () => {}
+  /** What {@link waitsFor} finds for a `via`; false until a test says otherwise. */
+  onQuestion: (via: readonly string[]) => boolean | Promise<boolean> = () => false
+  /** `via` of every question so far. */
+  readonly questions: (readonly string[])[] = []
+
+  async waitsFor (_key: ShardKey, _asked: AskedNodes, via: readonly string[]): Promise<boolean> {
+    this.questions.push(via)
+    return await this.onQuestion(via)
+  }
 
   async fetch (key: ShardKey, signal: AbortSignal, { via }: FetchOptions = {}): Promise<UpstreamObject> {
     const fetch = new ScriptedFetch(key, signal, via)

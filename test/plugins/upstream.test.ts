@@ -232,6 +232,17 @@ test('a late node has another asked beside it; the loser is let go, and is asked
   assert.deepEqual(upstream.status().map(({ connections }) => connections.pending), [0, 0, 0])
 })
 
+test('a relay has half the time to the first byte before another is asked beside it: its own miss takes longer than an answer of an origin', async t => {
+  const asked: string[] = []
+  const relay = await origin(t, { faults: { latencyMs: 150 } })
+  const other = await origin(t)
+  const { upstream } = setUp(t, [], { headersTimeoutMs: 60_000, firstByteTimeoutMs: 60_000, hedge: HEDGED, observer: { attempt: node => { asked.push(node) }, healthCheckFailed: () => {}, hedged: () => { asked.push('hedge') }, resumed: () => {}, nodeGone: () => {} } })
+  upstream.nodes.set([{ ...configured(relay), role: 'relay' }, configured(other)])
+  await buffer((await upstream.fetch(KEY, patient())).body)
+  assert.deepEqual(asked, [new URL(relay.url).host])
+  assert.equal(other.stats().requests, 0)
+})
+
 test('without a budget nobody is asked beside a late node; a failure is made up for all the same', async t => {
   const slow = await origin(t, { faults: { latencyMs: 200 } })
   const other = await origin(t)

@@ -12,10 +12,10 @@ const BODY = bytesOf('tiers', 2_000)
 const PEER = ['1.1 icn-relay-b']
 const LOOP = new RelayError('RELAY_ERR_LOOP', 'circle')
 
-async function setUp (t: TestContext, siblings: boolean): Promise<{ service: ShardService, upstream: ScriptedUpstream, opens: (via?: readonly string[]) => Promise<Buffer>, fetchOf: (count: number) => Promise<ScriptedFetch>, atRest: () => Promise<void> }> {
+async function setUp (t: TestContext): Promise<{ service: ShardService, upstream: ScriptedUpstream, opens: (via?: readonly string[]) => Promise<Buffer>, fetchOf: (count: number) => Promise<ScriptedFetch>, atRest: () => Promise<void> }> {
   const { cache } = await openTestCache(t, await temporaryDirectory(t), { maxBytes: 1_000_000, passThroughBytes: 1_000_000, ramBytes: 0 })
   const upstream = new ScriptedUpstream()
-  const service = new ShardService({ cache, upstream, siblings, observer: { opened: () => {}, openFailed: () => {} }, maxObjectBytes: 100_000, maxManifestBytes: 1_000, maxFills: 10, fillTimeoutMs: 60_000 })
+  const service = new ShardService({ cache, upstream, observer: { opened: () => {}, openFailed: () => {} }, maxObjectBytes: 100_000, maxManifestBytes: 1_000, maxFills: 10, fillTimeoutMs: 60_000 })
   const opens = async (via?: readonly string[]): Promise<Buffer> => {
     const shard = await service.open(KEY, via === undefined ? {} : { via })
     try {
@@ -41,7 +41,7 @@ async function deliver (fetch: ScriptedFetch): Promise<void> {
 }
 
 test('the way of the first request goes upstream; others join its fill, relays too while there are no siblings', async t => {
-  const { upstream, opens, fetchOf, atRest } = await setUp(t, false)
+  const { upstream, opens, fetchOf, atRest } = await setUp(t)
   const all = [opens(['1.1 nginx']), opens(), opens(PEER)]
   await deliver(await fetchOf(1))
   for (const body of await Promise.all(all)) assert.ok(body.equals(BODY))
@@ -49,49 +49,57 @@ test('the way of the first request goes upstream; others join its fill, relays t
   await atRest()
 })
 
-test('two siblings that ask each other at once do not wait for each other: a relay does not join a fill that may wait for it', async t => {
-  const { service, upstream, opens, fetchOf, atRest } = await setUp(t, true)
+test('two relays that ask each other at once do not wait for each other: who is waited for goes its own way, the others join', async t => {
+  const { service, upstream, opens, fetchOf, atRest } = await setUp(t)
+  const other = ['1.1 icn-relay-c']
+  upstream.onQuestion = via => via === PEER
   const viewer = opens()
   const waiting = await fetchOf(1)
-  // Two relays share one way round.
-  const relays = [opens(PEER), opens(['1.1 icn-relay-c'])]
-  const direct = await fetchOf(2)
-  assert.deepEqual(direct.via, PEER)
-  await deliver(direct)
-  for (const body of await Promise.all(relays)) assert.ok(body.equals(BODY))
-  assert.equal(upstream.fetches.length, 2)
+  const joined = opens(other)
+  const circling = [opens(PEER), opens(PEER)]
+  const own = await fetchOf(2)
+  assert.deepEqual(own.via, PEER)
+  await deliver(own)
+  for (const body of await Promise.all(circling)) assert.ok(body.equals(BODY))
+  assert.equal(upstream.fetches.length, 2, 'who comes the same way shares it')
   await until(() => service.fills === 1)
   await deliver(waiting)
-  assert.ok((await viewer).equals(BODY))
+  for (const body of await Promise.all([viewer, joined])) assert.ok(body.equals(BODY))
+  assert.deepEqual(upstream.questions, [other, PEER, PEER])
   await atRest()
 })
 
-test('a relay joins a fill that has its answer, and one that was caused by a relay', async t => {
-  const { service, upstream, opens, fetchOf, atRest } = await setUp(t, true)
-  const viewer = opens()
+test('an answer that comes while it is not known whether a request goes in circles is taken', async t => {
+  const { upstream, opens, fetchOf, atRest } = await setUp(t)
+  upstream.onQuestion = async () => await new Promise<boolean>(() => {})
+  const bodies = [opens(), opens(PEER)]
+  const fetch = await fetchOf(1)
+  await until(() => upstream.questions.length === 1)
+  await deliver(fetch)
+  for (const body of await Promise.all(bodies)) assert.ok(body.equals(BODY))
+  assert.equal(upstream.fetches.length, 1)
+  await atRest()
+})
+
+test('nobody asks about circles for a viewer, for who came the way of the fill, or once there is an answer', async t => {
+  const { service, upstream, opens, fetchOf, atRest } = await setUp(t)
+  upstream.onQuestion = () => true
+  const bodies = [opens(PEER), opens(PEER), opens(['1.1 nginx']), opens()]
   const first = await fetchOf(1)
   first.answer({ size: BODY.length, sha256: sha256(BODY) })
-  // A second viewer is told the head, so the answer is there.
+  // A further viewer is told the head, so the answer is there.
   const told = await service.open(KEY)
   told.release()
-  const late = opens(PEER)
+  const late = opens(['1.1 icn-relay-c'])
   await first.send(BODY)
   first.end()
-  assert.ok((await viewer).equals(BODY))
-  assert.ok((await late).equals(BODY))
-  assert.equal(upstream.fetches.length, 1)
-  await until(() => service.fills === 0)
-
-  const other: ShardKey = { cid: 'tiers', part: 5 }
-  const both = [service.open(other, { via: PEER }), service.open(other, { via: ['1.1 icn-relay-c'] })]
-  await deliver(await fetchOf(2))
-  for (const shard of await Promise.all(both)) shard.release()
-  assert.equal(upstream.fetches.length, 2)
+  for (const body of await Promise.all([...bodies, late])) assert.ok(body.equals(BODY))
+  assert.deepEqual([upstream.fetches.length, upstream.questions.length], [1, 0])
   await atRest()
 })
 
 test('a circle on the way of one request fails those who came the same way, and the others ask again by theirs', async t => {
-  const { upstream, opens, fetchOf, atRest } = await setUp(t, false)
+  const { upstream, opens, fetchOf, atRest } = await setUp(t)
   const forged = [opens(PEER), opens(PEER)]
   const first = await fetchOf(1)
   const honest = opens()
@@ -109,7 +117,7 @@ test('a circle on the way of one request fails those who came the same way, and 
 })
 
 test('a request whose every way is a circle ends with 508', async t => {
-  const { upstream, opens, atRest } = await setUp(t, false)
+  const { upstream, opens, atRest } = await setUp(t)
   upstream.onFetch = fetch => { fetch.refuse(LOOP) }
   await Promise.all(Array.from({ length: 20 }, async (_, n) => { await assert.rejects(opens([`1.1 icn-relay-${n}`]), { code: 'RELAY_ERR_LOOP' }) }))
   assert.ok(upstream.fetches.length <= 20)

@@ -1,0 +1,24 @@
+/** What became of a request to a super-node: for metrics, and for its circuit. */
+import type { RelayError } from '../errors.ts'
+import type { Outcome } from './circuit.ts'
+import type { AttemptOutcome } from './upstream-types.ts'
+
+const OUTCOMES: Partial<Record<RelayError['code'], AttemptOutcome>> = {
+  RELAY_ERR_SHARD_NOT_FOUND: 'not_found',
+  RELAY_ERR_LOOP: 'status',
+  RELAY_ERR_UPSTREAM_TIMEOUT: 'timeout',
+  RELAY_ERR_UPSTREAM_UNREACHABLE: 'unreachable',
+  RELAY_ERR_UPSTREAM_STATUS: 'status',
+  RELAY_ERR_UPSTREAM_BODY: 'body',
+  RELAY_ERR_UPSTREAM_TOO_LARGE: 'body',
+  RELAY_ERR_UPSTREAM_CORRUPT: 'corrupt'
+}
+
+/** Undefined for an error that is not of a super-node. */
+export function attemptOutcome ({ code }: RelayError): AttemptOutcome | undefined {
+  return OUTCOMES[code]
+}
+
+export function circuitOutcome (outcome: AttemptOutcome): Outcome {
+  return outcome === 'timeout' || outcome === 'corrupt' || outcome === 'aborted' ? outcome : 'error'
+}
