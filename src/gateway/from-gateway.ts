@@ -88,7 +88,7 @@ const SCHEMAS = {
   resolve: Type.Object({ type: Type.Literal('resolve'), id: Id, key: Key }, closed),
   /** The viewer is gone: whatever comes of the question is released. */
   cancel: Type.Object({ type: Type.Literal('cancel'), id: Id }, closed),
-  read: Type.Object({ type: Type.Literal('read'), id: Id, lease: Id, position: Id, length: Type.Integer({ minimum: 1, maximum: Number.MAX_SAFE_INTEGER }) }, closed),
+  read: Type.Object({ type: Type.Literal('read'), id: Id, lease: Id, position: Id, length: Type.Integer({ minimum: 1, maximum: Number.MAX_SAFE_INTEGER }), end: Type.Optional(Id) }, closed),
   release: Type.Object({ type: Type.Literal('release'), lease: Id }, closed),
   heartbeat: Type.Object({ type: Type.Literal('heartbeat'), stats: Stats }, closed),
   sessions: Type.Object({ type: Type.Literal('sessions'), id: Id, rows: Type.Array(Row) }, closed),

@@ -108,7 +108,7 @@ export class GatewayDesk {
     })
   }
 
-  async #read ({ id, lease, position, length }: Extract<DeskMessage, { type: 'read' }>, signal: AbortSignal): Promise<void> {
+  async #read ({ id, lease, position, length, end }: Extract<DeskMessage, { type: 'read' }>, signal: AbortSignal): Promise<void> {
     const shard = this.#table.get(lease)
     if (shard === undefined || position >= shard.size) throw new RelayError('RELAY_ERR_INTERNAL', 'no such lease, or a position outside its object')
     const wanted = Math.min(length, CHUNK_BYTES, shard.size - position)
@@ -117,7 +117,7 @@ export class GatewayDesk {
     const grant = await this.#unsent.acquire(wanted, signal)
     if (grant === undefined) return
     try {
-      const chunk = await shard.read(position, wanted)
+      const chunk = await shard.read(position, wanted, end)
       if (signal.aborted) grant.release()
       else this.#send({ type: 'bytes', id, chunk, file: shard.file?.readable() === shard.size ? shard.file.path : undefined }, () => { grant.release() })
     } catch (error) {

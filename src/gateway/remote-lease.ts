@@ -2,6 +2,7 @@ import type { FileHandle } from 'node:fs/promises'
 import type { RamObject } from '../cache/ram-tier.ts'
 import { deferred } from '../deferred.ts'
 import { RelayError } from '../errors.ts'
+import type { RangeSpec } from '../shard/range.ts'
 import type { LeaseInfo, Refusal, ToGateway } from './protocol.ts'
 import type { ShardLease } from './session/shard-source.ts'
 
@@ -50,7 +51,7 @@ export class HeldLease {
 export interface LeaseHome {
   openFile (path: string): Promise<FileHandle | undefined>
   closeFile (handle: FileHandle): void
-  readRemote (lease: number, position: number, length: number, signal: AbortSignal): Promise<Extract<ToGateway, { type: 'bytes' }>>
+  readRemote (lease: number, position: number, length: number, end: number, signal: AbortSignal): Promise<Extract<ToGateway, { type: 'bytes' }>>
   release (lease: number, object: RamObject | undefined): void
 }
 
@@ -64,13 +65,15 @@ export class RemoteLease implements ShardLease {
   readonly #held: HeldLease
   readonly #object: RamObject | undefined
   readonly #signal: AbortSignal
+  /** Where the range that was asked for ends, exclusive. */
+  readonly #end: number
   #handle: FileHandle | undefined
   /** File to read; undefined when the relay has to be asked. */
   #path: string | undefined
   /** File that could not be read here and is not tried again. */
   #unreadable: string | undefined
 
-  constructor (home: LeaseHome, held: HeldLease, object: RamObject | undefined, signal: AbortSignal) {
+  constructor (home: LeaseHome, held: HeldLease, object: RamObject | undefined, range: RangeSpec | undefined, signal: AbortSignal) {
     const { size, sha256, cacheStatus, file } = held.info
     this.size = size
     this.sha256 = sha256
@@ -79,6 +82,7 @@ export class RemoteLease implements ShardLease {
     this.#held = held
     this.#object = object
     this.#signal = signal
+    this.#end = range?.kind === 'from' && range.last !== undefined ? Math.min(range.last + 1, size) : size
     this.#path = file?.path
   }
 
@@ -91,6 +95,8 @@ export class RemoteLease implements ShardLease {
     if (this.#object !== undefined) return this.#object.buffer.subarray(position, position + maxBytes)
     if (this.#path !== undefined) {
       await this.#held.more(position, this.#signal)
+      // A range may end long before the object, and must not end well before the object is verified, with which its last byte comes.
+      if (position === this.#end - 1) await this.#held.more(this.size - 1, this.#signal)
       const chunk = await this.#readFile(this.#path, position, maxBytes)
       if (chunk !== undefined) return chunk
       this.#unreadable = this.#path
@@ -98,7 +104,7 @@ export class RemoteLease implements ShardLease {
       this.#close()
     }
     // The relay meets the same error, drops the entry and goes on from a super-node.
-    const { chunk, file } = await this.#home.readRemote(this.#held.info.lease, position, maxBytes, this.#signal)
+    const { chunk, file } = await this.#home.readRemote(this.#held.info.lease, position, maxBytes, this.#end, this.#signal)
     if (file !== undefined && file !== this.#unreadable) {
       // A fill has been stored under its final name since it was resolved.
       this.#path = file
@@ -111,7 +117,9 @@ export class RemoteLease implements ShardLease {
     try {
       this.#handle ??= await this.#home.openFile(path)
       if (this.#handle === undefined) return undefined
-      const buffer = Buffer.allocUnsafeSlow(Math.min(maxBytes, this.#held.readable - position))
+      const { readable } = this.#held
+      const most = readable < this.size && position < this.#end ? Math.min(readable, this.#end - 1) : readable
+      const buffer = Buffer.allocUnsafeSlow(Math.min(maxBytes, most - position))
       const { bytesRead } = await this.#handle.read(buffer, 0, buffer.length, position)
       return bytesRead === 0 ? undefined : buffer.subarray(0, bytesRead)
     } catch {

@@ -76,13 +76,13 @@ export class RemoteSource implements ShardSource {
     }
   }
 
-  async resolve (key: ShardKey, { signal }: ResolveOptions): Promise<ShardLease> {
+  async resolve (key: ShardKey, { range, signal }: ResolveOptions): Promise<ShardLease> {
     const held = await this.#ask(this.#resolving, id => ({ type: 'resolve', id, key }), signal)
-    return new RemoteLease(this, held, this.#fromMemory(key, held.info), signal)
+    return new RemoteLease(this, held, this.#fromMemory(key, held.info), range, signal)
   }
 
-  async readRemote (lease: number, position: number, length: number, signal: AbortSignal): Promise<Bytes> {
-    return await this.#ask(this.#reading, id => ({ type: 'read', id, lease, position, length }), signal)
+  async readRemote (lease: number, position: number, length: number, end: number, signal: AbortSignal): Promise<Bytes> {
+    return await this.#ask(this.#reading, id => ({ type: 'read', id, lease, position, length, end }), signal)
   }
 
   /** @returns undefined when the file cannot be opened here; the relay reads it then, or finds out why not */

@@ -28,7 +28,7 @@ export class ShardStream extends Readable {
       this.push(null)
       return
     }
-    this.#shard.read(this.#position, Math.min(this.#chunkBytes, this.#end - this.#position)).then(chunk => {
+    this.#shard.read(this.#position, Math.min(this.#chunkBytes, this.#end - this.#position), this.#end).then(chunk => {
       if (this.destroyed) return
       this.#position += chunk.length
       this.#onChunk(chunk.length)

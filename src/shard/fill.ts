@@ -101,17 +101,28 @@ export class Fill {
 
   /**
    * Bytes at `position`, at least one and at most `length`, as soon as they are there; for readers that joined and know the head.
+   * @param end where the response ends, exclusive: its last byte waits for the verdict like that of the whole body
    * @throws RelayError when the fill failed
    */
-  async read (position: number, length: number): Promise<Uint8Array> {
+  async read (position: number, length: number, end = Infinity): Promise<Uint8Array> {
     await this.more(position)
+    if (position === end - 1) await this.#verdict()
     const spool = this.#ticket?.spool
     if (spool === undefined || this.#holds === 0) throw new Error('read without join')
     this.#holds++
     try {
-      return await spool.read(position, Math.min(length, this.#readable - position))
+      const readable = this.#sha256 === undefined && position < end ? Math.min(this.#readable, end - 1) : this.#readable
+      return await spool.read(position, Math.min(length, readable - position))
     } finally {
       void this.#letGo()
+    }
+  }
+
+  /** Resolves when the whole body is verified. @throws RelayError when the fill failed */
+  async #verdict (): Promise<void> {
+    while (this.#sha256 === undefined) {
+      if (this.#error !== undefined) throw this.#error
+      await this.#progress.promise
     }
   }
 

@@ -45,9 +45,10 @@ export interface OpenShard {
   readonly file: SharedFile | undefined
   /**
    * Bytes at `position`, at least one and at most `length`; the caller stays within `size`.
+   * @param end where the response ends, exclusive, when that is before `size`: its last byte is withheld until the whole object is verified
    * @throws RelayError when neither cache nor super-nodes can deliver them
    */
-  read (position: number, length: number): Promise<Uint8Array>
+  read (position: number, length: number, end?: number): Promise<Uint8Array>
   release (): void
 }
 
@@ -202,9 +203,9 @@ export class ShardService {
   #resilient (key: ShardKey, via: readonly string[], first: OpenShard): OpenShard {
     let source = first
     let released = false
-    const read = async (position: number, length: number): Promise<Uint8Array> => {
+    const read = async (position: number, length: number, end?: number): Promise<Uint8Array> => {
       try {
-        return await source.read(position, length)
+        return await source.read(position, length, end)
       } catch (error) {
         if (error instanceof RelayError || source !== first || released) throw error
         const replacement = await this.#replace(key, via, error)
@@ -214,7 +215,7 @@ export class ShardService {
         }
         source.release()
         source = replacement
-        return await source.read(position, length)
+        return await source.read(position, length, end)
       }
     }
     return {
@@ -302,7 +303,7 @@ async function fromFill (key: ShardKey, fill: Fill, leave: () => void, collapsed
       readable: () => fill.readable,
       more: async position => { await fill.more(position) }
     },
-    read: async (position, length) => await fill.read(position, length),
+    read: async (position, length, end) => await fill.read(position, length, end),
     release: leave
   }
 }

@@ -365,6 +365,16 @@ suite('errors', () => {
     assertProblem(await fetchIt(`${viewerUrl}/shards/syn-1-bad/shard_0.bin`, { range: 'bytes=0-0' }), 'RELAY_ERR_UPSTREAM_CORRUPT')
   })
 
+  test('a range of a body found bad on the way never ends as a whole one', async t => {
+    const { viewerUrl } = await setup(t, {}, { corrupt: true })
+    for (const range of ['0-4999', '1000000-1999999', '2000000-2000000']) {
+      const response = await exchange(viewerUrl, head('GET', '/shards/syn-3000000-bad/shard_0.bin', { range: `bytes=${range}` }))
+      assert.ok(response !== undefined)
+      if (response.status === 502) assert.equal(response.headers['content-range'], undefined)
+      else assert.deepEqual({ status: response.status, complete: response.complete, closed: response.closed }, { status: 206, complete: false, closed: true }, range)
+    }
+  })
+
   test('a body found bad on the way never ends as a whole one and is not stored', async t => {
     for (const [size, faults] of [[5_000, { corrupt: true }], [3_000_000, { corrupt: true }], [3_000_000, { truncateAtBytes: 100_000 }], [3_000_000, { noContentLength: true, truncateAtBytes: 1_000_000 }]] as const) {
       const { viewerUrl, adminUrl } = await setup(t, {}, faults)

@@ -104,6 +104,29 @@ test('the last byte is withheld until length and digest are verified', async t =
   }
 })
 
+test('the last byte of a range that ends before the body is withheld until the whole body is verified', async t => {
+  for (const right of [true, false]) {
+    const set = await setUp(t)
+    const { fill, origin } = set
+    const leave = fill.join()
+    origin.answer({ size: BODY.length, sha256: right ? DIGEST : '0'.repeat(64) })
+    await origin.send(BODY)
+    assert.equal((await fill.read(1_000, BODY.length, 3_000)).length, 1_999)
+    let settled = false
+    const reading = fill.read(2_999, 1, 3_000).finally(() => { settled = true })
+    const outcome = right ? reading.then(bytes => { assert.deepEqual(Buffer.from(bytes), BODY.subarray(2_999, 3_000)) }) : assert.rejects(reading, { code: 'RELAY_ERR_UPSTREAM_CORRUPT' })
+    for (let turn = 0; turn < 5; turn++) await nextTurn()
+    assert.equal(settled, false)
+    origin.end()
+    await outcome
+    // With the verdict a range is read at once.
+    if (right) assert.equal((await fill.read(1_000, 2_000, 3_000)).length, 2_000)
+    leave?.()
+    await fill.finished
+    await assertNothingHeld(set)
+  }
+})
+
 test('a body of unknown length has its head when it is verified, and is stored', async t => {
   const set = await setUp(t)
   const { fill, origin } = set

@@ -121,6 +121,32 @@ test('a fill is followed while its file grows, long before it is complete', { ti
   await assertIdle(rig)
 })
 
+test('a range of a body found bad never ends as a whole one, from the file and through the relay', { timeout: 30_000 }, async t => {
+  for (const full of [false, true]) {
+    const rig = await setup(t, {}, {}, { cache: { max_bytes: 1_000_000 }, upstream: { max_object_bytes: 700_000 } })
+    await rig.store(key('held'))
+    // A full cache of which nothing may be evicted: the object passes through the memory of the relay.
+    const held = full ? await rig.relay.admin.shards.open(key('held')) : undefined
+    rig.origin.setFaults({ corrupt: true })
+    const lease = await rig.channel.source.resolve(key('bad'), { range: { kind: 'from', first: 100_000, last: 399_999 }, signal: never })
+    let position = 100_000
+    await assert.rejects(async () => {
+      while (position < 400_000) position += (await lease.body.read(position, Math.min(64_000, 400_000 - position))).length
+    }, { code: 'RELAY_ERR_UPSTREAM_CORRUPT' })
+    assert.ok(position < 400_000)
+    lease.release()
+    assert.equal(rig.channel.bytes > 0, full)
+    rig.origin.setFaults({})
+    const right = await rig.channel.source.resolve(key('good'), { range: { kind: 'from', first: 100_000, last: 399_999 }, signal: never })
+    const pieces: Buffer[] = []
+    for (let at = 100_000; at < 400_000; at += pieces.at(-1)?.length ?? 0) pieces.push(Buffer.from(await right.body.read(at, Math.min(64_000, 400_000 - at))))
+    assert.deepEqual(Buffer.concat(pieces), bytesOf(key('good')).subarray(100_000, 400_000))
+    right.release()
+    held?.release()
+    await assertIdle(rig)
+  }
+})
+
 test('many viewers of one fill: one fetch, right bytes for all, and those who leave leave nothing behind', { timeout: 30_000 }, async t => {
   const rig = await setup(t, { bytesPerSecond: 3_000_000 })
   const viewers = Array.from({ length: 60 }, (_, viewer) => {
