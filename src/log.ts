@@ -24,7 +24,8 @@ export function createLogger (level: string, destination?: DestinationStream): L
     formatters: { level: (label: string) => ({ level: label }) },
     redact: {
       paths: ['authorization', '*.authorization', '*.*.authorization', 'token', '*.token', '*.*.token', 'tokens', '*.tokens', '*.*.tokens',
-        'hs256_secret', '*.hs256_secret', '*.*.hs256_secret', '*.*.*.hs256_secret', 'signed_urls', '*.signed_urls', '*.*.signed_urls'],
+        'hs256_secret', '*.hs256_secret', '*.*.hs256_secret', '*.*.*.hs256_secret', 'signed_urls', '*.signed_urls', '*.*.signed_urls',
+        'secret', '*.secret', '*.*.secret', '*.*.*.secret'],
       censor: '[redacted]'
     },
     serializers: { err: stdSerializers.err }

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
 import type { TestContext } from 'node:test'
 import fc from 'fast-check'
+import { refused, ViewerRefused } from '../../src/auth/verdict.ts'
 import { ShardClient, transportConnector, wasmDecoder } from '../../src/client/index.ts'
 import type { Manifest, ShardClientOptions, VideoShard } from '../../src/client/index.ts'
 import { parseManifest } from '../../src/client/manifest.ts'
@@ -75,6 +76,19 @@ async function rigged (t: TestContext, manifest: object = MANIFEST, options: Sha
 suite('whole videos', () => {
   test('the code is the one the super-nodes use', () => {
     assert.deepEqual(parityOf(Array.from({ length: 10 }, (_, index) => Uint8Array.of(index + 1)), 4).map(([byte]) => byte), [69, 242, 18, 118])
+  })
+
+  test('a token that the relay refuses ends the video at once, with that error: no other shard will do better', async (t) => {
+    for (const code of ['RELAY_ERR_VIEWER_TOKEN_EXPIRED', 'RELAY_ERR_VIEWER_SCOPE'] as const) {
+      const { a, client } = await rigged(t)
+      const asked: string[] = []
+      a.source.resolve = async ({ part }) => {
+        asked.push(String(part))
+        throw new ViewerRefused(refused(code, 'no'))
+      }
+      await assert.rejects(client.fetchVideo('v', { manifest: parseManifest(Buffer.from(JSON.stringify(MANIFEST)), 'v') }), { name: 'ShardClientError', code, unauthorized: true })
+      assert.ok(asked.length <= 10 && asked.every((part) => Number(part) < 10), asked.join())
+    }
   })
 
   test('the data shards make the video; no parity is fetched and no decoder loaded', async (t) => {

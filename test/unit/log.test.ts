@@ -35,10 +35,13 @@ suite('a token never reaches the log', () => {
 
   test('in a dump of the configuration', () => {
     const { logger, text } = capture()
-    const config = checkConfig({ admin: { tokens: [{ token: SECRET, scope: 'read' }] } })
+    const keys = [{ kid: 'a', secret: `${SECRET}-for-signing-urls` }]
+    const config = checkConfig({ admin: { tokens: [{ token: SECRET, scope: 'read' }] }, auth: { tokens: [SECRET, { token: `${SECRET}2` }], jwt: { hs256_secret: `${SECRET}-for-signing-jwts` }, signed_urls: { keys } } })
     logger.info(config, 'a')
     logger.info({ config }, 'b')
-    logger.info({ admin: config.admin }, 'c')
+    logger.info({ admin: config.admin, auth: config.auth }, 'c')
+    logger.info(config.auth, 'c2')
+    logger.info({ jwt: config.auth.jwt, keys: config.auth.signed_urls }, 'c3')
     logger.info({ tokens: config.admin.tokens }, 'd')
     logger.info({ auth: { tokens: [SECRET] } }, 'e')
     logger.info({ config: { auth: { tokens: [SECRET] } } }, 'f')

@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
 import type { TestContext } from 'node:test'
-import { ANONYMOUS, MISSING } from '../../src/auth/verdict.ts'
+import { ANONYMOUS, MISSING, refused } from '../../src/auth/verdict.ts'
 import { RelayError } from '../../src/errors.ts'
 import { ShardClient, ShardClientError, transportConnector } from '../../src/client/index.ts'
-import type { Connector, ShardClientOptions, TransportInfo } from '../../src/client/index.ts'
+import type { Connector, ShardClientOptions, TokenSource, TransportInfo } from '../../src/client/index.ts'
 import type { SessionLimits } from '../../src/gateway/session/session-types.ts'
 import { FakeNetwork, browserWebTransport } from '../support/client-rig.ts'
 import { settle, until, viewerRig } from '../support/viewer-rig.ts'
@@ -250,6 +250,58 @@ suite('shard client: fetching', () => {
     const without = await ShardClient.connect(A, { platform: network.platform, webTransport: transportConnector(network.dial) })
     await assert.rejects(without.fetchShard('v', 5), fault('status', { status: 401, code: 'RELAY_ERR_VIEWER_UNAUTHORIZED' }))
     without.close()
+  })
+})
+
+suite('shard client: tokens', () => {
+  async function guarded (t: TestContext, token: TokenSource): Promise<{ client: ShardClient, tokens: Array<string | undefined>, network: FakeNetwork }> {
+    const tokens: Array<string | undefined> = []
+    const a = await viewerRig(t, {
+      authorize: (shown, { cid }) => {
+        tokens.push(shown)
+        if (shown === undefined) return MISSING
+        if (shown === 'old') return refused('RELAY_ERR_VIEWER_TOKEN_EXPIRED', 'the token has expired')
+        return cid === 'v' ? ANONYMOUS : refused('RELAY_ERR_VIEWER_SCOPE', 'the token is not for this object')
+      }
+    })
+    a.source.objects.set('v/5', SHARD)
+    const network = new FakeNetwork().add(A, a)
+    const client = await ShardClient.connect(A, { platform: network.platform, webTransport: transportConnector(network.dial), token })
+    t.after(() => { client.close() })
+    return { client, tokens, network }
+  }
+
+  test('a function gives the token of each request', async (t) => {
+    const given = ['one', Promise.resolve('two'), undefined]
+    const { client, tokens } = await guarded(t, () => given.shift())
+    await client.fetchShard('v', 5)
+    await client.fetchShard('v', 5)
+    await assert.rejects(client.fetchShard('v', 5), fault('status', { status: 401 }))
+    assert.deepEqual(tokens, ['one', 'two', undefined])
+  })
+
+  test('what such a function throws is what the request rejects with', async (t) => {
+    const reason = new Error('login first')
+    const { client, tokens } = await guarded(t, () => { throw reason })
+    await assert.rejects(client.fetchShard('v', 5), reason)
+    assert.deepEqual(tokens, [])
+  })
+
+  test('a refusal says so and is asked for once; nothing waits afterwards', async (t) => {
+    const { client, tokens, network } = await guarded(t, 'old')
+    await assert.rejects(client.fetchShard('v', 5), fault('status', { status: 401, code: 'RELAY_ERR_VIEWER_TOKEN_EXPIRED', unauthorized: true, retryable: false }))
+    const scoped = await guarded(t, 'new')
+    await assert.rejects(scoped.client.fetchShard('w', 5), fault('status', { status: 403, code: 'RELAY_ERR_VIEWER_SCOPE', unauthorized: true, retryable: false }))
+    assert.deepEqual([tokens, scoped.tokens], [['old'], ['new']])
+    assert.equal(network.time.pending, 0)
+  })
+
+  test('a token that no header can carry is refused here, without being repeated', async (t) => {
+    for (const token of ['two words', 'line\nend', 't\u00f6ken', '']) {
+      const { client, tokens } = await guarded(t, token)
+      await assert.rejects(client.fetchShard('v', 5), (error: unknown) => error instanceof RangeError && error.message === 'a token has visible ASCII characters only')
+      assert.deepEqual(tokens, [])
+    }
   })
 })
 
