@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events'
 import type { Clock, Timers } from '../clock.ts'
 import { RelayError } from '../errors.ts'
 import { FairShare } from './fair-share.ts'
@@ -180,6 +181,8 @@ export class Throttle {
         reject(signal.reason as Error)
         this.#serve()
       }
+      // Two hundred streams of one session may wait on its signal.
+      setMaxListeners(0, signal)
       signal.addEventListener('abort', onAbort, { once: true })
       waiter.settle = outcome => {
         signal.removeEventListener('abort', onAbort)

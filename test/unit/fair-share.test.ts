@@ -56,7 +56,7 @@ for (const [totalBps, viewers] of SIZES) {
       ids.forEach((id, index) => { sim.add(greedy(id, streams[index % streams.length] ?? 1, { joinsAt: random() * 100 })) })
       sim.run(2200)
       assertFair(sim, totalBps, ids, SETTLED_MS, 2200)
-    }), { numRuns: totalBps >= 1e9 ? 2 : 5 })
+    }), { numRuns: viewers >= 100 ? 2 : 5 })
   })
 }
 
