@@ -24,13 +24,16 @@ export interface SpoolOptions {
 /**
  * A body on its way into the cache. It is written once, in order, and read by any number of readers at their own pace while it
  * grows. Its bytes lie in a temporary file; when the disk refuses, those from there on lie in bounded memory instead, so a full
- * or broken disk costs the store and not the viewers.
+ * or broken disk costs the store and not the viewers. The newest chunk stays in memory as well, because most readers are right
+ * behind the writer: they cost no disk read.
  */
 export class Spool {
   readonly #options: SpoolOptions
   #file: SpoolFile | undefined
   #diskFailed = false
   #fileBytes = 0
+  /** The last chunk that went into the file, as the writer handed it over. */
+  #newest: Uint8Array = new Uint8Array(0)
   #memory: Buffer | undefined
   #memoryBytes = 0
   #grant: MemoryGrant | undefined
@@ -54,6 +57,7 @@ export class Spool {
       try {
         await this.#options.disk.writeAt(this.#file.handle, chunk, this.#fileBytes)
         this.#fileBytes += chunk.length
+        this.#newest = chunk
         return
       } catch (error) {
         this.#diskFailed = true
@@ -68,6 +72,8 @@ export class Spool {
   /** Bytes at `position`, at most `length` and at most one chunk; `position` must be below {@link length}. */
   async read (position: number, length: number): Promise<Uint8Array> {
     const wanted = Math.min(length, CHUNK_BYTES)
+    const newest = this.#fileBytes - this.#newest.length
+    if (position >= newest && position < this.#fileBytes) return this.#newest.subarray(position - newest, position - newest + wanted)
     if (position < this.#fileBytes && this.#file !== undefined) {
       return await this.#options.disk.readAt(this.#file.handle, position, Math.min(wanted, this.#fileBytes - position))
     }
@@ -79,6 +85,7 @@ export class Spool {
   async close (): Promise<void> {
     this.#grant?.release()
     this.#memory = undefined
+    this.#newest = new Uint8Array(0)
     await this.#file?.handle.close().catch(() => {})
     await this.#options.onClosed()
   }

@@ -166,7 +166,8 @@ export class Fill {
       }
       hash.update(chunk)
       await spool.append(chunk, signal)
-      this.#readable = Math.max(0, spool.length - 1)
+      // Without an announced size nobody reads yet, and any byte may be the last.
+      this.#readable = object.size === undefined ? Math.max(0, spool.length - 1) : Math.min(spool.length, object.size - 1)
       this.#notify()
     }
     if (signal.aborted) throw signal.reason

@@ -82,6 +82,27 @@ test('the first bytes are readable before the end has been sent', async t => {
   await assertNothingHeld(set)
 })
 
+test('a reader right behind the writer costs no disk read, one that is late reads the file', async t => {
+  const set = await setUp(t)
+  const { fill, origin, observer } = set
+  const leave = fill.join()
+  origin.answer({ size: BODY.length, sha256: DIGEST })
+  const pieces: Uint8Array[] = []
+  for (let at = 0; at < BODY.length; at += 2_500) {
+    await origin.send(BODY.subarray(at, at + 2_500))
+    pieces.push(await fill.read(at, 2_500))
+  }
+  origin.end()
+  pieces.push(await fill.read(BODY.length - 1, 1))
+  assert.ok(Buffer.concat(pieces).equals(BODY))
+  assert.equal(observer.io.get('read'), undefined)
+  assert.ok(Buffer.from(await fill.read(2_000, 1_000)).equals(BODY.subarray(2_000, 3_000)))
+  assert.equal(observer.io.get('read'), 1)
+  leave?.()
+  await fill.finished
+  await assertNothingHeld(set)
+})
+
 test('the last byte is withheld until length and digest are verified', async t => {
   for (const announced of [true, false]) {
     const set = await setUp(t)
