@@ -2,14 +2,14 @@ import { RelayError } from '../../errors.ts'
 import { parseRangeHeader } from '../../shard/range.ts'
 import type { RangeSpec } from '../../shard/range.ts'
 import { parseShardPath } from '../../shard/shard-key.ts'
-import type { ShardKey } from '../../shard/shard-key.ts'
 import { STREAM_CODE } from '../../wire/stream-codes.ts'
 import { RequestReader } from './request-codec.ts'
 import type { ViewerRequest } from './request-codec.ts'
-import { errorCode, planObject, planProblem } from './response.ts'
+import { planObject, planProblem } from './response.ts'
 import type { ResponsePlan } from './response.ts'
 import type { SessionAction, SessionLimits, StreamEvent, StreamOutcome } from './session-types.ts'
 import type { ShardFacts } from './shard-source.ts'
+import { StreamRecord } from './stream-record.ts'
 
 /** What a stream needs of its session. */
 export interface StreamHost {
@@ -38,9 +38,7 @@ export class ViewerStream {
   /** When the current wait began: for the head, a turn, the source, or the viewer. */
   #since: number
   #request: ViewerRequest | undefined
-  #key: ShardKey | undefined
   #spec: RangeSpec | undefined
-  #facts: ShardFacts | undefined
   /** Head of the response while unsent; it leaves with the first bytes of the body, so that a late error still gets a status. */
   #head: Uint8Array | undefined
   #position = 0
@@ -57,12 +55,7 @@ export class ViewerStream {
   #quiet = false
   /** When the stream was reported; from then on it only waits for the viewer's half to end. */
   #overAt: number | undefined
-  #status = 0
-  #error: unknown = undefined
-  #code: string | undefined
-  #headAt: number | undefined
-  #firstByteMs: number | undefined
-  #bytes = 0
+  readonly #record = new StreamRecord()
 
   constructor (id: string, host: StreamHost, now: number) {
     this.id = id
@@ -70,7 +63,7 @@ export class ViewerStream {
     this.#since = now
   }
 
-  get bytes (): number { return this.#bytes }
+  get bytes (): number { return this.#record.bytes }
   /** Reported, and the viewer's half has not ended yet. */
   get lingering (): boolean { return this.#phase === 'over' && !this.#quiet }
   /** Reported, released, nothing outstanding, and the viewer's half is over. */
@@ -128,11 +121,12 @@ export class ViewerStream {
 
   /** The turn has come. */
   resolve (now: number): void {
-    if (this.#key === undefined || this.#phase === 'over') return
+    const { key } = this.#record
+    if (key === undefined || this.#phase === 'over') return
     this.#phase = 'resolving'
     this.#since = now
     this.#resolving = true
-    this.#host.emit({ type: 'resolve', id: this.id, request: { key: this.#key, range: this.#spec, token: this.#request?.token } })
+    this.#host.emit({ type: 'resolve', id: this.id, request: { key, range: this.#spec, token: this.#request?.token } })
   }
 
   /** Waits no longer for the viewer's half of a stream that is over otherwise. */
@@ -155,20 +149,7 @@ export class ViewerStream {
       this.#host.emit({ type: 'reset', id: this.id, code: resetCode })
       this.#refuseInput(resetCode)
     }
-    this.#host.emit({
-      type: 'report',
-      report: {
-        outcome,
-        status: this.#status,
-        code: this.#code,
-        cause: this.#error,
-        key: this.#key,
-        cacheStatus: this.#facts?.cacheStatus,
-        bytes: this.#bytes,
-        firstByteMs: this.#firstByteMs,
-        totalMs: resetCode === undefined && this.#headAt !== undefined ? now - this.#headAt : undefined
-      }
-    })
+    this.#host.emit({ type: 'report', report: this.#record.report(outcome, resetCode === undefined, now) })
     this.#release()
   }
 
@@ -178,8 +159,8 @@ export class ViewerStream {
     try {
       this.#request = read()
       if (this.#request === undefined) return
-      this.#headAt = now
-      this.#key = parseShardPath(this.#request.path)
+      this.#record.headEnded(now)
+      this.#record.key = parseShardPath(this.#request.path)
       // RFC 9110 §14.2: Range is defined for GET only.
       if (this.#request.method === 'GET') this.#spec = parseRangeHeader(this.#request.fields.get('range'))
     } catch (error) {
@@ -195,31 +176,30 @@ export class ViewerStream {
   #resolved (facts: ShardFacts, now: number): void {
     this.#resolving = false
     this.#leased = true
-    if (this.#phase !== 'resolving' || this.#request === undefined || this.#key === undefined) return
-    this.#facts = facts
+    const { key } = this.#record
+    if (this.#phase !== 'resolving' || this.#request === undefined || key === undefined) return
+    this.#record.cacheStatus = facts.cacheStatus
     let plan: ResponsePlan
     try {
-      plan = planObject(this.#request, this.#spec, facts, this.#key.part)
+      plan = planObject(this.#request, this.#spec, facts, key.part)
     } catch (error) {
       return this.#problem(error, now)
     }
-    if (plan.status === 416) this.#code = 'RELAY_ERR_RANGE_UNSATISFIABLE'
+    if (plan.status === 416) this.#record.failed(undefined, 'RELAY_ERR_RANGE_UNSATISFIABLE')
     this.#respond(plan, now)
   }
 
   #problem (error: unknown, now: number): void {
     this.#host.leaveQueue(this)
-    this.#error = error
-    this.#code = errorCode(error)
-    // A head that is refused counts from its refusal.
-    this.#headAt ??= now
+    this.#record.failed(error)
+    this.#record.headEnded(now)
     if (this.#request === undefined) this.#refuseInput(STREAM_CODE.unwanted)
     this.#respond(planProblem(error, this.#request?.method), now)
   }
 
   #respond (plan: ResponsePlan, now: number): void {
     this.#phase = 'sending'
-    this.#status = plan.status
+    this.#record.status = plan.status
     this.#head = plan.head
     this.#position = plan.range?.start ?? 0
     this.#end = plan.range?.end ?? 0
@@ -250,9 +230,8 @@ export class ViewerStream {
   #broken (error: unknown, now: number): void {
     this.#pumping = false
     if (this.#head !== undefined) return this.#problem(error, now)
-    this.#error = error
-    this.#code = errorCode(error)
-    this.finish('broken', this.#code === 'RELAY_ERR_UPSTREAM_CORRUPT' ? STREAM_CODE.corrupt : STREAM_CODE.unfinished, now)
+    this.#record.failed(error)
+    this.finish('broken', this.#record.code === 'RELAY_ERR_UPSTREAM_CORRUPT' ? STREAM_CODE.corrupt : STREAM_CODE.unfinished, now)
   }
 
   #write (body: Uint8Array, now: number): void {
@@ -266,11 +245,10 @@ export class ViewerStream {
 
   #written (now: number): void {
     this.#writing = false
-    this.#bytes += this.#unsent
+    this.#record.wrote(this.#unsent, now)
     this.#unsent = 0
-    if (this.#phase === 'ending') return this.finish(outcomeOf(this.#status), undefined, now)
+    if (this.#phase === 'ending') return this.finish(this.#record.ending(), undefined, now)
     if (this.#phase !== 'sending') return
-    this.#firstByteMs ??= now - (this.#headAt ?? now)
     if (this.#pumping && this.#position < this.#end) return this.#readMore(now)
     this.#pumping = false
     this.#release()
@@ -304,9 +282,4 @@ function joined (first: Uint8Array, second: Uint8Array): Uint8Array {
   whole.set(first)
   whole.set(second, first.length)
   return whole
-}
-
-function outcomeOf (status: number): StreamOutcome {
-  if (status === 304) return 'not-modified'
-  return status < 400 ? 'ok' : status < 500 ? 'client-error' : 'server-error'
 }
