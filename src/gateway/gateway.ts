@@ -186,7 +186,8 @@ export class Gateway {
           if (report.outcome === 'broken' || report.outcome === 'server-error') this.#log('debug', 'stream failed', { outcome: report.outcome, code: report.code, session: transport.id })
         },
         closed: () => { this.#farewell(transport) },
-        fault: error => { this.#log('error', 'session fault', { session: transport.id, error: text(error) }) }
+        fault: error => { this.#log('error', 'session fault', { session: transport.id, error: text(error) }) },
+        granted: () => {}
       },
       now: this.#clock.monotonic,
       limits: this.#limits,

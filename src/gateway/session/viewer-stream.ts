@@ -3,24 +3,22 @@ import { parseRangeHeader } from '../../shard/range.ts'
 import type { RangeSpec } from '../../shard/range.ts'
 import { parseShardPath } from '../../shard/shard-key.ts'
 import { STREAM_CODE } from '../../wire/stream-codes.ts'
+import { BodyReader, type ReadHost } from './body-reader.ts'
 import { RequestReader } from './request-codec.ts'
 import type { ViewerRequest } from './request-codec.ts'
 import { planObject, planProblem } from './response.ts'
 import type { ResponsePlan } from './response.ts'
-import type { SessionAction, SessionLimits, StreamEvent, StreamOutcome } from './session-types.ts'
+import type { SessionLimits, StreamEvent, StreamOutcome } from './session-types.ts'
 import type { ShardFacts } from './shard-source.ts'
 import { StreamRecord } from './stream-record.ts'
 
 /** What a stream needs of its session. */
-export interface StreamHost {
+export interface StreamHost extends ReadHost {
   readonly limits: SessionLimits
-  emit (action: SessionAction): void
   /** The request is complete: `now` resolves at once, `later` calls {@link ViewerStream.resolve}, `never` has no room. */
   takeTurn (stream: ViewerStream): 'now' | 'later' | 'never'
   /** The stream no longer wants the turn it waits for. */
   leaveQueue (stream: ViewerStream): void
-  /** Bytes one read may ask for. */
-  chunkBytes (): number
 }
 
 /**
@@ -41,15 +39,10 @@ export class ViewerStream {
   #spec: RangeSpec | undefined
   /** Head of the response while unsent; it leaves with the first bytes of the body, so that a late error still gets a status. */
   #head: Uint8Array | undefined
-  #position = 0
-  #end = 0
-  /** The response sends bytes of the leased object. */
-  #pumping = false
+  readonly #body: BodyReader
   #resolving = false
-  #reading = false
   #writing = false
   #leased = false
-  #requested = 0
   #unsent = 0
   /** The viewer's half is over or was refused. */
   #quiet = false
@@ -61,13 +54,14 @@ export class ViewerStream {
     this.id = id
     this.#host = host
     this.#since = now
+    this.#body = new BodyReader(id, host)
   }
 
   get bytes (): number { return this.#record.bytes }
   /** Reported, and the viewer's half has not ended yet. */
   get lingering (): boolean { return this.#phase === 'over' && !this.#quiet }
   /** Reported, released, nothing outstanding, and the viewer's half is over. */
-  get done (): boolean { return this.#phase === 'over' && this.#quiet && !this.#resolving && !this.#reading && !this.#writing }
+  get done (): boolean { return this.#phase === 'over' && this.#quiet && !this.#resolving && !this.#body.busy && !this.#writing }
 
   handle (event: StreamEvent, now: number): void {
     switch (event.type) {
@@ -86,10 +80,11 @@ export class ViewerStream {
         this.#resolving = false
         if (this.#phase === 'resolving') this.#problem(event.error, now)
         break
+      case 'admitted': this.#body.admitted(event.bytes, now); break
       case 'read': this.#read(event.chunk, now); break
-      case 'read-failed':
-        this.#reading = false
-        if (this.#pumping) this.#broken(event.error, now)
+      case 'admit-failed': case 'read-failed':
+        this.#body.failed()
+        if (this.#body.active) this.#broken(event.error, now)
         break
       case 'written': this.#written(now); break
       case 'write-failed':
@@ -110,7 +105,7 @@ export class ViewerStream {
     } else if ((this.#phase === 'queued' || this.#phase === 'resolving') && waited >= sourceStallMs) {
       this.#abort()
       this.#problem(new RelayError('RELAY_ERR_UPSTREAM_TIMEOUT', `the object was not there after ${sourceStallMs} ms`), now)
-    } else if (this.#pumping && this.#reading && waited >= sourceStallMs) {
+    } else if (this.#body.stalled(now, sourceStallMs)) {
       this.#abort()
       this.#broken(new RelayError('RELAY_ERR_UPSTREAM_TIMEOUT', `no bytes of the object came for ${sourceStallMs} ms`), now)
     } else if (this.#writing && this.#phase !== 'over' && waited >= writeStallMs) {
@@ -142,7 +137,7 @@ export class ViewerStream {
     if (this.#phase === 'over') return
     this.#phase = 'over'
     this.#overAt = now
-    this.#pumping = false
+    this.#body.stop()
     this.#host.leaveQueue(this)
     this.#abort()
     if (resetCode !== undefined) {
@@ -201,34 +196,23 @@ export class ViewerStream {
     this.#phase = 'sending'
     this.#record.status = plan.status
     this.#head = plan.head
-    this.#position = plan.range?.start ?? 0
-    this.#end = plan.range?.end ?? 0
-    this.#pumping = plan.range !== undefined
-    if (this.#pumping) return this.#readMore(now)
+    if (plan.range !== undefined) {
+      this.#body.start(plan.range)
+      return this.#body.next(now)
+    }
     this.#release()
     this.#write(plan.inline ?? new Uint8Array(0), now)
   }
 
-  #readMore (now: number): void {
-    this.#requested = Math.min(this.#host.chunkBytes(), this.#end - this.#position)
-    this.#reading = true
-    this.#since = now
-    this.#host.emit({ type: 'read', id: this.id, position: this.#position, maxBytes: this.#requested })
-  }
-
   #read (chunk: Uint8Array, now: number): void {
-    this.#reading = false
-    if (!this.#pumping) return
-    if (chunk.length === 0 || chunk.length > this.#requested) {
-      return this.#broken(new RelayError('RELAY_ERR_INTERNAL', 'the object source broke its contract'), now)
-    }
-    this.#position += chunk.length
-    this.#write(chunk, now)
+    const taken = this.#body.take(chunk)
+    if (taken === 'broken') this.#broken(new RelayError('RELAY_ERR_INTERNAL', 'the object source broke its contract'), now)
+    else if (taken !== undefined) this.#write(taken, now)
   }
 
   /** The object cannot be read to its end: a status while nothing has been sent, a reset after that. */
   #broken (error: unknown, now: number): void {
-    this.#pumping = false
+    this.#body.stop()
     if (this.#head !== undefined) return this.#problem(error, now)
     this.#record.failed(error)
     this.finish('broken', this.#record.code === 'RELAY_ERR_UPSTREAM_CORRUPT' ? STREAM_CODE.corrupt : STREAM_CODE.unfinished, now)
@@ -249,8 +233,8 @@ export class ViewerStream {
     this.#unsent = 0
     if (this.#phase === 'ending') return this.finish(this.#record.ending(), undefined, now)
     if (this.#phase !== 'sending') return
-    if (this.#pumping && this.#position < this.#end) return this.#readMore(now)
-    this.#pumping = false
+    if (this.#body.active && !this.#body.complete) return this.#body.next(now)
+    this.#body.stop()
     this.#release()
     this.#phase = 'ending'
     this.#writing = true
@@ -259,12 +243,12 @@ export class ViewerStream {
   }
 
   #abort (): void {
-    if (this.#resolving || this.#reading) this.#host.emit({ type: 'abort', id: this.id })
+    if (this.#resolving || this.#body.busy) this.#host.emit({ type: 'abort', id: this.id })
   }
 
   /** Gives the object back as soon as none of its bytes are in use. */
   #release (): void {
-    if (!this.#leased || this.#pumping || this.#reading || this.#writing) return
+    if (!this.#leased || this.#body.active || this.#body.reading || this.#writing) return
     this.#leased = false
     this.#host.emit({ type: 'release', id: this.id })
   }
