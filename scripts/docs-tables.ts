@@ -24,6 +24,7 @@ function table (head: readonly string[], rows: readonly (readonly string[])[]): 
 function typeOf ({ type, minimum, maximum, anyOf, items }: KeySchema): string {
   if (anyOf !== undefined) return anyOf.map(option => `\`${option.const}\``).join(', ')
   if (type === 'array') return items?.type === 'object' ? 'list of tables' : 'list of strings'
+  if (type === 'object') return 'table'
   if (type === 'number') return `number ${minimum ?? ''} to ${maximum ?? ''}`
   if (type !== 'integer') return type ?? ''
   return maximum === undefined || maximum === Number.MAX_SAFE_INTEGER ? `integer ≥ ${minimum ?? 0}` : `integer ${minimum ?? 0} to ${maximum}`

@@ -48,6 +48,7 @@ const TAGS = [
   { name: 'observability', description: 'Liveness, readiness, metrics; no token needed' },
   { name: 'cache', description: 'The shard cache' },
   { name: 'upstreams', description: 'The super-nodes' },
+  { name: 'bandwidth', description: 'Bandwidth shared by viewers' },
   { name: 'region', description: 'Where the relay stands' },
   { name: 'viewers', description: 'Viewer sessions over WebTransport and WebSocket' }
 ]
@@ -63,6 +64,10 @@ const COMPONENTS: Record<string, TSchema> = {
   Imported: schemas.Imported,
   Upstreams: schemas.Upstreams,
   UpstreamNode: schemas.UpstreamNode,
+  BandwidthChange: schemas.BandwidthChange,
+  BandwidthState: schemas.BandwidthState,
+  BandwidthViewer: schemas.BandwidthViewer,
+  BandwidthReport: schemas.BandwidthReport,
   Override: schemas.Override,
   RegionReport: schemas.RegionReport,
   Health: schemas.Health,

@@ -4,6 +4,7 @@ import { RelayError, systemCode } from './errors.ts'
 import { createInstance } from './http/instance.ts'
 import type { Logger } from './log.ts'
 import adminPlugin from './plugins/admin.ts'
+import bandwidthPlugin from './plugins/bandwidth.ts'
 import healthPlugin from './plugins/health.ts'
 import metricsPlugin from './plugins/metrics.ts'
 import regionPlugin from './plugins/region.ts'
@@ -60,6 +61,7 @@ export async function buildApp (config: Config, deps: AppDeps): Promise<Relay> {
     await admin.register(regionPlugin, { config })
     await admin.register(upstreamPlugin, { config })
     await admin.register(shardsPlugin, { config })
+    await admin.register(bandwidthPlugin, { config })
     await admin.register(viewersPlugin, { config })
     await admin.register(viewerHttpPlugin, { config, logger: deps.logger, onInstance: deps.onInstance })
     await admin.register(healthPlugin)

@@ -25,7 +25,7 @@ export const USAGE = `Usage: icn-relay [options]
   --help             print this text
   --version          print the version
 
-Every key is also an environment variable: [cache] max_bytes is ICN_RELAY_CACHE_MAX_BYTES; lists are written as JSON.
+Every key is also an environment variable: [cache] max_bytes is ICN_RELAY_CACHE_MAX_BYTES; lists and tables are written as JSON.
 Command line beats environment, environment beats file. docs/operations.md lists every key.
 `
 
@@ -81,7 +81,7 @@ function fromText (text: string, type: unknown): unknown {
   // As in TOML and JSON: no hexadecimal, no Infinity, no empty string.
   if (type === 'number' && /^-?\d+(\.\d+)?$/.test(text)) return Number(text)
   if (type === 'boolean' && (text === 'true' || text === 'false')) return text === 'true'
-  if (type === 'array') {
+  if (type === 'array' || type === 'object') {
     try {
       return JSON.parse(text)
     } catch {
@@ -186,7 +186,7 @@ function impossible (config: Config): string[] {
     else if (hosts.has(host)) problems.push(`upstream.super_nodes.${position}.url repeats ${host}`)
     else hosts.add(host)
   })
-  problems.push(...tierProblems(config))
+  problems.push(...tierProblems(config), ...bandwidthProblems(config))
   for (const [name, template] of [['shard_path', upstream.shard_path], ['manifest_path', upstream.manifest_path]] as const) {
     if (!template.includes('{cid}')) problems.push(`upstream.${name} must contain {cid}`)
   }
@@ -230,6 +230,19 @@ function tierProblems ({ upstream, region }: Config): string[] {
     const id = `${type} ${dns.toLowerCase()} ${port ?? ''}`
     if (names.has(id)) problems.push(`${path} repeats ${type} ${dns}`)
     names.add(id)
+  })
+  return problems
+}
+
+function bandwidthProblems ({ bandwidth }: Config): string[] {
+  const problems: string[] = []
+  const { viewer_cap_bps: cap, viewer_floor_bps: floor, ladder } = bandwidth
+  if (cap > 0 && floor > cap) problems.push('bandwidth.viewer_floor_bps must be at most bandwidth.viewer_cap_bps')
+  const names = new Set<string>()
+  ladder.forEach(({ rendition, min_bps: needs }, position) => {
+    if (names.has(rendition)) problems.push(`bandwidth.ladder.${position}.rendition repeats ${rendition}`)
+    names.add(rendition)
+    if (needs <= (ladder[position - 1]?.min_bps ?? -1)) problems.push(`bandwidth.ladder.${position}.min_bps must be above that of the rendition before it`)
   })
   return problems
 }

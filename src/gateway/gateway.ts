@@ -1,5 +1,5 @@
 import { StaticTokens } from '../auth/static-tokens.ts'
-import type { Clock } from '../clock.ts'
+import { systemTimers, type Clock } from '../clock.ts'
 import { CLOSE_CODE } from '../wire/stream-codes.ts'
 import { openHttp3, openWebSocket } from './engine.ts'
 import type { FromGateway, SessionRow } from './from-gateway.ts'
@@ -7,8 +7,10 @@ import { GatewayMeter } from './gateway-meter.ts'
 import { LogBudget } from './log-budget.ts'
 import type { GatewaySettings, ToGateway } from './protocol.ts'
 import { RemoteSource } from './remote-source.ts'
+import { GatewayBandwidth } from './gateway-bandwidth.ts'
 import { Roads, type RoadName } from './roads.ts'
 import { DEFAULT_SESSION_LIMITS, type SessionLimits } from './session/session-types.ts'
+import type { SessionPacing } from './session-pacing.ts'
 import { sessionToken, ViewerSession } from './session/viewer-session.ts'
 import type { ListenerEvents, ListenerOptions, SessionDecision, SessionRequest, TlsMaterial, TransportSession } from './transports/viewer-transport.ts'
 
@@ -23,6 +25,7 @@ const FAREWELL_MS = 300
 
 interface Guest {
   readonly session: ViewerSession
+  readonly pacing: SessionPacing
   readonly since: number
   readonly ip: string
   /** Bytes at the last heartbeat. */
@@ -48,6 +51,7 @@ export class Gateway {
   readonly #budget = new LogBudget(LOG_LINES)
   readonly #limits: SessionLimits
   readonly #tokens: StaticTokens
+  readonly #bandwidth: GatewayBandwidth
   readonly #roads: Roads
   readonly #guests = new Map<string, Guest>()
   readonly #perIp = new Map<string, number>()
@@ -73,6 +77,12 @@ export class Gateway {
       requestTimeoutMs: settings.requestTimeoutMs,
       idleTimeoutMs: settings.idleTimeoutMs
     }
+    this.#bandwidth = new GatewayBandwidth({
+      settings: settings.bandwidth,
+      maxSessions: settings.maxSessions,
+      timers: { ...systemTimers, now: clock.monotonic },
+      report: demand => { send({ type: 'demand', demand }) }
+    })
     this.#roads = new Roads({
       tls: settings.tls,
       open: async (name, tls) => name === 'http3'
@@ -94,6 +104,7 @@ export class Gateway {
     if (this.#source.take(message)) return
     if (message.type === 'tls') this.#roads.setTls(message.tls)
     else if (message.type === 'region') this.#region = message.region
+    else if (message.type === 'share') this.#bandwidth.setShare(message.share)
     else if (message.type === 'list') this.#send({ type: 'sessions', id: message.id, rows: this.#rows() })
     else if (message.type === 'drain') this.#drain(message.deadlineMs, message.alternates)
     else if (message.type === 'resume') this.#draining = undefined
@@ -116,6 +127,7 @@ export class Gateway {
     for (const timer of this.#timers) clearInterval(timer)
     this.#beat()
     await this.#roads.close()
+    this.#bandwidth.close()
   }
 
   #listenerOptions (name: RoadName, tls: TlsMaterial): ListenerOptions {
@@ -177,6 +189,7 @@ export class Gateway {
       transport.close(CLOSE_CODE.none, 'no more sessions are taken')
       return
     }
+    const pacing = this.#bandwidth.join(transport.id)
     const session = new ViewerSession(transport, {
       source: this.#source,
       authorize: token => this.#tokens.judge(token),
@@ -186,21 +199,26 @@ export class Gateway {
           if (report.outcome === 'broken' || report.outcome === 'server-error') this.#log('debug', 'stream failed', { outcome: report.outcome, code: report.code, session: transport.id })
         },
         closed: () => { this.#farewell(transport) },
-        fault: error => { this.#log('error', 'session fault', { session: transport.id, error: text(error) }) },
-        granted: () => {}
+        granted: bytes => { this.#meter.granted(transport.transport, bytes) },
+        fault: error => { this.#log('error', 'session fault', { session: transport.id, error: text(error) }) }
       },
       now: this.#clock.monotonic,
       limits: this.#limits,
+      pace: pacing,
       version: this.#settings.version,
       region: this.#region
     })
     this.#meter.handshake(transport.transport)
     this.#perIp.set(ip, (this.#perIp.get(ip) ?? 0) + 1)
-    this.#guests.set(transport.id, { session, since: this.#clock.now(), ip, bytes: 0, rate: 0 })
+    this.#guests.set(transport.id, { session, pacing, since: this.#clock.now(), ip, bytes: 0, rate: 0 })
   }
 
   #farewell (transport: TransportSession): void {
-    if (!this.#guests.delete(transport.id)) return
+    const guest = this.#guests.get(transport.id)
+    if (guest === undefined) return
+    this.#guests.delete(transport.id)
+    guest.pacing.leave()
+    this.#meter.throttled(transport.transport, guest.pacing.takeWaited())
     const { ip } = transport.request.peer
     const left = (this.#perIp.get(ip) ?? 1) - 1
     if (left > 0) this.#perIp.set(ip, left)
@@ -220,8 +238,10 @@ export class Gateway {
 
   #tick (): void {
     const idle = this.#emptied !== undefined && this.#clock.monotonic() - this.#stoppingSince >= FAREWELL_MS
-    for (const { session } of this.#guests.values()) {
+    for (const { session, pacing } of this.#guests.values()) {
       this.#guarded(session, () => { session.tick() })
+      const news = pacing.news(this.#clock.monotonic())
+      if (news !== undefined) session.bandwidth(news.bitsPerSecond, news.rendition)
       if (idle && session.stats().streams === 0) session.close(CLOSE_CODE.drained, 'drained')
     }
   }
@@ -239,13 +259,14 @@ export class Gateway {
       const { bytes } = guest.session.stats()
       guest.rate = guest.rate / 2 + (bytes - guest.bytes) / seconds / 2
       guest.bytes = bytes
+      this.#meter.throttled(transport, guest.pacing.takeWaited())
     }
-    const sizes = { ...this.#source.sizes(), ...this.#roads.sizes(), 'gateway.sessions': this.#guests.size, 'gateway.addresses': this.#perIp.size }
+    const sizes = { ...this.#source.sizes(), ...this.#roads.sizes(), ...this.#bandwidth.sizes(), 'gateway.sessions': this.#guests.size, 'gateway.addresses': this.#perIp.size }
     this.#send({ type: 'heartbeat', stats: { sessions, sizes, rssBytes: process.memoryUsage.rss(), counts: this.#meter.take() } })
   }
 
   #rows (): SessionRow[] {
-    return Array.from(this.#guests.values(), ({ session, since, rate }) => {
+    return Array.from(this.#guests.values(), ({ session, pacing, since, rate }) => {
       const { transport } = session
       const { streams, opened, bytes } = session.stats()
       const { ip, port } = transport.request.peer
@@ -259,7 +280,8 @@ export class Gateway {
         streamsTotal: opened,
         bytes,
         rate: Math.round(rate),
-        ...rttMs === undefined ? {} : { rttMs }
+        ...rttMs === undefined ? {} : { rttMs },
+        ...pacing.row()
       }
     })
   }

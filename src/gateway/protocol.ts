@@ -3,7 +3,9 @@
  * it only when no file holds them. What the gateway says is checked on arrival: see `from-gateway.ts`.
  */
 import type { TokenSettings } from '../auth/static-tokens.ts'
+import type { GatewayShare } from '../bandwidth/bandwidth-limits.ts'
 import type { ErrorCode } from '../errors.ts'
+import type { GatewayBandwidthSettings } from './gateway-bandwidth.ts'
 import type { TlsMaterial } from './transports/viewer-transport.ts'
 
 export type EngineChoice = 'auto' | 'fails' | 'bundled'
@@ -31,6 +33,7 @@ export interface GatewaySettings {
   readonly ramBytes: number
   readonly heartbeatMs: number
   readonly auth: TokenSettings
+  readonly bandwidth: GatewayBandwidthSettings
   /** Whether anybody reads debug lines; they do not cross the channel otherwise. */
   readonly debug: boolean
 }
@@ -55,6 +58,8 @@ export type ToGateway =
   | { readonly type: 'tls', readonly tls: TlsMaterial }
   /** New sessions are told this region. */
   | { readonly type: 'region', readonly region: string }
+  /** The gateway's part of the bandwidth from now on. */
+  | { readonly type: 'share', readonly share: GatewayShare }
   | { readonly type: 'resolved', readonly id: number, readonly info: LeaseInfo }
   | { readonly type: 'rejected', readonly id: number, readonly refusal: Refusal }
   /** More of growing files may be read; pairs of lease and bytes. */

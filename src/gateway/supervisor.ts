@@ -1,9 +1,11 @@
 import { fork, type ChildProcess } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
+import type { GatewayShare } from '../bandwidth/bandwidth-limits.ts'
 import type { Clock } from '../clock.ts'
 import { deferred } from '../deferred.ts'
 import { RelayError } from '../errors.ts'
 import type { ShardService } from '../shard/shard-service.ts'
+import type { Demand } from '../throttle/split-budget.ts'
 import { inheritedArguments, inheritedEnvironment } from './exec-arguments.ts'
 import { checkFromGateway, type FromGateway, type GatewayStats, type ListeningInfo, type SessionRow } from './from-gateway.ts'
 import { GatewayDesk } from './gateway-desk.ts'
@@ -34,6 +36,8 @@ export interface SupervisorOptions {
 export interface SupervisorObserver {
   restarted (reason: GatewayEnd): void
   heartbeat (stats: GatewayStats): void
+  /** What the viewers of the gateway ask for; undefined when it has ended. */
+  demand (demand: Demand | undefined): void
   listening (info: ListeningInfo): void
 }
 
@@ -109,6 +113,11 @@ export class Supervisor {
 
   setTls (tls: TlsMaterial): void {
     this.#send({ type: 'tls', tls })
+  }
+
+  /** The gateway's part of the bandwidth from now on. */
+  setShare (share: GatewayShare): void {
+    this.#send({ type: 'share', share })
   }
 
   /** Sessions that begin from now on are told this region. */
@@ -214,6 +223,7 @@ export class Supervisor {
         observer.heartbeat(message.stats)
         if (message.stats.rssBytes > this.#options.maxRssBytes) this.#kill(life, 'memory')
         break
+      case 'demand': observer.demand(message.demand); break
       case 'sessions': this.#questions.answered(message.id, message.rows); break
       case 'disconnected': this.#questions.answered(message.id, message.found); break
       case 'log': log(message.level, message.message, { ...message.fields, process: 'gateway' }); break
@@ -261,6 +271,7 @@ export class Supervisor {
   #ended (life: Life, code: number | null, signal: NodeJS.Signals | null): void {
     life.desk.end()
     this.#life = undefined
+    this.#options.observer.demand(undefined)
     this.#questions.ended()
     if (this.#stopping !== undefined) return
     this.#options.log('error', 'gateway ended', { reason: life.reason, code, signal, output: life.output === '' ? undefined : life.output })

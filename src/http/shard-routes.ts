@@ -1,6 +1,9 @@
 import { METHODS } from 'node:http'
+import type { ServerHttp2Stream } from 'node:http2'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { requestToken, type StaticTokens } from '../auth/static-tokens.ts'
+import { httpViewerKey, type HttpViewers } from '../bandwidth/http-viewers.ts'
+import { CHUNK_BYTES } from '../cache/disk-files.ts'
 import { RelayError } from '../errors.ts'
 import { redactUrl } from '../log.ts'
 import type { RelayMetrics } from '../metrics/relay-metrics.ts'
@@ -8,12 +11,18 @@ import { parseShardPath } from '../shard/shard-key.ts'
 import { parseRangeHeader } from '../shard/range.ts'
 import type { OpenShard, ShardService } from '../shard/shard-service.ts'
 import { refuseLoop, type Tier } from '../upstream/tiers.ts'
+import { formatCmsd } from '../wire/cmsd.ts'
 import { formatVia, parseVia } from '../wire/via.ts'
+import { IdlePause, type TimedConnection } from './idle-pause.ts'
 import { planResponse, unsatisfiedHeaders, type ResponsePlan } from './shard-response.ts'
 import { ShardStream } from './shard-stream.ts'
 import { OBJECT_DOCS } from './viewer-docs.ts'
 
 export interface ShardRoutesOptions {
+  /** Who shares the bandwidth. */
+  readonly viewers: HttpViewers
+  /** Silence after which a connection is closed, ms. */
+  readonly idleTimeoutMs: number
   readonly tokens: StaticTokens
   readonly shards: ShardService
   readonly tier: Tier
@@ -34,8 +43,14 @@ function rawPath (request: FastifyRequest): string {
   return (request.raw.url ?? '').replace(/^https?:\/\/[^/?#]*/i, '').split('?', 1)[0] ?? ''
 }
 
+/** What has an idle timeout: the session of an HTTP/2 stream, or the socket. */
+function connectionOf ({ raw }: FastifyRequest): TimedConnection {
+  return ('stream' in raw ? (raw.stream as ServerHttp2Stream).session : undefined) ?? raw.socket
+}
+
 /** `GET|HEAD /shards/<CID>/shard_<N>.bin` and `/shards/<CID>/manifest.json`. */
-export async function shardRoutes (viewer: FastifyInstance, { shards, metrics, monotonic, tokens, tier }: ShardRoutesOptions): Promise<void> {
+export async function shardRoutes (viewer: FastifyInstance, { shards, metrics, monotonic, tokens, tier, viewers, idleTimeoutMs }: ShardRoutesOptions): Promise<void> {
+  const pause = new IdlePause(idleTimeoutMs)
   viewer.route({
     method: ['GET', 'HEAD'],
     url: PATH,
@@ -111,11 +126,15 @@ export async function shardRoutes (viewer: FastifyInstance, { shards, metrics, m
       metrics.observe('icn_relay_shard_serve_latency_seconds', (monotonic() - start) / 1_000, { ...labels, stage })
     }
     const length = body.end - body.start
+    const pace = viewers.acquire(httpViewerKey(undefined, request.ip))
+    reply.raw.once('close', () => { viewers.release(pace) })
+    const advice = pace.advice()
+    if (advice !== undefined) reply.header('cmsd-dynamic', formatCmsd(advice))
     // HTTP/2 emits finish for streams that were reset, too.
     reply.raw.once('finish', () => { if (reply.raw.writableFinished) observe('complete') })
     // What a socket of HTTP/2 has sent belongs to many responses, so there a body is counted chunk by chunk.
     const multiplexed = request.raw.httpVersionMajor > 1
-    if (length === 0 || (shard.buffer !== undefined && !multiplexed)) {
+    if (length === 0 || (shard.buffer !== undefined && !multiplexed && !pace.limited)) {
       const before = request.raw.socket.bytesWritten
       observe('first_byte')
       reply.raw.once('close', () => {
@@ -126,10 +145,17 @@ export async function shardRoutes (viewer: FastifyInstance, { shards, metrics, m
       return await reply.send(shard.buffer?.subarray(body.start, body.end) ?? Buffer.alloc(0))
     }
     let first = true
-    return await reply.send(new ShardStream(shard, body, bytes => {
-      if (first) observe('first_byte')
-      first = false
-      metrics.count('icn_relay_bytes_served_total', { transport: 'http' }, bytes)
-    }, multiplexed ? MULTIPLEXED_CHUNK_BYTES : undefined))
+    const connection = connectionOf(request)
+    return await reply.send(new ShardStream(shard, body, {
+      chunkBytes: multiplexed ? MULTIPLEXED_CHUNK_BYTES : CHUNK_BYTES,
+      pace,
+      onChunk: bytes => {
+        if (first) observe('first_byte')
+        first = false
+        pace.sent(bytes)
+        metrics.count('icn_relay_bytes_served_total', { transport: 'http' }, bytes)
+      },
+      onWait: waits => { pause.note(connection, waits) }
+    }))
   }
 }

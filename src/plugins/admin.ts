@@ -2,6 +2,7 @@ import rateLimit from '@fastify/rate-limit'
 import fp from 'fastify-plugin'
 import type { FastifyInstance } from 'fastify'
 import { AdminAccess, type AdminScope, type AdminToken } from '../admin/access.ts'
+import { bandwidthRoutes } from '../admin/bandwidth-routes.ts'
 import { cacheRoutes } from '../admin/cache-routes.ts'
 import { regionRoutes } from '../admin/region-routes.ts'
 import { upstreamRoutes } from '../admin/upstream-routes.ts'
@@ -45,7 +46,8 @@ export default fp<{ config: Config }>(async (app: FastifyInstance, { config }) =
     })
     await admin.register(viewerRoutes, { supervisor: app.viewers.supervisor })
     await admin.register(cacheRoutes, { cache: app.shardCache, shards: app.shards })
+    await admin.register(bandwidthRoutes, { bandwidth: app.bandwidth, supervisor: app.viewers.supervisor })
     await admin.register(regionRoutes, { detector: app.region, regions: config.region.regions })
     await admin.register(upstreamRoutes, { upstream: app.upstream, roster: app.nodeRoster, region: () => app.region.current, regions: config.region.regions })
   }, { prefix: '/admin/v1' })
-}, { name: 'admin', dependencies: ['region', 'shard-cache', 'upstream', 'shards', 'viewers'] })
+}, { name: 'admin', dependencies: ['bandwidth', 'region', 'shard-cache', 'upstream', 'shards', 'viewers'] })

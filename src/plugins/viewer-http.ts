@@ -22,7 +22,7 @@ declare module 'fastify' {
 }
 
 /** Headers a page may read; without them fetch() hides everything but the content type. */
-const EXPOSED_HEADERS = ['accept-ranges', 'cache-status', 'content-length', 'content-range', 'etag', 'repr-digest', 'retry-after', 'server-timing', 'x-request-id']
+const EXPOSED_HEADERS = ['accept-ranges', 'cache-status', 'cmsd-dynamic', 'content-length', 'content-range', 'etag', 'repr-digest', 'retry-after', 'server-timing', 'x-request-id']
 
 export interface ViewerHttpOptions {
   readonly config: Config
@@ -55,7 +55,7 @@ export default fp<ViewerHttpOptions>(async (app, { config, logger, onInstance })
   app.relayMetrics.onCollect(() => { app.relayMetrics.set('icn_relay_viewer_connections', connections, { transport: 'http' }) })
   await timeRequests(viewer, app.relayMetrics, 'icn_relay_viewer_http_request_duration_seconds')
   await viewer.register(cors, { origin: '*', methods: ['GET', 'HEAD'], allowedHeaders: ['range', 'if-none-match', 'if-range', 'authorization'], exposedHeaders: EXPOSED_HEADERS, maxAge: 86_400, strictPreflight: false })
-  await viewer.register(shardRoutes, { shards: app.shards, metrics: app.relayMetrics, monotonic: systemClock.monotonic, tokens: new StaticTokens(tokenSettings(config.auth)), tier: app.tier })
+  await viewer.register(shardRoutes, { shards: app.shards, metrics: app.relayMetrics, monotonic: systemClock.monotonic, tokens: new StaticTokens(tokenSettings(config.auth)), tier: app.tier, viewers: app.bandwidth.viewers, idleTimeoutMs: settings.idle_timeout_ms })
   await viewer.register(transportRoute, {
     region: () => app.region.current,
     listening: () => app.viewers.listening(),
@@ -65,4 +65,4 @@ export default fp<ViewerHttpOptions>(async (app, { config, logger, onInstance })
   app.decorate('viewer', viewer)
   app.decorate('viewerConnections', () => connections)
   app.addHook('onClose', async () => { await viewer.close() })
-}, { name: 'viewer-http', dependencies: ['metrics', 'region', 'shards', 'tls', 'upstream', 'viewers'] })
+}, { name: 'viewer-http', dependencies: ['bandwidth', 'metrics', 'region', 'shards', 'tls', 'upstream', 'viewers'] })

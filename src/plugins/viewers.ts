@@ -43,6 +43,8 @@ function count (metrics: RelayMetrics, { counts }: GatewayStats): void {
   for (const [transport, by] of Object.entries(counts.handshakes)) metrics.count('icn_relay_viewer_handshakes_total', { transport }, by)
   for (const [reason, by] of Object.entries(counts.handshakeFailures)) metrics.count('icn_relay_viewer_handshake_failures_total', { reason }, by)
   for (const [transport, by] of Object.entries(counts.bytes)) metrics.count('icn_relay_bytes_served_total', { transport }, by)
+  for (const [transport, by] of Object.entries(counts.granted ?? {})) metrics.count('icn_relay_bandwidth_granted_bytes_total', { transport }, by)
+  for (const [transport, ms] of Object.entries(counts.throttledMs ?? {})) metrics.count('icn_relay_bandwidth_throttled_seconds_total', { transport }, ms / 1_000)
   for (const [labels, by] of Object.entries(counts.streams)) {
     const [transport = '', outcome = ''] = labels.split(' ')
     metrics.count('icn_relay_viewer_streams_total', { transport, outcome }, by)
@@ -83,6 +85,7 @@ export default fp<{ config: Config }>(async (app, { config }) => {
         ramBytes: transport.ram_bytes,
         heartbeatMs: transport.heartbeat_ms,
         auth: tokenSettings(config.auth),
+        bandwidth: app.bandwidth.gateway(),
         debug: config.log.level === 'debug' || config.log.level === 'trace'
       }),
       shards: app.shards,
@@ -92,6 +95,10 @@ export default fp<{ config: Config }>(async (app, { config }) => {
       observer: {
         restarted: reason => { metrics.count('icn_relay_gateway_restarts_total', { reason }) },
         heartbeat: stats => { count(metrics, stats) },
+        demand: demand => {
+          if (demand === undefined) app.bandwidth.keeper.gatewayGone()
+          else app.bandwidth.keeper.reported(demand)
+        },
         // A restarted gateway takes the ports its viewers know.
         listening: ({ http3, websocket }) => { ports = { http3: http3?.port ?? ports.http3, websocket: websocket?.port ?? ports.websocket } }
       },
@@ -125,6 +132,7 @@ export default fp<{ config: Config }>(async (app, { config }) => {
     started: () => started,
     stop: async (deadlineMs: number) => { await supervisor?.stop(deadlineMs) }
   })
+  app.bandwidth.keeper.onShare(share => { supervisor?.setShare(share) })
   const subscriptions = [
     app.certificates.onChange(material => { supervisor?.setTls(material) }),
     app.region.onChange(region => { supervisor?.setRegion(region) })
@@ -133,4 +141,4 @@ export default fp<{ config: Config }>(async (app, { config }) => {
     for (const unsubscribe of subscriptions) unsubscribe()
     await supervisor?.stop(LATE_STOP_MS)
   })
-}, { name: 'viewers', dependencies: ['metrics', 'region', 'shards', 'tls'] })
+}, { name: 'viewers', dependencies: ['bandwidth', 'metrics', 'region', 'shards', 'tls'] })

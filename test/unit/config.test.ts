@@ -110,6 +110,8 @@ suite('layers', () => {
       'upstream.siblings': [{ url: 'http://sibling:9003', region: 'APAC' }, { url: 'http://self:9003', region: 'APAC' }],
       'region.regions': ['NA-WEST', 'MOON'],
       'auth.tokens': ['x'.repeat(16)],
+      'bandwidth.weights': { premium: 4, default: 1 },
+      'bandwidth.ladder': [{ rendition: '144p', min_bps: 100_000 }],
       'tls.hosts': ['relay.example']
     }
     const texts: Record<string, string> = { 'region.override': 'APAC', 'upstream.shard_path': '/x/{cid}/{n}', 'upstream.manifest_path': '/x/{cid}', 'upstream.self_url': 'https://relay.example' }
@@ -120,7 +122,7 @@ suite('layers', () => {
       assert.match(name, /^ICN_RELAY_[A-Z0-9_]+$/)
       const reserved = RESERVED_KEYS.some(other => other === path)
       const list = lists[path]
-      const other = schema.type === 'array' ? list : schema.type === 'boolean' ? schema.default !== true : schema.type === 'integer' ? Number(schema.default) + 1 : schema.type === 'number' ? Number(schema.default) / 4 : texts[path] ?? schema.anyOf?.at(-1)?.const ?? 'other'
+      const other = schema.type === 'array' || schema.type === 'object' ? list : schema.type === 'boolean' ? schema.default !== true : schema.type === 'integer' ? Number(schema.default) + 1 : schema.type === 'number' ? Number(schema.default) / 4 : texts[path] ?? schema.anyOf?.at(-1)?.const ?? 'other'
       const value = reserved ? schema.default : other
       // Siblings mean nothing without our own URL.
       const beside: Record<string, string> = path === 'upstream.siblings' ? { ICN_RELAY_UPSTREAM_SELF_URL: 'http://self:9003' } : {}
@@ -246,6 +248,28 @@ suite('mistakes are one clear line each, naming the key', () => {
     for (const dns of ['', '-'.repeat(64), 'a..b', '.a', 'a.', 'a b', `${'a'.repeat(63)}.`.repeat(4)]) {
       assert.match(problems(() => checkConfig({ upstream: { dns: [{ dns, type: 'A', region: 'APAC' }] } })).join(), /^upstream\.dns\.0\.dns must/, dns)
     }
+  })
+
+  test('bandwidth: what the schema cannot say, and classes and renditions by name', () => {
+    assert.deepEqual(problems(() => checkConfig({
+      bandwidth: {
+        viewer_cap_bps: 1_000,
+        viewer_floor_bps: 1_001,
+        ladder: [{ rendition: 'a', min_bps: 0 }, { rendition: 'b', min_bps: 0 }, { rendition: 'a', min_bps: 5 }]
+      }
+    })), [
+      'bandwidth.viewer_floor_bps must be at most bandwidth.viewer_cap_bps',
+      'bandwidth.ladder.1.min_bps must be above that of the rendition before it',
+      'bandwidth.ladder.2.rendition repeats a'
+    ])
+    assert.deepEqual(checkConfig({ bandwidth: { viewer_floor_bps: 1_001 } }).bandwidth.viewer_floor_bps, 1_001, 'without a cap any floor will do')
+    for (const [weights, line] of [
+      [{ 'a b': 1 }, 'unknown key bandwidth.weights.a b'],
+      [{ a: 0 }, 'bandwidth.weights.a must be >= 0.01'],
+      [{ a: '1' }, 'bandwidth.weights.a must be number'],
+      [[], 'bandwidth.weights must be object']
+    ] as const) assert.deepEqual(problems(() => checkConfig({ bandwidth: { weights } })), [line])
+    assert.deepEqual(problems(() => checkConfig({ bandwidth: { ladder: [] } })), ['bandwidth.ladder must NOT have fewer than 1 items'])
   })
 
   test('environment: unknown names and wrong values name the variable or the key', () => {
