@@ -1,7 +1,6 @@
 /** Real processes for every load test: super-nodes, and a relay as it is installed. */
 import type { Faults } from '../demo/super-node/faults.ts'
 import type { Cleanup } from '../benchmarks/cleanup.ts'
-import { RESERVED_KEYS } from '../src/config-schema.ts'
 import { buildRelay, spawnRelay, spawnSuperNode, type SpawnedNode, type SpawnedRelay } from '../test/support/processes.ts'
 import type { RelaySettings } from './scenario.ts'
 
@@ -30,14 +29,12 @@ const LOAD_SETTINGS: RelaySettings = {
   transport: { max_sessions_per_ip: 100_000, max_sessions: 100_000 }
 }
 
-/** Section by section, the later ones over the earlier; keys that this version of the relay only reserves are left out. */
+/** Section by section, the later ones over the earlier. */
 export function loadSettings (...layers: ReadonlyArray<RelaySettings | undefined>): Record<string, Record<string, unknown>> {
   const merged: Record<string, Record<string, unknown>> = {}
-  const reserved = new Set<string>(RESERVED_KEYS)
   for (const layer of [LOAD_SETTINGS, ...layers]) {
     for (const [section, keys] of Object.entries(layer ?? {})) {
-      const accepted = Object.entries(keys).filter(([key]) => layer !== LOAD_SETTINGS || !reserved.has(`${section}.${key}`))
-      merged[section] = { ...merged[section], ...Object.fromEntries(accepted) }
+      merged[section] = { ...merged[section], ...keys }
     }
   }
   return merged

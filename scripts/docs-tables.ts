@@ -1,5 +1,5 @@
 import { environmentName } from '../src/config.ts'
-import { configTables, RESERVED_KEYS } from '../src/config-schema.ts'
+import { configTables } from '../src/config-schema.ts'
 import { ERRORS } from '../src/errors.ts'
 import { METRICS, type MetricDefinition } from '../src/metrics/definitions.ts'
 
@@ -24,6 +24,7 @@ function table (head: readonly string[], rows: readonly (readonly string[])[]): 
 function typeOf ({ type, minimum, maximum, anyOf, items }: KeySchema): string {
   if (anyOf !== undefined) return anyOf.map(option => `\`${option.const}\``).join(', ')
   if (type === 'array') return items?.type === 'object' ? 'list of tables' : items?.type === 'string' ? 'list of strings' : 'list of strings or tables'
+  if (type === 'object') return 'table'
   if (type === 'number') return `number ${minimum ?? ''} to ${maximum ?? ''}`
   if (type !== 'integer') return type ?? ''
   return maximum === undefined || maximum === Number.MAX_SAFE_INTEGER ? `integer ≥ ${minimum ?? 0}` : `integer ${minimum ?? 0} to ${maximum}`
@@ -33,8 +34,7 @@ function configuration (): string {
   return configTables().map(({ path, description, keys }) => {
     const rows = keys.map(({ path: names, schema }) => {
       const property = schema as KeySchema
-      const reserved = RESERVED_KEYS.some(other => other === names.join('.'))
-      return [`\`${names.at(-1) ?? ''}\``, `\`${environmentName(...names)}\``, typeOf(property), `\`${JSON.stringify(property.default)}\``, `${property.description ?? ''}${reserved ? ' (reserved: no other value than the default is accepted)' : ''}`]
+      return [`\`${names.at(-1) ?? ''}\``, `\`${environmentName(...names)}\``, typeOf(property), `\`${JSON.stringify(property.default)}\``, property.description ?? '']
     })
     return `### [${path.join('.')}]\n\n${description}\n\n${table(['Key', 'Environment', 'Type', 'Default', 'Meaning'], rows)}`
   }).join('\n\n')

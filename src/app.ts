@@ -5,6 +5,7 @@ import { createInstance } from './http/instance.ts'
 import type { Logger } from './log.ts'
 import adminPlugin from './plugins/admin.ts'
 import authPlugin from './plugins/auth.ts'
+import bandwidthPlugin from './plugins/bandwidth.ts'
 import healthPlugin from './plugins/health.ts'
 import limitsPlugin from './plugins/limits.ts'
 import metricsPlugin from './plugins/metrics.ts'
@@ -66,6 +67,7 @@ export async function buildApp (config: Config, deps: AppDeps): Promise<Relay> {
     await admin.register(upstreamPlugin, { config })
     await admin.register(shardsPlugin, { config })
     await admin.register(limitsPlugin, { config })
+    await admin.register(bandwidthPlugin, { config })
     await admin.register(viewersPlugin, { config })
     await admin.register(viewerHttpPlugin, { config, logger: deps.logger, onInstance: deps.onInstance })
     await admin.register(healthPlugin)

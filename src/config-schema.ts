@@ -17,6 +17,9 @@ const ms = (value: number, description: string) =>
 const bytes = (value: number, minimum: number, description: string) =>
   Type.Integer({ minimum, maximum: Number.MAX_SAFE_INTEGER, default: value, description: `${description}, bytes` })
 
+const bps = (description: string) =>
+  Type.Integer({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER, default: 0, description })
+
 const count = (value: number, maximum: number, description: string) =>
   Type.Integer({ minimum: 1, maximum, default: value, description })
 
@@ -49,6 +52,13 @@ const DnsName = Type.Object({
   region: Region,
   role: Type.Optional(Type.Union([Type.Literal('origin'), Type.Literal('relay')]))
 }, { additionalProperties: false })
+
+const Rung = Type.Object({
+  rendition: Type.String({ pattern: '^[A-Za-z0-9._-]{1,32}$' }),
+  min_bps: Type.Integer({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER })
+}, { additionalProperties: false })
+
+const DEFAULT_LADDER = [{ rendition: '480p', min_bps: 1_000_000 }, { rendition: '720p', min_bps: 2_500_000 }, { rendition: '1080p', min_bps: 5_000_000 }]
 
 /** What an authorization header can carry, long enough not to be guessed. */
 export const ADMIN_TOKEN = /^[!-~]{16,512}$/
@@ -165,7 +175,12 @@ export const ConfigSchema = Type.Object({
     connections_per_ip: count(256, 1_000_000, 'viewer HTTP connections of one address at once, trusted proxies excepted; more are closed on accept')
   }, 'Admission of viewers. IPv6 addresses count by their /64.'),
   bandwidth: section({
-    total_bps: Type.Integer({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER, default: 0, description: 'budget for all viewers, bits per second; 0 is unlimited' })
+    total_bps: bps('budget for all viewers, bits per second; 0 is unlimited'),
+    viewer_cap_bps: bps('what one viewer gets at most, bits per second; 0 is unlimited'),
+    viewer_floor_bps: bps('what one viewer gets before the rest is shared by weight, bits per second; all floors shrink alike when the budget cannot carry them'),
+    burst_bytes: bytes(0, 0, 'what may be sent at once after a calm time; 0 chooses by the budget'),
+    weights: Type.Record(Type.String({ pattern: '^[A-Za-z0-9_-]{1,32}$' }), Type.Number({ minimum: 0.01, maximum: 1_000 }), { additionalProperties: false, default: { default: 1 }, maxProperties: 64, description: 'weight of each class of viewers: a viewer of weight 2 gets twice the share of one of weight 1; `default` is for viewers without a class, and for classes not named here' }),
+    ladder: Type.Array(Rung, { default: DEFAULT_LADDER, minItems: 1, maxItems: 16, description: 'renditions and the share each needs, bits per second, rising; viewers are told the best that fits, the first when none does' })
   }, 'Bandwidth shared by viewers.'),
   overload: section({
     sample_ms: Type.Integer({ minimum: 50, maximum: 10_000, default: 500, description: 'how often the signals of overload are looked at, milliseconds' }),
@@ -255,8 +270,3 @@ export function configTables (properties: Properties = ConfigSchema.properties, 
 export function configKeys (): ConfigKey[] {
   return configTables().flatMap(({ keys }) => keys)
 }
-
-/** Keys that are accepted at their default only, because nothing in this version acts on another value. */
-export const RESERVED_KEYS = [
-  'bandwidth.total_bps'
-] as const

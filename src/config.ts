@@ -3,7 +3,7 @@ import { Ajv, type ErrorObject } from 'ajv'
 import { parse as parseToml, TomlError } from 'smol-toml'
 import { authProblems } from './auth/auth-config.ts'
 import type { CommandLine } from './command-line.ts'
-import { ADMIN_TOKEN, configKeys, ConfigSchema, RESERVED_KEYS, type Config } from './config-schema.ts'
+import { ADMIN_TOKEN, configKeys, ConfigSchema, type Config } from './config-schema.ts'
 import { RelayError, systemCode } from './errors.ts'
 import { isNetwork } from './limits/networks.ts'
 
@@ -35,7 +35,7 @@ function fromText (text: string, type: unknown): unknown {
   // As in TOML and JSON: no hexadecimal, no Infinity, no empty string.
   if (type === 'number' && /^-?\d+(\.\d+)?$/.test(text)) return Number(text)
   if (type === 'boolean' && (text === 'true' || text === 'false')) return text === 'true'
-  if (type === 'array') {
+  if (type === 'array' || type === 'object') {
     try {
       return JSON.parse(text)
     } catch {
@@ -141,7 +141,7 @@ function impossible (config: Config): string[] {
     else if (hosts.has(host)) problems.push(`upstream.super_nodes.${position}.url repeats ${host}`)
     else hosts.add(host)
   })
-  problems.push(...tierProblems(config), ...overloadProblems(config), ...authProblems(config))
+  problems.push(...tierProblems(config), ...overloadProblems(config), ...authProblems(config), ...bandwidthProblems(config))
   for (const [name, template] of [['shard_path', upstream.shard_path], ['manifest_path', upstream.manifest_path]] as const) {
     if (!template.includes('{cid}')) problems.push(`upstream.${name} must contain {cid}`)
   }
@@ -149,12 +149,6 @@ function impossible (config: Config): string[] {
   admin.tokens.forEach((item, position) => {
     if ((item.token === undefined) === (item.token_file === undefined)) problems.push(`admin.tokens.${position} must have either token or token_file`)
   })
-  const defaults = defaultConfig()
-  for (const path of RESERVED_KEYS) {
-    const [section, key] = path.split('.') as [keyof Config, string]
-    const value = (config[section] as Tree)[key]
-    if (JSON.stringify(value) !== JSON.stringify((defaults[section] as Tree)[key])) problems.push(`${path} is reserved: this version has no use for another value than its default`)
-  }
   return problems
 }
 
@@ -198,6 +192,19 @@ function overloadProblems ({ overload }: Config): string[] {
   }
   overload.alternates.forEach((url, position) => {
     if (!URL.canParse(url)) problems.push(`overload.alternates.${position} is not a URL`)
+  })
+  return problems
+}
+
+function bandwidthProblems ({ bandwidth }: Config): string[] {
+  const problems: string[] = []
+  const { viewer_cap_bps: cap, viewer_floor_bps: floor, ladder } = bandwidth
+  if (cap > 0 && floor > cap) problems.push('bandwidth.viewer_floor_bps must be at most bandwidth.viewer_cap_bps')
+  const names = new Set<string>()
+  ladder.forEach(({ rendition, min_bps: needs }, position) => {
+    if (names.has(rendition)) problems.push(`bandwidth.ladder.${position}.rendition repeats ${rendition}`)
+    names.add(rendition)
+    if (needs <= (ladder[position - 1]?.min_bps ?? -1)) problems.push(`bandwidth.ladder.${position}.min_bps must be above that of the rendition before it`)
   })
   return problems
 }

@@ -163,6 +163,45 @@ export const OverloadReport = Type.Object({
   }), { description: 'the latest 50, oldest first' })
 })
 
+const Bps = (description: string) => Type.Integer({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER, description: `${description}, bits per second` })
+
+const BANDWIDTH_LIMITS = {
+  totalBps: Bps('budget for all viewers; 0 is unlimited'),
+  viewerCapBps: Bps('what one viewer gets at most; 0 is unlimited'),
+  viewerFloorBps: Bps('what one viewer gets before the rest is shared'),
+  burstBytes: Type.Integer({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER, description: 'what may be sent at once after a calm time; 0 chooses by the budget' })
+}
+
+export const BandwidthChange = Type.Partial(Type.Object(BANDWIDTH_LIMITS), { additionalProperties: false, minProperties: 1 })
+
+const BANDWIDTH_STATE = {
+  ...BANDWIDTH_LIMITS,
+  levelBps: Type.Union([Type.Integer({ minimum: 0 }), Type.Null()], { description: 'what a viewer of weight 1 can count on, bits per second; null when the budget is unlimited' }),
+  parts: Type.Object({
+    http: Type.Integer({ minimum: 0 }),
+    gateway: Type.Integer({ minimum: 0 })
+  }, { description: 'how the budget is split between viewers over HTTP and those of the gateway now, bits per second' }),
+  backloggedViewers: Type.Integer({ minimum: 0, description: 'viewers that wait for bandwidth most of the time' }),
+  weights: Type.Record(Type.String(), Type.Number(), { description: 'by class of viewers' }),
+  ladder: Type.Array(Type.Object({ rendition: Type.String(), minBps: Type.Integer({ minimum: 0 }) }))
+}
+
+export const BandwidthState = Type.Object(BANDWIDTH_STATE)
+
+export const BandwidthViewer = Type.Object({
+  id: Type.String({ description: 'session, as in /viewers; over HTTP `ip <address>`, IPv6 by /64, or `id <identity>`; `others` share one place' }),
+  transport: Type.String({ description: 'webtransport, websocket or http' }),
+  shareBps: Type.Union([Type.Integer({ minimum: 0 }), Type.Null()], { description: 'what it has or would have when busy, bits per second; null when nothing limits it' }),
+  rateBps: Type.Integer({ minimum: 0, description: 'what it got of late, bits per second' }),
+  waitedMs: Type.Integer({ minimum: 0, description: 'how long it has waited for bandwidth so far' })
+})
+
+export const BandwidthReport = Type.Object({
+  ...BANDWIDTH_STATE,
+  viewers: Type.Array(BandwidthViewer),
+  next: Type.Optional(Type.String({ description: 'cursor of the next page; absent on the last' }))
+})
+
 export const Health = Type.Object({
   status: Type.Union([Type.Literal('ok'), Type.Literal('stopping')]),
   version: Type.String(),

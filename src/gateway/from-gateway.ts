@@ -1,6 +1,7 @@
 import { Ajv } from 'ajv'
 import Type, { type Static, type TSchema } from 'typebox'
 import { CLASS_NAME, IDENTITY, REFUSALS } from '../auth/verdict.ts'
+import { MAX_GROUPS, type Demand } from '../throttle/split-budget.ts'
 import { MAX_LATENCIES } from './gateway-meter.ts'
 
 /*
@@ -36,7 +37,11 @@ const Row = Type.Object({
   rate: Type.Integer({ minimum: 0 }),
   identity: Type.Optional(Type.String({ pattern: IDENTITY.source })),
   class: Type.Optional(Type.String({ pattern: CLASS_NAME.source })),
-  rttMs: Type.Optional(Count)
+  rttMs: Type.Optional(Count),
+  /** Bits per second; absent when nothing limits it. */
+  shareBps: Type.Optional(Count),
+  /** Milliseconds it has waited for bandwidth. */
+  waitedMs: Type.Optional(Count)
 }, closed)
 
 const Counts = Type.Object({
@@ -54,6 +59,10 @@ const Counts = Type.Object({
   shed: Type.Optional(Count),
   /** Bytes of responses, heads included, by transport. */
   bytes: counts(TRANSPORT),
+  /** Bytes admitted where bandwidth is limited, by transport. */
+  granted: Type.Optional(counts(TRANSPORT)),
+  /** Milliseconds viewers waited for bandwidth, by transport. */
+  throttledMs: Type.Optional(counts(TRANSPORT)),
   /** `transport result stage`, seconds. */
   latencies: Type.Array(Type.Tuple([Type.String({ pattern: `^${TRANSPORT} (?:hit|miss) (?:first_byte|complete)$` }), Count]), { maxItems: MAX_LATENCIES })
 }, closed)
@@ -79,6 +88,15 @@ const Listening = Type.Object({
   notes: Type.Array(Text(2_000), { maxItems: 8 })
 }, closed)
 
+/** Sums over viewers that are alike. */
+const DemandGroup = Type.Object({
+  viewers: Type.Integer({ minimum: 1 }),
+  weight: Type.Number({ exclusiveMinimum: 0 }),
+  floorBps: Count,
+  limitBps: Type.Optional(Count),
+  ceilingBps: Type.Optional(Count)
+}, closed)
+
 const SCHEMAS = {
   hello: Type.Object({ type: Type.Literal('hello') }, closed),
   /** Again whenever a road has changed. */
@@ -90,6 +108,11 @@ const SCHEMAS = {
   cancel: Type.Object({ type: Type.Literal('cancel'), id: Id }, closed),
   read: Type.Object({ type: Type.Literal('read'), id: Id, lease: Id, position: Id, length: Type.Integer({ minimum: 1, maximum: Number.MAX_SAFE_INTEGER }), end: Type.Optional(Id) }, closed),
   release: Type.Object({ type: Type.Literal('release'), lease: Id }, closed),
+  /** What viewers ask for, every 100 ms while anything is limited. */
+  demand: Type.Object({
+    type: Type.Literal('demand'),
+    demand: Type.Unsafe<Demand>(Type.Object({ groups: Type.Array(DemandGroup, { maxItems: MAX_GROUPS }), joinedWeight: Count }, closed))
+  }, closed),
   heartbeat: Type.Object({ type: Type.Literal('heartbeat'), stats: Stats }, closed),
   sessions: Type.Object({ type: Type.Literal('sessions'), id: Id, rows: Type.Array(Row) }, closed),
   disconnected: Type.Object({ type: Type.Literal('disconnected'), id: Id, found: Type.Boolean() }, closed),

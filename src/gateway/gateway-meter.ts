@@ -16,6 +16,7 @@ const add = (counts: Record<string, number>, key: string, by: number): void => {
 /** Counts between two heartbeats; bounded whatever happens in between. */
 export class GatewayMeter {
   #counts = empty()
+  readonly #granted: Record<string, number> = {}
 
   handshake (transport: TransportName): void { add(this.#counts.handshakes, transport, 1) }
 
@@ -36,10 +37,22 @@ export class GatewayMeter {
     if (report.totalMs !== undefined) this.#counts.latencies.push([`${labels} complete`, report.totalMs / 1_000])
   }
 
+  /** Bytes that had to be admitted; negative when they came back. */
+  granted (transport: TransportName, bytes: number): void { add(this.#granted, transport, bytes) }
+
+  /** Milliseconds a viewer has waited for bandwidth. */
+  throttled (transport: TransportName, ms: number): void {
+    if (ms > 0) add(this.#counts.throttledMs ??= {}, transport, ms)
+  }
+
   /** What has gathered since the last call. */
   take (): GatewayCounts {
     const counts = this.#counts
     this.#counts = empty()
+    // What came back after it was counted is taken off what is granted next: counters do not fall.
+    const rising = Object.entries(this.#granted).filter(([, bytes]) => bytes > 0)
+    if (rising.length > 0) counts.granted = Object.fromEntries(rising)
+    for (const [transport] of rising) this.#granted[transport] = 0
     return counts
   }
 }

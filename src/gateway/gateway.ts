@@ -1,6 +1,6 @@
 import type { Verdict } from '../auth/verdict.ts'
 import { ViewerJudge } from '../auth/viewer-judge.ts'
-import type { Clock } from '../clock.ts'
+import { systemTimers, type Clock } from '../clock.ts'
 import { AddressCounts } from '../limits/address-counts.ts'
 import { HandshakeLimiter } from '../limits/handshake-limiter.ts'
 import { LoopDelay } from '../loop-delay.ts'
@@ -13,9 +13,11 @@ import { GatewayMeter } from './gateway-meter.ts'
 import { LogBudget } from './log-budget.ts'
 import type { GatewayLimits, GatewaySettings, ToGateway } from './protocol.ts'
 import { RemoteSource } from './remote-source.ts'
+import { GatewayBandwidth } from './gateway-bandwidth.ts'
 import { Roads, type RoadName } from './roads.ts'
 import { Shedding } from './shedding.ts'
 import { DEFAULT_SESSION_LIMITS, type SessionLimits } from './session/session-types.ts'
+import type { SessionPacing } from './session-pacing.ts'
 import { sessionToken, ViewerSession } from './session/viewer-session.ts'
 import type { ListenerEvents, ListenerOptions, SessionDecision, SessionRequest, TlsMaterial, TransportSession } from './transports/viewer-transport.ts'
 
@@ -32,6 +34,7 @@ const REDIRECT_DEADLINE_MS = 30_000
 
 interface Guest {
   readonly session: ViewerSession
+  readonly pacing: SessionPacing
   readonly since: number
   readonly ip: string
   /** Where it is to go, while it has not been told. */
@@ -62,6 +65,7 @@ export class Gateway {
   readonly #shedding = new Shedding()
   readonly #loopDelay = new LoopDelay()
   readonly #judge: ViewerJudge
+  readonly #bandwidth: GatewayBandwidth
   readonly #roads: Roads
   readonly #guests = new Map<string, Guest>()
   readonly #perIp = new AddressCounts()
@@ -83,6 +87,12 @@ export class Gateway {
     this.#judge = new ViewerJudge(settings.auth, clock.now)
     this.#handshakes = new HandshakeLimiter(settings.limits)
     this.#limits = this.#sessionLimits(settings.limits)
+    this.#bandwidth = new GatewayBandwidth({
+      settings: settings.bandwidth,
+      maxSessions: settings.maxSessions,
+      timers: { ...systemTimers, now: clock.monotonic },
+      report: demand => { send({ type: 'demand', demand }) }
+    })
     this.#roads = new Roads({
       tls: settings.tls,
       open: async (name, tls) => name === 'http3'
@@ -106,6 +116,7 @@ export class Gateway {
     else if (message.type === 'limits') this.#limit(message.limits)
     else if (message.type === 'auth') this.#judge.replace(message.auth)
     else if (message.type === 'region') this.#region = message.region
+    else if (message.type === 'share') this.#bandwidth.setShare(message.share)
     else if (message.type === 'list') this.#send({ type: 'sessions', id: message.id, rows: this.#rows() })
     else if (message.type === 'drain') this.#drain(message.deadlineMs, message.alternates)
     else if (message.type === 'resume') this.#draining = undefined
@@ -130,6 +141,7 @@ export class Gateway {
     this.#loopDelay.stop()
     this.#beat()
     await this.#roads.close()
+    this.#bandwidth.close()
   }
 
   #listenerOptions (name: RoadName, tls: TlsMaterial): ListenerOptions {
@@ -227,6 +239,7 @@ export class Gateway {
       transport.close(CLOSE_CODE.none, 'no more sessions are taken')
       return
     }
+    const pacing = this.#bandwidth.join(transport.id)
     const session = new ViewerSession(transport, {
       source: this.#source,
       authorize: async (token, key) => await this.#judged(token, key.cid),
@@ -236,10 +249,12 @@ export class Gateway {
           if (report.outcome === 'broken' || report.outcome === 'server-error') this.#log('debug', 'stream failed', { outcome: report.outcome, code: report.code, session: transport.id })
         },
         closed: () => { this.#farewell(transport) },
+        granted: bytes => { this.#meter.granted(transport.transport, bytes) },
         fault: error => { this.#log('error', 'session fault', { session: transport.id, error: text(error) }) }
       },
       now: this.#clock.monotonic,
       limits: this.#limits,
+      pace: pacing,
       version: this.#settings.version,
       region: this.#region
     })
@@ -247,11 +262,15 @@ export class Gateway {
     this.#perIp.add(ip)
     const elsewhere = this.#shedding.next()
     if (elsewhere !== undefined) this.#meter.shed()
-    this.#guests.set(transport.id, { session, since: this.#clock.now(), ip, elsewhere, bytes: 0, rate: 0 })
+    this.#guests.set(transport.id, { session, pacing, since: this.#clock.now(), ip, elsewhere, bytes: 0, rate: 0 })
   }
 
   #farewell (transport: TransportSession): void {
-    if (!this.#guests.delete(transport.id)) return
+    const guest = this.#guests.get(transport.id)
+    if (guest === undefined) return
+    this.#guests.delete(transport.id)
+    guest.pacing.leave()
+    this.#meter.throttled(transport.transport, guest.pacing.takeWaited())
     this.#perIp.remove(transport.request.peer.ip)
     if (this.#guests.size === 0) this.#emptied?.()
   }
@@ -269,10 +288,13 @@ export class Gateway {
   #tick (): void {
     const idle = this.#emptied !== undefined && this.#clock.monotonic() - this.#stoppingSince >= FAREWELL_MS
     for (const guest of this.#guests.values()) {
-      const { session } = guest
+      const { session, pacing } = guest
       this.#guarded(session, () => {
         session.tick()
         this.#sendAway(guest)
+        pacing.setClass(session.viewer?.class)
+        const news = pacing.news(this.#clock.monotonic())
+        if (news !== undefined) session.bandwidth(news.bitsPerSecond, news.rendition)
       })
       if (idle && session.stats().streams === 0) session.close(CLOSE_CODE.drained, 'drained')
     }
@@ -301,14 +323,15 @@ export class Gateway {
       const { bytes } = guest.session.stats()
       guest.rate = guest.rate / 2 + (bytes - guest.bytes) / seconds / 2
       guest.bytes = bytes
+      this.#meter.throttled(transport, guest.pacing.takeWaited())
     }
     const { known, checking } = this.#judge.sizes()
-    const sizes = { ...this.#source.sizes(), ...this.#roads.sizes(), 'auth.known': known, 'auth.checking': checking, 'gateway.sessions': this.#guests.size, 'gateway.addresses': this.#perIp.size, 'gateway.tracked': this.#handshakes.size }
+    const sizes = { ...this.#source.sizes(), ...this.#roads.sizes(), ...this.#bandwidth.sizes(), 'auth.known': known, 'auth.checking': checking, 'gateway.sessions': this.#guests.size, 'gateway.addresses': this.#perIp.size, 'gateway.tracked': this.#handshakes.size }
     this.#send({ type: 'heartbeat', stats: { sessions, sizes, rssBytes: process.memoryUsage.rss(), loopDelayMs: this.#loopDelay.take(), counts: this.#meter.take() } })
   }
 
   #rows (): SessionRow[] {
-    return Array.from(this.#guests.values(), ({ session, since, rate }) => {
+    return Array.from(this.#guests.values(), ({ session, pacing, since, rate }) => {
       const { transport } = session
       const { streams, opened, bytes } = session.stats()
       const { ip, port } = transport.request.peer
@@ -325,7 +348,8 @@ export class Gateway {
         rate: Math.round(rate),
         ...identity === undefined ? {} : { identity },
         ...name === undefined ? {} : { class: name },
-        ...rttMs === undefined ? {} : { rttMs }
+        ...rttMs === undefined ? {} : { rttMs },
+        ...pacing.row()
       }
     })
   }

@@ -3,9 +3,11 @@
  * it only when no file holds them. What the gateway says is checked on arrival: see `from-gateway.ts`.
  */
 import type { AuthSettings } from '../auth/auth-settings.ts'
+import type { GatewayShare } from '../bandwidth/bandwidth-limits.ts'
 import type { ErrorCode } from '../errors.ts'
 import type { LimitNumbers } from '../limits/limits.ts'
 import type { OverloadState } from '../overload/states.ts'
+import type { GatewayBandwidthSettings } from './gateway-bandwidth.ts'
 import type { TlsMaterial } from './transports/viewer-transport.ts'
 
 export type EngineChoice = 'auto' | 'fails' | 'bundled'
@@ -37,6 +39,7 @@ export interface GatewaySettings {
   readonly heartbeatMs: number
   readonly limits: GatewayLimits
   readonly auth: AuthSettings
+  readonly bandwidth: GatewayBandwidthSettings
   /** Whether anybody reads debug lines; they do not cross the channel otherwise. */
   readonly debug: boolean
 }
@@ -66,6 +69,8 @@ export type ToGateway =
   | { readonly type: 'auth', readonly auth: AuthSettings }
   /** New sessions are told this region. */
   | { readonly type: 'region', readonly region: string }
+  /** The gateway's part of the bandwidth from now on. */
+  | { readonly type: 'share', readonly share: GatewayShare }
   | { readonly type: 'resolved', readonly id: number, readonly info: LeaseInfo }
   | { readonly type: 'rejected', readonly id: number, readonly refusal: Refusal }
   /** More of growing files may be read; pairs of lease and bytes. */

@@ -1,14 +1,17 @@
 import { fork, type ChildProcess } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import type { AuthSettings } from '../auth/auth-settings.ts'
+import type { GatewayShare } from '../bandwidth/bandwidth-limits.ts'
 import type { Clock } from '../clock.ts'
-import { deferred, type Deferred } from '../deferred.ts'
+import { deferred } from '../deferred.ts'
 import { RelayError } from '../errors.ts'
 import type { OverloadState } from '../overload/states.ts'
 import type { ShardService } from '../shard/shard-service.ts'
+import type { Demand } from '../throttle/split-budget.ts'
 import { inheritedArguments, inheritedEnvironment } from './exec-arguments.ts'
 import { checkFromGateway, type FromGateway, type GatewayStats, type ListeningInfo, type SessionRow } from './from-gateway.ts'
 import { GatewayDesk } from './gateway-desk.ts'
+import { GatewayQuestions } from './gateway-questions.ts'
 import type { GatewayLimits, GatewaySettings, ToGateway } from './protocol.ts'
 import { countEarly, DEFAULT_RESTART_POLICY, restartDelay } from './restart-policy.ts'
 import type { TlsMaterial } from './transports/viewer-transport.ts'
@@ -35,13 +38,13 @@ export interface SupervisorOptions {
 export interface SupervisorObserver {
   restarted (reason: GatewayEnd): void
   heartbeat (stats: GatewayStats): void
+  /** What the viewers of the gateway ask for; undefined when it has ended. */
+  demand (demand: Demand | undefined): void
   listening (info: ListeningInfo): void
 }
 
 /** A start that has not reported its listeners by then counts as a hang, ms: tsx and a cold disk take a while. */
 const START_MS = 20_000
-/** A question to the gateway (list, disconnect) that is not answered by then is given up, ms. */
-const ANSWER_MS = 2_000
 /** Of the time to stop, what the gateway needs after its sessions to free its ports, ms; never more than half of it. */
 const CLOSE_MS = 1_000
 /** The heap cannot outgrow what the supervisor would replace the process for anyway. */
@@ -68,7 +71,7 @@ interface Life {
 /** Keeps one gateway process alive: starts it, hears its heartbeat, kills it when it hangs, starts it again. */
 export class Supervisor {
   readonly #options: SupervisorOptions
-  readonly #questions = new Map<number, Deferred<readonly SessionRow[] | boolean>>()
+  readonly #questions = new GatewayQuestions()
   readonly #told = new Set<string>()
   #life: Life | undefined
   /** Settles when the first gateway listens or has ended. */
@@ -79,7 +82,6 @@ export class Supervisor {
   #lookedAt = 0
   #drain: { readonly until: number, readonly alternates: readonly string[] } | undefined
   #overload: Extract<ToGateway, { type: 'overload' }> = { type: 'overload', state: 'normal', targets: [] }
-  #nextQuestion = 0
   #stopping: Promise<void> | undefined
 
   constructor (options: SupervisorOptions) {
@@ -124,6 +126,11 @@ export class Supervisor {
   /** Viewers are judged by these from now on. */
   setAuth (auth: AuthSettings): void {
     this.#send({ type: 'auth', auth })
+  }
+
+  /** The gateway's part of the bandwidth from now on. */
+  setShare (share: GatewayShare): void {
+    this.#send({ type: 'share', share })
   }
 
   /** Sessions that begin from now on are told this region. */
@@ -236,8 +243,9 @@ export class Supervisor {
         observer.heartbeat(message.stats)
         if (message.stats.rssBytes > this.#options.maxRssBytes) this.#kill(life, 'memory')
         break
-      case 'sessions': this.#answer(message.id, message.rows); break
-      case 'disconnected': this.#answer(message.id, message.found); break
+      case 'demand': observer.demand(message.demand); break
+      case 'sessions': this.#questions.answered(message.id, message.rows); break
+      case 'disconnected': this.#questions.answered(message.id, message.found); break
       case 'log': log(message.level, message.message, { ...message.fields, process: 'gateway' }); break
       case 'resolve': case 'cancel': case 'read': case 'release': life.desk.take(message); break
     }
@@ -284,8 +292,8 @@ export class Supervisor {
   #ended (life: Life, code: number | null, signal: NodeJS.Signals | null): void {
     life.desk.end()
     this.#life = undefined
-    for (const question of this.#questions.values()) question.reject(new RelayError('RELAY_ERR_GATEWAY', 'the gateway ended'))
-    this.#questions.clear()
+    this.#options.observer.demand(undefined)
+    this.#questions.ended()
     if (this.#stopping !== undefined) return
     this.#options.log('error', 'gateway ended', { reason: life.reason, code, signal, output: life.output === '' ? undefined : life.output })
     this.#again(life.reason, this.#options.clock.monotonic() - life.startedAt)
@@ -307,23 +315,6 @@ export class Supervisor {
 
   async #ask (question: (id: number) => ToGateway): Promise<readonly SessionRow[] | boolean> {
     if (this.listening === undefined) throw new RelayError('RELAY_ERR_GATEWAY', 'the gateway is not running')
-    const id = this.#nextQuestion++
-    const answer = deferred<readonly SessionRow[] | boolean>()
-    this.#questions.set(id, answer)
-    const timer = setTimeout(() => {
-      this.#questions.delete(id)
-      answer.reject(new RelayError('RELAY_ERR_GATEWAY', 'the gateway does not answer'))
-    }, ANSWER_MS)
-    this.#send(question(id))
-    try {
-      return await answer.promise
-    } finally {
-      clearTimeout(timer)
-    }
-  }
-
-  #answer (id: number, value: readonly SessionRow[] | boolean): void {
-    this.#questions.get(id)?.resolve(value)
-    this.#questions.delete(id)
+    return await this.#questions.ask(id => { this.#send(question(id)) })
   }
 }

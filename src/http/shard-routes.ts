@@ -1,8 +1,10 @@
 import { METHODS } from 'node:http'
+import type { ServerHttp2Stream } from 'node:http2'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { requestToken } from '../auth/request-token.ts'
 import { ViewerRefused, type Admitted } from '../auth/verdict.ts'
 import type { ViewerJudge } from '../auth/viewer-judge.ts'
+import { httpViewerKey, type HttpViewers } from '../bandwidth/http-viewers.ts'
 import { CHUNK_BYTES } from '../cache/disk-files.ts'
 import { RelayError } from '../errors.ts'
 import { redactUrl } from '../log.ts'
@@ -11,7 +13,9 @@ import { cidOfPath, parseShardPath } from '../shard/shard-key.ts'
 import { parseRangeHeader } from '../shard/range.ts'
 import type { OpenShard, ShardService } from '../shard/shard-service.ts'
 import { refuseLoop, type Tier } from '../upstream/tiers.ts'
+import { formatCmsd } from '../wire/cmsd.ts'
 import { formatVia, parseVia } from '../wire/via.ts'
+import { IdlePause, type TimedConnection } from './idle-pause.ts'
 import { planResponse, unsatisfiedHeaders, type ResponsePlan } from './shard-response.ts'
 import { ShardStream } from './shard-stream.ts'
 import { OBJECT_DOCS } from './viewer-docs.ts'
@@ -25,6 +29,10 @@ declare module 'fastify' {
 
 export interface ShardRoutesOptions {
   readonly judge: ViewerJudge
+  /** Who shares the bandwidth. */
+  readonly viewers: HttpViewers
+  /** Silence after which a connection is closed, ms. */
+  readonly idleTimeoutMs: number
   readonly shards: ShardService
   readonly tier: Tier
   readonly metrics: RelayMetrics
@@ -52,8 +60,14 @@ function rawPath (request: FastifyRequest): string {
   return rawTarget(request).split('?', 1)[0] ?? ''
 }
 
+/** What has an idle timeout: the session of an HTTP/2 stream, or the socket. */
+function connectionOf ({ raw }: FastifyRequest): TimedConnection {
+  return ('stream' in raw ? (raw.stream as ServerHttp2Stream).session : undefined) ?? raw.socket
+}
+
 /** `GET|HEAD /shards/<CID>/shard_<N>.bin` and `/shards/<CID>/manifest.json`. */
-export async function shardRoutes (viewer: FastifyInstance, { shards, metrics, monotonic, judge, tier, burstFactor }: ShardRoutesOptions): Promise<void> {
+export async function shardRoutes (viewer: FastifyInstance, { shards, metrics, monotonic, judge, tier, burstFactor, viewers, idleTimeoutMs }: ShardRoutesOptions): Promise<void> {
+  const pause = new IdlePause(idleTimeoutMs)
   viewer.decorateRequest('admitted', null)
   viewer.route({
     method: ['GET', 'HEAD'],
@@ -132,11 +146,15 @@ export async function shardRoutes (viewer: FastifyInstance, { shards, metrics, m
       metrics.observe('icn_relay_shard_serve_latency_seconds', (monotonic() - start) / 1_000, { ...labels, stage })
     }
     const length = body.end - body.start
+    const pace = viewers.acquire(httpViewerKey(request.admitted?.identity, request.ip), request.admitted?.class)
+    reply.raw.once('close', () => { viewers.release(pace) })
+    const advice = pace.advice()
+    if (advice !== undefined) reply.header('cmsd-dynamic', formatCmsd(advice))
     // HTTP/2 emits finish for streams that were reset, too.
     reply.raw.once('finish', () => { if (reply.raw.writableFinished) observe('complete') })
     // What a socket of HTTP/2 has sent belongs to many responses, so there a body is counted chunk by chunk.
     const multiplexed = request.raw.httpVersionMajor > 1
-    if (length === 0 || (shard.buffer !== undefined && !multiplexed)) {
+    if (length === 0 || (shard.buffer !== undefined && !multiplexed && !pace.limited)) {
       const before = request.raw.socket.bytesWritten
       observe('first_byte')
       reply.raw.once('close', () => {
@@ -147,10 +165,17 @@ export async function shardRoutes (viewer: FastifyInstance, { shards, metrics, m
       return await reply.send(shard.buffer?.subarray(body.start, body.end) ?? Buffer.alloc(0))
     }
     let first = true
-    return await reply.send(new ShardStream(shard, body, bytes => {
-      if (first) observe('first_byte')
-      first = false
-      metrics.count('icn_relay_bytes_served_total', { transport: 'http' }, bytes)
-    }, (multiplexed ? MULTIPLEXED_CHUNK_BYTES : CHUNK_BYTES) * burstFactor()))
+    const connection = connectionOf(request)
+    return await reply.send(new ShardStream(shard, body, {
+      chunkBytes: (multiplexed ? MULTIPLEXED_CHUNK_BYTES : CHUNK_BYTES) * burstFactor(),
+      pace,
+      onChunk: bytes => {
+        if (first) observe('first_byte')
+        first = false
+        pace.sent(bytes)
+        metrics.count('icn_relay_bytes_served_total', { transport: 'http' }, bytes)
+      },
+      onWait: waits => { pause.note(connection, waits) }
+    }))
   }
 }

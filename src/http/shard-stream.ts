@@ -1,24 +1,43 @@
 import { Readable } from 'node:stream'
 import type { ByteRange } from '../shard/range.ts'
 import type { OpenShard } from '../shard/shard-service.ts'
-import { CHUNK_BYTES } from '../cache/disk-files.ts'
+
+/** The viewer's part of the bandwidth, as a response uses it. */
+export interface ResponsePace {
+  /** False: nothing is limited, and reads go without asking. */
+  readonly limited: boolean
+  /** Bytes one read may ask for, at most `most`. */
+  readBytes (most: number): number
+  /** Bytes that may be read now, 1 to `wanted`, or a promise of them that rejects when the signal aborts. @throws RelayError */
+  take (wanted: number, signal: AbortSignal): number | Promise<number>
+  giveBack (bytes: number): void
+}
+
+export interface ShardStreamOptions {
+  /** Bytes of one read at most. */
+  readonly chunkBytes: number
+  readonly pace: ResponsePace
+  /** Bytes are on their way to the viewer. */
+  readonly onChunk: (bytes: number) => void
+  /** The response begins, or ends, waiting for bandwidth. */
+  readonly onWait: (waits: boolean) => void
+}
 
 /**
  * The bytes of an opened object as a stream that holds at most two chunks: the next one is read when the socket has taken the
- * last. Releases the object when it ends, fails or is abandoned.
+ * last, and when the viewer's bandwidth allows it. Releases the object when it ends, fails or is abandoned.
  */
 export class ShardStream extends Readable {
   readonly #shard: OpenShard
-  readonly #onChunk: (bytes: number) => void
+  readonly #options: ShardStreamOptions
+  readonly #abort = new AbortController()
   readonly #end: number
-  readonly #chunkBytes: number
   #position: number
 
-  constructor (shard: OpenShard, range: ByteRange, onChunk: (bytes: number) => void, chunkBytes = CHUNK_BYTES) {
-    super({ highWaterMark: chunkBytes })
-    this.#chunkBytes = chunkBytes
+  constructor (shard: OpenShard, range: ByteRange, options: ShardStreamOptions) {
+    super({ highWaterMark: options.chunkBytes })
     this.#shard = shard
-    this.#onChunk = onChunk
+    this.#options = options
     this.#position = range.start
     this.#end = range.end
   }
@@ -28,10 +47,10 @@ export class ShardStream extends Readable {
       this.push(null)
       return
     }
-    this.#shard.read(this.#position, Math.min(this.#chunkBytes, this.#end - this.#position), this.#end).then(chunk => {
+    this.#next().then(chunk => {
       if (this.destroyed) return
       this.#position += chunk.length
-      this.#onChunk(chunk.length)
+      this.#options.onChunk(chunk.length)
       this.push(chunk)
     }, (error: unknown) => {
       this.destroy(error instanceof Error ? error : new Error(String(error)))
@@ -39,7 +58,37 @@ export class ShardStream extends Readable {
   }
 
   override _destroy (error: Error | null, callback: (error?: Error | null) => void): void {
+    this.#abort.abort()
     this.#shard.release()
     callback(error)
+  }
+
+  async #next (): Promise<Uint8Array> {
+    const { chunkBytes, pace } = this.#options
+    const left = this.#end - this.#position
+    if (!pace.limited) return await this.#shard.read(this.#position, Math.min(chunkBytes, left), this.#end)
+    const admitted = await this.#admit(Math.min(pace.readBytes(chunkBytes), left))
+    let used = 0
+    try {
+      // The object is released with the stream.
+      this.#abort.signal.throwIfAborted()
+      const chunk = await this.#shard.read(this.#position, admitted, this.#end)
+      used = chunk.length
+      return chunk
+    } finally {
+      if (used < admitted) pace.giveBack(admitted - used)
+    }
+  }
+
+  async #admit (wanted: number): Promise<number> {
+    const { pace, onWait } = this.#options
+    const bytes = pace.take(wanted, this.#abort.signal)
+    if (typeof bytes === 'number') return bytes
+    onWait(true)
+    try {
+      return await bytes
+    } finally {
+      onWait(false)
+    }
   }
 }

@@ -49,6 +49,10 @@ const BODY_HEADERS: Headers = {
   'repr-digest': text('RFC 9530: SHA-256 of the whole object, also beside a part of it', '^sha-256=:[A-Za-z0-9+/]{43}=:$')
 }
 
+const SHARED_HEADERS: Headers = {
+  'cmsd-dynamic': text('CTA-5006, while bandwidth is limited: `"icn-relay";mb=<kbit/s>;icn-rendition="<name>"`, what the viewer can count on and the rendition that fits', '^"icn-relay";mb=\\d+;icn-rendition="[A-Za-z0-9._-]+"$')
+}
+
 const CONTENT_RANGE = (description: string, pattern: string): Headers => ({ 'content-range': text(description, pattern) })
 
 const PROBLEMS: Record<number, string> = {
@@ -117,8 +121,8 @@ function objectRoute (summary: string, description: string, params: TSchema, med
       via: Type.Optional(text('RFC 9110 §7.6.3: relays and proxies the request has passed; sent on to super-nodes'))
     }),
     response: {
-      200: { description: 'The object', headers: BODY_HEADERS, content },
-      206: { description: 'The bytes of the range', headers: { ...BODY_HEADERS, ...CONTENT_RANGE('bytes sent and size of the object', '^bytes \\d+-\\d+/\\d+$') }, content },
+      200: { description: 'The object', headers: { ...BODY_HEADERS, ...SHARED_HEADERS }, content },
+      206: { description: 'The bytes of the range', headers: { ...BODY_HEADERS, ...SHARED_HEADERS, ...CONTENT_RANGE('bytes sent and size of the object', '^bytes \\d+-\\d+/\\d+$') }, content },
       304: { description: 'The object is the one named by if-none-match', headers: OBJECT_HEADERS, type: 'null' },
       ...problemResponses([400, 401, 403, 404, 405, 408, 416, 429, 431, 500, 502, 503, 504, 508])
     }

@@ -2,6 +2,7 @@ import rateLimit from '@fastify/rate-limit'
 import fp from 'fastify-plugin'
 import type { FastifyInstance } from 'fastify'
 import { AdminAccess, type AdminScope, type AdminToken } from '../admin/access.ts'
+import { bandwidthRoutes } from '../admin/bandwidth-routes.ts'
 import { cacheRoutes } from '../admin/cache-routes.ts'
 import { limitsRoutes } from '../admin/limits-routes.ts'
 import { overloadRoutes } from '../admin/overload-routes.ts'
@@ -52,7 +53,8 @@ export default fp<{ config: Config }>(async (app: FastifyInstance, { config }) =
     await admin.register(cacheRoutes, { cache: app.shardCache, shards: app.shards })
     await admin.register(limitsRoutes, { limits: app.limits, handshakeAddresses: () => app.viewers.trackedAddresses() })
     await admin.register(overloadRoutes, { overload: app.overload, redirectTo: () => app.viewers.redirectTo(), now: systemClock.now })
+    await admin.register(bandwidthRoutes, { bandwidth: app.bandwidth, supervisor: app.viewers.supervisor })
     await admin.register(regionRoutes, { detector: app.region, regions: config.region.regions })
     await admin.register(upstreamRoutes, { upstream: app.upstream, roster: app.nodeRoster, region: () => app.region.current, regions: config.region.regions })
   }, { prefix: '/admin/v1' })
-}, { name: 'admin', dependencies: ['limits', 'overload', 'region', 'shard-cache', 'upstream', 'shards', 'viewers'] })
+}, { name: 'admin', dependencies: ['bandwidth', 'limits', 'overload', 'region', 'shard-cache', 'upstream', 'shards', 'viewers'] })

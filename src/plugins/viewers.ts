@@ -58,6 +58,8 @@ function count (metrics: RelayMetrics, refused: RefusedCounts, { counts }: Gatew
   }
   for (const [transport, by] of Object.entries(counts.bytes)) metrics.count('icn_relay_bytes_served_total', { transport }, by)
   for (const [code, by] of Object.entries(counts.refusals ?? {})) metrics.count('icn_relay_viewer_refusals_total', { code }, by)
+  for (const [transport, by] of Object.entries(counts.granted ?? {})) metrics.count('icn_relay_bandwidth_granted_bytes_total', { transport }, by)
+  for (const [transport, ms] of Object.entries(counts.throttledMs ?? {})) metrics.count('icn_relay_bandwidth_throttled_seconds_total', { transport }, ms / 1_000)
   for (const [labels, by] of Object.entries(counts.streams)) {
     const [transport = '', outcome = ''] = labels.split(' ')
     metrics.count('icn_relay_viewer_streams_total', { transport, outcome }, by)
@@ -100,6 +102,7 @@ export default fp<{ config: Config }>(async (app, { config }) => {
         heartbeatMs: transport.heartbeat_ms,
         limits: app.limits.numbers,
         auth: forGateway(app.auth.current()),
+        bandwidth: app.bandwidth.gateway(),
         debug: config.log.level === 'debug' || config.log.level === 'trace'
       }),
       shards: app.shards,
@@ -113,6 +116,10 @@ export default fp<{ config: Config }>(async (app, { config }) => {
           app.gatewayLoad.hear(stats)
           // The nearest super-node may be another one meanwhile.
           tellOverload()
+        },
+        demand: demand => {
+          if (demand === undefined) app.bandwidth.keeper.gatewayGone()
+          else app.bandwidth.keeper.reported(demand)
         },
         // A restarted gateway takes the ports its viewers know.
         listening: ({ http3, websocket }) => { ports = { http3: http3?.port ?? ports.http3, websocket: websocket?.port ?? ports.websocket } }
@@ -154,6 +161,7 @@ export default fp<{ config: Config }>(async (app, { config }) => {
     started: () => started,
     stop: async (deadlineMs: number) => { await supervisor?.stop(deadlineMs) }
   })
+  app.bandwidth.keeper.onShare(share => { supervisor?.setShare(share) })
   const subscriptions = [
     app.auth.onChange(settings => { supervisor?.setAuth(forGateway(settings)) }),
     app.certificates.onChange(material => { supervisor?.setTls(material) }),
@@ -165,4 +173,4 @@ export default fp<{ config: Config }>(async (app, { config }) => {
     for (const unsubscribe of subscriptions) unsubscribe()
     await supervisor?.stop(LATE_STOP_MS)
   })
-}, { name: 'viewers', dependencies: ['auth', 'limits', 'metrics', 'overload', 'region', 'shards', 'tls', 'upstream'] })
+}, { name: 'viewers', dependencies: ['auth', 'bandwidth', 'limits', 'metrics', 'overload', 'region', 'shards', 'tls', 'upstream'] })

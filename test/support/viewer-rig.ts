@@ -6,7 +6,7 @@ import { DEFAULT_SESSION_LIMITS } from '../../src/gateway/session/session-types.
 import type { SessionLimits, StreamReport } from '../../src/gateway/session/session-types.ts'
 import type { ShardLease, ShardSource } from '../../src/gateway/session/shard-source.ts'
 import { ViewerSession } from '../../src/gateway/session/viewer-session.ts'
-import type { ViewerSessionDeps } from '../../src/gateway/session/viewer-session.ts'
+import type { ViewerPace, ViewerSessionDeps } from '../../src/gateway/session/viewer-session.ts'
 import { connectMemory, memoryTransport } from '../../src/gateway/transports/memory.ts'
 import type { TransportListener, TransportSession } from '../../src/gateway/transports/viewer-transport.ts'
 import { keyId } from '../../src/shard/shard-key.ts'
@@ -65,6 +65,8 @@ export interface ViewerRig {
   readonly sessions: ViewerSession[]
   readonly reports: StreamReport[]
   readonly faults: unknown[]
+  /** What was admitted and, negative, given back, bytes. */
+  readonly granted: number[]
   readonly listener: TransportListener
   /** Settable clock of the sessions, milliseconds. */
   now: number
@@ -72,7 +74,7 @@ export interface ViewerRig {
 }
 
 /** A gateway in this process: memory transport, viewer sessions, a fake object source. */
-export async function viewerRig (t: TestContext, options: { limits?: Partial<SessionLimits>, authorize?: ViewerSessionDeps['authorize'], maxStreams?: number } = {}): Promise<ViewerRig> {
+export async function viewerRig (t: TestContext, options: { limits?: Partial<SessionLimits>, pace?: ViewerPace, authorize?: ViewerSessionDeps['authorize'], maxStreams?: number } = {}): Promise<ViewerRig> {
   const source = new FakeSource()
   const sessions: ViewerSession[] = []
   const reports: StreamReport[] = []
@@ -87,15 +89,16 @@ export async function viewerRig (t: TestContext, options: { limits?: Partial<Ses
       sessions.push(new ViewerSession(transport, {
         source,
         authorize: options.authorize ?? (() => ANONYMOUS),
-        observer: { stream: (report) => { reports.push(report) }, closed: () => {}, fault: (error) => { faults.push(error) } },
+        observer: { stream: (report) => { reports.push(report) }, closed: () => {}, granted: bytes => { rig.granted.push(bytes) }, fault: (error) => { faults.push(error) } },
         now: () => rig.now,
         limits: { ...DEFAULT_SESSION_LIMITS, ...options.limits },
+        ...options.pace === undefined ? {} : { pace: options.pace },
         version: '1.2.3',
         region: 'EU-WEST'
       }))
     }
   })
-  const rig: ViewerRig = { source, sessions, reports, faults, listener, now: 0, dial: (path = '/v1/viewer') => connectMemory(listener, { path }) }
+  const rig: ViewerRig = { source, sessions, reports, faults, granted: [], listener, now: 0, dial: (path = '/v1/viewer') => connectMemory(listener, { path }) }
   t.after(() => listener.close())
   return rig
 }

@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { suite, test, type TestContext } from 'node:test'
 import fc from 'fast-check'
 import { checkConfig, defaultConfig, environmentName, loadConfig, parseCommandLine, type Config } from '../../src/config.ts'
-import { configKeys, ConfigSchema, RESERVED_KEYS } from '../../src/config-schema.ts'
+import { configKeys, ConfigSchema } from '../../src/config-schema.ts'
 import { hashedToken } from '../../src/auth/static-tokens.ts'
 import { RelayError } from '../../src/errors.ts'
 import { temporaryDirectory } from '../support/relay.ts'
@@ -119,6 +119,8 @@ suite('layers', () => {
       'auth.tokens': ['x'.repeat(16), { token: `sha256:${'0'.repeat(64)}`, class: 'gold', cid_prefixes: ['Qm'] }],
       'auth.jwt.public_key_files': ['/a.pem'],
       'auth.signed_urls.keys': [{ kid: 'a', secret: 'x'.repeat(32) }],
+      'bandwidth.weights': { premium: 4, default: 1 },
+      'bandwidth.ladder': [{ rendition: '144p', min_bps: 100_000 }],
       'tls.hosts': ['relay.example']
     }
     const texts: Record<string, string> = { 'region.override': 'APAC', 'upstream.shard_path': '/x/{cid}/{n}', 'upstream.manifest_path': '/x/{cid}', 'upstream.self_url': 'https://relay.example' }
@@ -127,10 +129,8 @@ suite('layers', () => {
       const path = item.path.join('.')
       const name = environmentName(...item.path)
       assert.match(name, /^ICN_RELAY_[A-Z0-9_]+$/)
-      const reserved = RESERVED_KEYS.some(other => other === path)
       const list = lists[path]
-      const other = schema.type === 'array' ? list : schema.type === 'boolean' ? schema.default !== true : schema.type === 'integer' ? Number(schema.default) + 1 : schema.type === 'number' ? Number(schema.default) / 4 : texts[path] ?? schema.anyOf?.at(-1)?.const ?? 'other'
-      const value = reserved ? schema.default : other
+      const value = schema.type === 'array' || schema.type === 'object' ? list : schema.type === 'boolean' ? schema.default !== true : schema.type === 'integer' ? Number(schema.default) + 1 : schema.type === 'number' ? Number(schema.default) / 4 : texts[path] ?? schema.anyOf?.at(-1)?.const ?? 'other'
       // Siblings mean nothing without our own URL.
       const beside: Record<string, string> = path === 'upstream.siblings' ? { ICN_RELAY_UPSTREAM_SELF_URL: 'http://self:9003' } : {}
       const config = loadConfig(NOTHING, { ...beside, [name]: typeof value === 'string' ? value : JSON.stringify(value) })
@@ -233,21 +233,6 @@ suite('mistakes are one clear line each, naming the key', () => {
     assert.deepEqual(problems(() => loadConfig(parseCommandLine(['--config', file]), { ICN_RELAY_CACHE_PATH: '/x' })), ['cache must be object'])
   })
 
-  test('reserved keys are accepted at their default and at nothing else', () => {
-    const defaults = defaultConfig()
-    const others: Record<string, unknown> = { 'upstream.dns': [{ dns: 'x.example', type: 'A', region: 'APAC' }], 'upstream.siblings': [{ url: 'http://x', region: 'APAC' }] }
-    const beside: Record<string, object> = { 'upstream.siblings': { self_url: 'http://self' } }
-    for (const path of RESERVED_KEYS) {
-      const [section = '', key = ''] = path.split('.')
-      const value = valueOf(defaults, [section, key])
-      assert.deepEqual(checkConfig({ [section]: { [key]: value } }), defaults)
-      const other = others[path] ?? Number(value) + 1
-      const [line, ...rest] = problems(() => checkConfig({ [section]: { [key]: other, ...beside[path] } }))
-      assert.match(line ?? '', new RegExp(`^${path.replace('.', '\\.')} is reserved`))
-      assert.deepEqual(rest, [])
-    }
-  })
-
   test('other relays and DNS names: what the schema cannot say', () => {
     const lines = problems(() => checkConfig({
       upstream: {
@@ -273,6 +258,28 @@ suite('mistakes are one clear line each, naming the key', () => {
     for (const dns of ['', '-'.repeat(64), 'a..b', '.a', 'a.', 'a b', `${'a'.repeat(63)}.`.repeat(4)]) {
       assert.match(problems(() => checkConfig({ upstream: { dns: [{ dns, type: 'A', region: 'APAC' }] } })).join(), /^upstream\.dns\.0\.dns must/, dns)
     }
+  })
+
+  test('bandwidth: what the schema cannot say, and classes and renditions by name', () => {
+    assert.deepEqual(problems(() => checkConfig({
+      bandwidth: {
+        viewer_cap_bps: 1_000,
+        viewer_floor_bps: 1_001,
+        ladder: [{ rendition: 'a', min_bps: 0 }, { rendition: 'b', min_bps: 0 }, { rendition: 'a', min_bps: 5 }]
+      }
+    })), [
+      'bandwidth.viewer_floor_bps must be at most bandwidth.viewer_cap_bps',
+      'bandwidth.ladder.1.min_bps must be above that of the rendition before it',
+      'bandwidth.ladder.2.rendition repeats a'
+    ])
+    assert.deepEqual(checkConfig({ bandwidth: { viewer_floor_bps: 1_001 } }).bandwidth.viewer_floor_bps, 1_001, 'without a cap any floor will do')
+    for (const [weights, line] of [
+      [{ 'a b': 1 }, 'unknown key bandwidth.weights.a b'],
+      [{ a: 0 }, 'bandwidth.weights.a must be >= 0.01'],
+      [{ a: '1' }, 'bandwidth.weights.a must be number'],
+      [[], 'bandwidth.weights must be object']
+    ] as const) assert.deepEqual(problems(() => checkConfig({ bandwidth: { weights } })), [line])
+    assert.deepEqual(problems(() => checkConfig({ bandwidth: { ladder: [] } })), ['bandwidth.ladder must NOT have fewer than 1 items'])
   })
 
   test('environment: unknown names and wrong values name the variable or the key', () => {

@@ -12,13 +12,15 @@ const FACTS = { size: 100_000, sha256: 'ab'.repeat(32), cacheStatus: 'icn-relay;
 const limits = (more: Partial<SessionLimits> = {}): SessionLimits => ({ ...DEFAULT_SESSION_LIMITS, ...more })
 const text = (bytes: Uint8Array): string => new TextDecoder('latin1').decode(bytes)
 
-/** A machine with a clock moved by hand. */
+/** A machine with a clock and a pace moved by hand. */
 function rig (more: Partial<SessionLimits> = {}) {
-  const machine = new SessionMachine(limits(more), 0)
+  const pace = { limited: false, bps: undefined as number | undefined, shareBps: () => pace.bps }
+  const machine = new SessionMachine(limits(more), 0, pace)
   let time = 0
   const send = (...events: Array<SessionEvent | StreamEvent>): SessionAction[] => events.flatMap((event) => [...machine.handle(event, time)])
   return {
     machine,
+    pace,
     send,
     at: (now: number) => { time = now },
     request: (id: string, bytes = GET()) => send({ type: 'opened', id }, { type: 'bytes', id, chunk: bytes }, { type: 'fin', id })
@@ -292,17 +294,77 @@ suite('session machine', () => {
     assert.equal(machine.stats().resolving, 6)
   })
 
+  test('where bandwidth is limited each read is admitted first, and what is not read goes back', () => {
+    const { send, request, pace } = rig({ maxChunkBytes: 60_000, pacedReadMs: 1_000, minPacedBytes: 1_000 })
+    pace.limited = true
+    pace.bps = 80_000
+    request('s')
+    assert.deepEqual(send({ type: 'resolved', id: 's', facts: FACTS }), [{ type: 'admit', id: 's', maxBytes: 10_000 }])
+    assert.deepEqual(send({ type: 'admitted', id: 's', bytes: 4_000 }), [{ type: 'read', id: 's', position: 0, maxBytes: 4_000 }])
+    assert.deepEqual(types(send({ type: 'read', id: 's', chunk: new Uint8Array(3_000) })), ['give-back', 'write'])
+    pace.bps = 800
+    assert.deepEqual(send({ type: 'written', id: 's' }), [{ type: 'admit', id: 's', maxBytes: 1_000 }], 'never less than the smallest read')
+    send({ type: 'admitted', id: 's', bytes: 1_000 }, { type: 'read', id: 's', chunk: new Uint8Array(1_000) })
+    pace.bps = undefined
+    assert.deepEqual(send({ type: 'written', id: 's' }), [{ type: 'admit', id: 's', maxBytes: 60_000 }], 'a total that others do not use up')
+    const failed = send({ type: 'admitted', id: 's', bytes: 500 }, { type: 'read-failed', id: 's', error: new Error('x') })
+    assert.deepEqual(failed.slice(0, 2), [{ type: 'read', id: 's', position: 4_000, maxBytes: 500 }, { type: 'give-back', id: 's', bytes: 500 }])
+    pace.limited = false
+    request('t')
+    assert.deepEqual(types(send({ type: 'resolved', id: 't', facts: FACTS })), ['read'], 'no extra step where nothing is limited')
+  })
+
+  test('the streams of a session share what it may ask for', () => {
+    const { send, request, pace } = rig({ pacedReadMs: 1_000, minPacedBytes: 1_000 })
+    pace.limited = true
+    pace.bps = 80_000
+    for (const id of ['a', 'b', 'c', 'd']) {
+      request(id)
+      send({ type: 'resolved', id, facts: FACTS })
+    }
+    const [admit] = send({ type: 'admitted', id: 'a', bytes: 100 }, { type: 'read', id: 'a', chunk: new Uint8Array(100) }, { type: 'written', id: 'a' }).slice(-1)
+    assert.deepEqual(admit, { type: 'admit', id: 'a', maxBytes: 2_500 })
+  })
+
+  test('waiting to be admitted is no stall of source or viewer, and ends with the stream or the session', () => {
+    const { send, request, at, pace } = rig({ sourceStallMs: 1_000, writeStallMs: 1_000, idleTimeoutMs: 1_000, requestTimeoutMs: 1_000 })
+    pace.limited = true
+    for (const id of ['s', 't', 'u']) {
+      request(id)
+      send({ type: 'resolved', id, facts: FACTS })
+    }
+    at(1e6)
+    assert.deepEqual(send({ type: 'tick' }), [], 'neither a stall nor an idle session')
+    send({ type: 'admitted', id: 's', bytes: 10 }, { type: 'read', id: 's', chunk: new Uint8Array(10) }, { type: 'written', id: 's' })
+    at(2e6)
+    assert.deepEqual(send({ type: 'tick' }), [])
+    assert.deepEqual(types(send({ type: 'peer-stopped', id: 's' })), ['abort', 'reset', 'report', 'release'])
+    assert.deepEqual(send({ type: 'admitted', id: 's', bytes: 10 }), [{ type: 'give-back', id: 's', bytes: 10 }, { type: 'forget', id: 's' }])
+    assert.match(text(only(send({ type: 'admit-failed', id: 'u', error: new RelayError('RELAY_ERR_STOPPING', 'closed') }), 'write').chunk), /^HTTP\/1\.1 503 [^]*RELAY_ERR_STOPPING/)
+    send({ type: 'drain', deadlineMs: 500, alternates: [] })
+    at(2e6 + 500)
+    const ended = send({ type: 'tick' })
+    assert.equal(only(ended, 'close').reason, 'drained')
+    assert.deepEqual(types(ended.filter(action => 'id' in action && action.id === 't')), ['abort', 'reset', 'release'])
+    assert.deepEqual(types(send({ type: 'admit-failed', id: 't', error: new Error('aborted') })), ['forget'])
+  })
+
   test('random sequences keep every bound, release every object once and report every stream once', () => {
-    const command = fc.record({ kind: fc.nat(12), pick: fc.nat(), ms: fc.nat(400), cut: fc.integer({ min: 1, max: 60 }) })
-    const bounds = limits({ maxStreams: 5, maxResolving: 2, maxQueued: 2, requestsPerSecond: 5, requestTimeoutMs: 500, finWaitMs: 300, writeStallMs: 700, sourceStallMs: 900, idleTimeoutMs: 3000, maxChunkBytes: 64, minChunkBytes: 8, bufferBytes: 100, retireAfterStreams: 30 })
+    const command = fc.record({ kind: fc.nat(16), pick: fc.nat(), ms: fc.nat(400), cut: fc.integer({ min: 1, max: 60 }) })
+    const bounds = limits({ maxStreams: 5, maxResolving: 2, maxQueued: 2, requestsPerSecond: 5, requestTimeoutMs: 500, finWaitMs: 300, writeStallMs: 700, sourceStallMs: 900, idleTimeoutMs: 3000, maxChunkBytes: 64, minChunkBytes: 8, bufferBytes: 100, pacedReadMs: 100, minPacedBytes: 6, retireAfterStreams: 30 })
     const outcomes = new Set<string>()
+    let admitted = 0
+    let returned = 0
     fc.assert(fc.property(fc.array(command, { maxLength: 200, size: 'max' }), (commands) => {
       const model = new Model(bounds)
       for (const each of commands) model.step(each)
       model.finish()
       for (const report of model.reports) outcomes.add(report.outcome)
+      admitted += model.admitted
+      returned += model.returned
     }), { numRuns: 500 })
     assert.deepEqual([...outcomes].sort(), ['broken', 'cancelled', 'client-error', 'ok', 'refused', 'server-error', 'session-closed', 'stalled'], 'the walk reaches every outcome')
+    assert.ok(admitted > returned && returned > 0, 'and both ends of pacing')
   })
 })
 
@@ -316,6 +378,13 @@ class Model {
   readonly resolving = new Set<string>()
   readonly reading = new Map<string, number>()
   readonly writing = new Set<string>()
+  readonly admitting = new Map<string, number>()
+  /** Admitted and not read or given back yet. */
+  readonly inHand = new Map<string, number>()
+  readonly aborted = new Set<string>()
+  readonly pace = { limited: false, bps: undefined as number | undefined, shareBps: () => this.pace.bps }
+  admitted = 0
+  returned = 0
   readonly leased = new Set<string>()
   readonly sealed = new Set<string>()
   readonly known = new Set<string>()
@@ -323,7 +392,7 @@ class Model {
 
   constructor (bounds: SessionLimits) {
     this.limits = bounds
-    this.machine = new SessionMachine(bounds, 0)
+    this.machine = new SessionMachine(bounds, 0, this.pace)
   }
 
   step ({ kind, pick, ms, cut }: { kind: number, pick: number, ms: number, cut: number }): void {
@@ -354,6 +423,11 @@ class Model {
       this.send({ type: 'drain', deadlineMs: ms * 4, alternates: [] })
     } else if (kind === 12 && pick % 40 === 0) {
       this.send({ type: 'closed' })
+    } else if (kind === 13) {
+      this.pace.limited = pick % 4 !== 0
+      this.pace.bps = pick % 3 === 0 ? undefined : ms * 10
+    } else if (kind > 13) {
+      this.on(any(this.admitting.keys()), (id) => this.settleAdmit(id, cut))
     }
   }
 
@@ -361,6 +435,10 @@ class Model {
   finish (): void {
     this.send({ type: 'closed' })
     for (const id of [...this.resolving]) this.settleResolve(id, true)
+    for (const id of [...this.admitting.keys()]) {
+      assert.ok(this.aborted.has(id), 'nobody is left to wait')
+      this.settleAdmit(id, 1)
+    }
     for (const id of [...this.reading.keys()]) this.settleRead(id, true, 1)
     for (const id of [...this.writing]) this.settleWrite(id, false)
     assert.equal(this.leased.size, 0, 'nothing is held')
@@ -369,10 +447,15 @@ class Model {
     assert.deepEqual({ streams, resolving, queued, leases }, { streams: 0, resolving: 0, queued: 0, leases: 0 })
     assert.equal(this.reports.reduce((sum, report) => sum + report.bytes, 0) <= bytes, true)
     assert.equal(this.known.size, 0, 'every stream was forgotten')
+    assert.equal(this.inHand.size, 0, 'what was admitted was read or given back')
   }
 
   on (id: string | undefined, then: (id: string) => void): void {
     if (id !== undefined) then(id)
+  }
+
+  fairPart (): number {
+    return Math.max(this.limits.minChunkBytes, this.limits.bufferBytes / this.leased.size)
   }
 
   settleResolve (id: string, ok: boolean): void {
@@ -381,9 +464,28 @@ class Model {
     this.send(ok ? { type: 'resolved', id, facts: { ...FACTS, size: 200 } } : { type: 'rejected', id, error: new Error('x') })
   }
 
+  /** The wait of a stream that was aborted may still end with bytes that were on their way. */
+  settleAdmit (id: string, cut: number): void {
+    const max = this.admitting.get(id) ?? 1
+    this.admitting.delete(id)
+    if (cut % 20 === 0 || (this.aborted.has(id) && cut % 2 === 0)) {
+      this.send({ type: 'admit-failed', id, error: new Error('x') })
+      return
+    }
+    const bytes = Math.min(cut, max)
+    this.admitted += bytes
+    this.inHand.set(id, bytes)
+    this.send({ type: 'admitted', id, bytes })
+  }
+
   settleRead (id: string, ok: boolean, cut: number): void {
     const max = this.reading.get(id) ?? 1
     this.reading.delete(id)
+    // What is sent on is used, all else has to come back.
+    const used = ok && !this.aborted.has(id) && !this.sealed.has(id) ? Math.min(cut, max) : 0
+    const left = (this.inHand.get(id) ?? 0) - used
+    if (left > 0) this.inHand.set(id, left)
+    else this.inHand.delete(id)
     this.send(ok ? { type: 'read', id, chunk: new Uint8Array(Math.min(cut, max)) } : { type: 'read-failed', id, error: new Error('x') })
   }
 
@@ -413,10 +515,21 @@ class Model {
         this.resolving.add(id)
         break
       case 'read':
-        assert.ok(this.leased.has(id) && !this.reading.has(id) && !this.writing.has(id) && !this.sealed.has(id))
-        assert.ok(action.maxBytes <= Math.max(this.limits.minChunkBytes, this.limits.bufferBytes / this.leased.size), 'a fair part of the buffer')
+        assert.ok(this.leased.has(id) && !this.reading.has(id) && !this.admitting.has(id) && !this.writing.has(id) && !this.sealed.has(id))
+        assert.ok(action.maxBytes <= (this.inHand.get(id) ?? this.fairPart()), 'no more than was admitted, or a fair part of the buffer')
         assert.ok(action.position >= 0 && action.position + action.maxBytes <= 200 && action.maxBytes > 0)
         this.reading.set(id, action.maxBytes)
+        break
+      case 'admit':
+        assert.ok(this.pace.limited, 'only where something is limited')
+        assert.ok(this.leased.has(id) && !this.reading.has(id) && !this.admitting.has(id) && !this.writing.has(id) && !this.sealed.has(id))
+        assert.ok(action.maxBytes > 0 && action.maxBytes <= Math.min(200, this.fairPart()))
+        this.admitting.set(id, action.maxBytes)
+        break
+      case 'give-back':
+        assert.equal(action.bytes, this.inHand.get(id), 'exactly what is left')
+        this.inHand.delete(id)
+        this.returned += action.bytes
         break
       case 'write': case 'end':
         assert.ok(!this.writing.has(id) && !this.sealed.has(id), 'one write at a time, none after the end')
@@ -433,10 +546,11 @@ class Model {
         assert.ok(!this.reading.has(id) && !this.writing.has(id), 'not while in use')
         break
       case 'forget':
-        assert.ok(!this.resolving.has(id) && !this.reading.has(id) && !this.writing.has(id) && !this.leased.has(id))
+        assert.ok(!this.resolving.has(id) && !this.reading.has(id) && !this.admitting.has(id) && !this.writing.has(id) && !this.leased.has(id))
         this.known.delete(id)
         break
-      case 'abort': case 'cancel': break
+      case 'abort': this.aborted.add(id); break
+      case 'cancel': break
     }
   }
 }

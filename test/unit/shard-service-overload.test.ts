@@ -15,7 +15,7 @@ const OVERLOADED = { code: 'RELAY_ERR_OVERLOADED', retryAfterSeconds: 5 }
 
 interface Rig { service: ShardService, upstream: ScriptedUpstream, faulty: FaultyFs, codes: string[], asked: () => number, readonly shed: (on: boolean) => void }
 
-async function rig (t: TestContext, siblings = false): Promise<Rig> {
+async function rig (t: TestContext): Promise<Rig> {
   const faulty = faultyFs()
   const { cache } = await openTestCache(t, await temporaryDirectory(t), { fs: faulty.fs })
   await storeBytes(cache, HIT, BODY)
@@ -26,7 +26,6 @@ async function rig (t: TestContext, siblings = false): Promise<Rig> {
   const service = new ShardService({
     cache,
     upstream,
-    siblings,
     observer: { opened: () => {}, openFailed: ({ code }) => { codes.push(code) } },
     maxObjectBytes: 1_000_000,
     maxManifestBytes: 1_000,
@@ -94,7 +93,8 @@ suite('a service that sheds misses', () => {
   })
 
   test('does not start a second fill for a relay that may not join', async t => {
-    const { service, upstream, shed } = await rig(t, true)
+    const { service, upstream, shed } = await rig(t)
+    upstream.onQuestion = () => true
     const first = service.open(MISS)
     const fetch = await fetchOf(upstream, 1)
     shed(true)

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
 import { MISSING, refused } from '../../src/auth/verdict.ts'
 import { RelayError } from '../../src/errors.ts'
-import { sessionToken } from '../../src/gateway/session/viewer-session.ts'
+import { sessionToken, type ViewerPace } from '../../src/gateway/session/viewer-session.ts'
 import type { BidiStream, ReceiveStream, TransportSession } from '../../src/gateway/transports/viewer-transport.ts'
 import { ControlReader } from '../../src/wire/control-messages.ts'
 import type { ControlMessage } from '../../src/wire/control-messages.ts'
@@ -32,6 +32,41 @@ async function ask (session: TransportSession, request: string): Promise<Answer>
 
 const SHARD = Uint8Array.from({ length: 300_000 }, (_, index) => index * 7 % 251)
 const GET = 'GET /shards/v/shard_5.bin HTTP/1.1\r\n'
+
+/** Admits when the test says so. */
+class FakePace implements ViewerPace {
+  limited = false
+  atOnce = false
+  granted = 0
+  returned = 0
+  readonly waiting = new Map<(bytes: number) => void, number>()
+
+  shareBps (): number | undefined { return undefined }
+
+  take (wanted: number, signal: AbortSignal): number | Promise<number> {
+    if (this.atOnce) {
+      this.granted += wanted
+      return wanted
+    }
+    return new Promise((resolve, reject) => {
+      this.waiting.set(resolve, wanted)
+      signal.addEventListener('abort', () => {
+        this.waiting.delete(resolve)
+        reject(new Error('aborted'))
+      })
+    })
+  }
+
+  giveBack (bytes: number): void { this.returned += bytes }
+
+  grant (bytes: number): void {
+    for (const [resolve, wanted] of this.waiting) {
+      this.waiting.delete(resolve)
+      this.granted += Math.min(bytes, wanted)
+      resolve(Math.min(bytes, wanted))
+    }
+  }
+}
 
 suite('viewer session over a transport', () => {
   test('a shard arrives whole, a range in part, a validator saves the body', async (t) => {
@@ -126,6 +161,55 @@ suite('viewer session over a transport', () => {
     assert.equal(rig.reports[0]?.outcome, 'cancelled')
     rig.source.gate = undefined
     assert.equal((await ask(session, `${GET}\r\n`)).status, 200)
+  })
+
+  test('a limited viewer gets its shard in the pieces it is admitted, what is not read goes back, and no waiter stays behind', async (t) => {
+    const pace = new FakePace()
+    const rig = await viewerRig(t, { pace })
+    rig.source.objects.set('v/5', SHARD)
+    rig.source.failAt.set('v/5', { position: 290_000, error: new RelayError('RELAY_ERR_UPSTREAM_BODY', 'gone') })
+    const session = await rig.dial()
+    pace.limited = false
+    assert.equal((await ask(session, `${GET}range: bytes=0-99999\r\n\r\n`)).body.length, 100_000)
+    assert.deepEqual([pace.waiting.size, rig.granted.length], [0, 0])
+    pace.limited = true
+    const part = ask(session, `${GET}range: bytes=0-99999\r\n\r\n`)
+    for (let given = 0; given < 100_000; given += 20_000) {
+      await until(() => pace.waiting.size === 1, 'waits')
+      pace.grant(20_000)
+    }
+    assert.ok((await part).body.equals(SHARD.subarray(0, 100_000)))
+    pace.atOnce = true
+    await assert.rejects(ask(session, `${GET}\r\n`), { name: 'TransportError', kind: 'reset' })
+    // The last read was given 65,536 bytes or less, came to nothing, and gave them back.
+    assert.equal(pace.granted - pace.returned, 100_000 + 290_000)
+    assert.equal(rig.granted.reduce((sum, bytes) => sum + bytes, 0), 390_000)
+    pace.atOnce = false
+    rig.source.failAt.clear()
+    const streams = await Promise.all(Array.from({ length: 5 }, async () => await session.openBidi()))
+    for (const stream of streams) await stream.write(Buffer.from(`${GET}\r\n`))
+    await until(() => pace.waiting.size === 5, 'all wait')
+    streams[0]?.cancel(0)
+    await until(() => pace.waiting.size === 4, 'one has gone')
+    rig.now = 1e9
+    rig.sessions[0]?.tick()
+    assert.equal(pace.waiting.size, 4, 'waiting is no stall')
+    session.close()
+    await until(() => pace.waiting.size === 0 && rig.source.held === 0 && rig.reports.length === 8, 'nothing is left')
+    assert.deepEqual(rig.faults, [])
+  })
+
+  test('a refusal of the throttle is an answer', async (t) => {
+    const pace = new FakePace()
+    pace.limited = true
+    pace.take = () => { throw new RelayError('RELAY_ERR_RATE_LIMITED', 'too many wait') }
+    const rig = await viewerRig(t, { pace })
+    rig.source.objects.set('v/5', SHARD)
+    const session = await rig.dial()
+    assert.equal((await ask(session, `${GET}\r\n`)).status, 429)
+    pace.take = async () => { throw new RelayError('RELAY_ERR_STOPPING', 'closed') }
+    assert.equal((await ask(session, `${GET}\r\n`)).status, 503)
+    assert.deepEqual([rig.source.held, rig.faults.length], [0, 0])
   })
 
   test('a lost session releases everything', async (t) => {

@@ -1,8 +1,10 @@
 import { TokenBucket } from '../../limits/rate.ts'
 import { CLOSE_CODE, STREAM_CODE } from '../../wire/stream-codes.ts'
-import type { SessionAction, SessionEvent, SessionLimits, SessionStats, StreamEvent } from './session-types.ts'
+import type { SessionAction, SessionEvent, SessionLimits, SessionPace, SessionStats, StreamEvent } from './session-types.ts'
 import { ViewerStream } from './viewer-stream.ts'
 import type { StreamHost } from './viewer-stream.ts'
+
+const UNPACED: SessionPace = { limited: false, shareBps: () => undefined }
 
 /**
  * One viewer session as a state machine: events in, actions out, time as an argument. It owns every limit, timeout and
@@ -27,7 +29,7 @@ export class SessionMachine {
   #closed = false
 
   /** @param now monotonic, milliseconds */
-  constructor (limits: SessionLimits, now: number) {
+  constructor (limits: SessionLimits, now: number, pace: SessionPace = UNPACED) {
     this.#limits = limits
     this.#requests = new TokenBucket(limits.requestsPerSecond)
     this.#lastActivity = now
@@ -46,9 +48,13 @@ export class SessionMachine {
         return 'later'
       },
       leaveQueue: (stream) => { this.#queue.delete(stream) },
+      paced: () => pace.limited,
       chunkBytes: () => {
-        const share = Math.floor(limits.bufferBytes / Math.max(1, this.#leases))
-        return Math.max(limits.minChunkBytes, Math.min(limits.maxChunkBytes, share))
+        const leases = Math.max(1, this.#leases)
+        const chunk = Math.max(limits.minChunkBytes, Math.min(limits.maxChunkBytes, Math.floor(limits.bufferBytes / leases)))
+        const bps = pace.limited ? pace.shareBps() : undefined
+        if (bps === undefined) return chunk
+        return Math.min(chunk, Math.max(limits.minPacedBytes, Math.floor(bps / 8 * limits.pacedReadMs / 1_000 / leases)))
       }
     }
   }

@@ -28,6 +28,10 @@ export interface SessionLimits {
   readonly minChunkBytes: number
   /** Asked at every read: it may change while bodies are under way. */
   readonly maxChunkBytes: number
+  /** While the viewer's bandwidth is limited, its reads together ask for what its share carries in this time, milliseconds. */
+  readonly pacedReadMs: number
+  /** Smallest read then, bytes. */
+  readonly minPacedBytes: number
   /** After this many streams the viewer is asked to open a new session; 0 for never. */
   readonly retireAfterStreams: number
   /** Time such a viewer has to move. */
@@ -56,8 +60,20 @@ export const DEFAULT_SESSION_LIMITS: SessionLimits = {
   minChunkBytes: 16 * 1024,
   // Measured cost per read flattens above 64 KiB, which is also about one window of a 25 Mbit/s path of 20 ms.
   maxChunkBytes: 64 * 1024,
+  // 20 KB at the 1.66 Mbit/s of a busy evening: ten reads a second, and a share that falls is felt within two of them.
+  pacedReadMs: 100,
+  // Three packets; 256 streams at 1.66 Mbit/s come round in 5 s.
+  minPacedBytes: 4 * 1024,
   retireAfterStreams: 0,
   retireDeadlineMs: 30_000
+}
+
+/** How the viewer's bandwidth is limited; asked anew before every read. */
+export interface SessionPace {
+  /** False: nothing is, and reads go without asking. */
+  readonly limited: boolean
+  /** What the viewer has or would have when busy, bits per second; undefined when nothing limits it. */
+  shareBps (): number | undefined
 }
 
 /** How a stream ended; the label of a metric, so the list is closed. */
@@ -120,8 +136,10 @@ export type StreamEvent =
   | { readonly type: 'fin' | 'peer-reset' | 'peer-stopped', readonly id: string }
   | { readonly type: 'bytes', readonly id: string, readonly chunk: Uint8Array }
   | { readonly type: 'resolved', readonly id: string, readonly facts: ShardFacts }
-  | { readonly type: 'rejected' | 'read-failed', readonly id: string, readonly error: unknown }
+  | { readonly type: 'rejected' | 'admit-failed' | 'read-failed', readonly id: string, readonly error: unknown }
   | { readonly type: 'read', readonly id: string, readonly chunk: Uint8Array }
+  /** So many bytes may be read, at least 1. */
+  | { readonly type: 'admitted', readonly id: string, readonly bytes: number }
   /** A write or a FIN was accepted, or will never be. */
   | { readonly type: 'written' | 'write-failed', readonly id: string }
 
@@ -137,8 +155,12 @@ export type SessionEvent =
 export type SessionAction =
   /** Answered by `resolved` or `rejected`. */
   | { readonly type: 'resolve', readonly id: string, readonly request: ResolveRequest }
-  /** Abort what is being resolved or read. */
+  /** Abort what is being resolved, admitted or read. */
   | { readonly type: 'abort', readonly id: string }
+  /** Ask for a part of the viewer's bandwidth, 1 to `maxBytes`; answered by `admitted` or `admit-failed`. */
+  | { readonly type: 'admit', readonly id: string, readonly maxBytes: number }
+  /** Bytes that were admitted and not read. */
+  | { readonly type: 'give-back', readonly id: string, readonly bytes: number }
   /** Answered by `read` or `read-failed`. */
   | { readonly type: 'read', readonly id: string, readonly position: number, readonly maxBytes: number }
   /** Answered by `written` or `write-failed`. */

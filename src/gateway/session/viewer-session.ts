@@ -5,7 +5,7 @@ import type { ShardKey } from '../../shard/shard-key.ts'
 import type { BidiStream, SessionClose, SessionRequest, TransportSession } from '../transports/viewer-transport.ts'
 import { ControlSender } from './control-sender.ts'
 import { SessionMachine } from './session-machine.ts'
-import type { ResolveRequest, SessionAction, SessionEvent, SessionLimits, SessionStats, StreamEvent, StreamReport } from './session-types.ts'
+import type { ResolveRequest, SessionAction, SessionEvent, SessionLimits, SessionPace, SessionStats, StreamEvent, StreamReport } from './session-types.ts'
 import type { ShardLease, ShardSource } from './shard-source.ts'
 
 /** Counts and times of a session; methods must not throw. */
@@ -14,8 +14,17 @@ export interface SessionObserver {
   stream (report: StreamReport): void
   /** Called once, when the session is over. */
   closed (close: SessionClose, stats: SessionStats): void
+  /** So many bytes were admitted; negative ones were given back. */
+  granted (bytes: number): void
   /** A defect of the session itself, which has been closed for it. */
   fault (error: unknown): void
+}
+
+/** The viewer's part of the bandwidth. */
+export interface ViewerPace extends SessionPace {
+  /** Bytes that may be read now, 1 to `wanted`, or a promise of them that rejects when the signal aborts. @throws RelayError */
+  take (wanted: number, signal: AbortSignal): number | Promise<number>
+  giveBack (bytes: number): void
 }
 
 export interface ViewerSessionDeps {
@@ -26,6 +35,8 @@ export interface ViewerSessionDeps {
   /** Monotonic milliseconds. */
   readonly now: () => number
   readonly limits: SessionLimits
+  /** Unlimited without one. */
+  readonly pace?: ViewerPace
   readonly version: string
   readonly region: string
 }
@@ -36,6 +47,8 @@ interface StreamEntry {
   abort: AbortController | undefined
   lease: ShardLease | undefined
 }
+
+const NEVER = new AbortController().signal
 
 /** The token a viewer gave once for its session: a bearer field, or `?token=` of the session URL. Secret, never to be logged. */
 export function sessionToken (request: SessionRequest): string | undefined {
@@ -59,7 +72,7 @@ export class ViewerSession {
   constructor (transport: TransportSession, deps: ViewerSessionDeps) {
     this.transport = transport
     this.#deps = deps
-    this.#machine = new SessionMachine(deps.limits, deps.now())
+    this.#machine = new SessionMachine(deps.limits, deps.now(), deps.pace)
     this.#control = new ControlSender(() => transport.openUni())
     this.#token = sessionToken(transport.request)
     transport.onStream = (stream) => this.#accept(stream)
@@ -175,6 +188,11 @@ export class ViewerSession {
     const { id } = action
     switch (action.type) {
       case 'resolve': this.#spawn(this.#resolve(id, entry, action.request)); break
+      case 'admit': this.#admit(id, entry, action.maxBytes); break
+      case 'give-back':
+        this.#deps.pace?.giveBack(action.bytes)
+        this.#deps.observer.granted(-action.bytes)
+        break
       case 'read': this.#spawn(this.#read(id, entry, action.position, action.maxBytes)); break
       case 'write': this.#spawn(this.#send(id, () => entry.stream.write(action.chunk))); break
       case 'end': this.#spawn(this.#send(id, () => entry.stream.end())); break
@@ -208,6 +226,22 @@ export class ViewerSession {
     }
     const { size, sha256, cacheStatus } = entry.lease
     this.#dispatch({ type: 'resolved', id, facts: { size, sha256, cacheStatus } })
+  }
+
+  /** In the same turn where there is enough. */
+  #admit (id: string, entry: StreamEntry, maxBytes: number): void {
+    const admitted = (bytes: number): void => {
+      this.#deps.observer.granted(bytes)
+      this.#dispatch({ type: 'admitted', id, bytes })
+    }
+    const failed = (error: unknown): void => { this.#dispatch({ type: 'admit-failed', id, error }) }
+    try {
+      const bytes = this.#deps.pace?.take(maxBytes, entry.abort?.signal ?? NEVER) ?? maxBytes
+      if (typeof bytes === 'number') admitted(bytes)
+      else this.#spawn(bytes.then(admitted, failed))
+    } catch (error) {
+      failed(error)
+    }
   }
 
   async #read (id: string, entry: StreamEntry, position: number, maxBytes: number): Promise<void> {

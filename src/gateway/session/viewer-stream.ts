@@ -2,27 +2,25 @@ import { RelayError } from '../../errors.ts'
 import { parseRangeHeader } from '../../shard/range.ts'
 import type { RangeSpec } from '../../shard/range.ts'
 import { parseShardPath } from '../../shard/shard-key.ts'
-import type { ShardKey } from '../../shard/shard-key.ts'
 import { STREAM_CODE } from '../../wire/stream-codes.ts'
+import { BodyReader, type ReadHost } from './body-reader.ts'
 import { RequestReader } from './request-codec.ts'
 import type { ViewerRequest } from './request-codec.ts'
-import { errorCode, planObject, planProblem } from './response.ts'
+import { planObject, planProblem } from './response.ts'
 import type { ResponsePlan } from './response.ts'
-import type { SessionAction, SessionLimits, StreamEvent, StreamOutcome } from './session-types.ts'
+import type { SessionLimits, StreamEvent, StreamOutcome } from './session-types.ts'
 import type { ShardFacts } from './shard-source.ts'
+import { StreamRecord } from './stream-record.ts'
 
 /** What a stream needs of its session. */
-export interface StreamHost {
+export interface StreamHost extends ReadHost {
   readonly limits: SessionLimits
-  emit (action: SessionAction): void
   /** Counts a complete request; false when there were too many lately. */
   takeRequest (now: number): boolean
   /** The request is complete: `now` resolves at once, `later` calls {@link ViewerStream.resolve}, `never` has no room. */
   takeTurn (stream: ViewerStream): 'now' | 'later' | 'never'
   /** The stream no longer wants the turn it waits for. */
   leaveQueue (stream: ViewerStream): void
-  /** Bytes one read may ask for. */
-  chunkBytes (): number
 }
 
 /**
@@ -40,43 +38,32 @@ export class ViewerStream {
   /** When the current wait began: for the head, a turn, the source, or the viewer. */
   #since: number
   #request: ViewerRequest | undefined
-  #key: ShardKey | undefined
   #spec: RangeSpec | undefined
-  #facts: ShardFacts | undefined
   /** Head of the response while unsent; it leaves with the first bytes of the body, so that a late error still gets a status. */
   #head: Uint8Array | undefined
-  #position = 0
-  #end = 0
-  /** The response sends bytes of the leased object. */
-  #pumping = false
+  readonly #body: BodyReader
   #resolving = false
-  #reading = false
   #writing = false
   #leased = false
-  #requested = 0
   #unsent = 0
   /** The viewer's half is over or was refused. */
   #quiet = false
   /** When the stream was reported; from then on it only waits for the viewer's half to end. */
   #overAt: number | undefined
-  #status = 0
-  #error: unknown = undefined
-  #code: string | undefined
-  #headAt: number | undefined
-  #firstByteMs: number | undefined
-  #bytes = 0
+  readonly #record = new StreamRecord()
 
   constructor (id: string, host: StreamHost, now: number) {
     this.id = id
     this.#host = host
     this.#since = now
+    this.#body = new BodyReader(id, host)
   }
 
-  get bytes (): number { return this.#bytes }
+  get bytes (): number { return this.#record.bytes }
   /** Reported, and the viewer's half has not ended yet. */
   get lingering (): boolean { return this.#phase === 'over' && !this.#quiet }
   /** Reported, released, nothing outstanding, and the viewer's half is over. */
-  get done (): boolean { return this.#phase === 'over' && this.#quiet && !this.#resolving && !this.#reading && !this.#writing }
+  get done (): boolean { return this.#phase === 'over' && this.#quiet && !this.#resolving && !this.#body.busy && !this.#writing }
 
   handle (event: StreamEvent, now: number): void {
     switch (event.type) {
@@ -95,10 +82,11 @@ export class ViewerStream {
         this.#resolving = false
         if (this.#phase === 'resolving') this.#problem(event.error, now)
         break
+      case 'admitted': this.#body.admitted(event.bytes, now); break
       case 'read': this.#read(event.chunk, now); break
-      case 'read-failed':
-        this.#reading = false
-        if (this.#pumping) this.#broken(event.error, now)
+      case 'admit-failed': case 'read-failed':
+        this.#body.failed()
+        if (this.#body.active) this.#broken(event.error, now)
         break
       case 'written': this.#written(now); break
       case 'write-failed':
@@ -119,7 +107,7 @@ export class ViewerStream {
     } else if ((this.#phase === 'queued' || this.#phase === 'resolving') && waited >= sourceStallMs) {
       this.#abort()
       this.#problem(new RelayError('RELAY_ERR_UPSTREAM_TIMEOUT', `the object was not there after ${sourceStallMs} ms`), now)
-    } else if (this.#pumping && this.#reading && waited >= sourceStallMs) {
+    } else if (this.#body.stalled(now, sourceStallMs)) {
       this.#abort()
       this.#broken(new RelayError('RELAY_ERR_UPSTREAM_TIMEOUT', `no bytes of the object came for ${sourceStallMs} ms`), now)
     } else if (this.#writing && this.#phase !== 'over' && waited >= writeStallMs) {
@@ -130,11 +118,12 @@ export class ViewerStream {
 
   /** The turn has come. */
   resolve (now: number): void {
-    if (this.#key === undefined || this.#phase === 'over') return
+    const { key } = this.#record
+    if (key === undefined || this.#phase === 'over') return
     this.#phase = 'resolving'
     this.#since = now
     this.#resolving = true
-    this.#host.emit({ type: 'resolve', id: this.id, request: { key: this.#key, range: this.#spec, token: this.#request?.token } })
+    this.#host.emit({ type: 'resolve', id: this.id, request: { key, range: this.#spec, token: this.#request?.token } })
   }
 
   /** Waits no longer for the viewer's half of a stream that is over otherwise. */
@@ -150,27 +139,14 @@ export class ViewerStream {
     if (this.#phase === 'over') return
     this.#phase = 'over'
     this.#overAt = now
-    this.#pumping = false
+    this.#body.stop()
     this.#host.leaveQueue(this)
     this.#abort()
     if (resetCode !== undefined) {
       this.#host.emit({ type: 'reset', id: this.id, code: resetCode })
       this.#refuseInput(resetCode)
     }
-    this.#host.emit({
-      type: 'report',
-      report: {
-        outcome,
-        status: this.#status,
-        code: this.#code,
-        cause: this.#error,
-        key: this.#key,
-        cacheStatus: this.#facts?.cacheStatus,
-        bytes: this.#bytes,
-        firstByteMs: this.#firstByteMs,
-        totalMs: resetCode === undefined && this.#headAt !== undefined ? now - this.#headAt : undefined
-      }
-    })
+    this.#host.emit({ type: 'report', report: this.#record.report(outcome, resetCode === undefined, now) })
     this.#release()
   }
 
@@ -180,9 +156,9 @@ export class ViewerStream {
     try {
       this.#request = read()
       if (this.#request === undefined) return
-      this.#headAt = now
+      this.#record.headEnded(now)
       if (!this.#host.takeRequest(now)) throw new RelayError('RELAY_ERR_RATE_LIMITED', 'too many requests in a second')
-      this.#key = parseShardPath(this.#request.path)
+      this.#record.key = parseShardPath(this.#request.path)
       // RFC 9110 §14.2: Range is defined for GET only.
       if (this.#request.method === 'GET') this.#spec = parseRangeHeader(this.#request.fields.get('range'))
     } catch (error) {
@@ -198,64 +174,51 @@ export class ViewerStream {
   #resolved (facts: ShardFacts, now: number): void {
     this.#resolving = false
     this.#leased = true
-    if (this.#phase !== 'resolving' || this.#request === undefined || this.#key === undefined) return
-    this.#facts = facts
+    const { key } = this.#record
+    if (this.#phase !== 'resolving' || this.#request === undefined || key === undefined) return
+    this.#record.cacheStatus = facts.cacheStatus
     let plan: ResponsePlan
     try {
-      plan = planObject(this.#request, this.#spec, facts, this.#key.part)
+      plan = planObject(this.#request, this.#spec, facts, key.part)
     } catch (error) {
       return this.#problem(error, now)
     }
-    if (plan.status === 416) this.#code = 'RELAY_ERR_RANGE_UNSATISFIABLE'
+    if (plan.status === 416) this.#record.failed(undefined, 'RELAY_ERR_RANGE_UNSATISFIABLE')
     this.#respond(plan, now)
   }
 
   #problem (error: unknown, now: number): void {
     this.#host.leaveQueue(this)
-    this.#error = error
-    this.#code = errorCode(error)
-    // A head that is refused counts from its refusal.
-    this.#headAt ??= now
+    this.#record.failed(error)
+    this.#record.headEnded(now)
     if (this.#request === undefined) this.#refuseInput(STREAM_CODE.unwanted)
     this.#respond(planProblem(error, this.#request?.method), now)
   }
 
   #respond (plan: ResponsePlan, now: number): void {
     this.#phase = 'sending'
-    this.#status = plan.status
+    this.#record.status = plan.status
     this.#head = plan.head
-    this.#position = plan.range?.start ?? 0
-    this.#end = plan.range?.end ?? 0
-    this.#pumping = plan.range !== undefined
-    if (this.#pumping) return this.#readMore(now)
+    if (plan.range !== undefined) {
+      this.#body.start(plan.range)
+      return this.#body.next(now)
+    }
     this.#release()
     this.#write(plan.inline ?? new Uint8Array(0), now)
   }
 
-  #readMore (now: number): void {
-    this.#requested = Math.min(this.#host.chunkBytes(), this.#end - this.#position)
-    this.#reading = true
-    this.#since = now
-    this.#host.emit({ type: 'read', id: this.id, position: this.#position, maxBytes: this.#requested })
-  }
-
   #read (chunk: Uint8Array, now: number): void {
-    this.#reading = false
-    if (!this.#pumping) return
-    if (chunk.length === 0 || chunk.length > this.#requested) {
-      return this.#broken(new RelayError('RELAY_ERR_INTERNAL', 'the object source broke its contract'), now)
-    }
-    this.#position += chunk.length
-    this.#write(chunk, now)
+    const taken = this.#body.take(chunk)
+    if (taken === 'broken') this.#broken(new RelayError('RELAY_ERR_INTERNAL', 'the object source broke its contract'), now)
+    else if (taken !== undefined) this.#write(taken, now)
   }
 
   /** The object cannot be read to its end: a status while nothing has been sent, a reset after that. */
   #broken (error: unknown, now: number): void {
-    this.#pumping = false
+    this.#body.stop()
     if (this.#head !== undefined) return this.#problem(error, now)
-    this.#error = error
-    this.#code = errorCode(error)
-    this.finish('broken', this.#code === 'RELAY_ERR_UPSTREAM_CORRUPT' ? STREAM_CODE.corrupt : STREAM_CODE.unfinished, now)
+    this.#record.failed(error)
+    this.finish('broken', this.#record.code === 'RELAY_ERR_UPSTREAM_CORRUPT' ? STREAM_CODE.corrupt : STREAM_CODE.unfinished, now)
   }
 
   #write (body: Uint8Array, now: number): void {
@@ -269,13 +232,12 @@ export class ViewerStream {
 
   #written (now: number): void {
     this.#writing = false
-    this.#bytes += this.#unsent
+    this.#record.wrote(this.#unsent, now)
     this.#unsent = 0
-    if (this.#phase === 'ending') return this.finish(outcomeOf(this.#status), undefined, now)
+    if (this.#phase === 'ending') return this.finish(this.#record.ending(), undefined, now)
     if (this.#phase !== 'sending') return
-    this.#firstByteMs ??= now - (this.#headAt ?? now)
-    if (this.#pumping && this.#position < this.#end) return this.#readMore(now)
-    this.#pumping = false
+    if (this.#body.active && !this.#body.complete) return this.#body.next(now)
+    this.#body.stop()
     this.#release()
     this.#phase = 'ending'
     this.#writing = true
@@ -284,12 +246,12 @@ export class ViewerStream {
   }
 
   #abort (): void {
-    if (this.#resolving || this.#reading) this.#host.emit({ type: 'abort', id: this.id })
+    if (this.#resolving || this.#body.busy) this.#host.emit({ type: 'abort', id: this.id })
   }
 
   /** Gives the object back as soon as none of its bytes are in use. */
   #release (): void {
-    if (!this.#leased || this.#pumping || this.#reading || this.#writing) return
+    if (!this.#leased || this.#body.active || this.#body.reading || this.#writing) return
     this.#leased = false
     this.#host.emit({ type: 'release', id: this.id })
   }
@@ -307,9 +269,4 @@ function joined (first: Uint8Array, second: Uint8Array): Uint8Array {
   whole.set(first)
   whole.set(second, first.length)
   return whole
-}
-
-function outcomeOf (status: number): StreamOutcome {
-  if (status === 304) return 'not-modified'
-  return status < 400 ? 'ok' : status < 500 ? 'client-error' : 'server-error'
 }

@@ -1,0 +1,91 @@
+import { shareLimits, type BandwidthClasses, type GatewayShare } from '../bandwidth/bandwidth-limits.ts'
+import { SPLIT_MS } from '../bandwidth/budget-keeper.ts'
+import type { Timers } from '../clock.ts'
+import type { Demand } from '../throttle/split-budget.ts'
+import { Throttle } from '../throttle/throttle.ts'
+import { SessionPacing } from './session-pacing.ts'
+
+/** What the viewers of a gateway share at its start; it crosses processes. */
+export interface GatewayBandwidthSettings extends BandwidthClasses {
+  readonly share: GatewayShare
+}
+
+export interface GatewayBandwidthOptions {
+  readonly settings: GatewayBandwidthSettings
+  readonly maxSessions: number
+  readonly timers: Timers
+  /** What the viewers ask for, while anything is limited. */
+  readonly report: (demand: Demand) => void
+}
+
+/** Reads that wait for bandwidth at once: each holds an object, and the relay lends no more than these. */
+const MAX_WAITING = 65_536
+
+/** Enforces the gateway's part of the bandwidth. While the relay is silent, what it said last holds. */
+export class GatewayBandwidth {
+  readonly #options: GatewayBandwidthOptions
+  readonly #throttle: Throttle
+  readonly #sessions = new Set<SessionPacing>()
+  #share: GatewayShare
+  #cancel: (() => void) | undefined
+
+  constructor (options: GatewayBandwidthOptions) {
+    const { settings: { share }, maxSessions, timers } = options
+    this.#options = options
+    this.#share = share
+    this.#throttle = new Throttle({
+      clock: { monotonic: () => timers.now() },
+      timers,
+      totalBps: share.budgetBps,
+      burstBytes: share.burstBytes,
+      maxViewers: maxSessions,
+      maxWaiting: MAX_WAITING
+    })
+    this.setShare(share)
+  }
+
+  /** Bits per second for all sessions together; 0 is unlimited. */
+  get budgetBps (): number { return this.#share.budgetBps }
+
+  setShare (share: GatewayShare): void {
+    const before = this.#share
+    this.#share = share
+    this.#throttle.setBudget({ totalBps: share.budgetBps, levelBps: share.levelBps, burstBytes: share.burstBytes })
+    if (share.viewerCapBps !== before.viewerCapBps || share.viewerFloorBps !== before.viewerFloorBps) {
+      for (const session of this.#sessions) session.limitsChanged()
+    }
+    if (this.#cancel === undefined) this.#report()
+  }
+
+  /** A session begins. @throws RelayError RELAY_ERR_RATE_LIMITED beyond `maxSessions` */
+  join (id: string, className?: string): SessionPacing {
+    const { weights, ladder } = this.#options.settings
+    const session = new SessionPacing({
+      id,
+      throttle: this.#throttle,
+      ladder,
+      limits: name => shareLimits(this.#share, weights, name),
+      left: () => { this.#sessions.delete(session) }
+    }, className)
+    this.#sessions.add(session)
+    // A cap limits from the first viewer on.
+    if (this.#cancel === undefined) this.#report()
+    return session
+  }
+
+  sizes (): Record<string, number> {
+    return Object.fromEntries(Object.entries(this.#throttle.sizes()).map(([name, size]) => [`bandwidth.${name}`, size]))
+  }
+
+  close (): void {
+    this.#cancel?.()
+    this.#throttle.close()
+  }
+
+  #report (): void {
+    this.#cancel = undefined
+    if (!this.#throttle.limited) return
+    this.#options.report(this.#throttle.demand())
+    this.#cancel = this.#options.timers.after(SPLIT_MS, () => { this.#report() })
+  }
+}

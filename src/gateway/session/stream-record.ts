@@ -1,0 +1,58 @@
+import type { ShardKey } from '../../shard/shard-key.ts'
+import { errorCode } from './response.ts'
+import type { StreamOutcome, StreamReport } from './session-types.ts'
+
+/** What a stream will be reported with, gathered as it goes. */
+export class StreamRecord {
+  key: ShardKey | undefined
+  cacheStatus: string | undefined
+  /** Of the response that was begun. */
+  status = 0
+  #error: unknown = undefined
+  #code: string | undefined
+  #headAt: number | undefined
+  #firstByteMs: number | undefined
+  #bytes = 0
+
+  get bytes (): number { return this.#bytes }
+  /** RELAY_ERR_* of the error met, if any. */
+  get code (): string | undefined { return this.#code }
+
+  /** The head of the request is complete, or was refused. */
+  headEnded (now: number): void {
+    this.#headAt ??= now
+  }
+
+  /** @param error for the log; `code` stands for it everywhere else */
+  failed (error: unknown, code: string = errorCode(error)): void {
+    this.#error = error
+    this.#code = code
+  }
+
+  /** The engine has accepted so many bytes of the response. */
+  wrote (bytes: number, now: number): void {
+    this.#bytes += bytes
+    this.#firstByteMs ??= now - (this.#headAt ?? now)
+  }
+
+  /** @param whole whether FIN was accepted */
+  report (outcome: StreamOutcome, whole: boolean, now: number): StreamReport {
+    return {
+      outcome,
+      status: this.status,
+      code: this.#code,
+      cause: this.#error,
+      key: this.key,
+      cacheStatus: this.cacheStatus,
+      bytes: this.#bytes,
+      firstByteMs: this.#firstByteMs,
+      totalMs: whole && this.#headAt !== undefined ? now - this.#headAt : undefined
+    }
+  }
+
+  /** How a stream ends whose response was sent whole. */
+  ending (): StreamOutcome {
+    if (this.status === 304) return 'not-modified'
+    return this.status < 400 ? 'ok' : this.status < 500 ? 'client-error' : 'server-error'
+  }
+}

@@ -1,0 +1,72 @@
+import fp from 'fastify-plugin'
+import { shareLimits, type BandwidthClasses } from '../bandwidth/bandwidth-limits.ts'
+import { BudgetKeeper } from '../bandwidth/budget-keeper.ts'
+import { HttpViewers } from '../bandwidth/http-viewers.ts'
+import { systemClock, systemTimers } from '../clock.ts'
+import type { Config } from '../config.ts'
+import type { GatewayBandwidthSettings } from '../gateway/gateway-bandwidth.ts'
+import { Throttle } from '../throttle/throttle.ts'
+
+export interface Bandwidth {
+  readonly keeper: BudgetKeeper
+  readonly classes: BandwidthClasses
+  /** Viewers over HTTP. */
+  readonly viewers: HttpViewers
+  /** What a gateway begins with. */
+  gateway (): GatewayBandwidthSettings
+}
+
+declare module 'fastify' {
+  interface FastifyInstance {
+    bandwidth: Bandwidth
+  }
+}
+
+/** Reads that wait for bandwidth at once, over all responses; more are refused. */
+const MAX_WAITING = 65_536
+
+/** Bandwidth shared by viewers: the budget, its split between HTTP and the gateway, and the shares of viewers over HTTP. */
+export default fp<{ config: Config }>(async (app, { config }) => {
+  const { bandwidth: settings, limits } = config
+  const { relayMetrics: metrics } = app
+  const classes: BandwidthClasses = {
+    weights: settings.weights,
+    ladder: settings.ladder.map(({ rendition, min_bps: needs }) => ({ name: rendition, min_bps: needs }))
+  }
+  const throttle = new Throttle({
+    clock: systemClock,
+    timers: systemTimers,
+    totalBps: settings.total_bps,
+    // One more for those that have none of their own.
+    maxViewers: limits.tracked_ips + 1,
+    maxWaiting: MAX_WAITING
+  })
+  const keeper = new BudgetKeeper({
+    limits: { totalBps: settings.total_bps, viewerCapBps: settings.viewer_cap_bps, viewerFloorBps: settings.viewer_floor_bps, burstBytes: settings.burst_bytes },
+    http: throttle,
+    timers: systemTimers,
+    changed: () => { viewers.limitsChanged() }
+  })
+  const viewers = new HttpViewers({
+    throttle,
+    ladder: classes.ladder,
+    limits: className => shareLimits(keeper.limits, classes.weights, className),
+    maxViewers: limits.tracked_ips,
+    timers: systemTimers
+  })
+  app.decorate('bandwidth', { keeper, classes, viewers, gateway: () => ({ ...classes, share: keeper.share() }) })
+  metrics.onCollect(() => {
+    const { bytes, waitedMs } = throttle.takeCounts()
+    metrics.count('icn_relay_bandwidth_granted_bytes_total', { transport: 'http' }, bytes)
+    metrics.count('icn_relay_bandwidth_throttled_seconds_total', { transport: 'http' }, waitedMs / 1_000)
+    metrics.set('icn_relay_bandwidth_budget_bps', keeper.limits.totalBps)
+    metrics.replace('icn_relay_bandwidth_share_bps', keeper.levelBps === undefined ? [] : [[{}, keeper.levelBps]])
+    metrics.set('icn_relay_bandwidth_backlogged_viewers', keeper.backlogged())
+    metrics.set('icn_relay_bandwidth_http_viewers', viewers.size)
+  })
+  app.addHook('onClose', async () => {
+    keeper.close()
+    viewers.close()
+    throttle.close()
+  })
+}, { name: 'bandwidth', dependencies: ['metrics'] })

@@ -1,0 +1,117 @@
+/** What the bandwidth tests and the plot of them share: a relay with a budget, viewers in a process of their own, and what they received when. */
+import { fork, type ChildProcess } from 'node:child_process'
+import type { TestContext } from 'node:test'
+import { fileURLToPath } from 'node:url'
+import { startSuperNode } from '../../demo/super-node/server.ts'
+import type { JoinOrder, News, Order, Road } from './bandwidth-viewers.ts'
+import { fetchHashed } from './http.ts'
+import { spawnRelay, type SpawnedRelay } from './processes.ts'
+
+/** So small that every viewer over HTTP begins a new response, and hears of its share, every two seconds or so. */
+const SHARD_BYTES = 400_000
+const CID = `syn-${SHARD_BYTES}-bandwidth`
+const PATHS = Array.from({ length: 10 }, (_, part) => `/shards/${CID}/shard_${part}.bin`)
+
+type Cleanup = Pick<TestContext, 'after'>
+type Heard = Extract<News, { type: 'heard' }>
+type Sample = Extract<News, { type: 'received' }>
+
+interface Offer {
+  readonly webtransport: { readonly url: string, readonly certificateHashes: readonly { readonly value: string }[] }
+  readonly websocket: { readonly url: string }
+}
+
+/** Monotonic time of the machine, ms: the same in every process. */
+export const machineNow = (): number => Number(process.hrtime.bigint() / 1_000n) / 1_000
+
+/** A relay whose viewers share `totalBps`, with its objects in the cache. */
+export async function spawnShared (t: Cleanup, totalBps: number, settings: Record<string, Record<string, unknown>> = {}): Promise<SpawnedRelay> {
+  const origin = await startSuperNode({ port: 0 })
+  t.after(async () => { await origin.close() })
+  const relay = await spawnRelay(t, [origin], {
+    ...settings,
+    transport: { engine: 'bundled', max_sessions_per_ip: 1_000, ...settings['transport'] },
+    bandwidth: { total_bps: totalBps, ...settings['bandwidth'] }
+  })
+  await Promise.all(PATHS.map(async path => await fetchHashed(relay.viewerUrl + path)))
+  return relay
+}
+
+/** Viewers of one relay, by number, and all that is known of them. */
+export class Crowd {
+  readonly heard: Heard[] = []
+  readonly failures: string[] = []
+  readonly samples: Sample[] = []
+  readonly joinedAt = new Map<number, number>()
+  readonly #relay: SpawnedRelay
+  readonly #child: ChildProcess
+  readonly #waiters = new Set<() => void>()
+
+  constructor (t: Cleanup, relay: SpawnedRelay) {
+    this.#relay = relay
+    this.#child = fork(fileURLToPath(new URL('./bandwidth-viewers.ts', import.meta.url)), [], { execArgv: ['--import', 'tsx'], stdio: ['ignore', 'ignore', 'inherit', 'ipc'] })
+    t.after(() => { if (this.#child.connected) this.#child.disconnect() })
+    this.#child.on('message', message => { this.#hear(message as News) })
+  }
+
+  /** Resolves when all of them have begun. */
+  async join (road: Road, ids: readonly number[], streams = 1): Promise<void> {
+    const offer = await (await fetch(`${this.#relay.viewerUrl}/v1/transport`)).json() as Offer
+    const url = { http: this.#relay.viewerUrl, webtransport: offer.webtransport.url, websocket: offer.websocket.url.replace('wss:', 'https:') }[road]
+    this.#order({ type: 'join', ids, road, url, certificateHashes: offer.webtransport.certificateHashes.map(({ value }) => value), paths: PATHS, streams } satisfies JoinOrder)
+    await this.until(() => ids.every(id => this.joinedAt.has(id)))
+  }
+
+  leave (ids: readonly number[]): void { this.#order({ type: 'leave', ids }) }
+
+  /** Waits until something that is told has come true. */
+  async until (done: () => boolean): Promise<void> {
+    if (done()) return
+    await new Promise<void>(resolve => {
+      const look = (): void => {
+        if (!done()) return
+        this.#waiters.delete(look)
+        resolve()
+      }
+      this.#waiters.add(look)
+    })
+  }
+
+  /** Waits until the viewers have told of a moment `ms` after now; the moment. */
+  async after (ms: number): Promise<number> {
+    const at = machineNow() + ms
+    await this.until(() => (this.samples.at(-1)?.at ?? 0) >= at)
+    return at
+  }
+
+  /** Bits per second of a viewer between two moments, as the nearest samples have it. */
+  rate (id: number, from: number, to: number): number {
+    const [first, last] = [this.#sampleAt(from), this.#sampleAt(to)]
+    return (bytesOf(last, id) - bytesOf(first, id)) * 8_000 / (last.at - first.at)
+  }
+
+  #sampleAt (at: number): Sample {
+    const sample = this.samples.find(each => each.at >= at) ?? this.samples.at(-1)
+    if (sample === undefined) throw new Error('nothing was received')
+    return sample
+  }
+
+  #order (order: Order): void { this.#child.send(order) }
+
+  #hear (news: News): void {
+    if (news.type === 'heard') this.heard.push(news)
+    else if (news.type === 'failed') this.failures.push(`viewer ${news.id}: ${news.reason}`)
+    else if (news.type === 'joined') this.joinedAt.set(news.id, news.at)
+    else this.samples.push(news)
+    for (const look of this.#waiters) look()
+  }
+}
+
+function bytesOf (sample: Sample, id: number): number {
+  return sample.bytes.find(([each]) => each === id)?.[1] ?? 0
+}
+
+/** Numbers from `from` up to but not including `to`. */
+export function range (from: number, to: number): number[] {
+  return Array.from({ length: to - from }, (_, index) => from + index)
+}
