@@ -107,7 +107,11 @@ export const UpstreamNode = Type.Object({
   })
 })
 
-export const Upstreams = Type.Object({ region: Type.String(), nodes: Type.Array(UpstreamNode) })
+export const Upstreams = Type.Object({
+  region: Type.String(),
+  nodes: Type.Array(UpstreamNode),
+  siblings: Type.Array(UpstreamNode, { description: 'the relays of upstream.siblings without this one; one that is not `up` is not asked' })
+})
 
 export const Override = Type.Object({
   override: Type.Union([Type.String({ maxLength: 32, description: 'one of region.regions' }), Type.Null()], { description: 'null: the detected region' })

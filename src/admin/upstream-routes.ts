@@ -28,7 +28,7 @@ const Change = Type.Object({
 
 /** `/upstreams`: super-nodes, their state, and changes that outlive a restart. */
 export const upstreamRoutes: FastifyPluginAsyncTypebox<UpstreamRoutesOptions> = async (app, { upstream, roster, region: current, regions }) => {
-  const list = (): Static<typeof Upstreams> => ({ region: current(), nodes: upstream.status() })
+  const list = (): Static<typeof Upstreams> => ({ region: current(), nodes: upstream.status(), siblings: upstream.siblingStatus() })
 
   app.get('/upstreams', {
     schema: { summary: 'Super-nodes and their state', tags: ['upstreams'], response: { 200: Upstreams, ...problems(401, 403, 429) } }

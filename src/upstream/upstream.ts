@@ -250,6 +250,11 @@ export class Upstream {
     return this.nodes.status()
   }
 
+  /** The relays of our own tier, without ourselves. */
+  siblingStatus (): NodeStatus[] {
+    return this.#siblings.status()
+  }
+
   /** An object that was purged is asked for again, also when it was missing. */
   forgetMissing (matches: (id: string) => boolean): void {
     this.#missing.purge(matches)
