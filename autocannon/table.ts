@@ -2,6 +2,8 @@ import { MB, type LoadResult, type Times } from './result.ts'
 
 type Column = readonly [title: string, cell: (result: LoadResult) => string]
 
+const SIDE_BY_SIDE = 3
+
 function round (value: number): string {
   if (value === 0) return '0'
   return value >= 100 ? value.toFixed(0) : value >= 10 ? value.toFixed(1) : value.toFixed(2)
@@ -59,7 +61,7 @@ export function markdownTable (header: readonly string[], rows: ReadonlyArray<re
   return [line(header), line(widths.map(() => '-'), '-'), ...rows.map(row => line(row))].join('\n')
 }
 
-/** Results as one table, with the columns that any of them fills. */
+/** Results as one table, with the columns that any of them fills. Up to three stand side by side, which a terminal has the width for. */
 export function resultTable (results: readonly LoadResult[]): string {
   const all = [
     ...COLUMNS,
@@ -67,5 +69,9 @@ export function resultTable (results: readonly LoadResult[]): string {
     ...(results.some(result => result.playback !== undefined) ? PLAYBACK_COLUMNS : [])
   ]
   const columns = all.filter(([, cell]) => results.some(result => cell(result) !== ''))
-  return markdownTable(columns.map(([title]) => title), results.map(result => columns.map(([, cell]) => cell(result))))
+  const titles = columns.map(([title]) => title)
+  const cells = results.map(result => columns.map(([, cell]) => cell(result)))
+  if (results.length > SIDE_BY_SIDE) return markdownTable(titles, cells)
+  const [header = [], ...rows] = titles.map((title, column) => [title, ...cells.map(row => row[column] ?? '')])
+  return markdownTable(header, rows)
 }

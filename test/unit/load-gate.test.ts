@@ -1,0 +1,112 @@
+import assert from 'node:assert/strict'
+import { readFile } from 'node:fs/promises'
+import { suite, test } from 'node:test'
+import fc from 'fast-check'
+import { MAX_BAND, MIN_BAND, bandOf, explain, isTooNoisy, judge, median, parseBaseline, summarise, type Verdict } from '../../autocannon/baseline/compare.ts'
+import { betterOf, groupsNamed, groupsOf, joined, medians } from '../../autocannon/baseline/measure.ts'
+import { GROUPS } from '../../autocannon/baseline/ratios.ts'
+
+const calm = summarise('lower', [2, 2.1, 1.9])
+const noisy = summarise('lower', [1, 1.25, 0.8])
+
+function only (verdicts: readonly Verdict[]): Verdict {
+  const [verdict] = verdicts
+  assert.ok(verdict !== undefined && verdicts.length === 1)
+  return verdict
+}
+
+suite('comparison with a baseline', () => {
+  test('median, and the largest distance from it', () => {
+    assert.deepEqual(summarise('higher', [4, 1, 2, 3]), { better: 'higher', median: 2.5, spread: 0.6, values: [4, 1, 2, 3] })
+    assert.equal(median([]), NaN)
+    for (const bad of [[], [1, NaN], [0, 1], [-1], [Infinity]]) assert.throws(() => summarise('lower', bad), RangeError)
+  })
+
+  test('the band follows the noise, between its bounds', () => {
+    assert.equal(bandOf(calm), MIN_BAND)
+    assert.equal(bandOf(noisy), 0.5)
+    assert.equal(bandOf({ spread: 3 }), MAX_BAND)
+    assert.equal(isTooNoisy({ spread: 3 }), true)
+    assert.equal(isTooNoisy(noisy), false)
+  })
+
+  test('worse beyond the band fails in the direction that is worse, and only there', () => {
+    const higher = summarise('higher', [10, 10, 10])
+    const cases = [
+      [calm, 2.59, true], [calm, 2.61, false], [calm, 0.01, true],
+      [higher, 7.8, true], [higher, 7.6, false], [higher, 100, true],
+      [noisy, 1.49, true], [noisy, 1.51, false]
+    ] as const
+    for (const [ratio, value, ok] of cases) assert.equal(only(judge({ ratios: { it: ratio } }, { it: value })).ok, ok, `${ratio.better} ${ratio.median}: ${value}`)
+  })
+
+  test('what doubles is always found, whatever the noise', () => {
+    fc.assert(fc.property(fc.constantFrom('lower' as const, 'higher' as const), fc.array(fc.double({ min: 0.01, max: 100, noNaN: true }), { minLength: 1, maxLength: 12 }), (better, values) => {
+      const ratio = summarise(better, values)
+      const doubled = better === 'lower' ? ratio.median * 2 : ratio.median / 2
+      assert.equal(only(judge({ ratios: { it: ratio } }, { it: doubled })).ok, false)
+      assert.equal(only(judge({ ratios: { it: ratio } }, { it: ratio.median })).ok, true)
+      // What is within the floor of the band passes.
+      const slightly = better === 'lower' ? ratio.median * 1.29 : ratio.median / 1.29
+      assert.equal(only(judge({ ratios: { it: ratio } }, { it: slightly })).ok, true)
+    }))
+  })
+
+  test('a ratio that one side lacks, and one that is no number, fail', () => {
+    const [missing, unknown] = judge({ ratios: { old: calm } }, { new: 1 })
+    assert.deepEqual([missing?.ok, unknown?.ok], [false, false])
+    assert.equal(only(judge({ ratios: { it: calm } }, { it: NaN })).ok, false)
+  })
+
+  test('the explanation says which, by how much, and what was allowed', () => {
+    assert.equal(explain(only(judge({ ratios: { 'hit-cpu': calm } }, { 'hit-cpu': 4 }))), 'FAIL hit-cpu            4.000 (baseline 2.000, lower is better): 100 % worse, allowed 30 %')
+    assert.match(explain(only(judge({ ratios: { it: calm } }, { it: 1 }))), /^ok +it .* 50 % better/)
+    assert.match(explain(only(judge({ ratios: {} }, { it: 1 }))), /FAIL it .*npm run load:baseline/)
+    assert.match(explain(only(judge({ ratios: { it: calm } }, {}))), /FAIL it .*not measured/)
+  })
+})
+
+suite('the baseline file', () => {
+  test('is complete: every ratio of every group, and no other', async () => {
+    const baseline = parseBaseline(await readFile(new URL('../../autocannon/baseline.json', import.meta.url), 'utf8'))
+    assert.deepEqual(Object.keys(baseline.ratios).sort(), GROUPS.flatMap(({ ratios }) => Object.keys(ratios)).sort())
+    for (const [name, { better, median: middle, values, spread }] of Object.entries(baseline.ratios)) {
+      assert.equal(better, betterOf(name))
+      assert.deepEqual({ ...summarise(better, values) }, { better, median: middle, spread, values }, name)
+    }
+  })
+
+  test('what is no baseline is refused by name', () => {
+    const ratio = { better: 'lower', median: 1, spread: 0.1, values: [1] }
+    const cases: ReadonlyArray<readonly [string, RegExp]> = [
+      ['{', /not JSON/],
+      ['[]', /not of version 1/],
+      ['{"version":2,"ratios":{}}', /not of version 1/],
+      ['{"version":1}', /not of version 1/],
+      [JSON.stringify({ version: 1, ratios: { 'hit-cpu': { ...ratio, better: 'sideways' } } }), /"hit-cpu"/],
+      [JSON.stringify({ version: 1, ratios: { 'hit-cpu': { ...ratio, median: 0 } } }), /"hit-cpu"/],
+      [JSON.stringify({ version: 1, ratios: { 'hit-cpu': { ...ratio, spread: 'wide' } } }), /"hit-cpu"/],
+      [JSON.stringify({ version: 1, ratios: { 'hit-cpu': null } }), /"hit-cpu"/]
+    ]
+    for (const [text, message] of cases) assert.throws(() => parseBaseline(text), error => error instanceof Error && message.test(error.message) && /load:baseline/.test(error.message), text)
+    assert.deepEqual(Object.keys(parseBaseline(JSON.stringify({ version: 1, ratios: { 'hit-cpu': ratio } })).ratios), ['hit-cpu'])
+  })
+
+  test('no text makes the reader fail in another way', () => {
+    fc.assert(fc.property(fc.oneof(fc.string(), fc.json()), text => {
+      try {
+        parseBaseline(text)
+      } catch (error) {
+        assert.match(error instanceof Error ? error.message : '', /baseline/)
+      }
+    }))
+  })
+})
+
+test('groups by their name and by their ratios; rounds that are joined keep their medians', () => {
+  assert.deepEqual(groupsNamed([]), GROUPS)
+  assert.deepEqual(groupsNamed(['miss', 'hit']).map(({ name }) => name), ['hit', 'miss'])
+  assert.throws(() => groupsNamed(['hits']), /known are hit miss/)
+  assert.deepEqual(groupsOf(['miss-cpu']).map(({ name }) => name), ['miss'])
+  assert.deepEqual(medians(joined({ a: [1, 2, 9], b: [1] }, { a: [3, 4] })), { a: 3, b: 1 })
+})
