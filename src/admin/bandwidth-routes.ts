@@ -2,7 +2,7 @@ import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import Type, { type Static } from 'typebox'
 import type { Supervisor } from '../gateway/supervisor.ts'
 import type { Bandwidth } from '../plugins/bandwidth.ts'
-import { BandwidthChange, BandwidthReport, BandwidthState, BandwidthViewer, problems } from './schemas.ts'
+import { BandwidthChange, BandwidthReport, BandwidthState, problems, type BandwidthViewer } from './schemas.ts'
 
 export interface BandwidthRoutesOptions {
   readonly bandwidth: Bandwidth

@@ -186,7 +186,7 @@ const BANDWIDTH_STATE = {
     gateway: Type.Integer({ minimum: 0 })
   }, { description: 'how the budget is split between viewers over HTTP and those of the gateway now, bits per second' }),
   backloggedViewers: Type.Integer({ minimum: 0, description: 'viewers that wait for bandwidth most of the time' }),
-  weights: Type.Record(Type.String(), Type.Number(), { description: 'by class of viewers' }),
+  weights: Type.Unsafe<Record<string, number>>({ type: 'object', additionalProperties: { type: 'number' }, description: 'by class of viewers' }),
   ladder: Type.Array(Type.Object({ rendition: Type.String(), minBps: Type.Integer({ minimum: 0 }) }))
 }
 

@@ -135,6 +135,10 @@ export async function shardRoutes (viewer: FastifyInstance, { shards, metrics, m
     reply.header('x-content-type-options', 'nosniff')
     reply.header('timing-allow-origin', '*')
     reply.header('cross-origin-resource-policy', 'cross-origin')
+    const pace = viewers.acquire(httpViewerKey(request.admitted?.identity, request.ip), request.admitted?.class)
+    reply.raw.once('close', () => { viewers.release(pace) })
+    const advice = pace.advice()
+    if (advice !== undefined) reply.header('cmsd-dynamic', formatCmsd(advice))
     const { body } = plan
     // The viewer may have gone while the object was opened.
     if (body === undefined || request.raw.socket.destroyed) {
@@ -146,10 +150,6 @@ export async function shardRoutes (viewer: FastifyInstance, { shards, metrics, m
       metrics.observe('icn_relay_shard_serve_latency_seconds', (monotonic() - start) / 1_000, { ...labels, stage })
     }
     const length = body.end - body.start
-    const pace = viewers.acquire(httpViewerKey(request.admitted?.identity, request.ip), request.admitted?.class)
-    reply.raw.once('close', () => { viewers.release(pace) })
-    const advice = pace.advice()
-    if (advice !== undefined) reply.header('cmsd-dynamic', formatCmsd(advice))
     // HTTP/2 emits finish for streams that were reset, too.
     reply.raw.once('finish', () => { if (reply.raw.writableFinished) observe('complete') })
     // What a socket of HTTP/2 has sent belongs to many responses, so there a body is counted chunk by chunk.

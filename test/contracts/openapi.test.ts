@@ -145,6 +145,13 @@ const CALLS: Call[] = [
   { operation: 'PUT /admin/v1/limits', target: '/admin/v1/limits', status: 200, headers: AS_WRITER, body: { handshakesPerSecond: 1_000, connectionsPerIp: 1_000 } },
   { operation: 'PUT /admin/v1/limits', target: '/admin/v1/limits', status: 400, headers: AS_WRITER, body: {} },
   { operation: 'PUT /admin/v1/limits', target: '/admin/v1/limits', status: 403, headers: AS_READER, body: { trackedIps: 1 } },
+  { operation: 'GET /admin/v1/bandwidth', target: '/admin/v1/bandwidth?limit=10', status: 200, headers: AS_READER },
+  { operation: 'GET /admin/v1/bandwidth', target: '/admin/v1/bandwidth?limit=0', status: 400, headers: AS_READER },
+  { operation: 'GET /admin/v1/bandwidth', target: '/admin/v1/bandwidth', status: 401 },
+  { operation: 'PUT /admin/v1/bandwidth', target: '/admin/v1/bandwidth', status: 200, headers: AS_WRITER, body: { totalBps: 500_000_000, viewerCapBps: 5_000_000 } },
+  { operation: 'PUT /admin/v1/bandwidth', target: '/admin/v1/bandwidth', status: 400, headers: AS_WRITER, body: { viewerFloorBps: 6_000_000 } },
+  { operation: 'PUT /admin/v1/bandwidth', target: '/admin/v1/bandwidth', status: 400, headers: AS_WRITER, body: {} },
+  { operation: 'PUT /admin/v1/bandwidth', target: '/admin/v1/bandwidth', status: 403, headers: AS_READER, body: { totalBps: 0 } },
   { operation: 'GET /admin/v1/cache', target: '/admin/v1/cache', status: 200, headers: AS_READER },
   { operation: 'GET /admin/v1/cache', target: '/admin/v1/cache', status: 401 },
   { operation: 'PATCH /admin/v1/cache', target: '/admin/v1/cache', status: 200, headers: AS_WRITER, body: { ramBytes: 1_000_000 } },
@@ -205,7 +212,7 @@ suite('real responses', () => {
     t.after(async () => { await Promise.all(nodes.map(async node => { await node.close() })) })
     const [node] = nodes
     assert.ok(node !== undefined)
-    const running = await startRelay(t, [{ url: node.url, region: node.region }], { transport: { engine: 'bundled' }, viewer: { player: true }, admin: { tokens: TOKENS }, upstream: { headers_timeout_ms: 300, backoff_initial_ms: 1, backoff_max_ms: 1 } })
+    const running = await startRelay(t, [{ url: node.url, region: node.region }], { transport: { engine: 'bundled' }, viewer: { player: true }, admin: { tokens: TOKENS }, bandwidth: { total_bps: 1_000_000_000 }, upstream: { headers_timeout_ms: 300, backoff_initial_ms: 1, backoff_max_ms: 1 } })
     for (const call of CALLS) {
       if (call.status === 502) node.setFaults({ status: 500 })
       else if (call.status === 504) node.setFaults({ hang: true })
