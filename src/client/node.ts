@@ -29,12 +29,12 @@ export async function nodePonyfill (): Promise<W3cWebTransportConstructor> {
 }
 
 /** Opens HTTP/3 sessions with the bundled engine, loaded when it is first needed. */
-export const dialHttp3: TransportDialler = async ({ url, certificateHashes, signal }) => {
+export const dialHttp3: TransportDialler = async ({ url, certificateHashes, signal }, opened) => {
   const { connectHttp3 } = await import('../gateway/transports/http3/client.ts')
   const trust = certificateHashes.length === 0
     ? { ca: rootCertificates.join('\n') }
     : { certificateHashes: certificateHashes.map((value) => ({ algorithm: 'sha-256' as const, value })) }
-  return await connectHttp3(url, { ...trust, signal })
+  return await connectHttp3(url, { ...trust, signal, opened })
 }
 
 /**

@@ -44,9 +44,16 @@ export function transportClientSession (session: TransportSession, onIncoming: S
   }
 }
 
-/** Dials an engine; rejects with the reason. */
-export type TransportDialler = (endpoint: Pick<SessionEndpoint, 'url' | 'certificateHashes' | 'signal'>) => Promise<TransportSession>
+/**
+ * Dials an engine; rejects with the reason.
+ * @param opened called with the session in the turn it opens: streams of the relay may come with the very packet that opens it
+ */
+export type TransportDialler = (endpoint: Pick<SessionEndpoint, 'url' | 'certificateHashes' | 'signal'>, opened: (session: TransportSession) => void) => Promise<TransportSession>
 
 export function transportConnector (dial: TransportDialler): Connector {
-  return async (endpoint) => transportClientSession(await dial(endpoint), endpoint.onIncoming)
+  return async (endpoint) => {
+    let taken: ClientSession | undefined
+    const take = (session: TransportSession): ClientSession => (taken ??= transportClientSession(session, endpoint.onIncoming))
+    return take(await dial(endpoint, take))
+  }
 }

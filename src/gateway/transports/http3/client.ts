@@ -40,6 +40,8 @@ export interface ConnectOptions {
   readonly maxStreams?: number
   readonly congestionControl?: QuicParameters['congestionControl']
   readonly clock?: Clock
+  /** Called in the turn the session opens, before anything that came with it is handed out. */
+  readonly opened?: (session: TransportSession) => void
 }
 
 /** The server does not let us in: wrong certificate, an HTTP status, no WebTransport, no answer. */
@@ -212,6 +214,7 @@ class Attempt {
     }, this.options.maxStreams ?? 256)
     link.web.attach(session)
     this.settle = undefined
+    this.options.opened?.(session)
     settle.resolve(session)
   }
 
