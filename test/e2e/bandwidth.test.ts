@@ -11,13 +11,18 @@ const SETTLE_MS = 2_000
 /** In which rates are taken, ms. */
 const WINDOW_MS = 3_000
 
-/** Every one of these viewers gets the same share of the total within the tolerance; returns the extremes, bits per second. */
+/**
+ * Every one of these viewers gets the same share of the total within the tolerance, and together they get no more than it; returns the
+ * extremes. A machine that is too busy to carry the total, viewers included, shares what it carries.
+ */
 async function shareAlike (crowd: Crowd, ids: readonly number[], among: number): Promise<string> {
   await crowd.after(SETTLE_MS)
   const from = machineNow()
   const to = await crowd.after(WINDOW_MS)
   const rates = ids.map(id => crowd.rate(id, from, to))
-  const fair = TOTAL_BPS / among
+  const sum = rates.reduce((total, rate) => total + rate, 0)
+  assert.ok(sum <= TOTAL_BPS * 1.02, `${sum} bit/s together`)
+  const fair = (sum < TOTAL_BPS * 0.95 ? sum : TOTAL_BPS) / among
   const wrong = ids.map((id, index) => [id, rates[index] ?? 0] as const).filter(([, rate]) => Math.abs(rate / fair - 1) > TOLERANCE)
   assert.deepEqual(wrong.map(([id, rate]) => `viewer ${id}: ${Math.round(rate)} bit/s, not ${Math.round(fair)}`), [])
   return `${among} viewers: ${(Math.min(...rates) / 1e6).toFixed(3)} to ${(Math.max(...rates) / 1e6).toFixed(3)} Mbit/s, fair ${(fair / 1e6).toFixed(3)}`
@@ -34,7 +39,7 @@ test('50 viewers saturate 100 Mbit/s, 10 more join, 30 leave: shares are equal w
   await crowd.join('webtransport', range(0, 50))
   await crowd.join('webtransport', range(50, 60))
   t.diagnostic(await shareAlike(crowd, range(0, 60), 60))
-  assert.deepEqual(told(crowd, range(0, 60)), new Set(['480p']))
+  await crowd.until(() => told(crowd, range(0, 60)).size === 1 && told(crowd, range(0, 60)).has('480p'))
   crowd.leave(range(0, 30))
   t.diagnostic(await shareAlike(crowd, range(30, 60), 30))
   await crowd.until(() => told(crowd, range(30, 60)).size === 1 && told(crowd, range(30, 60)).has('720p'))

@@ -13,7 +13,6 @@ import { expectedBody } from '../../autocannon/verify.ts'
 import { Zipf } from '../../autocannon/zipf.ts'
 import { seededRandom } from '../../demo/super-node/faults.ts'
 import { syntheticShard } from '../../demo/super-node/server.ts'
-import { RESERVED_KEYS } from '../../src/config-schema.ts'
 
 suite('arguments', () => {
   const DEFINITIONS = {
@@ -265,9 +264,5 @@ suite('what the relay tells', () => {
     assert.deepEqual(settings['cache'], { max_bytes: 3, ram_bytes: 2 })
     assert.equal(settings['admin']?.['requests_per_minute'], 5)
     assert.equal(settings['transport']?.['max_sessions_per_ip'], 100_000)
-    for (const name of RESERVED_KEYS) {
-      const [section = '', key = ''] = name.split('.')
-      assert.equal(settings[section]?.[key], undefined, name)
-    }
   })
 })
