@@ -16,8 +16,9 @@ import { RemoteSource } from './remote-source.ts'
 import { GatewayBandwidth } from './gateway-bandwidth.ts'
 import { Roads, type RoadName } from './roads.ts'
 import { Shedding } from './shedding.ts'
-import { DEFAULT_SESSION_LIMITS, type SessionLimits } from './session/session-types.ts'
-import type { SessionPacing } from './session-pacing.ts'
+import type { SessionLimits } from './session/session-types.ts'
+import { sessionLimits } from './session-limits.ts'
+import { sessionRow, type Guest } from './session-row.ts'
 import { sessionToken, ViewerSession } from './session/viewer-session.ts'
 import type { ListenerEvents, ListenerOptions, SessionDecision, SessionRequest, TlsMaterial, TransportSession } from './transports/viewer-transport.ts'
 
@@ -31,18 +32,6 @@ const LOG_LINES = 50
 const FAREWELL_MS = 300
 /** Time a session that is sent elsewhere has to finish what it began meanwhile, ms: a shard over a slow line. */
 const REDIRECT_DEADLINE_MS = 30_000
-
-interface Guest {
-  readonly session: ViewerSession
-  readonly pacing: SessionPacing
-  readonly since: number
-  readonly ip: string
-  /** Where it is to go, while it has not been told. */
-  elsewhere: readonly [string, ...string[]] | undefined
-  /** Bytes at the last heartbeat. */
-  bytes: number
-  rate: number
-}
 
 interface Draining {
   /** Monotonic, ms. */
@@ -86,7 +75,7 @@ export class Gateway {
     this.#beatAt = clock.monotonic()
     this.#judge = new ViewerJudge(settings.auth, clock.now)
     this.#handshakes = new HandshakeLimiter(settings.limits)
-    this.#limits = this.#sessionLimits(settings.limits)
+    this.#limits = sessionLimits(settings, settings.limits, this.#shedding)
     this.#bandwidth = new GatewayBandwidth({
       settings: settings.bandwidth,
       maxSessions: settings.maxSessions,
@@ -188,22 +177,8 @@ export class Gateway {
 
   #limit (limits: GatewayLimits): void {
     this.#handshakes.change(limits)
-    this.#limits = this.#sessionLimits(limits)
+    this.#limits = sessionLimits(this.#settings, limits, this.#shedding)
     for (const { session } of this.#guests.values()) this.#guarded(session, () => { session.limitRequests(limits.requestsPerSecondPerViewer) })
-  }
-
-  #sessionLimits ({ requestsPerSecondPerViewer }: Pick<GatewayLimits, 'requestsPerSecondPerViewer'>): SessionLimits {
-    const { maxStreamsPerSession, requestTimeoutMs, idleTimeoutMs } = this.#settings
-    const shedding = this.#shedding
-    return {
-      ...DEFAULT_SESSION_LIMITS,
-      requestsPerSecond: requestsPerSecondPerViewer,
-      // Asked at every read, so that sessions under way follow.
-      get maxChunkBytes () { return DEFAULT_SESSION_LIMITS.maxChunkBytes * shedding.burstFactor },
-      maxStreams: maxStreamsPerSession,
-      requestTimeoutMs,
-      idleTimeoutMs
-    }
   }
 
   /** Why no more sessions are taken of this address, as an HTTP status; undefined when one is. */
@@ -331,27 +306,7 @@ export class Gateway {
   }
 
   #rows (): SessionRow[] {
-    return Array.from(this.#guests.values(), ({ session, pacing, since, rate }) => {
-      const { transport } = session
-      const { streams, opened, bytes } = session.stats()
-      const { ip, port } = transport.request.peer
-      const { rttMs } = transport.stats()
-      const { identity, class: name } = session.viewer
-      return {
-        id: transport.id,
-        address: ip.includes(':') ? `[${ip}]:${port}` : `${ip}:${port}`,
-        transport: transport.transport,
-        since,
-        streams,
-        streamsTotal: opened,
-        bytes,
-        rate: Math.round(rate),
-        ...identity === undefined ? {} : { identity },
-        ...name === undefined ? {} : { class: name },
-        ...rttMs === undefined ? {} : { rttMs },
-        ...pacing.row()
-      }
-    })
+    return Array.from(this.#guests.values(), sessionRow)
   }
 }
 

@@ -229,7 +229,7 @@ suite('real responses', () => {
     const node = await startSuperNode({ port: 0 })
     t.after(async () => { await node.close() })
     const token = 'a-token-of-a-viewer'
-    const running = await startRelay(t, [{ url: node.url, region: node.region }], { auth: { require: true, tokens: [{ token, cid_prefixes: ['syn-10-mine'] }] } })
+    const running = await startRelay(t, [{ url: node.url, region: node.region }], { bandwidth: { total_bps: 1_000_000_000 }, auth: { require: true, tokens: [{ token, cid_prefixes: ['syn-10-mine'] }] } })
     for (const operation of [SHARD, 'HEAD /shards/{cid}/shard_{n}.bin']) {
       await assertDocumented(document, running, { operation, target: '/shards/syn-10-mine/shard_0.bin', status: 401 })
       await assertDocumented(document, running, { operation, target: '/shards/syn-10-mine/shard_0.bin', status: 401, headers: { authorization: 'Bearer wrong' } })

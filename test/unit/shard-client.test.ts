@@ -336,8 +336,8 @@ suite('shard client: staying connected', () => {
   test('a relay that drops every new session is not dialled in a tight loop', async (t) => {
     const a = await viewerRig(t)
     const network = new FakeNetwork().add(A, a)
-    const webTransport = transportConnector(async (endpoint) => {
-      const session = await network.dial(endpoint)
+    const webTransport = transportConnector(async (endpoint, opened) => {
+      const session = await network.dial(endpoint, opened)
       setImmediate(() => session.close(0, 'crash loop'))
       return session
     })
