@@ -68,6 +68,11 @@ export function splitBudget (totalBps: number, demands: Demands): Budgets {
   return { http: { budgetBps: httpBps, levelBps }, gateway: { budgetBps: totalBps - httpBps, levelBps } }
 }
 
+/** What of its floor each viewer of a process gets from its budget, 0 to 1. */
+export function floorScale (budgetBps: number, { groups }: Demand): number {
+  return fillLevel(groups.map(asWanted), budgetBps).floorScale
+}
+
 function httpPart (totalBps: number, http: Demand, gateway: Demand): number {
   const mine = http.groups.map(asWanted)
   const others = gateway.groups.map(asWanted)

@@ -3,7 +3,7 @@ import type { Clock, Timers } from '../clock.ts'
 import { RelayError } from '../errors.ts'
 import { FairShare } from './fair-share.ts'
 import type { ShareLimits } from './share-viewer.ts'
-import { splitBudget, type Demand } from './split-budget.ts'
+import { floorScale, splitBudget, type Demand } from './split-budget.ts'
 
 export type { ShareLimits } from './share-viewer.ts'
 
@@ -231,9 +231,8 @@ export class Throttle {
     if (this.#standing !== undefined && now - this.#standing.at < LEVEL_AGE_MS) return this.#standing
     const total = this.#share.totalBps
     const demand = this.#share.demand(now)
-    const floors = demand.groups.reduce((sum, group) => sum + group.floorBps, 0)
     const levelBps = this.#levelBps ?? splitBudget(total, { http: demand, gateway: undefined }).http.levelBps
-    this.#standing = { at: now, levelBps: total === 0 ? undefined : levelBps, floorScale: floors > total ? total / floors : 1 }
+    this.#standing = { at: now, levelBps: total === 0 ? undefined : levelBps, floorScale: floorScale(total, demand) }
     return this.#standing
   }
 }

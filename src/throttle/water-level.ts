@@ -14,19 +14,23 @@ export interface Level {
 
 /** Weighted max-min fairness by water-filling: the level at which the basins take `total` in all. O(n log n). */
 export function fillLevel (basins: readonly Basin[], total: number): Level {
-  const floors = basins.reduce((sum, basin) => sum + floorOf(basin), 0)
-  if (floors >= total && floors > 0) return { level: 0, floorScale: total / floors }
+  const floors = takenAt(basins, { level: 0, floorScale: 1 })
+  if (floors > total) {
+    // The floors are weights then, and nothing is left for the weights.
+    const scarce = basins.filter(basin => basin.floor > 0).map(({ floor, limit }) => ({ weight: floor, floor: 0, limit }))
+    return { level: 0, floorScale: Math.min(1, fillLevel(scarce, total).level) }
+  }
   // A basin takes more with the level between its two knees.
-  const knees = basins.flatMap(basin => [
-    { at: floorOf(basin) / basin.weight, weight: basin.weight },
-    { at: basin.limit / basin.weight, weight: -basin.weight }
+  const knees = basins.flatMap(({ weight, floor, limit }) => [
+    { at: Math.min(floor, limit) / weight, weight },
+    { at: limit / weight, weight: -weight }
   ]).sort((a, b) => a.at - b.at)
   let level = 0
   let taken = floors
   let rising = 0
   for (const knee of knees) {
     const more = rising > 0 ? rising * (knee.at - level) : 0
-    if (taken + more >= total) return { level: level + (total - taken) / rising, floorScale: 1 }
+    if (rising > 0 && taken + more >= total) return { level: level + (total - taken) / rising, floorScale: 1 }
     taken += more
     level = knee.at
     rising = Math.max(0, rising + knee.weight)
@@ -36,9 +40,5 @@ export function fillLevel (basins: readonly Basin[], total: number): Level {
 
 /** What the basins take together at a level. */
 export function takenAt (basins: readonly Basin[], { level, floorScale }: Level): number {
-  return basins.reduce((sum, basin) => sum + Math.max(floorOf(basin) * floorScale, Math.min(basin.limit, basin.weight * level)), 0)
-}
-
-function floorOf (basin: Basin): number {
-  return Math.min(basin.floor, basin.limit)
+  return basins.reduce((sum, { weight, floor, limit }) => sum + Math.min(limit, Math.max(floor * floorScale, weight * level)), 0)
 }
