@@ -135,18 +135,21 @@ export interface FluidViewer { readonly weight: number, readonly floor: number, 
 
 /** Weighted max-min shares by bisection: written apart from `water-level.ts`, to check it and the scheduler. */
 export function fluidShares (viewers: readonly FluidViewer[], total: number): number[] {
-  const floor = (viewer: FluidViewer): number => Math.min(viewer.floor, viewer.limit)
-  const floors = viewers.reduce((sum, viewer) => sum + floor(viewer), 0)
-  if (floors >= total) return viewers.map(viewer => floors === 0 ? 0 : floor(viewer) * total / floors)
-  const shares = (level: number): number[] => viewers.map(viewer => Math.min(viewer.limit, Math.max(floor(viewer), viewer.weight * level)))
-  let low = 0
-  let high = total / Math.min(...viewers.map(viewer => viewer.weight)) + 1
-  for (let step = 0; step < 200; step++) {
-    const middle = (low + high) / 2
-    if (shares(middle).reduce((sum, share) => sum + share, 0) > total) high = middle
-    else low = middle
+  const shares = (scale: number, level: number): number[] => viewers.map(({ weight, floor, limit }) => Math.min(limit, Math.max(floor * scale, weight * level)))
+  const fits = (taken: readonly number[]): boolean => taken.reduce((sum, share) => sum + share, 0) <= total
+  const greatest = (most: number, fitsAt: (at: number) => boolean): number => {
+    let [low, high] = [0, most]
+    if (fitsAt(high)) return high
+    for (let step = 0; step < 200; step++) {
+      const middle = (low + high) / 2
+      if (fitsAt(middle)) low = middle
+      else high = middle
+    }
+    return low
   }
-  return shares(low)
+  // First as much of the floors as there is, then as high a level as is left.
+  const scale = greatest(1, at => fits(shares(at, 0)))
+  return shares(scale, scale < 1 ? 0 : greatest(total / Math.min(...viewers.map(({ weight }) => weight)), at => fits(shares(1, at))))
 }
 
 /** Numbers from 0 up to 1 from a seed (mulberry32), so that a failing run can be run again. */

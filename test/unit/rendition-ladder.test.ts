@@ -41,7 +41,7 @@ test('a share that is just enough is believed after ten seconds without a break'
 })
 
 test('a share that jitters round a threshold changes the suggestion once at most', () => {
-  const shares = fc.array(fc.record({ part: fc.double({ min: 0.951, max: 1.099, noNaN: true }), ms: fc.integer({ min: 0, max: 20_000 }) }), { maxLength: 100 })
+  const shares = fc.array(fc.record({ part: fc.double({ min: 0.951, max: 1.099, noNaN: true }), ms: fc.integer({ min: 0, max: 20_000 }) }), { maxLength: 100, size: 'max' })
   fc.assert(fc.property(fc.constantFrom(...LADDER), fc.option(fc.double({ min: 0, max: 1e7, noNaN: true }), { nil: undefined }), shares, (rung, before, history) => {
     const advice = new RenditionAdvice(LADDER)
     let now = 0
@@ -57,7 +57,7 @@ test('a share that jitters round a threshold changes the suggestion once at most
 })
 
 test('any shares: the suggestion is said only when it changes, never for more than the share is good for, and follows a share that is clear', () => {
-  fc.assert(fc.property(fc.array(fc.record({ share: fc.option(fc.double({ min: 0, max: 1e7, noNaN: true }), { nil: undefined }), ms: fc.integer({ min: 0, max: 20_000 }) }), { minLength: 1, maxLength: 100 }), history => {
+  fc.assert(fc.property(fc.array(fc.record({ share: fc.option(fc.double({ min: 0, max: 1e7, noNaN: true }), { nil: undefined }), ms: fc.integer({ min: 0, max: 20_000 }) }), { minLength: 1, maxLength: 100, size: 'max' }), history => {
     const advice = new RenditionAdvice(LADDER)
     let now = 0
     for (const { share, ms } of history) {
