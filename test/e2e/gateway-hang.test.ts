@@ -62,6 +62,9 @@ test('a relay that itself stood still does not take its gateway for dead', { tim
 test('a gateway that grows beyond its bound is replaced', { timeout: 120_000 }, async t => {
   // The smallest bound there is; a heap of this size is above it from the start when tsx is loaded, so it is asked for little.
   const relay = await setup(t, { max_rss_bytes: 268_435_456, ram_bytes: 2_147_483_648 })
+  // Degraded before that, the relay would copy nothing to the memory of its gateway.
+  const forced = await fetch(`${relay.adminUrl}/admin/v1/overload`, { method: 'PUT', headers: { 'content-type': 'application/json' }, body: '{"override":"normal"}' })
+  assert.equal(forced.status, 200)
   const client = await connect(relay.viewerUrl, { transports: ['websocket'], attempts: 30, connectTimeoutMs: 20_000 })
   t.after(() => { client.close() })
   const restarts = (): Promise<number> => metric(relay.adminUrl, 'icn_relay_gateway_restarts_total', '{reason="memory"}')

@@ -95,6 +95,12 @@ suite('overload', () => {
     assert.deepEqual([overload.shedsSessions, overload.shedsMisses], [true, true])
   })
 
+  test('a gateway that stays large degrades the relay and never makes it shed: beyond its bound it is replaced', () => {
+    const overload = new Overload(POLICY, 0)
+    run(overload, 'gateway_rss', repeat(0.99, 1_000))
+    assert.equal(overload.state, 'degraded')
+  })
+
   test('a signal that cannot be measured is calm, and the report says that there is none', () => {
     const overload = new Overload(POLICY, 0)
     for (let n = 0; n < 5; n++) overload.sample({ heap: NaN, gateway_rss: 0.4 }, n, n)
