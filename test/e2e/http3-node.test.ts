@@ -4,6 +4,9 @@ import { randomBytes } from 'node:crypto'
 import { createSocket } from 'node:dgram'
 import { once } from 'node:events'
 import { test } from 'node:test'
+import { dialHttp3 } from '../../src/client/node.ts'
+import type { IncomingStream } from '../../src/client/session.ts'
+import { transportConnector } from '../../src/client/transport-session.ts'
 import { MAX_HALF_OPEN, RETRY_THRESHOLD } from '../../src/gateway/transports/http3/admission.ts'
 import { ConnectError, connectHttp3 } from '../../src/gateway/transports/http3/client.ts'
 import { loadQuiche } from '../../src/gateway/transports/http3/quiche-binding.ts'
@@ -142,6 +145,26 @@ test('streams of the server reach the client; without a taker they are cancelled
   await echo.write(Buffer.from('ping'))
   await echo.end()
   assert.equal(String(await readAll(echo)), 'ping')
+})
+
+test('a stream that comes with the packet that opens the session reaches the client', options, async (t) => {
+  const { url } = await startListener(t, session => {
+    const greet = async (): Promise<void> => {
+      const control = await session.openUni()
+      await control.write(Buffer.from('{"type":"hello"}\n'))
+      await control.end()
+    }
+    greet().catch(() => {})
+  })
+  const connect = transportConnector(dialHttp3)
+  const heard = await Promise.all(Array.from({ length: 20 }, async () => {
+    const hello = new Promise<IncomingStream>((resolve, reject) => {
+      connect({ url, certificateHashes: [Uint8Array.from(certificate.hash)], signal: AbortSignal.timeout(20_000), onIncoming: resolve })
+        .then(session => { t.after(() => { session.close() }) }, reject)
+    })
+    return String(await readAll(await hello))
+  }))
+  assert.deepEqual(heard, Array.from({ length: 20 }, () => '{"type":"hello"}\n'))
 })
 
 test('a control message is not held back until the next one', options, async (t) => {

@@ -75,7 +75,7 @@ export async function connectClient (t: TestContext, url: string, options: Parti
 }
 
 /** Everything up to FIN. */
-export async function readAll (stream: ReceiveStream): Promise<Buffer> {
+export async function readAll (stream: Pick<ReceiveStream, 'read'>): Promise<Buffer> {
   const chunks: Uint8Array[] = []
   for (let chunk = await stream.read(); chunk !== null; chunk = await stream.read()) chunks.push(chunk)
   return Buffer.concat(chunks)
