@@ -1,6 +1,9 @@
 import type { Rendition } from '../throttle/rendition-ladder.ts'
 import type { ShareLimits } from '../throttle/throttle.ts'
 
+/** Reads that wait for bandwidth at once in one process; more are refused. Each holds an object, and the relay lends its gateway no more than these. */
+export const MAX_WAITING_READS = 65_536
+
 /** What operators may change while the relay runs. */
 export interface BandwidthLimits {
   /** For all viewers, bits per second; 0 is unlimited. */

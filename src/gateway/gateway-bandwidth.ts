@@ -1,4 +1,4 @@
-import { shareLimits, type BandwidthClasses, type GatewayShare } from '../bandwidth/bandwidth-limits.ts'
+import { MAX_WAITING_READS, shareLimits, type BandwidthClasses, type GatewayShare } from '../bandwidth/bandwidth-limits.ts'
 import { SPLIT_MS } from '../bandwidth/budget-keeper.ts'
 import type { Timers } from '../clock.ts'
 import type { Demand } from '../throttle/split-budget.ts'
@@ -18,9 +18,6 @@ export interface GatewayBandwidthOptions {
   readonly report: (demand: Demand) => void
 }
 
-/** Reads that wait for bandwidth at once: each holds an object, and the relay lends no more than these. */
-const MAX_WAITING = 65_536
-
 /** Enforces the gateway's part of the bandwidth. While the relay is silent, what it said last holds. */
 export class GatewayBandwidth {
   readonly #options: GatewayBandwidthOptions
@@ -39,7 +36,7 @@ export class GatewayBandwidth {
       totalBps: share.budgetBps,
       burstBytes: share.burstBytes,
       maxViewers: maxSessions,
-      maxWaiting: MAX_WAITING
+      maxWaiting: MAX_WAITING_READS
     })
     this.setShare(share)
   }

@@ -1,25 +1,25 @@
 import type { Verdict } from '../auth/verdict.ts'
 import { ViewerJudge } from '../auth/viewer-judge.ts'
 import { systemTimers, type Clock } from '../clock.ts'
+import { ERRORS } from '../errors.ts'
 import { AddressCounts } from '../limits/address-counts.ts'
 import { HandshakeLimiter } from '../limits/handshake-limiter.ts'
 import { LoopDelay } from '../loop-delay.ts'
 import type { OverloadState } from '../overload/states.ts'
-import { ERRORS } from '../errors.ts'
 import { CLOSE_CODE } from '../wire/stream-codes.ts'
 import { openHttp3, openWebSocket } from './engine.ts'
 import type { FromGateway, SessionRow } from './from-gateway.ts'
+import { GatewayBandwidth } from './gateway-bandwidth.ts'
 import { GatewayMeter } from './gateway-meter.ts'
 import { LogBudget } from './log-budget.ts'
 import type { GatewayLimits, GatewaySettings, ToGateway } from './protocol.ts'
 import { RemoteSource } from './remote-source.ts'
-import { GatewayBandwidth } from './gateway-bandwidth.ts'
 import { Roads, type RoadName } from './roads.ts'
-import { Shedding } from './shedding.ts'
-import type { SessionLimits } from './session/session-types.ts'
 import { sessionLimits } from './session-limits.ts'
 import { sessionRow, type Guest } from './session-row.ts'
+import type { SessionLimits } from './session/session-types.ts'
 import { sessionToken, ViewerSession } from './session/viewer-session.ts'
+import { Shedding } from './shedding.ts'
 import type { ListenerEvents, ListenerOptions, SessionDecision, SessionRequest, TlsMaterial, TransportSession } from './transports/viewer-transport.ts'
 
 /** Path a session asks for. */
@@ -267,7 +267,7 @@ export class Gateway {
       this.#guarded(session, () => {
         session.tick()
         this.#sendAway(guest)
-        pacing.setClass(session.viewer?.class)
+        pacing.setClass(session.viewer.class)
         const news = pacing.news(this.#clock.monotonic())
         if (news !== undefined) session.bandwidth(news.bitsPerSecond, news.rendition)
       })

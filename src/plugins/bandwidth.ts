@@ -1,5 +1,5 @@
 import fp from 'fastify-plugin'
-import { shareLimits, type BandwidthClasses } from '../bandwidth/bandwidth-limits.ts'
+import { MAX_WAITING_READS, shareLimits, type BandwidthClasses } from '../bandwidth/bandwidth-limits.ts'
 import { BudgetKeeper } from '../bandwidth/budget-keeper.ts'
 import { HttpViewers } from '../bandwidth/http-viewers.ts'
 import { systemClock, systemTimers } from '../clock.ts'
@@ -22,9 +22,6 @@ declare module 'fastify' {
   }
 }
 
-/** Reads that wait for bandwidth at once, over all responses; more are refused. */
-const MAX_WAITING = 65_536
-
 /** Bandwidth shared by viewers: the budget, its split between HTTP and the gateway, and the shares of viewers over HTTP. */
 export default fp<{ config: Config }>(async (app, { config }) => {
   const { bandwidth: settings, limits } = config
@@ -39,7 +36,7 @@ export default fp<{ config: Config }>(async (app, { config }) => {
     totalBps: settings.total_bps,
     // One more for those that have none of their own.
     maxViewers: limits.tracked_ips + 1,
-    maxWaiting: MAX_WAITING
+    maxWaiting: MAX_WAITING_READS
   })
   const keeper = new BudgetKeeper({
     limits: { totalBps: settings.total_bps, viewerCapBps: settings.viewer_cap_bps, viewerFloorBps: settings.viewer_floor_bps, burstBytes: settings.burst_bytes },
