@@ -66,6 +66,17 @@ export function readArguments<const T extends OptionDefinitions> (args: readonly
   return { words: positionals, options: options as OptionValues<T> }
 }
 
+/** Runs a program: what its command line is wrong about is one line and exit code 2, everything else its own affair. @param main its exit code */
+export async function runProgram (name: string, main: (args: readonly string[]) => Promise<number>): Promise<void> {
+  try {
+    process.exitCode = await main(process.argv.slice(2))
+  } catch (error) {
+    if (!(error instanceof UsageError)) throw error
+    process.stderr.write(`${name}: ${error.message}\n`)
+    process.exitCode = 2
+  }
+}
+
 /** Help of options, one line each. */
 export function optionHelp (definitions: OptionDefinitions): string {
   return Object.entries(definitions).map(([name, definition]) => {

@@ -1,6 +1,6 @@
 /** `npm run load -- <scenario>…`: load on real processes, as a table and as JSON. Exits 1 when not every answer was right, 2 when misused. */
 import { writeFile } from 'node:fs/promises'
-import { UsageError } from './arguments.ts'
+import { runProgram } from './arguments.ts'
 import { HELP, LIST, load } from './commands.ts'
 import { isClean } from './result.ts'
 import { resultTable } from './table.ts'
@@ -22,10 +22,4 @@ async function main (args: readonly string[]): Promise<number> {
   return results.every(isClean) ? 0 : 1
 }
 
-try {
-  process.exitCode = await main(process.argv.slice(2))
-} catch (error) {
-  if (!(error instanceof UsageError)) throw error
-  process.stderr.write(`load: ${error.message}\n`)
-  process.exitCode = 2
-}
+await runProgram('load', main)

@@ -1,10 +1,4 @@
-/** Middle value, of an even number the mean of the two in the middle; NaN of none. */
-export function median (values: readonly number[]): number {
-  const sorted = values.toSorted((a, b) => a - b)
-  const middle = sorted.length / 2
-  if (sorted.length % 2 === 1) return sorted[Math.floor(middle)] ?? Number.NaN
-  return ((sorted[middle - 1] ?? Number.NaN) + (sorted[middle] ?? Number.NaN)) / 2
-}
+import { median } from '../benchmarks/median.ts'
 
 /**
  * The smallest value that at least a share `q` of all are no larger than (nearest rank); NaN of none.

@@ -1,4 +1,5 @@
 /** Whether measured ratios are worse than a baseline beyond its noise; pure. */
+import { median } from '../../benchmarks/median.ts'
 import type { Machine } from '../result.ts'
 
 /** Which way a ratio gets worse. */
@@ -48,14 +49,6 @@ export function bandOf ({ spread }: Pick<RatioBaseline, 'spread'>): number {
 /** Whether the noise that was measured asks for more than {@link MAX_BAND}. */
 export function isTooNoisy ({ spread }: Pick<RatioBaseline, 'spread'>): boolean {
   return BAND_PER_SPREAD * spread > MAX_BAND
-}
-
-/** @returns NaN for no values */
-export function median (values: readonly number[]): number {
-  const sorted = values.toSorted((a, b) => a - b)
-  const middle = sorted.length >> 1
-  const upper = sorted[middle] ?? NaN
-  return sorted.length % 2 === 1 ? upper : ((sorted[middle - 1] ?? NaN) + upper) / 2
 }
 
 /** Median and noise of repetitions. @throws RangeError when a value is no ratio, or there is none */

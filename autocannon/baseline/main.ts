@@ -6,7 +6,7 @@ import { readFile, writeFile } from 'node:fs/promises'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 import { resolve } from 'node:path'
 import { withCleanup } from '../../benchmarks/cleanup.ts'
-import { UsageError, optionHelp, readArguments, type OptionDefinitions, type OptionValues } from '../arguments.ts'
+import { UsageError, optionHelp, readArguments, runProgram, type OptionDefinitions, type OptionValues } from '../arguments.ts'
 import { thisMachine } from '../result.ts'
 import { startBench, type Bench } from './bench.ts'
 import { explain, isTooNoisy, judge, parseBaseline, summarise, type Baseline } from './compare.ts'
@@ -101,10 +101,4 @@ async function main (args: readonly string[]): Promise<number> {
   return await (command === 'gate' ? gate(options, groups) : renew(options, groups))
 }
 
-try {
-  process.exitCode = await main(process.argv.slice(2))
-} catch (error) {
-  if (!(error instanceof UsageError)) throw error
-  process.stderr.write(`load: ${error.message}\n`)
-  process.exitCode = 2
-}
+await runProgram('load', main)

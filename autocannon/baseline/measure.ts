@@ -1,5 +1,6 @@
+import { median } from '../../benchmarks/median.ts'
 import type { Bench } from './bench.ts'
-import { median, type Better } from './compare.ts'
+import type { Better } from './compare.ts'
 import { GROUPS, type RatioGroup } from './ratios.ts'
 
 /** Values of each ratio, one of every round. */

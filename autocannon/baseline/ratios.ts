@@ -1,5 +1,6 @@
 /** The ratios that the gate watches. Both sides of each are measured within seconds of each other, and take turns in going first. */
 import { request, type Dispatcher } from 'undici'
+import { median } from '../../benchmarks/median.ts'
 import { shardPath } from '../../src/shard/shard-key.ts'
 import { mergedHistogram } from '../histogram.ts'
 import { preciseCpuMs } from '../process-meter.ts'
@@ -7,7 +8,7 @@ import { syntheticCid } from '../request-mix.ts'
 import { MB } from '../result.ts'
 import type { FleetOutcome, ViewerFleet } from '../viewers/fleet.ts'
 import { SHARD_BYTES, SMALL_BYTES, type Bench } from './bench.ts'
-import { median, type Better } from './compare.ts'
+import type { Better } from './compare.ts'
 
 /** What one round measured, by name. */
 export type Round = Readonly<Record<string, number>>

@@ -1,7 +1,7 @@
 /** `npm run soak`: ten minutes of mixed load while super-nodes fail, caches are purged and the gateway is killed. Exits 1 when something did not hold. */
 import { writeFile } from 'node:fs/promises'
 import { withCleanup } from '../../benchmarks/cleanup.ts'
-import { UsageError, optionHelp, readArguments, type OptionDefinitions } from '../arguments.ts'
+import { UsageError, optionHelp, readArguments, runProgram, type OptionDefinitions } from '../arguments.ts'
 import { runSoak, type SoakReport } from './run-soak.ts'
 
 const OPTIONS = {
@@ -42,10 +42,4 @@ async function main (args: readonly string[]): Promise<number> {
   return report.violations.length === 0 ? 0 : 1
 }
 
-try {
-  process.exitCode = await main(process.argv.slice(2))
-} catch (error) {
-  if (!(error instanceof UsageError)) throw error
-  process.stderr.write(`soak: ${error.message}\n`)
-  process.exitCode = 2
-}
+await runProgram('soak', main)
