@@ -47,6 +47,12 @@ function padded (bytes: Uint8Array, size: number): Uint8Array {
 
 type Failures = Array<{ readonly index: number, readonly reason: string }>
 
+/** Names the shards that failed, in the order of their index and not in that in which they happened to fail. */
+function tooManyMissing (failures: Failures): ShardClientError {
+  const named = failures.toSorted((a, b) => a.index - b.index).map(({ index, reason }) => `${index} (${reason})`)
+  return new ShardClientError('missing', `${failures.length} shards are missing: ${named.join(', ')}`)
+}
+
 /** Fetches the data shards, and one parity shard for each that fails; any ten will do. */
 async function fetchEnough (request: VideoRequest, failures: Failures): Promise<Array<Uint8Array | undefined>> {
   const { manifest, onShard, onFailure } = request
@@ -55,7 +61,7 @@ async function fetchEnough (request: VideoRequest, failures: Failures): Promise<
   let next = manifest.dataShards
   const get = async (index: number): Promise<void> => {
     const shard = manifest.shards[index]
-    if (shard === undefined) throw new ShardClientError('missing', `${failures.length} shards are missing: ${failures.map((each) => `${each.index} (${each.reason})`).join(', ')}`)
+    if (shard === undefined) throw tooManyMissing(failures)
     let result: ObjectResult
     try {
       result = await request.fetch(shard, abort.signal)

@@ -7,6 +7,8 @@ import { ShardClient, transportConnector, wasmDecoder } from '../../src/client/i
 import type { Manifest, ShardClientOptions, VideoShard } from '../../src/client/index.ts'
 import { parseManifest } from '../../src/client/manifest.ts'
 import { nodeErasure } from '../../src/client/node.ts'
+import { systemPlatform } from '../../src/client/platform.ts'
+import { assembleVideo } from '../../src/client/video.ts'
 import { FakeNetwork, sha256 } from '../support/client-rig.ts'
 import { viewerRig } from '../support/viewer-rig.ts'
 import type { ViewerRig } from '../support/viewer-rig.ts'
@@ -140,6 +142,20 @@ suite('whole videos', () => {
     const { a, client } = await rigged(t)
     for (const index of [0, 2, 4, 11, 13]) a.source.objects.delete(`v/${index}`)
     await assert.rejects(client.fetchVideo('v'), { name: 'ShardClientError', fault: 'missing', message: /^5 shards are missing: .*13 \(/ })
+  })
+
+  test('missing shards are named in the order of their index, whichever failed first', async (t) => {
+    const failing = new Map<number, (error: Error) => void>()
+    const video = assembleVideo({
+      manifest: parseManifest(Buffer.from(JSON.stringify(MANIFEST)), 'v'),
+      signal: t.signal,
+      onShard: undefined,
+      fetch: ({ index }) => new Promise((_resolve, reject) => { failing.set(index, reject) }),
+      erasure: undefined,
+      platform: systemPlatform()
+    })
+    for (const index of [3, 0, 7, 9, 1]) failing.get(index)?.(new Error('gone'))
+    await assert.rejects(video, { fault: 'missing', message: '5 shards are missing: 0 (gone), 1 (gone), 3 (gone), 7 (gone), 9 (gone)' })
   })
 
   test('without a decoder a missing shard is an error; a decoder that failed to load is loaded again', async (t) => {
