@@ -46,6 +46,6 @@ export default fp<{ config: Config }>(async (app: FastifyInstance, { config }) =
     await admin.register(viewerRoutes, { supervisor: app.viewers.supervisor })
     await admin.register(cacheRoutes, { cache: app.shardCache, shards: app.shards })
     await admin.register(regionRoutes, { detector: app.region, regions: config.region.regions })
-    await admin.register(upstreamRoutes, { upstream: app.upstream, roster: app.nodeRoster, region: () => app.region.current, regions: config.region.regions })
+    await admin.register(upstreamRoutes, { upstream: app.upstream, roster: app.nodeRoster, source: app.nodeSource, region: () => app.region.current, regions: config.region.regions })
   }, { prefix: '/admin/v1' })
 }, { name: 'admin', dependencies: ['region', 'shard-cache', 'upstream', 'shards', 'viewers'] })
