@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs'
+import { isIP, isIPv4, isIPv6 } from 'node:net'
 import { Ajv, type ErrorObject } from 'ajv'
 import { parse as parseToml, TomlError } from 'smol-toml'
 import { authProblems } from './auth/auth-config.ts'
@@ -170,6 +171,9 @@ function tierProblems ({ upstream, region }: Config): string[] {
   if (upstream.self_url !== '' && !URL.canParse(upstream.self_url)) problems.push('upstream.self_url is not a URL')
   if (upstream.siblings.length > 0 && upstream.self_url === '') problems.push('upstream.self_url must be set beside upstream.siblings, or no key would be ours')
   if (upstream.super_nodes.length + upstream.dns.length === 0) problems.push('upstream.super_nodes or upstream.dns must name a super-node')
+  upstream.dns_servers.forEach((server, position) => {
+    if (!isNameServer(server)) problems.push(`upstream.dns_servers.${position} must be an IP address, or one with a port, like 127.0.0.1:5353 or [::1]:53`)
+  })
   const names = new Set<string>()
   upstream.dns.forEach(({ dns, type, scheme, port, region: name }, position) => {
     const path = `upstream.dns.${position}`
@@ -207,6 +211,13 @@ function bandwidthProblems ({ bandwidth }: Config): string[] {
     if (needs <= (ladder[position - 1]?.min_bps ?? -1)) problems.push(`bandwidth.ladder.${position}.min_bps must be above that of the rendition before it`)
   })
   return problems
+}
+
+/** An address, or one with a port, as `Resolver.setServers` of `node:dns` takes it. */
+function isNameServer (text: string): boolean {
+  if (isIP(text) > 0) return true
+  const [, v6, v4, port] = /^(?:\[([^\]]*)\]|([^:]*)):(\d{1,5})$/.exec(text) ?? []
+  return Number(port) > 0 && Number(port) <= 65_535 && (v6 === undefined ? isIPv4(v4 ?? '') : isIPv6(v6))
 }
 
 /** The configuration with every key at its default. */

@@ -3,6 +3,7 @@ import Type, { type Static } from 'typebox'
 import { OriginUrl } from '../config-schema.ts'
 import { RelayError } from '../errors.ts'
 import type { NodeRoster } from '../upstream/node-roster.ts'
+import type { NodeSource } from '../upstream/sources/node-source.ts'
 import type { Upstream } from '../upstream/upstream.ts'
 import { requireRegion } from './region-routes.ts'
 import { problems, Upstreams } from './schemas.ts'
@@ -10,6 +11,7 @@ import { problems, Upstreams } from './schemas.ts'
 export interface UpstreamRoutesOptions {
   readonly upstream: Upstream
   readonly roster: NodeRoster
+  readonly source: NodeSource
   readonly region: () => string
   /** Region names in use. */
   readonly regions: readonly string[]
@@ -27,7 +29,7 @@ const Change = Type.Object({
 }, { additionalProperties: false })
 
 /** `/upstreams`: super-nodes, their state, and changes that outlive a restart. */
-export const upstreamRoutes: FastifyPluginAsyncTypebox<UpstreamRoutesOptions> = async (app, { upstream, roster, region: current, regions }) => {
+export const upstreamRoutes: FastifyPluginAsyncTypebox<UpstreamRoutesOptions> = async (app, { upstream, roster, source, region: current, regions }) => {
   const list = (): Static<typeof Upstreams> => ({ region: current(), nodes: upstream.status(), siblings: upstream.siblingStatus() })
 
   app.get('/upstreams', {
@@ -42,6 +44,14 @@ export const upstreamRoutes: FastifyPluginAsyncTypebox<UpstreamRoutesOptions> = 
     if (!URL.canParse(url)) throw new RelayError('RELAY_ERR_BAD_REQUEST', 'url is not a URL')
     requireRegion(region, regions)
     await roster.add({ url, region })
+    return list()
+  })
+
+  app.post('/upstreams/resolve', {
+    config: { scope: 'write' },
+    schema: { summary: 'Look up the DNS names of super-nodes now, not when their time to live ends', tags: ['upstreams'], response: { 200: Upstreams, ...problems(401, 403, 429) } }
+  }, async () => {
+    await source.refresh()
     return list()
   })
 

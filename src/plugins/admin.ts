@@ -55,6 +55,6 @@ export default fp<{ config: Config }>(async (app: FastifyInstance, { config }) =
     await admin.register(overloadRoutes, { overload: app.overload, redirectTo: () => app.viewers.redirectTo(), now: systemClock.now })
     await admin.register(bandwidthRoutes, { bandwidth: app.bandwidth, supervisor: app.viewers.supervisor })
     await admin.register(regionRoutes, { detector: app.region, regions: config.region.regions })
-    await admin.register(upstreamRoutes, { upstream: app.upstream, roster: app.nodeRoster, region: () => app.region.current, regions: config.region.regions })
+    await admin.register(upstreamRoutes, { upstream: app.upstream, roster: app.nodeRoster, source: app.nodeSource, region: () => app.region.current, regions: config.region.regions })
   }, { prefix: '/admin/v1' })
 }, { name: 'admin', dependencies: ['bandwidth', 'limits', 'overload', 'region', 'shard-cache', 'upstream', 'shards', 'viewers'] })

@@ -7,6 +7,7 @@ import { loadChanges } from '../upstream/node-changes.ts'
 import { NodeRoster } from '../upstream/node-roster.ts'
 import { DEFAULT_FITNESS_POLICY } from '../upstream/node-state.ts'
 import { configuredSource } from '../upstream/sources/configured.ts'
+import type { NodeSource } from '../upstream/sources/node-source.ts'
 import { relayPseudonym, type Tier } from '../upstream/tiers.ts'
 import { Upstream } from '../upstream/upstream.ts'
 
@@ -14,6 +15,8 @@ declare module 'fastify' {
   interface FastifyInstance {
     upstream: Upstream
     nodeRoster: NodeRoster
+    /** What names the super-nodes. */
+    nodeSource: NodeSource
     /** Our place among relays that ask relays. */
     tier: Tier
   }
@@ -70,6 +73,7 @@ export default fp<{ config: Config }>(async (app, { config }) => {
   void source.start(nodes => { roster.name(nodes) })
   app.decorate('upstream', upstream)
   app.decorate('nodeRoster', roster)
+  app.decorate('nodeSource', source)
   app.decorate('tier', tier)
   app.relayMetrics.onCollect(() => {
     const nodes = upstream.status()

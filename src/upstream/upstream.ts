@@ -154,7 +154,7 @@ export class Upstream {
     const fields = this.#fields(via)
     const node = await this.#circles.find(asked, path, fields)
     if (node === undefined) return false
-    this.#options.log('info', 'request would wait for itself, it goes its own way', { node: node.id, path, via: fields.via })
+    this.#options.log('info', 'request would wait for itself in a circle of relays', { node: node.id, path, via: fields.via })
     return true
   }
 

@@ -128,6 +128,8 @@ const CALLS: Call[] = [
   { operation: 'POST /admin/v1/upstreams', target: '/admin/v1/upstreams', status: 200, headers: AS_WRITER, body: { url: 'http://127.0.0.1:9', region: 'LATAM' } },
   { operation: 'POST /admin/v1/upstreams', target: '/admin/v1/upstreams', status: 400, headers: AS_WRITER, body: { url: 'http://127.0.0.1:9', region: 'LATAM' } },
   { operation: 'POST /admin/v1/upstreams', target: '/admin/v1/upstreams', status: 403, headers: AS_READER, body: { url: 'http://127.0.0.1:9', region: 'LATAM' } },
+  { operation: 'POST /admin/v1/upstreams/resolve', target: '/admin/v1/upstreams/resolve', status: 200, headers: AS_WRITER },
+  { operation: 'POST /admin/v1/upstreams/resolve', target: '/admin/v1/upstreams/resolve', status: 403, headers: AS_READER },
   { operation: 'PATCH /admin/v1/upstreams/{id}', target: '/admin/v1/upstreams/127.0.0.1:9', status: 200, headers: AS_WRITER, body: { state: 'draining' } },
   { operation: 'PATCH /admin/v1/upstreams/{id}', target: '/admin/v1/upstreams/nobody:1', status: 404, headers: AS_WRITER, body: { state: 'draining' } },
   { operation: 'DELETE /admin/v1/upstreams/{id}', target: '/admin/v1/upstreams/127.0.0.1:9', status: 200, headers: AS_WRITER },

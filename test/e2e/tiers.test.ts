@@ -85,7 +85,7 @@ for (const [named, role] of [['named as relays', { role: 'relay' }], ['named as 
       const answers = await Promise.all(pair.map(async ({ viewerUrl }) => await ask(`${viewerUrl}/shards/${CID}/shard_${n}.bin`)))
       for (const answer of answers) assertProblem(answer, 'RELAY_ERR_LOOP')
       t.diagnostic(`508 after ${answers.map(({ ms }) => ms.toFixed(0)).join(' and ')} ms`)
-      const told = await Promise.any(pair.map(async relay => await relay.waitFor(event => event['msg'] === 'request would wait for itself, it goes its own way' && String(event['path']).endsWith(`shard_0${n}.bin`))))
+      const told = await Promise.any(pair.map(async relay => await relay.waitFor(event => event['msg'] === 'request would wait for itself in a circle of relays' && String(event['path']).endsWith(`shard_0${n}.bin`))))
       assert.match(String(told['via']), /^1\.1 icn-relay-(?:a, 1\.1 icn-relay-b|b, 1\.1 icn-relay-a)$/)
     }
   })

@@ -339,7 +339,7 @@ suite('access', () => {
   const ROUTES: [method: Dispatcher.HttpMethod, path: string, scope: 'read' | 'write'][] = [
     ['GET', '/cache', 'read'], ['PATCH', '/cache', 'write'], ['GET', '/cache/shards', 'read'], ['GET', '/cache/shards/a/0', 'read'], ['DELETE', '/cache/shards/a/0', 'write'],
     ['DELETE', '/cache/shards/a', 'write'], ['DELETE', '/cache/shards?confirm=all', 'write'], ['GET', '/cache/manifest', 'read'], ['POST', '/cache/manifest', 'write'], ['GET', '/upstreams', 'read'], ['POST', '/upstreams', 'write'],
-    ['PATCH', '/upstreams/x:1', 'write'], ['DELETE', '/upstreams/x:1', 'write'],
+    ['POST', '/upstreams/resolve', 'write'], ['PATCH', '/upstreams/x:1', 'write'], ['DELETE', '/upstreams/x:1', 'write'],
     ['GET', '/region', 'read'], ['PUT', '/region', 'write'], ['POST', '/region/detect', 'write']
   ]
   const TOKENS = [{ token: 'reader-reader-reader', scope: 'read' }, { token: 'writer-writer-writer', scope: 'write' }]

@@ -245,7 +245,7 @@ test('a super-node that is removed takes its series along, but not before its la
   leaving.setFaults({ match: '/health', status: 500 })
   await until(seriesOf, series => series.some(name => name.startsWith('icn_relay_health_check_failures_total')))
   // Its failure is counted at the end of the body.
-  leaving.setFaults({ corrupt: true, bytesPerSecond: 200_000 })
+  leaving.setFaults({ corrupt: true, bytesPerSecond: 50_000 })
   const body = get(`${viewerUrl}/shards/syn-200000-leaving/shard_0.bin`)
   body.catch(() => {})
   await until(async () => leaving.stats().bytesSent, sent => sent > 10)

@@ -132,9 +132,9 @@ export interface SpawnedNode extends SpawnedProcess {
   stats (): Promise<SuperNodeStats>
 }
 
-/** A super-node in a process of its own on a free port. */
-export async function spawnSuperNode (t: Pick<TestContext, 'after'>, region: string, faults: Faults = {}, port = 0): Promise<SpawnedNode> {
-  const node = await spawnProgram(t, 'demo/super-node/main.ts', ['--port', String(port), '--region', region, '--faults', JSON.stringify(faults)])
+/** A super-node in a process of its own, on a free port unless told otherwise. */
+export async function spawnSuperNode (t: Pick<TestContext, 'after'>, region: string, faults: Faults = {}, { port = 0, host = '127.0.0.1' }: { port?: number, host?: string } = {}): Promise<SpawnedNode> {
+  const node = await spawnProgram(t, 'demo/super-node/main.ts', ['--port', String(port), '--host', host, '--region', region, '--faults', JSON.stringify(faults)])
   const { url } = await node.waitFor(event => typeof event['url'] === 'string')
   return {
     ...node,

@@ -112,6 +112,7 @@ suite('layers', () => {
       'admin.tokens': [{ token: 'x'.repeat(16), scope: 'read' }],
       'upstream.super_nodes': [{ url: 'http://other:9002', region: 'APAC' }],
       'upstream.dns': [{ dns: '_super._tcp.example.org', type: 'SRV', region: 'APAC' }],
+      'upstream.dns_servers': ['127.0.0.1:5353'],
       'upstream.siblings': [{ url: 'http://sibling:9003', region: 'APAC' }, { url: 'http://self:9003', region: 'APAC' }],
       'viewer.trusted_proxies': ['10.0.0.0/8', '2001:db8::1'],
       'region.regions': ['NA-WEST', 'MOON'],
@@ -255,6 +256,11 @@ suite('mistakes are one clear line each, naming the key', () => {
       'upstream.dns.2 repeats A X.example'
     ])
     assert.deepEqual(problems(() => checkConfig({ upstream: { super_nodes: [] } })), ['upstream.super_nodes or upstream.dns must name a super-node'])
+    const servers = ['10.0.0.53', '127.0.0.1:5353', '2001:db8::53', '[2001:db8::53]:53']
+    assert.deepEqual(checkConfig({ upstream: { dns_servers: servers } }).upstream.dns_servers, servers)
+    for (const server of ['', 'ns.example', '10.0.0.53:0', '10.0.0.53:65536', '10.0.0.53:', '10.0.0', '[10.0.0.53]:53', '::1:x', '[::1]', '[::1]53', ' 10.0.0.53']) {
+      assert.match(problems(() => checkConfig({ upstream: { dns_servers: ['10.0.0.53', server] } })).join(), /^upstream\.dns_servers\.1 must be an IP address/, server)
+    }
     for (const dns of ['', '-'.repeat(64), 'a..b', '.a', 'a.', 'a b', `${'a'.repeat(63)}.`.repeat(4)]) {
       assert.match(problems(() => checkConfig({ upstream: { dns: [{ dns, type: 'A', region: 'APAC' }] } })).join(), /^upstream\.dns\.0\.dns must/, dns)
     }

@@ -17,12 +17,17 @@ const SRV: DnsQuery = { ...QUERY, dns: '_relay._tcp.example.org', type: 'SRV', s
 /** Timers that run when the test says so. */
 class Agenda {
   readonly delays: number[] = []
+  cancelled = 0
   #work: (() => void) | undefined
 
   readonly schedule = (work: () => void, ms: number): (() => void) => {
     this.delays.push(ms)
     this.#work = work
-    return () => { this.#work = undefined }
+    return () => {
+      if (this.#work !== work) return
+      this.cancelled++
+      this.#work = undefined
+    }
   }
 
   get empty (): boolean { return this.#work === undefined }
@@ -138,6 +143,33 @@ suite('a source over a real name server', () => {
     assert.deepEqual(logged.slice(-2).map(([, message]) => message), ['name resolves again', 'nodes found'])
   })
 
+  test('asked to look again, it does so at once, once for all who ask, and by the time to live from then on', async t => {
+    const { source, server, agenda, lists, start } = await setUp(t, QUERY)
+    await source.refresh()
+    assert.deepEqual(server.questions, [], 'not before the start')
+    server.answer = [{ type: 'A', ttl: 3_000, data: '10.0.0.1' }]
+    await start()
+    server.answer = [{ type: 'A', ttl: 60, data: '10.0.0.2' }]
+    await Promise.all([source.refresh(), source.refresh(), source.refresh()])
+    assert.deepEqual(lists, [['http://10.0.0.1:9002'], ['http://10.0.0.2:9002']])
+    assert.deepEqual(agenda.delays, [3_000_000, 60_000])
+    assert.equal(agenda.cancelled, 1, 'what was due later is off')
+    assert.equal(server.questions.length, 2)
+    // What is under way has asked already: its answer is from before the change.
+    const early = source.refresh()
+    await new Promise(resolve => { setImmediate(resolve) })
+    const late = [source.refresh(), source.refresh()]
+    await early
+    server.answer = [{ type: 'A', ttl: 60, data: '10.0.0.3' }]
+    await Promise.all(late)
+    assert.deepEqual(lists.slice(2), [['http://10.0.0.3:9002']])
+    assert.equal(server.questions.length, 4)
+    await source.close()
+    await source.refresh()
+    assert.equal(server.questions.length, 4)
+    assert.ok(agenda.empty)
+  })
+
   test('a first look-up that fails starts the relay all the same, with nothing reported', async t => {
     const { server, agenda, lists, start, next } = await setUp(t, QUERY)
     server.answer = 'silence'
@@ -227,9 +259,11 @@ suite('answers', () => {
 /** A source whose lists come from the test. */
 class Told implements NodeSource {
   readonly name = 'told'
+  refreshed = 0
   tell: (nodes: readonly NodeSpec[]) => void = () => {}
   closed = false
   async start (onChange: (nodes: readonly NodeSpec[]) => void): Promise<void> { this.tell = onChange }
+  async refresh (): Promise<void> { this.refreshed++ }
   async close (): Promise<void> { this.closed = true }
 }
 
@@ -249,6 +283,8 @@ suite('several sources as one', () => {
     assert.equal(lists.length, 2)
     told.tell([])
     assert.deepEqual(lists[2], fixed)
+    await source.refresh()
+    assert.equal(told.refreshed, 1)
     await source.close()
     assert.ok(told.closed)
     told.tell([node('http://d')])
@@ -279,12 +315,11 @@ suite('several sources as one', () => {
 test('the sources of the configuration: its nodes, then those its names stand for', async t => {
   const server = await startDnsServer(t)
   server.answer = [{ type: 'A', ttl: 60, data: '10.0.0.1' }]
-  const resolver = new Resolver({ timeout: 500, tries: 1 })
-  resolver.setServers([server.address])
   const source = configuredSource({
     super_nodes: [{ url: 'http://origin.example:9002/', region: 'APAC' }],
-    dns: [{ dns: 'more.example', type: 'A', region: 'MENA', role: 'relay' }]
-  }, { resolver, random: () => 0, schedule: new Agenda().schedule, log: () => {} })
+    dns: [{ dns: 'more.example', type: 'A', region: 'MENA', role: 'relay' }],
+    dns_servers: [server.address]
+  }, { random: () => 0, schedule: new Agenda().schedule, log: () => {} })
   t.after(async () => { await source.close() })
   let known: readonly NodeSpec[] = []
   await source.start(nodes => { known = nodes })

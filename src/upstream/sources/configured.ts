@@ -8,9 +8,9 @@ import { StaticSource } from './static.ts'
 const DEFAULT_PORT = 9002
 
 /** The sources of `[upstream]` as one, configured nodes first. */
-export function configuredSource ({ super_nodes: nodes, dns }: Pick<Config['upstream'], 'super_nodes' | 'dns'>, deps: Pick<DnsSourceOptions, 'random' | 'log' | 'resolver' | 'schedule'>): NodeSource {
+export function configuredSource ({ super_nodes: nodes, dns, dns_servers: servers }: Pick<Config['upstream'], 'super_nodes' | 'dns' | 'dns_servers'>, deps: Pick<DnsSourceOptions, 'random' | 'log' | 'resolver' | 'schedule'>): NodeSource {
   return new MergedSource([
     new StaticSource(nodes),
-    ...dns.map(({ scheme = 'http', port = DEFAULT_PORT, role = 'origin', ...query }) => new DnsSource({ ...deps, ...query, scheme, port, role }))
+    ...dns.map(({ scheme = 'http', port = DEFAULT_PORT, role = 'origin', ...query }) => new DnsSource({ ...deps, ...query, servers, scheme, port, role }))
   ])
 }

@@ -13,7 +13,9 @@ export interface NameResolver {
 }
 
 export interface DnsSourceOptions extends DnsQuery {
-  /** The name servers of the host by default. */
+  /** Name servers, `address` or `address:port`; without any, those of the host. */
+  readonly servers?: readonly string[]
+  /** One that asks the servers by default. */
   readonly resolver?: NameResolver
   /** In [0, 1). */
   readonly random: () => number
@@ -25,6 +27,12 @@ export interface DnsSourceOptions extends DnsQuery {
 /** One try at one server; with two tries a look-up ends well before the shortest time to live, ms. */
 const TRY_MS = 1_000
 const TRIES = 2
+
+function resolverFor (servers: readonly string[]): NameResolver {
+  const resolver = new Resolver({ timeout: TRY_MS, tries: TRIES })
+  if (servers.length > 0) resolver.setServers(servers)
+  return resolver
+}
 
 /**
  * Nodes by DNS, looked up again when their time to live ends. A look-up that fails, or finds nothing, changes nothing: the nodes of
@@ -39,18 +47,34 @@ export class DnsSource implements NodeSource {
   #nodes: readonly NodeSpec[] = []
   #failures = 0
   #unschedule: () => void = () => {}
+  /** Look-ups come one after the other. */
+  #last: Promise<void> = Promise.resolve()
+  /** One that has not begun: whoever asks meanwhile has its answer. */
+  #queued: Promise<void> | undefined
+  #started = false
   #closed = false
 
   constructor (options: DnsSourceOptions) {
     this.name = `dns ${options.type} ${options.dns}`
     this.#options = options
-    this.#resolver = options.resolver ?? new Resolver({ timeout: TRY_MS, tries: TRIES })
+    this.#resolver = options.resolver ?? resolverFor(options.servers ?? [])
     this.#schedule = options.schedule ?? ((work, ms) => systemTimers.after(ms, work))
   }
 
   async start (onChange: (nodes: readonly NodeSpec[]) => void): Promise<void> {
     this.#onChange = onChange
-    await this.#refresh()
+    this.#started = true
+    await this.refresh()
+  }
+
+  async refresh (): Promise<void> {
+    if (!this.#started) return
+    // One under way may have asked before the change that somebody wants to see.
+    this.#last = this.#queued ??= this.#last.then(async () => {
+      this.#queued = undefined
+      await this.#look()
+    })
+    await this.#last
   }
 
   async close (): Promise<void> {
@@ -59,8 +83,9 @@ export class DnsSource implements NodeSource {
     this.#resolver.cancel()
   }
 
-  async #refresh (): Promise<void> {
+  async #look (): Promise<void> {
     if (this.#closed) return
+    this.#unschedule()
     const { random, log } = this.#options
     let delay: number
     try {
@@ -83,7 +108,7 @@ export class DnsSource implements NodeSource {
         retryMs: Math.round(delay)
       })
     }
-    this.#unschedule = this.#schedule(() => { void this.#refresh() }, delay)
+    this.#unschedule = this.#schedule(() => { void this.refresh() }, delay)
   }
 
   #take (nodes: readonly NodeSpec[]): void {

@@ -28,6 +28,10 @@ export class MergedSource implements NodeSource {
     }))
   }
 
+  async refresh (): Promise<void> {
+    await Promise.all(this.#sources.map(async source => { await source.refresh() }))
+  }
+
   async close (): Promise<void> {
     this.#closed = true
     await Promise.all(this.#sources.map(async source => { await source.close() }))

@@ -17,6 +17,8 @@ export interface NodeSource {
    * {@link MAX_NODES}
    */
   start (onChange: (nodes: readonly NodeSpec[]) => void): Promise<void>
+  /** Looks again now and not when it is due, after a look-up under way; resolves when the answer is in or has failed. Does nothing before {@link start}. */
+  refresh (): Promise<void>
   /** Ends it; idempotent, also before {@link start}. */
   close (): Promise<void>
 }

@@ -21,6 +21,8 @@ export class StaticSource implements NodeSource {
     if (!this.#closed && this.#nodes.length > 0) onChange(this.#nodes)
   }
 
+  async refresh (): Promise<void> {}
+
   async close (): Promise<void> {
     this.#closed = true
   }
