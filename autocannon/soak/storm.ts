@@ -88,7 +88,7 @@ export class Storm {
     await node.exit
     const restart = (async () => {
       await sleep(DOWN_MS)
-      this.#nodes[index] = await spawnSuperNode(this.#cleanup, node.region, {}, Number(new URL(node.url).port))
+      this.#nodes[index] = await spawnSuperNode(this.#cleanup, node.region, {}, { port: Number(new URL(node.url).port) })
     })().finally(() => { this.#restarts.delete(restart) })
     this.#restarts.add(restart)
   }

@@ -11,6 +11,7 @@ import { request } from 'undici'
 import { openBrowser } from '../support/browser.ts'
 import { freePort, withoutChromium } from '../support/ci.ts'
 import { metric, until } from '../support/http.ts'
+import { DEFAULT_LIMITS } from '../support/limits.ts'
 import { spawnProgram, spawnRelay, type SpawnedRelay } from '../support/processes.ts'
 
 /** Where screenshots go, when somebody wants to look at them. */
@@ -30,7 +31,7 @@ async function openScene (t: TestContext, viewerPort = 0): Promise<Scene> {
   const node = await spawnProgram(t, 'demo/super-node/main.ts', ['--port', '0', '--media', 'demo/media/clip.webm'])
   const { url: origin, items } = await node.waitFor(event => event['event'] === 'listening') as { url: string, items: { cid: string }[] }
   const cid = items[0]?.cid ?? ''
-  const relay = await spawnRelay(t, [{ url: origin, region: 'NA-WEST' }], { viewer: { port: viewerPort, websocket_port: 0, player: true }, region: { override: 'NA-WEST' }, upstream: { negative_ttl_ms: 0 } })
+  const relay = await spawnRelay(t, [{ url: origin, region: 'NA-WEST' }], { limits: DEFAULT_LIMITS, viewer: { port: viewerPort, websocket_port: 0, player: true }, region: { override: 'NA-WEST' }, upstream: { negative_ttl_ms: 0 } })
   return { relay, origin, cid, url: `${relay.viewerUrl}/player/?cid=${cid}` }
 }
 

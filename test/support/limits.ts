@@ -1,3 +1,5 @@
+import { defaultConfig } from '../../src/config.ts'
+
 /** Every viewer of a test comes from this machine: limits that none of them meets, for tests that are about something else. */
 export const GENEROUS_LIMITS = {
   handshakes_per_second: 1_000_000,
@@ -5,3 +7,6 @@ export const GENEROUS_LIMITS = {
   requests_per_second_per_viewer: 1_000_000,
   connections_per_ip: 1_000_000
 } as const
+
+/** What a relay has when nothing is configured. */
+export const DEFAULT_LIMITS = defaultConfig().limits

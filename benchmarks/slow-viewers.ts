@@ -1,0 +1,111 @@
+/**
+ * What slow viewers cost honest ones: p50 and p99 of hits, with and without 500 readers of a byte a second, 100 closed windows, 100 half-sent
+ * requests, and over WebTransport 10 sessions with 20 unread answers each. Runs alternate; medians of `--runs` (5).
+ *   node --import tsx benchmarks/slow-viewers.ts [--runs=5] [--requests=2000] [--disk]
+ * `--disk` switches the memory tier off, so that every reader has a file open. Linux.
+ */
+import { fork, type ChildProcess } from 'node:child_process'
+import { once } from 'node:events'
+import { cpus } from 'node:os'
+import { fileURLToPath } from 'node:url'
+import { Agent } from 'undici'
+import { startSuperNode } from '../demo/super-node/server.ts'
+import { connectHttp3 } from '../src/gateway/transports/http3/client.ts'
+import type { TransportSession } from '../src/gateway/transports/viewer-transport.ts'
+import { gatewayPid } from '../test/support/gateway-process.ts'
+import { fetchHashed, inParallel } from '../test/support/http.ts'
+import { readAll } from '../test/support/http3-setup.ts'
+import { quantile } from '../test/support/origins.ts'
+import { residentBytes, spawnRelay } from '../test/support/processes.ts'
+import type { SlowCounts } from '../test/support/slow-viewers.ts'
+import { withCleanup } from './cleanup.ts'
+import type { CrowdOrder } from './slow-crowd.ts'
+
+const MB = 1024 * 1024
+const option = (name: string, value: number): number => Number(process.argv.find(argument => argument.startsWith(`--${name}=`))?.split('=')[1] ?? value)
+const RUNS = option('runs', 5)
+const REQUESTS = option('requests', 2_000)
+const DISK = process.argv.includes('--disk')
+const LARGE = `/shards/syn-${8 * MB}-slow/shard_0.bin`
+const CID = 'syn-100000-honest'
+/** Honest requests at once: enough to keep the relay busy, too few to measure their own queue. */
+const WIDTH = 4
+const CROWD: SlowCounts = { readers: 500, zeroWindow: 100, halfSent: 100, sessions: 10, streams: 20, halfStreams: 20 }
+
+type Road = 'http' | 'webtransport'
+
+const median = (values: readonly number[]): number => quantile(values, 0.5)
+
+async function tell (crowd: ChildProcess, order: CrowdOrder): Promise<void> {
+  crowd.send(order)
+  const [answer] = await once(crowd, 'message') as [string]
+  if (answer !== 'ok') throw new Error(answer)
+}
+
+async function timed (work: () => Promise<number>): Promise<number> {
+  const start = performance.now()
+  const bytes = await work()
+  if (bytes < 100_000) throw new Error(`an answer of ${bytes} bytes`)
+  return performance.now() - start
+}
+
+async function askSession (session: TransportSession, path: string): Promise<number> {
+  const stream = await session.openBidi()
+  await stream.write(Buffer.from(`GET ${path} HTTP/1.1\r\n\r\n`))
+  await stream.end()
+  return (await readAll(stream)).length
+}
+
+await withCleanup(async cleanup => {
+  const origin = await startSuperNode({ port: 0 })
+  cleanup.after(async () => { await origin.close() })
+  const relay = await spawnRelay(cleanup, [origin], { transport: { engine: 'bundled' }, ...DISK ? { cache: { ram_bytes: 0 } } : {} })
+  const gateway = await gatewayPid(relay.pid)
+  if (gateway === undefined) throw new Error('no gateway')
+  const crowd = fork(fileURLToPath(new URL('./slow-crowd.ts', import.meta.url)), [], { execArgv: ['--import', 'tsx'], stdio: ['ignore', 'ignore', 'inherit', 'ipc'] })
+  cleanup.after(() => { crowd.disconnect() })
+  const { webtransport } = await (await fetch(`${relay.viewerUrl}/v1/transport`)).json() as { webtransport: { url: string, certificateHashes: { value: string }[] } }
+  const pins = webtransport.certificateHashes.map(({ value }) => value)
+  const target = { viewerUrl: relay.viewerUrl, path: LARGE, http3Port: Number(new URL(webtransport.url).port), pins }
+  const agent = new Agent({ connections: WIDTH })
+  cleanup.after(async () => { await agent.destroy() })
+  const path = (n: number): string => `/shards/${CID}/shard_${n % 14}.bin`
+  const run = async (road: Road): Promise<number[]> => {
+    const certificateHashes = pins.map(value => ({ algorithm: 'sha-256' as const, value: Buffer.from(value, 'base64') }))
+    const session = road === 'http' ? undefined : await connectHttp3(webtransport.url, { certificateHashes, timeoutMs: 30_000 })
+    const ask = async (n: number): Promise<number> => session === undefined ? (await fetchHashed(relay.viewerUrl + path(n), {}, agent)).bytes : await askSession(session, path(n))
+    const times = await inParallel(Array.from({ length: REQUESTS }, (_, n) => n), WIDTH, async n => await timed(async () => await ask(n)))
+    session?.close()
+    return times
+  }
+
+  for (let time = 0; time < 3; time++) await fetchHashed(relay.viewerUrl + LARGE)
+  for (const road of ['http', 'webtransport'] as const) await run(road)
+  const before = { relay: await residentBytes(relay.pid), gateway: await residentBytes(gateway) }
+  const largest = { ...before }
+  const results = new Map<string, { p50: number, p99: number }[]>()
+  for (let turn = 0; turn < RUNS; turn++) {
+    for (const counts of [undefined, CROWD]) {
+      for (const road of ['http', 'webtransport'] as const) {
+        await tell(crowd, { counts, target })
+        const times = await run(road)
+        const name = `${road}, ${counts === undefined ? 'alone' : 'beside the slow'}`
+        results.set(name, [...results.get(name) ?? [], { p50: quantile(times, 0.5), p99: quantile(times, 0.99) }])
+        largest.relay = Math.max(largest.relay, await residentBytes(relay.pid))
+        largest.gateway = Math.max(largest.gateway, await residentBytes(gateway))
+      }
+    }
+  }
+  await tell(crowd, { counts: undefined, target })
+
+  process.stdout.write(`${cpus().length} cores (${cpus()[0]?.model ?? '?'}), Node ${process.version}, ${RUNS} runs of ${REQUESTS} hits of 100 kB, ${WIDTH} at once${DISK ? ', no memory tier' : ''}\n\n`)
+  process.stdout.write('| | p50, ms | p99, ms | p99 of all runs |\n|---|---|---|---|\n')
+  for (const [name, runs] of results) {
+    process.stdout.write(`| ${name} | ${median(runs.map(({ p50 }) => p50)).toFixed(2)} | ${median(runs.map(({ p99 }) => p99)).toFixed(2)} | ${runs.map(({ p99 }) => p99.toFixed(1)).join(' ')} |\n`)
+  }
+  for (const road of ['http', 'webtransport']) {
+    const p99 = (state: string): number => median((results.get(`${road}, ${state}`) ?? []).map(run => run.p99))
+    process.stdout.write(`\n${road}: p99 beside the slow / alone: ${(p99('beside the slow') / p99('alone')).toFixed(2)}`)
+  }
+  process.stdout.write(`\nRSS before, at most: relay ${Math.round(before.relay / MB)}, ${Math.round(largest.relay / MB)} MB; gateway ${Math.round(before.gateway / MB)}, ${Math.round(largest.gateway / MB)} MB\n`)
+})
