@@ -1,7 +1,7 @@
 import { gather } from '../bandwidth/gather.ts'
 import { RenditionAdvice, type Rendition } from '../throttle/rendition-ladder.ts'
 import type { Allowance, ShareLimits, Throttle } from '../throttle/throttle.ts'
-import type { ViewerPace } from './session/viewer-session.ts'
+import type { BandwidthAdvice, ViewerPace } from './session/viewer-session.ts'
 
 export interface SessionPacingOptions {
   readonly id: string
@@ -10,13 +10,6 @@ export interface SessionPacingOptions {
   /** Limits of a viewer of this class as they are now. */
   readonly limits: (className: string | undefined) => ShareLimits
   readonly left: () => void
-}
-
-/** What a viewer is told of its bandwidth. */
-export interface BandwidthAdvice {
-  /** 0 when nothing limits it any more. */
-  readonly bitsPerSecond: number
-  readonly rendition: string
 }
 
 /** One session's part of the bandwidth, and what its viewer was told of it. */
