@@ -1,6 +1,6 @@
 // Shows how the page is connected, why not in a better way, and what the relay says of itself.
 
-import { byId, element, times } from './elements.js'
+import { byId, element, megabits, times } from './elements.js'
 
 // Browsers tell a page nothing of why; this is the reason it nearly always is.
 const HINTS = {
@@ -13,7 +13,7 @@ const MEANING = {
   http: 'plain HTTP, no session'
 }
 
-/** Keeps `data-transport`, `data-reconnects`, `data-region` and `data-version` of the page up to date. */
+/** Keeps `data-transport`, `data-reconnects`, `data-region`, `data-version`, `data-rendition` and `data-share` of the page up to date. */
 export class ConnectionCard {
   #state
   #limited
@@ -44,7 +44,12 @@ export class ConnectionCard {
       this.#relay()
     } else if (message.type === 'drain') this.#event(`the relay asks its viewers to leave within ${Math.round(message.deadlineMs / 1000)} s`)
     else if (message.type === 'redirect') this.#event(`the relay sends its viewers to ${message.url}`)
-    else if (message.type === 'bandwidth') this.#event(`the relay suggests ${message.suggestedRendition}`)
+  }
+
+  /** @param signal undefined when nothing limits the viewer */
+  suggested (signal) {
+    Object.assign(this.#state, { rendition: signal?.suggestedRendition ?? '', share: `${signal?.bitsPerSecond ?? ''}` })
+    byId('bandwidth').textContent = signal === undefined ? '' : `relay suggests ${signal.suggestedRendition} (${megabits(signal.bitsPerSecond)} Mbit/s)`
   }
 
   #relay () {

@@ -4,6 +4,8 @@ const integer = new Intl.NumberFormat('en')
 
 export const count = value => integer.format(value)
 export const millis = value => value < 10 ? value.toFixed(1) : integer.format(Math.round(value))
+/** Bits per second as Mbit/s, never more than there are. */
+export const megabits = bitsPerSecond => (Math.floor(bitsPerSecond / 10_000) / 100).toString()
 export const list = items => items.length > 1 ? `${items.slice(0, -1).join(', ')} and ${items.at(-1)}` : `${items[0] ?? ''}`
 export const times = number => number === 1 ? 'once' : number === 2 ? 'twice' : `${number} times`
 export const amount = (number, one, many) => `${integer.format(number)} ${number === 1 ? one : many}`

@@ -9,6 +9,7 @@ export class Playback {
   #pieces
   #feed
   #next = 0
+  #refused = false
 
   constructor (video, manifest) {
     this.#video = video
@@ -20,6 +21,9 @@ export class Playback {
   /** `MSE` or `blob`. */
   get feed () { return this.#feed.name }
 
+  /** Whether it plays what has come while the rest is on its way. */
+  get streams () { return this.feed === 'MSE' && !this.#refused }
+
   /** Takes the verified data shard `index`; plays it once all before it are there. */
   add (index, bytes) {
     const { shardSize, size } = this.#manifest
@@ -27,7 +31,7 @@ export class Playback {
     this.#pieces[index] = bytes.subarray(0, Math.max(0, Math.min(shardSize, size - index * shardSize)))
     for (; this.#pieces[this.#next] !== undefined; this.#next++) {
       // finish() meets the same refusal and falls back; here it only must not go unhandled.
-      this.#feed.push(this.#pieces[this.#next]).catch(() => {})
+      this.#feed.push(this.#pieces[this.#next]).catch(() => { this.#refused = true })
     }
   }
 

@@ -1,5 +1,6 @@
 import { ConnectionCard } from './connection-card.js'
 import { amount, byId, count, element, list, millis } from './elements.js'
+import { Pace } from './pace.js'
 import { Playback } from './playback.js'
 import { PlayerError, codeOf, openClient, wantedTransports } from './relay-connection.js'
 import { ShardTable } from './shard-table.js'
@@ -76,7 +77,7 @@ function reset () {
   byId('digest').textContent = '…'
 }
 
-async function load (client, cid) {
+async function load (client, cid, pace) {
   reset()
   say('Fetching the manifest…')
   const totals = new Totals()
@@ -88,16 +89,22 @@ async function load (client, cid) {
   const playable = /^(video|audio)\//.test(manifest.contentType)
   const playback = playable ? new Playback(video, manifest) : undefined
   if (playback !== undefined) state.feed = playback.feed
+  pace.begin(manifest, playback)
   const whole = client.fetchVideo(cid, {
     manifest,
+    whenToFetch: index => pace.whenToFetch(index),
     onShard: shard => {
       const at = performance.now()
       totals.add(shard, at)
       table.available(shard, at)
       table.draw(totals.startedAt, totals.ms)
       if (shard.index < manifest.dataShards) playback?.add(shard.index, shard.bytes)
+      pace.settled(shard.index)
     },
-    onFailure: (index, error) => { table.failed(index, error) }
+    onFailure: (index, error) => {
+      table.failed(index, error)
+      pace.settled(index)
+    }
   })
   const { verified } = await whole.finally(() => { table.close() })
   state.digest = verified ? 'ok' : 'unchecked'
@@ -110,10 +117,10 @@ async function load (client, cid) {
   video.play().catch(() => { if (state.state === 'loading') say('All shards are here and verified. Press play.') })
 }
 
-async function loadOnce (client, cid) {
+async function loadOnce (client, cid, pace) {
   byId('again').disabled = true
   try {
-    await load(client, cid)
+    await load(client, cid, pace)
   } catch (error) {
     stopVideo()
     if (state.digest === undefined) byId('digest').textContent = 'incomplete'
@@ -127,14 +134,19 @@ async function open (cid, transports) {
   say('Connecting…')
   state.state = 'loading'
   const card = new ConnectionCard(state, transports !== undefined)
+  const pace = new Pace(state, video)
   const client = await openClient({
     ...transports === undefined ? {} : { transports },
     onTransport: info => { card.connected(info) },
-    onControl: message => { card.heard(message) }
+    onControl: message => { card.heard(message) },
+    onBandwidth: signal => {
+      card.suggested(signal)
+      pace.suggest(signal)
+    }
   })
   // The connection stays, so loading again shows what it and the relay's cache are worth.
-  byId('again').addEventListener('click', () => loadOnce(client, cid))
-  await loadOnce(client, cid)
+  byId('again').addEventListener('click', () => loadOnce(client, cid, pace))
+  await loadOnce(client, cid, pace)
 }
 
 function start () {

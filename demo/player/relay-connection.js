@@ -33,7 +33,7 @@ export function wantedTransports (text) {
 
 /**
  * A ShardClient of the library.
- * @param options transports, onTransport and onControl as the library takes them
+ * @param options transports, onTransport, onControl and onBandwidth as the library takes them
  * @throws PlayerError NO_CLIENT, NO_SHA256; ShardClientError
  */
 export async function openClient (options) {

@@ -153,7 +153,7 @@ export async function dial (relayUrl: string, options: DialOptions, onControl: (
     webtransport: () => session(options.webTransport, webtransport),
     // Browsers cannot pin a certificate for WebSocket and leave the hashes unread; Node's side of the library checks them.
     websocket: () => session(options.websocket, websocket === undefined ? undefined : { ...websocket, url: ponyfillUrl(websocket.url) }),
-    http: async () => new FetchRoad(found.httpUrl, options.platform.fetch)
+    http: async () => new FetchRoad(found.httpUrl, options.platform.fetch, onControl)
   }
   const failures: TransportFailure[] = []
   for (const transport of options.transports) {

@@ -1,6 +1,7 @@
 /** `icn-relay/client`: fetches shards and videos from a relay, in a browser or, through `icn-relay/client/node`, in Node. */
 export { ShardClient } from './shard-client.ts'
 export type { FetchOptions, FetchShardOptions, FetchVideoOptions, ShardClientOptions, ShardResult, TokenSource } from './shard-client.ts'
+export type { BandwidthSignal } from './bandwidth-signal.ts'
 export { ShardClientError } from './client-error.ts'
 export type { ClientFault } from './client-error.ts'
 export { TRANSPORTS } from './dial.ts'

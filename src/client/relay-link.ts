@@ -1,4 +1,5 @@
 import type { ControlMessage } from '../wire/control-messages.ts'
+import { signalOf, type BandwidthSignal } from './bandwidth-signal.ts'
 import { ShardClientError } from './client-error.ts'
 import { relayBase } from './dial.ts'
 import type { DialMode, Dialled, TransportInfo } from './dial.ts'
@@ -13,6 +14,8 @@ export interface LinkOptions {
   readonly attempts: number
   readonly onTransport: ((info: TransportInfo) => void) | undefined
   readonly onControl: ((message: ControlMessage) => void) | undefined
+  /** What the connection in use says of bandwidth has changed; undefined when nothing limits it, as far as is known. */
+  readonly onBandwidth: (signal: BandwidthSignal | undefined) => void
   /** Rank of a transport, 0 for the best; a client that has lost a better one looks for it again. */
   readonly rank: (info: TransportInfo) => number
 }
@@ -160,6 +163,8 @@ export class RelayLink {
     if (old !== undefined) this.#leave(old)
     road.closed.then(() => this.lost(lane), () => {})
     this.#scheduleUpgrade(UPGRADE_FIRST_MS)
+    // What another connection was told does not hold here.
+    this.#options.onBandwidth(undefined)
     this.#options.onTransport?.(info)
     // After whoever installs it has ended: a move that leads to the next one is over by then.
     queueMicrotask(() => {
@@ -169,6 +174,7 @@ export class RelayLink {
   }
 
   #follow (message: ControlMessage, relayUrl: string): void {
+    if (message.type === 'bandwidth') this.#options.onBandwidth(signalOf(message))
     if (message.type !== 'drain' && message.type !== 'redirect') return
     const wanted = message.type === 'redirect' ? [message.url] : message.alternates
     // A token must not leave in the clear because a relay says so.

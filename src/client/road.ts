@@ -3,6 +3,7 @@ import type { ControlMessage } from '../wire/control-messages.ts'
 import { HeadError, HeadReader, encodeHead, parseResponseHead } from '../wire/message-head.ts'
 import type { FieldLine, Fields } from '../wire/message-head.ts'
 import { STREAM_CODE } from '../wire/stream-codes.ts'
+import { HintReader } from './bandwidth-signal.ts'
 import { ShardClientError, reasonText } from './client-error.ts'
 import type { ClientFault } from './client-error.ts'
 import type { ClientSession, ClientStream, IncomingStream } from './session.ts'
@@ -123,17 +124,20 @@ async function readHead (stream: ClientStream): Promise<{ status: number, fields
   throw new ShardClientError('truncated', 'the stream ended before the response')
 }
 
-/** Requests over plain HTTP; there is no control stream, so drain and redirect do not reach this road. */
+/** Requests over plain HTTP; there is no control stream, so drain and redirect do not reach this road, and bandwidth comes with the responses. */
 export class FetchRoad implements Road {
   readonly closed: Promise<string>
   readonly #base: string
   readonly #fetch: FetchLike
+  readonly #hints = new HintReader()
+  readonly #onControl: (message: ControlMessage) => void
   #close: (reason: string) => void = ignore
 
   /** @param base URL of the relay without trailing slash */
-  constructor (base: string, fetch: FetchLike) {
+  constructor (base: string, fetch: FetchLike, onControl: (message: ControlMessage) => void = ignore) {
     this.#base = base
     this.#fetch = fetch
+    this.#onControl = onControl
     this.closed = new Promise((resolve) => { this.#close = resolve })
   }
 
@@ -145,6 +149,9 @@ export class FetchRoad implements Road {
     const response = await this.#fetch(this.#base + path, { method: 'GET', headers: Object.fromEntries(fields), signal }).catch(broken('session-lost'))
     const answer = new Map<string, string>()
     response.headers.forEach((value, name) => { answer.set(name.toLowerCase(), value) })
+    // Errors tell nothing of it.
+    const hint = response.status < 300 ? this.#hints.read(answer.get('cmsd-dynamic')) : undefined
+    if (hint !== undefined) this.#onControl(hint)
     const reader = response.body?.getReader()
     return {
       status: response.status,

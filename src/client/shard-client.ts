@@ -1,6 +1,7 @@
 import { TOTAL_SHARDS, isCid, shardPath } from '../shard/shard-key.ts'
 import type { ObjectPart } from '../shard/shard-key.ts'
 import type { ControlMessage } from '../wire/control-messages.ts'
+import type { BandwidthSignal } from './bandwidth-signal.ts'
 import { ShardClientError } from './client-error.ts'
 import { TRANSPORTS, dial, relayBase } from './dial.ts'
 import type { DialOptions, TransportInfo, TransportName } from './dial.ts'
@@ -52,6 +53,11 @@ export interface ShardClientOptions {
   readonly onTransport?: (info: TransportInfo) => void
   /** Called with every control message; must not throw. */
   readonly onControl?: (message: ControlMessage) => void
+  /**
+   * Called whenever the relay says something new of the viewer's bandwidth, over any transport; undefined when nothing limits it any more. A player
+   * keeps to it: it plays the suggested rendition and fetches no further ahead than it has to. Must not throw.
+   */
+  readonly onBandwidth?: (signal: BandwidthSignal | undefined) => void
   readonly signal?: AbortSignal
   readonly platform?: ClientPlatform
 }
@@ -85,6 +91,8 @@ export interface FetchVideoOptions extends FetchOptions {
   readonly onShard?: (shard: VideoShard) => void
   /** Called with each shard that could not be fetched; another takes its place while there is one. */
   readonly onFailure?: (index: number, error: unknown) => void
+  /** Awaited before each data shard is asked for, so that a player fetches no further ahead than it wants to; all are offered at once, in order. */
+  readonly whenToFetch?: (index: number) => Promise<void>
 }
 
 /** Fetches shards and videos from a relay, over the best transport there is, and stays connected. */
@@ -95,6 +103,7 @@ export class ShardClient {
   readonly #slots: Slots
   readonly #life = new AbortController()
   #transport: TransportInfo
+  #bandwidth: BandwidthSignal | undefined
   #erasure: Promise<ErasureDecoder> | undefined
 
   private constructor (options: ShardClientOptions, platform: ClientPlatform, relayUrl: string) {
@@ -117,6 +126,11 @@ export class ShardClient {
       attempts: options.attempts ?? 8,
       rank: ({ transport }) => transports.indexOf(transport),
       onControl: options.onControl,
+      onBandwidth: (signal) => {
+        if (signal === undefined && this.#bandwidth === undefined) return
+        this.#bandwidth = signal
+        options.onBandwidth?.(signal)
+      },
       onTransport: (info) => {
         this.#transport = info
         options.onTransport?.(info)
@@ -144,6 +158,9 @@ export class ShardClient {
 
   /** How the client is, or was last, connected, and why not in a better way. */
   get transport (): TransportInfo { return this.#transport }
+
+  /** What the relay said last of the viewer's bandwidth; undefined when nothing limits it, as far as is known. */
+  get bandwidth (): BandwidthSignal | undefined { return this.#bandwidth }
 
   /**
    * Fetches one shard, or a range of it.
@@ -178,6 +195,7 @@ export class ShardClient {
       signal,
       onShard: options.onShard,
       onFailure: options.onFailure,
+      whenToFetch: options.whenToFetch,
       fetch: async (shard, limited) => {
         const { timings, ...result } = await this.#fetch(cid, shard.index, { sha256: shard.sha256, signal: limited })
         return { ...result, firstByteMs: timings.firstByteMs, totalMs: timings.totalMs }

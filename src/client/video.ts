@@ -4,7 +4,7 @@ import type { ErasureDecoder } from './erasure.ts'
 import type { ObjectResult } from './fetch-object.ts'
 import type { Manifest, ManifestShard } from './manifest.ts'
 import type { ClientPlatform } from './platform.ts'
-import { linkedAbort } from './waiting.ts'
+import { abortable, linkedAbort } from './waiting.ts'
 
 /** A shard that has become available; data shard `i` holds the bytes of the video from `i * shardSize`. */
 export interface VideoShard {
@@ -32,6 +32,8 @@ export interface VideoRequest {
   readonly signal: AbortSignal
   readonly onShard: ((shard: VideoShard) => void) | undefined
   readonly onFailure?: ((index: number, error: unknown) => void) | undefined
+  /** Awaited before each data shard is asked for. */
+  readonly whenToFetch?: ((index: number) => Promise<void>) | undefined
   readonly fetch: (shard: ManifestShard, signal: AbortSignal) => Promise<ObjectResult>
   /** Loads the decoder when the first repair needs it. */
   readonly erasure: (() => Promise<ErasureDecoder>) | undefined
@@ -78,7 +80,10 @@ async function fetchEnough (request: VideoRequest, failures: Failures): Promise<
     onShard?.({ index, bytes: result.bytes, repaired: false, result })
   }
   try {
-    await Promise.all(Array.from({ length: manifest.dataShards }, (_, index) => get(index)))
+    await Promise.all(Array.from({ length: manifest.dataShards }, async (_, index) => {
+      if (request.whenToFetch !== undefined) await abortable(request.whenToFetch(index), abort.signal)
+      await get(index)
+    }))
   } catch (error) {
     // The others are of no use any more.
     abort.abort(error)

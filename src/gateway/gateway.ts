@@ -265,11 +265,9 @@ export class Gateway {
     for (const guest of this.#guests.values()) {
       const { session, pacing } = guest
       this.#guarded(session, () => {
+        pacing.setClass(session.viewer.class)
         session.tick()
         this.#sendAway(guest)
-        pacing.setClass(session.viewer.class)
-        const news = pacing.news(this.#clock.monotonic())
-        if (news !== undefined) session.bandwidth(news.bitsPerSecond, news.rendition)
       })
       if (idle && session.stats().streams === 0) session.close(CLOSE_CODE.drained, 'drained')
     }

@@ -65,6 +65,8 @@ export class FakeNetwork {
   readonly requests: string[] = []
   /** Super-nodes among the relays, by base URL: shards over HTTP and nothing else. */
   readonly plain = new Set<string>()
+  /** What responses with a shard say in `cmsd-dynamic`. */
+  cmsd: string | undefined
   udpBlocked = false
   httpBlocked = false
   readonly time = new VirtualTime()
@@ -102,7 +104,7 @@ export class FakeNetwork {
     }
     const object = rig.source.objects.get(keyId(parseShardPath(pathname)))
     if (object === undefined) return response(404, { 'content-type': 'application/problem+json' }, Buffer.from('{"code":"RELAY_ERR_SHARD_NOT_FOUND","detail":"no"}'))
-    return response(200, { etag: `"sha256-${sha256(object)}"`, 'cache-status': 'icn-relay; fwd=miss; stored' }, object)
+    return response(200, { etag: `"sha256-${sha256(object)}"`, 'cache-status': 'icn-relay; fwd=miss; stored', ...this.cmsd === undefined ? {} : { 'cmsd-dynamic': this.cmsd } }, object)
   }
 }
 

@@ -197,6 +197,39 @@ suite('whole videos', () => {
     while (a.source.held > 0) await new Promise((resolve) => setImmediate(resolve))
   })
 
+  test('data shards are fetched when the player wants them, parity shards as soon as they are needed', async (t) => {
+    const { a, client } = await rigged(t)
+    a.source.objects.delete('v/1')
+    const wanted = new Map<number, () => void>()
+    const seen: number[] = []
+    const failed: number[] = []
+    const video = client.fetchVideo('v', {
+      whenToFetch: async (index) => { await new Promise<void>((resolve) => { wanted.set(index, resolve) }) },
+      onShard: ({ index }) => { seen.push(index) },
+      onFailure: (index) => { failed.push(index) }
+    })
+    while (wanted.size < 10) await new Promise((resolve) => setImmediate(resolve))
+    assert.deepEqual([...wanted.keys()], [0, 1, 2, 3, 4, 5, 6, 7, 8, 9])
+    for (const [index, fetch] of wanted) {
+      const before = seen.length
+      fetch()
+      while (seen.length === before) await new Promise((resolve) => setImmediate(resolve))
+      assert.equal(seen.at(-1), index === 1 ? 10 : index)
+    }
+    assert.ok(Buffer.from((await video).bytes).equals(VIDEO))
+    assert.deepEqual(failed, [1])
+  })
+
+  test('an abort ends the wait for a player that wants nothing', async (t) => {
+    const { a, client } = await rigged(t)
+    const abort = new AbortController()
+    const video = assert.rejects(client.fetchVideo('v', { signal: abort.signal, whenToFetch: () => new Promise(() => {}) }), { message: 'stop' })
+    while (a.source.lent === 0) await new Promise((resolve) => setImmediate(resolve))
+    abort.abort(new Error('stop'))
+    await video
+    assert.equal(a.source.lent, 1, 'the manifest and nothing else')
+  })
+
   test('a video beyond the limit is not put together', async (t) => {
     const { client } = await rigged(t, MANIFEST, { maxVideoBytes: 1000 })
     await assert.rejects(client.fetchVideo('v'), { fault: 'manifest' })

@@ -504,6 +504,39 @@ suite('shard client: staying connected', () => {
     assert.deepEqual(types, ['hello', 'bandwidth'])
   })
 
+  test('bandwidth is heard over a session, and forgotten with it', async (t) => {
+    const heard: unknown[] = []
+    const { client, a, infos, network } = await connected(t, { onBandwidth: (signal) => { heard.push(signal) } })
+    await client.fetchShard('v', 5)
+    assert.equal(client.bandwidth, undefined)
+    a.sessions[0]?.bandwidth(1_660_000, '480p')
+    await until(() => heard.length === 1, 'a signal')
+    assert.deepEqual([heard[0], client.bandwidth], [{ bitsPerSecond: 1_660_000, suggestedRendition: '480p' }, heard[0]])
+    a.sessions[0]?.bandwidth(0, '1080p')
+    await until(() => heard.length === 2, 'no limit any more')
+    assert.deepEqual([heard[1], client.bandwidth], [undefined, undefined])
+    a.sessions[0]?.bandwidth(3_000_000, '720p')
+    await until(() => heard.length === 3, 'a limit again')
+    a.sessions[0]?.close(0, 'crash')
+    await network.time.until(client.fetchShard('v', 5))
+    assert.deepEqual([heard.length, infos.length, client.bandwidth], [4, 2, undefined], 'the new session has said nothing yet')
+  })
+
+  test('over HTTP bandwidth is heard with the responses, when it changes', async (t) => {
+    const heard: unknown[] = []
+    const messages: unknown[] = []
+    const { client, network } = await connected(t, { transports: ['http'], onBandwidth: (signal) => { heard.push(signal) }, onControl: (message) => { messages.push(message) } })
+    for (const cmsd of [undefined, '"icn-relay";mb=1660;icn-rendition="480p"', '"icn-relay";mb=1660;icn-rendition="480p"', '"other";mb=1', '"icn-relay";mb=3300;icn-rendition="720p"']) {
+      network.cmsd = cmsd
+      await client.fetchShard('v', 5)
+    }
+    // An error has no such header, and that says nothing.
+    await assert.rejects(client.fetchShard('v', 6))
+    assert.deepEqual(heard, [{ bitsPerSecond: 1_660_000, suggestedRendition: '480p' }, undefined, { bitsPerSecond: 3_300_000, suggestedRendition: '720p' }])
+    assert.deepEqual(client.bandwidth, heard[2])
+    assert.deepEqual(messages.at(-1), { type: 'bandwidth', bitsPerSecond: 3_300_000, suggestedRendition: '720p' })
+  })
+
   test('errors have one class', () => {
     assert.ok(new ShardClientError('reset', 'x') instanceof Error)
   })

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
 import { MISSING, refused } from '../../src/auth/verdict.ts'
 import { RelayError } from '../../src/errors.ts'
-import { sessionToken, type ViewerPace } from '../../src/gateway/session/viewer-session.ts'
+import { sessionToken, type BandwidthAdvice, type ViewerPace } from '../../src/gateway/session/viewer-session.ts'
 import type { BidiStream, ReceiveStream, TransportSession } from '../../src/gateway/transports/viewer-transport.ts'
 import { ControlReader } from '../../src/wire/control-messages.ts'
 import type { ControlMessage } from '../../src/wire/control-messages.ts'
@@ -37,6 +37,7 @@ const GET = 'GET /shards/v/shard_5.bin HTTP/1.1\r\n'
 class FakePace implements ViewerPace {
   limited = false
   atOnce = false
+  advice: BandwidthAdvice | undefined
   granted = 0
   returned = 0
   readonly waiting = new Map<(bytes: number) => void, number>()
@@ -58,6 +59,12 @@ class FakePace implements ViewerPace {
   }
 
   giveBack (bytes: number): void { this.returned += bytes }
+
+  news (): BandwidthAdvice | undefined {
+    const { advice } = this
+    this.advice = undefined
+    return advice
+  }
 
   grant (bytes: number): void {
     for (const [resolve, wanted] of this.waiting) {
@@ -250,6 +257,29 @@ suite('viewer session over a transport', () => {
     rig.now = 5000
     relay.tick()
     assert.deepEqual(await session.closed, { code: 2, reason: 'drained', clean: true })
+  })
+
+  test('a limited viewer is told of its bandwidth right behind the hello, before its first answer, and again when there is news', async (t) => {
+    const pace = new FakePace()
+    pace.advice = { bitsPerSecond: 1_660_000, rendition: '480p' }
+    const rig = await viewerRig(t, { pace })
+    rig.source.objects.set('v/5', SHARD)
+    const session = await rig.dial()
+    const messages: ControlMessage[] = []
+    session.onUni = (stream) => {
+      const reader = new ControlReader()
+      const pump = async (): Promise<void> => {
+        for (let chunk = await stream.read(); chunk !== null; chunk = await stream.read()) messages.push(...reader.push(chunk))
+      }
+      pump().catch(() => {})
+    }
+    await ask(session, `${GET}\r\n`)
+    await until(() => messages.length === 2, 'two messages')
+    assert.deepEqual([messages[0]?.type, messages[1]], ['hello', { type: 'bandwidth', bitsPerSecond: 1_660_000, suggestedRendition: '480p' }])
+    pace.advice = { bitsPerSecond: 0, rendition: '1080p' }
+    rig.sessions[0]?.tick()
+    await until(() => messages.length === 3, 'a third')
+    assert.deepEqual(messages[2], { type: 'bandwidth', bitsPerSecond: 0, suggestedRendition: '1080p' })
   })
 
   test('bytes after the request are refused, the answer still comes', async (t) => {

@@ -1,5 +1,6 @@
 import { requestToken } from '../../auth/request-token.ts'
 import { ANONYMOUS, ViewerRefused, type Admitted, type Verdict } from '../../auth/verdict.ts'
+import type { BandwidthAdvice } from '../../bandwidth/viewer-share.ts'
 import { RelayError } from '../../errors.ts'
 import type { ShardKey } from '../../shard/shard-key.ts'
 import type { BidiStream, SessionClose, SessionRequest, TransportSession } from '../transports/viewer-transport.ts'
@@ -25,6 +26,8 @@ export interface ViewerPace extends SessionPace {
   /** Bytes that may be read now, 1 to `wanted`, or a promise of them that rejects when the signal aborts. @throws RelayError */
   take (wanted: number, signal: AbortSignal): number | Promise<number>
   giveBack (bytes: number): void
+  /** What the viewer is to be told of its bandwidth now, if anything. @param now monotonic, ms */
+  news (now: number): BandwidthAdvice | undefined
 }
 
 export interface ViewerSessionDeps {
@@ -90,6 +93,7 @@ export class ViewerSession {
   /** To be called several times a second: nothing times out without it. */
   tick (): void {
     this.#greet()
+    this.#advise()
     this.#dispatch({ type: 'tick' })
   }
 
@@ -127,6 +131,13 @@ export class ViewerSession {
     this.#greeted = true
     const { version, region, limits: { maxStreams, requestTimeoutMs, idleTimeoutMs } } = this.#deps
     this.#control.send({ type: 'hello', version, region, limits: { maxStreams, requestTimeoutMs, idleTimeoutMs } })
+    // Before the first answer, so that a player knows it before it asks for more.
+    this.#advise()
+  }
+
+  #advise (): void {
+    const news = this.#deps.pace?.news(this.#deps.now())
+    if (news !== undefined) this.bandwidth(news.bitsPerSecond, news.rendition)
   }
 
   #accept (stream: BidiStream): void {
