@@ -4,7 +4,7 @@ import type { HttpOrder, HttpOutcome } from './http-process.ts'
 import { hitRatioBetween, relayCounters } from './relay-counters.ts'
 import { ProcessMeter, relayProcesses } from './process-meter.ts'
 import { completeResult, type LoadResult } from './result.ts'
-import { loadSettings, startRig, type RigOptions } from './rig.ts'
+import { loadSettings, startRig, type Rig, type RigOptions } from './rig.ts'
 import type { Scenario } from './scenario.ts'
 import { verifySample } from './verify.ts'
 import { warm } from './warm.ts'
@@ -24,10 +24,15 @@ const WARM_UP_MAX_SECONDS = 2
 
 /** Runs one scenario against processes of its own. @throws Error when a process cannot be started, ends early, or warming fails */
 export async function runScenario (cleanup: Cleanup, scenario: Scenario, options: ScenarioOptions): Promise<LoadResult> {
+  const faults = { ...scenario.faults, ...options.faults }
+  const rig = await startRig(cleanup, { ...options, faults, settings: loadSettings(scenario.relay, options.settings) })
+  return await loadRig(cleanup, rig, scenario, options)
+}
+
+/** Runs one scenario against a relay that runs already, as it is configured. */
+export async function loadRig (cleanup: Cleanup, { relay }: Rig, scenario: Scenario, options: ScenarioOptions): Promise<LoadResult> {
   const { mix, expect } = scenario
   const connections = options.connections ?? scenario.connections
-  const faults = { ...scenario.faults, ...options.faults }
-  const { relay } = await startRig(cleanup, { ...options, faults, settings: loadSettings(scenario.relay, options.settings) })
   const url = scenario.surface === 'admin' ? relay.adminUrl : relay.viewerUrl
   if (scenario.warm) await warm(url, mix)
   const worker = WorkerProcess.start<HttpOrder, HttpOutcome>(cleanup, 'http-process.ts')
