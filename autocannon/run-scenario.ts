@@ -13,6 +13,8 @@ import { WorkerProcess } from './worker-process.ts'
 export interface ScenarioOptions extends RigOptions {
   /** Length of the measured part, seconds. */
   readonly seconds: number
+  /** So many answers end the run instead of time. */
+  readonly requests?: number | undefined
   /** That of the scenario when undefined. */
   readonly connections?: number | undefined
   readonly seed: number
@@ -32,18 +34,21 @@ export async function runScenario (cleanup: Cleanup, scenario: Scenario, options
 /** Runs one scenario against a relay that runs already, as it is configured. */
 export async function loadRig (cleanup: Cleanup, { relay }: Rig, scenario: Scenario, options: ScenarioOptions): Promise<LoadResult> {
   const { mix, expect } = scenario
-  const connections = options.connections ?? scenario.connections
+  // A connection without a request to make has nothing to do.
+  const connections = Math.min(options.connections ?? scenario.connections, options.requests ?? Infinity)
   const url = scenario.surface === 'admin' ? relay.adminUrl : relay.viewerUrl
   if (scenario.warm) await warm(url, mix)
   const worker = WorkerProcess.start<HttpOrder, HttpOutcome>(cleanup, 'http-process.ts')
   const order = { url, mix, expect, connections }
-  await worker.run({ ...order, seed: options.seed, seconds: Math.min(WARM_UP_MAX_SECONDS, options.seconds * WARM_UP_SHARE) })
+  const { requests: amount } = options
+  const warmUp = amount === undefined ? { seconds: Math.min(WARM_UP_MAX_SECONDS, options.seconds * WARM_UP_SHARE) } : { requests: connections }
+  await worker.run({ ...order, ...warmUp, seed: options.seed })
 
   const startedAt = new Date().toISOString()
   const before = await relayCounters(relay.adminUrl)
   const meter = await ProcessMeter.start(await relayProcesses(relay))
   // Another seed than the warm-up's: its fresh objects are no longer fresh.
-  const outcome = await worker.run({ ...order, seed: options.seed + 1, seconds: options.seconds })
+  const outcome = await worker.run({ ...order, ...(amount === undefined ? { seconds: options.seconds } : { requests: amount }), seed: options.seed + 1 })
   const servers = await meter.stop()
   const after = await relayCounters(relay.adminUrl)
   const verified = await verifySample(url, mix, expect, options.seed + 2)
@@ -51,7 +56,7 @@ export async function loadRig (cleanup: Cleanup, { relay }: Rig, scenario: Scena
   return completeResult({
     scenario: scenario.name,
     startedAt,
-    settings: { connections, seconds: options.seconds, seed: options.seed, superNodes: options.superNodes ?? 1, ...flat(options.settings) },
+    settings: { connections, ...(amount === undefined ? { seconds: options.seconds } : { requests: amount }), seed: options.seed, superNodes: options.superNodes ?? 1, ...flat(options.settings) },
     seconds,
     requests,
     statuses,
