@@ -28,17 +28,23 @@ const WARM_UP_MAX_SECONDS = 2
 export async function runScenario (cleanup: Cleanup, scenario: Scenario, options: ScenarioOptions): Promise<LoadResult> {
   const faults = { ...scenario.faults, ...options.faults }
   const rig = await startRig(cleanup, { ...options, faults, settings: loadSettings(scenario.relay, options.settings) })
-  return await loadRig(cleanup, rig, scenario, options)
+  return await loadRig(rig, httpWorker(cleanup), scenario, options)
+}
+
+export type HttpWorker = WorkerProcess<HttpOrder, HttpOutcome>
+
+/** Autocannon, in a process that ends with the cleanup. */
+export function httpWorker (cleanup: Cleanup): HttpWorker {
+  return WorkerProcess.start<HttpOrder, HttpOutcome>(cleanup, 'http-process.ts')
 }
 
 /** Runs one scenario against a relay that runs already, as it is configured. */
-export async function loadRig (cleanup: Cleanup, { relay }: Rig, scenario: Scenario, options: ScenarioOptions): Promise<LoadResult> {
+export async function loadRig ({ relay }: Rig, worker: HttpWorker, scenario: Scenario, options: ScenarioOptions): Promise<LoadResult> {
   const { mix, expect } = scenario
   // A connection without a request to make has nothing to do.
   const connections = Math.min(options.connections ?? scenario.connections, options.requests ?? Infinity)
   const url = scenario.surface === 'admin' ? relay.adminUrl : relay.viewerUrl
   if (scenario.warm) await warm(url, mix)
-  const worker = WorkerProcess.start<HttpOrder, HttpOutcome>(cleanup, 'http-process.ts')
   const order = { url, mix, expect, connections }
   const { requests: amount } = options
   const warmUp = amount === undefined ? { seconds: Math.min(WARM_UP_MAX_SECONDS, options.seconds * WARM_UP_SHARE) } : { requests: connections }

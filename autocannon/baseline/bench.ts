@@ -2,13 +2,12 @@
 import { Agent } from 'undici'
 import type { Cleanup } from '../../benchmarks/cleanup.ts'
 import { spawnProgram, type SpawnedNode, type SpawnedRelay } from '../../test/support/processes.ts'
-import type { HttpOrder, HttpOutcome } from '../http-process.ts'
 import { preciseCpuMs, relayProcesses } from '../process-meter.ts'
 import { syntheticRequests, type Mix } from '../request-mix.ts'
 import { MB } from '../result.ts'
 import { loadSettings, startRig, type RigOptions } from '../rig.ts'
+import { httpWorker, type HttpWorker } from '../run-scenario.ts'
 import { ViewerFleet } from '../viewers/fleet.ts'
-import { WorkerProcess } from '../worker-process.ts'
 
 export interface BareServer {
   readonly url: string
@@ -21,7 +20,7 @@ export interface Bench {
   /** Servers to compare with, started when they are first asked for. */
   readonly bareHttp: () => Promise<BareServer>
   readonly bareWebSocket: () => Promise<BareServer>
-  readonly http: WorkerProcess<HttpOrder, HttpOutcome>
+  readonly http: HttpWorker
   /** One fleet for each kind of viewer that is measured, since a fleet loads all its sessions alike. */
   readonly fleet: (name: 'many' | 'one' | 'few' | 'bare') => ViewerFleet
   readonly mix: Mix
@@ -68,7 +67,7 @@ export async function startBench (cleanup: Cleanup, options: Pick<RigOptions, 'p
     node,
     bareHttp: once(async () => await bare(cleanup, 'bare-http.ts', SHARD_BYTES)),
     bareWebSocket: once(async () => await bare(cleanup, 'bare-websocket.ts', SHARD_BYTES)),
-    http: WorkerProcess.start<HttpOrder, HttpOutcome>(cleanup, 'http-process.ts'),
+    http: httpWorker(cleanup),
     fleet: name => {
       const fleet = fleets.get(name) ?? ViewerFleet.start(cleanup, 1)
       fleets.set(name, fleet)

@@ -6,9 +6,10 @@ import { before, after, suite, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import { isClean, type LoadResult } from '../../autocannon/result.ts'
 import { startRig, type Rig } from '../../autocannon/rig.ts'
-import { loadRig } from '../../autocannon/run-scenario.ts'
+import { httpWorker, loadRig, type HttpWorker } from '../../autocannon/run-scenario.ts'
 import { SCENARIOS } from '../../autocannon/scenarios/index.ts'
-import { runViewers, type ViewersOptions } from '../../autocannon/viewers/run-viewers.ts'
+import { ViewerFleet } from '../../autocannon/viewers/fleet.ts'
+import { loadViewers, type ViewersOptions } from '../../autocannon/viewers/run-viewers.ts'
 import { buildRelay } from '../support/processes.ts'
 import { temporaryDirectory } from '../support/relay.ts'
 
@@ -24,20 +25,28 @@ async function load (...args: string[]): Promise<Run> {
   })
 }
 
+const VIEWERS: Omit<ViewersOptions, 'road' | 'mode'> = {
+  processes: 2, sessions: 4, ramp: 0.2, streams: 2, seconds: 1, shardBytes: 50_000, objects: 5, zipf: 0.9, hitRatio: 0.8, think: 100, arrivals: 'poisson', bitrate: 2_000_000, buffer: 0.4, seed: 1
+}
+
 suite('load tests', { timeout: 280_000 }, () => {
   const hooks: (() => Promise<void> | void)[] = []
   const cleanup = { after: (hook: () => Promise<void> | void) => { hooks.push(hook) } }
   let program: string
   let rig: Rig
+  let worker: HttpWorker
+  let fleet: ViewerFleet
   before(async () => {
     program = await buildRelay(cleanup)
     rig = await startRig(cleanup, { program, settings: { cache: { max_bytes: 500_000_000 } } })
+    worker = httpWorker(cleanup)
+    fleet = ViewerFleet.start(cleanup, VIEWERS.processes)
   })
   after(async () => { for (const hook of hooks) await hook() })
 
   for (const scenario of SCENARIOS) {
     test(`${scenario.name}: every answer is right, and what it cost is known`, async () => {
-      const result = await loadRig(cleanup, rig, scenario, { seconds: 60, requests: 12, connections: 3, seed: 1 })
+      const result = await loadRig(rig, worker, scenario, { seconds: 60, requests: 12, connections: 3, seed: 1 })
       assert.ok(isClean(result), JSON.stringify(result))
       assert.equal(result.requests, 12)
       assert.equal(result.verified.bodies, 20)
@@ -54,12 +63,8 @@ suite('load tests', { timeout: 280_000 }, () => {
     })
   }
 
-  const VIEWERS: Omit<ViewersOptions, 'program' | 'road' | 'mode'> = {
-    processes: 2, sessions: 4, ramp: 0.2, streams: 2, seconds: 1, shardBytes: 50_000, objects: 5, zipf: 0.9, hitRatio: 0.8, think: 100, arrivals: 'poisson', bitrate: 2_000_000, buffer: 0.4, seed: 1
-  }
-
-  test('viewers who fetch by a schedule over WebTransport: all sessions, all answers, hits and misses', async t => {
-    const result = await runViewers(t, { ...VIEWERS, program, road: 'webtransport', mode: 'fetch' })
+  test('viewers who fetch by a schedule over WebTransport: all sessions, all answers, hits and misses', async () => {
+    const result = await loadViewers(rig, fleet, { ...VIEWERS, road: 'webtransport', mode: 'fetch' })
     assert.ok(isClean(result), JSON.stringify(result))
     assert.deepEqual([result.sessions?.opened, result.sessions?.failed, result.sessions?.lost], [4, 0, 0])
     assert.equal(result.sessions?.handshakeMs.count, 4)
@@ -70,8 +75,8 @@ suite('load tests', { timeout: 280_000 }, () => {
     assert.equal(result.settings['loop'], 'open')
   })
 
-  test('viewers who play a video over WebSocket: the picture starts, and time is accounted for', async t => {
-    const result = await runViewers(t, { ...VIEWERS, program, road: 'websocket', mode: 'playback' })
+  test('viewers who play a video over WebSocket: the picture starts, and time is accounted for', async () => {
+    const result = await loadViewers(rig, fleet, { ...VIEWERS, road: 'websocket', mode: 'playback' })
     assert.ok(isClean(result), JSON.stringify(result))
     const { playback } = result
     assert.ok(playback !== undefined)
