@@ -21,7 +21,8 @@ const COMMON = {
 
 const HTTP = {
   ...COMMON,
-  connections: { kind: 'number', min: 1, max: 10_000, whole: true, help: 'instead of those of the scenario' }
+  connections: { kind: 'number', min: 1, max: 10_000, whole: true, help: 'instead of those of the scenario' },
+  requests: { kind: 'number', min: 1, max: 100_000_000, whole: true, help: 'answers that end the run, instead of --duration' }
 } as const satisfies OptionDefinitions
 
 const VIEWERS = {
@@ -94,7 +95,7 @@ async function http (args: readonly string[]): Promise<{ results: LoadResult[], 
   return await withCleanup(async outer => {
     const rig = rigOf(options, options.program ?? await buildRelay(outer))
     const results: LoadResult[] = []
-    for (const scenario of scenarios) results.push(await withCleanup(async cleanup => await runScenario(cleanup, scenario, { ...rig, connections: options.connections })))
+    for (const scenario of scenarios) results.push(await withCleanup(async cleanup => await runScenario(cleanup, scenario, { ...rig, connections: options.connections, requests: options.requests })))
     return { results, json: options.json }
   })
 }

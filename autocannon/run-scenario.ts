@@ -4,7 +4,7 @@ import type { HttpOrder, HttpOutcome } from './http-process.ts'
 import { hitRatioBetween, relayCounters } from './relay-counters.ts'
 import { ProcessMeter, relayProcesses } from './process-meter.ts'
 import { completeResult, type LoadResult } from './result.ts'
-import { loadSettings, startRig, type RigOptions } from './rig.ts'
+import { loadSettings, startRig, type Rig, type RigOptions } from './rig.ts'
 import type { Scenario } from './scenario.ts'
 import { verifySample } from './verify.ts'
 import { warm } from './warm.ts'
@@ -13,6 +13,8 @@ import { WorkerProcess } from './worker-process.ts'
 export interface ScenarioOptions extends RigOptions {
   /** Length of the measured part, seconds. */
   readonly seconds: number
+  /** So many answers end the run instead of time. */
+  readonly requests?: number | undefined
   /** That of the scenario when undefined. */
   readonly connections?: number | undefined
   readonly seed: number
@@ -24,21 +26,35 @@ const WARM_UP_MAX_SECONDS = 2
 
 /** Runs one scenario against processes of its own. @throws Error when a process cannot be started, ends early, or warming fails */
 export async function runScenario (cleanup: Cleanup, scenario: Scenario, options: ScenarioOptions): Promise<LoadResult> {
-  const { mix, expect } = scenario
-  const connections = options.connections ?? scenario.connections
   const faults = { ...scenario.faults, ...options.faults }
-  const { relay } = await startRig(cleanup, { ...options, faults, settings: loadSettings(scenario.relay, options.settings) })
+  const rig = await startRig(cleanup, { ...options, faults, settings: loadSettings(scenario.relay, options.settings) })
+  return await loadRig(rig, httpWorker(cleanup), scenario, options)
+}
+
+export type HttpWorker = WorkerProcess<HttpOrder, HttpOutcome>
+
+/** Autocannon, in a process that ends with the cleanup. */
+export function httpWorker (cleanup: Cleanup): HttpWorker {
+  return WorkerProcess.start<HttpOrder, HttpOutcome>(cleanup, 'http-process.ts')
+}
+
+/** Runs one scenario against a relay that runs already, as it is configured. */
+export async function loadRig ({ relay }: Rig, worker: HttpWorker, scenario: Scenario, options: ScenarioOptions): Promise<LoadResult> {
+  const { mix, expect } = scenario
+  // A connection without a request to make has nothing to do.
+  const connections = Math.min(options.connections ?? scenario.connections, options.requests ?? Infinity)
   const url = scenario.surface === 'admin' ? relay.adminUrl : relay.viewerUrl
   if (scenario.warm) await warm(url, mix)
-  const worker = WorkerProcess.start<HttpOrder, HttpOutcome>(cleanup, 'http-process.ts')
   const order = { url, mix, expect, connections }
-  await worker.run({ ...order, seed: options.seed, seconds: Math.min(WARM_UP_MAX_SECONDS, options.seconds * WARM_UP_SHARE) })
+  const { requests: amount } = options
+  const warmUp = amount === undefined ? { seconds: Math.min(WARM_UP_MAX_SECONDS, options.seconds * WARM_UP_SHARE) } : { requests: connections }
+  await worker.run({ ...order, ...warmUp, seed: options.seed })
 
   const startedAt = new Date().toISOString()
   const before = await relayCounters(relay.adminUrl)
   const meter = await ProcessMeter.start(await relayProcesses(relay))
   // Another seed than the warm-up's: its fresh objects are no longer fresh.
-  const outcome = await worker.run({ ...order, seed: options.seed + 1, seconds: options.seconds })
+  const outcome = await worker.run({ ...order, ...(amount === undefined ? { seconds: options.seconds } : { requests: amount }), seed: options.seed + 1 })
   const servers = await meter.stop()
   const after = await relayCounters(relay.adminUrl)
   const verified = await verifySample(url, mix, expect, options.seed + 2)
@@ -46,7 +62,7 @@ export async function runScenario (cleanup: Cleanup, scenario: Scenario, options
   return completeResult({
     scenario: scenario.name,
     startedAt,
-    settings: { connections, seconds: options.seconds, seed: options.seed, superNodes: options.superNodes ?? 1, ...flat(options.settings) },
+    settings: { connections, ...(amount === undefined ? { seconds: options.seconds } : { requests: amount }), seed: options.seed, superNodes: options.superNodes ?? 1, ...flat(options.settings) },
     seconds,
     requests,
     statuses,

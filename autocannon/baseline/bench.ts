@@ -2,14 +2,12 @@
 import { Agent } from 'undici'
 import type { Cleanup } from '../../benchmarks/cleanup.ts'
 import { spawnProgram, type SpawnedNode, type SpawnedRelay } from '../../test/support/processes.ts'
-import type { HttpOrder, HttpOutcome } from '../http-process.ts'
 import { preciseCpuMs, relayProcesses } from '../process-meter.ts'
 import { syntheticRequests, type Mix } from '../request-mix.ts'
 import { MB } from '../result.ts'
 import { loadSettings, startRig, type RigOptions } from '../rig.ts'
+import { httpWorker, type HttpWorker } from '../run-scenario.ts'
 import { ViewerFleet } from '../viewers/fleet.ts'
-import { warm } from '../warm.ts'
-import { WorkerProcess } from '../worker-process.ts'
 
 export interface BareServer {
   readonly url: string
@@ -19,9 +17,10 @@ export interface BareServer {
 export interface Bench {
   readonly relay: SpawnedRelay
   readonly node: SpawnedNode
-  readonly bareHttp: BareServer
-  readonly bareWebSocket: BareServer
-  readonly http: WorkerProcess<HttpOrder, HttpOutcome>
+  /** Servers to compare with, started when they are first asked for. */
+  readonly bareHttp: () => Promise<BareServer>
+  readonly bareWebSocket: () => Promise<BareServer>
+  readonly http: HttpWorker
   /** One fleet for each kind of viewer that is measured, since a fleet loads all its sessions alike. */
   readonly fleet: (name: 'many' | 'one' | 'few' | 'bare') => ViewerFleet
   readonly mix: Mix
@@ -40,6 +39,11 @@ export const SHARD_BYTES = MB
 /** A hundred viewers fetch several of these within a second. */
 export const SMALL_BYTES = 100_000
 
+function once<T> (start: () => Promise<T>): () => Promise<T> {
+  let started: Promise<T> | undefined
+  return async () => await (started ??= start())
+}
+
 async function bare (cleanup: Cleanup, file: string, bytes: number): Promise<BareServer> {
   const server = await spawnProgram(cleanup, `autocannon/baseline/${file}`, [String(bytes)])
   const { url } = await server.waitFor(event => typeof event['url'] === 'string')
@@ -49,15 +53,11 @@ async function bare (cleanup: Cleanup, file: string, bytes: number): Promise<Bar
 /** Starts it; everything ends with the cleanup. */
 export async function startBench (cleanup: Cleanup, options: Pick<RigOptions, 'program' | 'env'>): Promise<Bench> {
   const settings = loadSettings({ cache: { max_bytes: 2_000_000_000 }, transport: { engine: 'bundled', idle_timeout_ms: 600_000 } })
-  const [rig, bareHttp, bareWebSocket] = await Promise.all([
-    startRig(cleanup, { ...options, settings }), bare(cleanup, 'bare-http.ts', SHARD_BYTES), bare(cleanup, 'bare-websocket.ts', SHARD_BYTES)
-  ])
+  const rig = await startRig(cleanup, { ...options, settings })
   const [node] = rig.nodes
   if (node === undefined) throw new Error('no super-node')
   const mix: Mix = { kind: 'rotate', requests: syntheticRequests(10, SHARD_BYTES, 'gate') }
   const smallMix: Mix = { kind: 'rotate', requests: syntheticRequests(10, SMALL_BYTES, 'gate') }
-  await warm(rig.relay.viewerUrl, mix)
-  await warm(rig.relay.viewerUrl, smallMix)
   const agents = [new Agent({ connections: 1 }), new Agent({ connections: 1 })] as const
   cleanup.after(async () => { await Promise.all(agents.map(async agent => { await agent.destroy() })) })
   const fleets = new Map<string, ViewerFleet>()
@@ -65,9 +65,9 @@ export async function startBench (cleanup: Cleanup, options: Pick<RigOptions, 'p
   return {
     relay: rig.relay,
     node,
-    bareHttp,
-    bareWebSocket,
-    http: WorkerProcess.start<HttpOrder, HttpOutcome>(cleanup, 'http-process.ts'),
+    bareHttp: once(async () => await bare(cleanup, 'bare-http.ts', SHARD_BYTES)),
+    bareWebSocket: once(async () => await bare(cleanup, 'bare-websocket.ts', SHARD_BYTES)),
+    http: httpWorker(cleanup),
     fleet: name => {
       const fleet = fleets.get(name) ?? ViewerFleet.start(cleanup, 1)
       fleets.set(name, fleet)

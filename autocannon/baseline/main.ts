@@ -10,15 +10,14 @@ import { UsageError, optionHelp, readArguments, runProgram, type OptionDefinitio
 import { thisMachine } from '../result.ts'
 import { startBench, type Bench } from './bench.ts'
 import { explain, isTooNoisy, judge, parseBaseline, summarise, type Baseline } from './compare.ts'
-import { betterOf, groupsNamed, groupsOf, joined, measureRatios, medians } from './measure.ts'
-import type { RatioGroup } from './ratios.ts'
+import { betterOf, joined, measureRatios, medians, ratiosNamed } from './measure.ts'
 
 const OPTIONS = {
   baseline: { kind: 'text', default: fileURLToPath(new URL('../baseline.json', import.meta.url)), help: 'file of the baseline' },
   rounds: { kind: 'number', min: 1, max: 1_000, whole: true, default: 7, help: 'of which each ratio is the median' },
   repetitions: { kind: 'number', min: 3, max: 100, whole: true, default: 9, help: 'of all rounds, whose spread is the noise of the baseline' },
   seconds: { kind: 'number', min: 1, max: 3_600, default: 60, help: 'after which a slow machine begins no further round' },
-  only: { kind: 'list', help: 'group of ratios to measure; may be repeated' },
+  only: { kind: 'list', help: 'ratio, or group of them, to measure; may be repeated' },
   program: { kind: 'text', help: 'compiled server.js to test; one is built otherwise' },
   preload: { kind: 'text', help: 'module that relay and gateway load before: how the gate itself is tried out' }
 } as const satisfies OptionDefinitions
@@ -42,20 +41,19 @@ async function withBench<T> (options: Options, work: (bench: Bench) => Promise<T
   return await withCleanup(async cleanup => await work(await startBench(cleanup, { ...program, ...preload })))
 }
 
-async function gate (options: Options, groups: readonly RatioGroup[]): Promise<number> {
+async function gate (options: Options, ratios: readonly string[]): Promise<number> {
   const whole = parseBaseline(await readFile(options.baseline, 'utf8'))
-  const names = groups.flatMap(({ ratios }) => Object.keys(ratios))
-  const baseline = { ratios: Object.fromEntries(Object.entries(whole.ratios).filter(([name]) => options.only.length === 0 || names.includes(name))) }
+  const baseline = { ratios: Object.fromEntries(Object.entries(whole.ratios).filter(([name]) => options.only.length === 0 || ratios.includes(name))) }
   const { cpu } = thisMachine()
   if (whole.machine.cpu !== cpu) say(`note: the baseline is of another machine (${whole.machine.cpu}, here ${cpu}); ratios are comparable, less closely`)
   return await withBench(options, async bench => {
-    let samples = await measureRatios(bench, groups, { ...options, warmUp: WARM_UP_ROUNDS })
+    let samples = await measureRatios(bench, ratios, { ...options, warmUp: WARM_UP_ROUNDS })
     let verdicts = judge(baseline, medians(samples))
     const suspects = verdicts.filter(({ ok, worse }) => !ok && worse !== undefined)
     if (suspects.length > 0) {
       // A disturbance passes, a slower build does not: what failed is measured again before it is believed.
       say(`measured again: ${suspects.map(({ name, worse }) => `${name} (×${worse?.toFixed(2) ?? '?'})`).join(', ')}`)
-      const again = await measureRatios(bench, groupsOf(suspects.map(({ name }) => name)), { ...options, rounds: options.rounds * 2 })
+      const again = await measureRatios(bench, suspects.map(({ name }) => name), { ...options, rounds: options.rounds * 2 })
       samples = joined(samples, again)
       verdicts = judge(baseline, medians(samples))
     }
@@ -66,11 +64,11 @@ async function gate (options: Options, groups: readonly RatioGroup[]): Promise<n
   })
 }
 
-async function renew (options: Options, groups: readonly RatioGroup[]): Promise<number> {
+async function renew (options: Options, names: readonly string[]): Promise<number> {
   const repetitions: Record<string, number>[] = []
   await withBench(options, async bench => {
     for (let repetition = 0; repetition < options.repetitions; repetition++) {
-      const measured = medians(await measureRatios(bench, groups, { ...options, warmUp: repetition === 0 ? WARM_UP_ROUNDS : 0 }))
+      const measured = medians(await measureRatios(bench, names, { ...options, warmUp: repetition === 0 ? WARM_UP_ROUNDS : 0 }))
       repetitions.push(measured)
       say(`${repetition + 1}/${options.repetitions}  ${Object.entries(measured).map(([name, value]) => `${name} ${value.toFixed(3)}`).join('  ')}`)
     }
@@ -92,13 +90,13 @@ async function main (args: readonly string[]): Promise<number> {
     return 0
   }
   if ((command !== 'gate' && command !== 'renew') || further.length > 0) throw new UsageError(`gate, renew or help, not ${[command, ...further].join(' ')}`)
-  let groups: RatioGroup[]
+  let ratios: string[]
   try {
-    groups = groupsNamed(options.only)
+    ratios = ratiosNamed(options.only)
   } catch (error) {
     throw new UsageError(error instanceof Error ? error.message : String(error))
   }
-  return await (command === 'gate' ? gate(options, groups) : renew(options, groups))
+  return await (command === 'gate' ? gate(options, ratios) : renew(options, ratios))
 }
 
 await runProgram('load', main)

@@ -6,10 +6,11 @@ import { GROUPS, type RatioGroup } from './ratios.ts'
 /** Values of each ratio, one of every round. */
 export type Samples = Readonly<Record<string, readonly number[]>>
 
-/** Groups by name, all of them without names. @throws RangeError for a name that is none */
-export function groupsNamed (names: readonly string[]): RatioGroup[] {
-  for (const name of names) if (!GROUPS.some(group => group.name === name)) throw new RangeError(`no group ${JSON.stringify(name)}; known are ${GROUPS.map(group => group.name).join(' ')}`)
-  return GROUPS.filter(({ name }) => names.length === 0 || names.includes(name))
+/** Ratios by their own names and by those of groups; all of them without names. @throws RangeError for a name that is none */
+export function ratiosNamed (names: readonly string[]): string[] {
+  const known = GROUPS.flatMap(({ name, ratios }) => [name, ...Object.keys(ratios)])
+  for (const name of names) if (!known.includes(name)) throw new RangeError(`no ratio or group of ratios ${JSON.stringify(name)}; known are ${known.join(' ')}`)
+  return GROUPS.flatMap(group => Object.keys(group.ratios).filter(ratio => names.length === 0 || names.includes(group.name) || names.includes(ratio)))
 }
 
 /** Groups that hold any of the ratios. */
@@ -32,9 +33,10 @@ export interface Extent {
 /** Fewer have no median that a single disturbance leaves alone. */
 const MIN_ROUNDS = 3
 
-/** Rounds of every group in turn, so that what else the machine does meets all of them. */
-export async function measureRatios (bench: Bench, groups: readonly RatioGroup[], { rounds, warmUp = 0, seconds }: Extent): Promise<Samples> {
+/** Rounds of the groups that hold the ratios, each group in turn, so that what else the machine does meets all of them. */
+export async function measureRatios (bench: Bench, ratios: readonly string[], { rounds, warmUp = 0, seconds }: Extent): Promise<Samples> {
   const samples: Record<string, number[]> = {}
+  const groups = groupsOf(ratios)
   const enough = performance.now() + seconds * 1_000
   for (const group of groups) await group.prepare?.(bench)
   for (let round = -warmUp; round < rounds; round++) {
@@ -42,7 +44,7 @@ export async function measureRatios (bench: Bench, groups: readonly RatioGroup[]
     for (const group of groups) {
       const measured = await group.measure(bench, round + warmUp)
       if (round < 0) continue
-      for (const [name, value] of Object.entries(measured)) (samples[name] ??= []).push(value)
+      for (const [name, value] of Object.entries(measured)) if (ratios.includes(name)) (samples[name] ??= []).push(value)
     }
   }
   return samples

@@ -7,6 +7,7 @@ import { preciseCpuMs } from '../process-meter.ts'
 import { syntheticCid } from '../request-mix.ts'
 import { MB } from '../result.ts'
 import type { FleetOutcome, ViewerFleet } from '../viewers/fleet.ts'
+import { warm } from '../warm.ts'
 import { SHARD_BYTES, SMALL_BYTES, type Bench } from './bench.ts'
 import type { Better } from './compare.ts'
 
@@ -50,7 +51,11 @@ const hits: RatioGroup = {
     'hit-p99': { better: 'lower', title: 'p99 of a 1 MB hit over that of a bare Node server, 4 connections' },
     'hit-rate': { better: 'higher', title: 'MB/s of 1 MB hits over those of a bare Node server' }
   },
+  async prepare (bench) {
+    await warm(bench.relay.viewerUrl, bench.mix)
+  },
   async measure (bench, round) {
+    const bare = await bench.bareHttp()
     const side = async (url: string, cpuMs: () => Promise<number>): Promise<Hits> => {
       const before = await cpuMs()
       const outcome = await bench.http.run({ url, mix: bench.mix, connections: HIT_CONNECTIONS, requests: HIT_REQUESTS, seed: round, expect: { status: 200, bytes: SHARD_BYTES } })
@@ -60,7 +65,7 @@ const hits: RatioGroup = {
     }
     const { relay, other } = await inTurn(round,
       async () => await side(bench.relay.viewerUrl, bench.relayCpuMs),
-      async () => await side(bench.bareHttp.url, async () => await preciseCpuMs(bench.bareHttp.pid)))
+      async () => await side(bare.url, async () => await preciseCpuMs(bare.pid)))
     return { 'hit-cpu': relay.cpuMsPerMb / other.cpuMsPerMb, 'hit-p99': relay.p99 / other.p99, 'hit-rate': relay.mbPerSecond / other.mbPerSecond }
   }
 }
@@ -122,14 +127,16 @@ const webTransport: RatioGroup = {
   name: 'wt',
   ratios: { 'wt-cpu': { better: 'lower', title: 'CPU of 1 MB over WebTransport (HTTP/3) over that of a bare fails-components server over WebSocket' } },
   async prepare (bench) {
+    await warm(bench.relay.viewerUrl, bench.mix)
     await openFleet(bench.fleet('few'), bench.relay.viewerUrl, 'webtransport', WT_SESSIONS)
-    await openFleet(bench.fleet('bare'), bench.bareWebSocket.url, 'websocket', WT_SESSIONS)
+    await openFleet(bench.fleet('bare'), (await bench.bareWebSocket()).url, 'websocket', WT_SESSIONS)
   },
   async measure (bench, round) {
+    const { pid } = await bench.bareWebSocket()
     const { relay, other } = await inTurn(round,
       async () => await cpuPerMb(bench.relayCpuMs, async () => await loadFleet(bench.fleet('few'), bench, SHARD_BYTES, WT_REQUESTS, round)),
       // Four times the requests: WebSocket is so much cheaper.
-      async () => await cpuPerMb(async () => await preciseCpuMs(bench.bareWebSocket.pid), async () => await loadFleet(bench.fleet('bare'), bench, SHARD_BYTES, 4 * WT_REQUESTS, round)))
+      async () => await cpuPerMb(async () => await preciseCpuMs(pid), async () => await loadFleet(bench.fleet('bare'), bench, SHARD_BYTES, 4 * WT_REQUESTS, round)))
     return { 'wt-cpu': relay.cpuMsPerMb / other.cpuMsPerMb }
   }
 }
@@ -141,6 +148,7 @@ const viewers: RatioGroup = {
     'viewers-cpu': { better: 'lower', title: `CPU per MB with ${VIEWERS} viewers over that with one` }
   },
   async prepare (bench) {
+    await warm(bench.relay.viewerUrl, bench.smallMix)
     await openFleet(bench.fleet('many'), bench.relay.viewerUrl, 'webtransport', VIEWERS)
     await openFleet(bench.fleet('one'), bench.relay.viewerUrl, 'webtransport', 1)
   },

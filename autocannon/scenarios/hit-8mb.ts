@@ -8,7 +8,7 @@ export const hit8mb: Scenario = {
   name: 'hit-8mb',
   title: 'hits of 8 MB out of the memory tier',
   surface: 'viewer',
-  mix: { kind: 'rotate', requests: syntheticRequests(10, BYTES, 'hit8') },
+  mix: { kind: 'rotate', requests: syntheticRequests(5, BYTES, 'hit8') },
   expect: { status: 200, bytes: BYTES },
   warm: true,
   connections: 10

@@ -4,7 +4,7 @@ import { ProcessMeter, relayProcesses } from '../process-meter.ts'
 import { hitRatioBetween, relayCounters } from '../relay-counters.ts'
 import { syntheticRequests, type Mix } from '../request-mix.ts'
 import { completeResult, type LoadResult, type ProcessUse } from '../result.ts'
-import { loadSettings, startRig, type RigOptions } from '../rig.ts'
+import { loadSettings, startRig, type Rig, type RigOptions } from '../rig.ts'
 import { flat } from '../run-scenario.ts'
 import { warm } from '../warm.ts'
 import { ViewerFleet } from './fleet.ts'
@@ -48,6 +48,12 @@ function growth (servers: readonly ProcessUse[]): number {
 
 /** Many viewers with a session each, against processes of its own. @throws Error when a process cannot be started or ends early */
 export async function runViewers (cleanup: Cleanup, options: ViewersOptions): Promise<LoadResult> {
+  const rig = await startRig(cleanup, { ...options, settings: loadSettings({ cache: { max_bytes: CACHE_BYTES } }, options.settings) })
+  return await loadViewers(rig, ViewerFleet.start(cleanup, options.processes), options)
+}
+
+/** The same against a relay that runs already, by a fleet without sessions. */
+export async function loadViewers ({ relay }: Rig, fleet: ViewerFleet, options: ViewersOptions): Promise<LoadResult> {
   const { sessions, streams, shardBytes, seed } = options
   const mix: Mix = {
     kind: 'zipf',
@@ -56,9 +62,7 @@ export async function runViewers (cleanup: Cleanup, options: ViewersOptions): Pr
     freshShare: 1 - options.hitRatio,
     fresh: { bytes: shardBytes, label: 'viewers-miss' }
   }
-  const { relay } = await startRig(cleanup, { ...options, settings: loadSettings({ cache: { max_bytes: CACHE_BYTES } }, options.settings) })
   await warm(relay.viewerUrl, mix)
-  const fleet = ViewerFleet.start(cleanup, options.processes)
   // The first handshake of each process loads its engine, which is none of the relay's business.
   await fleet.open({ relayUrl: relay.viewerUrl, road: options.road, sessions: options.processes, rampMs: 0, streams })
   await fleet.close()

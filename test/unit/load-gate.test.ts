@@ -3,9 +3,9 @@ import { readFile } from 'node:fs/promises'
 import { suite, test } from 'node:test'
 import fc from 'fast-check'
 import { MAX_BAND, MIN_BAND, bandOf, explain, isTooNoisy, judge, parseBaseline, summarise, type Verdict } from '../../autocannon/baseline/compare.ts'
-import { median } from '../../benchmarks/median.ts'
-import { betterOf, groupsNamed, groupsOf, joined, medians } from '../../autocannon/baseline/measure.ts'
+import { betterOf, groupsOf, joined, medians, ratiosNamed } from '../../autocannon/baseline/measure.ts'
 import { GROUPS } from '../../autocannon/baseline/ratios.ts'
+import { median } from '../../benchmarks/median.ts'
 
 const calm = summarise('lower', [2, 2.1, 1.9])
 const noisy = summarise('lower', [1, 1.25, 0.8])
@@ -104,10 +104,10 @@ suite('the baseline file', () => {
   })
 })
 
-test('groups by their name and by their ratios; rounds that are joined keep their medians', () => {
-  assert.deepEqual(groupsNamed([]), GROUPS)
-  assert.deepEqual(groupsNamed(['miss', 'hit']).map(({ name }) => name), ['hit', 'miss'])
-  assert.throws(() => groupsNamed(['hits']), /known are hit miss/)
+test('ratios by their names and by those of groups; rounds that are joined keep their medians', () => {
+  assert.deepEqual(ratiosNamed([]), GROUPS.flatMap(({ ratios }) => Object.keys(ratios)))
+  assert.deepEqual(ratiosNamed(['wt-cpu', 'miss', 'hit-cpu']), ['hit-cpu', 'miss-p50', 'miss-cpu', 'wt-cpu'])
+  assert.throws(() => ratiosNamed(['hits']), /known are hit hit-cpu/)
   assert.deepEqual(groupsOf(['miss-cpu']).map(({ name }) => name), ['miss'])
   assert.deepEqual(medians(joined({ a: [1, 2, 9], b: [1] }, { a: [3, 4] })), { a: 3, b: 1 })
 })

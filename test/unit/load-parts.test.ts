@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
 import fc from 'fast-check'
 import { UsageError, optionHelp, readArguments, settingsOf } from '../../autocannon/arguments.ts'
+import { HELP, load } from '../../autocannon/commands.ts'
 import { TimeHistogram, mergedHistogram } from '../../autocannon/histogram.ts'
 import { hitRatioBetween, parseMetrics, total } from '../../autocannon/relay-counters.ts'
 import { requestSource, syntheticRequests, type Mix } from '../../autocannon/request-mix.ts'
@@ -57,6 +58,22 @@ suite('arguments', () => {
         assert.ok(error instanceof UsageError, String(error))
       }
     }))
+  })
+
+  test('the commands of npm run load refuse what they do not understand, before anything starts', async () => {
+    const cases: ReadonlyArray<readonly [readonly string[], RegExp]> = [
+      [['hit-2mb'], /unknown scenario "hit-2mb"; known are hit-1mb .* viewers all/],
+      [['all', 'hit-2mb'], /unknown scenario/],
+      [['hit-1mb', '--speed', '3'], /unknown option --speed/],
+      [['hit-1mb', '--duration', 'long'], /--duration is a number from/],
+      [['--duration', '3'], /no scenario/],
+      [['hit-1mb', '--program', 'x', '--set', 'cache'], /--set has the form/],
+      [['viewers', 'hit-1mb'], /not to be mixed with hit-1mb/],
+      [['viewers', '--connections', '3'], /unknown option --connections/],
+      [['viewers', '--road', 'train'], /webtransport or websocket or http/]
+    ]
+    for (const [args, message] of cases) await assert.rejects(load(args), error => error instanceof UsageError && message.test(error.message), args.join(' '))
+    for (const name of [...SCENARIOS.map(scenario => scenario.name), 'viewers']) assert.match(HELP, new RegExp(`\\b${name}\\b`))
   })
 
   test('help names every option', () => {

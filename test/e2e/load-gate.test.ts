@@ -1,0 +1,48 @@
+import assert from 'node:assert/strict'
+import { execFile } from 'node:child_process'
+import { join } from 'node:path'
+import { test } from 'node:test'
+import { fileURLToPath } from 'node:url'
+import { buildRelay } from '../support/processes.ts'
+import { temporaryDirectory } from '../support/relay.ts'
+
+const PROGRAM = fileURLToPath(new URL('../../autocannon/baseline/main.ts', import.meta.url))
+const SLOW = fileURLToPath(new URL('../support/slow-relay.mjs', import.meta.url))
+
+interface Run { readonly code: number, readonly stdout: string, readonly stderr: string }
+
+async function baseline (...args: string[]): Promise<Run> {
+  return await new Promise(resolve => {
+    execFile(process.execPath, ['--import', 'tsx', PROGRAM, ...args], (error, stdout, stderr) => {
+      resolve({ code: error === null ? 0 : typeof error.code === 'number' ? error.code : -1, stdout, stderr })
+    })
+  })
+}
+
+test('the gate passes the relay it was measured with, and fails one that a change made slow', { timeout: 280_000 }, async t => {
+  const file = join(await temporaryDirectory(t), 'baseline.json')
+  // CPU, not time: what else this machine does must decide nothing here.
+  const options = ['--baseline', file, '--only', 'hit-cpu', '--rounds', '3', '--program', await buildRelay(t)]
+  const renewed = await baseline('renew', ...options, '--repetitions', '3')
+  assert.equal(renewed.code, 0, renewed.stderr)
+  assert.match(renewed.stdout, /^hit-cpu +\d/m)
+  const passed = await baseline('gate', ...options)
+  assert.equal(passed.code, 0, passed.stdout + passed.stderr)
+  assert.match(passed.stdout, /^ok +hit-cpu .*\ngate: 1 ratios within their noise\n$/m)
+  const failed = await baseline('gate', ...options, '--preload', SLOW)
+  assert.equal(failed.code, 1, failed.stdout + failed.stderr)
+  assert.match(failed.stdout, /^measured again: hit-cpu \(×\d/m)
+  assert.match(failed.stdout, /^FAIL hit-cpu .* \d+ % worse, allowed \d+ %$/m)
+  t.diagnostic(failed.stdout.split('\n').find(line => line.startsWith('FAIL')) ?? '')
+})
+
+test('what it does not understand it names', async t => {
+  const missing = await baseline('gate', '--baseline', join(await temporaryDirectory(t), 'none.json'))
+  assert.notEqual(missing.code, 0)
+  assert.match(missing.stderr, /ENOENT/)
+  for (const [args, message] of [[['gate', '--only', 'speed'], /no ratio or group of ratios "speed"/], [['watch'], /gate, renew or help, not watch/], [['gate', '--rounds', '0'], /--rounds is a whole number/]] as const) {
+    const run = await baseline(...args)
+    assert.equal(run.code, 2)
+    assert.match(run.stderr, message)
+  }
+})
