@@ -1,6 +1,7 @@
 import { METHODS } from 'node:http'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { requestToken, type StaticTokens } from '../auth/static-tokens.ts'
+import { CHUNK_BYTES } from '../cache/disk-files.ts'
 import { RelayError } from '../errors.ts'
 import { redactUrl } from '../log.ts'
 import type { RelayMetrics } from '../metrics/relay-metrics.ts'
@@ -9,6 +10,7 @@ import { parseRangeHeader } from '../shard/range.ts'
 import type { OpenShard, ShardService } from '../shard/shard-service.ts'
 import { refuseLoop, type Tier } from '../upstream/tiers.ts'
 import { formatVia, parseVia } from '../wire/via.ts'
+import { ChunkSize, LargeChunks } from './chunk-size.ts'
 import { planResponse, unsatisfiedHeaders, type ResponsePlan } from './shard-response.ts'
 import { ShardStream } from './shard-stream.ts'
 import { OBJECT_DOCS } from './viewer-docs.ts'
@@ -36,6 +38,7 @@ function rawPath (request: FastifyRequest): string {
 
 /** `GET|HEAD /shards/<CID>/shard_<N>.bin` and `/shards/<CID>/manifest.json`. */
 export async function shardRoutes (viewer: FastifyInstance, { shards, metrics, monotonic, tokens, tier }: ShardRoutesOptions): Promise<void> {
+  const largeChunks = new LargeChunks()
   viewer.route({
     method: ['GET', 'HEAD'],
     url: PATH,
@@ -125,11 +128,14 @@ export async function shardRoutes (viewer: FastifyInstance, { shards, metrics, m
       })
       return await reply.send(shard.buffer?.subarray(body.start, body.end) ?? Buffer.alloc(0))
     }
+    const chunkSize = multiplexed ? new ChunkSize(MULTIPLEXED_CHUNK_BYTES) : new ChunkSize(CHUNK_BYTES, largeChunks)
+    // What the stream has given away lies with the socket until then.
+    reply.raw.once('close', () => { chunkSize.end() })
     let first = true
     return await reply.send(new ShardStream(shard, body, bytes => {
       if (first) observe('first_byte')
       first = false
       metrics.count('icn_relay_bytes_served_total', { transport: 'http' }, bytes)
-    }, multiplexed ? MULTIPLEXED_CHUNK_BYTES : undefined))
+    }, chunkSize))
   }
 }

@@ -1,7 +1,7 @@
 import { Readable } from 'node:stream'
 import type { ByteRange } from '../shard/range.ts'
 import type { OpenShard } from '../shard/shard-service.ts'
-import { CHUNK_BYTES } from '../cache/disk-files.ts'
+import type { ChunkSize } from './chunk-size.ts'
 
 /**
  * The bytes of an opened object as a stream that holds at most two chunks: the next one is read when the socket has taken the
@@ -11,12 +11,12 @@ export class ShardStream extends Readable {
   readonly #shard: OpenShard
   readonly #onChunk: (bytes: number) => void
   readonly #end: number
-  readonly #chunkBytes: number
+  readonly #chunkSize: ChunkSize
   #position: number
 
-  constructor (shard: OpenShard, range: ByteRange, onChunk: (bytes: number) => void, chunkBytes = CHUNK_BYTES) {
-    super({ highWaterMark: chunkBytes })
-    this.#chunkBytes = chunkBytes
+  constructor (shard: OpenShard, range: ByteRange, onChunk: (bytes: number) => void, chunkSize: ChunkSize) {
+    super({ highWaterMark: chunkSize.bytes })
+    this.#chunkSize = chunkSize
     this.#shard = shard
     this.#onChunk = onChunk
     this.#position = range.start
@@ -28,10 +28,12 @@ export class ShardStream extends Readable {
       this.push(null)
       return
     }
-    this.#shard.read(this.#position, Math.min(this.#chunkBytes, this.#end - this.#position)).then(chunk => {
+    this.#shard.read(this.#position, Math.min(this.#chunkSize.bytes, this.#end - this.#position)).then(chunk => {
       if (this.destroyed) return
       this.#position += chunk.length
       this.#onChunk(chunk.length)
+      // The socket pauses the stream while it has not taken what it was given.
+      this.#chunkSize.chunkRead(this.readableFlowing === true)
       this.push(chunk)
     }, (error: unknown) => {
       this.destroy(error instanceof Error ? error : new Error(String(error)))
