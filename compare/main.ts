@@ -46,7 +46,7 @@ async function measure (options: Options, signal: AbortSignal): Promise<Report> 
     const lab = await Lab.open({ scale: options.quick ? QUICK : FULL, relayProgram }, cleanup)
     for (const scenario of select(allScenarios(lab), options.only)) {
       log(`${scenario.id}: ${scenario.title}`)
-      scenarios.push(await runScenario(scenario, { runs: options.runs, log, signal }))
+      scenarios.push(await runScenario(scenario, { runs: options.runs, warmUps: options.quick ? 0 : 1, log, signal }))
     }
   })
   return {

@@ -14,6 +14,8 @@ export interface Contender {
   readonly prepare: () => Promise<() => Promise<Sample>>
   /** Runs of its own, where all would take too long. */
   readonly maxRuns?: number
+  /** Each run starts everything anew, so one that does not count would change nothing. */
+  readonly fresh?: boolean
 }
 
 export interface Scenario {
@@ -27,6 +29,8 @@ export interface Scenario {
 
 export interface RunnerOptions {
   readonly runs: number
+  /** Runs before them that do not count: code has to be compiled, files opened, windows grown. */
+  readonly warmUps: number
   /** Told in a line what happens. */
   readonly log: (line: string) => void
   /** Ends everything between two runs. */
@@ -45,7 +49,7 @@ export function orderOf<T> (run: number, contenders: readonly T[]): T[] {
  * is tried again in the next.
  * @throws the reason of the signal
  */
-export async function runScenario ({ id, title, method, columns, contenders }: Scenario, { runs, log, signal }: RunnerOptions): Promise<ScenarioResult> {
+export async function runScenario ({ id, title, method, columns, contenders }: Scenario, { runs, warmUps, log, signal }: RunnerOptions): Promise<ScenarioResult> {
   const ready: { contender: Contender, measure: () => Promise<Sample>, samples: Sample[] }[] = []
   const reasons = new Map<string, string>()
   for (const contender of contenders) {
@@ -57,11 +61,12 @@ export async function runScenario ({ id, title, method, columns, contenders }: S
       reasons.set(contender.id, reasonOf(error))
     }
   }
-  for (let run = 0; run < runs; run++) {
+  for (let run = -warmUps; run < runs; run++) {
     for (const { contender, measure, samples } of orderOf(run, ready)) {
-      if (run >= (contender.maxRuns ?? runs)) continue
+      if (run >= (contender.maxRuns ?? runs) || (run < 0 && contender.fresh === true)) continue
       signal.throwIfAborted()
       const sample = await measure().catch((error: unknown): Sample => ({ metrics: {}, errors: [reasonOf(error)] }))
+      if (run < 0) continue
       samples.push(sample)
       for (const text of sample.errors.slice(0, 1)) log(`  ${contender.label}: ${text}`)
     }

@@ -1,23 +1,28 @@
 import type { Lab, PeerName } from '../lab.ts'
 import type { Running } from '../peers/peer.ts'
+import type { Sample } from '../result.ts'
 import type { Contender, Scenario } from '../scenario.ts'
 import { shardSet } from '../shards.ts'
 import { COLUMNS, http1Sample } from './http1.ts'
 
+const WARM_BYTES = 100_000
+
 function miss (lab: Lab, id: string, bytes: number, latencyMs: number): Scenario {
   let number = 0
+  const fetchNew = async (server: Running, paths: readonly string[]): Promise<Sample> => await http1Sample(lab, server, { paths, connections: 1, pace: { kind: 'once' } })
   const contender = (name: string, peer: string, label: string, find: () => Promise<Running>): Contender => ({
     id: name,
     peer,
     label,
     prepare: async () => {
       const server = await find()
+      // A miss passes through more code than a run of 20 would get compiled.
+      await lab.once(`misses ${name}`, async () => { await fetchNew(server, shardSet(WARM_BYTES, `warm-${name}-`, lab.scale.warmMisses).paths) })
       return async () => {
         await lab.setOriginLatency(latencyMs)
         try {
           // Nobody has been asked for these before.
-          const { paths } = shardSet(bytes, `${id}-${name}-${number++}-`, lab.scale.misses)
-          return await http1Sample(lab, server, { paths: paths.slice(0, lab.scale.misses), connections: 1, pace: { kind: 'once' } })
+          return await fetchNew(server, shardSet(bytes, `${id}-${name}-${number++}-`, lab.scale.misses).paths.slice(0, lab.scale.misses))
         } finally {
           await lab.setOriginLatency(0)
         }

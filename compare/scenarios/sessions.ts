@@ -66,6 +66,7 @@ function memory (lab: Lab): Scenario {
     peer: 'relay',
     label,
     maxRuns: MEMORY_RUNS,
+    fresh: true,
     prepare: async () => async () => {
       const server = await lab.freshRelay({ name: `relay-memory-${number++}`, engine: 'bundled' })
       try {

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
 import { join } from 'node:path'
-import { CHUNK_BYTES, type CacheObserver, type CacheTier } from './disk-files.ts'
+import { MAX_READ_BYTES, type CacheObserver, type CacheTier } from './disk-files.ts'
 import { relativeFile, type CacheEntry } from './entry.ts'
 import type { DiskStore, FileLease } from './disk-store.ts'
 import type { IndexDb } from './index-db.ts'
@@ -214,7 +214,7 @@ export class ShardCache {
       tier: 'ram',
       buffer: object.buffer,
       path: undefined,
-      read: async (position, length) => object.buffer.subarray(position, position + Math.min(length, CHUNK_BYTES)),
+      read: async (position, length) => object.buffer.subarray(position, position + length),
       release: () => {
         if (!held) return
         held = false
@@ -237,7 +237,7 @@ export class ShardCache {
 
   async #readFile (lease: FileLease, position: number, length: number): Promise<Uint8Array> {
     try {
-      return await this.disk.disk.readAt(lease.handle, position, Math.min(length, CHUNK_BYTES, lease.entry.size - position))
+      return await this.disk.disk.readAt(lease.handle, position, Math.min(length, MAX_READ_BYTES, lease.entry.size - position))
     } catch (error) {
       this.disk.invalidate(lease.entry)
       this.ram.delete(lease.entry.id, 'invalid')

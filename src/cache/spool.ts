@@ -1,6 +1,6 @@
 import type { FileHandle } from 'node:fs/promises'
 import { RelayError } from '../errors.ts'
-import { CHUNK_BYTES, type MeasuredDisk } from './disk-files.ts'
+import { MAX_READ_BYTES, type MeasuredDisk } from './disk-files.ts'
 import type { MemoryBudget, MemoryGrant } from './memory-budget.ts'
 
 export interface SpoolFile {
@@ -69,9 +69,9 @@ export class Spool {
     this.#memoryBytes += chunk.length
   }
 
-  /** Bytes at `position`, at most `length` and at most one chunk; `position` must be below {@link length}. */
+  /** Bytes at `position`, at most `length`; `position` must be below {@link length}. */
   async read (position: number, length: number): Promise<Uint8Array> {
-    const wanted = Math.min(length, CHUNK_BYTES)
+    const wanted = Math.min(length, MAX_READ_BYTES)
     const newest = this.#fileBytes - this.#newest.length
     if (position >= newest && position < this.#fileBytes) return this.#newest.subarray(position - newest, position - newest + wanted)
     if (position < this.#fileBytes && this.#file !== undefined) {

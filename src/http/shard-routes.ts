@@ -15,6 +15,7 @@ import type { OpenShard, ShardService } from '../shard/shard-service.ts'
 import { refuseLoop, type Tier } from '../upstream/tiers.ts'
 import { formatCmsd } from '../wire/cmsd.ts'
 import { formatVia, parseVia } from '../wire/via.ts'
+import { ChunkSize, LargeChunks } from './chunk-size.ts'
 import { IdlePause, type TimedConnection } from './idle-pause.ts'
 import { planResponse, unsatisfiedHeaders, type ResponsePlan } from './shard-response.ts'
 import { ShardStream } from './shard-stream.ts'
@@ -69,6 +70,7 @@ function connectionOf ({ raw }: FastifyRequest): TimedConnection {
 export async function shardRoutes (viewer: FastifyInstance, { shards, metrics, monotonic, judge, tier, burstFactor, viewers, idleTimeoutMs }: ShardRoutesOptions): Promise<void> {
   const pause = new IdlePause(idleTimeoutMs)
   viewer.decorateRequest('admitted', null)
+  const largeChunks = new LargeChunks()
   viewer.route({
     method: ['GET', 'HEAD'],
     url: PATH,
@@ -164,10 +166,14 @@ export async function shardRoutes (viewer: FastifyInstance, { shards, metrics, m
       })
       return await reply.send(shard.buffer?.subarray(body.start, body.end) ?? Buffer.alloc(0))
     }
+    const burst = burstFactor()
+    const chunkSize = new ChunkSize((multiplexed ? MULTIPLEXED_CHUNK_BYTES : CHUNK_BYTES) * burst, multiplexed || burst < 1 ? undefined : largeChunks)
+    // What the stream has given away lies with the socket until then.
+    reply.raw.once('close', () => { chunkSize.end() })
     let first = true
     const connection = connectionOf(request)
     return await reply.send(new ShardStream(shard, body, {
-      chunkBytes: (multiplexed ? MULTIPLEXED_CHUNK_BYTES : CHUNK_BYTES) * burstFactor(),
+      chunkSize,
       pace,
       onChunk: bytes => {
         if (first) observe('first_byte')

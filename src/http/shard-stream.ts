@@ -1,6 +1,7 @@
 import { Readable } from 'node:stream'
 import type { ByteRange } from '../shard/range.ts'
 import type { OpenShard } from '../shard/shard-service.ts'
+import type { ChunkSize } from './chunk-size.ts'
 
 /** The viewer's part of the bandwidth, as a response uses it. */
 export interface ResponsePace {
@@ -14,8 +15,8 @@ export interface ResponsePace {
 }
 
 export interface ShardStreamOptions {
-  /** Bytes of one read at most. */
-  readonly chunkBytes: number
+  /** How much is read at once. */
+  readonly chunkSize: ChunkSize
   readonly pace: ResponsePace
   /** Bytes are on their way to the viewer. */
   readonly onChunk: (bytes: number) => void
@@ -35,7 +36,7 @@ export class ShardStream extends Readable {
   #position: number
 
   constructor (shard: OpenShard, range: ByteRange, options: ShardStreamOptions) {
-    super({ highWaterMark: options.chunkBytes })
+    super({ highWaterMark: options.chunkSize.bytes })
     this.#shard = shard
     this.#options = options
     this.#position = range.start
@@ -51,6 +52,8 @@ export class ShardStream extends Readable {
       if (this.destroyed) return
       this.#position += chunk.length
       this.#options.onChunk(chunk.length)
+      // The socket pauses the stream while it has not taken what it was given.
+      this.#options.chunkSize.chunkRead(this.readableFlowing === true)
       this.push(chunk)
     }, (error: unknown) => {
       this.destroy(error instanceof Error ? error : new Error(String(error)))
@@ -64,10 +67,10 @@ export class ShardStream extends Readable {
   }
 
   async #next (): Promise<Uint8Array> {
-    const { chunkBytes, pace } = this.#options
+    const { chunkSize: { bytes }, pace } = this.#options
     const left = this.#end - this.#position
-    if (!pace.limited) return await this.#shard.read(this.#position, Math.min(chunkBytes, left), this.#end)
-    const admitted = await this.#admit(Math.min(pace.readBytes(chunkBytes), left))
+    if (!pace.limited) return await this.#shard.read(this.#position, Math.min(bytes, left), this.#end)
+    const admitted = await this.#admit(Math.min(pace.readBytes(bytes), left))
     let used = 0
     try {
       // The object is released with the stream.

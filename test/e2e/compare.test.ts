@@ -15,7 +15,7 @@ import { runScenario, type Scenario } from '../../compare/scenario.ts'
 import { allScenarios } from '../../compare/scenarios/all.ts'
 import type { Scale } from '../../compare/scale.ts'
 
-const TINY: Scale = { sizes: [20_000, 100_000], runMs: 100, browserMs: 100, coldBytes: 400_000, misses: 2, viewers: 4, heldSessions: 5, farMs: 1 }
+const TINY: Scale = { sizes: [20_000, 100_000], runMs: 100, browserMs: 100, coldBytes: 400_000, misses: 2, warmMisses: 2, viewers: 4, heldSessions: 5, farMs: 1 }
 const skip = process.platform !== 'linux' ? 'CPU and memory are read from /proc' : false
 
 /** Type of a file system in memory, whose pages cannot be dropped (statfs(2)). */
@@ -36,7 +36,7 @@ test('bare Node and the relay are compared, and nothing is left', { timeout: 180
       return { ...found, contenders: found.contenders.filter(contender => contenders.includes(contender.id)) }
     }
     for (const scenario of [only('hot-0.02mb', ['node', 'relay', 'relay-disk']), ...onDisk ? [only('cold-0.1mb', ['relay-disk'])] : [], only('miss-near', ['direct', 'relay']), only('viewers', ['relay'])]) {
-      results.push(await runScenario(scenario, { runs: 2, log: () => {}, signal: new AbortController().signal }))
+      results.push(await runScenario(scenario, { runs: 2, warmUps: 0, log: () => {}, signal: new AbortController().signal }))
     }
     for (const peer of ['node', 'relay', 'relay-disk'] as const) pids.push((await lab.peer(peer)).process.pid)
     if (onDisk) assert.equal(await dropPages(lab.world.content, 'hot'), 0)

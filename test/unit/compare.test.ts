@@ -126,10 +126,18 @@ test('contenders take turns, every second run backwards', async () => {
     order.push(id)
     return sample({ mbPerSecond: order.length })
   })
-  const { rows } = await runScenario(scenario('s', [one('a'), one('b'), { ...one('c'), maxRuns: 1 }]), { runs: 3, log: () => {}, signal: new AbortController().signal })
+  const { rows } = await runScenario(scenario('s', [one('a'), one('b'), { ...one('c'), maxRuns: 1 }]), { runs: 3, warmUps: 0, log: () => {}, signal: new AbortController().signal })
   assert.equal(order.join(''), 'abcbaab')
   assert.deepEqual(rows.map(({ runs }) => runs.map(({ metrics }) => metrics.mbPerSecond)), [[1, 5, 6], [2, 4, 7], [3]])
   assert.deepEqual([orderOf(0, [1, 2]), orderOf(1, [1, 2])], [[1, 2], [2, 1]])
+})
+
+test('runs before the first are not kept, and not made where every run is fresh', async () => {
+  const order: string[] = []
+  const one = (id: string): Contender => contender(id, id, async () => sample({ mbPerSecond: order.push(id) }))
+  const { rows } = await runScenario(scenario('s', [one('a'), { ...one('b'), fresh: true }]), { runs: 2, warmUps: 1, log: () => {}, signal: new AbortController().signal })
+  assert.equal(order.join(''), 'aabba')
+  assert.deepEqual(rows.map(({ runs }) => runs.map(({ metrics }) => metrics.mbPerSecond)), [[2, 5], [3, 4]])
 })
 
 test('a contender that cannot start is a row with the reason, one that fails once keeps its other runs', async () => {
@@ -142,7 +150,7 @@ test('a contender that cannot start is a row with the reason, one that fails onc
       return sample({ mbPerSecond: 7 })
     }),
     contender('broken', 'x', async () => { throw new Error('always') })
-  ]), { runs: 2, log: line => { lines.push(line) }, signal: new AbortController().signal })
+  ]), { runs: 2, warmUps: 0, log: line => { lines.push(line) }, signal: new AbortController().signal })
   assert.deepEqual(rows.map(({ unavailable }) => unavailable), ['nginx is not installed', undefined, 'always'])
   assert.deepEqual(rows[1]?.runs, [sample({}, ['reset']), sample({ mbPerSecond: 7 })])
   assert.deepEqual(lines, ['  missing: nginx is not installed', '  flaky: reset', '  broken: always', '  broken: always'])
@@ -155,7 +163,7 @@ test('an abort ends a comparison between two runs', async () => {
     calls++
     stop.abort(new Error('ended by SIGINT'))
     return sample({})
-  })]), { runs: 5, log: () => {}, signal: stop.signal })
+  })]), { runs: 5, warmUps: 0, log: () => {}, signal: stop.signal })
   await assert.rejects(running, /ended by SIGINT/)
   assert.equal(calls, 1)
 })
