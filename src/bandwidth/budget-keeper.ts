@@ -15,6 +15,8 @@ export interface BudgetKeeperOptions {
   /** Shares HTTP's part among the viewers of this process. */
   readonly http: Pick<Throttle, 'setBudget' | 'demand' | 'limited'>
   readonly timers: Timers
+  /** What bursts are multiplied by now, in (0, 1]; followed with every split. */
+  readonly burstFactor: () => number
   /** The limits of one viewer have changed. */
   readonly changed: () => void
 }
@@ -64,7 +66,7 @@ export class BudgetKeeper {
     const { budgetBps: part, levelBps } = this.#budgets.gateway
     // Without a report, the split knows of no gateway.
     const budgetBps = this.#gone() && this.#gatewayPart !== undefined ? totalBps * this.#gatewayPart : part
-    return { budgetBps, levelBps, viewerCapBps, viewerFloorBps, burstBytes: burstOf(burstBytes, budgetBps) }
+    return { budgetBps, levelBps, viewerCapBps, viewerFloorBps, burstBytes: this.#burst(burstBytes, budgetBps) }
   }
 
   /** Called with every new share of the gateway. */
@@ -113,13 +115,15 @@ export class BudgetKeeper {
 
   #apply (): void {
     const { budgetBps, levelBps } = this.#budgets.http
-    this.#options.http.setBudget({ totalBps: budgetBps, levelBps, burstBytes: burstOf(this.#limits.burstBytes, budgetBps) })
+    this.#options.http.setBudget({ totalBps: budgetBps, levelBps, burstBytes: this.#burst(this.#limits.burstBytes, budgetBps) })
+  }
+
+  /** Smaller under overload, but never below what late timers need to keep the rate. */
+  #burst (configured: number, budgetBps: number): number {
+    const needed = defaultBurst(budgetBps)
+    return configured <= needed ? configured || needed : Math.max(needed, Math.ceil(configured * this.#options.burstFactor()))
   }
 
   #fresh (): Demand | undefined { return freshDemand(this.#report, this.#options.timers.now()) }
   #gone (): boolean { return this.#fresh() === undefined }
-}
-
-function burstOf (burstBytes: number, budgetBps: number): number {
-  return burstBytes === 0 ? defaultBurst(budgetBps) : burstBytes
 }

@@ -42,6 +42,7 @@ export default fp<{ config: Config }>(async (app, { config }) => {
     limits: { totalBps: settings.total_bps, viewerCapBps: settings.viewer_cap_bps, viewerFloorBps: settings.viewer_floor_bps, burstBytes: settings.burst_bytes },
     http: throttle,
     timers: systemTimers,
+    burstFactor: () => app.overload.burstFactor,
     changed: () => { viewers.limitsChanged() }
   })
   const viewers = new HttpViewers({
@@ -66,4 +67,4 @@ export default fp<{ config: Config }>(async (app, { config }) => {
     viewers.close()
     throttle.close()
   })
-}, { name: 'bandwidth', dependencies: ['metrics'] })
+}, { name: 'bandwidth', dependencies: ['metrics', 'overload'] })

@@ -3,6 +3,7 @@ import assert from 'node:assert/strict'
 import test from 'node:test'
 import { Agent } from 'undici'
 import { startSuperNode, syntheticShard } from '../../demo/super-node/server.ts'
+import { CHUNK_BYTES } from '../../src/cache/disk-files.ts'
 import { connectHttp3 } from '../../src/gateway/transports/http3/client.ts'
 import { gatewayPid, gatewaySizes } from '../support/gateway-process.ts'
 import { fetchHashed, inParallel, metric, sha256, until } from '../support/http.ts'
@@ -15,8 +16,8 @@ const MB = 1024 * 1024
 const LARGE = `/shards/syn-${8 * MB}-slow/shard_0.bin`
 const CID = 'syn-100000-honest'
 const CROWD = { readers: 500, zeroWindow: 100, halfSent: 100, sessions: 10, streams: 20, halfStreams: 20 }
-/** Per viewer that does nothing the relay keeps less than a chunk of the body; the rest of the margin is for a heap that grows. */
-const GROWTH = { relay: 200 * MB, gateway: 200 * MB }
+/** Over HTTP the relay keeps two chunks of 256 KiB at most for a viewer that does nothing, and 64 MiB of large ones for all together; the gateway keeps less than a chunk. */
+const GROWTH = { relay: (CROWD.readers + CROWD.zeroWindow) * 2 * CHUNK_BYTES + 64 * MB, gateway: 200 * MB }
 
 interface Offer { readonly webtransport: { readonly url: string, readonly certificateHashes: readonly { readonly value: string }[] } }
 

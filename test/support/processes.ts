@@ -30,8 +30,15 @@ export interface SpawnedProcess {
   waitFor (matches: (event: Record<string, unknown>) => boolean): Promise<Record<string, unknown>>
 }
 
-/** Compiles the relay as `npm run build` does, without checking types, into a directory that goes with the test; returns its `server.js`. */
+/** The relay's `server.js` that `npm test` has built; undefined when a test file is run by itself, for which the sources count. */
+const BUILT = process.env['RELAY_PROGRAM']
+
+/** What runs a relay in a process of its own. */
+export const SERVER = BUILT ?? 'src/server.ts'
+
+/** A built `server.js`: that of `npm test`, or compiled as `npm run build` does, without checking types, into a directory that goes with the test. */
 export async function buildRelay (t: Pick<TestContext, 'after'>): Promise<string> {
+  if (BUILT !== undefined) return BUILT
   const directory = await temporaryDirectory(t)
   const compiler = createRequire(import.meta.url).resolve('typescript/bin/tsc')
   const options = ['--noCheck', '--declaration', 'false', '--sourceMap', 'false', '--outDir', join(directory, 'dist')]
@@ -105,7 +112,7 @@ function tomlValue (value: unknown): string {
 }
 
 /** A relay in a process of its own on free ports, ready when this resolves. */
-export async function spawnRelay (t: Pick<TestContext, 'after'>, superNodes: readonly { url: string, region: string }[], settings: Record<string, Record<string, unknown>> = {}, cachePath?: string, { program = 'src/server.ts', env = {} }: { program?: string, env?: Record<string, string> } = {}): Promise<SpawnedRelay> {
+export async function spawnRelay (t: Pick<TestContext, 'after'>, superNodes: readonly { url: string, region: string }[], settings: Record<string, Record<string, unknown>> = {}, cachePath?: string, { program = SERVER, env = {} }: { program?: string, env?: Record<string, string> } = {}): Promise<SpawnedRelay> {
   const removals: (() => Promise<void>)[] = []
   const directory = await temporaryDirectory({ after: hook => { removals.push(hook as () => Promise<void>) } })
   const path = cachePath ?? join(directory, 'cache')

@@ -10,7 +10,7 @@ export interface SlowCounts {
   readonly zeroWindow: number
   /** Over HTTP: half of a request head. */
   readonly halfSent: number
-  /** Over WebTransport: sessions, and streams of each whose answer nobody reads, and of each with half a request. */
+  /** Over WebTransport: this many sessions with `streams` whose answer nobody reads, and as many with `halfStreams` of half a request. */
   readonly sessions: number
   readonly streams: number
   readonly halfStreams: number
@@ -85,17 +85,24 @@ export class SlowViewers {
     return socket
   }
 
+  /** Streams of the two kinds have a session each: unread answers fill the window of their connection, and then nothing else passes it. */
   async #session ({ streams, halfStreams }: SlowCounts): Promise<void> {
-    const { http3Port, pins, path } = this.#target
+    const request = Buffer.from(`GET ${this.#target.path} HTTP/1.1\r\n\r\n`)
+    await this.#open(streams, async stream => {
+      await stream.write(request)
+      await stream.end()
+    })
+    await this.#open(halfStreams, async stream => { await stream.write(request.subarray(0, 20)) })
+  }
+
+  async #open (streams: number, ask: (stream: BidiStream) => Promise<void>): Promise<void> {
+    const { http3Port, pins } = this.#target
     const session = await connectHttp3(`https://127.0.0.1:${http3Port}/v1/viewer`, { certificateHashes: pins.map(value => ({ algorithm: 'sha-256', value })), timeoutMs: 30_000 })
     this.#sessions.push(session)
-    const request = Buffer.from(`GET ${path} HTTP/1.1\r\n\r\n`)
-    for (let count = 0; count < streams + halfStreams; count++) {
+    for (let count = 0; count < streams; count++) {
       const stream = await session.openBidi()
       this.#streams.push(stream)
-      const whole = count < streams
-      await stream.write(whole ? request : request.subarray(0, 20))
-      if (whole) await stream.end()
+      await ask(stream)
     }
   }
 }

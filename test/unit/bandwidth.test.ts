@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
 import fc from 'fast-check'
-import { shareLimits } from '../../src/bandwidth/bandwidth-limits.ts'
+import { shareLimits, type GatewayShare } from '../../src/bandwidth/bandwidth-limits.ts'
 import { BudgetKeeper } from '../../src/bandwidth/budget-keeper.ts'
 import { gather } from '../../src/bandwidth/gather.ts'
 import type { HttpViewer } from '../../src/bandwidth/http-viewer.ts'
@@ -159,15 +159,17 @@ suite('viewers over HTTP', () => {
 suite('the budget and its split', () => {
   function rig (totalBps = 100e6) {
     const timers = virtualTimers()
+    const overload = { burstFactor: 1 }
     const http = { limited: true, said: NOBODY, budget: { totalBps: 0, levelBps: undefined as number | undefined, burstBytes: undefined as number | undefined } }
     const changes: number[] = []
     const keeper = new BudgetKeeper({
       limits: { totalBps, viewerCapBps: 0, viewerFloorBps: 0, burstBytes: 0 },
       http: { get limited () { return http.limited }, demand: () => http.said, setBudget: ({ totalBps: total, levelBps, burstBytes }) => { http.budget = { totalBps: total, levelBps, burstBytes } } },
       timers,
+      burstFactor: () => overload.burstFactor,
       changed: () => { changes.push(timers.now()) }
     })
-    const shares: { budgetBps: number, levelBps: number | undefined }[] = []
+    const shares: GatewayShare[] = []
     keeper.onShare(share => { shares.push(share) })
     /** The gateway reports every 100 ms for so long. */
     const reports = async (demand: Demand, ms: number): Promise<void> => {
@@ -176,7 +178,7 @@ suite('the budget and its split', () => {
         await timers.pass(100)
       }
     }
-    return { keeper, timers, http, shares, changes, reports }
+    return { keeper, timers, http, shares, changes, reports, overload }
   }
 
   test('follows demand every 100 ms, and both parts together are the total', async () => {
@@ -223,6 +225,26 @@ suite('the budget and its split', () => {
     assert.ok(http.budget.totalBps < 51e6)
     await timers.pass(300)
     assert.equal(http.budget.totalBps, 100e6)
+  })
+
+  test('bursts shrink under overload in both parts, never below what the rate needs, and come back', async () => {
+    const { keeper, http, shares, overload, timers } = rig()
+    const bursts = (): (number | undefined)[] => [http.budget.burstBytes, shares.at(-1)?.burstBytes]
+    keeper.set({ burstBytes: 8_000_000 })
+    assert.deepEqual(bursts(), [8_000_000, 8_000_000])
+    for (const [burstFactor, expected] of [[0.5, 4_000_000], [0.25, 2_000_000], [0.000_1, 100e6 / 8 * 0.02], [1, 8_000_000]] as const) {
+      overload.burstFactor = burstFactor
+      await timers.pass(100)
+      assert.equal(http.budget.burstBytes, expected)
+    }
+    keeper.set({ burstBytes: 0 })
+    const usual = bursts()
+    keeper.set({ burstBytes: 77 })
+    overload.burstFactor = 0.25
+    await timers.pass(100)
+    assert.deepEqual(bursts(), [77, 77], 'what is as small already stays')
+    keeper.set({ burstBytes: 0 })
+    assert.deepEqual(bursts(), usual)
   })
 
   test('changes at run time: at once, to both, and nothing when they contradict each other', async () => {
