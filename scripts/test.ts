@@ -14,7 +14,7 @@ import { spec as SpecReporter, type TestEvent } from 'node:test/reporters'
 const TIMEOUT_MS = 300_000
 
 /** Files whose assertions depend on who else uses the machine. */
-const ALONE = ['bandwidth', 'gateway-kill', 'limits', 'load-gate', 'origins', 'overload', 'region', 'siblings', 'slow-viewers'].map(name => `test/e2e/${name}.test.ts`)
+const ALONE = ['bandwidth', 'crash', 'gateway-kill', 'limits', 'load-gate', 'origins', 'overload', 'region', 'siblings', 'slow-viewers'].map(name => `test/e2e/${name}.test.ts`)
 
 /** A line of the summary a run ends with. */
 const SUMMARY = /^(tests|suites|pass|fail|cancelled|skipped|todo|duration_ms) ([\d.]+)$/

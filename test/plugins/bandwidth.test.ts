@@ -64,8 +64,8 @@ suite('viewers over HTTP', () => {
   test('a hit in memory goes out at the viewer\'s pace, not all at once; a budget that is lifted lets it go', LIMIT, async t => {
     const relay = await setup(t, {})
     const url = `${relay.viewerUrl}/shards/${CID}/shard_1.bin`
-    for (let time = 0; time < 3; time++) await fetchHashed(url)
-    assert.match(String((await fetchHashed(url)).headers['server-timing']), /hit ram/)
+    // The copy to memory is made beside the answers, and not while a busy machine makes the relay degraded.
+    await until(async () => String((await fetchHashed(url)).headers['server-timing']), timing => timing.includes('hit ram'))
     // The burst is 64 KiB, and the rest would take an hour.
     assert.equal((await put(relay, { totalBps: 800 })).status, 200)
     const one = watch(url, '127.0.0.1')

@@ -343,7 +343,7 @@ test('a disk read error in the middle of a hit goes on from the super-node with 
     const body = bytesOf('large', 700_000)
     await storeBytes(set.cache, KEY, body)
     const shard = await set.service.open(KEY)
-    const first = await shard.read(0, body.length)
+    const first = await shard.read(0, 200_000)
     set.faulty.decide = operation => operation === 'read' ? code : undefined
     const rest = readAll({ size: body.length - first.length, read: async (at, length) => await shard.read(first.length + at, length) })
     const fetch = await nextFetch(set.upstream)
