@@ -37,9 +37,10 @@ async function surge (cleanup: Parameters<typeof spawnShared>[0]): Promise<Run> 
   await crowd.join('webtransport', range(50, 60))
   changed('10 join', 60)
   await crowd.after(STEP_MS)
+  // The sample that comes after they have left knows nothing of them any more.
+  const left = crowd.samples.at(-1)?.at ?? machineNow()
   crowd.leave(range(0, 30))
   changed('30 leave', 30)
-  const left = machineNow()
   const end = await crowd.after(STEP_MS)
   const [first = left] = changes.map(({ at }) => at)
   const joined = changes[1]?.at ?? first
@@ -102,8 +103,8 @@ function report ({ crowd, end, changes, groups }: Run): string {
   return changes.map(({ at, what, viewers }, position) => {
     const until = changes[position + 1]?.at ?? end
     // The first two seconds belong to the change.
-    const present = groups.filter(({ from, to }) => from <= at && to >= until).flatMap(({ ids }) => ids)
-    const rates = present.map(id => crowd.rate(id, at + 2_000, until) / 1e6)
+    const present = groups.filter(({ from, to }) => from <= at && to > at + 2_000)
+    const rates = present.flatMap(({ ids, to }) => ids.map(id => crowd.rate(id, at + 2_000, Math.min(to, until)) / 1e6))
     return `${what}: ${rates.length} viewers, ${Math.min(...rates).toFixed(3)} to ${Math.max(...rates).toFixed(3)} Mbit/s, fair ${(TOTAL_BPS / 1e6 / viewers).toFixed(3)}`
   }).join('\n')
 }
