@@ -121,7 +121,8 @@ export class BudgetKeeper {
   /** Smaller under overload, but never below what late timers need to keep the rate. */
   #burst (configured: number, budgetBps: number): number {
     const needed = defaultBurst(budgetBps)
-    return configured <= needed ? configured || needed : Math.max(needed, Math.ceil(configured * this.#options.burstFactor()))
+    if (configured === 0) return needed
+    return Math.max(Math.min(configured, needed), Math.ceil(configured * this.#options.burstFactor()))
   }
 
   #fresh (): Demand | undefined { return freshDemand(this.#report, this.#options.timers.now()) }

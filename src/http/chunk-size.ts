@@ -1,5 +1,7 @@
-/** Read at once for a viewer that keeps up: four times fewer turns of the thread pool, which cost more than copying the bytes. */
-export const LARGE_CHUNK_BYTES = 1024 * 1024
+import { MAX_READ_BYTES } from '../cache/disk-files.ts'
+
+/** Read at once for a viewer that keeps up, all a read brings: four times fewer turns of the thread pool, which cost more than copying the bytes. */
+export const LARGE_CHUNK_BYTES = MAX_READ_BYTES
 /** Responses that may do so at once. Each holds two chunks in memory, so 64 MiB in all. */
 const MAX_LARGE_RESPONSES = 32
 
