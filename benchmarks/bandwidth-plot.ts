@@ -5,6 +5,7 @@
 import { writeFile } from 'node:fs/promises'
 import { Crowd, machineNow, range, spawnShared } from '../test/support/bandwidth-rig.ts'
 import { withCleanup } from './cleanup.ts'
+import { FAINT, INK, svgDocument, text } from './svg.ts'
 
 const TOTAL_BPS = 100e6
 const STEP_MS = 6_000
@@ -19,8 +20,6 @@ const LEFT = 56
 const RIGHT = 24
 const TOP = 64
 const BOTTOM = 48
-const INK = '#1b1f24'
-const FAINT = '#57606a'
 
 interface Group { readonly name: string, readonly ids: readonly number[], readonly colour: string, readonly from: number, readonly to: number }
 interface Change { readonly at: number, readonly what: string, readonly viewers: number }
@@ -61,7 +60,6 @@ function draw ({ crowd, start, end, groups, changes }: Run): string {
   const most = TOTAL_BPS / 30 * 1.35
   const x = (at: number): string => (LEFT + (at - start) / (end - start) * (WIDTH - LEFT - RIGHT)).toFixed(1)
   const y = (bps: number): string => (TOP + (1 - Math.min(bps, most) / most) * (HEIGHT - TOP - BOTTOM)).toFixed(1)
-  const text = (left: string | number, top: string | number, content: string, style = ''): string => `<text x="${left}" y="${top}"${style}>${content}</text>`
   const line = (points: readonly string[], style: string): string => `<polyline points="${points.join(' ')}" fill="none" ${style}/>`
   const lines: string[] = []
   for (let mbps = 0; mbps * 1e6 <= most; mbps++) {
@@ -84,19 +82,15 @@ function draw ({ crowd, start, end, groups, changes }: Run): string {
       text(Number(x(at)) + 6, TOP + 12, `${what}: ${(fair / 1e6).toFixed(2)} Mbit/s each is fair`)
     )
   }
-  const keys = groups.map(({ name, colour }, position) => text(LEFT + position * 150, HEIGHT - 10, `<tspan fill="${colour}" font-weight="700">━</tspan> ${name}`))
-  return [
-    `<svg xmlns="http://www.w3.org/2000/svg" width="${WIDTH}" height="${HEIGHT}" viewBox="0 0 ${WIDTH} ${HEIGHT}" font-family="system-ui, 'Segoe UI', 'DejaVu Sans', sans-serif" font-size="12" fill="${INK}" role="img">`,
-    '<title>Viewers in a surge share 100 Mbit/s</title>',
-    `<rect width="${WIDTH}" height="${HEIGHT}" fill="#ffffff"/>`,
-    text(LEFT, 26, 'A surge of viewers over WebTransport shares 100 Mbit/s', ' font-size="16" font-weight="600"'),
+  const key = (left: number, sign: string, colour: string, name: string): string[] => [text(left, HEIGHT - 10, sign, ` fill="${colour}" font-weight="700"`), text(left + 16, HEIGHT - 10, name)]
+  const title = 'A surge of viewers over WebTransport shares 100 Mbit/s'
+  return svgDocument(WIDTH, HEIGHT, title, [
+    text(LEFT, 26, title, ' font-size="16" font-weight="600"'),
     text(LEFT, 46, 'Mbit/s of each viewer, over the last second; dashed: the fair share', ` fill="${FAINT}"`),
     ...lines,
-    ...keys,
-    text(LEFT + 450, HEIGHT - 10, '<tspan font-weight="700">┅</tspan> fair share'),
-    '</svg>',
-    ''
-  ].join('\n')
+    ...groups.flatMap(({ name, colour }, position) => key(LEFT + position * 150, '━', colour, name)),
+    ...key(LEFT + 450, '┅', INK, 'fair share')
+  ])
 }
 
 function report ({ crowd, end, changes, groups }: Run): string {

@@ -1,3 +1,4 @@
+import { FAINT, svgDocument, text } from '../benchmarks/svg.ts'
 import { METRICS, type Metric, type ScenarioResult } from './result.ts'
 import { medianOf } from './table.ts'
 
@@ -17,16 +18,6 @@ const PANEL = (WIDTH - 2 * MARGIN - LABEL - GAP) / PANELS.length
 
 const OURS = '#0b62d6'
 const THEIRS = '#9aa4b2'
-const INK = '#1b1f24'
-const FAINT = '#57606a'
-
-function escape (text: string): string {
-  return text.replaceAll('&', '&amp;').replaceAll('<', '&lt;').replaceAll('>', '&gt;').replaceAll('"', '&quot;')
-}
-
-function text (x: number, y: number, content: string, style = ''): string {
-  return `<text x="${x}" y="${y}"${style}>${escape(content)}</text>`
-}
 
 const isOurs = (contender: string): boolean => /^(?:relay|bundled|websocket)/.test(contender)
 
@@ -66,14 +57,5 @@ export function chart (scenarios: readonly ScenarioResult[], title: string): str
     top += height
   }
   const headings = PANELS.map(([metric, note], index) => text(MARGIN + LABEL + index * (PANEL + GAP), 54, `${METRICS[metric].heading}, ${note}`, ` fill="${FAINT}"`))
-  return [
-    `<svg xmlns="http://www.w3.org/2000/svg" width="${WIDTH}" height="${top}" viewBox="0 0 ${WIDTH} ${top}" font-family="system-ui, 'Segoe UI', 'DejaVu Sans', sans-serif" font-size="12" fill="${INK}" role="img">`,
-    `<title>${escape(title)}</title>`,
-    `<rect width="${WIDTH}" height="${top}" fill="#ffffff"/>`,
-    text(MARGIN, 30, title, ' font-size="16" font-weight="600"'),
-    ...headings,
-    ...lines,
-    '</svg>',
-    ''
-  ].join('\n')
+  return svgDocument(WIDTH, top, title, [text(MARGIN, 30, title, ' font-size="16" font-weight="600"'), ...headings, ...lines])
 }
