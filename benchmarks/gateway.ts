@@ -13,6 +13,7 @@ import { spawnRelay, type SpawnedRelay } from '../test/support/processes.ts'
 import { withCleanup, type Cleanup } from './cleanup.ts'
 import type { Order, Outcome, RoadName } from './gateway-client.ts'
 import type { PathOrder } from './path-process.ts'
+import { transportOffer, type TransportOffer } from '../test/support/transport-offer.ts'
 
 const MB = 1_000_000
 const QUICK = process.argv.includes('--quick')
@@ -23,11 +24,6 @@ const SIZES = [1, 8]
 const VOLUME = (QUICK ? 16 : 64) * MB
 const EMULATED = { bitsPerSecond: 100e6, delayMs: 20, loss: 0.01, queueBytes: 500_000 }
 const EMULATED_VOLUME = (QUICK ? 8 : 24) * MB
-
-interface Offer {
-  readonly webtransport: { readonly url: string, readonly certificateHashes: readonly { readonly value: string }[] }
-  readonly websocket: { readonly url: string }
-}
 
 interface Measured { readonly handshakesPerSecond: number, readonly rate: number, readonly cpuPerMb: number, readonly clientCpuPerMb: number }
 
@@ -51,9 +47,9 @@ class Bench {
   readonly #relay: SpawnedRelay
   readonly #gateway: number
   readonly #client: ChildProcess
-  readonly #offer: Offer
+  readonly #offer: TransportOffer
 
-  constructor (relay: SpawnedRelay, gateway: number, client: ChildProcess, offer: Offer) {
+  constructor (relay: SpawnedRelay, gateway: number, client: ChildProcess, offer: TransportOffer) {
     this.#relay = relay
     this.#gateway = gateway
     this.#client = client
@@ -105,7 +101,7 @@ await withCleanup(async cleanup => {
   const relay = await spawnRelay(cleanup, [origin], { transport: { engine: 'bundled', max_sessions_per_ip: 10_000 } })
   const gateway = await gatewayPid(relay.pid)
   if (gateway === undefined) throw new Error('no gateway')
-  const offer = await (await fetch(`${relay.viewerUrl}/v1/transport`)).json() as Offer
+  const offer = await transportOffer(relay.viewerUrl)
   const bench = new Bench(relay, gateway, child(cleanup, './gateway-client.ts'), offer)
   const path = child(cleanup, './path-process.ts')
   // What is measured are hits: every object is fetched once before.

@@ -18,6 +18,7 @@ import { readAll } from '../test/support/http3-setup.ts'
 import { quantile } from '../test/support/origins.ts'
 import { residentBytes, spawnRelay } from '../test/support/processes.ts'
 import type { SlowCounts } from '../test/support/slow-viewers.ts'
+import { transportOffer } from '../test/support/transport-offer.ts'
 import { withCleanup } from './cleanup.ts'
 import type { CrowdOrder } from './slow-crowd.ts'
 
@@ -64,7 +65,7 @@ await withCleanup(async cleanup => {
   if (gateway === undefined) throw new Error('no gateway')
   const crowd = fork(fileURLToPath(new URL('./slow-crowd.ts', import.meta.url)), [], { execArgv: ['--import', 'tsx'], stdio: ['ignore', 'ignore', 'inherit', 'ipc'] })
   cleanup.after(() => { crowd.disconnect() })
-  const { webtransport } = await (await fetch(`${relay.viewerUrl}/v1/transport`)).json() as { webtransport: { url: string, certificateHashes: { value: string }[] } }
+  const { webtransport } = await transportOffer(relay.viewerUrl)
   const pins = webtransport.certificateHashes.map(({ value }) => value)
   const target = { viewerUrl: relay.viewerUrl, path: LARGE, http3Port: Number(new URL(webtransport.url).port), pins }
   const agent = new Agent({ connections: WIDTH })

@@ -1,23 +1,13 @@
 import assert from 'node:assert/strict'
-import { execFile } from 'node:child_process'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { fileURLToPath } from 'node:url'
-import { buildRelay } from '../support/processes.ts'
+import { buildRelay, runToEnd, type Ended } from '../support/processes.ts'
 import { temporaryDirectory } from '../support/relay.ts'
 
-const PROGRAM = fileURLToPath(new URL('../../autocannon/baseline/main.ts', import.meta.url))
 const SLOW = fileURLToPath(new URL('../support/slow-relay.mjs', import.meta.url))
 
-interface Run { readonly code: number, readonly stdout: string, readonly stderr: string }
-
-async function baseline (...args: string[]): Promise<Run> {
-  return await new Promise(resolve => {
-    execFile(process.execPath, ['--import', 'tsx', PROGRAM, ...args], (error, stdout, stderr) => {
-      resolve({ code: error === null ? 0 : typeof error.code === 'number' ? error.code : -1, stdout, stderr })
-    })
-  })
-}
+const baseline = async (...args: string[]): Promise<Ended> => await runToEnd('autocannon/baseline/main.ts', args)
 
 test('the gate passes the relay it was measured with, and fails one that a change made slow', { timeout: 280_000 }, async t => {
   const file = join(await temporaryDirectory(t), 'baseline.json')

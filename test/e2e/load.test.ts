@@ -1,29 +1,17 @@
 import assert from 'node:assert/strict'
-import { execFile } from 'node:child_process'
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { before, after, suite, test } from 'node:test'
-import { fileURLToPath } from 'node:url'
 import { isClean, type LoadResult } from '../../autocannon/result.ts'
 import { startRig, type Rig } from '../../autocannon/rig.ts'
 import { httpWorker, loadRig, type HttpWorker } from '../../autocannon/run-scenario.ts'
 import { SCENARIOS } from '../../autocannon/scenarios/index.ts'
 import { ViewerFleet } from '../../autocannon/viewers/fleet.ts'
 import { loadViewers, type ViewersOptions } from '../../autocannon/viewers/run-viewers.ts'
-import { buildRelay } from '../support/processes.ts'
+import { buildRelay, runToEnd, type Ended } from '../support/processes.ts'
 import { temporaryDirectory } from '../support/relay.ts'
 
-const PROGRAM = fileURLToPath(new URL('../../autocannon/main.ts', import.meta.url))
-
-interface Run { readonly code: number, readonly stdout: string, readonly stderr: string }
-
-async function load (...args: string[]): Promise<Run> {
-  return await new Promise(resolve => {
-    execFile(process.execPath, ['--import', 'tsx', PROGRAM, ...args], (error, stdout, stderr) => {
-      resolve({ code: error === null ? 0 : typeof error.code === 'number' ? error.code : -1, stdout, stderr })
-    })
-  })
-}
+const load = async (...args: string[]): Promise<Ended> => await runToEnd('autocannon/main.ts', args)
 
 const VIEWERS: Omit<ViewersOptions, 'road' | 'mode'> = {
   processes: 2, sessions: 4, ramp: 0.2, streams: 2, seconds: 1, shardBytes: 50_000, objects: 5, zipf: 0.9, hitRatio: 0.8, think: 100, arrivals: 'poisson', bitrate: 2_000_000, buffer: 0.4, seed: 1

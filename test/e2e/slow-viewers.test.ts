@@ -11,6 +11,7 @@ import { readAll } from '../support/http3-setup.ts'
 import { DEFAULT_LIMITS, GENEROUS_LIMITS } from '../support/limits.ts'
 import { residentBytes, spawnRelay, type SpawnedRelay } from '../support/processes.ts'
 import { SlowViewers } from '../support/slow-viewers.ts'
+import { transportOffer } from '../support/transport-offer.ts'
 
 const MB = 1024 * 1024
 const LARGE = `/shards/syn-${8 * MB}-slow/shard_0.bin`
@@ -18,8 +19,6 @@ const CID = 'syn-100000-honest'
 const CROWD = { readers: 500, zeroWindow: 100, halfSent: 100, sessions: 10, streams: 20, halfStreams: 20 }
 /** Over HTTP the relay keeps two chunks of 256 KiB at most for a viewer that does nothing, and 64 MiB of large ones for all together; the gateway keeps less than a chunk. */
 const GROWTH = { relay: (CROWD.readers + CROWD.zeroWindow) * 2 * CHUNK_BYTES + 64 * MB, gateway: 200 * MB }
-
-interface Offer { readonly webtransport: { readonly url: string, readonly certificateHashes: readonly { readonly value: string }[] } }
 
 const digests = Array.from({ length: 14 }, (_, part) => sha256(syntheticShard(CID, part)))
 
@@ -52,7 +51,7 @@ test('500 readers of a byte a second, closed windows and half-sent requests: hon
   const relay = await spawnRelay(t, [origin], { limits, transport: { engine: 'bundled' }, viewer: { request_timeout_ms: 5_000 }, upstream: { first_byte_timeout_ms: 10_000, headers_timeout_ms: 10_000 } })
   const pid = await gatewayPid(relay.pid)
   assert.ok(pid !== undefined)
-  const { webtransport } = await (await fetch(`${relay.viewerUrl}/v1/transport`)).json() as Offer
+  const { webtransport } = await transportOffer(relay.viewerUrl)
   const target = { viewerUrl: relay.viewerUrl, path: LARGE, http3Port: Number(new URL(webtransport.url).port), pins: webtransport.certificateHashes.map(({ value }) => Buffer.from(value, 'base64')) }
   const honest = async (): Promise<void> => {
     await Promise.all([honestHttp(relay), ...Array.from({ length: 5 }, async () => { await honestSession(target.http3Port, target.pins) })])

@@ -1,10 +1,8 @@
 /** JWTs over real WebTransport sessions, in a relay and a gateway process of their own, and the commands that make credentials. */
 import assert from 'node:assert/strict'
-import { execFile } from 'node:child_process'
 import { readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import test, { type TestContext } from 'node:test'
-import { fileURLToPath } from 'node:url'
 import { startSuperNode, syntheticShard } from '../../demo/super-node/server.ts'
 import { hashedToken } from '../../src/auth/static-tokens.ts'
 import { connect, ShardClientError } from '../../src/client/node.ts'
@@ -12,13 +10,12 @@ import { connectHttp3 } from '../../src/gateway/transports/http3/client.ts'
 import type { TransportSession } from '../../src/gateway/transports/viewer-transport.ts'
 import { sha256, until } from '../support/http.ts'
 import { keyPair, makeJwt, SECRET, type KeyPair } from '../support/jwt.ts'
-import { spawnRelay, type SpawnedRelay } from '../support/processes.ts'
+import { runToEnd, spawnRelay, type Ended, type SpawnedRelay } from '../support/processes.ts'
 import { temporaryDirectory } from '../support/relay.ts'
 
 const MINE = 'syn-20000-mine'
 const OTHER = 'syn-20000-other'
 const LIMIT = { timeout: 120_000 }
-const ROOT = fileURLToPath(new URL('../../', import.meta.url))
 
 const now = (): number => Math.floor(Date.now() / 1_000)
 
@@ -109,18 +106,7 @@ test('secrets are in neither the arguments nor the environment of the gateway pr
   for (const text of processes.flat()) assert.ok(!text.includes(SECRET) && !text.includes(Buffer.from(SECRET).toString('base64')) && !text.includes('ICN_RELAY_'))
 })
 
-interface Outcome { readonly code: number, readonly stdout: string, readonly stderr: string }
-
-async function run (args: readonly string[], input = ''): Promise<Outcome> {
-  return await new Promise(resolve => {
-    const child = execFile(process.execPath, ['--import', 'tsx', join(ROOT, 'src/server.ts'), ...args], { cwd: ROOT }, (error, stdout, stderr) => {
-      resolve({ code: error === null ? 0 : Number(error.code), stdout, stderr })
-    })
-    // The program may end before it has read anything.
-    child.stdin?.on('error', () => {})
-    child.stdin?.end(input)
-  })
-}
+const run = async (args: readonly string[], input = ''): Promise<Ended> => await runToEnd('src/server.ts', args, input)
 
 test('the commands: a token is hashed, a URL is signed, key files are validated', LIMIT, async t => {
   const directory = await temporaryDirectory(t)

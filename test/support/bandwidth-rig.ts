@@ -6,6 +6,7 @@ import { startSuperNode } from '../../demo/super-node/server.ts'
 import type { JoinOrder, News, Order, Road } from './bandwidth-viewers.ts'
 import { fetchHashed } from './http.ts'
 import { spawnRelay, type SpawnedRelay } from './processes.ts'
+import { transportOffer } from './transport-offer.ts'
 
 /** So small that every viewer over HTTP begins a new response, and hears of its share, every two seconds or so. */
 const SHARD_BYTES = 400_000
@@ -15,11 +16,6 @@ const PATHS = Array.from({ length: 10 }, (_, part) => `/shards/${CID}/shard_${pa
 type Cleanup = Pick<TestContext, 'after'>
 type Heard = Extract<News, { type: 'heard' }>
 type Sample = Extract<News, { type: 'received' }>
-
-interface Offer {
-  readonly webtransport: { readonly url: string, readonly certificateHashes: readonly { readonly value: string }[] }
-  readonly websocket: { readonly url: string }
-}
 
 /** Monotonic time of the machine, ms: the same in every process. */
 export const machineNow = (): number => Number(process.hrtime.bigint() / 1_000n) / 1_000
@@ -59,7 +55,7 @@ export class Crowd {
 
   /** Resolves when all of them have begun. */
   async join (road: Road, ids: readonly number[], streams = 1): Promise<void> {
-    const offer = await (await fetch(`${this.#relay.viewerUrl}/v1/transport`)).json() as Offer
+    const offer = await transportOffer(this.#relay.viewerUrl)
     const url = { http: this.#relay.viewerUrl, webtransport: offer.webtransport.url, websocket: offer.websocket.url.replace('wss:', 'https:') }[road]
     this.#order({ type: 'join', ids, road, url, certificateHashes: offer.webtransport.certificateHashes.map(({ value }) => value), paths: PATHS, streams } satisfies JoinOrder)
     await this.until(() => ids.every(id => this.joinedAt.has(id)))

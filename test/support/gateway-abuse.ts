@@ -13,6 +13,7 @@ import { startProxy } from './http3-udp-proxy.ts'
 import { readAll } from './http3-setup.ts'
 import { residentBytes, type SpawnedRelay } from './processes.ts'
 import { initialPackets, RawQuic } from './raw-quic.ts'
+import { transportOffer, type TransportOffer } from './transport-offer.ts'
 
 /** How much of each; a phase with 0 is left out. */
 export interface AbuseCounts {
@@ -52,7 +53,7 @@ export class GatewayAbuse {
   readonly #idle: Record<string, number>
   readonly #pid: number
 
-  private constructor (relay: SpawnedRelay, offer: Offer, idle: Record<string, number>, pid: number) {
+  private constructor (relay: SpawnedRelay, offer: TransportOffer, idle: Record<string, number>, pid: number) {
     this.#relay = relay
     this.#port = Number(new URL(offer.webtransport.url).port)
     this.#websocketPort = Number(new URL(offer.websocket.url).port)
@@ -62,7 +63,7 @@ export class GatewayAbuse {
   }
 
   static async of (relay: SpawnedRelay): Promise<GatewayAbuse> {
-    const offer = await (await fetch(`${relay.viewerUrl}/v1/transport`)).json() as Offer
+    const offer = await transportOffer(relay.viewerUrl)
     const pid = await gatewayPid(relay.pid)
     if (pid === undefined) throw new Error('no gateway')
     return new GatewayAbuse(relay, offer, await gatewaySizes(relay.adminUrl), pid)
@@ -241,9 +242,4 @@ export class GatewayAbuse {
     await new Promise(resolve => { setTimeout(resolve, 50) })
     socket?.close()
   }
-}
-
-interface Offer {
-  readonly webtransport: { readonly url: string, readonly certificateHashes: readonly { readonly value: string }[] }
-  readonly websocket: { readonly url: string }
 }

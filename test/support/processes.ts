@@ -91,6 +91,25 @@ export async function spawnProgram (t: Pick<TestContext, 'after'>, script: strin
   }
 }
 
+export interface Ended {
+  /** -1 when a signal ended it. */
+  readonly code: number
+  readonly stdout: string
+  readonly stderr: string
+}
+
+/** Runs a program of this repository to its end. @param input its standard input */
+export async function runToEnd (script: string, args: readonly string[], input = ''): Promise<Ended> {
+  return await new Promise(resolve => {
+    const child = execFile(process.execPath, ['--import', 'tsx', join(ROOT, script), ...args], { cwd: ROOT }, (error, stdout, stderr) => {
+      resolve({ code: error === null ? 0 : typeof error.code === 'number' ? error.code : -1, stdout, stderr })
+    })
+    // The program may end before it has read anything.
+    child.stdin?.on('error', () => {})
+    child.stdin?.end(input)
+  })
+}
+
 export interface SpawnedRelay extends SpawnedProcess {
   readonly viewerUrl: string
   readonly adminUrl: string

@@ -8,6 +8,7 @@ import { ChunkSize, LARGE_CHUNK_BYTES, LargeChunks } from '../../src/http/chunk-
 import { ShardStream, type ShardStreamOptions } from '../../src/http/shard-stream.ts'
 import type { OpenShard } from '../../src/shard/shard-service.ts'
 import { bytesOf } from '../support/cache.ts'
+import { openShardOf } from '../fakes/open-shard.ts'
 
 const SMALL = 1_000
 
@@ -71,19 +72,12 @@ test('never more responses with large chunks than may be, whatever viewers do', 
 })
 
 function openShard (body: Buffer, asked: number[]): OpenShard {
-  return {
-    key: { cid: 'chunks', part: 0 },
-    size: body.length,
-    sha256: undefined,
-    origin: { hit: true, tier: 'disk' },
-    buffer: undefined,
-    file: undefined,
+  return openShardOf(body, {
     read: async (position, length) => {
       asked.push(length)
       return body.subarray(position, position + length)
-    },
-    release: () => {}
-  }
+    }
+  })
 }
 
 function unlimited (chunkSize: ChunkSize): ShardStreamOptions {

@@ -5,26 +5,21 @@ import { ChunkSize } from '../../src/http/chunk-size.ts'
 import { IdlePause } from '../../src/http/idle-pause.ts'
 import { ShardStream, type ResponsePace } from '../../src/http/shard-stream.ts'
 import type { OpenShard } from '../../src/shard/shard-service.ts'
+import { openShardOf } from '../fakes/open-shard.ts'
 
 const BODY = Buffer.from(Array.from({ length: 1_000 }, (_, index) => index % 251))
 const turn = async (): Promise<void> => { await new Promise(resolve => { setImmediate(resolve) }) }
 
 function shardOf () {
   const seen = { reads: [] as [number, number][], released: 0, short: 0 }
-  const shard: OpenShard = {
-    key: { cid: 'v', part: 0 },
-    size: BODY.length,
-    sha256: undefined,
-    origin: { hit: true, tier: 'ram' },
-    buffer: BODY,
-    file: undefined,
+  const shard = openShardOf(BODY, {
     read: async (position, length) => {
       assert.equal(seen.released, 0, 'never after the object was released')
       seen.reads.push([position, length])
       return BODY.subarray(position, position + length - seen.short)
     },
     release: () => { seen.released++ }
-  }
+  })
   return { shard, seen }
 }
 

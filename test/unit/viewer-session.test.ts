@@ -76,6 +76,19 @@ class FakePace implements ViewerPace {
   }
 }
 
+/** What the session hears on its control stream from now on. */
+function messagesOf (session: TransportSession): ControlMessage[] {
+  const messages: ControlMessage[] = []
+  session.onUni = (stream) => {
+    const reader = new ControlReader()
+    const pump = async (): Promise<void> => {
+      for (let chunk = await stream.read(); chunk !== null; chunk = await stream.read()) messages.push(...reader.push(chunk))
+    }
+    pump().catch(() => {})
+  }
+  return messages
+}
+
 suite('viewer session over a transport', () => {
   test('a shard arrives whole, a range in part, a validator saves the body', async (t) => {
     const rig = await viewerRig(t)
@@ -237,14 +250,7 @@ suite('viewer session over a transport', () => {
   test('the control stream says hello, bandwidth, redirect and drain; the deadline closes the session', async (t) => {
     const rig = await viewerRig(t)
     const session = await rig.dial()
-    const messages: ControlMessage[] = []
-    session.onUni = (stream) => {
-      const reader = new ControlReader()
-      const pump = async (): Promise<void> => {
-        for (let chunk = await stream.read(); chunk !== null; chunk = await stream.read()) messages.push(...reader.push(chunk))
-      }
-      pump().catch(() => {})
-    }
+    const messages = messagesOf(session)
     rig.sessions[0]?.tick()
     await until(() => messages.length === 1, 'hello')
     assert.deepEqual(messages[0], { type: 'hello', version: '1.2.3', region: 'EU-WEST', limits: { maxStreams: 256, requestTimeoutMs: 5000, idleTimeoutMs: 300_000 } })
@@ -266,14 +272,7 @@ suite('viewer session over a transport', () => {
     const rig = await viewerRig(t, { pace })
     rig.source.objects.set('v/5', SHARD)
     const session = await rig.dial()
-    const messages: ControlMessage[] = []
-    session.onUni = (stream) => {
-      const reader = new ControlReader()
-      const pump = async (): Promise<void> => {
-        for (let chunk = await stream.read(); chunk !== null; chunk = await stream.read()) messages.push(...reader.push(chunk))
-      }
-      pump().catch(() => {})
-    }
+    const messages = messagesOf(session)
     await ask(session, `${GET}\r\n`)
     await until(() => messages.length === 2, 'two messages')
     assert.deepEqual([messages[0]?.type, messages[1]], ['hello', { type: 'bandwidth', bitsPerSecond: 1_660_000, suggestedRendition: '480p' }])

@@ -1,0 +1,16 @@
+import type { OpenShard } from '../../src/shard/shard-service.ts'
+
+/** An opened object of these bytes. @param changes what is to be different, such as `read` or `release` */
+export function openShardOf (body: Buffer, changes: Partial<OpenShard> = {}): OpenShard {
+  return {
+    key: { cid: 'v', part: 0 },
+    size: body.length,
+    sha256: undefined,
+    origin: { hit: true, tier: 'ram' },
+    buffer: body,
+    file: undefined,
+    read: async (position, length) => body.subarray(position, position + length),
+    release: () => {},
+    ...changes
+  }
+}
