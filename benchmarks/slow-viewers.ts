@@ -1,18 +1,20 @@
 /**
  * What slow viewers cost honest ones: p50 and p99 of hits, with and without 500 readers of a byte a second, 100 closed windows, 100 half-sent
  * requests, and over WebTransport 10 sessions with 20 unread answers each. Runs alternate; medians of `--runs` (5).
- *   node --import tsx benchmarks/slow-viewers.ts [--runs=5] [--requests=2000] [--disk]
- * `--disk` switches the memory tier off, so that every reader has a file open. Linux.
+ *   node --import tsx benchmarks/slow-viewers.ts [--runs=5] [--requests=2000] [--disk] [--arriving]
+ * `--disk` switches the memory tier off, so that every reader has a file open. `--arriving` does not wait until the answers of the slow stand still in
+ * the windows of their connections, so that what filling these costs is measured as well. Linux.
  */
 import { fork, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import { cpus } from 'node:os'
+import { setTimeout } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { Agent } from 'undici'
 import { startSuperNode } from '../demo/super-node/server.ts'
 import { connectHttp3 } from '../src/gateway/transports/http3/client.ts'
 import type { TransportSession } from '../src/gateway/transports/viewer-transport.ts'
-import { gatewayPid } from '../test/support/gateway-process.ts'
+import { cpuMs, gatewayPid } from '../test/support/gateway-process.ts'
 import { fetchHashed, inParallel } from '../test/support/http.ts'
 import { readAll } from '../test/support/http3-setup.ts'
 import { quantile } from '../test/support/origins.ts'
@@ -27,6 +29,7 @@ const option = (name: string, value: number): number => Number(process.argv.find
 const RUNS = option('runs', 5)
 const REQUESTS = option('requests', 2_000)
 const DISK = process.argv.includes('--disk')
+const ARRIVING = process.argv.includes('--arriving')
 const LARGE = `/shards/syn-${8 * MB}-slow/shard_0.bin`
 const CID = 'syn-100000-honest'
 /** Honest requests at once: enough to keep the relay busy, too few to measure their own queue. */
@@ -36,6 +39,8 @@ const CROWD: SlowCounts = { readers: 500, zeroWindow: 100, halfSent: 100, sessio
 type Road = 'http' | 'webtransport'
 
 const median = (values: readonly number[]): number => quantile(values, 0.5)
+
+const sum = (values: readonly number[]): number => values.reduce((total, value) => total + value, 0)
 
 async function tell (crowd: ChildProcess, order: CrowdOrder): Promise<void> {
   crowd.send(order)
@@ -70,6 +75,17 @@ await withCleanup(async cleanup => {
   const target = { viewerUrl: relay.viewerUrl, path: LARGE, http3Port: Number(new URL(webtransport.url).port), pins }
   const agent = new Agent({ connections: WIDTH })
   cleanup.after(async () => { await agent.destroy() })
+  const spent = async (): Promise<number[]> => await Promise.all([relay.pid, gateway, crowd.pid ?? 0].map(cpuMs))
+  /** Until what the slow have asked for stands still in buffers and windows: their coming is a load of its own, their staying is what is measured. */
+  const rest = async (): Promise<void> => {
+    for (let calm = 0, [before, looks] = [await spent(), 0]; calm < 3; looks++) {
+      if (looks > 300) throw new Error('the slow viewers do not come to rest')
+      await setTimeout(200)
+      const after = await spent()
+      calm = sum(after) - sum(before) <= 40 ? calm + 1 : 0
+      before = after
+    }
+  }
   const path = (n: number): string => `/shards/${CID}/shard_${n % 14}.bin`
   const run = async (road: Road): Promise<number[]> => {
     const certificateHashes = pins.map(value => ({ algorithm: 'sha-256' as const, value: Buffer.from(value, 'base64') }))
@@ -84,14 +100,20 @@ await withCleanup(async cleanup => {
   for (const road of ['http', 'webtransport'] as const) await run(road)
   const before = { relay: await residentBytes(relay.pid), gateway: await residentBytes(gateway) }
   const largest = { ...before }
-  const results = new Map<string, { p50: number, p99: number }[]>()
+  const results = new Map<string, { p50: number, p99: number, relayMs: number, gatewayMs: number, crowdMs: number }[]>()
   for (let turn = 0; turn < RUNS; turn++) {
     for (const counts of [undefined, CROWD]) {
       for (const road of ['http', 'webtransport'] as const) {
         await tell(crowd, { counts, target })
+        if (!ARRIVING) await rest()
+        // What the change of crowds leaves to collect is collected before it counts.
+        await run(road)
+        const spentBefore = await spent()
         const times = await run(road)
+        const spentAfter = await spent()
+        const [relayMs = 0, gatewayMs = 0, crowdMs = 0] = spentAfter.map((ms, of) => (ms - (spentBefore[of] ?? 0)) / REQUESTS)
         const name = `${road}, ${counts === undefined ? 'alone' : 'beside the slow'}`
-        results.set(name, [...results.get(name) ?? [], { p50: quantile(times, 0.5), p99: quantile(times, 0.99) }])
+        results.set(name, [...results.get(name) ?? [], { p50: quantile(times, 0.5), p99: quantile(times, 0.99), relayMs, gatewayMs, crowdMs }])
         largest.relay = Math.max(largest.relay, await residentBytes(relay.pid))
         largest.gateway = Math.max(largest.gateway, await residentBytes(gateway))
       }
@@ -99,10 +121,11 @@ await withCleanup(async cleanup => {
   }
   await tell(crowd, { counts: undefined, target })
 
-  process.stdout.write(`${cpus().length} cores (${cpus()[0]?.model ?? '?'}), Node ${process.version}, ${RUNS} runs of ${REQUESTS} hits of 100 kB, ${WIDTH} at once${DISK ? ', no memory tier' : ''}\n\n`)
-  process.stdout.write('| | p50, ms | p99, ms | p99 of all runs |\n|---|---|---|---|\n')
+  process.stdout.write(`${cpus().length} cores (${cpus()[0]?.model ?? '?'}), Node ${process.version}, ${RUNS} runs of ${REQUESTS} hits of 100 kB, ${WIDTH} at once${DISK ? ', no memory tier' : ''}${ARRIVING ? ', while the slow arrive' : ''}\n\n`)
+  process.stdout.write('| | p50, ms | p99, ms | CPU ms per hit: relay | gateway | slow | p99 of all runs |\n|---|---|---|---|---|---|---|\n')
   for (const [name, runs] of results) {
-    process.stdout.write(`| ${name} | ${median(runs.map(({ p50 }) => p50)).toFixed(2)} | ${median(runs.map(({ p99 }) => p99)).toFixed(2)} | ${runs.map(({ p99 }) => p99.toFixed(1)).join(' ')} |\n`)
+    const column = (key: 'p50' | 'p99' | 'relayMs' | 'gatewayMs' | 'crowdMs'): string => median(runs.map(({ [key]: value }) => value)).toFixed(2)
+    process.stdout.write(`| ${name} | ${column('p50')} | ${column('p99')} | ${column('relayMs')} | ${column('gatewayMs')} | ${column('crowdMs')} | ${runs.map(({ p99 }) => p99.toFixed(1)).join(' ')} |\n`)
   }
   for (const road of ['http', 'webtransport']) {
     const p99 = (state: string): number => median((results.get(`${road}, ${state}`) ?? []).map(run => run.p99))
