@@ -1,6 +1,6 @@
 /**
  * Handshakes a second, MB/s and CPU of gateway and relay per MB (10^6 bytes), over the bundled HTTP/3 engine and over WebSocket, and
- * over HTTP/3 through an emulated path. `node --import tsx benchmarks/gateway.ts [--quick] [--runs=5]`; Linux.
+ * over HTTP/3 through an emulated path with either congestion control. `node --import tsx benchmarks/gateway.ts [--quick] [--runs=5] [--only=loopback|emulated]`; Linux.
  */
 import { fork, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
@@ -18,6 +18,7 @@ import { transportOffer, type TransportOffer } from '../test/support/transport-o
 const MB = 1_000_000
 const QUICK = process.argv.includes('--quick')
 const RUNS = Number(process.argv.find(argument => argument.startsWith('--runs='))?.slice(7) ?? (QUICK ? 1 : 5))
+const ONLY = process.argv.find(argument => argument.startsWith('--only='))?.slice(7)
 const SESSIONS = QUICK ? [1, 10] : [1, 10, 50, 100]
 const SIZES = [1, 8]
 /** Bytes of one run at least, so that 10 ms of CPU clock do not matter. */
@@ -49,7 +50,17 @@ class Bench {
   readonly #client: ChildProcess
   readonly #offer: TransportOffer
 
-  constructor (relay: SpawnedRelay, gateway: number, client: ChildProcess, offer: TransportOffer) {
+  static async of (cleanup: Cleanup, origin: { url: string, region: string }, congestionControl: 'cubic' | 'bbr'): Promise<Bench> {
+    const relay = await spawnRelay(cleanup, [origin], { transport: { engine: 'bundled', max_sessions_per_ip: 10_000, congestion_control: congestionControl } })
+    const gateway = await gatewayPid(relay.pid)
+    if (gateway === undefined) throw new Error('no gateway')
+    const bench = new Bench(relay, gateway, child(cleanup, './gateway-client.ts'), await transportOffer(relay.viewerUrl))
+    // What is measured are hits: every object is fetched once before.
+    for (const sizeMb of SIZES) for (const road of ['websocket', 'bundled'] as const) await bench.run(road, 1, sizeMb, 14)
+    return bench
+  }
+
+  private constructor (relay: SpawnedRelay, gateway: number, client: ChildProcess, offer: TransportOffer) {
     this.#relay = relay
     this.#gateway = gateway
     this.#client = client
@@ -98,25 +109,21 @@ const line = (...cells: (string | number)[]): void => { process.stdout.write(`| 
 await withCleanup(async cleanup => {
   const origin = await startSuperNode({ port: 0 })
   cleanup.after(async () => { await origin.close() })
-  const relay = await spawnRelay(cleanup, [origin], { transport: { engine: 'bundled', max_sessions_per_ip: 10_000 } })
-  const gateway = await gatewayPid(relay.pid)
-  if (gateway === undefined) throw new Error('no gateway')
-  const offer = await transportOffer(relay.viewerUrl)
-  const bench = new Bench(relay, gateway, child(cleanup, './gateway-client.ts'), offer)
   const path = child(cleanup, './path-process.ts')
-  // What is measured are hits: every object is fetched once before.
-  for (const sizeMb of SIZES) for (const road of ['websocket', 'bundled'] as const) await bench.run(road, 1, sizeMb, 14)
+  process.stdout.write(`${cpus().length} cores (${cpus()[0]?.model ?? '?'}), Node ${process.version}, medians of ${RUNS}\n`)
 
-  process.stdout.write(`${cpus().length} cores (${cpus()[0]?.model ?? '?'}), Node ${process.version}, medians of ${RUNS}\n\n`)
-  line('handshakes, 10 at once', 'per second')
-  line('---', '---')
-  for (const road of ['bundled', 'websocket'] as const) {
-    const rates: number[] = []
-    for (let run = 0; run < RUNS; run++) rates.push((await bench.run(road, QUICK ? 50 : 300, 1, 0)).handshakesPerSecond)
-    line(road, median(rates).toFixed(0))
+  const handshakes = async (bench: Bench): Promise<void> => {
+    process.stdout.write('\n')
+    line('handshakes, 10 at once', 'per second')
+    line('---', '---')
+    for (const road of ['bundled', 'websocket'] as const) {
+      const rates: number[] = []
+      for (let run = 0; run < RUNS; run++) rates.push((await bench.run(road, QUICK ? 50 : 300, 1, 0)).handshakesPerSecond)
+      line(road, median(rates).toFixed(0))
+    }
   }
 
-  const table = async (title: string, roads: readonly RoadName[], sessions: readonly number[], volume: number, port: (run: number) => Promise<number | undefined>): Promise<void> => {
+  const table = async (bench: Bench, title: string, roads: readonly RoadName[], sessions: readonly number[], volume: number, port: (run: number) => Promise<number | undefined>): Promise<void> => {
     process.stdout.write(`\n${title}\n\n`)
     line('road', 'sessions', 'shard, MB', 'MB/s', 'MB/s, all runs', 'server CPU ms/MB', 'client CPU ms/MB')
     line('---', '---', '---', '---', '---', '---', '---')
@@ -135,7 +142,15 @@ await withCleanup(async cleanup => {
       }
     }
   }
-  await table('Loopback', ['bundled', 'websocket'], SESSIONS, VOLUME, async () => undefined)
-  await table('Through 100 Mbit/s, 40 ms round trip, 1 % loss each way (UDP only)', ['bundled'], SESSIONS.filter(count => count <= 50), EMULATED_VOLUME,
-    async run => await ask<number>(path, { serverPort: bench.port, seed: run + 1, ...EMULATED }))
+  if (ONLY !== 'emulated') {
+    const bench = await Bench.of(cleanup, origin, 'cubic')
+    await handshakes(bench)
+    await table(bench, 'Loopback', ['bundled', 'websocket'], SESSIONS, VOLUME, async () => undefined)
+  }
+  if (ONLY === 'loopback') return
+  for (const congestionControl of ['cubic', 'bbr'] as const) {
+    const bench = await Bench.of(cleanup, origin, congestionControl)
+    await table(bench, `Through 100 Mbit/s, 40 ms round trip, 1 % loss each way (UDP only), ${congestionControl}`, ['bundled'], SESSIONS.filter(count => count <= 50), EMULATED_VOLUME,
+      async run => await ask<number>(path, { serverPort: bench.port, seed: run + 1, ...EMULATED }))
+  }
 })
