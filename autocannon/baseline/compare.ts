@@ -5,8 +5,15 @@ import type { Machine } from '../result.ts'
 /** Which way a ratio gets worse. */
 export type Better = 'lower' | 'higher'
 
-export interface RatioBaseline {
+/** What a ratio is of. A neighbour on the machine adds little to the CPU of a process, but may double any time. */
+export type Kind = 'cpu' | 'time'
+
+export interface RatioTrait {
   readonly better: Better
+  readonly kind: Kind
+}
+
+export interface RatioBaseline extends RatioTrait {
   readonly median: number
   /** Largest distance of a repetition from the median, as a share of it: the noise that the baseline itself showed. */
   readonly spread: number
@@ -34,28 +41,31 @@ export interface Verdict {
   readonly limit: number | undefined
 }
 
-/** Two machines of one kind differ by this much though nothing changed: caches, clock rates, kernels. */
-export const MIN_BAND = 0.3
-/** Above it a doubled cost could pass: ratios that need more are too noisy for a gate, and `renew` says so. */
-export const MAX_BAND = 0.7
+/**
+ * Narrowest and widest band of a ratio, as shares of its median. Below the first, two machines of one kind would fail each other though nothing
+ * changed: caches, clock rates, kernels. Above the second, a doubled cost in CPU or a tripled time could pass: ratios that need more are too noisy
+ * for a gate, and `renew` says so.
+ */
+export const BANDS = { cpu: { min: 0.4, max: 0.7 }, time: { min: 1, max: 1.7 } } as const satisfies Record<Kind, { min: number, max: number }>
 /** A handful of repetitions shows about half of the range that the next ten runs will. */
 const BAND_PER_SPREAD = 2
 
 /** The band in which a ratio may be worse, as a share of the median. */
-export function bandOf ({ spread }: Pick<RatioBaseline, 'spread'>): number {
-  return Math.min(MAX_BAND, Math.max(MIN_BAND, BAND_PER_SPREAD * spread))
+export function bandOf ({ spread, kind }: Pick<RatioBaseline, 'spread' | 'kind'>): number {
+  const { min, max } = BANDS[kind]
+  return Math.min(max, Math.max(min, BAND_PER_SPREAD * spread))
 }
 
-/** Whether the noise that was measured asks for more than {@link MAX_BAND}. */
-export function isTooNoisy ({ spread }: Pick<RatioBaseline, 'spread'>): boolean {
-  return BAND_PER_SPREAD * spread > MAX_BAND
+/** Whether the noise that was measured asks for more than its {@link BANDS}. */
+export function isTooNoisy ({ spread, kind }: Pick<RatioBaseline, 'spread' | 'kind'>): boolean {
+  return BAND_PER_SPREAD * spread > BANDS[kind].max
 }
 
 /** Median and noise of repetitions. @throws RangeError when a value is no ratio, or there is none */
-export function summarise (better: Better, values: readonly number[]): RatioBaseline {
+export function summarise ({ better, kind }: RatioTrait, values: readonly number[]): RatioBaseline {
   if (values.length === 0 || values.some(value => !(value > 0) || !Number.isFinite(value))) throw new RangeError(`not ratios: ${values.join(' ')}`)
   const middle = median(values)
-  return { better, median: middle, spread: Math.max(...values.map(value => Math.abs(value - middle))) / middle, values }
+  return { better, kind, median: middle, spread: Math.max(...values.map(value => Math.abs(value - middle))) / middle, values }
 }
 
 /** Compares what was measured with the baseline; a ratio that one of them lacks is a failure too. */
@@ -93,9 +103,9 @@ export function parseBaseline (text: string): Baseline {
   }
   if (!isRecord(value) || value['version'] !== 1 || !isRecord(value['ratios'])) throw new Error('the baseline is not of version 1; renew it with npm run load:baseline')
   for (const [name, ratio] of Object.entries(value['ratios'])) {
-    const fits = isRecord(ratio) && (ratio['better'] === 'lower' || ratio['better'] === 'higher') &&
+    const fits = isRecord(ratio) && (ratio['better'] === 'lower' || ratio['better'] === 'higher') && (ratio['kind'] === 'cpu' || ratio['kind'] === 'time') &&
       typeof ratio['median'] === 'number' && ratio['median'] > 0 && typeof ratio['spread'] === 'number' && ratio['spread'] >= 0
-    if (!fits) throw new Error(`ratio "${name}" of the baseline has no direction, median and spread; renew it with npm run load:baseline`)
+    if (!fits) throw new Error(`ratio "${name}" of the baseline has no direction, kind, median and spread; renew it with npm run load:baseline`)
   }
   return value as unknown as Baseline
 }

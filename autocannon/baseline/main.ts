@@ -10,7 +10,7 @@ import { UsageError, optionHelp, readArguments, runProgram, type OptionDefinitio
 import { thisMachine } from '../result.ts'
 import { startBench, type Bench } from './bench.ts'
 import { explain, isTooNoisy, judge, parseBaseline, summarise, type Baseline } from './compare.ts'
-import { betterOf, joined, measureRatios, medians, ratiosNamed } from './measure.ts'
+import { joined, measureRatios, medians, ratiosNamed, traitOf } from './measure.ts'
 
 const OPTIONS = {
   baseline: { kind: 'text', default: fileURLToPath(new URL('../baseline.json', import.meta.url)), help: 'file of the baseline' },
@@ -73,7 +73,7 @@ async function renew (options: Options, names: readonly string[]): Promise<numbe
       say(`${repetition + 1}/${options.repetitions}  ${Object.entries(measured).map(([name, value]) => `${name} ${value.toFixed(3)}`).join('  ')}`)
     }
   })
-  const ratios = Object.fromEntries(Object.keys(repetitions[0] ?? {}).map(name => [name, summarise(betterOf(name), repetitions.map(measured => measured[name] ?? NaN))]))
+  const ratios = Object.fromEntries(Object.keys(repetitions[0] ?? {}).map(name => [name, summarise(traitOf(name), repetitions.map(measured => measured[name] ?? NaN))]))
   const baseline: Baseline = { version: 1, measuredAt: new Date().toISOString(), machine: thisMachine(), rounds: options.rounds, ratios }
   await writeFile(options.baseline, `${JSON.stringify(baseline, null, 2)}\n`)
   for (const [name, ratio] of Object.entries(ratios)) {

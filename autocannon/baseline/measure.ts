@@ -1,6 +1,6 @@
 import { median } from '../../benchmarks/median.ts'
 import type { Bench } from './bench.ts'
-import type { Better } from './compare.ts'
+import type { RatioTrait } from './compare.ts'
 import { GROUPS, type RatioGroup } from './ratios.ts'
 
 /** Values of each ratio, one of every round. */
@@ -18,8 +18,11 @@ export function groupsOf (ratios: readonly string[]): RatioGroup[] {
   return GROUPS.filter(group => Object.keys(group.ratios).some(name => ratios.includes(name)))
 }
 
-export function betterOf (ratio: string): Better {
-  return GROUPS.find(({ ratios }) => ratio in ratios)?.ratios[ratio]?.better ?? 'lower'
+/** @throws RangeError for a name that is none */
+export function traitOf (ratio: string): RatioTrait {
+  const trait = GROUPS.find(({ ratios }) => ratio in ratios)?.ratios[ratio]
+  if (trait === undefined) throw new RangeError(`no ratio ${JSON.stringify(ratio)}`)
+  return trait
 }
 
 export interface Extent {

@@ -9,14 +9,14 @@ import { MB } from '../result.ts'
 import type { FleetOutcome, ViewerFleet } from '../viewers/fleet.ts'
 import { warm } from '../warm.ts'
 import { SHARD_BYTES, SMALL_BYTES, type Bench } from './bench.ts'
-import type { Better } from './compare.ts'
+import type { RatioTrait } from './compare.ts'
 
 /** What one round measured, by name. */
 export type Round = Readonly<Record<string, number>>
 
 export interface RatioGroup {
   readonly name: string
-  readonly ratios: Readonly<Record<string, { readonly better: Better, readonly title: string }>>
+  readonly ratios: Readonly<Record<string, RatioTrait & { readonly title: string }>>
   /** Once before the first round. */
   prepare? (bench: Bench): Promise<void>
   /** @param round even and odd rounds begin with the other side @throws Error when an answer was not right: then nothing was measured */
@@ -47,9 +47,9 @@ interface Hits { readonly cpuMsPerMb: number, readonly p99: number, readonly mbP
 const hits: RatioGroup = {
   name: 'hit',
   ratios: {
-    'hit-cpu': { better: 'lower', title: 'CPU of a 1 MB hit over that of a bare Node server with the same buffer' },
-    'hit-p99': { better: 'lower', title: 'p99 of a 1 MB hit over that of a bare Node server, 4 connections' },
-    'hit-rate': { better: 'higher', title: 'MB/s of 1 MB hits over those of a bare Node server' }
+    'hit-cpu': { better: 'lower', kind: 'cpu', title: 'CPU of a 1 MB hit over that of a bare Node server with the same buffer' },
+    'hit-p99': { better: 'lower', kind: 'time', title: 'p99 of a 1 MB hit over that of a bare Node server, 4 connections' },
+    'hit-rate': { better: 'higher', kind: 'time', title: 'MB/s of 1 MB hits over those of a bare Node server' }
   },
   async prepare (bench) {
     await warm(bench.relay.viewerUrl, bench.mix)
@@ -82,8 +82,8 @@ async function fetchMs (url: string, dispatcher: Dispatcher): Promise<number> {
 const misses: RatioGroup = {
   name: 'miss',
   ratios: {
-    'miss-p50': { better: 'lower', title: 'p50 of a 1 MB miss over that of the same fetch from the super-node, one after the other' },
-    'miss-cpu': { better: 'lower', title: 'CPU of a miss over what the super-node spends on an answer' }
+    'miss-p50': { better: 'lower', kind: 'time', title: 'p50 of a 1 MB miss over that of the same fetch from the super-node, one after the other' },
+    'miss-cpu': { better: 'lower', kind: 'cpu', title: 'CPU of a miss over what the super-node spends on an answer' }
   },
   async measure (bench) {
     const path = (): string => shardPath({ cid: syntheticCid(SHARD_BYTES, `gate-miss-${bench.fresh()}`), part: 0 })
@@ -125,7 +125,7 @@ async function cpuPerMb (cpuMs: () => Promise<number>, load: () => Promise<Fleet
 
 const webTransport: RatioGroup = {
   name: 'wt',
-  ratios: { 'wt-cpu': { better: 'lower', title: 'CPU of 1 MB over WebTransport (HTTP/3) over that of a bare fails-components server over WebSocket' } },
+  ratios: { 'wt-cpu': { better: 'lower', kind: 'cpu', title: 'CPU of 1 MB over WebTransport (HTTP/3) over that of a bare fails-components server over WebSocket' } },
   async prepare (bench) {
     await warm(bench.relay.viewerUrl, bench.mix)
     await openFleet(bench.fleet('few'), bench.relay.viewerUrl, 'webtransport', WT_SESSIONS)
@@ -144,8 +144,8 @@ const webTransport: RatioGroup = {
 const viewers: RatioGroup = {
   name: 'viewers',
   ratios: {
-    'viewers-p99': { better: 'lower', title: `p99 of ${VIEWERS} viewers over that of one, divided by ${VIEWERS}: 1 is a machine shared without loss` },
-    'viewers-cpu': { better: 'lower', title: `CPU per MB with ${VIEWERS} viewers over that with one` }
+    'viewers-p99': { better: 'lower', kind: 'time', title: `p99 of ${VIEWERS} viewers over that of one, divided by ${VIEWERS}: 1 is a machine shared without loss` },
+    'viewers-cpu': { better: 'lower', kind: 'cpu', title: `CPU per MB with ${VIEWERS} viewers over that with one` }
   },
   async prepare (bench) {
     await warm(bench.relay.viewerUrl, bench.smallMix)

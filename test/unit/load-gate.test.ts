@@ -2,13 +2,15 @@ import assert from 'node:assert/strict'
 import { readFile } from 'node:fs/promises'
 import { suite, test } from 'node:test'
 import fc from 'fast-check'
-import { MAX_BAND, MIN_BAND, bandOf, explain, isTooNoisy, judge, parseBaseline, summarise, type Verdict } from '../../autocannon/baseline/compare.ts'
-import { betterOf, groupsOf, joined, medians, ratiosNamed } from '../../autocannon/baseline/measure.ts'
+import { BANDS, bandOf, explain, isTooNoisy, judge, parseBaseline, summarise, type Verdict } from '../../autocannon/baseline/compare.ts'
+import { groupsOf, joined, medians, ratiosNamed, traitOf } from '../../autocannon/baseline/measure.ts'
 import { GROUPS } from '../../autocannon/baseline/ratios.ts'
 import { median } from '../../benchmarks/median.ts'
 
-const calm = summarise('lower', [2, 2.1, 1.9])
-const noisy = summarise('lower', [1, 1.25, 0.8])
+const COST = { better: 'lower', kind: 'cpu' } as const
+const calm = summarise(COST, [2, 2.1, 1.9])
+const noisy = summarise(COST, [1, 1.25, 0.8])
+const late = summarise({ better: 'lower', kind: 'time' }, [2, 2.1, 1.9])
 
 function only (verdicts: readonly Verdict[]): Verdict {
   const [verdict] = verdicts
@@ -18,37 +20,42 @@ function only (verdicts: readonly Verdict[]): Verdict {
 
 suite('comparison with a baseline', () => {
   test('median, and the largest distance from it', () => {
-    assert.deepEqual(summarise('higher', [4, 1, 2, 3]), { better: 'higher', median: 2.5, spread: 0.6, values: [4, 1, 2, 3] })
+    assert.deepEqual(summarise({ better: 'higher', kind: 'time' }, [4, 1, 2, 3]), { better: 'higher', kind: 'time', median: 2.5, spread: 0.6, values: [4, 1, 2, 3] })
     assert.equal(median([]), NaN)
-    for (const bad of [[], [1, NaN], [0, 1], [-1], [Infinity]]) assert.throws(() => summarise('lower', bad), RangeError)
+    for (const bad of [[], [1, NaN], [0, 1], [-1], [Infinity]]) assert.throws(() => summarise(COST, bad), RangeError)
   })
 
   test('the band follows the noise, between its bounds', () => {
-    assert.equal(bandOf(calm), MIN_BAND)
+    assert.equal(bandOf(calm), BANDS.cpu.min)
     assert.equal(bandOf(noisy), 0.5)
-    assert.equal(bandOf({ spread: 3 }), MAX_BAND)
-    assert.equal(isTooNoisy({ spread: 3 }), true)
+    assert.equal(bandOf({ spread: 3, kind: 'cpu' }), BANDS.cpu.max)
+    assert.equal(bandOf(late), BANDS.time.min)
+    assert.equal(bandOf({ spread: 3, kind: 'time' }), BANDS.time.max)
+    assert.equal(isTooNoisy({ spread: 0.5, kind: 'cpu' }), true)
+    assert.equal(isTooNoisy({ spread: 0.5, kind: 'time' }), false)
     assert.equal(isTooNoisy(noisy), false)
   })
 
   test('worse beyond the band fails in the direction that is worse, and only there', () => {
-    const higher = summarise('higher', [10, 10, 10])
+    const higher = summarise({ better: 'higher', kind: 'time' }, [10, 10, 10])
     const cases = [
-      [calm, 2.59, true], [calm, 2.61, false], [calm, 0.01, true],
-      [higher, 7.8, true], [higher, 7.6, false], [higher, 100, true],
+      [calm, 2.79, true], [calm, 2.81, false], [calm, 0.01, true],
+      [late, 3.99, true], [late, 4.01, false],
+      [higher, 5.1, true], [higher, 4.9, false], [higher, 100, true],
       [noisy, 1.49, true], [noisy, 1.51, false]
     ] as const
     for (const [ratio, value, ok] of cases) assert.equal(only(judge({ ratios: { it: ratio } }, { it: value })).ok, ok, `${ratio.better} ${ratio.median}: ${value}`)
   })
 
-  test('what doubles is always found, whatever the noise', () => {
-    fc.assert(fc.property(fc.constantFrom('lower' as const, 'higher' as const), fc.array(fc.double({ min: 0.01, max: 100, noNaN: true }), { minLength: 1, maxLength: 12 }), (better, values) => {
-      const ratio = summarise(better, values)
-      const doubled = better === 'lower' ? ratio.median * 2 : ratio.median / 2
-      assert.equal(only(judge({ ratios: { it: ratio } }, { it: doubled })).ok, false)
+  test('a doubled cost and a tripled time are always found, whatever the noise', () => {
+    fc.assert(fc.property(fc.constantFrom('lower' as const, 'higher' as const), fc.constantFrom('cpu' as const, 'time' as const), fc.array(fc.double({ min: 0.01, max: 100, noNaN: true }), { minLength: 1, maxLength: 12 }), (better, kind, values) => {
+      const ratio = summarise({ better, kind }, values)
+      const times = kind === 'cpu' ? 2 : 3
+      const multiplied = better === 'lower' ? ratio.median * times : ratio.median / times
+      assert.equal(only(judge({ ratios: { it: ratio } }, { it: multiplied })).ok, false)
       assert.equal(only(judge({ ratios: { it: ratio } }, { it: ratio.median })).ok, true)
       // What is within the floor of the band passes.
-      const slightly = better === 'lower' ? ratio.median * 1.29 : ratio.median / 1.29
+      const slightly = better === 'lower' ? ratio.median * 1.39 : ratio.median / 1.39
       assert.equal(only(judge({ ratios: { it: ratio } }, { it: slightly })).ok, true)
     }))
   })
@@ -60,7 +67,7 @@ suite('comparison with a baseline', () => {
   })
 
   test('the explanation says which, by how much, and what was allowed', () => {
-    assert.equal(explain(only(judge({ ratios: { 'hit-cpu': calm } }, { 'hit-cpu': 4 }))), 'FAIL hit-cpu            4.000 (baseline 2.000, lower is better): 100 % worse, allowed 30 %')
+    assert.equal(explain(only(judge({ ratios: { 'hit-cpu': calm } }, { 'hit-cpu': 4 }))), 'FAIL hit-cpu            4.000 (baseline 2.000, lower is better): 100 % worse, allowed 40 %')
     assert.match(explain(only(judge({ ratios: { it: calm } }, { it: 1 }))), /^ok +it .* 50 % better/)
     assert.match(explain(only(judge({ ratios: {} }, { it: 1 }))), /FAIL it .*npm run load:baseline/)
     assert.match(explain(only(judge({ ratios: { it: calm } }, {}))), /FAIL it .*not measured/)
@@ -71,20 +78,22 @@ suite('the baseline file', () => {
   test('is complete: every ratio of every group, and no other', async () => {
     const baseline = parseBaseline(await readFile(new URL('../../autocannon/baseline.json', import.meta.url), 'utf8'))
     assert.deepEqual(Object.keys(baseline.ratios).sort(), GROUPS.flatMap(({ ratios }) => Object.keys(ratios)).sort())
-    for (const [name, { better, median: middle, values, spread }] of Object.entries(baseline.ratios)) {
-      assert.equal(better, betterOf(name))
-      assert.deepEqual({ ...summarise(better, values) }, { better, median: middle, spread, values }, name)
+    for (const [name, { better, kind, median: middle, values, spread }] of Object.entries(baseline.ratios)) {
+      const { better: direction, kind: of } = traitOf(name)
+      assert.deepEqual([better, kind], [direction, of], name)
+      assert.deepEqual({ ...summarise({ better, kind }, values) }, { better, kind, median: middle, spread, values }, name)
     }
   })
 
   test('what is no baseline is refused by name', () => {
-    const ratio = { better: 'lower', median: 1, spread: 0.1, values: [1] }
+    const ratio = { better: 'lower', kind: 'cpu', median: 1, spread: 0.1, values: [1] }
     const cases: ReadonlyArray<readonly [string, RegExp]> = [
       ['{', /not JSON/],
       ['[]', /not of version 1/],
       ['{"version":2,"ratios":{}}', /not of version 1/],
       ['{"version":1}', /not of version 1/],
       [JSON.stringify({ version: 1, ratios: { 'hit-cpu': { ...ratio, better: 'sideways' } } }), /"hit-cpu"/],
+      [JSON.stringify({ version: 1, ratios: { 'hit-cpu': { ...ratio, kind: 'unkind' } } }), /"hit-cpu"/],
       [JSON.stringify({ version: 1, ratios: { 'hit-cpu': { ...ratio, median: 0 } } }), /"hit-cpu"/],
       [JSON.stringify({ version: 1, ratios: { 'hit-cpu': { ...ratio, spread: 'wide' } } }), /"hit-cpu"/],
       [JSON.stringify({ version: 1, ratios: { 'hit-cpu': null } }), /"hit-cpu"/]
