@@ -1,6 +1,6 @@
 /**
  * Handshakes a second, MB/s and CPU of gateway and relay per MB (10^6 bytes), over the bundled HTTP/3 engine and over WebSocket, and
- * over HTTP/3 through an emulated path with either congestion control. `node --import tsx benchmarks/gateway.ts [--quick] [--runs=5] [--only=loopback|emulated]`; Linux.
+ * over HTTP/3 through an emulated path. `node --import tsx benchmarks/gateway.ts [--quick] [--runs=5] [--only=loopback|emulated]`; Linux.
  */
 import { fork, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
@@ -50,8 +50,8 @@ class Bench {
   readonly #client: ChildProcess
   readonly #offer: TransportOffer
 
-  static async of (cleanup: Cleanup, origin: { url: string, region: string }, congestionControl: 'cubic' | 'bbr'): Promise<Bench> {
-    const relay = await spawnRelay(cleanup, [origin], { transport: { engine: 'bundled', max_sessions_per_ip: 10_000, congestion_control: congestionControl } })
+  static async of (cleanup: Cleanup, origin: { url: string, region: string }): Promise<Bench> {
+    const relay = await spawnRelay(cleanup, [origin], { transport: { engine: 'bundled', max_sessions_per_ip: 10_000 } })
     const gateway = await gatewayPid(relay.pid)
     if (gateway === undefined) throw new Error('no gateway')
     const bench = new Bench(relay, gateway, child(cleanup, './gateway-client.ts'), await transportOffer(relay.viewerUrl))
@@ -142,15 +142,12 @@ await withCleanup(async cleanup => {
       }
     }
   }
+  const bench = await Bench.of(cleanup, origin)
   if (ONLY !== 'emulated') {
-    const bench = await Bench.of(cleanup, origin, 'cubic')
     await handshakes(bench)
     await table(bench, 'Loopback', ['bundled', 'websocket'], SESSIONS, VOLUME, async () => undefined)
   }
   if (ONLY === 'loopback') return
-  for (const congestionControl of ['cubic', 'bbr'] as const) {
-    const bench = await Bench.of(cleanup, origin, congestionControl)
-    await table(bench, `Through 100 Mbit/s, 40 ms round trip, 1 % loss each way (UDP only), ${congestionControl}`, ['bundled'], SESSIONS.filter(count => count <= 50), EMULATED_VOLUME,
-      async run => await ask<number>(path, { serverPort: bench.port, seed: run + 1, ...EMULATED }))
-  }
+  await table(bench, 'Through 100 Mbit/s, 40 ms round trip, 1 % loss each way (UDP only)', ['bundled'], SESSIONS.filter(count => count <= 50), EMULATED_VOLUME,
+    async run => await ask<number>(path, { serverPort: bench.port, seed: run + 1, ...EMULATED }))
 })

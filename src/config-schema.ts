@@ -224,7 +224,6 @@ export const ConfigSchema = Type.Object({
   }, 'Certificate of the viewer listeners.'),
   transport: section({
     engine: Type.Union([Type.Literal('auto'), Type.Literal('fails'), Type.Literal('bundled'), Type.Literal('off')], { default: 'auto', description: 'HTTP/3 engine; off starts no gateway, viewers then have plain HTTP' }),
-    congestion_control: Type.Union([Type.Literal('cubic'), Type.Literal('bbr')], { default: 'cubic', description: 'congestion control of the bundled engine: `cubic` shares a path fairly with TCP, `bbr` keeps its rate on paths that lose packets' }),
     max_sessions: count(10_000, 1_000_000, 'viewer sessions at once'),
     max_sessions_per_ip: count(256, 1_000_000, 'viewer sessions of one address at once'),
     max_streams_per_session: count(256, 10_000, 'requests of one session under way at once'),

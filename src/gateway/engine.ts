@@ -2,8 +2,8 @@ import { systemCode } from '../errors.ts'
 import { failsHttp3Transport } from './transports/fails/http3.ts'
 import { loadLibrary } from './transports/fails/library.ts'
 import { failsWebSocketTransport } from './transports/fails/websocket.ts'
-import { createBundledTransport } from './transports/http3/server.ts'
-import type { CongestionControl, EngineChoice } from './protocol.ts'
+import { bundledTransport } from './transports/http3/server.ts'
+import type { EngineChoice } from './protocol.ts'
 import type { ListenerEvents, ListenerOptions, TransportListener, ViewerTransport } from './transports/viewer-transport.ts'
 
 export interface Road {
@@ -24,12 +24,12 @@ function passes (error: unknown): boolean {
 }
 
 /** The HTTP/3 engine of the configured choice; `auto` prefers fails-components when its optional package is installed. */
-export async function openHttp3 (choice: EngineChoice, congestionControl: CongestionControl, options: ListenerOptions, events: ListenerEvents): Promise<Road> {
+export async function openHttp3 (choice: EngineChoice, options: ListenerOptions, events: ListenerEvents): Promise<Road> {
   const candidates: { transport: ViewerTransport, why: string }[] = []
   const failures: string[] = []
   const missing = choice === 'bundled' ? undefined : await loadLibrary().then(({ http3Missing }) => http3Missing, message)
   if (choice !== 'bundled' && missing === undefined) candidates.push({ transport: failsHttp3Transport(), why: 'its optional package is installed' })
-  if (choice !== 'fails') candidates.push({ transport: createBundledTransport({ congestionControl }), why: choice === 'bundled' ? 'it is configured' : missing ?? 'the other engine did not start' })
+  if (choice !== 'fails') candidates.push({ transport: bundledTransport, why: choice === 'bundled' ? 'it is configured' : missing ?? 'the other engine did not start' })
   if (choice === 'fails' && missing !== undefined) failures.push(missing)
   let retry = false
   for (const { transport, why } of candidates) {

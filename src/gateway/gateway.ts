@@ -85,7 +85,7 @@ export class Gateway {
     this.#roads = new Roads({
       tls: settings.tls,
       open: async (name, tls) => name === 'http3'
-        ? await openHttp3(settings.engine, settings.congestionControl, this.#listenerOptions(name, tls), this.#events)
+        ? await openHttp3(settings.engine, this.#listenerOptions(name, tls), this.#events)
         : await openWebSocket(this.#listenerOptions(name, tls), this.#events),
       changed: info => { this.#send({ type: 'listening', info }) },
       certificateRefused: (road, error) => { this.#log('error', 'certificate not taken over, the old one stays in use', { road, error: String(error) }) }

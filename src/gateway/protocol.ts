@@ -12,9 +12,6 @@ import type { TlsMaterial } from './transports/viewer-transport.ts'
 
 export type EngineChoice = 'auto' | 'fails' | 'bundled'
 
-/** CUBIC (RFC 9438) or BBR (draft-cardwell-iccrg-bbr-congestion-control-00); only the bundled engine has a choice. */
-export type CongestionControl = 'cubic' | 'bbr'
-
 /** The limits that the gateway enforces; those of plain HTTP are the relay's. */
 export type GatewayLimits = Pick<LimitNumbers, 'handshakesPerSecond' | 'handshakesPerSecondPerIp' | 'trackedIps' | 'requestsPerSecondPerViewer'>
 
@@ -26,7 +23,6 @@ export interface GatewaySettings {
   /** TCP port for WebSocket and HTTP/2; 0 for any. */
   readonly websocketPort: number
   readonly engine: EngineChoice
-  readonly congestionControl: CongestionControl
   readonly tls: TlsMaterial
   /** What stateless reset tokens derive from (RFC 9000 §10.3.2): the same for every gateway of a relay. */
   readonly resetSecret: string

@@ -88,7 +88,6 @@ export default fp<{ config: Config }>(async (app, { config }) => {
         http3Port: ports.http3,
         websocketPort: ports.websocket,
         engine,
-        congestionControl: transport.congestion_control,
         tls: app.certificates.current(),
         resetSecret,
         version: VERSION,

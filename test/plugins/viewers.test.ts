@@ -59,14 +59,6 @@ test('/v1/transport names both roads, the hashes to pin, and nothing that is dow
   assert.deepEqual((await named.body.json() as { http: unknown }).http, { url: `http://relay.example:${port}` })
 })
 
-test('the bundled engine takes the congestion control that is configured, CUBIC by default', LIMIT, async t => {
-  for (const [transport, expected] of [[{}, 'cubic'], [{ congestion_control: 'bbr' }, 'bbr']] as const) {
-    const { relay } = await setup(t, { transport: { engine: 'bundled', ...transport } })
-    const { description } = relay.admin.viewers.listening()?.http3 ?? {}
-    assert.ok(description?.includes(`quiche 0.18 (${expected},`), description)
-  }
-})
-
 test('without a gateway there is plain HTTP, and admin says why', LIMIT, async t => {
   const { viewerUrl, adminUrl } = await setup(t, { transport: { engine: 'off' } })
   assert.deepEqual(json(await call(`${viewerUrl}/v1/transport`, 'GET')), { region: 'NA-WEST', http: { url: viewerUrl } })
