@@ -51,13 +51,14 @@ export class MeasuredDisk {
 
   /**
    * Reads up to `length` bytes at `position`.
+   * @param into where they go when they fit, instead of new memory
    * @throws Error when the file ends before `position + 1`: the caller knows how long it has to be
    */
-  async readAt (handle: FileHandle, position: number, length: number): Promise<Buffer> {
-    const buffer = Buffer.allocUnsafeSlow(length)
+  async readAt (handle: FileHandle, position: number, length: number, into?: Buffer): Promise<Buffer> {
+    const buffer = into !== undefined && into.length >= length ? into : Buffer.allocUnsafeSlow(length)
     const { bytesRead } = await this.run('read', () => handle.read(buffer, 0, length, position))
     if (bytesRead === 0) throw new Error(`file ends at ${position}`)
-    return bytesRead === length ? buffer : buffer.subarray(0, bytesRead)
+    return bytesRead === buffer.length ? buffer : buffer.subarray(0, bytesRead)
   }
 
   /** Writes all of `chunk` at `position`. */

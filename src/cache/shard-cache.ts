@@ -27,9 +27,10 @@ export interface CachedObject {
   readonly path: string | undefined
   /**
    * Bytes at `position`, at least one and at most `length`.
+   * @param into memory that they may be read into, instead of new memory
    * @throws Error when the disk fails; the entry is then gone from the cache
    */
-  read (position: number, length: number): Promise<Uint8Array>
+  read (position: number, length: number, into?: Buffer): Promise<Uint8Array>
   release (): void
 }
 
@@ -230,14 +231,14 @@ export class ShardCache {
       tier: 'disk',
       buffer: undefined,
       path: undefined,
-      read: async (position, length) => await this.#readFile(lease, position, length),
+      read: async (position, length, into) => await this.#readFile(lease, position, length, into),
       release: () => { lease.release() }
     }
   }
 
-  async #readFile (lease: FileLease, position: number, length: number): Promise<Uint8Array> {
+  async #readFile (lease: FileLease, position: number, length: number, into?: Buffer): Promise<Uint8Array> {
     try {
-      return await this.disk.disk.readAt(lease.handle, position, Math.min(length, MAX_READ_BYTES, lease.entry.size - position))
+      return await this.disk.disk.readAt(lease.handle, position, Math.min(length, MAX_READ_BYTES, lease.entry.size - position), into)
     } catch (error) {
       this.disk.invalidate(lease.entry)
       this.ram.delete(lease.entry.id, 'invalid')

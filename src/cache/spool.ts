@@ -69,13 +69,16 @@ export class Spool {
     this.#memoryBytes += chunk.length
   }
 
-  /** Bytes at `position`, at most `length`; `position` must be below {@link length}. */
-  async read (position: number, length: number): Promise<Uint8Array> {
+  /**
+   * Bytes at `position`, at most `length`; `position` must be below {@link length}.
+   * @param into memory that they may be read into, instead of new memory
+   */
+  async read (position: number, length: number, into?: Buffer): Promise<Uint8Array> {
     const wanted = Math.min(length, MAX_READ_BYTES)
     const newest = this.#fileBytes - this.#newest.length
     if (position >= newest && position < this.#fileBytes) return this.#newest.subarray(position - newest, position - newest + wanted)
     if (position < this.#fileBytes && this.#file !== undefined) {
-      return await this.#options.disk.readAt(this.#file.handle, position, Math.min(wanted, this.#fileBytes - position))
+      return await this.#options.disk.readAt(this.#file.handle, position, Math.min(wanted, this.#fileBytes - position), into)
     }
     const start = position - this.#fileBytes
     return this.#memory?.subarray(start, Math.min(start + wanted, this.#memoryBytes)) ?? new Uint8Array(0)

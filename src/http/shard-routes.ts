@@ -15,6 +15,7 @@ import type { OpenShard, ShardService } from '../shard/shard-service.ts'
 import { refuseLoop, type Tier } from '../upstream/tiers.ts'
 import { formatCmsd } from '../wire/cmsd.ts'
 import { formatVia, parseVia } from '../wire/via.ts'
+import { ChunkMemory } from './chunk-memory.ts'
 import { ChunkSize, LargeChunks } from './chunk-size.ts'
 import { IdlePause, type TimedConnection } from './idle-pause.ts'
 import { planResponse, unsatisfiedHeaders, type ResponsePlan } from './shard-response.ts'
@@ -71,6 +72,7 @@ export async function shardRoutes (viewer: FastifyInstance, { shards, metrics, m
   const pause = new IdlePause(idleTimeoutMs)
   viewer.decorateRequest('admitted', null)
   const largeChunks = new LargeChunks()
+  const memory = new ChunkMemory()
   viewer.route({
     method: ['GET', 'HEAD'],
     url: PATH,
@@ -174,6 +176,7 @@ export async function shardRoutes (viewer: FastifyInstance, { shards, metrics, m
     const connection = connectionOf(request)
     return await reply.send(new ShardStream(shard, body, {
       chunkSize,
+      memory,
       pace,
       onChunk: bytes => {
         if (first) observe('first_byte')

@@ -1,6 +1,9 @@
+import { ServerResponse } from 'node:http'
+import { Http2ServerResponse } from 'node:http2'
 import { Readable } from 'node:stream'
 import type { ByteRange } from '../shard/range.ts'
 import type { OpenShard } from '../shard/shard-service.ts'
+import type { ChunkMemory } from './chunk-memory.ts'
 import type { ChunkSize } from './chunk-size.ts'
 
 /** The viewer's part of the bandwidth, as a response uses it. */
@@ -17,6 +20,8 @@ export interface ResponsePace {
 export interface ShardStreamOptions {
   /** How much is read at once. */
   readonly chunkSize: ChunkSize
+  /** Shared by the responses of a listener. */
+  readonly memory: ChunkMemory
   readonly pace: ResponsePace
   /** Bytes are on their way to the viewer. */
   readonly onChunk: (bytes: number) => void
@@ -34,6 +39,8 @@ export class ShardStream extends Readable {
   readonly #abort = new AbortController()
   readonly #end: number
   #position: number
+  /** Ends the wait for a response whose connection is gone: it may never tell what became of its last chunk. */
+  #giveUp = (): void => {}
 
   constructor (shard: OpenShard, range: ByteRange, options: ShardStreamOptions) {
     super({ highWaterMark: options.chunkSize.bytes })
@@ -60,16 +67,67 @@ export class ShardStream extends Readable {
     })
   }
 
+  /**
+   * Sends everything to a response, in memory that is used again when the response has written it. Other destinations, which may hold on to a
+   * chunk for longer, are served like by any stream.
+   */
+  override pipe<T extends NodeJS.WritableStream> (destination: T, options?: { end?: boolean }): T {
+    if (!(destination instanceof ServerResponse || destination instanceof Http2ServerResponse)) return super.pipe(destination, options)
+    this.#sendTo(destination).catch((error: unknown) => {
+      this.destroy(error instanceof Error ? error : new Error(String(error)))
+    })
+    return destination
+  }
+
+  async #sendTo (response: NodeJS.WritableStream): Promise<void> {
+    const { chunkSize, memory, onChunk, pace } = this.#options
+    let sending: Promise<void> | undefined
+    let sent = true
+    while (this.#position < this.#end) {
+      const { bytes } = chunkSize
+      // A chunk much smaller than its memory would hold the rest of it for nothing.
+      const into = pace.limited || (this.#end - this.#position) * 2 < bytes ? undefined : memory.take(bytes)
+      const free = (): void => { if (into !== undefined) memory.giveBack(into) }
+      let chunk: Uint8Array
+      try {
+        chunk = await this.#next(into)
+        this.#abort.signal.throwIfAborted()
+        this.#position += chunk.length
+        onChunk(chunk.length)
+        chunkSize.chunkRead(sent)
+        await sending
+        this.#abort.signal.throwIfAborted()
+      } catch (error) {
+        free()
+        if (this.destroyed) return
+        throw error
+      }
+      sent = false
+      sending = new Promise(resolve => {
+        this.#giveUp = resolve
+        response.write(chunk, () => {
+          free()
+          sent = true
+          resolve()
+        })
+      })
+    }
+    response.end()
+    this.push(null)
+    this.resume()
+  }
+
   override _destroy (error: Error | null, callback: (error?: Error | null) => void): void {
     this.#abort.abort()
+    this.#giveUp()
     this.#shard.release()
     callback(error)
   }
 
-  async #next (): Promise<Uint8Array> {
+  async #next (into?: Buffer): Promise<Uint8Array> {
     const { chunkSize: { bytes }, pace } = this.#options
     const left = this.#end - this.#position
-    if (!pace.limited) return await this.#shard.read(this.#position, Math.min(bytes, left), this.#end)
+    if (!pace.limited) return await this.#shard.read(this.#position, Math.min(bytes, left), this.#end, into)
     const admitted = await this.#admit(Math.min(pace.readBytes(bytes), left))
     let used = 0
     try {

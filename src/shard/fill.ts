@@ -102,9 +102,10 @@ export class Fill {
   /**
    * Bytes at `position`, at least one and at most `length`, as soon as they are there; for readers that joined and know the head.
    * @param end where the response ends, exclusive: its last byte waits for the verdict like that of the whole body
+   * @param into memory that they may be read into, instead of new memory
    * @throws RelayError when the fill failed
    */
-  async read (position: number, length: number, end = Infinity): Promise<Uint8Array> {
+  async read (position: number, length: number, end = Infinity, into?: Buffer): Promise<Uint8Array> {
     await this.more(position)
     if (position === end - 1) await this.#verdict()
     const spool = this.#ticket?.spool
@@ -112,7 +113,7 @@ export class Fill {
     this.#holds++
     try {
       const readable = this.#sha256 === undefined && position < end ? Math.min(this.#readable, end - 1) : this.#readable
-      return await spool.read(position, Math.min(length, readable - position))
+      return await spool.read(position, Math.min(length, readable - position), into)
     } finally {
       void this.#letGo()
     }

@@ -46,9 +46,10 @@ export interface OpenShard {
   /**
    * Bytes at `position`, at least one and at most `length`; the caller stays within `size`.
    * @param end where the response ends, exclusive, when that is before `size`: its last byte is withheld until the whole object is verified
+   * @param into memory that they may be read into, instead of new memory
    * @throws RelayError when neither cache nor super-nodes can deliver them
    */
-  read (position: number, length: number, end?: number): Promise<Uint8Array>
+  read (position: number, length: number, end?: number, into?: Buffer): Promise<Uint8Array>
   release (): void
 }
 
@@ -203,9 +204,9 @@ export class ShardService {
   #resilient (key: ShardKey, via: readonly string[], first: OpenShard): OpenShard {
     let source = first
     let released = false
-    const read = async (position: number, length: number, end?: number): Promise<Uint8Array> => {
+    const read: OpenShard['read'] = async (...where) => {
       try {
-        return await source.read(position, length, end)
+        return await source.read(...where)
       } catch (error) {
         if (error instanceof RelayError || source !== first || released) throw error
         const replacement = await this.#replace(key, via, error)
@@ -215,7 +216,7 @@ export class ShardService {
         }
         source.release()
         source = replacement
-        return await source.read(position, length, end)
+        return await source.read(...where)
       }
     }
     return {
@@ -282,7 +283,7 @@ function fromCache (key: ShardKey, cached: CachedObject): OpenShard {
     origin: { hit: true, tier: cached.tier },
     buffer: cached.buffer,
     file: cached.path === undefined ? undefined : { path: cached.path, readable: () => cached.size, more: async () => {} },
-    read: async (position, length) => await cached.read(position, length),
+    read: async (position, length, _end, into) => await cached.read(position, length, into),
     release: () => { cached.release() }
   }
 }
@@ -303,7 +304,7 @@ async function fromFill (key: ShardKey, fill: Fill, leave: () => void, collapsed
       readable: () => fill.readable,
       more: async position => { await fill.more(position) }
     },
-    read: async (position, length, end) => await fill.read(position, length, end),
+    read: async (position, length, end, into) => await fill.read(position, length, end, into),
     release: leave
   }
 }

@@ -4,6 +4,7 @@ import { PassThrough } from 'node:stream'
 import test from 'node:test'
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import fc from 'fast-check'
+import { ChunkMemory } from '../../src/http/chunk-memory.ts'
 import { ChunkSize, LARGE_CHUNK_BYTES, LargeChunks } from '../../src/http/chunk-size.ts'
 import { ShardStream, type ShardStreamOptions } from '../../src/http/shard-stream.ts'
 import type { OpenShard } from '../../src/shard/shard-service.ts'
@@ -82,7 +83,7 @@ function openShard (body: Buffer, asked: number[]): OpenShard {
 
 function unlimited (chunkSize: ChunkSize): ShardStreamOptions {
   const pace = { limited: false, readBytes: (most: number) => most, take: (wanted: number) => wanted, giveBack: () => {} }
-  return { chunkSize, pace, onChunk: () => {}, onWait: () => {} }
+  return { chunkSize, memory: new ChunkMemory(), pace, onChunk: () => {}, onWait: () => {} }
 }
 
 test('a stream reads large chunks for a sink that takes them and small ones for one that does not', async () => {

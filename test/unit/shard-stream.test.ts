@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { test, suite } from 'node:test'
 import { RelayError } from '../../src/errors.ts'
+import { ChunkMemory } from '../../src/http/chunk-memory.ts'
 import { ChunkSize } from '../../src/http/chunk-size.ts'
 import { IdlePause } from '../../src/http/idle-pause.ts'
 import { ShardStream, type ResponsePace } from '../../src/http/shard-stream.ts'
@@ -46,7 +47,7 @@ function paceOf () {
 function streamOf (shard: OpenShard, pace: ResponsePace) {
   const chunks: Buffer[] = []
   const waits: boolean[] = []
-  const stream = new ShardStream(shard, { start: 0, end: BODY.length }, { chunkSize: new ChunkSize(400), pace, onChunk: () => {}, onWait: now => { waits.push(now) } })
+  const stream = new ShardStream(shard, { start: 0, end: BODY.length }, { chunkSize: new ChunkSize(400), memory: new ChunkMemory(), pace, onChunk: () => {}, onWait: now => { waits.push(now) } })
   const ended = new Promise<Error | undefined>(resolve => {
     stream.on('data', (chunk: Buffer) => { chunks.push(chunk) }).on('end', () => { resolve(undefined) }).on('error', resolve)
   })
