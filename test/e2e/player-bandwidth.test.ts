@@ -8,7 +8,7 @@ import { request } from 'undici'
 import { openBrowser } from '../support/browser.ts'
 import { withoutChromium } from '../support/ci.ts'
 import { until } from '../support/http.ts'
-import { spawnProgram, spawnRelay, type SpawnedRelay } from '../support/processes.ts'
+import { SUPER_NODE, spawnProgram, spawnRelay, type SpawnedRelay } from '../support/processes.ts'
 
 /** Where screenshots go, when somebody wants to look at them. */
 const SCREENSHOTS = process.env['TEST_SCREENSHOTS']
@@ -20,7 +20,7 @@ const SHARD_BYTES = 150_187
 type State = Readonly<Record<string, string | undefined>>
 
 async function setup (t: TestContext): Promise<{ relay: SpawnedRelay, url: string, page: Page }> {
-  const node = await spawnProgram(t, 'demo/super-node/main.ts', ['--port', '0', '--media', 'demo/media/clip.webm'])
+  const node = await spawnProgram(t, SUPER_NODE, ['--port', '0', '--media', 'demo/media/clip.webm'])
   const { url: origin, items } = await node.waitFor(event => event['event'] === 'listening') as { url: string, items: { cid: string }[] }
   // The burst holds the whole clip: what does not come at once is what the page does not ask for.
   const relay = await spawnRelay(t, [{ url: origin, region: 'NA-WEST' }], { viewer: { player: true }, bandwidth: { total_bps: SHARE_BPS, burst_bytes: 8_000_000 } })

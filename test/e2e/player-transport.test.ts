@@ -12,7 +12,7 @@ import { openBrowser } from '../support/browser.ts'
 import { freePort, withoutChromium } from '../support/ci.ts'
 import { metric, until } from '../support/http.ts'
 import { DEFAULT_LIMITS } from '../support/limits.ts'
-import { spawnProgram, spawnRelay, type SpawnedRelay } from '../support/processes.ts'
+import { SUPER_NODE, spawnProgram, spawnRelay, type SpawnedRelay } from '../support/processes.ts'
 
 /** Where screenshots go, when somebody wants to look at them. */
 const SCREENSHOTS = process.env['TEST_SCREENSHOTS']
@@ -28,7 +28,7 @@ interface Scene {
 }
 
 async function openScene (t: TestContext, viewerPort = 0): Promise<Scene> {
-  const node = await spawnProgram(t, 'demo/super-node/main.ts', ['--port', '0', '--media', 'demo/media/clip.webm'])
+  const node = await spawnProgram(t, SUPER_NODE, ['--port', '0', '--media', 'demo/media/clip.webm'])
   const { url: origin, items } = await node.waitFor(event => event['event'] === 'listening') as { url: string, items: { cid: string }[] }
   const cid = items[0]?.cid ?? ''
   const relay = await spawnRelay(t, [{ url: origin, region: 'NA-WEST' }], { limits: DEFAULT_LIMITS, viewer: { port: viewerPort, websocket_port: 0, player: true }, region: { override: 'NA-WEST' }, upstream: { negative_ttl_ms: 0 } })

@@ -6,7 +6,7 @@ import { withoutChromium } from '../support/ci.ts'
 import { openBrowser } from '../support/browser.ts'
 import { until } from '../support/http.ts'
 import { DEFAULT_LIMITS } from '../support/limits.ts'
-import { spawnProgram, spawnRelay, type SpawnedProcess } from '../support/processes.ts'
+import { SUPER_NODE, spawnProgram, spawnRelay, type SpawnedProcess } from '../support/processes.ts'
 
 const REGIONS = ['NA-WEST', 'EU-WEST', 'APAC']
 
@@ -19,7 +19,7 @@ interface Played {
 const SCREENSHOTS = process.env['TEST_SCREENSHOTS']
 
 async function startSuperNodes (t: TestContext): Promise<{ nodes: SpawnedProcess[], origins: { url: string, region: string }[], cid: string }> {
-  const nodes = await Promise.all(REGIONS.map(async region => await spawnProgram(t, 'demo/super-node/main.ts', ['--port', '0', '--region', region, '--media', 'demo/media/clip.webm'])))
+  const nodes = await Promise.all(REGIONS.map(async region => await spawnProgram(t, SUPER_NODE, ['--port', '0', '--region', region, '--media', 'demo/media/clip.webm'])))
   const listening = await Promise.all(nodes.map(async node => await node.waitFor(event => event['event'] === 'listening')))
   const items = listening[0]?.['items'] as { cid: string }[] | undefined
   return {

@@ -10,7 +10,7 @@ import { CLOSE_CODE } from '../../src/wire/stream-codes.ts'
 import { openBrowser } from '../support/browser.ts'
 import { withoutChromium } from '../support/ci.ts'
 import { fetchHashed, metric, until } from '../support/http.ts'
-import { spawnProgram, spawnRelay, type SpawnedRelay } from '../support/processes.ts'
+import { SUPER_NODE, spawnProgram, spawnRelay, type SpawnedRelay } from '../support/processes.ts'
 
 const MB = 1_000_000
 
@@ -105,7 +105,7 @@ async function openSite (t: TestContext, page: Page): Promise<void> {
 }
 
 async function openRig (t: TestContext): Promise<Rig> {
-  const node = await spawnProgram(t, 'demo/super-node/main.ts', ['--port', '0'])
+  const node = await spawnProgram(t, SUPER_NODE, ['--port', '0'])
   const origin = String((await node.waitFor(event => event['event'] === 'listening'))['url'])
   const relay = await spawnRelay(t, [{ url: origin, region: 'NA-WEST' }], { region: { override: 'NA-WEST' }, viewer: { websocket_port: 0 } })
   const page = await openBrowser(t)

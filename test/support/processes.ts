@@ -33,6 +33,9 @@ export interface SpawnedProcess {
 /** The relay's `server.js` that `npm test` has built; undefined when a test file is run by itself, for which the sources count. */
 const BUILT = process.env['RELAY_PROGRAM']
 
+/** What runs a super-node in a process of its own. */
+export const SUPER_NODE = process.env['SUPER_NODE_PROGRAM'] ?? 'demo/super-node/main.ts'
+
 /** What runs a relay in a process of its own. */
 export const SERVER = BUILT ?? 'src/server.ts'
 
@@ -160,7 +163,7 @@ export interface SpawnedNode extends SpawnedProcess {
 
 /** A super-node in a process of its own, on a free port unless told otherwise. */
 export async function spawnSuperNode (t: Pick<TestContext, 'after'>, region: string, faults: Faults = {}, { port = 0, host = '127.0.0.1' }: { port?: number, host?: string } = {}): Promise<SpawnedNode> {
-  const node = await spawnProgram(t, 'demo/super-node/main.ts', ['--port', String(port), '--host', host, '--region', region, '--faults', JSON.stringify(faults)])
+  const node = await spawnProgram(t, SUPER_NODE, ['--port', String(port), '--host', host, '--region', region, '--faults', JSON.stringify(faults)])
   const { url } = await node.waitFor(event => typeof event['url'] === 'string')
   return {
     ...node,
