@@ -57,14 +57,10 @@ export class ShardStream extends Readable {
     }
     this.#next().then(chunk => {
       if (this.destroyed) return
-      this.#position += chunk.length
-      this.#options.onChunk(chunk.length)
-      // The socket pauses the stream while it has not taken what it was given.
-      this.#options.chunkSize.chunkRead(this.readableFlowing === true)
+      // The destination pauses the stream while it has not taken what it was given.
+      this.#arrived(chunk, this.readableFlowing === true)
       this.push(chunk)
-    }, (error: unknown) => {
-      this.destroy(error instanceof Error ? error : new Error(String(error)))
-    })
+    }).catch(this.#fail)
   }
 
   /**
@@ -73,14 +69,12 @@ export class ShardStream extends Readable {
    */
   override pipe<T extends NodeJS.WritableStream> (destination: T, options?: { end?: boolean }): T {
     if (!(destination instanceof ServerResponse || destination instanceof Http2ServerResponse)) return super.pipe(destination, options)
-    this.#sendTo(destination).catch((error: unknown) => {
-      this.destroy(error instanceof Error ? error : new Error(String(error)))
-    })
+    this.#sendTo(destination).catch(this.#fail)
     return destination
   }
 
   async #sendTo (response: NodeJS.WritableStream): Promise<void> {
-    const { chunkSize, memory, onChunk, pace } = this.#options
+    const { chunkSize, memory, pace } = this.#options
     let sending: Promise<void> | undefined
     let sent = true
     while (this.#position < this.#end) {
@@ -92,9 +86,7 @@ export class ShardStream extends Readable {
       try {
         chunk = await this.#next(into)
         this.#abort.signal.throwIfAborted()
-        this.#position += chunk.length
-        onChunk(chunk.length)
-        chunkSize.chunkRead(sent)
+        this.#arrived(chunk, sent)
         await sending
         this.#abort.signal.throwIfAborted()
       } catch (error) {
@@ -122,6 +114,18 @@ export class ShardStream extends Readable {
     this.#giveUp()
     this.#shard.release()
     callback(error)
+  }
+
+  readonly #fail = (error: unknown): void => {
+    this.destroy(error instanceof Error ? error : new Error(String(error)))
+  }
+
+  /** @param keptUp whether the viewer had taken all chunks before this one */
+  #arrived ({ length }: Uint8Array, keptUp: boolean): void {
+    const { chunkSize, onChunk } = this.#options
+    this.#position += length
+    onChunk(length)
+    chunkSize.chunkRead(keptUp)
   }
 
   async #next (into?: Buffer): Promise<Uint8Array> {
