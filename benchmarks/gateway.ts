@@ -10,10 +10,11 @@ import { startSuperNode, syntheticShard } from '../demo/super-node/server.ts'
 import { cpuMs, gatewayPid } from '../test/support/gateway-process.ts'
 import { sha256 } from '../test/support/http.ts'
 import { spawnRelay, type SpawnedRelay } from '../test/support/processes.ts'
+import { transportOffer, type TransportOffer } from '../test/support/transport-offer.ts'
 import { withCleanup, type Cleanup } from './cleanup.ts'
 import type { Order, Outcome, RoadName } from './gateway-client.ts'
+import { median } from './median.ts'
 import type { PathOrder } from './path-process.ts'
-import { transportOffer, type TransportOffer } from '../test/support/transport-offer.ts'
 
 const MB = 1_000_000
 const QUICK = process.argv.includes('--quick')
@@ -27,10 +28,6 @@ const EMULATED = { bitsPerSecond: 100e6, delayMs: 20, loss: 0.01, queueBytes: 50
 const EMULATED_VOLUME = (QUICK ? 8 : 24) * MB
 
 interface Measured { readonly handshakesPerSecond: number, readonly rate: number, readonly cpuPerMb: number, readonly clientCpuPerMb: number }
-
-function median (values: readonly number[]): number {
-  return values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)] ?? Number.NaN
-}
 
 function child (cleanup: Cleanup, file: string): ChildProcess {
   const started = fork(fileURLToPath(new URL(file, import.meta.url)), [], { execArgv: ['--import', 'tsx'], stdio: ['ignore', 'ignore', 'ignore', 'ipc'] })

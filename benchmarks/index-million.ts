@@ -18,6 +18,7 @@ import { openIndexDb } from '../src/cache/index-db.ts'
 import { ShardCache } from '../src/cache/shard-cache.ts'
 import { systemClock } from '../src/clock.ts'
 import { TOTAL_SHARDS } from '../src/shard/shard-key.ts'
+import { median } from './median.ts'
 
 const RUNS = 3
 const SHARD_BYTES = 1_000_000
@@ -101,10 +102,6 @@ async function measure (directory: string, entries: number): Promise<Measurement
   const pageMs = (performance.now() - paged) / PAGES
   await db.close()
   return { checkMs, openMs, rssBefore, rssAfter, heapAfter, getPerSecond, putPerSecond, pageMs }
-}
-
-function median (values: number[]): number {
-  return values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)] ?? NaN
 }
 
 async function main (entries: number): Promise<void> {

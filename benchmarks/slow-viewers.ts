@@ -22,6 +22,7 @@ import { residentBytes, spawnRelay } from '../test/support/processes.ts'
 import type { SlowCounts } from '../test/support/slow-viewers.ts'
 import { transportOffer } from '../test/support/transport-offer.ts'
 import { withCleanup } from './cleanup.ts'
+import { median } from './median.ts'
 import type { CrowdOrder } from './slow-crowd.ts'
 
 const MB = 1024 * 1024
@@ -38,7 +39,8 @@ const CROWD: SlowCounts = { readers: 500, zeroWindow: 100, halfSent: 100, sessio
 
 type Road = 'http' | 'webtransport'
 
-const median = (values: readonly number[]): number => quantile(values, 0.5)
+/** Latencies of one run, ms, and the CPU ms of each process by the number of hits. */
+interface Run { readonly p50: number, readonly p99: number, readonly relayMs: number, readonly gatewayMs: number, readonly crowdMs: number }
 
 const sum = (values: readonly number[]): number => values.reduce((total, value) => total + value, 0)
 
@@ -100,7 +102,7 @@ await withCleanup(async cleanup => {
   for (const road of ['http', 'webtransport'] as const) await run(road)
   const before = { relay: await residentBytes(relay.pid), gateway: await residentBytes(gateway) }
   const largest = { ...before }
-  const results = new Map<string, { p50: number, p99: number, relayMs: number, gatewayMs: number, crowdMs: number }[]>()
+  const results = new Map<string, Run[]>()
   for (let turn = 0; turn < RUNS; turn++) {
     for (const counts of [undefined, CROWD]) {
       for (const road of ['http', 'webtransport'] as const) {
@@ -124,7 +126,7 @@ await withCleanup(async cleanup => {
   process.stdout.write(`${cpus().length} cores (${cpus()[0]?.model ?? '?'}), Node ${process.version}, ${RUNS} runs of ${REQUESTS} hits of 100 kB, ${WIDTH} at once${DISK ? ', no memory tier' : ''}${ARRIVING ? ', while the slow arrive' : ''}\n\n`)
   process.stdout.write('| | p50, ms | p99, ms | CPU ms per hit: relay | gateway | slow | p99 of all runs |\n|---|---|---|---|---|---|---|\n')
   for (const [name, runs] of results) {
-    const column = (key: 'p50' | 'p99' | 'relayMs' | 'gatewayMs' | 'crowdMs'): string => median(runs.map(({ [key]: value }) => value)).toFixed(2)
+    const column = (key: keyof Run): string => median(runs.map(({ [key]: value }) => value)).toFixed(2)
     process.stdout.write(`| ${name} | ${column('p50')} | ${column('p99')} | ${column('relayMs')} | ${column('gatewayMs')} | ${column('crowdMs')} | ${runs.map(({ p99 }) => p99.toFixed(1)).join(' ')} |\n`)
   }
   for (const road of ['http', 'webtransport']) {

@@ -5,6 +5,7 @@
  */
 import { fork } from 'node:child_process'
 import { once } from 'node:events'
+import { median } from '../../benchmarks/median.ts'
 import { connectHttp3 } from '../../src/gateway/transports/http3/client.ts'
 import { createBundledTransport } from '../../src/gateway/transports/http3/server.ts'
 import { fetchBytes, makeCertificate, pattern, serveBytes } from './http3-setup.ts'
@@ -13,10 +14,6 @@ import { startProxy } from './http3-udp-proxy.ts'
 const MIB = 1024 * 1024
 const [runs = '5', sessions = '1', congestion = 'cubic', delay, loss, mbit] = process.argv.slice(2)
 const congestionControl = congestion === 'bbr' || congestion === 'reno' ? congestion : 'cubic'
-
-function median (values: readonly number[]): number {
-  return values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)] ?? NaN
-}
 
 function cpuMs (usage: NodeJS.CpuUsage): number {
   return (usage.user + usage.system) / 1000
