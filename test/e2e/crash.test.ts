@@ -5,12 +5,11 @@ import test from 'node:test'
 import { Agent } from 'undici'
 import { startSuperNode, syntheticShard } from '../../demo/super-node/server.ts'
 import { cacheStats, fetchHashed, inParallel, sha256, until } from '../support/http.ts'
+import { PATIENT_UPSTREAM } from '../support/limits.ts'
 import { spawnRelay } from '../support/processes.ts'
 
 const SIZE = 256 * 1024
 
-// Two hundred fills that begin at once are more than a slow machine does within the deadlines of one that serves viewers.
-const PATIENT = { first_byte_timeout_ms: 60_000, headers_timeout_ms: 60_000 }
 const NEVER_OVERLOADED = { degraded_delay_ms: 50_000, shedding_delay_ms: 60_000 }
 
 async function filesBelow (root: string): Promise<{ name: string, size: number }[]> {
@@ -24,7 +23,8 @@ async function filesBelow (root: string): Promise<{ name: string, size: number }
 test('kill -9 during 200 fills: after the restart every shard is right, no temporary file stays, index and directory agree', { timeout: 120_000 }, async t => {
   const origin = await startSuperNode({ port: 0 })
   t.after(async () => { await origin.close() })
-  const first = await spawnRelay(t, [origin], { upstream: { connections_per_node: 256, ...PATIENT }, cache: { flush_interval_ms: 100 }, overload: NEVER_OVERLOADED })
+  // Two hundred fills that begin at once are more than a slow machine does within the deadlines of one that serves viewers.
+  const first = await spawnRelay(t, [origin], { upstream: { connections_per_node: 256, ...PATIENT_UPSTREAM }, cache: { flush_interval_ms: 100 }, overload: NEVER_OVERLOADED })
   const agent = new Agent({ connections: 256 })
   t.after(async () => { await agent.destroy() })
   const urlOf = (base: string, video: number): string => `${base}/shards/syn-${SIZE}-crash${video}/shard_${video % 10}.bin`

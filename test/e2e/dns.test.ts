@@ -4,6 +4,7 @@ import { request } from 'undici'
 import { syntheticShard } from '../../demo/super-node/server.ts'
 import { NXDOMAIN, startDnsServer, type DnsServer } from '../support/dns-server.ts'
 import { fetchHashed, sha256, until } from '../support/http.ts'
+import { PATIENT_UPSTREAM } from '../support/limits.ts'
 import { spawnRelay, spawnSuperNode, type SpawnedNode, type SpawnedRelay } from '../support/processes.ts'
 
 const LIMIT = { timeout: 240_000 }
@@ -14,7 +15,7 @@ async function spawnWithDns (t: TestContext, server: DnsServer, dns: object): Pr
   return await spawnRelay(t, [], {
     transport: { engine: 'off' },
     region: { override: REGION },
-    upstream: { dns: [{ ...dns, region: REGION }], dns_servers: [server.address], first_byte_timeout_ms: 60_000, headers_timeout_ms: 60_000 }
+    upstream: { dns: [{ ...dns, region: REGION }], dns_servers: [server.address], ...PATIENT_UPSTREAM }
   })
 }
 

@@ -8,6 +8,7 @@ import { syntheticShard } from '../../demo/super-node/server.ts'
 import { connect, type ShardClient, type TransportInfo } from '../../src/client/node.ts'
 import type { ControlMessage } from '../../src/wire/control-messages.ts'
 import { fetchHashed, metric, sha256, until } from '../support/http.ts'
+import { PATIENT_UPSTREAM } from '../support/limits.ts'
 import { assertProblem, type AnyResponse } from '../support/problem.ts'
 import { spawnRelay, spawnSuperNode, type SpawnedRelay } from '../support/processes.ts'
 
@@ -16,7 +17,6 @@ const CID = `syn-${SIZE}-drill`
 const LIMIT = { timeout: 300_000 }
 // On a machine that is busy a gateway may be silent for long; here it must not be replaced for it.
 const TRANSPORT = { engine: 'bundled', hang_ms: 120_000 }
-const PATIENT = { first_byte_timeout_ms: 60_000, headers_timeout_ms: 60_000 }
 
 interface Report {
   readonly state: string
@@ -76,10 +76,10 @@ const changes = ({ events }: SpawnedRelay): string[] => events.filter(event => e
 test('drill: hits go on, misses are told when to come back, new viewers get their shards from another relay or a super-node', LIMIT, async t => {
   const origin = await spawnSuperNode(t, 'NA-WEST')
   const [other, plain] = await Promise.all([
-    spawnRelay(t, [origin], { transport: TRANSPORT, upstream: PATIENT }),
-    spawnRelay(t, [origin], { transport: TRANSPORT, upstream: PATIENT, overload: { redirect_to_super_nodes: true } })
+    spawnRelay(t, [origin], { transport: TRANSPORT, upstream: PATIENT_UPSTREAM }),
+    spawnRelay(t, [origin], { transport: TRANSPORT, upstream: PATIENT_UPSTREAM, overload: { redirect_to_super_nodes: true } })
   ])
-  const relay = await spawnRelay(t, [origin], { transport: TRANSPORT, upstream: PATIENT, overload: { alternates: [other.viewerUrl] } })
+  const relay = await spawnRelay(t, [origin], { transport: TRANSPORT, upstream: PATIENT_UPSTREAM, overload: { alternates: [other.viewerUrl] } })
   // Nothing here depends on how busy the machine is.
   for (const each of [relay, other]) await force(each, 'normal')
   const old = await view(t, relay, 'webtransport')
@@ -160,7 +160,7 @@ test('hogs take the CPU: the relay sheds, serves its hits all the while, and rec
     transport: TRANSPORT,
     // Far below what a relay is configured with: the drill needs not starve the machine it runs on.
     overload: { sample_ms: 100, degraded_delay_ms: 60, shedding_delay_ms: 150, leave_degraded_ms: 800, leave_shedding_ms: 400 },
-    upstream: PATIENT
+    upstream: PATIENT_UPSTREAM
   })
   setPriority(relay.pid, NICE)
   const viewer = await view(t, relay, 'webtransport')

@@ -8,5 +8,8 @@ export const GENEROUS_LIMITS = {
   connections_per_ip: 1_000_000
 } as const
 
+/** Deadlines of a relay for its super-nodes that no slow machine meets, for tests that are about something else. */
+export const PATIENT_UPSTREAM = { first_byte_timeout_ms: 60_000, headers_timeout_ms: 60_000 } as const
+
 /** What a relay has when nothing is configured. */
 export const DEFAULT_LIMITS = defaultConfig().limits
