@@ -25,10 +25,6 @@ function within (sim: ShareSim, shareBps: number, from: number, to: number, id?:
   return { least: least / bytes, most: most / bytes }
 }
 
-function assertNear (actual: number, expected: number, tolerance: number, what: string): void {
-  assert.ok(Math.abs(actual - expected) <= tolerance, `${what}: ${actual} is not within ${tolerance} of ${expected}`)
-}
-
 /** What is promised, for windows that begin once all of them wait. */
 function assertFair (sim: ShareSim, totalBps: number, ids: readonly string[], from: number, to: number): void {
   const total = within(sim, totalBps, from, to)
@@ -80,21 +76,39 @@ test('a viewer with 200 streams gets what nine with one stream each get', () => 
 })
 
 /** A viewer of the fluid comparison: what it wants, in parts of the total. */
-const wishes = fc.record({
+interface Wish {
+  readonly weight: number
+  readonly cap?: number | undefined
+  readonly floor?: number | undefined
+  /** What it takes at most: a slow viewer. */
+  readonly pace?: number | undefined
+  readonly streams?: number
+  readonly thinkMs?: number
+  /** In which of the three phases it is there. */
+  readonly first?: number
+  readonly last?: number
+}
+
+const wishes: fc.Arbitrary<Wish> = fc.record({
   weight: fc.constantFrom(0.5, 1, 1, 2, 4),
   cap: fc.option(fc.double({ min: 0.02, max: 0.6, noNaN: true }), { nil: undefined }),
   floor: fc.option(fc.double({ min: 0.01, max: 0.3, noNaN: true }), { nil: undefined }),
-  /** What it takes at most: a slow viewer. */
   pace: fc.option(fc.double({ min: 0.005, max: 0.5, noNaN: true }), { nil: undefined }),
   streams: fc.integer({ min: 1, max: 200 }),
   thinkMs: fc.constantFrom(0, 1),
-  /** In which of the three phases it is there. */
   first: fc.constantFrom(0, 0, 1, 2),
   last: fc.constantFrom(2, 2, 1, 0)
 }).filter(({ first, last }) => first <= last)
 
+/** One who thinks left some of its share to the one who wanted more: 43.6 Mbit/s for 37.2, found by a run of this property. */
+const leftByOneWhoThinks: Wish[] = [
+  { weight: 4, cap: 0.02 }, { weight: 2, thinkMs: 1 }, { weight: 0.5, cap: 0.02 }, { weight: 2, pace: 0.15 }, { weight: 1, last: 0 }, { weight: 2, pace: 0.02 }, { weight: 0.5, pace: 0.01 },
+  { weight: 1, cap: 0.02 }, { weight: 4, cap: 0.06, pace: 0.39 }, { weight: 1, last: 0 }, { weight: 1, floor: 0.01, pace: 0.03 }, { weight: 4, cap: 0.02 }, { weight: 4, pace: 0.01 },
+  { weight: 2, cap: 0.02, pace: 0.11 }, { weight: 0.5 }
+]
+
 test('viewers who join, leave and are slow, with weights, caps and floors: all follow the fluid max-min shares', () => {
-  fc.assert(fc.property(fc.constantFrom(5e6, 100e6, 300e6), fc.array(wishes, { minLength: 1, maxLength: 25, size: 'max' }), fc.integer(), (totalBps, specs, seed) => {
+  fc.assert(fc.property(fc.constantFrom<number[]>(5e6, 100e6, 300e6), fc.array(wishes, { minLength: 1, maxLength: 25, size: 'max' }), fc.integer(), (totalBps, specs, seed) => {
     const random = seededRandom(seed)
     // Small buckets: what is left in that of a cap is no part of the fluid model.
     const sim = new ShareSim(makeShare(totalBps, { burstBytes: totalBps / 8 / 250 }), { lateMs: () => random() })
@@ -104,7 +118,7 @@ test('viewers who join, leave and are slow, with weights, caps and floors: all f
       const floorBps = spec.floor === undefined ? undefined : Math.min(spec.floor * totalBps, capBps ?? Infinity)
       // A slow viewer has one stream: many would each be slow.
       const paceBps = spec.pace === undefined ? undefined : Math.min(spec.pace * totalBps, capBps ?? Infinity)
-      return { ...spec, id: `v${index}`, capBps, floorBps, paceBps }
+      return { streams: 1, thinkMs: 0, first: 0, last: 2, ...spec, id: `v${index}`, capBps, floorBps, paceBps }
     })
     for (const { id, weight, capBps, floorBps, paceBps, streams, thinkMs, first, last } of viewers) {
       sim.add({
@@ -123,23 +137,27 @@ test('viewers who join, leave and are slow, with weights, caps and floors: all f
     for (const phase of [0, 1, 2]) {
       const present = viewers.filter(({ first, last }) => first <= phase && phase <= last)
       if (present.length === 0) continue
-      const shares = fluidShares(present.map(({ weight, capBps, floorBps, paceBps }) => ({ weight, floor: floorBps ?? 0, limit: Math.min(capBps ?? Infinity, paceBps ?? Infinity) })), totalBps)
+      const wants = present.map(({ weight, capBps, floorBps, paceBps }) => ({ weight, floor: floorBps ?? 0, limit: Math.min(capBps ?? Infinity, paceBps ?? Infinity) }))
+      const shares = fluidShares(wants, totalBps)
       // Where floors are most of the total they shrink by those of the viewers that wait just then, also by what a slow one does not take of its own.
       const scarce = present.reduce((sum, { floorBps }) => sum + (floorBps ?? 0), 0) > 0.7 * totalBps
       const end = (phase + 1) * phaseMs
       const second = sim.grants.filter(({ at }) => at >= end - WINDOW_MS && at < end)
       const taken = present.map(({ id }) => second.reduce((sum, grant) => sum + (grant.id === id ? grant.bytes : 0), 0) * 8)
+      // A viewer that thinks between its requests may leave some of its share, and what it leaves goes to the others.
+      const mosts = fluidShares(wants.map((want, index) => ({ ...want, limit: (taken[index] ?? 0) < (shares[index] ?? 0) ? taken[index] ?? 0 : want.limit })), totalBps)
       for (const [index, viewer] of present.entries()) {
-        const share = shares[index] ?? 0
-        // A viewer whose share is about what it takes is idle now and then, and what it leaves goes to the others.
-        assertNear(taken[index] ?? 0, share, (scarce ? 0.15 : 0.08) * share + 0.01 * totalBps + 2 * MIN_QUANTUM * 8, `viewer ${viewer.id} in phase ${phase}`)
+        const [bits = 0, share = 0, most = 0] = [taken[index], shares[index], mosts[index]]
+        const tolerance = (rate: number): number => (scarce ? 0.15 : 0.08) * rate + 0.01 * totalBps + 2 * MIN_QUANTUM * 8
+        assert.ok(bits >= share - tolerance(share), `viewer ${viewer.id} in phase ${phase}: ${bits} of its ${share}`)
+        assert.ok(bits <= Math.max(share, most) + tolerance(share), `viewer ${viewer.id} in phase ${phase}: ${bits} where ${most} is left for it`)
       }
       const all = shares.reduce((sum, share) => sum + share, 0)
       // Slow viewers who had to wait in the phase before catch up in this one.
       const bits = taken.reduce((sum, one) => sum + one, 0)
       assert.ok(bits >= 0.98 * all - MIN_QUANTUM * 8 && bits <= 1.02 * totalBps, `${bits} for ${all} in phase ${phase}`)
     }
-  }), { numRuns: 60, endOnFailure: true })
+  }), { numRuns: 60, endOnFailure: true, examples: [[300e6, leftByOneWhoThinks, -1595109930]] })
 })
 
 test('59 viewers who join one that had all to itself: from the moment they wait each gets its share, the first one too', () => {
