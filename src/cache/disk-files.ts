@@ -25,6 +25,16 @@ export const CHUNK_BYTES = 256 * 1024
 /** Bytes of one system call whatever a reader asks for: longer ones would keep a thread of the pool from the others. */
 export const MAX_READ_BYTES = 1024 * 1024
 
+/** What is left of chunks without their first `bytes` bytes. */
+function without (chunks: readonly Uint8Array[], bytes: number): Uint8Array[] {
+  let skip = bytes
+  return chunks.flatMap(chunk => {
+    const skipped = Math.min(skip, chunk.length)
+    skip -= skipped
+    return skipped === chunk.length ? [] : [chunk.subarray(skipped)]
+  })
+}
+
 /** Times every disk operation and reports every failure, then rethrows it. */
 export class MeasuredDisk {
   readonly fs: FileSystem
@@ -61,13 +71,16 @@ export class MeasuredDisk {
     return bytesRead === buffer.length ? buffer : buffer.subarray(0, bytesRead)
   }
 
-  /** Writes all of `chunk` at `position`. */
-  async writeAt (handle: FileHandle, chunk: Uint8Array, position: number): Promise<void> {
-    let done = 0
-    while (done < chunk.length) {
-      const { bytesWritten } = await this.run('write', () => handle.write(chunk, done, chunk.length - done, position + done))
+  /** Writes all of `chunks` from `position` on, one after the other, with as few system calls as may be. Resolves to their length in bytes. */
+  async writeAt (handle: FileHandle, chunks: readonly Uint8Array[], position: number): Promise<number> {
+    const total = chunks.reduce((sum, { length }) => sum + length, 0)
+    let left = [...chunks]
+    for (let done = 0; done < total;) {
+      const { bytesWritten } = await this.run('write', () => handle.writev(left, position + done))
       done += bytesWritten
+      left = without(left, bytesWritten)
     }
+    return total
   }
 
   /** Removes a file; one that is gone already is fine, and so is a failure, which the next reconciliation meets again. */

@@ -7,6 +7,7 @@ import { makeEntry, type CacheEntry } from './entry.ts'
 import type { LeasedLru, Reservation } from './leased-lru.ts'
 import type { MemoryBudget } from './memory-budget.ts'
 import { Spool, type SpoolFile } from './spool.ts'
+import { WindowBudget } from './write-window.ts'
 import type { WriteBehind } from './write-behind.ts'
 
 /** A body being written together with what `commit` needs to know of it. */
@@ -14,7 +15,7 @@ export interface StoreTicket {
   readonly spool: Spool
   /** Stores the finished body; false when it could not be stored. The spool can be read before and after. */
   readonly commit: (sha256: string) => Promise<boolean>
-  /** File that holds the body now, for a reader in another process; undefined when memory does, or not all of it is in the file. */
+  /** File that holds what of the body is {@link Spool.written}, for a reader in another process; undefined when memory does. */
   readonly path: () => string | undefined
   /** The body must not be stored any more, for instance because its key was purged meanwhile. */
   readonly forbidStore: () => void
@@ -41,6 +42,7 @@ export interface IntakeOptions {
 /** Bodies on their way into the store: room is reserved, a temporary file grows, and becomes the file of an entry. */
 export class Intake {
   readonly #options: IntakeOptions
+  readonly #windows = new WindowBudget()
   /** One sequence for temporary files and generations: no name is used twice. */
   #sequence = 0
   #openFiles = 0
@@ -51,6 +53,9 @@ export class Intake {
 
   /** Files that bodies and their readers hold open. */
   get openFiles (): number { return this.#openFiles }
+
+  /** Bytes in memory that are not in their files yet, or were put there lately. */
+  get windowBytes (): number { return this.#windows.usedBytes }
 
   /**
    * Starts a body of at most `capacity` bytes. It is stored if room and disk allow, and can be read either way.
@@ -70,6 +75,7 @@ export class Intake {
       file,
       disk,
       memory,
+      windows: this.#windows,
       onDiskError: () => observer.storeBypassed('disk-error'),
       onClosed: async () => {
         if (file !== undefined) this.#openFiles--
@@ -79,6 +85,7 @@ export class Intake {
       }
     })
     const commit = async (sha256: string): Promise<boolean> => {
+      await spool.flush()
       const stored = spool.storable
       if (stored === undefined || reservation === undefined || reservation.settled || forbidden) return false
       const entry = makeEntry(id, {

@@ -1,7 +1,9 @@
 import type { FileHandle } from 'node:fs/promises'
+import { deferred } from '../deferred.ts'
 import { RelayError } from '../errors.ts'
 import { MAX_READ_BYTES, type MeasuredDisk } from './disk-files.ts'
 import type { MemoryBudget, MemoryGrant } from './memory-budget.ts'
+import { WriteWindow, type WindowBudget } from './write-window.ts'
 
 export interface SpoolFile {
   readonly handle: FileHandle
@@ -12,7 +14,10 @@ export interface SpoolOptions {
   /** Bytes the body will have at most; exact when the origin announced it. */
   readonly capacity: number
   readonly disk: MeasuredDisk
+  /** For bodies that the disk does not take. */
   readonly memory: MemoryBudget
+  /** For bytes that the disk has not taken yet. */
+  readonly windows: WindowBudget
   /** Absent when the body cannot be stored: it then passes through memory. */
   readonly file: SpoolFile | undefined
   /** Told once, when the disk refuses in the middle. */
@@ -22,51 +27,69 @@ export interface SpoolOptions {
 }
 
 /**
- * A body on its way into the cache. It is written once, in order, and read by any number of readers at their own pace while it
- * grows. Its bytes lie in a temporary file; when the disk refuses, those from there on lie in bounded memory instead, so a full
- * or broken disk costs the store and not the viewers. The newest chunk stays in memory as well, because most readers are right
- * behind the writer: they cost no disk read.
+ * A body on its way into the cache. It is received once, in order, and read by any number of readers at their own pace while it
+ * grows. Its bytes can be read as soon as they are here and go into a temporary file behind the reader's back, as many at once as have come
+ * since the last write ended; what the disk has not taken yet is bounded. When the disk refuses, the bytes from there on lie in
+ * bounded memory instead, so a full or broken disk costs the store and not the viewers.
  */
 export class Spool {
   readonly #options: SpoolOptions
-  #file: SpoolFile | undefined
-  #diskFailed = false
+  readonly #file: SpoolFile | undefined
+  readonly #window: WriteWindow
+  #received = 0
   #fileBytes = 0
-  /** The last chunk that went into the file, as the writer handed it over. */
-  #newest: Uint8Array = new Uint8Array(0)
+  #diskFailed = false
+  /** Runs while anything waits to be written. */
+  #writing: Promise<void> | undefined
+  /** The write under way. */
+  #batch = deferred<undefined>()
+  #closed = false
+  #watcher: () => void = () => {}
+  /** The body from {@link #fileBytes} on, once the disk has refused. */
   #memory: Buffer | undefined
-  #memoryBytes = 0
   #grant: MemoryGrant | undefined
 
   constructor (options: SpoolOptions) {
     this.#options = options
     this.#file = options.file
+    this.#window = new WriteWindow(options.windows)
   }
 
   /** Bytes that can be read now. */
-  get length (): number { return this.#fileBytes + this.#memoryBytes }
-  /** The temporary file, while every byte of the body is in it. */
+  get length (): number { return this.#received }
+  /** The temporary file, while the disk takes what comes. */
   get storable (): SpoolFile | undefined { return this.#diskFailed ? undefined : this.#file }
+  /** Bytes that are in {@link storable}; all of them where there is no such file. */
+  get written (): number { return this.storable === undefined ? this.#received : this.#fileBytes }
+  /** Bytes of the end that lie in memory beside the file. */
+  get windowBytes (): number { return this.#window.bytes }
+
+  /** @param watcher told whenever more is {@link written} */
+  watch (watcher: () => void): void {
+    this.#watcher = watcher
+  }
 
   /**
-   * Adds bytes at the end; one call at a time.
+   * Adds bytes at the end, when the disk is not too far behind; one call at a time.
    * @throws RelayError RELAY_ERR_FILLS_BUSY when the disk refuses and no memory comes free before `signal` aborts
    */
   async append (chunk: Uint8Array, signal: AbortSignal): Promise<void> {
-    if (this.#file !== undefined && !this.#diskFailed) {
-      try {
-        await this.#options.disk.writeAt(this.#file.handle, chunk, this.#fileBytes)
-        this.#fileBytes += chunk.length
-        this.#newest = chunk
+    for (let file = this.storable; file !== undefined; file = this.storable) {
+      if (this.#window.push(chunk)) {
+        this.#received += chunk.length
+        this.#writing ??= this.#writeOut(file)
         return
-      } catch (error) {
-        this.#diskFailed = true
-        this.#options.onDiskError(error)
       }
+      await this.#batch.promise
     }
     const memory = this.#memory ?? await this.#claimMemory(signal)
-    memory.set(chunk, this.#memoryBytes)
-    this.#memoryBytes += chunk.length
+    memory.set(chunk, this.#received - this.#fileBytes)
+    this.#received += chunk.length
+  }
+
+  /** Waits until the disk has taken, or refused, everything that was added. */
+  async flush (): Promise<void> {
+    await this.#writing
   }
 
   /**
@@ -75,29 +98,55 @@ export class Spool {
    */
   async read (position: number, length: number, into?: Buffer): Promise<Uint8Array> {
     const wanted = Math.min(length, MAX_READ_BYTES)
-    const newest = this.#fileBytes - this.#newest.length
-    if (position >= newest && position < this.#fileBytes) return this.#newest.subarray(position - newest, position - newest + wanted)
+    const here = this.#window.read(position, wanted)
+    if (here !== undefined) return here
     if (position < this.#fileBytes && this.#file !== undefined) {
       return await this.#options.disk.readAt(this.#file.handle, position, Math.min(wanted, this.#fileBytes - position), into)
     }
     const start = position - this.#fileBytes
-    return this.#memory?.subarray(start, Math.min(start + wanted, this.#memoryBytes)) ?? new Uint8Array(0)
+    return this.#memory?.subarray(start, Math.min(start + wanted, this.#received - this.#fileBytes)) ?? new Uint8Array(0)
   }
 
   /** Closes the file and frees the memory; called once, when writer and readers are done. */
   async close (): Promise<void> {
+    this.#closed = true
+    await this.#writing
+    this.#window.clear()
     this.#grant?.release()
     this.#memory = undefined
-    this.#newest = new Uint8Array(0)
     await this.#file?.handle.close().catch(() => {})
     await this.#options.onClosed()
+  }
+
+  /** Writes until nothing waits. Never rejects. */
+  async #writeOut ({ handle }: SpoolFile): Promise<void> {
+    for (let chunks = this.#window.unwritten(); chunks.length > 0 && !this.#closed && !this.#diskFailed; chunks = this.#window.unwritten()) {
+      try {
+        this.#fileBytes += await this.#options.disk.writeAt(handle, chunks, this.#fileBytes)
+        this.#window.wrote(chunks.length)
+      } catch (error) {
+        this.#diskFailed = true
+        this.#options.onDiskError(error)
+      }
+      const batch = this.#batch
+      this.#batch = deferred<undefined>()
+      batch.resolve(undefined)
+      this.#watcher()
+    }
+    this.#writing = undefined
   }
 
   async #claimMemory (signal: AbortSignal): Promise<Buffer> {
     const bytes = this.#options.capacity - this.#fileBytes
     this.#grant = await this.#options.memory.acquire(bytes, signal)
     if (this.#grant === undefined) throw new RelayError('RELAY_ERR_FILLS_BUSY', 'the cache cannot store and no memory is free to pass the object through')
-    this.#memory = Buffer.allocUnsafeSlow(bytes)
-    return this.#memory
+    const memory = this.#memory = Buffer.allocUnsafeSlow(bytes)
+    let at = 0
+    for (const chunk of this.#window.unwritten()) {
+      memory.set(chunk, at)
+      at += chunk.length
+    }
+    this.#window.clear()
+    return memory
   }
 }

@@ -61,8 +61,10 @@ export class Fill {
 
   /** Bytes that may be read now. */
   get readable (): number { return this.#readable }
-  /** File with the readable bytes, for a reader in another process; undefined when memory holds them. */
+  /** File with the bytes that may be read from it, for a reader in another process; undefined when memory holds them. */
   get path (): string | undefined { return this.#ticket?.path() }
+  /** Bytes of {@link path} that may be read now; the disk may be a little behind {@link readable}. */
+  get readableInFile (): number { return Math.min(this.#readable, this.#ticket?.spool.written ?? 0) }
   get readers (): number { return this.#readers }
   /** `via` members of the request that caused it; they went upstream. */
   get via (): readonly string[] { return this.#options.via }
@@ -94,6 +96,14 @@ export class Fill {
   /** Resolves when more than `position` bytes may be read. @throws RelayError when the fill failed */
   async more (position: number): Promise<void> {
     while (this.#readable <= position) {
+      if (this.#error !== undefined) throw this.#error
+      await this.#progress.promise
+    }
+  }
+
+  /** Resolves when more than `position` bytes may be read from {@link path}. @throws RelayError when the fill failed */
+  async moreInFile (position: number): Promise<void> {
+    while (this.readableInFile <= position) {
       if (this.#error !== undefined) throw this.#error
       await this.#progress.promise
     }
@@ -139,6 +149,7 @@ export class Fill {
       const ticket = await this.#options.createSpool(object.size ?? maxObjectBytes)
       if (this.#forbidden) ticket.forbidStore()
       this.#ticket = ticket
+      ticket.spool.watch(() => { this.#notify() })
       const digest = await this.#receive(object, ticket)
       this.#sha256 = digest
       this.#readable = ticket.spool.length

@@ -301,8 +301,8 @@ async function fromFill (key: ShardKey, fill: Fill, leave: () => void, collapsed
     buffer: undefined,
     file: {
       get path () { return fill.path },
-      readable: () => fill.readable,
-      more: async position => { await fill.more(position) }
+      readable: () => fill.readableInFile,
+      more: async position => { await fill.moreInFile(position) }
     },
     read: async (position, length, end, into) => await fill.read(position, length, end, into),
     release: leave

@@ -44,8 +44,11 @@ export function faultyFs (): FaultyFs {
     const overrides: Record<string, unknown> = {
       read: async (buffer: Buffer, offset: number, length: number, position: number) =>
         await run('read', path, async most => await handle.read(buffer, offset, Math.min(length, most ?? length), position)),
-      write: async (buffer: Uint8Array, offset: number, length: number, position: number) =>
-        await run('write', path, async most => await handle.write(buffer, offset, Math.min(length, most ?? length), position)),
+      writev: async (chunks: readonly Uint8Array[], position: number) => await run('write', path, async most => {
+        if (most === undefined) return await handle.writev(chunks, position)
+        const all = Buffer.concat(chunks)
+        return await handle.write(all, 0, Math.min(all.length, most), position)
+      }),
       datasync: async () => { await run('datasync', path, async () => { await handle.datasync() }) },
       stat: async () => await run('fstat', path, async () => await handle.stat()),
       close: async () => {

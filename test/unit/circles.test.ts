@@ -7,6 +7,7 @@ import { MeasuredDisk } from '../../src/cache/disk-files.ts'
 import { MemoryBudget } from '../../src/cache/memory-budget.ts'
 import type { ShardCache } from '../../src/cache/shard-cache.ts'
 import { Spool } from '../../src/cache/spool.ts'
+import { WindowBudget } from '../../src/cache/write-window.ts'
 import { systemClock } from '../../src/clock.ts'
 import { deferred } from '../../src/deferred.ts'
 import { RelayError } from '../../src/errors.ts'
@@ -68,7 +69,7 @@ function noCache (): ShardCache {
     open: async () => undefined,
     has: () => false,
     createSpool: async (_key: ShardKey, capacity: number) => ({
-      spool: new Spool({ capacity, disk, memory, file: undefined, onDiskError: () => {}, onClosed: async () => {} }),
+      spool: new Spool({ capacity, disk, memory, windows: new WindowBudget(), file: undefined, onDiskError: () => {}, onClosed: async () => {} }),
       commit: async () => false,
       path: () => undefined,
       forbidStore: () => {}

@@ -1,11 +1,12 @@
 import { test, type TestContext } from 'node:test'
 import assert from 'node:assert/strict'
-import { readdir, rm, truncate, unlink, writeFile } from 'node:fs/promises'
+import { readFile, readdir, rm, truncate, unlink, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import fc from 'fast-check'
 import { CHUNK_BYTES } from '../../src/cache/disk-files.ts'
 import type { DiskStore, FileLease } from '../../src/cache/disk-store.ts'
+import { WINDOW_BYTES } from '../../src/cache/write-window.ts'
 import { deferred } from '../../src/deferred.ts'
 import { keyId, type ShardKey } from '../../src/shard/shard-key.ts'
 import type { FsOperation } from '../fakes/faulty-fs.ts'
@@ -243,9 +244,55 @@ test('a disk that refuses turns a store into a pass-through, reported, and its r
   }
 })
 
+test('what comes while the disk writes is readable at once, goes to the disk in one piece, and is bounded', async t => {
+  const set = await testStore(t, { maxBytes: 4_000_000 })
+  const body = bytesOf('body', 2_000_000)
+  const gate = deferred<undefined>()
+  set.faulty.decide = async operation => {
+    if (operation === 'write') await gate.promise
+    return undefined
+  }
+  const { spool, commit, path } = await set.store.createSpool(KEY, body.length)
+  const filling = (async () => { for (let at = 0; at < body.length; at += 100_000) await spool.append(body.subarray(at, at + 100_000), never) })()
+  for (let turn = 0; turn < 20; turn++) await nextTurn()
+  assert.equal(spool.length, 500_000, 'as many chunks as fit into a window')
+  assert.ok(spool.windowBytes <= WINDOW_BYTES)
+  assert.equal(spool.written, 0)
+  assert.ok((await readAll({ size: spool.length, read: async (at, length) => await spool.read(at, length) })).equals(body.subarray(0, spool.length)))
+  assert.equal(set.faulty.counts.get('write'), 1)
+  gate.resolve(undefined)
+  await filling
+  assert.ok(await commit(sha256(body)))
+  assert.equal(spool.written, body.length)
+  assert.ok((set.faulty.counts.get('write') ?? 0) < 20, 'fewer writes than chunks')
+  assert.deepEqual(await readFile(path() ?? ''), body)
+  await spool.close()
+  assert.equal(spool.windowBytes, 0)
+  await assertAtRest(set)
+})
+
+test('a body that is let go while the disk writes frees everything when the write has ended', async t => {
+  const set = await testStore(t)
+  const gate = deferred<undefined>()
+  set.faulty.decide = async operation => {
+    if (operation === 'write') await gate.promise
+    return undefined
+  }
+  const { spool } = await set.store.createSpool(KEY, 1_000)
+  for (let at = 0; at < 1_000; at += 100) await spool.append(bytesOf('x', 100), never)
+  let closed = false
+  const closing = spool.close().then(() => { closed = true })
+  for (let turn = 0; turn < 5; turn++) await nextTurn()
+  assert.equal(closed, false)
+  gate.resolve(undefined)
+  await closing
+  assert.equal(set.faulty.counts.get('write'), 1, 'what nobody wants is not written')
+  await assertAtRest(set)
+})
+
 test('a disk that fills up in the middle of a body moves exactly the rest to memory', async t => {
   const set = await testStore(t)
-  const body = bytesOf('body', 500_000)
+  const body = bytesOf('body', 1_000_000)
   let writes = 0
   set.faulty.decide = operation => {
     if (operation !== 'write') return undefined
@@ -253,12 +300,18 @@ test('a disk that fills up in the middle of a body moves exactly the rest to mem
     return writes === 3 ? 1_234 : writes === 4 ? 'ENOSPC' : undefined
   }
   const { spool, commit } = await set.store.createSpool(KEY, body.length)
-  for (let at = 0; at < body.length; at += 100_000) {
+  const add = async (at: number): Promise<void> => {
     await spool.append(body.subarray(at, at + 100_000), never)
     assert.equal(spool.length, at + 100_000)
   }
+  for (let at = 0; at < 200_000; at += 100_000) {
+    await add(at)
+    await spool.flush()
+  }
+  assert.equal(spool.written, 200_000)
+  for (let at = 200_000; at < body.length; at += 100_000) await add(at)
   assert.equal(writes, 4, 'after the failure the disk is left alone')
-  assert.equal(set.store.passThrough.usedBytes, 300_000, 'memory is claimed for what the disk does not have')
+  assert.equal(set.store.passThrough.usedBytes, 800_000, 'memory is claimed for what the disk does not have')
   assert.ok((await readAll({ size: body.length, read: async (at, length) => await spool.read(at, length) })).equals(body))
   assert.equal(await commit(sha256(body)), false)
   await spool.close()

@@ -83,20 +83,21 @@ test('the first bytes are readable before the end has been sent', async t => {
 })
 
 test('a reader right behind the writer costs no disk read, one that is late reads the file', async t => {
-  const set = await setUp(t)
+  const set = await setUp(t, { maxObjectBytes: 2_000_000, maxBytes: 2_000_000 })
   const { fill, origin, observer } = set
+  const body = bytesOf('large', 1_000_000)
   const leave = fill.join()
-  origin.answer({ size: BODY.length, sha256: DIGEST })
+  origin.answer({ size: body.length, sha256: sha256(body) })
   const pieces: Uint8Array[] = []
-  for (let at = 0; at < BODY.length; at += 2_500) {
-    await origin.send(BODY.subarray(at, at + 2_500))
-    pieces.push(await fill.read(at, 2_500))
+  for (let at = 0; at < body.length; at += 50_000) {
+    await origin.send(body.subarray(at, at + 50_000))
+    pieces.push(await fill.read(at, 50_000))
   }
   origin.end()
-  pieces.push(await fill.read(BODY.length - 1, 1))
-  assert.ok(Buffer.concat(pieces).equals(BODY))
+  pieces.push(await fill.read(body.length - 1, 1))
+  assert.ok(Buffer.concat(pieces).equals(body))
   assert.equal(observer.io.get('read'), undefined)
-  assert.ok(Buffer.from(await fill.read(2_000, 1_000)).equals(BODY.subarray(2_000, 3_000)))
+  assert.ok(Buffer.from(await fill.read(2_000, 1_000)).equals(body.subarray(2_000, 3_000)))
   assert.equal(observer.io.get('read'), 1)
   leave?.()
   await fill.finished
@@ -279,24 +280,35 @@ test('a slow reader costs a file and no memory: the origin is not held up and no
   await assertNothingHeld(set)
 })
 
-test('the origin is read no faster than the disk takes it', async t => {
-  const set = await setUp(t)
+test('the origin is read no faster than the disk takes it, above what one window holds', async t => {
+  const set = await setUp(t, { maxObjectBytes: 2_000_000, maxBytes: 2_000_000 })
+  const body = bytesOf('large', 1_000_000)
   const { fill, origin, faulty } = set
   const gate = deferred<undefined>()
   faulty.decide = async operation => {
     if (operation === 'write') await gate.promise
     return undefined
   }
-  origin.answer({ size: BODY.length })
-  origin.body.push(BODY.subarray(0, 1_000))
+  origin.answer({ size: body.length })
+  origin.body.push(body.subarray(0, 100_000))
   await until(() => (faulty.counts.get('write') ?? 0) > 0)
-  for (let n = 1; n < 10; n++) origin.body.push(BODY.subarray(n * 1_000, n * 1_000 + 1_000))
-  for (let turn = 0; turn < 10; turn++) await nextTurn()
+  for (let n = 1; n < 10; n++) {
+    origin.body.push(body.subarray(n * 100_000, n * 100_000 + 100_000))
+    for (let turn = 0; turn < 5; turn++) await nextTurn()
+  }
   assert.equal(faulty.counts.get('write'), 1)
-  assert.equal(origin.body.readableLength, 9_000, 'what is not written stays with the origin')
+  assert.equal(fill.readable, 500_000, 'what the disk has not taken can be read')
+  assert.equal(fill.readableInFile, 0)
+  let inFile = false
+  const waiting = fill.moreInFile(99_999).then(() => { inFile = true })
+  await nextTurn()
+  assert.equal(inFile, false, 'but not by another process')
+  assert.equal(origin.body.readableLength, 400_000, 'the rest stays with the origin, but for the chunk that waits')
   gate.resolve(undefined)
-  origin.end()
+  origin.body.push(null)
+  await waiting
   await fill.finished
+  assert.equal(fill.readableInFile, body.length)
   assert.equal(set.store.count, 1)
 })
 
@@ -305,7 +317,7 @@ test('a disk that fails in the middle of a fill costs the store and not the read
     const set = await setUp(t)
     const { fill, origin, faulty, observer } = set
     let writes = 0
-    faulty.decide = operation => operation === 'write' && ++writes >= when ? 'ENOSPC' : undefined
+    faulty.decide = operation => operation !== 'write' ? undefined : ++writes >= when ? 'ENOSPC' : 1_000
     const readers = Array.from({ length: 5 }, async (_, n) => await follow(fill, 100 + n * 500))
     origin.answer({ size: BODY.length, sha256: DIGEST })
     for (let at = 0; at < BODY.length; at += 2_000) await origin.send(BODY.subarray(at, at + 2_000))

@@ -307,10 +307,12 @@ test('fills leave nothing on a signal that outlives them', async t => {
 
 test('a disk that fails during the fill: viewers are served through bounded memory, the next one fetches again', async t => {
   const set = await setUp(t)
-  set.faulty.decide = operation => operation === 'write' && (set.faulty.counts.get('write') ?? 0) > 2 ? 'ENOSPC' : undefined
+  set.faulty.decide = operation => operation !== 'write' ? undefined : (set.faulty.counts.get('write') ?? 0) > 2 ? 'ENOSPC' : 1_000
   const opens = Array.from({ length: 4 }, async () => await set.service.open(KEY))
   await deliver(await nextFetch(set.upstream))
   for (const open of opens) assert.ok((await readToEnd(await open)).equals(BODY))
+  // The disk is written to behind the viewers' backs.
+  await until(() => set.service.fills === 0)
   assert.deepEqual(set.observer.bypassed, ['disk-error'])
   await assertAtRest(set)
   set.faulty.decide = () => undefined
@@ -358,13 +360,15 @@ test('a disk read error in the middle of a hit goes on from the super-node with 
 
 test('a disk read error while following a fill goes on from the super-node too', async t => {
   const set = await setUp(t)
+  // More than a fill keeps in memory.
+  const body = bytesOf('large', 900_000)
   const open = set.service.open(KEY)
-  await deliver(await nextFetch(set.upstream))
+  await deliver(await nextFetch(set.upstream), body, 9)
   const shard = await open
   set.faulty.decide = operation => operation === 'read' ? 'EIO' : undefined
   const reading = readToEnd(shard)
-  await deliver(await nextFetch(set.upstream, 2))
-  assert.ok((await reading).equals(BODY))
+  await deliver(await nextFetch(set.upstream, 2), body, 9)
+  assert.ok((await reading).equals(body))
   await assertAtRest(set)
 })
 
