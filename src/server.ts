@@ -6,6 +6,7 @@ import { systemClock } from './clock.ts'
 import { hashToken, signedUrl } from './commands.ts'
 import { loadConfig, parseCommandLine, USAGE } from './config.ts'
 import { RelayError } from './errors.ts'
+import { growHeapFreely } from './heap-growth.ts'
 import { createLogger } from './log.ts'
 import { VERSION } from './version.ts'
 
@@ -36,6 +37,7 @@ async function main (): Promise<void> {
     process.stdout.write('configuration ok\n')
     return
   }
+  growHeapFreely()
   const logger = createLogger(config.log.level)
   const relay = await buildApp(config, { logger })
   process.on('SIGHUP', () => { void relay.reload() })
