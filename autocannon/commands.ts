@@ -16,7 +16,8 @@ const COMMON = {
   'super-nodes': { kind: 'number', min: 1, max: 16, whole: true, default: 1, help: 'super-node processes to start' },
   latency: { kind: 'number', min: 0, max: 600_000, default: 0, help: 'milliseconds a super-node waits before it answers' },
   set: { kind: 'list', help: 'section.key=value of the relay\'s configuration; may be repeated' },
-  program: { kind: 'text', help: 'compiled server.js to test; one is built otherwise' }
+  program: { kind: 'text', help: 'compiled server.js to test; one is built otherwise' },
+  profile: { kind: 'text', help: 'directory for CPU profiles of relay and gateway; where their time went is printed' }
 } as const satisfies OptionDefinitions
 
 const HTTP = {
@@ -74,7 +75,8 @@ function rigOf (options: OptionValues<typeof COMMON>, program: string): RigOptio
     superNodes: options['super-nodes'],
     faults: { latencyMs: options.latency },
     settings: settingsOf(options.set),
-    program
+    program,
+    profile: options.profile
   }
 }
 

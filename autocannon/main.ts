@@ -3,7 +3,7 @@ import { writeFile } from 'node:fs/promises'
 import { runProgram } from './arguments.ts'
 import { HELP, LIST, load } from './commands.ts'
 import { isClean } from './result.ts'
-import { resultTable } from './table.ts'
+import { profileTables, resultTable } from './table.ts'
 
 async function main (args: readonly string[]): Promise<number> {
   const [command] = args
@@ -16,7 +16,7 @@ async function main (args: readonly string[]): Promise<number> {
     return 0
   }
   const { results, json } = await load(args)
-  process.stdout.write(`${resultTable(results)}\n`)
+  process.stdout.write(`${resultTable(results)}\n${profileTables(results)}`)
   for (const { scenario, errorTexts } of results) for (const text of errorTexts) process.stderr.write(`${scenario}: ${text}\n`)
   if (json !== undefined) await writeFile(json, `${JSON.stringify(results, null, 2)}\n`)
   return results.every(isClean) ? 0 : 1

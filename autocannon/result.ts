@@ -1,4 +1,5 @@
 /** What every load program of this repository writes, whatever it asked and whoever answered: one format, one table. */
+import type { ProcessProfile } from './profile/profiler.ts'
 import { cpus, release, totalmem } from 'node:os'
 
 /** Bytes of an MB everywhere in load tests: 10^6, as networks count. */
@@ -108,6 +109,8 @@ export interface LoadResult {
   readonly generator: GeneratorUse
   readonly sessions?: SessionsResult
   readonly playback?: PlaybackResult
+  /** Of `servers`, only of runs with `--profile`; the numbers of such a run contain the profiler's own cost. */
+  readonly profiles?: readonly ProcessProfile[]
 }
 
 /** What a run measured; {@link completeResult} adds what follows from it. */

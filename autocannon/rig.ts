@@ -1,12 +1,15 @@
 /** Real processes for every load test: super-nodes, and a relay as it is installed. */
 import type { Faults } from '../demo/super-node/faults.ts'
 import type { Cleanup } from '../benchmarks/cleanup.ts'
+import { profiledEnvironment } from './profile/profiler.ts'
 import { buildRelay, spawnRelay, spawnSuperNode, type SpawnedNode, type SpawnedRelay } from '../test/support/processes.ts'
 import type { RelaySettings } from './scenario.ts'
 
 export interface Rig {
   readonly relay: SpawnedRelay
   readonly nodes: readonly SpawnedNode[]
+  /** Directory for profiles of the relay's processes, where it was started for that. */
+  readonly profile?: string | undefined
 }
 
 export interface RigOptions {
@@ -17,6 +20,8 @@ export interface RigOptions {
   readonly program?: string
   /** Environment of the relay and its gateway beside our own. */
   readonly env?: Readonly<Record<string, string>>
+  /** Directory for CPU profiles of the measured parts of runs. */
+  readonly profile?: string | undefined
 }
 
 const REGIONS = ['NA-WEST', 'EU-WEST', 'APAC']
@@ -52,11 +57,12 @@ export function loadSettings (...layers: ReadonlyArray<RelaySettings | undefined
 }
 
 /** Starts super-nodes and a relay that asks them; both end with the cleanup. */
-export async function startRig (cleanup: Cleanup, { superNodes = 1, faults = {}, settings, program, env }: RigOptions = {}): Promise<Rig> {
+export async function startRig (cleanup: Cleanup, { superNodes = 1, faults = {}, settings, program, env = {}, profile }: RigOptions = {}): Promise<Rig> {
   const [built, nodes] = await Promise.all([
     program ?? buildRelay(cleanup),
     Promise.all(Array.from({ length: superNodes }, async (_, index) => await spawnSuperNode(cleanup, REGIONS[index % REGIONS.length] ?? 'NA-WEST', faults)))
   ])
-  const relay = await spawnRelay(cleanup, nodes, loadSettings(settings), undefined, { program: built, ...(env === undefined ? {} : { env: { ...env } }) })
-  return { relay, nodes }
+  const profiled = profile === undefined ? {} : await profiledEnvironment(profile)
+  const relay = await spawnRelay(cleanup, nodes, loadSettings(settings), undefined, { program: built, env: { ...env, ...profiled } })
+  return { relay, nodes, profile }
 }

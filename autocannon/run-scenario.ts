@@ -2,6 +2,7 @@ import type { Cleanup } from '../benchmarks/cleanup.ts'
 import { mergedHistogram } from './histogram.ts'
 import type { HttpOrder, HttpOutcome } from './http-process.ts'
 import { hitRatioBetween, relayCounters } from './relay-counters.ts'
+import { Profiler } from './profile/profiler.ts'
 import { ProcessMeter, relayProcesses } from './process-meter.ts'
 import { completeResult, type LoadResult } from './result.ts'
 import { loadSettings, startRig, type Rig, type RigOptions } from './rig.ts'
@@ -39,7 +40,7 @@ export function httpWorker (cleanup: Cleanup): HttpWorker {
 }
 
 /** Runs one scenario against a relay that runs already, as it is configured. */
-export async function loadRig ({ relay }: Rig, worker: HttpWorker, scenario: Scenario, options: ScenarioOptions): Promise<LoadResult> {
+export async function loadRig ({ relay, profile }: Rig, worker: HttpWorker, scenario: Scenario, options: ScenarioOptions): Promise<LoadResult> {
   const { mix, expect } = scenario
   // A connection without a request to make has nothing to do.
   const connections = Math.min(options.connections ?? scenario.connections, options.requests ?? Infinity)
@@ -52,10 +53,13 @@ export async function loadRig ({ relay }: Rig, worker: HttpWorker, scenario: Sce
 
   const startedAt = new Date().toISOString()
   const before = await relayCounters(relay.adminUrl)
-  const meter = await ProcessMeter.start(await relayProcesses(relay))
+  const processes = await relayProcesses(relay)
+  const profiler = profile === undefined ? undefined : await Profiler.start(profile, processes)
+  const meter = await ProcessMeter.start(processes)
   // Another seed than the warm-up's: its fresh objects are no longer fresh.
   const outcome = await worker.run({ ...order, ...(amount === undefined ? { seconds: options.seconds } : { requests: amount }), seed: options.seed + 1 })
   const servers = await meter.stop()
+  const profiles = await profiler?.stop(scenario.name)
   const after = await relayCounters(relay.adminUrl)
   const verified = await verifySample(url, mix, expect, options.seed + 2)
   const { seconds, requests, statuses, unexpected, errors, errorTexts, bytes } = outcome
@@ -75,6 +79,7 @@ export async function loadRig ({ relay }: Rig, worker: HttpWorker, scenario: Sce
     servers,
     hitRatio: hitRatioBetween(before, after),
     verified,
+    ...(profiles === undefined ? {} : { profiles }),
     generator: { processes: 1, cpuMs: outcome.cpuMs, busiest: outcome.cpuMs / (seconds * 1_000), loopDelayP99Ms: null }
   })
 }

@@ -54,6 +54,12 @@ const PLAYBACK_COLUMNS: readonly Column[] = [
   ['played, s', result => optional(result.playback?.playedSeconds)]
 ]
 
+/** Where the time of the servers went, a table for each of their processes; empty without profiles. */
+export function profileTables (results: readonly LoadResult[]): string {
+  return results.flatMap(({ scenario, profiles = [] }) => profiles.map(({ name, file, hotSpots }) =>
+    `\n${scenario}: ${name}, time in the function itself (${file})\n\n${markdownTable(['share', 'function'], hotSpots.map(({ place, share }) => [`${(share * 100).toFixed(1)} %`, place]))}\n`)).join('')
+}
+
 /** A Markdown table that is also readable in a terminal; times are in milliseconds. */
 export function markdownTable (header: readonly string[], rows: ReadonlyArray<readonly string[]>): string {
   const widths = header.map((title, column) => Math.max(title.length, ...rows.map(row => row[column]?.length ?? 0)))

@@ -1,5 +1,6 @@
 import type { Cleanup } from '../../benchmarks/cleanup.ts'
 import type { TransportName } from '../../src/client/dial.ts'
+import { Profiler } from '../profile/profiler.ts'
 import { ProcessMeter, relayProcesses } from '../process-meter.ts'
 import { hitRatioBetween, relayCounters } from '../relay-counters.ts'
 import { syntheticRequests, type Mix } from '../request-mix.ts'
@@ -53,7 +54,7 @@ export async function runViewers (cleanup: Cleanup, options: ViewersOptions): Pr
 }
 
 /** The same against a relay that runs already, by a fleet without sessions. */
-export async function loadViewers ({ relay }: Rig, fleet: ViewerFleet, options: ViewersOptions): Promise<LoadResult> {
+export async function loadViewers ({ relay, profile }: Rig, fleet: ViewerFleet, options: ViewersOptions): Promise<LoadResult> {
   const { sessions, streams, shardBytes, seed } = options
   const mix: Mix = {
     kind: 'zipf',
@@ -74,6 +75,7 @@ export async function loadViewers ({ relay }: Rig, fleet: ViewerFleet, options: 
 
   const startedAt = new Date().toISOString()
   const before = await relayCounters(relay.adminUrl)
+  const profiler = profile === undefined ? undefined : await Profiler.start(profile, processes)
   const meter = await ProcessMeter.start(processes)
   const gapMs = options.rate === undefined ? options.think : sessions * streams * 1_000 / options.rate
   const playback = { bitsPerSecond: options.bitrate, targetMs: options.buffer * 1_000, spreadMs: options.ramp * 1_000, viewers: sessions }
@@ -88,13 +90,15 @@ export async function loadViewers ({ relay }: Rig, fleet: ViewerFleet, options: 
     ...(options.mode === 'playback' ? { playback } : {})
   })
   const servers = await meter.stop()
+  const scenario = `viewers-${options.mode}`
+  const profiles = await profiler?.stop(`${scenario}-${options.road}`)
   const after = await relayCounters(relay.adminUrl)
   const verified = await fleet.verify({ mix, seed: seed + 2, samples: SAMPLES })
   await fleet.close()
 
   const { latency, firstByte, startup, generator, seconds, requests, statuses, unexpected, errors, bytes, lost } = outcome
   return completeResult({
-    scenario: `viewers-${options.mode}`,
+    scenario,
     startedAt,
     settings: {
       road: options.road,
@@ -124,6 +128,7 @@ export async function loadViewers ({ relay }: Rig, fleet: ViewerFleet, options: 
     servers,
     hitRatio: hitRatioBetween(before, after),
     verified,
+    ...(profiles === undefined ? {} : { profiles }),
     generator,
     sessions: { opened: opened.opened, failed: opened.failed, lost, handshakeMs: opened.handshake.times(), rssPerSessionBytes },
     ...(options.mode === 'playback'
