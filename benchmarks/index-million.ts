@@ -5,12 +5,12 @@
 import { execFile } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { mkdtemp, readFile, rm, stat } from 'node:fs/promises'
-import * as nodeFs from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { performance } from 'node:perf_hooks'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
+import { systemFiles } from '../src/cache/disk-files.ts'
 import { DiskStore } from '../src/cache/disk-store.ts'
 import type { EntryRecord } from '../src/cache/entry.ts'
 import { checkIndex } from '../src/cache/index-check.ts'
@@ -67,7 +67,7 @@ async function measure (directory: string, entries: number): Promise<Measurement
   const rssBefore = process.memoryUsage.rss()
   const opened = performance.now()
   const db = openIndexDb(directory)
-  const store = new DiskStore({ root: '/nonexistent', maxBytes: 4 * entries * SHARD_BYTES, passThroughBytes: 0, fs: nodeFs, db, clock: systemClock, bootId: Date.now().toString(36), observer })
+  const store = new DiskStore({ root: '/nonexistent', maxBytes: 4 * entries * SHARD_BYTES, passThroughBytes: 0, fs: systemFiles, db, clock: systemClock, bootId: Date.now().toString(36), observer })
   if (store.restore() < entries) throw new Error(`${store.count} of ${entries} entries restored`)
   const openMs = performance.now() - opened
   globalThis.gc?.()

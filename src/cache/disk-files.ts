@@ -1,10 +1,16 @@
-import type * as nodeFs from 'node:fs/promises'
+import { fstatSync } from 'node:fs'
+import * as nodeFs from 'node:fs/promises'
 import type { FileHandle } from 'node:fs/promises'
 import { systemCode } from '../errors.ts'
 import type { RemovalReason } from './leased-lru.ts'
 
 /** What the cache asks of the file system; tests pass one that fails on demand. */
-export type FileSystem = Pick<typeof nodeFs, 'open' | 'rename' | 'unlink' | 'mkdir' | 'readdir' | 'stat'>
+export interface FileSystem extends Pick<typeof nodeFs, 'open' | 'rename' | 'unlink' | 'mkdir' | 'readdir' | 'stat'> {
+  /** Bytes of an open file. Waits for no disk: the system has read its inode to open it. */
+  sizeOf (handle: FileHandle): number
+}
+
+export const systemFiles: FileSystem = { ...nodeFs, sizeOf: ({ fd }) => fstatSync(fd).size }
 
 export type DiskOperation = 'open' | 'read' | 'write' | 'fsync' | 'rename' | 'unlink'
 

@@ -164,12 +164,19 @@ export class DiskStore {
         this.#lru.release(entry)
       })
     }
-    const size = await handle.stat().then(stat => stat.size, () => -1)
-    if (size === entry.size) return { entry, handle, release }
+    if (this.#sizeOf(handle) === entry.size) return { entry, handle, release }
     this.#options.observer.diskError('open', 'SIZE_MISMATCH')
     this.invalidate(entry)
     release()
     return undefined
+  }
+
+  #sizeOf (handle: FileHandle): number | undefined {
+    try {
+      return this.#options.fs.sizeOf(handle)
+    } catch {
+      return undefined
+    }
   }
 
   /** Pins an entry without opening it; the returned function lets go, once. */

@@ -6,7 +6,7 @@ import { dirname, join, resolve } from 'node:path'
 import type { Clock } from '../clock.ts'
 import { RelayError, systemCode } from '../errors.ts'
 import { DiskStore } from './disk-store.ts'
-import type { CacheObserver, FileSystem } from './disk-files.ts'
+import { systemFiles, type CacheObserver, type FileSystem } from './disk-files.ts'
 import { checkIndex } from './index-check.ts'
 import { openIndexDb, type IndexDb } from './index-db.ts'
 import { parseManifest, voucher, type ManifestEntry } from './manifest.ts'
@@ -49,7 +49,7 @@ const MAX_MANIFEST_BYTES = 500_000_000
  */
 export async function openCache (options: OpenCacheOptions): Promise<OpenedCache> {
   const { clock, log } = options
-  const fs = options.fs ?? nodeFs
+  const fs = options.fs ?? systemFiles
   const path = resolve(options.path)
   const root = join(path, 'shards')
   await prepareDirectory(fs, path, root)

@@ -29,6 +29,9 @@ export interface ShardStreamOptions {
   readonly onWait: (waits: boolean) => void
 }
 
+/** One for all: an error of its own costs each response its stack trace. */
+const OVER = new Error('the response is over')
+
 /**
  * The bytes of an opened object as a stream that holds at most two chunks: the next one is read when the socket has taken the
  * last, and when the viewer's bandwidth allows it. Releases the object when it ends, fails or is abandoned.
@@ -36,7 +39,8 @@ export interface ShardStreamOptions {
 export class ShardStream extends Readable {
   readonly #shard: OpenShard
   readonly #options: ShardStreamOptions
-  readonly #abort = new AbortController()
+  /** Ends the wait for bandwidth; there only when something waits for that. */
+  #waiting: AbortController | undefined
   readonly #end: number
   #position: number
   /** Ends the wait for a response whose connection is gone: it may never tell what became of its last chunk. */
@@ -85,10 +89,10 @@ export class ShardStream extends Readable {
       let chunk: Uint8Array
       try {
         chunk = await this.#next(into)
-        this.#abort.signal.throwIfAborted()
+        this.#throwIfOver()
         this.#arrived(chunk, sent)
         await sending
-        this.#abort.signal.throwIfAborted()
+        this.#throwIfOver()
       } catch (error) {
         free()
         if (this.destroyed) return
@@ -110,10 +114,14 @@ export class ShardStream extends Readable {
   }
 
   override _destroy (error: Error | null, callback: (error?: Error | null) => void): void {
-    this.#abort.abort()
+    this.#waiting?.abort(OVER)
     this.#giveUp()
     this.#shard.release()
     callback(error)
+  }
+
+  #throwIfOver (): void {
+    if (this.destroyed) throw OVER
   }
 
   readonly #fail = (error: unknown): void => {
@@ -136,7 +144,7 @@ export class ShardStream extends Readable {
     let used = 0
     try {
       // The object is released with the stream.
-      this.#abort.signal.throwIfAborted()
+      this.#throwIfOver()
       const chunk = await this.#shard.read(this.#position, admitted, this.#end)
       used = chunk.length
       return chunk
@@ -147,7 +155,9 @@ export class ShardStream extends Readable {
 
   async #admit (wanted: number): Promise<number> {
     const { pace, onWait } = this.#options
-    const bytes = pace.take(wanted, this.#abort.signal)
+    this.#throwIfOver()
+    this.#waiting ??= new AbortController()
+    const bytes = pace.take(wanted, this.#waiting.signal)
     if (typeof bytes === 'number') return bytes
     onWait(true)
     try {

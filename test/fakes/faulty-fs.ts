@@ -1,6 +1,6 @@
 import * as nodeFs from 'node:fs/promises'
 import type { FileHandle } from 'node:fs/promises'
-import type { FileSystem } from '../../src/cache/disk-files.ts'
+import { systemFiles, type FileSystem } from '../../src/cache/disk-files.ts'
 
 export type FsOperation = 'open' | 'create' | 'rename' | 'unlink' | 'mkdir' | 'readdir' | 'stat' | 'read' | 'write' | 'datasync' | 'fstat' | 'close'
 
@@ -50,7 +50,6 @@ export function faultyFs (): FaultyFs {
         return await handle.write(all, 0, Math.min(all.length, most), position)
       }),
       datasync: async () => { await run('datasync', path, async () => { await handle.datasync() }) },
-      stat: async () => await run('fstat', path, async () => await handle.stat()),
       close: async () => {
         faulty.openHandles--
         // A close that reports an error has closed nevertheless.
@@ -72,7 +71,12 @@ export function faultyFs (): FaultyFs {
     unlink: async (path: string) => { await run('unlink', path, async () => { await nodeFs.unlink(path) }) },
     mkdir: async (path: string, options: { recursive: boolean }) => await run('mkdir', path, async () => await nodeFs.mkdir(path, options)),
     readdir: async (path: string) => await run('readdir', path, async () => await nodeFs.readdir(path)),
-    stat: async (path: string) => await run('stat', path, async () => await nodeFs.stat(path))
+    stat: async (path: string) => await run('stat', path, async () => await nodeFs.stat(path)),
+    sizeOf: (handle: FileHandle) => {
+      const fate = faulty.decide('fstat', '')
+      if (typeof fate === 'string') throw systemError(fate, 'fstat', '')
+      return systemFiles.sizeOf(handle)
+    }
   }
   const faulty: FaultyFs = { fs: fs as FileSystem, decide: () => undefined, counts: new Map(), peaks: new Map(), openHandles: 0 }
   return faulty
