@@ -75,12 +75,21 @@ suite('load tests', { timeout: 280_000 }, () => {
   })
 
   test('the command writes JSON and a table, and is exact about what it was told', async t => {
-    const file = join(await temporaryDirectory(t), 'result.json')
-    const done = await load('conditional', '--requests', '20', '--connections', '2', '--program', program, '--json', file, '--set', 'cache.ram_bytes=0')
+    const directory = await temporaryDirectory(t)
+    const file = join(directory, 'result.json')
+    const profile = join(directory, 'profiles')
+    const done = await load('conditional', '--requests', '200', '--connections', '2', '--program', program, '--json', file, '--set', 'cache.ram_bytes=0', '--profile', profile)
     assert.deepEqual({ code: done.code, stderr: done.stderr }, { code: 0, stderr: '' })
     assert.match(done.stdout, /^\| scenario +\| conditional/)
     const results = JSON.parse(await readFile(file, 'utf8')) as LoadResult[]
     assert.deepEqual(results.map(({ version, scenario, settings }) => ({ version, scenario, connections: settings['connections'], ram: settings['cache.ram_bytes'] })), [{ version: 1, scenario: 'conditional', connections: 2, ram: 0 }])
+    const [{ profiles = [] } = {}] = results
+    assert.deepEqual(profiles.map(({ name }) => name), ['relay', 'gateway'])
+    for (const { name, file: written, hotSpots } of profiles) {
+      assert.ok(name === 'gateway' || hotSpots.length > 3, `${name}: ${hotSpots.length}`)
+      assert.match(done.stdout, new RegExp(`^conditional: ${name}, time in the function itself`, 'm'))
+      assert.ok('samples' in (JSON.parse(await readFile(written, 'utf8')) as object), 'what DevTools read')
+    }
     const list = await load('list')
     assert.equal(list.code, 0)
     for (const name of [...SCENARIOS.map(scenario => scenario.name), 'viewers']) assert.match(list.stdout, new RegExp(`^${name} `, 'm'))
