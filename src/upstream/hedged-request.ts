@@ -96,12 +96,12 @@ export async function hedgedRequest<T> (request: HedgedRequest<T>): Promise<Winn
     return undefined
   }
 
-  const giveUp = (how: 'lost' | 'deadline', reason: unknown): void => {
+  const giveUp = (how: 'lost' | 'deadline', reason: () => unknown): void => {
     over = true
     const now = clock.monotonic()
     for (const { result } of settled) if ('answer' in result) request.discard(result.answer)
     for (const [index, { abort, askedAt, hedge }] of running) {
-      abort.abort(reason)
+      abort.abort(reason())
       ended(index, { how, ms: now - askedAt, hedge })
     }
     running.clear()
@@ -113,12 +113,12 @@ export async function hedgedRequest<T> (request: HedgedRequest<T>): Promise<Winn
   try {
     for (;;) {
       if (signal.aborted) {
-        giveUp('lost', signal.reason)
+        giveUp('lost', () => signal.reason)
         throw signal.reason
       }
       const won = take()
       if (won !== undefined) {
-        giveUp('lost', new RelayError('RELAY_ERR_UPSTREAM_TIMEOUT', 'another super-node was faster'))
+        giveUp('lost', () => new RelayError('RELAY_ERR_UPSTREAM_TIMEOUT', 'another super-node was faster'))
         kept = true
         return keep(signal, aborted, won)
       }
@@ -131,7 +131,7 @@ export async function hedgedRequest<T> (request: HedgedRequest<T>): Promise<Winn
         attempt?.abort.abort(new RelayError('RELAY_ERR_UPSTREAM_TIMEOUT', 'the super-node did not answer in time'))
         if (attempt !== undefined) ended(step.index, { how: 'deadline', ms: clock.monotonic() - attempt.askedAt, hedge: attempt.hedge })
       } else if (step.do === 'give up') {
-        giveUp('deadline', new RelayError('RELAY_ERR_UPSTREAM_TIMEOUT', 'no super-node answered in time'))
+        giveUp('deadline', () => new RelayError('RELAY_ERR_UPSTREAM_TIMEOUT', 'no super-node answered in time'))
         throw new RaceLostError(step.why)
       } else {
         wake = deferred<undefined>()
