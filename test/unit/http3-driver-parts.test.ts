@@ -158,10 +158,40 @@ test('stateless resets are limited in number', () => {
   assert.equal(control.decide(short, from, { links: 0, halfOpen: 0 }, 1100).kind, 'reply')
 })
 
+/** Rate that a pacer gives, as a multiple of the window by its round trip; its bucket is empty at `now`. */
+function gainOf (pacer: Pacer, cwnd: number, rtt: number, now: number): number {
+  pacer.spend(pacer.available(now))
+  // So short that even sixteen times the rate does not fill the bucket.
+  const ms = 0.01
+  return (pacer.available(now + ms) * rtt) / (cwnd * ms)
+}
+
+test('pacer: a window that it keeps from being used after losses gets more, up to a bound and for a while; others do not', () => {
+  const [cwnd, rtt] = [5 * MAX_PACKET_SIZE, 13]
+  const rounded = (gain: number): number => Math.round(gain * 1000) / 1000
+  for (const [lost, heldBack, most] of [[0, true, 1.25], [1, false, 1.25], [1, true, 16]] as const) {
+    const pacer = new Pacer()
+    const gains: number[] = []
+    for (let now = 10; now <= 300; now += 10) {
+      pacer.ended(now, heldBack)
+      pacer.update({ cwnd, rtt, lost }, now)
+      gains.push(rounded(gainOf(pacer, cwnd, rtt, now)))
+    }
+    assert.equal(gains.at(-1), most, gains.join(' '))
+    assert.deepEqual(gains, [...gains].sort((a, b) => a - b))
+    // Once the window is used, it is given what it has for a second more.
+    for (const [now, expected] of [[310, most], [1_400, 1.25]] as const) {
+      pacer.ended(now, false)
+      pacer.update({ cwnd, rtt, lost }, now)
+      assert.equal(rounded(gainOf(pacer, cwnd, rtt, now)), expected, `at ${now}`)
+    }
+  }
+})
+
 test('pacer: never more than a burst at once, and over time the rate the path gives', () => {
   fc.assert(fc.property(fc.integer({ min: 13_500, max: 2_000_000 }), fc.integer({ min: 1, max: 300 }), (cwnd, rtt) => {
     const pacer = new Pacer()
-    pacer.update({ cwnd, rtt })
+    pacer.update({ cwnd, rtt, lost: 0 }, 0)
     const rate = 1.25 * cwnd / rtt
     let sent = 0
     for (let now = 0; now < 1000; now++) {

@@ -205,6 +205,7 @@ export class Link {
       left -= sent[0]
     }
     this.pacer.spend(allowance - left)
+    if (flushed || (left <= 0 && allowance < budget * MAX_PACKET_SIZE)) this.pacer.ended(now, !flushed)
     // Only now: what an acknowledgement has shown to be lost is no longer in flight, and has just been sent again.
     if (flushed && this.web.streams.wantsSettled && isSettled(conn, this.rtt)) {
       this.web.streams.settled(now)
@@ -250,7 +251,7 @@ export class Link {
     const path = conn.pathStats().find((candidate) => candidate.active)
     if (path === undefined) return
     this.rtt = path.rtt
-    this.pacer.update(path)
+    this.pacer.update(path, now)
   }
 
   /**
