@@ -1,5 +1,4 @@
 import { systemClock } from '../clock.ts'
-import { growHeapFreely } from '../heap-growth.ts'
 import type { FromGateway } from './from-gateway.ts'
 import { Gateway } from './gateway.ts'
 import type { ToGateway } from './protocol.ts'
@@ -30,7 +29,6 @@ function take (message: ToGateway): void {
   }
 }
 
-growHeapFreely()
 process.on('message', message => { take(message as ToGateway) })
 process.on('disconnect', () => { process.exit(0) })
 // A terminal signals the whole group; the relay gets its signals too and stops the gateway in its own time.
