@@ -15,7 +15,7 @@ const GAIN = 1.25
 /**
  * quiche 0.18 takes a connection that its pacer holds back for one that its application limits, and does not let the window grow, although RFC 9002
  * §7.8 says it should; and its smoothed round trip no longer falls when packets leave sooner than by its own schedule. After a burst of losses on a
- * short path a window of a few packets stayed that small for good: 5 MB/s of 35. So the gain doubles for as long as the window is not used up,
+ * short path a window of a few packets stayed that small for seconds: 5 MB/s of 35. So the gain doubles for as long as the window is not used up,
  * and falls back after a while, for paths that have become longer.
  */
 const MAX_GAIN = 16
