@@ -54,9 +54,6 @@ export class Intake {
   /** Files that bodies and their readers hold open. */
   get openFiles (): number { return this.#openFiles }
 
-  /** Bytes in memory that are not in their files yet, or were put there lately. */
-  get windowBytes (): number { return this.#windows.usedBytes }
-
   /**
    * Starts a body of at most `capacity` bytes. It is stored if room and disk allow, and can be read either way.
    * @param store false: it goes through memory, the disk is not touched

@@ -1,5 +1,7 @@
 /** The end of a body that is being received: bytes that its file does not have yet, and some of those that it has, for readers right behind. */
 
+import { Allowance } from '../allowance.ts'
+
 /** Bytes of one body in memory at most, unless a single chunk is larger. */
 export const WINDOW_BYTES = 512 * 1024
 /** The same of all bodies together. */
@@ -7,27 +9,10 @@ export const ALL_WINDOWS_BYTES = 64 * 1024 * 1024
 /** Chunks of one body, and so pieces of one system call; the kernel takes 1,024 (IOV_MAX). */
 export const WINDOW_CHUNKS = 64
 
-/** Leave to hold more than one chunk, bounded over all bodies of a cache. */
-export class WindowBudget {
-  readonly #most: number
-  #used = 0
-
+/** Leave to hold more than one chunk, in bytes, bounded over all bodies of a cache. */
+export class WindowBudget extends Allowance {
   constructor (most = ALL_WINDOWS_BYTES) {
-    this.#most = most
-  }
-
-  get usedBytes (): number { return this.#used }
-
-  /** False when that would be more than all may have together. */
-  take (bytes: number): boolean {
-    if (this.#used + bytes > this.#most) return false
-    this.#used += bytes
-    return true
-  }
-
-  giveBack (bytes: number): void {
-    if (bytes > this.#used) throw new Error('more is given back than was taken')
-    this.#used -= bytes
+    super(most)
   }
 }
 

@@ -1,3 +1,4 @@
+import { Allowance } from '../allowance.ts'
 import { MAX_READ_BYTES } from '../cache/disk-files.ts'
 
 /** Read at once for a viewer that keeps up, all a read brings: four times fewer turns of the thread pool, which cost more than copying the bytes. */
@@ -6,26 +7,9 @@ export const LARGE_CHUNK_BYTES = MAX_READ_BYTES
 const MAX_LARGE_RESPONSES = 32
 
 /** Leave to read large chunks, bounded over all responses of a listener. */
-export class LargeChunks {
-  readonly #most: number
-  #taken = 0
-
+export class LargeChunks extends Allowance {
   constructor (most = MAX_LARGE_RESPONSES) {
-    this.#most = most
-  }
-
-  get taken (): number { return this.#taken }
-
-  /** False when as many responses as may be have it. */
-  take (): boolean {
-    if (this.#taken >= this.#most) return false
-    this.#taken++
-    return true
-  }
-
-  giveBack (): void {
-    if (this.#taken === 0) throw new Error('nothing was taken')
-    this.#taken--
+    super(most)
   }
 }
 

@@ -31,7 +31,7 @@ test('without any budget a body goes on chunk by chunk, also with one that is la
 
 test('budgets refuse what they do not have, and what was not taken', () => {
   const budget = new WindowBudget(10)
-  assert.deepEqual([budget.take(6), budget.take(5), budget.take(4), budget.usedBytes], [true, false, true, 10])
+  assert.deepEqual([budget.take(6), budget.take(5), budget.take(4), budget.taken], [true, false, true, 10])
   budget.giveBack(10)
   assert.throws(() => { budget.giveBack(1) }, /more is given back/)
 })
@@ -63,7 +63,7 @@ test('any history of three bodies: unwritten bytes are all here and right, and n
         body.window.clear()
         bodies[step.body] = fresh()
       }
-      assert.ok(budget.usedBytes <= most)
+      assert.ok(budget.taken <= most)
       for (const { window, chunks, written } of bodies) {
         const waiting = chunks.slice(written)
         assert.deepEqual(window.unwritten().map(one => one.length), waiting.map(one => one.length))
@@ -82,6 +82,6 @@ test('any history of three bodies: unwritten bytes are all here and right, and n
       }
     }
     for (const { window } of bodies) window.clear()
-    assert.equal(budget.usedBytes, 0)
+    assert.equal(budget.taken, 0)
   }), { numRuns: 60, endOnFailure: true })
 })
