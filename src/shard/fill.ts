@@ -95,18 +95,12 @@ export class Fill {
 
   /** Resolves when more than `position` bytes may be read. @throws RelayError when the fill failed */
   async more (position: number): Promise<void> {
-    while (this.#readable <= position) {
-      if (this.#error !== undefined) throw this.#error
-      await this.#progress.promise
-    }
+    await this.#until(() => this.#readable > position)
   }
 
   /** Resolves when more than `position` bytes may be read from {@link path}. @throws RelayError when the fill failed */
   async moreInFile (position: number): Promise<void> {
-    while (this.readableInFile <= position) {
-      if (this.#error !== undefined) throw this.#error
-      await this.#progress.promise
-    }
+    await this.#until(() => this.readableInFile > position)
   }
 
   /**
@@ -131,7 +125,11 @@ export class Fill {
 
   /** Resolves when the whole body is verified. @throws RelayError when the fill failed */
   async #verdict (): Promise<void> {
-    while (this.#sha256 === undefined) {
+    await this.#until(() => this.#sha256 !== undefined)
+  }
+
+  async #until (reached: () => boolean): Promise<void> {
+    while (!reached()) {
       if (this.#error !== undefined) throw this.#error
       await this.#progress.promise
     }
