@@ -26,18 +26,19 @@ export interface HotSpot {
 
 type Frame = CpuProfile['nodes'][number]['callFrame']
 
-/** Waiting, and the profiler's own work. */
+/** Native functions: waiting, and the profiler's own work. Scripts may have a `dispatch` too, and undici has. */
 const NOT_COUNTED = new Set(['(idle)', 'dispatch'])
 
 function scriptPlace ({ functionName, url, lineNumber }: Frame): string {
   return `${functionName === '' ? '(anonymous)' : functionName} ${url.replace(/^.*\/(?=[^/]*\/[^/]*$)/, '')}:${lineNumber + 1}`
 }
 
-/** Names of all nodes by their id. */
-function placesOf (nodes: CpuProfile['nodes']): Map<number, string> {
+/** Names of all nodes by their id; undefined for those whose time does not count. */
+function placesOf (nodes: CpuProfile['nodes']): Map<number, string | undefined> {
   const callers = new Map(nodes.flatMap(node => (node.children ?? []).map(child => [child, node.callFrame] as const)))
   return new Map(nodes.map(({ id, callFrame }) => {
     if (callFrame.url !== '') return [id, scriptPlace(callFrame)]
+    if (NOT_COUNTED.has(callFrame.functionName)) return [id, undefined]
     const caller = callers.get(id)
     return [id, caller === undefined || caller.url === '' || callFrame.functionName.startsWith('(') ? callFrame.functionName : `${callFrame.functionName} from ${scriptPlace(caller)}`]
   }))
@@ -49,10 +50,10 @@ export function hotSpots ({ nodes, samples = [], timeDeltas = [] }: CpuProfile, 
   const spent = new Map<string, number>()
   let busy = 0
   for (const [index, id] of samples.entries()) {
-    const place = places.get(id) ?? '(unknown)'
+    const place = places.has(id) ? places.get(id) : '(unknown)'
     // Clocks of a virtual machine may step back.
     const time = Math.max(0, timeDeltas[index] ?? 0)
-    if (NOT_COUNTED.has(place.split(' ', 1)[0] ?? '')) continue
+    if (place === undefined) continue
     busy += time
     spent.set(place, (spent.get(place) ?? 0) + time)
   }

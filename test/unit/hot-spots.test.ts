@@ -31,6 +31,11 @@ test('time is that of the function itself, by place, without idling and the prof
   assert.deepEqual(hotSpots(PROFILE, 1).map(({ place }) => place), ['send http3/link.js:10'])
 })
 
+test('a function of a script that is called like one of the profiler counts', () => {
+  const nodes = [node(1, 'dispatch', 'undici/lib/client.js')]
+  assert.deepEqual(hotSpots({ nodes, samples: [1], timeDeltas: [5] }, 5), [{ place: 'dispatch lib/client.js:10', share: 1 }])
+})
+
 test('a profile without samples has no hot spots, and clocks that step back count for nothing', () => {
   assert.deepEqual(hotSpots({ nodes: [] }, 5), [])
   assert.deepEqual(hotSpots({ nodes: [node(1, 'a', 'x/y.js')], samples: [1, 1], timeDeltas: [-5, 10] }, 5), [{ place: 'a x/y.js:10', share: 1 }])
