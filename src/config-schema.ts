@@ -104,6 +104,7 @@ export const ConfigSchema = Type.Object({
     host: host('0.0.0.0', 'address the viewer HTTP listener binds'),
     port: port(9003, 'viewer port'),
     websocket_port: port(9004, 'port of the WebSocket fallback'),
+    require_ticket: Type.Boolean({ default: true, description: 'WebTransport sessions need a ticket of `GET /v1/transport`, which carries the address of its viewer; without, those that come without one share the limits of one address' }),
     player: Type.Boolean({ default: false, description: 'serve the demo player page at /player/' }),
     max_connections: count(10_000, 1_000_000, 'viewer connections at once; more are closed on accept'),
     trusted_proxies: Type.Array(Type.String({ maxLength: 64 }), { default: [], maxItems: 256, description: 'addresses and networks (`"10.0.0.0/8"`) of reverse proxies before viewer HTTP: of a request from one of them `x-forwarded-for`, `-proto` and `-host` say who the viewer is and what was asked for' }),
@@ -223,7 +224,8 @@ export const ConfigSchema = Type.Object({
     hosts: Type.Array(Type.String({ pattern: '^[A-Za-z0-9.:-]{1,253}$' }), { default: [], maxItems: 32, description: 'names and addresses a self-signed certificate is for, besides localhost' })
   }, 'Certificate of the viewer listeners.'),
   transport: section({
-    engine: Type.Union([Type.Literal('auto'), Type.Literal('fails'), Type.Literal('bundled'), Type.Literal('off')], { default: 'auto', description: 'HTTP/3 engine; off starts no gateway, viewers then have plain HTTP' }),
+    engine: Type.Union([Type.Literal('auto'), Type.Literal('quinn'), Type.Literal('fails'), Type.Literal('off')], { default: 'auto', description: 'HTTP/3 engine: auto is quinn, fails is the optional package of fails-components; off starts no gateway, viewers then have plain HTTP' }),
+    glibc_shim: Type.Boolean({ default: true, description: 'on a glibc older than 2.38, load the quinn engine from a copy in cache.path that is changed to need no newer one' }),
     max_sessions: count(10_000, 1_000_000, 'viewer sessions at once'),
     max_sessions_per_ip: count(256, 1_000_000, 'viewer sessions of one address at once'),
     max_streams_per_session: count(256, 10_000, 'requests of one session under way at once'),

@@ -1,8 +1,8 @@
 import { pino, stdSerializers, type DestinationStream, type Logger } from 'pino'
 
-const SECRET_PARAMETER = /^(?:token|sig)$/i
+const SECRET_PARAMETER = /^(?:token|ticket|sig)$/i
 
-/** A URL with the value of every `token` and `sig` parameter removed, however the name is spelled. */
+/** A URL with the value of every `token`, `ticket` and `sig` parameter removed, however the name is spelled. */
 export function redactUrl (url: string): string {
   return url.replace(/([?&])([^?&=#]*)=[^&#]*/g, (whole, lead: string, name: string) => SECRET_PARAMETER.test(decodeName(name)) ? `${lead}${name}=[redacted]` : whole)
 }

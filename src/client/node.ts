@@ -1,7 +1,8 @@
 /** `icn-relay/client/node`: the client with what Node needs and browsers have: an engine, a ponyfill and the erasure decoder. */
 import { readFile } from 'node:fs/promises'
 import { createRequire } from 'node:module'
-import { rootCertificates } from 'node:tls'
+import { homedir } from 'node:os'
+import { join } from 'node:path'
 import type { ErasureDecoder, ReedSolomonWasm } from './erasure.ts'
 import { wasmDecoder } from './erasure.ts'
 import { ShardClient } from './shard-client.ts'
@@ -28,13 +29,17 @@ export async function nodePonyfill (): Promise<W3cWebTransportConstructor> {
   return WebTransport
 }
 
-/** Opens HTTP/3 sessions with the bundled engine, loaded when it is first needed. */
+/** Opens HTTP/3 sessions with the quinn engine, loaded when it is first needed. Without hashes, authorities that Node trusts vouch for the relay. */
 export const dialHttp3: TransportDialler = async ({ url, certificateHashes, signal }, opened) => {
-  const { connectHttp3 } = await import('../gateway/transports/http3/client.ts')
-  const trust = certificateHashes.length === 0
-    ? { ca: rootCertificates.join('\n') }
-    : { certificateHashes: certificateHashes.map((value) => ({ algorithm: 'sha-256' as const, value })) }
-  return await connectHttp3(url, { ...trust, signal, opened })
+  const [{ connectQuinn }, { engineFile, loadEngine }] = await Promise.all([import('../gateway/transports/quinn/client.ts'), import('../gateway/transports/quinn/engine-file.ts')])
+  const binding = loadEngine(engineFile({ directory: engineDirectory(), shim: true, log: () => {} }))
+  return await connectQuinn(binding, url, { certificateHashes, signal, opened })
+}
+
+/** Where an engine file is kept that had to be made for an older glibc (XDG Base Directory Specification). */
+function engineDirectory (): string {
+  const { XDG_CACHE_HOME: cache = '' } = process.env
+  return join(cache === '' ? join(homedir(), '.cache') : cache, 'icn-relay', 'engine')
 }
 
 /**

@@ -18,7 +18,7 @@ async function translated<T> (step: Promise<T>): Promise<T> {
   }
 }
 
-/** The client's view of an engine session in Node, bundled or in-process. */
+/** The client's view of an engine session in Node, or in-process. */
 export function transportClientSession (session: TransportSession, onIncoming: SessionEndpoint['onIncoming']): ClientSession {
   session.onUni = (stream) => onIncoming({ read: () => stream.read(), cancel: () => stream.cancel(0) })
   // A relay opens no bidirectional streams; one that does gets nothing.

@@ -1,14 +1,14 @@
 import { systemCode } from '../errors.ts'
 import { failsHttp3Transport } from './transports/fails/http3.ts'
-import { loadLibrary } from './transports/fails/library.ts'
 import { failsWebSocketTransport } from './transports/fails/websocket.ts'
-import { bundledTransport } from './transports/http3/server.ts'
-import type { EngineChoice } from './protocol.ts'
-import type { ListenerEvents, ListenerOptions, TransportListener, ViewerTransport } from './transports/viewer-transport.ts'
+import { engineFile, loadEngine } from './transports/quinn/engine-file.ts'
+import { quinnTransport } from './transports/quinn/server.ts'
+import type { GatewaySettings } from './protocol.ts'
+import type { ListenerEvents, ListenerOptions, TransportListener } from './transports/viewer-transport.ts'
 
 export interface Road {
   readonly listener: TransportListener | undefined
-  /** One sentence for the log: what runs and why, or why nothing does. */
+  /** One sentence for the log: what runs, or why nothing does. */
   readonly note: string
   /** Whether it may work later: an address in use comes free, a missing package does not appear. */
   readonly retry: boolean
@@ -23,25 +23,16 @@ function passes (error: unknown): boolean {
   return PASSING_CODES.some(code => systemCode(error) === code || message(error).includes(code))
 }
 
-/** The HTTP/3 engine of the configured choice; `auto` prefers fails-components when its optional package is installed. */
-export async function openHttp3 (choice: EngineChoice, options: ListenerOptions, events: ListenerEvents): Promise<Road> {
-  const candidates: { transport: ViewerTransport, why: string }[] = []
-  const failures: string[] = []
-  const missing = choice === 'bundled' ? undefined : await loadLibrary().then(({ http3Missing }) => http3Missing, message)
-  if (choice !== 'bundled' && missing === undefined) candidates.push({ transport: failsHttp3Transport(), why: 'its optional package is installed' })
-  if (choice !== 'fails') candidates.push({ transport: bundledTransport, why: choice === 'bundled' ? 'it is configured' : missing ?? 'the other engine did not start' })
-  if (choice === 'fails' && missing !== undefined) failures.push(missing)
-  let retry = false
-  for (const { transport, why } of candidates) {
-    try {
-      const listener = await transport.listen(options, events)
-      return { listener, note: `HTTP/3 engine ${transport.name}, because ${why}`, retry: false }
-    } catch (error) {
-      failures.push(`${transport.name}: ${message(error)}`)
-      retry ||= passes(error)
-    }
+/** WebTransport over HTTP/3 by the configured engine, which is quinn unless the other one is named. */
+export async function openHttp3 ({ engine, engineDirectory, glibcShim }: Pick<GatewaySettings, 'engine' | 'engineDirectory' | 'glibcShim'>, options: ListenerOptions, events: ListenerEvents): Promise<Road> {
+  const transport = engine === 'fails'
+    ? failsHttp3Transport()
+    : quinnTransport(() => loadEngine(engineFile({ directory: engineDirectory, shim: glibcShim, log: events.log })))
+  try {
+    return { listener: await transport.listen(options, events), note: `HTTP/3 engine ${transport.name}`, retry: false }
+  } catch (error) {
+    return { listener: undefined, note: `no HTTP/3 (${transport.name}: ${message(error)}); viewers have WebSocket and HTTP`, retry: passes(error) }
   }
-  return { listener: undefined, note: `no HTTP/3: ${failures.join('; ')}`, retry }
 }
 
 /** The road over TCP for networks that block UDP. */

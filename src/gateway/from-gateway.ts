@@ -48,7 +48,7 @@ const Counts = Type.Object({
   /** By transport. */
   handshakes: counts(TRANSPORT),
   /** By reason. */
-  handshakeFailures: counts('(?:timeout|tls|protocol|refused|limit|rate-address|rate-total)'),
+  handshakeFailures: counts('(?:timeout|tls|protocol|refused|limit|ticket|rate-address|rate-total)'),
   /** By error code. */
   refusals: Type.Optional(counts(`(?:${REFUSALS.join('|')})`)),
   /** By `transport outcome`. */

@@ -6,6 +6,7 @@ import { AddressCounts } from '../limits/address-counts.ts'
 import { HandshakeLimiter } from '../limits/handshake-limiter.ts'
 import { LoopDelay } from '../loop-delay.ts'
 import type { OverloadState } from '../overload/states.ts'
+import { TicketGate } from '../tickets/ticket-gate.ts'
 import { CLOSE_CODE } from '../wire/stream-codes.ts'
 import { openHttp3, openWebSocket } from './engine.ts'
 import type { FromGateway, SessionRow } from './from-gateway.ts'
@@ -13,6 +14,7 @@ import { GatewayBandwidth } from './gateway-bandwidth.ts'
 import { GatewayMeter } from './gateway-meter.ts'
 import { LogBudget } from './log-budget.ts'
 import type { GatewayLimits, GatewaySettings, ToGateway } from './protocol.ts'
+import { Reception } from './reception.ts'
 import { RemoteSource } from './remote-source.ts'
 import { Roads, type RoadName } from './roads.ts'
 import { sessionLimits } from './session-limits.ts'
@@ -20,7 +22,7 @@ import { sessionRow, type Guest } from './session-row.ts'
 import type { SessionLimits } from './session/session-types.ts'
 import { sessionToken, ViewerSession } from './session/viewer-session.ts'
 import { Shedding } from './shedding.ts'
-import type { ListenerEvents, ListenerOptions, SessionDecision, SessionRequest, TlsMaterial, TransportSession } from './transports/viewer-transport.ts'
+import type { ListenerEvents, ListenerOptions, SessionDecision, SessionRequest, TlsMaterial, TransportName, TransportSession } from './transports/viewer-transport.ts'
 
 /** Path a session asks for. */
 export const VIEWER_PATH = '/v1/viewer'
@@ -30,8 +32,14 @@ const TICK_MS = 250
 const LOG_LINES = 50
 /** When the relay stops, a viewer with nothing under way gets this long to hear of it, ms: a round trip over a bad network. */
 const FAREWELL_MS = 300
-/** Time a session that is sent elsewhere has to finish what it began meanwhile, ms: a shard over a slow line. */
-const REDIRECT_DEADLINE_MS = 30_000
+/** Time a session that has to move may take to finish what it began, ms: a shard over a slow line. */
+const MOVE_DEADLINE_MS = 30_000
+/** Used tickets remembered; more than are issued in their life at any configured rate are never used. */
+const MAX_SPENT_TICKETS = 10_000
+/** Tickets live for a minute, and a bucket lets twice its rate through in a second at most. */
+const SPENT_PER_RATE = 2 * 60
+
+const TRANSPORT_OF: Readonly<Record<RoadName, TransportName>> = { http3: 'webtransport', websocket: 'websocket' }
 
 interface Draining {
   /** Monotonic, ms. */
@@ -62,9 +70,12 @@ export class Gateway {
   #beatAt: number
   #region: string
   #draining: Draining | undefined
-  /** Set while stopping; called when the last session has gone. */
-  #emptied: (() => void) | undefined
-  #stoppingSince = 0
+  readonly #reception: Reception
+  readonly #tickets: TicketGate
+  /** Called whenever a session has gone. */
+  readonly #leavers = new Set<() => void>()
+  /** When the gateway was told to stop, monotonic ms. */
+  #stoppingSince: number | undefined
 
   constructor (settings: GatewaySettings, send: (message: FromGateway) => void, clock: Clock) {
     this.#settings = settings
@@ -75,6 +86,8 @@ export class Gateway {
     this.#beatAt = clock.monotonic()
     this.#judge = new ViewerJudge(settings.auth, clock.now)
     this.#handshakes = new HandshakeLimiter(settings.limits)
+    this.#tickets = new TicketGate(settings.ticketKey, Math.max(MAX_SPENT_TICKETS, SPENT_PER_RATE * settings.limits.handshakesPerSecond))
+    this.#reception = new Reception({ tickets: this.#tickets, requireTicket: settings.requireTicket, handshakes: this.#handshakes, clock })
     this.#limits = sessionLimits(settings, settings.limits, this.#shedding)
     this.#bandwidth = new GatewayBandwidth({
       settings: settings.bandwidth,
@@ -85,10 +98,11 @@ export class Gateway {
     this.#roads = new Roads({
       tls: settings.tls,
       open: async (name, tls) => name === 'http3'
-        ? await openHttp3(settings.engine, this.#listenerOptions(name, tls), this.#events)
-        : await openWebSocket(this.#listenerOptions(name, tls), this.#events),
+        ? await openHttp3(settings, this.#listenerOptions(name, tls), this.#eventsOf(name))
+        : await openWebSocket(this.#listenerOptions(name, tls), this.#eventsOf(name)),
       changed: info => { this.#send({ type: 'listening', info }) },
-      certificateRefused: (road, error) => { this.#log('error', 'certificate not taken over, the old one stays in use', { road, error: String(error) }) }
+      certificateRefused: (road, error) => { this.#log('error', 'certificate not taken over, the old one stays in use', { road, error: String(error) }) },
+      empty: async (road) => { await this.#moveAway(TRANSPORT_OF[road]) }
     })
   }
 
@@ -121,11 +135,7 @@ export class Gateway {
   async stop (deadlineMs: number): Promise<void> {
     this.#drain(deadlineMs, this.#draining?.alternates ?? [])
     this.#stoppingSince = this.#clock.monotonic()
-    if (this.#guests.size > 0) {
-      const timer = deferredTimer(deadlineMs)
-      await Promise.race([timer.promise, new Promise<void>(resolve => { this.#emptied = resolve })])
-      timer.cancel()
-    }
+    await this.#left(() => this.#guests.size === 0, deadlineMs)
     for (const timer of this.#timers) clearInterval(timer)
     this.#loopDelay.stop()
     this.#beat()
@@ -134,12 +144,11 @@ export class Gateway {
   }
 
   #listenerOptions (name: RoadName, tls: TlsMaterial): ListenerOptions {
-    const { host, maxSessions, maxStreamsPerSession, handshakeTimeoutMs, idleTimeoutMs, http3Port, websocketPort, resetSecret } = this.#settings
+    const { host, maxSessions, maxStreamsPerSession, handshakeTimeoutMs, idleTimeoutMs, http3Port, websocketPort } = this.#settings
     return {
       host,
       port: name === 'http3' ? http3Port : websocketPort,
       tls,
-      resetSecret,
       path: VIEWER_PATH,
       maxSessions,
       // Chromium refuses streams beyond the credit instead of waiting for more, so the engine gives more than the session uses.
@@ -149,15 +158,17 @@ export class Gateway {
     }
   }
 
-  readonly #events: ListenerEvents = {
-    admit: (ip, proof, now) => this.#handshakes.admit(ip, proof, now),
-    decide: request => this.#decide(request),
-    session: session => { this.#welcome(session) },
-    handshakeFailed: (reason, detail) => {
-      this.#meter.handshakeFailed(reason)
-      this.#log('debug', 'handshake failed', { reason, detail })
-    },
-    log: (level, message, fields) => { this.#log(level, message, fields ?? {}) }
+  #eventsOf (name: RoadName): ListenerEvents {
+    return {
+      admit: (ip, proof, now) => this.#handshakes.admit(ip, proof, now),
+      decide: request => this.#roads.renewing(name) ? { accept: false, status: 503, failure: 'limit' } : this.#decide(request),
+      session: session => { this.#welcome(session) },
+      handshakeFailed: (reason, detail) => {
+        this.#meter.handshakeFailed(reason)
+        this.#log('debug', 'handshake failed', { reason, detail })
+      },
+      log: (level, message, fields) => { this.#log(level, message, fields ?? {}) }
+    }
   }
 
   #log (level: 'debug' | 'info' | 'warn' | 'error', message: string, fields: Record<string, unknown>): void {
@@ -173,6 +184,32 @@ export class Gateway {
   #drain (deadlineMs: number, alternates: readonly string[]): void {
     this.#draining = { until: this.#clock.monotonic() + deadlineMs, alternates }
     for (const { session } of this.#guests.values()) this.#guarded(session, () => { session.drain(deadlineMs, alternates) })
+  }
+
+  /** Asks the viewers of a transport to move, and ends those that are still there when their time is up. */
+  async #moveAway (transport: TransportName): Promise<void> {
+    const there = (): Guest[] => Array.from(this.#guests.values()).filter(guest => guest.session.transport.transport === transport)
+    const moved = there().length
+    for (const { session } of there()) this.#guarded(session, () => { session.drain(MOVE_DEADLINE_MS, []) })
+    await this.#left(() => there().length === 0, MOVE_DEADLINE_MS)
+    const rest = there()
+    const streams = rest.reduce((sum, { session }) => sum + session.stats().streams, 0)
+    for (const { session } of rest) session.close(CLOSE_CODE.drained, 'drained')
+    this.#log('info', 'viewers moved for a new certificate', { transport, sessions: moved, closed: rest.length, streamsCut: streams })
+  }
+
+  /** Waits until sessions have gone, for a time at most. */
+  async #left (gone: () => boolean, withinMs: number): Promise<void> {
+    let check = (): void => {}
+    let timer: NodeJS.Timeout | undefined
+    await new Promise<void>(resolve => {
+      check = () => { if (gone()) resolve() }
+      timer = setTimeout(resolve, withinMs)
+      this.#leavers.add(check)
+      check()
+    })
+    clearTimeout(timer)
+    this.#leavers.delete(check)
   }
 
   #limit (limits: GatewayLimits): void {
@@ -195,7 +232,9 @@ export class Gateway {
 
   /** A session that names no valid token is refused only when it named one; without any, each request has to bring its own. */
   async #decide (request: SessionRequest): Promise<SessionDecision> {
-    const full = this.#full(request.peer.ip)
+    const visitor = this.#reception.identify(request)
+    if ('accept' in visitor) return visitor
+    const full = this.#full(visitor.ip)
     if (full !== undefined) return { accept: false, status: full }
     if (this.#shedding.refuses) {
       this.#meter.shed()
@@ -207,14 +246,15 @@ export class Gateway {
   }
 
   #welcome (transport: TransportSession): void {
-    const { ip } = transport.request.peer
+    const visitor = this.#reception.visitor(transport.request)
+    const { ip } = visitor
     // Between decision and session others may have come in, over either road.
     if (this.#full(ip) !== undefined) {
       this.#meter.handshakeFailed('limit')
       transport.close(CLOSE_CODE.none, 'no more sessions are taken')
       return
     }
-    const pacing = this.#bandwidth.join(transport.id)
+    const pacing = this.#bandwidth.join(visitor.viewer === undefined ? transport.id : `${ip} ${visitor.viewer}`)
     const session = new ViewerSession(transport, {
       source: this.#source,
       authorize: async (token, key) => await this.#judged(token, key.cid),
@@ -237,7 +277,7 @@ export class Gateway {
     this.#perIp.add(ip)
     const elsewhere = this.#shedding.next()
     if (elsewhere !== undefined) this.#meter.shed()
-    this.#guests.set(transport.id, { session, pacing, since: this.#clock.now(), ip, elsewhere, bytes: 0, rate: 0 })
+    this.#guests.set(transport.id, { session, pacing, since: this.#clock.now(), visitor, elsewhere, bytes: 0, rate: 0 })
   }
 
   #farewell (transport: TransportSession): void {
@@ -246,8 +286,8 @@ export class Gateway {
     this.#guests.delete(transport.id)
     guest.pacing.leave()
     this.#meter.throttled(transport.transport, guest.pacing.takeWaited())
-    this.#perIp.remove(transport.request.peer.ip)
-    if (this.#guests.size === 0) this.#emptied?.()
+    this.#perIp.remove(guest.visitor.ip)
+    for (const check of this.#leavers) check()
   }
 
   /** A defect of one session ends that session. */
@@ -261,7 +301,7 @@ export class Gateway {
   }
 
   #tick (): void {
-    const idle = this.#emptied !== undefined && this.#clock.monotonic() - this.#stoppingSince >= FAREWELL_MS
+    const idle = this.#stoppingSince !== undefined && this.#clock.monotonic() - this.#stoppingSince >= FAREWELL_MS
     for (const guest of this.#guests.values()) {
       const { session, pacing } = guest
       this.#guarded(session, () => {
@@ -279,7 +319,7 @@ export class Gateway {
     if (elsewhere === undefined) return
     guest.elsewhere = undefined
     session.redirect(elsewhere[0], 'overload')
-    session.drain(REDIRECT_DEADLINE_MS, elsewhere)
+    session.drain(MOVE_DEADLINE_MS, elsewhere)
   }
 
   #beat (): void {
@@ -289,6 +329,7 @@ export class Gateway {
     const seconds = Math.max(0.001, (now - this.#beatAt) / 1_000)
     this.#beatAt = now
     this.#handshakes.forgetIdle(now)
+    this.#tickets.forgetExpired(this.#clock.now())
     const sessions: Record<string, number> = {}
     for (const guest of this.#guests.values()) {
       const { transport } = guest.session.transport
@@ -299,17 +340,11 @@ export class Gateway {
       this.#meter.throttled(transport, guest.pacing.takeWaited())
     }
     const { known, checking } = this.#judge.sizes()
-    const sizes = { ...this.#source.sizes(), ...this.#roads.sizes(), ...this.#bandwidth.sizes(), 'auth.known': known, 'auth.checking': checking, 'gateway.sessions': this.#guests.size, 'gateway.addresses': this.#perIp.size, 'gateway.tracked': this.#handshakes.size }
+    const sizes = { ...this.#source.sizes(), ...this.#roads.sizes(), ...this.#bandwidth.sizes(), 'auth.known': known, 'auth.checking': checking, 'gateway.sessions': this.#guests.size, 'gateway.addresses': this.#perIp.size, 'gateway.tracked': this.#handshakes.size, 'gateway.spentTickets': this.#tickets.size }
     this.#send({ type: 'heartbeat', stats: { sessions, sizes, rssBytes: process.memoryUsage.rss(), loopDelayMs: this.#loopDelay.take(), counts: this.#meter.take() } })
   }
 
   #rows (): SessionRow[] {
     return Array.from(this.#guests.values(), sessionRow)
   }
-}
-
-function deferredTimer (ms: number): { promise: Promise<void>, cancel: () => void } {
-  let timer: NodeJS.Timeout | undefined
-  const promise = new Promise<void>(resolve => { timer = setTimeout(resolve, ms) })
-  return { promise, cancel: () => { clearTimeout(timer) } }
 }

@@ -10,7 +10,7 @@ import type { OverloadState } from '../overload/states.ts'
 import type { GatewayBandwidthSettings } from './gateway-bandwidth.ts'
 import type { TlsMaterial } from './transports/viewer-transport.ts'
 
-export type EngineChoice = 'auto' | 'fails' | 'bundled'
+export type EngineChoice = 'auto' | 'quinn' | 'fails'
 
 /** The limits that the gateway enforces; those of plain HTTP are the relay's. */
 export type GatewayLimits = Pick<LimitNumbers, 'handshakesPerSecond' | 'handshakesPerSecondPerIp' | 'trackedIps' | 'requestsPerSecondPerViewer'>
@@ -24,8 +24,12 @@ export interface GatewaySettings {
   readonly websocketPort: number
   readonly engine: EngineChoice
   readonly tls: TlsMaterial
-  /** What stateless reset tokens derive from (RFC 9000 §10.3.2): the same for every gateway of a relay. */
-  readonly resetSecret: string
+  /** Where an engine file may be kept that was made for this system. */
+  readonly engineDirectory: string
+  readonly glibcShim: boolean
+  /** Key of the tickets this gateway takes: another for each, so that none is taken twice. */
+  readonly ticketKey: Uint8Array
+  readonly requireTicket: boolean
   readonly version: string
   readonly region: string
   readonly maxSessions: number

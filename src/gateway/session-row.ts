@@ -1,5 +1,6 @@
 import type { SessionRow } from './from-gateway.ts'
 import type { SessionPacing } from './session-pacing.ts'
+import type { Visitor } from './reception.ts'
 import type { ViewerSession } from './session/viewer-session.ts'
 
 /** A session and what the gateway keeps of it. */
@@ -7,7 +8,7 @@ export interface Guest {
   readonly session: ViewerSession
   readonly pacing: SessionPacing
   readonly since: number
-  readonly ip: string
+  readonly visitor: Visitor
   /** Where it is to go, while it has not been told. */
   elsewhere: readonly [string, ...string[]] | undefined
   /** Bytes at the last heartbeat. */
@@ -16,15 +17,14 @@ export interface Guest {
 }
 
 /** What operators see of a session. */
-export function sessionRow ({ session, pacing, since, rate }: Guest): SessionRow {
+export function sessionRow ({ session, pacing, since, rate, visitor: { ip, port } }: Guest): SessionRow {
   const { transport } = session
   const { streams, opened, bytes } = session.stats()
-  const { ip, port } = transport.request.peer
   const { rttMs } = transport.stats()
   const { identity, class: name } = session.viewer
   return {
     id: transport.id,
-    address: ip.includes(':') ? `[${ip}]:${port}` : `${ip}:${port}`,
+    address: port === undefined ? ip : ip.includes(':') ? `[${ip}]:${port}` : `${ip}:${port}`,
     transport: transport.transport,
     since,
     streams,

@@ -3,7 +3,9 @@ import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
 import type { FastifyInstance } from 'fastify'
 import Type from 'typebox'
 import { problems } from '../admin/schemas.ts'
+import { RelayError } from '../errors.ts'
 import type { ListeningInfo } from '../gateway/from-gateway.ts'
+import type { TicketOffice } from '../tickets/ticket-office.ts'
 import type { CertificateHash } from '../tls/certificate-store.ts'
 
 export interface TransportRouteOptions {
@@ -13,6 +15,10 @@ export interface TransportRouteOptions {
   /** Whether new viewers had better go elsewhere. */
   readonly overloaded: () => boolean
   readonly hashes: () => readonly CertificateHash[]
+  /** Undefined where sessions need no ticket. */
+  readonly tickets: Pick<TicketOffice, 'issue'> | undefined
+  /** Called for every ticket that was refused. */
+  readonly refused: (reason: 'rate-address' | 'rate-total') => void
 }
 
 /** The names of RFC 6761 §6.3. */
@@ -27,14 +33,23 @@ const SessionEndpoint = Type.Object({
 
 const Transport = Type.Object({
   region: Type.String({ description: 'region of the relay; empty when unknown' }),
-  webtransport: Type.Optional(SessionEndpoint),
+  webtransport: Type.Optional(Type.Object(SessionEndpoint.properties, { description: 'its URL carries a ticket, good for one session within a minute: ask again for every session' })),
   websocket: Type.Optional(SessionEndpoint),
   http: Endpoint,
   overloaded: Type.Optional(Type.Literal(true, { description: 'the relay sheds load: sessions are sent elsewhere, or their roads are absent for now; objects it does not have are refused' }))
 })
 
+/** The query of a session URL. @throws RelayError RELAY_ERR_RATE_LIMITED */
+function ticketQuery (address: string, { tickets, refused }: Pick<TransportRouteOptions, 'tickets' | 'refused'>): string {
+  if (tickets === undefined) return ''
+  const issued = tickets.issue(address)
+  if ('ticket' in issued) return `?ticket=${issued.ticket}`
+  refused(issued.refused)
+  throw new RelayError('RELAY_ERR_RATE_LIMITED', `too many sessions begin ${issued.refused === 'rate-address' ? 'at this address' : 'at this relay'}`)
+}
+
 /** `GET /v1/transport`: how to reach this relay, best road first; a road that is down is absent. */
-export async function transportRoute (viewer: FastifyInstance, { region, listening, hashes, overloaded }: TransportRouteOptions): Promise<void> {
+export async function transportRoute (viewer: FastifyInstance, { region, listening, hashes, overloaded, tickets, refused }: TransportRouteOptions): Promise<void> {
   viewer.withTypeProvider<TypeBoxTypeProvider>().get('/v1/transport', {
     schema: { summary: 'How a client connects', tags: ['viewer'], response: { 200: Transport, ...problems(429) } }
   }, async (request, reply) => {
@@ -47,10 +62,11 @@ export async function transportRoute (viewer: FastifyInstance, { region, listeni
     // Chromium tries one address of a name for HTTP/3, and of localhost that is ::1, where a relay bound to IPv4 does not listen.
     const udpName = LOCALHOST.test(hostname) && isIPv4(localAddress) ? localAddress : name
     const certificateHashes = [...hashes()]
+    const query = info?.http3 === undefined ? '' : ticketQuery(request.ip, { tickets, refused })
     reply.header('cache-control', 'no-store')
     return {
       region: region(),
-      ...info?.http3 === undefined ? {} : { webtransport: { url: `https://${udpName}:${info.http3.port}/v1/viewer`, certificateHashes } },
+      ...info?.http3 === undefined ? {} : { webtransport: { url: `https://${udpName}:${info.http3.port}/v1/viewer${query}`, certificateHashes } },
       ...info?.websocket === undefined ? {} : { websocket: { url: `wss://${name}:${info.websocket.port}/v1/viewer`, certificateHashes } },
       http: { url: `${request.protocol}://${named ? request.host : `${name}:${localPort}`}` },
       ...overloaded() ? { overloaded: true as const } : {}

@@ -1,5 +1,6 @@
 import { AddressBuckets } from './address-buckets.ts'
 import { AddressCounts } from './address-counts.ts'
+import { HandshakeLimiter } from './handshake-limiter.ts'
 
 /** The numbers of `[limits]` in force. */
 export interface LimitNumbers {
@@ -30,11 +31,14 @@ export class Limits {
   readonly requests: AddressBuckets
   /** Connections of the viewer HTTP listener. */
   readonly connections = new AddressCounts()
+  /** Handshakes of sessions whose engine tells no address: each takes a ticket, which is issued here. */
+  readonly tickets: HandshakeLimiter
   readonly refused: RefusedCounts = { handshakesTotal: 0, handshakesPerIp: 0, requests: 0, connections: 0 }
 
   constructor (numbers: LimitNumbers) {
     this.#numbers = numbers
     this.requests = new AddressBuckets(numbers.requestsPerSecondPerViewer, numbers.trackedIps)
+    this.tickets = new HandshakeLimiter(numbers)
   }
 
   get numbers (): LimitNumbers { return this.#numbers }
@@ -43,6 +47,7 @@ export class Limits {
   change (part: Partial<LimitNumbers>): void {
     this.#numbers = { ...this.#numbers, ...part }
     this.requests.change(this.#numbers.requestsPerSecondPerViewer, this.#numbers.trackedIps)
+    this.tickets.change(this.#numbers)
     for (const listener of this.#listeners) listener(this.#numbers)
   }
 

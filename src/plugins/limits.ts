@@ -57,7 +57,10 @@ export async function limitViewers (viewer: FastifyInstance, limits: Limits, met
   // Every request and not every route: before tokens are judged, and also what no route is there for.
   viewer.addHook('onRequest', viewer.rateLimit())
 
-  const forgetting = setInterval(() => { requests.forgetIdle(monotonic()) }, FORGET_MS).unref()
+  const forgetting = setInterval(() => {
+    requests.forgetIdle(monotonic())
+    limits.tickets.forgetIdle(monotonic())
+  }, FORGET_MS).unref()
   viewer.addHook('onClose', async () => { clearInterval(forgetting) })
   metrics.onCollect(() => {
     metrics.set('icn_relay_limits_tracked_addresses', requests.size, { limit: 'requests' })

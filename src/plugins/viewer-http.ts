@@ -62,7 +62,12 @@ export default fp<ViewerHttpOptions>(async (app, { config: { viewer: settings },
     region: () => app.region.current,
     listening: () => app.viewers.listening(),
     overloaded: () => app.overload.shedsSessions,
-    hashes: () => app.certificates.hashes()
+    hashes: () => app.certificates.hashes(),
+    tickets: app.viewers.tickets,
+    refused: reason => {
+      app.limits.refused[reason === 'rate-address' ? 'handshakesPerIp' : 'handshakesTotal']++
+      app.relayMetrics.count('icn_relay_viewer_handshake_failures_total', { reason })
+    }
   })
   if (settings.player) await viewer.register(playerRoutes)
   app.decorate('viewer', viewer)

@@ -1,3 +1,5 @@
+import { randomBytes } from 'node:crypto'
+import { join } from 'node:path'
 import fp from 'fastify-plugin'
 import { forGateway } from '../auth/auth-settings.ts'
 import { systemClock } from '../clock.ts'
@@ -7,6 +9,7 @@ import { Supervisor } from '../gateway/supervisor.ts'
 import type { RefusedCounts } from '../limits/limits.ts'
 import type { RelayMetrics } from '../metrics/relay-metrics.ts'
 import { redirectTargets } from '../overload/redirect-targets.ts'
+import { TicketOffice } from '../tickets/ticket-office.ts'
 import { VERSION } from '../version.ts'
 
 /** Ports of the gateway's listeners; 0 for any. */
@@ -24,6 +27,8 @@ export interface Viewers {
   trackedAddresses (): number
   /** What viewers can open sessions on; undefined while there is no gateway, while it is drained, and while new sessions are refused for overload. */
   listening (): ListeningInfo | undefined
+  /** Tickets for sessions; undefined where none are asked for. */
+  readonly tickets: TicketOffice | undefined
   /** Where new sessions are sent in turn while the relay sheds load, base URLs; refused when empty. */
   redirectTo (): readonly string[]
   start (ports: GatewayPorts): Promise<void>
@@ -42,6 +47,8 @@ declare module 'fastify' {
 const TRANSPORTS = ['webtransport', 'websocket']
 /** Size under which the gateway reports the addresses that its handshake limiter remembers. */
 const TRACKED = 'gateway.tracked'
+/** As long as what it authenticates with, SHA-256 (RFC 2104 §3). */
+const TICKET_KEY_BYTES = 32
 /** Names of sizes that become labels at most. */
 const MAX_SIZES = 200
 /** Time to stop for whoever closes the plugin without having stopped the gateway before, ms. */
@@ -78,8 +85,8 @@ export default fp<{ config: Config }>(async (app, { config }) => {
   const log = app.log.child({ plugin: 'viewers' })
   let ports: GatewayPorts = { http3: viewer.port, websocket: viewer.websocket_port }
   const { engine } = transport
-  // Not asked again: a certificate that is replaced must not keep viewers from learning that their gateway was.
-  const resetSecret = app.certificates.current().key
+  let ticketKey = randomBytes(TICKET_KEY_BYTES)
+  const newTicketKey = (): Buffer => ticketKey = randomBytes(TICKET_KEY_BYTES)
   const supervisor = engine === 'off'
     ? undefined
     : new Supervisor({
@@ -89,7 +96,10 @@ export default fp<{ config: Config }>(async (app, { config }) => {
         websocketPort: ports.websocket,
         engine,
         tls: app.certificates.current(),
-        resetSecret,
+        engineDirectory: join(config.cache.path, 'engine'),
+        glibcShim: transport.glibc_shim,
+        ticketKey: newTicketKey(),
+        requireTicket: viewer.require_ticket,
         version: VERSION,
         region: app.region.current,
         maxSessions: transport.max_sessions,
@@ -130,7 +140,7 @@ export default fp<{ config: Config }>(async (app, { config }) => {
   const tellOverload = (): void => { supervisor?.setOverload(app.overload.state, app.overload.shedsSessions ? redirectTo() : []) }
   const sized = new Set<string>()
   const sessions = (): number => Object.values(supervisor?.stats?.sessions ?? {}).reduce((sum, value) => sum + value, 0)
-  const trackedAddresses = (): number => supervisor?.stats?.sizes[TRACKED] ?? 0
+  const trackedAddresses = (): number => (supervisor?.stats?.sizes[TRACKED] ?? 0) + app.limits.tickets.size
   metrics.onCollect(() => {
     for (const name of TRANSPORTS) metrics.set('icn_relay_viewer_connections', supervisor?.stats?.sessions[name] ?? 0, { transport: name })
     metrics.set('icn_relay_gateway_up', supervisor?.listening === undefined ? 0 : 1)
@@ -152,6 +162,7 @@ export default fp<{ config: Config }>(async (app, { config }) => {
     trackedAddresses,
     // Nobody should pay for a handshake that is going to be refused.
     listening: () => supervisor?.draining === true || (app.overload.shedsSessions && redirectTo().length === 0) ? undefined : supervisor?.listening,
+    tickets: viewer.require_ticket ? new TicketOffice({ key: () => ticketKey, limiter: app.limits.tickets, clock: systemClock, randomBytes }) : undefined,
     redirectTo,
     start: async (wanted: GatewayPorts) => {
       ports = wanted

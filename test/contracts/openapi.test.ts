@@ -214,7 +214,7 @@ suite('real responses', () => {
     t.after(async () => { await Promise.all(nodes.map(async node => { await node.close() })) })
     const [node] = nodes
     assert.ok(node !== undefined)
-    const running = await startRelay(t, [{ url: node.url, region: node.region }], { transport: { engine: 'bundled' }, viewer: { player: true }, admin: { tokens: TOKENS }, bandwidth: { total_bps: 1_000_000_000 }, upstream: { headers_timeout_ms: 300, backoff_initial_ms: 1, backoff_max_ms: 1 } })
+    const running = await startRelay(t, [{ url: node.url, region: node.region }], { transport: { engine: 'quinn' }, viewer: { player: true }, admin: { tokens: TOKENS }, bandwidth: { total_bps: 1_000_000_000 }, upstream: { headers_timeout_ms: 300, backoff_initial_ms: 1, backoff_max_ms: 1 } })
     for (const call of CALLS) {
       if (call.status === 502) node.setFaults({ status: 500 })
       else if (call.status === 504) node.setFaults({ hang: true })

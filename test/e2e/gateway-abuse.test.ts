@@ -12,7 +12,7 @@ const COUNTS = { sessions: 300, streams: 3_000, halfOpen: 1_000, datagrams: 2_00
 test('sessions, streams, half-open handshakes, noise, mutated packets and truncated requests leave nothing behind', { timeout: 300_000 }, async t => {
   const origin = await startSuperNode({ port: 0 })
   t.after(async () => { await origin.close() })
-  const relay = await spawnRelay(t, [origin], { transport: { engine: 'bundled', handshake_timeout_ms: 1_000, idle_timeout_ms: 10_000, heartbeat_ms: 50 } })
+  const relay = await spawnRelay(t, [origin], { transport: { engine: 'quinn', handshake_timeout_ms: 1_000, idle_timeout_ms: 10_000, heartbeat_ms: 50 } })
   const abuse = await GatewayAbuse.of(relay)
   // The first round brings memory to its plateau: code, pools and heap grow once.
   await abuse.run({ ...COUNTS, truncationStep: 0 })

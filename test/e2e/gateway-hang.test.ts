@@ -16,7 +16,7 @@ const CID = `syn-${SIZE}-hang`
 async function setup (t: TestContext, transport: Record<string, unknown> = {}, viewer: Record<string, unknown> = {}, faults: Faults = {}): Promise<SpawnedRelay> {
   const origin = await startSuperNode({ port: 0, faults })
   t.after(async () => { await origin.close() })
-  return await spawnRelay(t, [origin], { transport: { engine: 'bundled', ...transport }, viewer })
+  return await spawnRelay(t, [origin], { transport: { engine: 'quinn', ...transport }, viewer })
 }
 
 async function alive (pid: number): Promise<boolean> {

@@ -26,7 +26,7 @@ test('kill -9 of the gateway under 50 active viewers: HTTP does not notice, the 
   const origin = await startSuperNode({ port: 0 })
   t.after(async () => { await origin.close() })
   // Built, as it is installed: a start from the sources compiles them, which takes longer than all the rest.
-  const relay = await spawnRelay(t, [origin], { transport: { engine: 'bundled', heartbeat_ms: 100 } }, undefined, { program: await buildRelay(t) })
+  const relay = await spawnRelay(t, [origin], { transport: { engine: 'quinn', heartbeat_ms: 100 } }, undefined, { program: await buildRelay(t) })
   const digests = Array.from({ length: 14 }, (_, part) => sha256(syntheticShard(CID, part)))
   const agent = new Agent({ connections: 4 })
   t.after(async () => { await agent.destroy() })

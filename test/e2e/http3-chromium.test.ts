@@ -10,7 +10,7 @@ import type { TestContext } from 'node:test'
 import { chromium } from 'playwright-core'
 import type { Page } from 'playwright-core'
 import type { TransportSession } from '../../src/gateway/transports/viewer-transport.ts'
-import { certificate, pattern, serveBytes, sha256, startListener } from '../support/http3-setup.ts'
+import { certificate, pattern, serveBytes, sha256, startListener } from '../support/quinn-rig.ts'
 
 const CHROMIUM = '/usr/bin/chromium'
 const ARGS = ['--headless', '--no-sandbox', '--disable-gpu', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync']

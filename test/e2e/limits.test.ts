@@ -1,16 +1,14 @@
 /** The handshake and request limits over real sessions: relay, gateway process, both roads. */
 import assert from 'node:assert/strict'
-import { createSocket } from 'node:dgram'
-import { once } from 'node:events'
 import { connect as connectTcp, type Socket } from 'node:net'
 import test, { type TestContext } from 'node:test'
 import { request } from 'undici'
 import { startSuperNode } from '../../demo/super-node/server.ts'
-import { connectHttp3 } from '../../src/gateway/transports/http3/client.ts'
+import { connectQuinn } from '../../src/gateway/transports/quinn/client.ts'
 import type { TransportSession } from '../../src/gateway/transports/viewer-transport.ts'
-import { readAll } from '../support/http3-setup.ts'
+import { quinnBinding } from '../support/quinn.ts'
+import { openGatewaySession, openSession, readAll } from '../support/quinn-rig.ts'
 import { metric, until } from '../support/http.ts'
-import { initialPackets } from '../support/raw-quic.ts'
 import { startRelay, type RunningRelay } from '../support/relay.ts'
 
 const LIMIT = { timeout: 120_000 }
@@ -25,10 +23,10 @@ class Rig {
     this.running = running
   }
 
-  static async start (t: TestContext, limits: Record<string, number>): Promise<Rig> {
+  static async start (t: TestContext, limits: Record<string, number>, viewer: Record<string, boolean> = {}): Promise<Rig> {
     const origin = await startSuperNode({ port: 0 })
     t.after(async () => { await origin.close() })
-    const settings = { limits, transport: { engine: 'bundled', heartbeat_ms: 50 }, admin: { requests_per_minute: 100_000 } }
+    const settings = { limits, viewer, transport: { engine: 'quinn', heartbeat_ms: 50 }, admin: { requests_per_minute: 100_000 } }
     return new Rig(t, await startRelay(t, [{ url: origin.url, region: origin.region }], settings))
   }
 
@@ -38,8 +36,7 @@ class Rig {
   }
 
   async connect (): Promise<TransportSession> {
-    const certificateHashes = this.running.relay.admin.certificates.hashes().map(({ algorithm, value }) => ({ algorithm, value: Buffer.from(value, 'base64') }))
-    const session = await connectHttp3(`https://127.0.0.1:${this.ports.http3}/v1/viewer`, { certificateHashes, timeoutMs: 20_000 })
+    const session = await openSession(this.running.viewerUrl)
     this.#t.after(() => { session.close() })
     return session
   }
@@ -53,13 +50,19 @@ class Rig {
     return socket
   }
 
-  /** First packets of handshakes, all at once from one address. */
-  async burst (count: number, address = '127.0.0.1'): Promise<void> {
-    const socket = createSocket('udp4')
-    this.#t.after(() => { socket.close() })
-    socket.bind(0, address)
-    await once(socket, 'listening')
-    for (const packet of await initialPackets(count)) socket.send(packet, this.ports.http3, '127.0.0.1')
+  /** A session by a URL of the caller's own. */
+  async dial (query: string): Promise<TransportSession> {
+    const { relay } = this.running
+    const session = await connectQuinn(quinnBinding(), `https://127.0.0.1:${this.ports.http3}/v1/viewer?${query}`, { certificateHashes: relay.admin.certificates.hashes().map(({ value }) => Buffer.from(value, 'base64')) })
+    this.#t.after(() => { session.close() })
+    return session
+  }
+
+  /** Asks how to connect, which takes a ticket. */
+  async ticket (): Promise<{ status: number, ticket: string | null, retryAfter: string | undefined }> {
+    const { statusCode: status, headers, body } = await request(`${this.running.viewerUrl}/v1/transport`)
+    const { webtransport } = await body.json() as { webtransport?: { url: string } }
+    return { status, ticket: webtransport === undefined ? null : new URL(webtransport.url).searchParams.get('ticket'), retryAfter: headers['retry-after']?.toString() }
   }
 
   async failures (reason: string): Promise<number> {
@@ -81,23 +84,64 @@ class Rig {
   }
 }
 
-test('who sends under the address of others does not keep them out; too many of their own are refused and counted', LIMIT, async t => {
+test('more tickets of an address than handshakes are allowed are refused with 429 and counted, and every ticket is another one', LIMIT, async t => {
   const rig = await Rig.start(t, { handshakes_per_second_per_ip: 10 })
-  // Nobody answers the Retries that all but the first five of these get.
-  await rig.burst(60)
-  const session = await rig.connect()
-  assert.equal(await rig.failures('rate-address'), 0)
-  // Those who do answer can empty the bucket.
+  const answers: Awaited<ReturnType<Rig['ticket']>>[] = []
+  // On a machine that takes a second for these all of them are given; then once more.
   await until(async () => {
-    await Promise.allSettled(Array.from({ length: 20 }, async () => { await rig.connect() }))
-    return await rig.failures('rate-address')
-  }, count => count > 0)
-  assert.equal(await rig.failures('rate-total'), 0)
-  const { refused } = await rig.report()
-  assert.ok((refused['handshakesPerIp'] ?? 0) > 0)
-  assert.equal(refused['handshakesTotal'], 0)
-  session.close()
+    answers.push(...await Promise.all(Array.from({ length: 40 }, async () => await rig.ticket())))
+    return answers.filter(({ status }) => status === 429).length
+  }, refused => refused > 0)
+  const given = answers.filter(({ status }) => status === 200)
+  const refused = answers.filter(({ status }) => status === 429)
+  assert.ok(given.length >= 10, `${given.length} tickets`)
+  assert.equal(given.length + refused.length, answers.length)
+  assert.ok(refused.every(({ retryAfter }) => retryAfter === '1'))
+  assert.equal(new Set(given.map(({ ticket }) => ticket)).size, given.length)
+  assert.equal(await rig.failures('rate-address'), refused.length)
+  const report = await rig.report()
+  assert.deepEqual([report.refused['handshakesPerIp'], report.refused['handshakesTotal']], [refused.length, 0])
   await rig.quiet()
+  const session = await rig.connect()
+  session.close()
+})
+
+test('a session without a ticket, with a spent, a tampered or a foreign one is refused and counted; with one it has the address the ticket was issued to', LIMIT, async t => {
+  const rig = await Rig.start(t, {})
+  const { relay, adminUrl } = rig.running
+  const ticket = (await rig.ticket()).ticket ?? assert.fail('no ticket')
+  const knock = async (query: string): Promise<void> => { await assert.rejects(rig.dial(query), { name: 'ConnectError' }) }
+  await knock('')
+  await knock(`ticket=${ticket.slice(0, -2)}`)
+  await knock('ticket=%00&ticket=2')
+  const session = await rig.dial(`ticket=${ticket}`)
+  await knock(`ticket=${ticket}`)
+  // Another gateway has another key, so that a ticket used before a crash is not good after it.
+  const office = relay.admin.viewers.tickets?.issue('192.0.2.7')
+  assert.ok(office !== undefined && 'ticket' in office)
+  const foreign = await rig.dial(`ticket=${office.ticket}`)
+  const { viewers } = await until(async () => await (await request(`${adminUrl}/admin/v1/viewers`)).body.json() as { viewers: { address: string }[] }, report => report.viewers.length === 2)
+  assert.deepEqual(viewers.map(({ address }) => address).sort(), ['127.0.0.1', '192.0.2.7'])
+  await until(async () => await rig.failures('ticket'), count => count === 4)
+  const kept = (await rig.ticket()).ticket ?? assert.fail('no ticket')
+  const { supervisor } = relay.admin.viewers
+  const { pid } = supervisor ?? {}
+  assert.ok(pid)
+  session.close()
+  foreign.close()
+  process.kill(pid, 'SIGKILL')
+  await until(async () => supervisor, now => now?.listening !== undefined && now.pid !== pid)
+  await knock(`ticket=${kept}`)
+})
+
+test('where no ticket is asked for, those without one share the limits of one address', LIMIT, async t => {
+  const rig = await Rig.start(t, { handshakes_per_second_per_ip: 2 }, { require_ticket: false })
+  assert.equal((await rig.ticket()).ticket, null)
+  const outcomes = await Promise.allSettled(Array.from({ length: 30 }, async () => await openGatewaySession(rig.running.relay)))
+  assert.ok(outcomes.some(({ status }) => status === 'fulfilled'))
+  assert.ok(outcomes.some(({ status }) => status === 'rejected'))
+  for (const outcome of outcomes) if (outcome.status === 'fulfilled') outcome.value.close()
+  await until(async () => await rig.failures('rate-address'), count => count > 0)
 })
 
 test('too many in total are refused whatever the address, over TCP by a reset before TLS', LIMIT, async t => {
@@ -108,20 +152,7 @@ test('too many in total are refused whatever the address, over TCP by a reset be
   await until(async () => sockets.filter(socket => socket.resume().destroyed).length, count => count >= refused)
   assert.ok(sockets.some(socket => !socket.destroyed), 'those within the limit are kept')
   assert.equal(await rig.failures('rate-address'), 0)
-  assert.equal((await rig.report()).refused['handshakesTotal'], await rig.failures('rate-total'))
-})
-
-test('both roads draw on one bucket: a WebSocket handshake leaves none for HTTP/3', LIMIT, async t => {
-  const rig = await Rig.start(t, { handshakes_per_second_per_ip: 1 })
-  // A machine that takes a second between the two lets the second in, so it may take more than one try; with buckets apart it would never be refused.
-  await until(async () => {
-    await rig.quiet()
-    const knocked = await rig.knock()
-    const outcome = await rig.connect().then(() => 'connected', (error: unknown) => String(error))
-    knocked.destroy()
-    return outcome
-  }, outcome => outcome === 'ConnectError: closed with transport code 0x2')
-  assert.ok(await until(async () => await rig.failures('rate-address'), count => count > 0) >= 1)
+  await until(async () => [(await rig.report()).refused['handshakesTotal'], await rig.failures('rate-total')], ([told, counted]) => told === counted)
 })
 
 test('numbers changed at run time reach the gateway at once, sessions that exist too, and outlive a gateway', LIMIT, async t => {
@@ -152,7 +183,7 @@ test('numbers changed at run time reach the gateway at once, sessions that exist
   const next = await rig.connect()
   await until(async () => await crowd(next), answers => answers.some(answer => answer.startsWith('HTTP/1.1 429 ')))
 
-  await rig.change({ handshakesPerSecondPerIp: 1 })
+  await rig.change({ handshakesPerSecondPerIp: 1, requestsPerSecondPerViewer: 1_000 })
   await until(async () => await Promise.allSettled(Array.from({ length: 5 }, async () => { await rig.connect() })), results => results.some(({ status }) => status === 'rejected'))
   await until(async () => await rig.failures('rate-address'), count => count > 0)
 })

@@ -16,7 +16,7 @@ const SIZE = 200_000
 const CID = `syn-${SIZE}-drill`
 const LIMIT = { timeout: 300_000 }
 // On a machine that is busy a gateway may be silent for long; here it must not be replaced for it.
-const TRANSPORT = { engine: 'bundled', hang_ms: 120_000 }
+const TRANSPORT = { engine: 'quinn', hang_ms: 120_000 }
 
 interface Report {
   readonly state: string

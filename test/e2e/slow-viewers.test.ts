@@ -4,14 +4,12 @@ import test from 'node:test'
 import { Agent } from 'undici'
 import { startSuperNode, syntheticShard } from '../../demo/super-node/server.ts'
 import { CHUNK_BYTES } from '../../src/cache/disk-files.ts'
-import { connectHttp3 } from '../../src/gateway/transports/http3/client.ts'
 import { gatewayPid, gatewaySizes } from '../support/gateway-process.ts'
 import { fetchHashed, inParallel, metric, sha256, until } from '../support/http.ts'
-import { readAll } from '../support/http3-setup.ts'
+import { openSession, readAll } from '../support/quinn-rig.ts'
 import { DEFAULT_LIMITS, GENEROUS_LIMITS } from '../support/limits.ts'
 import { residentBytes, spawnRelay, type SpawnedRelay } from '../support/processes.ts'
 import { SlowViewers } from '../support/slow-viewers.ts'
-import { transportOffer } from '../support/transport-offer.ts'
 
 const MB = 1024 * 1024
 const LARGE = `/shards/syn-${8 * MB}-slow/shard_0.bin`
@@ -29,8 +27,8 @@ async function honestHttp (relay: SpawnedRelay): Promise<void> {
   for (const { part, body } of bodies) assert.deepEqual([body.status, body.sha256], [200, digests[part]])
 }
 
-async function honestSession (port: number, pins: readonly Uint8Array[]): Promise<void> {
-  const session = await connectHttp3(`https://127.0.0.1:${port}/v1/viewer`, { certificateHashes: pins.map(value => ({ algorithm: 'sha-256', value })), timeoutMs: 30_000 })
+async function honestSession (viewerUrl: string): Promise<void> {
+  const session = await openSession(viewerUrl)
   for (let part = 0; part < 14; part++) {
     const stream = await session.openBidi()
     await stream.write(Buffer.from(`GET /shards/${CID}/shard_${part}.bin HTTP/1.1\r\n\r\n`))
@@ -48,13 +46,12 @@ test('500 readers of a byte a second, closed windows and half-sent requests: hon
   t.after(async () => { await origin.close() })
   // By default but for requests of one address: the honest ones all come from here, in a hurry.
   const limits = { ...DEFAULT_LIMITS, handshakes_per_second_per_ip: GENEROUS_LIMITS.handshakes_per_second_per_ip, requests_per_second_per_viewer: GENEROUS_LIMITS.requests_per_second_per_viewer }
-  const relay = await spawnRelay(t, [origin], { limits, transport: { engine: 'bundled' }, viewer: { request_timeout_ms: 5_000 }, upstream: { first_byte_timeout_ms: 10_000, headers_timeout_ms: 10_000 } })
+  const relay = await spawnRelay(t, [origin], { limits, transport: { engine: 'quinn' }, viewer: { request_timeout_ms: 5_000 }, upstream: { first_byte_timeout_ms: 10_000, headers_timeout_ms: 10_000 } })
   const pid = await gatewayPid(relay.pid)
   assert.ok(pid !== undefined)
-  const { webtransport } = await transportOffer(relay.viewerUrl)
-  const target = { viewerUrl: relay.viewerUrl, path: LARGE, http3Port: Number(new URL(webtransport.url).port), pins: webtransport.certificateHashes.map(({ value }) => Buffer.from(value, 'base64')) }
+  const target = { viewerUrl: relay.viewerUrl, path: LARGE }
   const honest = async (): Promise<void> => {
-    await Promise.all([honestHttp(relay), ...Array.from({ length: 5 }, async () => { await honestSession(target.http3Port, target.pins) })])
+    await Promise.all([honestHttp(relay), ...Array.from({ length: 5 }, async () => { await honestSession(relay.viewerUrl) })])
   }
 
   // What everybody asks for is hot, and memory at the height of a busy relay.

@@ -128,7 +128,7 @@ suite('viewers over HTTP', () => {
 
 for (const transport of ['webtransport', 'websocket'] as const) {
   test(`viewers over ${transport} wait for their share, are told of it, and are listed with it`, LIMIT, async t => {
-    const relay = await setup(t, { total_bps: 8_000_000 }, { transport: { engine: 'bundled', heartbeat_ms: 50 } })
+    const relay = await setup(t, { total_bps: 8_000_000 }, { transport: { engine: 'quinn', heartbeat_ms: 50 } })
     const heard: Extract<ControlMessage, { type: 'bandwidth' }>[] = []
     const kinds: string[] = []
     const client = await connect(relay.viewerUrl, {
@@ -162,7 +162,7 @@ for (const transport of ['webtransport', 'websocket'] as const) {
 }
 
 test('kill -9 of the gateway: HTTP has the whole budget, and the next gateway begins with its part, not with everything', LIMIT, async t => {
-  const relay = await setup(t, { total_bps: 1_000_000 }, { transport: { engine: 'bundled', heartbeat_ms: 50 } })
+  const relay = await setup(t, { total_bps: 1_000_000 }, { transport: { engine: 'quinn', heartbeat_ms: 50 } })
   const { keeper } = relay.relay.admin.bandwidth
   const client = await connect(relay.viewerUrl, { transports: ['webtransport'], connectTimeoutMs: 20_000, stallMs: 60_000, attempts: 50 })
   t.after(() => { client.close() })

@@ -3,17 +3,17 @@ import { suite, test, type TestContext } from 'node:test'
 import { request, type Dispatcher } from 'undici'
 import { startSuperNode, syntheticShard, type SuperNode } from '../../demo/super-node/server.ts'
 import { connect, type ShardClient } from '../../src/client/node.ts'
-import { connectHttp3 } from '../../src/gateway/transports/http3/client.ts'
 import { OVERLOAD_SIGNALS } from '../../src/overload/signals.ts'
 import type { ControlMessage } from '../../src/wire/control-messages.ts'
 import { metric, sha256, until } from '../support/http.ts'
+import { openGatewaySession } from '../support/quinn-rig.ts'
 import { assertProblem, type AnyResponse } from '../support/problem.ts'
 import { startRelay, type RunningRelay } from '../support/relay.ts'
 
 const LIMIT = { timeout: 120_000 }
 const SIZE = 300_000
 const CID = `syn-${SIZE}-overload`
-const GATEWAY = { engine: 'bundled', heartbeat_ms: 50 }
+const GATEWAY = { engine: 'quinn', heartbeat_ms: 50 }
 
 interface Setup extends RunningRelay {
   readonly origin: SuperNode
@@ -63,8 +63,6 @@ function assertShed (response: AnyResponse): void {
 }
 
 const shed = async ({ adminUrl }: RunningRelay, kind: 'session' | 'miss'): Promise<number> => await metric(adminUrl, 'icn_relay_overload_shed_total', `{kind="${kind}"}`)
-const trust = ({ relay }: RunningRelay): { certificateHashes: { algorithm: 'sha-256', value: Buffer }[] } => ({ certificateHashes: relay.admin.certificates.hashes().map(({ algorithm, value }) => ({ algorithm, value: Buffer.from(value, 'base64') })) })
-const sessionUrl = ({ viewerUrl }: RunningRelay): string => `https://127.0.0.1:${new URL(viewerUrl).port}/v1/viewer`
 
 interface Told { readonly client: ShardClient, readonly messages: ControlMessage[] }
 
@@ -246,7 +244,7 @@ suite('viewers over sessions', () => {
     const old = await dial(t, running)
     await old.client.fetchShard(CID, 0)
     await force(running, 'shedding')
-    await assert.rejects(connectHttp3(sessionUrl(running), trust(running)), { status: 503 })
+    await assert.rejects(openGatewaySession(running.relay), { name: 'ConnectError' })
     await until(async () => await shed(running, 'session'), count => count === 1)
     assert.deepEqual(json(await call(`${running.viewerUrl}/v1/transport`)), { region: 'NA-WEST', http: { url: running.viewerUrl }, overloaded: true })
     assert.equal((await old.client.fetchShard(CID, 0)).transport, 'webtransport')
@@ -255,7 +253,7 @@ suite('viewers over sessions', () => {
     assert.deepEqual([client.transport.transport, client.transport.overloaded], ['http', true])
     assert.equal((await client.fetchShard(CID, 0)).cache, 'hit')
     await force(running, 'auto')
-    const session = await connectHttp3(sessionUrl(running), trust(running))
+    const session = await openGatewaySession(running.relay)
     session.close()
   })
 
@@ -268,10 +266,10 @@ suite('viewers over sessions', () => {
     assert.deepEqual(redirects(sent), [running.origin.url])
     await running.origin.close()
     await until(async () => await report(running), ({ redirectTo }) => redirectTo.length === 0)
-    await until(async () => await connectHttp3(sessionUrl(running), trust(running)).then(session => {
+    await until(async () => await openGatewaySession(running.relay).then(session => {
       session.close()
-      return undefined
-    }, (error: unknown) => (error as { status?: number }).status), status => status === 503)
+      return false
+    }, () => true), refused => refused)
   })
 })
 

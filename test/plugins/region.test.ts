@@ -138,7 +138,7 @@ test('metrics name the region in force and those in reach, and nothing that is g
 })
 
 test('a new session is told the region in force then, by a gateway that was running before', LIMIT, async t => {
-  const running = await setup(t, ['APAC'], { transport: { engine: 'bundled' } })
+  const running = await setup(t, ['APAC'], { transport: { engine: 'quinn' } })
   const hello = async (): Promise<string> => await new Promise((resolve, reject) => {
     connect(running.viewerUrl, {
       transports: ['websocket'],

@@ -13,6 +13,7 @@ import { createLogger } from '../../src/log.ts'
 import { metric, sha256, until } from '../support/http.ts'
 import { keyPair, makeJwt, SECRET, type KeyPair } from '../support/jwt.ts'
 import { assertProblem, type AnyResponse } from '../support/problem.ts'
+import { openGatewaySession } from '../support/quinn-rig.ts'
 import { startRelay, temporaryDirectory, type RunningRelay } from '../support/relay.ts'
 
 const TOKEN = 'correct-horse-battery'
@@ -89,7 +90,7 @@ test('without auth.require tokens change nothing', async t => {
 })
 
 test('tokens reach the log in no form, over no road', { timeout: 120_000 }, async t => {
-  const { viewerUrl, log } = await setup(t, { transport: { engine: 'bundled' } })
+  const { viewerUrl, log } = await setup(t, { transport: { engine: 'quinn' } })
   for (const token of [TOKEN, WRONG]) {
     await get(`${viewerUrl}${PATH}?token=${token}`)
     await get(viewerUrl + PATH, { authorization: `Bearer ${token}` })
@@ -187,7 +188,7 @@ test('keys that are replaced count at once, on every road, for sessions that exi
   const [file, old, fresh] = [join(directory, 'jwks.json'), keyPair('EdDSA'), keyPair('ES256')]
   const write = async (...keys: KeyPair[]): Promise<void> => { await writeFile(file, JSON.stringify({ keys: keys.map(({ publicKey }, kid) => ({ ...publicKey.export({ format: 'jwk' }), kid: String(kid) })) })) }
   await write(old)
-  const { relay, viewerUrl, adminUrl } = await setup(t, { auth: { require: true, jwt: { jwks_file: file } }, transport: { engine: 'bundled', heartbeat_ms: 50 } })
+  const { relay, viewerUrl, adminUrl } = await setup(t, { auth: { require: true, jwt: { jwks_file: file } }, transport: { engine: 'quinn', heartbeat_ms: 50 } })
   const claims = { cid: CID, exp: now() + 600, sub: 'viewer-7', class: 'gold' }
   const tokens = { old: await makeJwt(claims, old), fresh: await makeJwt(claims, fresh) }
   let token = tokens.old
@@ -221,7 +222,7 @@ test('keys that are replaced count at once, on every road, for sessions that exi
 })
 
 test('a refused token is one clear error of the client, asked once', { timeout: 60_000 }, async t => {
-  const { viewerUrl, adminUrl } = await setup(t, { auth: { require: true, jwt: { hs256_secret: SECRET } }, transport: { engine: 'bundled', heartbeat_ms: 50 } })
+  const { viewerUrl, adminUrl } = await setup(t, { auth: { require: true, jwt: { hs256_secret: SECRET } }, transport: { engine: 'quinn', heartbeat_ms: 50 } })
   for (const transport of ['webtransport', 'websocket', 'http'] as const) {
     for (const [claims, status, code] of [[{ exp: now() - 60 }, 401, 'RELAY_ERR_VIEWER_TOKEN_EXPIRED'], [{ cid: 'other', exp: now() + 60 }, 403, 'RELAY_ERR_VIEWER_SCOPE']] as const) {
       const before = await metric(adminUrl, 'icn_relay_viewer_refusals_total', `{code="${code}"}`)
@@ -236,10 +237,8 @@ test('a refused token is one clear error of the client, asked once', { timeout: 
 })
 
 test('whatever token is shown, in whatever place, no answer, log line or metric repeats it', { timeout: 120_000 }, async t => {
-  const { relay, viewerUrl, adminUrl, log } = await setup(t, { auth: { require: true, tokens: [TOKEN], jwt: { hs256_secret: SECRET }, signed_urls: { keys: [URL_KEY] } }, transport: { engine: 'bundled', heartbeat_ms: 50 } })
-  const { connectHttp3 } = await import('../../src/gateway/transports/http3/client.ts')
-  const trust = { certificateHashes: relay.admin.certificates.hashes().map(({ algorithm, value }) => ({ algorithm, value: Buffer.from(value, 'base64') })) }
-  const session = await connectHttp3(`https://127.0.0.1:${new URL(viewerUrl).port}/v1/viewer`, trust)
+  const { relay, viewerUrl, adminUrl, log } = await setup(t, { auth: { require: true, tokens: [TOKEN], jwt: { hs256_secret: SECRET }, signed_urls: { keys: [URL_KEY] } }, transport: { engine: 'quinn', heartbeat_ms: 50 } })
+  const session = await openGatewaySession(relay)
   t.after(() => { session.close() })
   const shown: string[] = []
   const ask = async (text: string): Promise<string> => {
@@ -272,7 +271,7 @@ test('whatever token is shown, in whatever place, no answer, log line or metric 
     assert.ok(streams.every(answer => /^HTTP\/1\.1 (?:400|401) /.test(answer)), streams.join('\n'))
   }), { numRuns: 25 })
   for (const text of shown.slice(0, 5)) {
-    await assert.rejects(connectHttp3(`https://127.0.0.1:${new URL(viewerUrl).port}/v1/viewer?token=${encodeURIComponent(text)}`, trust), (error: unknown) => !String(error).includes(text))
+    await assert.rejects(openGatewaySession(relay, { query: `token=${encodeURIComponent(text)}` }), (error: unknown) => !String(error).includes(text))
   }
   const metrics = (await get(`${adminUrl}/metrics`)).body.toString()
   const viewers = (await get(`${adminUrl}/admin/v1/viewers`)).body.toString()
@@ -284,7 +283,7 @@ test('whatever token is shown, in whatever place, no answer, log line or metric 
 })
 
 test('while nothing is required, tokens that are not valid change nothing over sessions either', { timeout: 60_000 }, async t => {
-  const { viewerUrl } = await setup(t, { auth: { tokens: [TOKEN], jwt: { hs256_secret: SECRET } }, transport: { engine: 'bundled' } })
+  const { viewerUrl } = await setup(t, { auth: { tokens: [TOKEN], jwt: { hs256_secret: SECRET } }, transport: { engine: 'quinn' } })
   for (const token of [WRONG, await makeJwt({ exp: now() - 60 }), await makeJwt({ exp: now() + 60, cid: 'other' })]) {
     const client = await connect(viewerUrl, { transports: ['webtransport'], token, connectTimeoutMs: 20_000 })
     assert.equal((await client.fetchShard(CID, 0)).status, 200)

@@ -8,7 +8,7 @@ import test, { type TestContext } from 'node:test'
 import { connect as connectTls, type TLSSocket } from 'node:tls'
 import { Agent, request } from 'undici'
 import { startSuperNode, syntheticShard, type Faults, type SuperNode } from '../../demo/super-node/server.ts'
-import { makeCertificate, type TestCertificate } from '../support/http3-setup.ts'
+import { makeCertificate, openGatewaySession, type TestCertificate } from '../support/quinn-rig.ts'
 import { cacheStats, metric, sha256, until } from '../support/http.ts'
 import { startRelay, temporaryDirectory, type RunningRelay } from '../support/relay.ts'
 
@@ -130,7 +130,7 @@ test('streams a viewer abandons give everything back, and other streams go on', 
 })
 
 test('a new certificate is used for new connections, and those that exist stay', { timeout: 60_000 }, async t => {
-  const rig = await setup(t, { transport: { engine: 'bundled' } })
+  const rig = await setup(t, { transport: { engine: 'quinn' } })
   const session = http2(t, rig, rig.certificate.cert)
   await get(session, PATH)
   const agent = new Agent({ connect: { ca: rig.certificate.cert }, connections: 1, allowH2: false })
@@ -145,9 +145,7 @@ test('a new certificate is used for new connections, and those that exist stay',
   assert.deepEqual((await get(session, PATH)).body, syntheticShard(CID, 1))
   await (await request(rig.url.origin + PATH, { dispatcher: agent })).body.arrayBuffer()
   // The gateway has it too.
-  const { connectHttp3 } = await import('../../src/gateway/transports/http3/client.ts')
-  const port = rig.relay.admin.viewers.listening()?.http3?.port ?? 0
-  const viewer = await until(async () => await connectHttp3(`https://127.0.0.1:${port}/v1/viewer`, { certificateHashes: [{ algorithm: 'sha-256', value: next.hash }] }).catch(() => undefined), opened => opened !== undefined)
+  const viewer = await until(async () => await openGatewaySession(rig.relay).catch(() => undefined), opened => opened !== undefined)
   viewer?.close()
   // A pair that does not belong together changes nothing.
   await assert.doesNotReject(rig.relay.reload())

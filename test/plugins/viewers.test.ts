@@ -8,16 +8,19 @@ import { connect, type ShardClient } from '../../src/client/node.ts'
 import type { ControlMessage } from '../../src/wire/control-messages.ts'
 import { metric, sha256, until } from '../support/http.ts'
 import { assertProblem, type AnyResponse } from '../support/problem.ts'
+import { openGatewaySession } from '../support/quinn-rig.ts'
 import { startRelay, type RunningRelay } from '../support/relay.ts'
 
 const SIZE = 200_000
 const CID = `syn-${SIZE}-viewers`
 const LIMIT = { timeout: 120_000 }
+/** The engine tells that it was refused, and not with which status. */
+const REFUSED = { name: 'ConnectError' }
 
 async function setup (t: TestContext, settings: Record<string, Record<string, unknown>> = {}): Promise<RunningRelay> {
   const origin = await startSuperNode({ port: 0 })
   t.after(async () => { await origin.close() })
-  return await startRelay(t, [{ url: origin.url, region: origin.region }], { ...settings, transport: { engine: 'bundled', heartbeat_ms: 50, ...settings['transport'] }, admin: { requests_per_minute: 100_000 } })
+  return await startRelay(t, [{ url: origin.url, region: origin.region }], { ...settings, transport: { engine: 'quinn', heartbeat_ms: 50, ...settings['transport'] }, admin: { requests_per_minute: 100_000 } })
 }
 
 async function dial (t: TestContext, url: string, transport: 'webtransport' | 'websocket', onControl: (message: ControlMessage) => void = () => {}): Promise<ShardClient> {
@@ -47,9 +50,11 @@ test('/v1/transport names both roads, the hashes to pin, and nothing that is dow
   const { http3, websocket } = relay.admin.viewers.listening() ?? {}
   const { port } = new URL(viewerUrl)
   assert.equal(http3?.port, Number(port), 'HTTP/3 has the number of the HTTP port')
-  assert.deepEqual(json(got), {
+  const answer = json(got) as { webtransport: { url: string } }
+  const { searchParams } = new URL(answer.webtransport.url)
+  assert.deepEqual(answer, {
     region: 'EU-WEST',
-    webtransport: { url: `https://127.0.0.1:${port}/v1/viewer`, certificateHashes: relay.admin.certificates.hashes() },
+    webtransport: { url: `https://127.0.0.1:${port}/v1/viewer?ticket=${searchParams.get('ticket')}`, certificateHashes: relay.admin.certificates.hashes() },
     websocket: { url: `wss://127.0.0.1:${websocket?.port}/v1/viewer`, certificateHashes: relay.admin.certificates.hashes() },
     http: { url: viewerUrl }
   })
@@ -82,7 +87,7 @@ for (const transport of ['webtransport', 'websocket'] as const) {
     const [viewer, ...others] = await viewers(adminUrl)
     assert.ok(viewer !== undefined && others.length === 0)
     assert.equal(viewer.transport, transport)
-    assert.match(viewer.address, /^127\.0\.0\.1:\d+$/)
+    assert.match(viewer.address, transport === 'websocket' ? /^127\.0\.0\.1:\d+$/ : /^127\.0\.0\.1$/)
     assert.ok(Math.abs(viewer.since - began) < 60_000)
     assert.equal(viewer.streamsTotal, 7)
     assert.ok(viewer.bytes > 6 * SIZE && viewer.bytes < 6 * SIZE + 10_000, `${viewer.bytes}`)
@@ -113,22 +118,19 @@ for (const transport of ['webtransport', 'websocket'] as const) {
 }
 
 test('handshakes that fail are counted by reason', LIMIT, async t => {
-  const { relay, viewerUrl, adminUrl } = await setup(t, { transport: { handshake_timeout_ms: 300, max_sessions: 1 }, auth: { require: true, tokens: ['a-token-of-a-viewer'] } })
+  const { relay, adminUrl } = await setup(t, { transport: { handshake_timeout_ms: 300, max_sessions: 1 }, auth: { require: true, tokens: ['a-token-of-a-viewer'] } })
   const failures = async (reason: string): Promise<number> => await metric(adminUrl, 'icn_relay_viewer_handshake_failures_total', `{reason="${reason}"}`)
   const silent = connectTcp(relay.admin.viewers.listening()?.websocket?.port ?? 0, '127.0.0.1')
   t.after(() => { silent.destroy() })
   await once(silent, 'connect')
   await until(async () => await failures('timeout'), count => count === 1)
-  const { connectHttp3 } = await import('../../src/gateway/transports/http3/client.ts')
-  const trust = { certificateHashes: relay.admin.certificates.hashes().map(({ algorithm, value }) => ({ algorithm, value: Buffer.from(value, 'base64') })) }
-  await assert.rejects(connectHttp3(`https://127.0.0.1:${new URL(viewerUrl).port}/v1/elsewhere`, trust), { status: 404 })
+  await assert.rejects(openGatewaySession(relay, { path: '/v1/elsewhere' }), REFUSED)
   await until(async () => await failures('refused'), count => count === 1)
-  const url = `https://127.0.0.1:${new URL(viewerUrl).port}/v1/viewer`
-  await assert.rejects(connectHttp3(`${url}?token=a-wrong-token-of-his`, trust), { status: 401 })
+  await assert.rejects(openGatewaySession(relay, { query: 'token=a-wrong-token-of-his' }), REFUSED)
   await until(async () => await failures('refused'), count => count === 2)
-  const session = await connectHttp3(`${url}?token=a-token-of-a-viewer`, trust)
+  const session = await openGatewaySession(relay, { query: 'token=a-token-of-a-viewer' })
   t.after(() => { session.close() })
-  await assert.rejects(connectHttp3(url, trust), { status: 503 })
+  await assert.rejects(openGatewaySession(relay), REFUSED)
   await until(async () => await failures('limit') + await failures('refused'), count => count === 3)
 })
 
@@ -146,21 +148,18 @@ test('drain: viewers are told, nobody new is taken, a restart of the gateway cha
   assert.equal((json(ready) as { checks: { viewer: string } }).checks.viewer, 'draining')
   assert.deepEqual(json(await call(`${viewerUrl}/v1/transport`, 'GET')), { region: 'NA-WEST', http: { url: viewerUrl } })
 
-  const { connectHttp3 } = await import('../../src/gateway/transports/http3/client.ts')
-  const trust = { certificateHashes: relay.admin.certificates.hashes().map(({ algorithm, value }) => ({ algorithm, value: Buffer.from(value, 'base64') })) }
-  const url = `https://127.0.0.1:${new URL(viewerUrl).port}/v1/viewer`
-  await assert.rejects(connectHttp3(url, trust), { status: 503 })
+  await assert.rejects(openGatewaySession(relay), REFUSED)
 
   const pid = relay.admin.viewers.supervisor?.pid
   assert.ok(pid)
   process.kill(pid, 'SIGKILL')
   await until(async () => relay.admin.viewers.supervisor, supervisor => supervisor?.listening !== undefined && supervisor.pid !== pid)
-  await assert.rejects(connectHttp3(url, trust), { status: 503 })
+  await assert.rejects(openGatewaySession(relay), REFUSED)
   assert.deepEqual(await viewers(adminUrl), [])
 
   assert.deepEqual(json(await call(`${adminUrl}/admin/v1/drain`, 'DELETE')), { draining: false })
   assert.equal((await call(`${adminUrl}/ready`, 'GET')).status, 200)
-  const session = await connectHttp3(url, trust)
+  const session = await openGatewaySession(relay)
   session.close()
 })
 

@@ -29,7 +29,7 @@ export async function spawnShared (t: Cleanup, totalBps: number, settings: Recor
     // The viewers burn the CPU of the relay's machine, and all come from a few addresses.
     limits: { handshakes_per_second: 1_000, handshakes_per_second_per_ip: 1_000, requests_per_second_per_viewer: 10_000, ...settings['limits'] },
     overload: { degraded_delay_ms: 10_000, shedding_delay_ms: 10_000, ...settings['overload'] },
-    transport: { engine: 'bundled', max_sessions_per_ip: 1_000, ...settings['transport'] },
+    transport: { engine: 'quinn', max_sessions_per_ip: 1_000, ...settings['transport'] },
     bandwidth: { total_bps: totalBps, ...settings['bandwidth'] }
   })
   await Promise.all(PATHS.map(async path => await fetchHashed(relay.viewerUrl + path)))

@@ -1,7 +1,7 @@
 /** Viewers that hold a server up: they read a byte a second or nothing, or never finish what they ask. */
 import { connect, type Socket } from 'node:net'
-import { connectHttp3 } from '../../src/gateway/transports/http3/client.ts'
 import type { BidiStream, TransportSession } from '../../src/gateway/transports/viewer-transport.ts'
+import { openSession } from './quinn-rig.ts'
 
 export interface SlowCounts {
   /** Over HTTP: one byte a second each. */
@@ -22,9 +22,6 @@ export interface SlowTarget {
   readonly viewerUrl: string
   /** A large object: what it is asked for must not fit into the buffers of the kernel. */
   readonly path: string
-  /** Of the HTTP/3 listener; only needed for sessions. */
-  readonly http3Port: number
-  readonly pins: readonly Uint8Array[]
 }
 
 /** The viewers over HTTP come from this many addresses, 127.0.0.2 and following, so that none of them has more connections than it may. */
@@ -96,8 +93,7 @@ export class SlowViewers {
   }
 
   async #open (streams: number, ask: (stream: BidiStream) => Promise<void>): Promise<void> {
-    const { http3Port, pins } = this.#target
-    const session = await connectHttp3(`https://127.0.0.1:${http3Port}/v1/viewer`, { certificateHashes: pins.map(value => ({ algorithm: 'sha-256', value })), timeoutMs: 30_000 })
+    const session = await openSession(this.#target.viewerUrl)
     this.#sessions.push(session)
     for (let count = 0; count < streams; count++) {
       const stream = await session.openBidi()

@@ -87,8 +87,8 @@ test('goals are judged by ratios of the same run and tell why they could not be'
   const goals = judgeGoals([
     hot(100),
     result('viewers', [row('relay', [{ firstByteP99Ms: 49, mbPerSecond: 79, ceilingMbPerSecond: 100 }])]),
-    result('memory', [row('bundled', [{ kbPerSession: 99, sessions: 1_000 }]), row('websocket', [{ kbPerSession: 99, sessions: 999 }])]),
-    result('sessions-1mb', [row('bundled', [{ serverCpuMsPerMb: 14 }]), { contender: 'fails', label: 'fails', runs: [], unavailable: 'not installed' }])
+    result('memory', [row('webtransport', [{ kbPerSession: 99, sessions: 1_000 }]), row('websocket', [{ kbPerSession: 99, sessions: 999 }])]),
+    result('sessions-1mb', [row('webtransport', [{ serverCpuMsPerMb: 14 }]), { contender: 'fails', label: 'fails', runs: [], unavailable: 'not installed' }])
   ])
   const find = (start: string): string[] => goals.filter(({ goal }) => goal.startsWith(start)).map(({ measured, reached }) => `${String(reached)} ${measured}`)
   assert.deepEqual(find('hot hit, 1 MB'), ['true 1.00× (1.00–1.00); server CPU per MB 2.00×', 'undefined Varnish: not installed'])

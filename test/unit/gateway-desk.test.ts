@@ -8,7 +8,7 @@ import { RelayError } from '../../src/errors.ts'
 import { GatewayDesk } from '../../src/gateway/gateway-desk.ts'
 import type { ToGateway } from '../../src/gateway/protocol.ts'
 import { Channel, FakeShards, GrowingObject, readThrough } from '../support/gateway-rig.ts'
-import { pattern } from '../support/http3-setup.ts'
+import { pattern } from '../support/quinn-rig.ts'
 
 const directory = mkdtempSync(join(tmpdir(), 'icn-relay-desk-'))
 after(() => { rmSync(directory, { recursive: true, force: true }) })

@@ -29,6 +29,23 @@ class FakeListener implements TransportListener {
   async close (): Promise<void> { this.closed++ }
 }
 
+/** Takes a certificate when it is made, and never again. */
+class FixedListener implements TransportListener {
+  readonly description = 'fixed'
+  readonly port = 1
+  readonly tls: TlsMaterial
+  readonly #close: () => Promise<void>
+
+  constructor (tls: TlsMaterial, close: () => Promise<void>) {
+    this.tls = tls
+    this.#close = close
+  }
+
+  checkTls ({ cert }: TlsMaterial): void { if (cert === 'bad') throw new Error('bad certificate') }
+  sizes (): Record<string, number> { return {} }
+  async close (): Promise<void> { await this.#close() }
+}
+
 interface Rig { readonly roads: Roads, readonly opened: Record<RoadName, number>, readonly listeners: FakeListener[], readonly told: ListeningInfo[], readonly refused: RoadName[] }
 
 /** HTTP/3 works from its `works`-th try on; `retry` says whether the failures before look passing. */
@@ -45,7 +62,7 @@ function rig (t: TestContext, works: number, retry: boolean, gate: Promise<void>
     listeners.push(listener)
     return { listener, note: `${name} is open`, retry: false }
   }
-  const roads = new Roads({ open, tls: OLD, changed: info => { told.push(info) }, certificateRefused: road => { refused.push(road) }, retryMs: 1_000 })
+  const roads = new Roads({ open, tls: OLD, changed: info => { told.push(info) }, certificateRefused: road => { refused.push(road) }, empty: async () => {}, retryMs: 1_000 })
   t.after(async () => { await roads.close() })
   return { roads, opened, listeners, told, refused }
 }
@@ -101,4 +118,51 @@ test('closing ends what is open, what is being opened, and the tries', async t =
   await opening
   assert.ok(listeners.every(({ closed }) => closed > 0))
   assert.deepEqual(told, [])
+})
+
+test('a road that takes a certificate only when it opens is emptied and opened anew; meanwhile it is not offered, and a port that is slow to come free is tried again', async t => {
+  t.mock.timers.enable({ apis: ['setTimeout'] })
+  const steps: string[] = []
+  const told: ListeningInfo[] = []
+  const refused: RoadName[] = []
+  let empty = (): void => {}
+  let blocked = 2
+  const fixed: FixedListener[] = []
+  const roads = new Roads({
+    tls: OLD,
+    open: async (name, tls) => {
+      if (name === 'websocket') return { listener: new FakeListener(2, tls), note: 'websocket is open', retry: false }
+      if (fixed.length > 0 && blocked-- > 0) return { listener: undefined, note: 'no HTTP/3: EADDRINUSE', retry: true }
+      fixed.push(new FixedListener(tls, async () => { steps.push('closed') }))
+      return { listener: fixed.at(-1), note: 'http3 is open', retry: false }
+    },
+    changed: info => { told.push(info) },
+    certificateRefused: road => { refused.push(road) },
+    empty: async road => {
+      steps.push(`empty ${road}`)
+      await new Promise<void>(resolve => { empty = resolve })
+    }
+  })
+  t.after(async () => { await roads.close() })
+  await roads.open()
+  roads.setTls({ cert: 'bad', key: 'bad' })
+  assert.deepEqual([refused, steps, roads.renewing('http3')], [['http3'], [], false])
+  roads.setTls(NEW)
+  // A second one while the first is under way is the one that counts.
+  const newest = { cert: 'newest', key: 'newest' }
+  roads.setTls(newest)
+  await settle()
+  assert.deepEqual([steps, roads.renewing('http3'), roads.renewing('websocket')], [['empty http3'], true, false])
+  assert.equal(told.at(-1)?.http3, undefined)
+  assert.notEqual(told.at(-1)?.websocket, undefined)
+  empty()
+  for (let turn = 0; turn < 3; turn++) {
+    await settle()
+    t.mock.timers.tick(250)
+  }
+  await settle()
+  assert.deepEqual(steps, ['empty http3', 'closed'])
+  assert.deepEqual(fixed.map(({ tls }) => tls), [OLD, newest])
+  assert.equal(roads.renewing('http3'), false)
+  assert.equal(told.at(-1)?.http3?.port, 1)
 })

@@ -49,7 +49,7 @@ export class Admission {
   }
 
   #limit ({ peer }: SessionRequest, charged: boolean): Verdict | undefined {
-    const verdict = charged ? 'admit' : (this.#events.admit ?? openGate)(peer.ip, 'given', this.#timers.now())
+    const verdict = charged || peer === undefined ? 'admit' : (this.#events.admit ?? openGate)(peer.ip, 'given', this.#timers.now())
     return verdict === 'rate-address' || verdict === 'rate-total' ? refuse(429, verdict, 'too many handshakes') : undefined
   }
 
@@ -78,7 +78,7 @@ export class Admission {
       const cancel = this.#timers.after(this.#options.handshakeTimeoutMs, () => { resolve(refuse(503, 'timeout', 'no decision in time')) })
       const settle = (verdict: Verdict): void => { cancel(); resolve(verdict) }
       Promise.resolve().then(() => this.#events.decide(request)).then(
-        (decision) => { settle(decision.accept ? { accept: true } : refuse(decision.status, 'refused', `decided ${decision.status}`)) },
+        (decision) => { settle(decision.accept ? { accept: true } : refuse(decision.status, decision.failure ?? 'refused', `decided ${decision.status}`)) },
         (error: unknown) => {
           this.#events.log('error', 'session decision failed', { error: String(error) })
           settle(refuse(500, 'refused', 'decision failed'))

@@ -1,7 +1,7 @@
 import type { HandshakeGate } from '../../limits/handshake-limiter.ts'
 
 /**
- * What the gateway asks of an engine that carries WebTransport sessions. Every engine (bundled HTTP/3, fails-components,
+ * What the gateway asks of an engine that carries WebTransport sessions. Every engine (quinn, fails-components,
  * the in-process pair of the tests) passes the suite in `test/contracts/viewer-transport.ts`.
  */
 
@@ -18,13 +18,17 @@ export interface SessionRequest {
   /** Path with query string, as sent. */
   readonly path: string
   readonly authority: string
-  /** Names in lower case. */
+  /** Names in lower case; empty where the engine does not tell them. */
   readonly headers: Readonly<Record<string, string>>
-  readonly peer: PeerAddress
+  /** Undefined where the engine does not tell it. */
+  readonly peer: PeerAddress | undefined
 }
 
 /** Accept a session or refuse it with an HTTP status; must not throw and must not wait longer than the handshake timeout. */
-export type SessionDecision = { readonly accept: true } | { readonly accept: false; readonly status: number }
+export type SessionDecision =
+  | { readonly accept: true }
+  /** `failure` is what the refusal counts as, `refused` by default. */
+  | { readonly accept: false, readonly status: number, readonly failure?: HandshakeFailure }
 
 /** The sending half of a stream. */
 export interface SendStream {
@@ -37,7 +41,7 @@ export interface SendStream {
   end (): Promise<void>
   /** RESET_STREAM with a WebTransport application code (32 bit); idempotent, never throws. */
   reset (code: number): void
-  /** Aborted when the peer sends STOP_SENDING, or the session ends before FIN was accepted. */
+  /** Aborted when the peer sends STOP_SENDING, with some engines at the next write only, or the session ends before FIN was accepted. */
   readonly stopped: AbortSignal
 }
 
@@ -91,8 +95,11 @@ export interface TransportSession {
   stats (): SessionStats
 }
 
-/** Why a handshake did not become a session; the label of a metric, so the list is closed. `rate-…`: too many in a second, of one address or in total. */
-export type HandshakeFailure = 'timeout' | 'tls' | 'protocol' | 'refused' | 'limit' | 'rate-address' | 'rate-total'
+/**
+ * Why a handshake did not become a session; the label of a metric, so the list is closed. `ticket`: none, a bad one or a spent one; `rate-…`: too many
+ * in a second, of one address or in total.
+ */
+export type HandshakeFailure = 'timeout' | 'tls' | 'protocol' | 'refused' | 'limit' | 'ticket' | 'rate-address' | 'rate-total'
 
 /** What an engine reports to whoever listens; none of them may throw. */
 export interface ListenerEvents {
@@ -116,8 +123,6 @@ export interface ListenerOptions {
   /** 0 for any free port. */
   readonly port: number
   readonly tls: TlsMaterial
-  /** What stateless reset tokens derive from, so that a restarted process can end the connections of the last; the TLS key by default. */
-  readonly resetSecret?: string
   /** The path a session must ask for, without query: others are refused with 404. */
   readonly path: string
   readonly maxSessions: number
@@ -134,8 +139,10 @@ export interface TransportListener {
   /** Engine and its limits in words, for the log line at start. */
   readonly description: string
   readonly port: number
-  /** New handshakes use this certificate; sessions that exist stay. */
-  setTls (tls: TlsMaterial): void
+  /** New handshakes use this certificate; sessions that exist stay. Absent where a certificate can be given to a new listener only. */
+  setTls? (tls: TlsMaterial): void
+  /** @throws Error when a listener of this engine could not serve with it */
+  checkTls? (tls: TlsMaterial): void
   sizes (): EngineSizes
   /** Refuses new sessions, closes those that exist, frees the port; resolves when done, within a second; idempotent. */
   close (): Promise<void>

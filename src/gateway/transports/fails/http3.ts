@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { createSecureContext } from 'node:tls'
 import { Admission } from '../admission.ts'
-import type { EngineSizes, ListenerEvents, ListenerOptions, SessionRequest, TlsMaterial, TransportListener, ViewerTransport } from '../viewer-transport.ts'
+import type { EngineSizes, ListenerEvents, ListenerOptions, SessionRequest, TransportListener, ViewerTransport } from '../viewer-transport.ts'
 import { loadLibrary, type LibraryRequest, type LibraryServer, type LibraryVisit } from './library.ts'
 import { parsePeer, toSessionRequest } from './request.ts'
 import { FailsSession } from './session.ts'
@@ -97,10 +97,6 @@ class Http3Listener implements TransportListener {
     })
     this.#look = setInterval(() => { this.#check(performance.now()) }, Math.max(MIN_LOOK_MS, this.#options.idleTimeoutMs / LOOKS_PER_TIMEOUT))
     this.#look.unref()
-  }
-
-  setTls (_tls: TlsMaterial): void {
-    this.#events.log('warn', 'fails-components HTTP/3 cannot change its certificate while it runs; a restart of the gateway takes the new one')
   }
 
   sizes (): EngineSizes {

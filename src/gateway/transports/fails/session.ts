@@ -4,6 +4,7 @@ import {
   type BidiStream, type ReceiveStream, type SendStream, type SessionClose, type SessionRequest, type SessionStats, type TransportName,
   type TransportSession
 } from '../viewer-transport.ts'
+import { closeReason } from '../close-reason.ts'
 import type { LibrarySession, LibraryStream, SessionHandler, StreamOrder } from './library.ts'
 import { FailsStream, type StreamOwner } from './stream.ts'
 import { WebSocketGuard } from './websocket-guard.ts'
@@ -18,8 +19,6 @@ const MAX_LINGERING_STREAMS = 4_096
 const RETIRE_GRACE_MS = 5_000
 /** The connection is cut when a peer has not taken the close within this, milliseconds. */
 const CLOSE_GRACE_MS = 500
-/** Longest reason of a close (WebTransport over HTTP/3 §6). */
-const MAX_REASON_BYTES = 1_024
 /** What the library says when a browser closed the WebSocket without a WebTransport close. */
 const PLAIN_CLOSE = 'Session websocket closed'
 
@@ -102,7 +101,7 @@ export class FailsSession implements TransportSession, StreamOwner {
 
   close (code = 0, reason = ''): void {
     if (this.state === 'closed') return
-    const close = { code, reason: truncate(reason), clean: true }
+    const close = { code, reason: closeReason(reason), clean: true }
     try {
       this.objint.close({ code, reason: close.reason })
     } catch {
@@ -188,7 +187,7 @@ export class FailsSession implements TransportSession, StreamOwner {
   #ended (code: number, reason: string): void {
     // The library reports a close by the peer while it reads from the connection, and a loss once that is gone.
     if (this.#violation !== undefined || this.#carrier?.destroyed === true) this.lose(this.#violation ?? 'connection lost')
-    else this.#finish({ code: code >>> 0, reason: truncate(reason === PLAIN_CLOSE ? '' : reason), clean: true })
+    else this.#finish({ code: code >>> 0, reason: closeReason(reason === PLAIN_CLOSE ? '' : reason), clean: true })
   }
 
   #opened (native: LibraryStream, incoming: boolean, bidirectional: boolean): void {
@@ -246,8 +245,3 @@ function over (): TransportError {
 }
 
 /** Cut at a character, since half of one is not UTF-8. */
-function truncate (reason: string): string {
-  const bytes = Buffer.from(reason)
-  if (bytes.length <= MAX_REASON_BYTES) return reason
-  return new TextDecoder().decode(bytes.subarray(0, MAX_REASON_BYTES), { stream: true })
-}

@@ -145,7 +145,7 @@ class WebSocketListener implements TransportListener {
       this.#events.handshakeFailed('protocol', 'peer left during the handshake')
       return
     }
-    const violated = (error: Error): void => { this.#events.log('debug', 'connection broke the protocol', { error: error.message, peer: request.peer.ip }) }
+    const violated = (error: Error): void => { this.#events.log('debug', 'connection broke the protocol', { error: error.message, peer: request.peer?.ip }) }
     let carrier = stream
     if (library.protocol === 'capsule') containErrors(stream, violated)
     else carrier = new WebSocketGuard(stream, library.head ?? Buffer.alloc(0), MAX_MESSAGE_BYTES, violated)

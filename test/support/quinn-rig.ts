@@ -1,14 +1,16 @@
-/** What the tests of the bundled engine share: a certificate, a listener that answers, a client. */
+/** What tests of the quinn engine share: a certificate, a listener that answers, sessions to it and to relays. */
 import { X509Certificate, createHash } from 'node:crypto'
 import { execFileSync } from 'node:child_process'
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { TestContext } from 'node:test'
-import { connectHttp3 } from '../../src/gateway/transports/http3/client.ts'
-import type { ConnectOptions } from '../../src/gateway/transports/http3/client.ts'
-import { bundledTransport } from '../../src/gateway/transports/http3/server.ts'
+import { connectQuinn, type ConnectOptions } from '../../src/gateway/transports/quinn/client.ts'
+import { quinnTransport } from '../../src/gateway/transports/quinn/server.ts'
 import type { BidiStream, HandshakeFailure, ListenerEvents, ListenerOptions, ReceiveStream, TlsMaterial, TransportListener, TransportSession } from '../../src/gateway/transports/viewer-transport.ts'
+import { quinnBinding } from './quinn.ts'
+import type { RunningRelay } from './relay.ts'
+import { transportOffer } from './transport-offer.ts'
 
 export interface TestCertificate extends TlsMaterial {
   /** SHA-256 of the DER form. */
@@ -17,7 +19,7 @@ export interface TestCertificate extends TlsMaterial {
 
 /** Self-signed ECDSA P-256 for localhost and 127.0.0.1, 12 days: what browsers take by hash. */
 export function makeCertificate (): TestCertificate {
-  const folder = mkdtempSync(join(tmpdir(), 'http3-cert-'))
+  const folder = mkdtempSync(join(tmpdir(), 'icn-cert-'))
   try {
     const keyFile = join(folder, 'key.pem')
     const certFile = join(folder, 'cert.pem')
@@ -43,7 +45,7 @@ export interface TestListener {
 export async function startListener (t: TestContext, onSession: (session: TransportSession) => void, overrides: Partial<ListenerOptions> = {}, events: Partial<ListenerEvents> = {}): Promise<TestListener> {
   const sessions: TransportSession[] = []
   const failures: TestListener['failures'] = []
-  const listener = await bundledTransport.listen({
+  const listener = await quinnTransport(quinnBinding).listen({
     host: '127.0.0.1',
     port: 0,
     tls: certificate,
@@ -69,9 +71,36 @@ export async function startListener (t: TestContext, onSession: (session: Transp
 
 /** A client session that trusts the test certificate; closed when the test ends. */
 export async function connectClient (t: TestContext, url: string, options: Partial<ConnectOptions> = {}): Promise<TransportSession> {
-  const session = await connectHttp3(url, { certificateHashes: [{ algorithm: 'sha-256', value: certificate.hash }], ...options })
+  const session = await connectQuinn(quinnBinding(), url, { certificateHashes: [certificate.hash], ...options })
   t.after(() => { session.close() })
   return session
+}
+
+export interface SessionOptions extends Pick<ConnectOptions, 'timeoutMs' | 'opened'> {
+  /** More of the query, such as `token=…`. */
+  readonly query?: string
+  /** Path instead of the one the relay offers. */
+  readonly path?: string
+  /** Port instead of the one the relay offers, such as that of a proxy before it. */
+  readonly port?: number
+}
+
+/** Opens a session to a relay with a ticket of its own. @throws ConnectError when it is refused */
+export async function openSession (viewerUrl: string, { query, path, port, ...options }: SessionOptions = {}): Promise<TransportSession> {
+  const { webtransport: { url, certificateHashes } } = await transportOffer(viewerUrl)
+  const target = new URL(url)
+  if (query !== undefined) target.search += `${target.search === '' ? '?' : '&'}${query}`
+  if (path !== undefined) target.pathname = path
+  if (port !== undefined) target.port = String(port)
+  return await connectQuinn(quinnBinding(), target, { certificateHashes: certificateHashes.map(({ value }) => Buffer.from(value, 'base64')), timeoutMs: 30_000, ...options })
+}
+
+/** As {@link openSession}, at the gateway of a relay in this process, also while that is not offered. */
+export async function openGatewaySession ({ admin: { certificates, viewers } }: RunningRelay['relay'], { query, path = '/v1/viewer', ...options }: SessionOptions = {}): Promise<TransportSession> {
+  const issued = viewers.tickets?.issue('127.0.0.1')
+  const ticket = issued !== undefined && 'ticket' in issued ? `ticket=${issued.ticket}` : undefined
+  const url = `https://127.0.0.1:${viewers.supervisor?.listening?.http3?.port ?? 0}${path}?${[ticket, query].filter(part => part !== undefined).join('&')}`
+  return await connectQuinn(quinnBinding(), url, { certificateHashes: certificates.hashes().map(({ value }) => Buffer.from(value, 'base64')), timeoutMs: 30_000, ...options })
 }
 
 /** Everything up to FIN. */

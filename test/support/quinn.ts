@@ -1,0 +1,11 @@
+import { tmpdir, userInfo } from 'node:os'
+import { join } from 'node:path'
+import type { NapiBinding } from '../../src/gateway/transports/quinn/binding.ts'
+import { engineFile, loadEngine } from '../../src/gateway/transports/quinn/engine-file.ts'
+
+let binding: NapiBinding | undefined
+
+/** The engine, loaded once. @throws EngineUnavailableError */
+export function quinnBinding (): NapiBinding {
+  return binding ??= loadEngine(engineFile({ directory: join(tmpdir(), `icn-relay-engine-${userInfo().uid}`), shim: true, log: () => {} }))
+}
