@@ -1,7 +1,7 @@
 import { createHash, randomBytes } from 'node:crypto'
 import { chmodSync, closeSync, fsyncSync, lstatSync, mkdirSync, openSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
-import { basename, join } from 'node:path'
+import { basename, dirname, join } from 'node:path'
 import { systemCode } from '../../../errors.ts'
 import { GlibcShimError, glibcVersion, isNewer, withOldGlibc } from './glibc-shim.ts'
 import type { ListenerEvents } from '../viewer-transport.ts'
@@ -95,7 +95,8 @@ export function loadEngine (path: string): NapiBinding {
   try {
     binding = require(path) as Partial<NapiBinding>
   } catch (error) {
-    throw new EngineUnavailableError(`${path} does not load: ${String(error)}`, { cause: error })
+    const hint = String(error).includes('failed to map segment') ? `; is ${dirname(path)} mounted noexec?` : ''
+    throw new EngineUnavailableError(`${path} does not load: ${String(error)}${hint}`, { cause: error })
   }
   if (typeof binding.NapiServer?.bind !== 'function' || typeof binding.NapiClient !== 'function') throw new EngineUnavailableError(`${path} is no build of the quinn engine`)
   return binding as NapiBinding
@@ -165,7 +166,7 @@ function write (copy: string, bytes: Buffer): void {
     // Another process that started at the same time may have taken ours for a leftover, after it had written its own.
     if (!isIntact(copy, bytes)) throw error
   }
-  const directory = join(copy, '..')
+  const directory = dirname(copy)
   for (const name of readdirSync(directory)) {
     if (name.startsWith('web-transport.') && name !== basename(copy)) rmSync(join(directory, name), { force: true })
   }

@@ -63,7 +63,7 @@ class Bytes {
   }
 
   at (offset: number, length: number, what: string): number {
-    if (offset < 0 || offset + length > this.#file.length) fail(`${what} lies outside of the file`)
+    if (offset < 0 || offset + length > this.#file.length) fail(`${what}: outside of the file`)
     return offset
   }
 
@@ -77,13 +77,13 @@ class Bytes {
 
   u64 (offset: number, what: string): number {
     const value = this.#file.readBigUInt64LE(this.at(offset, 8, what))
-    return value <= Number.MAX_SAFE_INTEGER ? Number(value) : fail(`${what} is out of range`)
+    return value <= Number.MAX_SAFE_INTEGER ? Number(value) : fail(`${what}: out of range`)
   }
 
   /** The string that ends with a zero byte before `end`. */
   text (offset: number, end: number, what: string): string {
     const zero = offset < end ? this.#file.subarray(0, end).indexOf(0, offset) : -1
-    return zero === -1 ? fail(`${what} lies outside of the string table`) : this.#file.toString('latin1', offset, zero)
+    return zero === -1 ? fail(`${what}: outside of the string table`) : this.#file.toString('latin1', offset, zero)
   }
 }
 
@@ -101,7 +101,9 @@ function segments (bytes: Bytes): Segment[] {
   return Array.from({ length: bytes.u16(56, 'the number of program headers') }, (_, index) => {
     const at = bytes.at(start + index * size, size, `program header ${index}`)
     const read = (offset: number): number => bytes.u64(at + offset, `program header ${index}`)
-    return { type: bytes.u32(at, `program header ${index}`), offset: read(8), address: read(16), bytes: read(32) }
+    const segment = { type: bytes.u32(at, `program header ${index}`), offset: read(8), address: read(16), bytes: read(32) }
+    bytes.at(segment.offset, segment.bytes, `segment ${index}`)
+    return segment
   })
 }
 
@@ -194,10 +196,13 @@ function neededVersions (bytes: Bytes, { strings, stringsEnd, needs, needCount }
   return found
 }
 
-function checkHeader (file: Buffer, bytes: Bytes): string {
+/** The version that the oldest glibc of the file's machine has. */
+function baseVersion (file: Buffer, bytes: Bytes): string {
   bytes.at(0, HEADER_BYTES, 'the ELF header')
   if (file.toString('latin1', 0, 4) !== '\x7fELF') fail('it is no ELF file')
   if (file[4] !== 2 || file[5] !== 1) fail('it is no 64-bit little-endian ELF file')
+  // Section headers come last, so a file that was cut off anywhere lacks some.
+  bytes.at(bytes.u64(40, 'the place of the section headers'), bytes.u16(58, 'the size of a section header') * bytes.u16(60, 'the number of section headers'), 'the section headers')
   const machine = bytes.u16(18, 'the machine')
   return BASE_VERSIONS.get(machine) ?? fail(`it is for machine ${machine}, neither x86-64 nor arm64`)
 }
@@ -208,10 +213,10 @@ function checkHeader (file: Buffer, bytes: Bytes): string {
  */
 export function withOldGlibc (file: Buffer, running: GlibcVersion): Buffer {
   const bytes = new Bytes(file)
-  const baseVersion = checkHeader(file, bytes)
+  const oldest = baseVersion(file, bytes)
   const found = tables(bytes)
   const versions = neededVersions(bytes, found)
-  const base = versions.find(({ library, name }) => library === LIBC && name === baseVersion) ?? fail(`it needs no ${baseVersion} of ${LIBC}`)
+  const base = versions.find(({ library, name }) => library === LIBC && name === oldest) ?? fail(`it needs no ${oldest} of ${LIBC}`)
   if (new Set(versions.map(({ index }) => index)).size !== versions.length) fail('two needed versions have one index')
   const newer = new Map(versions.filter(version => isNewerNeed(version, running)).map(version => [version.index, version]))
 
