@@ -44,7 +44,7 @@ export interface EngineSystem {
 }
 
 export interface EngineFileOptions {
-  /** Where a copy for an older glibc is kept. */
+  /** Where a copy for an older glibc is kept; made when it is not there, in a directory that is. */
   readonly directory: string
   /** Whether such a copy may be made. */
   readonly shim: boolean
@@ -134,9 +134,13 @@ function keptCopy (path: string, name: string, directory: string, change: (sourc
   }
 }
 
-/** Nobody else may change what is loaded from there. */
+/** Nobody else may change what is loaded from there. Without `recursive`, which never returns where creating fails with ENOENT, as below /proc. */
 function secureDirectory (directory: string): void {
-  mkdirSync(directory, { recursive: true, mode: 0o700 })
+  try {
+    mkdirSync(directory, { mode: 0o700 })
+  } catch (error) {
+    if (systemCode(error) !== 'EEXIST') throw error
+  }
   const found = lstatSync(directory)
   if (!found.isDirectory()) throw new Error('it is no directory')
   if (found.uid !== process.getuid?.()) throw new Error('it belongs to another user')
