@@ -53,6 +53,7 @@ suite('defaults', () => {
     assert.deepEqual(config.admin.tokens, [])
     assert.equal(config.cache.max_bytes, 1_099_511_627_776)
     assert.equal(config.cache.ram_bytes, 268_435_456)
+    assert.equal(config.transport.glibc_shim, true)
     assert.deepEqual(config.upstream.super_nodes, [{ url: 'http://127.0.0.1:9002', region: 'NA-WEST' }])
     assert.deepEqual(config.region, { regions: ['NA-WEST', 'NA-EAST', 'EU-WEST', 'EU-EAST', 'APAC', 'LATAM', 'MENA'], override: '', interval_ms: 3_600_000, sample_timeout_ms: 2_000, hysteresis_percent: 20, hysteresis_margin_ms: 5, hysteresis_rounds: 2 })
   })
