@@ -7,7 +7,7 @@ import type { SessionLimits, StreamReport } from '../../src/gateway/session/sess
 import type { ShardLease, ShardSource } from '../../src/gateway/session/shard-source.ts'
 import { ViewerSession } from '../../src/gateway/session/viewer-session.ts'
 import type { ViewerPace, ViewerSessionDeps } from '../../src/gateway/session/viewer-session.ts'
-import { connectMemory, memoryTransport } from '../../src/gateway/transports/memory.ts'
+import { connectMemory, memoryTransport } from './memory-transport.ts'
 import type { TransportListener, TransportSession } from '../../src/gateway/transports/viewer-transport.ts'
 import { keyId } from '../../src/shard/shard-key.ts'
 
