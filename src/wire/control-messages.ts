@@ -10,6 +10,8 @@ export type ControlMessage =
     readonly alternates: readonly string[]
   }
   | { readonly type: 'redirect'; readonly url: string; readonly reason: string }
+  /** Keeps a silent session alive; says nothing else. */
+  | { readonly type: 'ping' }
 
 /** Longest control line a viewer accepts, bytes: 16 alternates of 256 characters fit twice. */
 export const MAX_CONTROL_LINE = 8192
@@ -55,7 +57,7 @@ export function parseControl (line: string): ControlMessage | undefined {
     const { url, reason } = value
     return isText(url) && isText(reason) ? { type, url, reason } : undefined
   }
-  return undefined
+  return type === 'ping' ? { type } : undefined
 }
 
 /** Splits the control stream into messages; holds at most one line of {@link MAX_CONTROL_LINE} bytes. */

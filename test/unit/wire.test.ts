@@ -37,7 +37,8 @@ const messages: ControlMessage[] = [
   { type: 'hello', version: '1.0.0', region: 'EU-WEST', limits: { maxStreams: 256 } },
   { type: 'bandwidth', bitsPerSecond: 1_660_000, suggestedRendition: '480p' },
   { type: 'drain', deadlineMs: 30_000, alternates: ['https://b.example:9003'] },
-  { type: 'redirect', url: 'https://ü.example', reason: 'moved' }
+  { type: 'redirect', url: 'https://ü.example', reason: 'moved' },
+  { type: 'ping' }
 ]
 
 suite('control messages', () => {
@@ -56,6 +57,7 @@ suite('control messages', () => {
       '{"type":"redirect","url":1,"reason":""}', '{"type":"bandwidth","bitsPerSecond":null,"suggestedRendition":"x"}', '{"type":"hello"}']) {
       assert.equal(parseControl(line), undefined, line)
     }
+    assert.deepEqual(parseControl('{"type":"ping","at":1}'), { type: 'ping' })
     assert.deepEqual(parseControl('{"type":"drain","deadlineMs":1,"alternates":["a",2],"later":1}'), { type: 'drain', deadlineMs: 1, alternates: ['a'] })
     fc.assert(fc.property(fc.json(), (line) => { parseControl(line) }))
   })

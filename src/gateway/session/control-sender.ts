@@ -4,7 +4,7 @@ import type { SendStream } from '../transports/viewer-transport.ts'
 
 /**
  * The control stream of a session. Each type of message waits at most once, the latest wins: a viewer that does not read
- * costs four messages and no more. A stream that fails ends the sending quietly; the session does not depend on it.
+ * costs one message of each type and no more. A stream that fails ends the sending quietly; the session does not depend on it.
  */
 export class ControlSender {
   readonly #open: () => Promise<SendStream>
