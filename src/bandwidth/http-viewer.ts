@@ -1,5 +1,6 @@
 import { RateMeter } from './rate-meter.ts'
-import { ViewerShare, type BandwidthAdvice, type ViewerShareDeps } from './viewer-share.ts'
+import type { Rendition } from '../throttle/rendition-ladder.ts'
+import { BandwidthAdviser, ViewerShare, type BandwidthAdvice, type ViewerShareDeps } from './viewer-share.ts'
 
 /** While bandwidth is limited, the responses of a viewer together ask for what its share carries in this time, ms. */
 const PACED_READ_MS = 100
@@ -7,6 +8,7 @@ const PACED_READ_MS = 100
 const MIN_PACED_BYTES = 4 * 1024
 
 export interface HttpViewerDeps extends ViewerShareDeps {
+  readonly ladder: readonly Rendition[]
   /** Monotonic, ms. */
   readonly now: () => number
 }
@@ -30,6 +32,7 @@ export class HttpViewer extends ViewerShare {
   idleSince = 0
   readonly #now: () => number
   readonly #rate: RateMeter
+  readonly #adviser: BandwidthAdviser
 
   /** @throws RelayError RELAY_ERR_RATE_LIMITED when too many viewers share the bandwidth already */
   constructor (id: string, className: string | undefined, deps: HttpViewerDeps) {
@@ -37,6 +40,7 @@ export class HttpViewer extends ViewerShare {
     this.id = id
     this.#now = deps.now
     this.#rate = new RateMeter(deps.now())
+    this.#adviser = new BandwidthAdviser(deps.ladder)
   }
 
   /** Bytes one read of a response may ask for, at most `most`. */
@@ -52,7 +56,7 @@ export class HttpViewer extends ViewerShare {
   /** The share a response names, and the rendition that fits it; undefined when nothing limits the viewer. */
   advice (): BandwidthAdvice | undefined {
     const share = this.shareBps()
-    const { bitsPerSecond, rendition } = this.advise(share, this.#now())
+    const { bitsPerSecond, rendition } = this.#adviser.advise(share, this.#now())
     return share === undefined ? undefined : { bitsPerSecond, rendition }
   }
 

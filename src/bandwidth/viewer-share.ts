@@ -4,7 +4,6 @@ import { gather } from './gather.ts'
 
 export interface ViewerShareDeps {
   readonly throttle: Pick<Throttle, 'join' | 'limited'>
-  readonly ladder: readonly Rendition[]
   /** Limits of a viewer of this class as they are now. */
   readonly limits: (className: string | undefined) => ShareLimits
 }
@@ -16,11 +15,25 @@ export interface BandwidthAdvice {
   readonly rendition: string
 }
 
+/** What whoever serves a viewer tells it of its bandwidth. */
+export class BandwidthAdviser {
+  readonly #renditions: RenditionAdvice
+
+  constructor (ladder: readonly Rendition[]) {
+    this.#renditions = new RenditionAdvice(ladder)
+  }
+
+  /** What fits this share, and whether that is another rendition than before. @param now monotonic, ms */
+  advise (share: number | undefined, now: number): BandwidthAdvice & { readonly changed: boolean } {
+    const changed = this.#renditions.update(share, now) !== undefined
+    return { bitsPerSecond: Math.round(share ?? 0), rendition: this.#renditions.current?.name ?? '', changed }
+  }
+}
+
 /** One viewer's part of the bandwidth, whatever the transport. */
 export class ViewerShare {
   readonly #deps: ViewerShareDeps
   readonly #allowance: Allowance
-  readonly #advice: RenditionAdvice
   #className: string | undefined
 
   /** @throws RelayError RELAY_ERR_RATE_LIMITED when too many viewers share the bandwidth already */
@@ -28,7 +41,6 @@ export class ViewerShare {
     this.#className = className
     this.#deps = deps
     this.#allowance = deps.throttle.join(id, deps.limits(className))
-    this.#advice = new RenditionAdvice(deps.ladder)
   }
 
   /** False: nothing is limited, and reads go without asking. */
@@ -54,12 +66,6 @@ export class ViewerShare {
 
   limitsChanged (): void {
     this.#allowance.update(this.#deps.limits(this.#className))
-  }
-
-  /** What fits this share, and whether that is another rendition than before. @param now monotonic, ms */
-  protected advise (share: number | undefined, now: number): BandwidthAdvice & { readonly changed: boolean } {
-    const changed = this.#advice.update(share, now) !== undefined
-    return { bitsPerSecond: Math.round(share ?? 0), rendition: this.#advice.current?.name ?? '', changed }
   }
 
   leave (): void { this.#allowance.leave() }

@@ -3,7 +3,7 @@ import { SPLIT_MS } from '../bandwidth/budget-keeper.ts'
 import type { Timers } from '../clock.ts'
 import type { Demand } from '../throttle/split-budget.ts'
 import { Throttle } from '../throttle/throttle.ts'
-import { SessionPacing } from './session-pacing.ts'
+import { SessionPacing, SharedViewer } from './session-pacing.ts'
 
 /** What the viewers of a gateway share at its start; it crosses processes. */
 export interface GatewayBandwidthSettings extends BandwidthClasses {
@@ -22,7 +22,7 @@ export interface GatewayBandwidthOptions {
 export class GatewayBandwidth {
   readonly #options: GatewayBandwidthOptions
   readonly #throttle: Throttle
-  readonly #sessions = new Set<SessionPacing>()
+  readonly #viewers = new Map<string, SharedViewer>()
   #share: GatewayShare
   #cancel: (() => void) | undefined
 
@@ -49,25 +49,27 @@ export class GatewayBandwidth {
     this.#share = share
     this.#throttle.setBudget({ totalBps: share.budgetBps, levelBps: share.levelBps, burstBytes: share.burstBytes })
     if (share.viewerCapBps !== before.viewerCapBps || share.viewerFloorBps !== before.viewerFloorBps) {
-      for (const session of this.#sessions) session.limitsChanged()
+      for (const viewer of this.#viewers.values()) viewer.limitsChanged()
     }
     if (this.#cancel === undefined) this.#report()
   }
 
-  /** A session begins. @throws RelayError RELAY_ERR_RATE_LIMITED beyond `maxSessions` */
+  /** A session of a viewer begins; those with one id are one viewer. @throws RelayError RELAY_ERR_RATE_LIMITED beyond `maxSessions` */
   join (id: string, className?: string): SessionPacing {
     const { weights, ladder } = this.#options.settings
-    const session = new SessionPacing({
-      id,
-      throttle: this.#throttle,
-      ladder,
-      limits: name => shareLimits(this.#share, weights, name),
-      left: () => { this.#sessions.delete(session) }
-    }, className)
-    this.#sessions.add(session)
+    const viewer = this.#viewers.get(id) ?? new SharedViewer(id, className, { throttle: this.#throttle, limits: name => shareLimits(this.#share, weights, name) })
+    this.#viewers.set(id, viewer)
+    viewer.sessions++
     // A cap limits from the first viewer on.
     if (this.#cancel === undefined) this.#report()
-    return session
+    let there = true
+    return new SessionPacing(viewer, ladder, () => {
+      if (!there) return
+      there = false
+      if (--viewer.sessions > 0) return
+      this.#viewers.delete(id)
+      viewer.leave()
+    })
   }
 
   sizes (): Record<string, number> {

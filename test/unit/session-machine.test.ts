@@ -237,6 +237,20 @@ suite('session machine', () => {
     assert.deepEqual(types(send({ type: 'read', id: 't', chunk: new Uint8Array(10) })), ['release', 'forget'])
   })
 
+  test('a session that was sent nothing for a while is pinged, again after the same time, and a write puts it off', () => {
+    const { send, at, request } = rig({ pingMs: 1_000, idleTimeoutMs: 1e9, writeStallMs: 1e9, sourceStallMs: 1e9 })
+    const pings = (now: number): number => {
+      at(now)
+      return send({ type: 'tick' }).filter((action) => action.type === 'control' && action.message.type === 'ping').length
+    }
+    assert.deepEqual([pings(999), pings(1_000), pings(1_999), pings(2_000)], [0, 1, 0, 1])
+    request('s')
+    send({ type: 'resolved', id: 's', facts: FACTS }, { type: 'read', id: 's', chunk: new Uint8Array(100) })
+    at(2_500)
+    send({ type: 'written', id: 's' })
+    assert.deepEqual([pings(3_499), pings(3_500)], [0, 1])
+  })
+
   test('an idle session is closed, a busy one not', () => {
     const { send, at, request } = rig({ idleTimeoutMs: 1000, sourceStallMs: 1e9 })
     request('s')
@@ -327,7 +341,7 @@ suite('session machine', () => {
   })
 
   test('waiting to be admitted is no stall of source or viewer, and ends with the stream or the session', () => {
-    const { send, request, at, pace } = rig({ sourceStallMs: 1_000, writeStallMs: 1_000, idleTimeoutMs: 1_000, requestTimeoutMs: 1_000 })
+    const { send, request, at, pace } = rig({ sourceStallMs: 1_000, writeStallMs: 1_000, idleTimeoutMs: 1_000, requestTimeoutMs: 1_000, pingMs: 1e9 })
     pace.limited = true
     for (const id of ['s', 't', 'u']) {
       request(id)

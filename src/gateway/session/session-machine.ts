@@ -25,6 +25,8 @@ export class SessionMachine {
   #opened = 0
   #bytes = 0
   #lastActivity: number
+  /** When something was last sent. */
+  #lastSent: number
   #drainAt: number | undefined
   #closed = false
 
@@ -33,6 +35,7 @@ export class SessionMachine {
     this.#limits = limits
     this.#requests = new TokenBucket(limits.requestsPerSecond)
     this.#lastActivity = now
+    this.#lastSent = now
     this.#host = {
       limits,
       emit: (action) => {
@@ -86,6 +89,7 @@ export class SessionMachine {
   #onStream (event: StreamEvent, now: number): void {
     const stream = this.#streams.get(event.id)
     if (stream === undefined) return
+    if (event.type === 'written') this.#lastSent = now
     if (event.type === 'resolved' || event.type === 'rejected') this.#resolving--
     if (event.type === 'resolved') this.#leases++
     const { bytes } = stream
@@ -133,6 +137,10 @@ export class SessionMachine {
     if (this.#closed) return
     if (this.#drainAt !== undefined && now >= this.#drainAt) this.#end(CLOSE_CODE.drained, 'drained', now)
     else if (this.#streams.size === 0 && now - this.#lastActivity >= this.#limits.idleTimeoutMs) this.#end(CLOSE_CODE.idle, 'idle', now)
+    else if (now - this.#lastSent >= this.#limits.pingMs) {
+      this.#lastSent = now
+      this.#actions.push({ type: 'control', message: { type: 'ping' } })
+    }
   }
 
   #drain (deadlineMs: number, alternates: readonly string[], now: number): void {

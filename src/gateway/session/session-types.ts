@@ -23,6 +23,8 @@ export interface SessionLimits {
   readonly sourceStallMs: number
   /** A session without streams is closed after this. */
   readonly idleTimeoutMs: number
+  /** After this long without a byte to the viewer it gets a ping: engines end sessions that are silent. */
+  readonly pingMs: number
   /** Body bytes a session aims to hold while its viewer reads slowly: each read asks for its part of this, within the chunk bounds. */
   readonly bufferBytes: number
   readonly minChunkBytes: number
@@ -55,6 +57,8 @@ export const DEFAULT_SESSION_LIMITS: SessionLimits = {
   sourceStallMs: 30_000,
   // A paused player holds its session through a short break.
   idleTimeoutMs: 300_000,
+  // The HTTP/3 engine ends a session after 30 s without a packet: two may be lost.
+  pingMs: 10_000,
   // 64 streams at the largest chunk; 256 streams get 16 KiB each.
   bufferBytes: 4 * 1024 * 1024,
   minChunkBytes: 16 * 1024,
