@@ -62,7 +62,7 @@ async function measure (directory: string, entries: number): Promise<Measurement
   await checkIndex(directory)
   const checkMs = performance.now() - checked
 
-  const observer = { diskIo: () => {}, diskError: (_: string, code: string) => { throw new Error(code) }, removed: () => {}, storeBypassed: () => {} }
+  const observer = { diskIo: () => {}, diskError: (_: string, code: string) => { throw new Error(code) }, removed: () => {}, stored: () => {}, storeBypassed: () => {} }
   globalThis.gc?.()
   const rssBefore = process.memoryUsage.rss()
   const opened = performance.now()

@@ -22,6 +22,8 @@ export interface CacheObserver {
   diskIo (operation: DiskOperation, ms: number): void
   diskError (operation: DiskOperation | 'index', code: string): void
   removed (tier: CacheTier, reason: RemovalReason, bytes: number): void
+  /** An object is in the store. */
+  stored (): void
   /** An object is served without being stored: no room, or the disk refused. */
   storeBypassed (reason: 'no-room' | 'disk-error'): void
 }

@@ -208,8 +208,8 @@ export class DiskStore {
   }
 
   /** Starts a body, see {@link Intake.begin}. */
-  async createSpool (key: ShardKey, capacity: number, store = true): Promise<StoreTicket> {
-    return await this.#intake.begin(key, capacity, store)
+  async createSpool (key: ShardKey, capacity: number, store = true, grows = false): Promise<StoreTicket> {
+    return await this.#intake.begin(key, capacity, store, grows)
   }
 
   /** Waits for index writes and removals under way. */

@@ -57,11 +57,12 @@ export class Intake {
   /**
    * Starts a body of at most `capacity` bytes. It is stored if room and disk allow, and can be read either way.
    * @param store false: it goes through memory, the disk is not touched
+   * @param grows the body may end long before `capacity`: room is taken as it comes, and it is not stored where that runs out
    */
-  async begin (key: ShardKey, capacity: number, store: boolean): Promise<StoreTicket> {
+  async begin (key: ShardKey, capacity: number, store: boolean, grows: boolean): Promise<StoreTicket> {
     const { lru, disk, memory, index, clock, observer, tick, fileOf } = this.#options
     const id = keyId(key)
-    const reservation = store ? lru.reserve(capacity) : undefined
+    const reservation = store ? lru.reserve(grows ? 0 : capacity) : undefined
     const file = reservation === undefined ? undefined : await this.#openTemporary()
     if (reservation !== undefined && file === undefined) this.#giveUp(reservation)
     else if (store && reservation === undefined) observer.storeBypassed('no-room')
@@ -73,6 +74,12 @@ export class Intake {
       disk,
       memory,
       windows: this.#windows,
+      grows,
+      roomFor: bytes => {
+        const room = reservation === undefined || lru.grow(reservation, bytes)
+        if (!room) observer.storeBypassed('no-room')
+        return room
+      },
       onDiskError: () => observer.storeBypassed('disk-error'),
       onClosed: async () => {
         if (file !== undefined) this.#openFiles--
@@ -98,6 +105,7 @@ export class Intake {
       committed = entry
       lru.commit(reservation, entry)
       index.stored(id, entry)
+      observer.stored()
       return true
     }
     const path = (): string | undefined => committed === undefined ? spool.storable?.path : fileOf(committed)

@@ -16,7 +16,8 @@ export interface Leasable {
 
 /** Room promised to a value that is still being written. */
 export interface Reservation {
-  readonly bytes: number
+  /** Written by LeasedLru only. */
+  bytes: number
   settled: boolean
 }
 
@@ -106,6 +107,15 @@ export class LeasedLru<V extends Leasable> {
     this.#shrinkTo(this.#maxBytes - bytes)
     this.#reservedBytes += bytes
     return { bytes, settled: false }
+  }
+
+  /** Makes a reservation as large as `bytes`, if it is not; false, with nothing changed, when there is no such room. */
+  grow (reservation: Reservation, bytes: number): boolean {
+    const more = bytes - reservation.bytes
+    if (more <= 0) return true
+    if (reservation.settled || this.reserve(more) === undefined) return false
+    reservation.bytes = bytes
+    return true
   }
 
   /** Gives reserved room back; a second call does nothing. */

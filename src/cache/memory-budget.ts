@@ -1,5 +1,6 @@
 /** A claim on memory; released once. */
 export interface MemoryGrant {
+  readonly bytes: number
   release (): void
 }
 
@@ -8,7 +9,7 @@ interface Waiter {
   readonly grant: () => void
 }
 
-/** A bounded amount of memory handed out first come, first served. Claims are for all a holder will need, so holders never wait for each other. */
+/** A bounded amount of memory handed out first come, first served. A holder never waits for more, so holders do not wait for each other. */
 export class MemoryBudget {
   readonly maxBytes: number
   #used = 0
@@ -43,10 +44,18 @@ export class MemoryBudget {
     })
   }
 
+  /** A grant of `bytes` in the place of a smaller one, without waiting; undefined, and the old one stays, when there is too little or others wait. */
+  exchange (grant: MemoryGrant, bytes: number): MemoryGrant | undefined {
+    if (this.#waiters.length > 0 || this.#used - grant.bytes + bytes > this.maxBytes) return undefined
+    grant.release()
+    return this.#grant(bytes)
+  }
+
   #grant (bytes: number): MemoryGrant {
     this.#used += bytes
     let held = true
     return {
+      bytes,
       release: () => {
         if (!held) return
         held = false

@@ -125,9 +125,9 @@ export class ShardCache {
     return this.disk.peek(keyId(key)) !== undefined
   }
 
-  /** Starts writing a body of at most `capacity` bytes; with `store` false it only passes through memory. */
-  async createSpool (key: ShardKey, capacity: number, store: boolean): Promise<StoreTicket> {
-    return await this.disk.createSpool(key, capacity, store)
+  /** Starts writing a body of at most `capacity` bytes; with `store` false it only passes through memory. See {@link Intake.begin} for `grows`. */
+  async createSpool (key: ShardKey, capacity: number, store: boolean, grows = false): Promise<StoreTicket> {
+    return await this.disk.createSpool(key, capacity, store, grows)
   }
 
   purge (key: ShardKey): boolean {

@@ -13,6 +13,10 @@ export interface SpoolFile {
 export interface SpoolOptions {
   /** Bytes the body will have at most; exact when the origin announced it. */
   readonly capacity: number
+  /** Whether the body may end long before {@link capacity}: memory is then claimed as it comes. */
+  readonly grows: boolean
+  /** Asked before the file grows to so many bytes; a body for which there is no room on the disk goes on in memory. */
+  readonly roomFor: (bytes: number) => boolean
   readonly disk: MeasuredDisk
   /** For bodies that the disk does not take. */
   readonly memory: MemoryBudget
@@ -25,6 +29,9 @@ export interface SpoolOptions {
   /** Told once, when the file is closed. */
   readonly onClosed: () => Promise<void>
 }
+
+/** First memory of a body whose length nobody told, bytes: a small object needs no more. */
+const MIN_MEMORY_BYTES = 64 * 1024
 
 /**
  * A body on its way into the cache. It is received once, in order, and read by any number of readers at their own pace while it
@@ -74,6 +81,10 @@ export class Spool {
    * @throws RelayError RELAY_ERR_FILLS_BUSY when the disk refuses and no memory comes free before `signal` aborts
    */
   async append (chunk: Uint8Array, signal: AbortSignal): Promise<void> {
+    if (this.storable !== undefined && !this.#options.roomFor(this.#received + chunk.length)) {
+      await this.flush()
+      this.#diskFailed = true
+    }
     for (let file = this.storable; file !== undefined; file = this.storable) {
       if (this.#window.push(chunk)) {
         this.#received += chunk.length
@@ -82,7 +93,7 @@ export class Spool {
       }
       await this.#batch.promise
     }
-    const memory = this.#memory ?? await this.#claimMemory(signal)
+    const memory = await this.#memoryFor(this.#received - this.#fileBytes + chunk.length, signal)
     memory.set(chunk, this.#received - this.#fileBytes)
     this.#received += chunk.length
   }
@@ -136,17 +147,23 @@ export class Spool {
     this.#writing = undefined
   }
 
-  async #claimMemory (signal: AbortSignal): Promise<Buffer> {
-    const bytes = this.#options.capacity - this.#fileBytes
-    this.#grant = await this.#options.memory.acquire(bytes, signal)
-    if (this.#grant === undefined) throw new RelayError('RELAY_ERR_FILLS_BUSY', 'the cache cannot store and no memory is free to pass the object through')
-    const memory = this.#memory = Buffer.allocUnsafeSlow(bytes)
+  /** Memory for `bytes` behind the file. What grows doubles what it has, and does not wait for more: holders that wait for each other wait for ever. */
+  async #memoryFor (bytes: number, signal: AbortSignal): Promise<Buffer> {
+    const before = this.#memory
+    if (before !== undefined && bytes <= before.length) return before
+    const { grows, capacity, memory: budget } = this.#options
+    const most = capacity - this.#fileBytes
+    const wanted = grows ? Math.min(most, Math.max(bytes, MIN_MEMORY_BYTES, 2 * (before?.length ?? 0))) : most
+    const granted = this.#grant === undefined ? await budget.acquire(wanted, signal) : budget.exchange(this.#grant, wanted)
+    if (granted === undefined) throw new RelayError('RELAY_ERR_FILLS_BUSY', 'the cache cannot store and no memory is free to pass the object through')
+    this.#grant = granted
+    const memory = this.#memory = Buffer.allocUnsafeSlow(wanted)
     let at = 0
-    for (const chunk of this.#window.unwritten()) {
+    for (const chunk of before === undefined ? this.#window.unwritten() : [before]) {
       memory.set(chunk, at)
       at += chunk.length
     }
-    this.#window.clear()
+    if (before === undefined) this.#window.clear()
     return memory
   }
 }

@@ -76,6 +76,7 @@ export class RelayMetrics {
       this.count('icn_relay_cache_removals_total', { tier, reason })
       if (reason === 'capacity') this.count('icn_relay_cache_evictions_total', { tier })
     },
+    stored: () => {},
     storeBypassed: reason => { this.count('icn_relay_cache_store_bypassed_total', { reason }) }
   }
 

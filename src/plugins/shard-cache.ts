@@ -4,6 +4,7 @@ import { systemClock } from '../clock.ts'
 import type { Config } from '../config.ts'
 import { openCache } from '../cache/open-cache.ts'
 import type { ShardCache } from '../cache/shard-cache.ts'
+import { watchStore } from '../cache/store-watch.ts'
 
 declare module 'fastify' {
   interface FastifyInstance {
@@ -25,7 +26,7 @@ export default fp<{ config: Config }>(async (app, { config }) => {
     passThroughBytes: settings.pass_through_bytes,
     clock: systemClock,
     random: Math.random,
-    observer: app.relayMetrics.cache,
+    observer: watchStore(app.relayMetrics.cache, { monotonic: systemClock.monotonic, log: (level, message, fields) => { log[level](fields, message) } }),
     mayPromote: () => app.overload.backgroundAllowed,
     // Slower and not paused: what it finds, operators wait for.
     pace: async signal => { if (!app.overload.backgroundAllowed) await delay(PACE_MS, undefined, { signal }).catch(() => {}) },

@@ -47,6 +47,7 @@ export function recordingObserver (): RecordingObserver {
     diskIo: operation => { observer.io.set(operation, (observer.io.get(operation) ?? 0) + 1) },
     diskError: (operation, code) => { observer.errors.push(`${operation} ${code}`) },
     removed: (tier, reason) => { observer.removals.push(`${tier} ${reason}`) },
+    stored: () => {},
     storeBypassed: reason => { observer.bypassed.push(reason) }
   }
   return observer

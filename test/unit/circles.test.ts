@@ -59,7 +59,7 @@ suite('asking what a fetch waits for', () => {
 
 const KEY: ShardKey = { cid: 'circle', part: 0 }
 const BODY = Buffer.from('the object')
-const OBSERVER: CacheObserver = { diskIo: () => {}, diskError: () => {}, removed: () => {}, storeBypassed: () => {} }
+const OBSERVER: CacheObserver = { diskIo: () => {}, diskError: () => {}, removed: () => {}, stored: () => {}, storeBypassed: () => {} }
 
 /** Bodies pass through and nothing is kept, so that every request is a miss. */
 function noCache (): ShardCache {
@@ -69,7 +69,7 @@ function noCache (): ShardCache {
     open: async () => undefined,
     has: () => false,
     createSpool: async (_key: ShardKey, capacity: number) => ({
-      spool: new Spool({ capacity, disk, memory, windows: new WindowBudget(), file: undefined, onDiskError: () => {}, onClosed: async () => {} }),
+      spool: new Spool({ capacity, disk, memory, windows: new WindowBudget(), file: undefined, grows: false, roomFor: () => true, onDiskError: () => {}, onClosed: async () => {} }),
       commit: async () => false,
       path: () => undefined,
       forbidStore: () => {}
@@ -124,7 +124,7 @@ class Network {
         asked?.add(node)
         try {
           const body = await this.thereAndBack(async () => await place.ask([...via, `1.1 ${pseudonym}`]))
-          return { node: '', region: '', headMs: 0, size: body.length, sha256: undefined, body: Readable.from([body]), failed: error => error instanceof RelayError ? error : new RelayError('RELAY_ERR_INTERNAL', 'failed', { cause: error }) }
+          return { node: '', region: '', headMs: 0, size: body.length, sha256: undefined, sha512: undefined, storable: true, body: Readable.from([body]), failed: error => error instanceof RelayError ? error : new RelayError('RELAY_ERR_INTERNAL', 'failed', { cause: error }) }
         } catch (error) {
           if (!(error instanceof RelayError) || error.code !== 'RELAY_ERR_LOOP') throw error
         } finally {
