@@ -3,6 +3,7 @@ import { readFile } from 'node:fs/promises'
 import { Ajv } from 'ajv'
 import { Type, type Static } from 'typebox'
 import { RelayError, systemCode } from '../errors.ts'
+import { replaceFile } from '../replace-file.ts'
 import type { NodeAddress } from './node-set.ts'
 import type { AdminState } from './node-state.ts'
 import { MAX_NODES } from './sources/node-source.ts'
@@ -88,13 +89,46 @@ export class NodeChanges {
   }
 }
 
-/** Reads the changes kept in `file`; none when there is no file. @throws RelayError RELAY_ERR_CONFIG */
-export async function loadChanges (file: string): Promise<NodeChanges> {
+/** Where the text of `file` is kept a second time. */
+export function lastGood (file: string): string {
+  return `${file}.last-good`
+}
+
+/** Writes the changes to `file`. The copy comes first: whatever becomes of the file later, the copy is whole and as new. */
+export async function saveChanges (file: string, changes: NodeChanges): Promise<void> {
+  const text = changes.toText()
+  await replaceFile(lastGood(file), text)
+  await replaceFile(file, text)
+}
+
+/**
+ * Reads the changes kept in `file`, or in its copy when it is damaged; none when there is no file.
+ * @throws RelayError RELAY_ERR_CONFIG when neither can be used
+ */
+export async function loadChanges (file: string, warn: (message: string, fields: Record<string, unknown>) => void): Promise<NodeChanges> {
+  const copy = lastGood(file)
+  try {
+    const changes = await readChanges(file)
+    // A file of before there were copies, or one that somebody edited.
+    if (changes !== undefined && await readChanges(copy).then(kept => kept?.toText(), () => undefined) !== changes.toText()) {
+      await replaceFile(copy, changes.toText()).catch((error: unknown) => { warn('the list of super-nodes cannot be copied', { file: copy, reason: systemCode(error) }) })
+    }
+    return changes ?? new NodeChanges()
+  } catch (error) {
+    const kept = await readChanges(copy).catch(() => undefined)
+    if (kept === undefined) throw error
+    warn('the list of super-nodes is damaged, the last good one is used', { file, copy, reason: error instanceof Error ? error.message : String(error) })
+    return kept
+  }
+}
+
+/** Undefined when there is no such file. @throws RelayError RELAY_ERR_CONFIG */
+async function readChanges (file: string): Promise<NodeChanges | undefined> {
   try {
     return NodeChanges.parse(await readFile(file, 'utf8'), file)
   } catch (error) {
     if (error instanceof RelayError) throw error
-    if (systemCode(error) === 'ENOENT') return new NodeChanges()
+    if (systemCode(error) === 'ENOENT') return undefined
     throw new RelayError('RELAY_ERR_CONFIG', `${file} cannot be read: ${systemCode(error) ?? 'unknown error'}`, { cause: error })
   }
 }

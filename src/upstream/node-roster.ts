@@ -1,6 +1,5 @@
 import { RelayError } from '../errors.ts'
-import { replaceFile } from '../replace-file.ts'
-import type { NodeChanges } from './node-changes.ts'
+import { saveChanges, type NodeChanges } from './node-changes.ts'
 import type { NodeAddress, NodeSet } from './node-set.ts'
 import type { AdminState } from './node-state.ts'
 import { MAX_NODES } from './sources/node-source.ts'
@@ -61,7 +60,7 @@ export class NodeRoster {
   async #change (change: () => void): Promise<void> {
     change()
     this.#apply()
-    const writing = this.#writing.catch(() => {}).then(async () => { await replaceFile(this.#file, this.#changes.toText()) })
+    const writing = this.#writing.catch(() => {}).then(async () => { await saveChanges(this.#file, this.#changes) })
     this.#writing = writing
     writing.catch(() => {})
     try {
