@@ -36,7 +36,7 @@ export function serverTiming (origin: Origin, openMs: number): string {
 export function planResponse (method: string, request: IncomingHttpHeaders, shard: OpenShard, openMs: number): ResponsePlan {
   const etag = shard.sha256 === undefined ? undefined : `"sha256-${shard.sha256}"`
   const headers: Record<string, string> = {
-    'cache-control': IMMUTABLE,
+    'cache-control': shard.lasting ? IMMUTABLE : 'no-store',
     'cache-status': cacheStatus(shard.origin),
     'server-timing': serverTiming(shard.origin, openMs)
   }

@@ -35,7 +35,7 @@ const RATE_HEADERS: Headers = {
 
 const OBJECT_HEADERS: Headers = {
   ...REQUEST_ID,
-  'cache-control': text('`public, max-age=31536000, immutable`: an object never changes'),
+  'cache-control': text('`public, max-age=31536000, immutable`: an object never changes; `no-store` for what may not be kept'),
   'cache-status': text('RFC 9211: `icn-relay; hit`, or `icn-relay; fwd=uri-miss`, with `collapsed` when it joined a fetch under way', '^icn-relay; (hit|fwd=uri-miss(; collapsed)?)$'),
   'server-timing': text('tier or super-node region that answered, and how long opening took, ms'),
   etag: text('`"sha256-<hex>"`; absent on a miss whose super-node told no digest', '^"sha256-[0-9a-f]{64}"$')

@@ -1,6 +1,7 @@
 import { Counter, Gauge, Histogram, Registry } from 'prom-client'
 import type { CacheObserver } from '../cache/disk-files.ts'
 import type { ShardObserver } from '../shard/shard-service.ts'
+import { ODDITIES } from '../upstream/answer.ts'
 import { ATTEMPT_OUTCOMES, type UpstreamObserver } from '../upstream/upstream-types.ts'
 import { METRICS, type MetricDefinition, type MetricName } from './definitions.ts'
 
@@ -88,10 +89,12 @@ export class RelayMetrics {
     healthCheckFailed: node => { this.count('icn_relay_health_check_failures_total', { node }) },
     hedged: outcome => { this.count('icn_relay_upstream_hedges_total', { outcome }) },
     resumed: outcome => { this.count('icn_relay_upstream_resumes_total', { outcome }) },
+    oddAnswer: (node, oddity) => { this.count('icn_relay_upstream_odd_answers_total', { node, oddity }) },
     nodeGone: node => {
       for (const outcome of ATTEMPT_OUTCOMES) this.remove('icn_relay_upstream_fetches_total', { node, outcome })
       this.remove('icn_relay_upstream_fetch_latency_seconds', { node })
       this.remove('icn_relay_health_check_failures_total', { node })
+      for (const oddity of ODDITIES) this.remove('icn_relay_upstream_odd_answers_total', { node, oddity })
     }
   }
 

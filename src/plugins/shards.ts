@@ -27,6 +27,9 @@ export default fp<{ config: Config }>(async (app, { config }) => {
     }
   })
   app.decorate('shards', shards)
-  app.relayMetrics.onCollect(() => { app.relayMetrics.set('icn_relay_fills', shards.fills) })
+  app.relayMetrics.onCollect(() => {
+    app.relayMetrics.set('icn_relay_fills', shards.fills)
+    app.relayMetrics.set('icn_relay_fills_unwanted', shards.unwantedFills)
+  })
   app.addHook('onClose', async () => { await shards.close() })
 }, { name: 'shards', dependencies: ['metrics', 'overload', 'shard-cache', 'upstream'] })

@@ -38,6 +38,7 @@ export default fp<{ config: Config }>(async (app, { config }) => {
     connectTimeoutMs: settings.connect_timeout_ms,
     headersTimeoutMs: settings.headers_timeout_ms,
     bodyTimeoutMs: settings.body_timeout_ms,
+    leastBodyBps: settings.least_body_bps,
     firstByteTimeoutMs: settings.first_byte_timeout_ms,
     hedge: {
       minMs: settings.hedge_min_ms,

@@ -13,15 +13,26 @@ export interface FillHead {
   readonly region: string
   /** Time until the super-node's response head, ms. */
   readonly headMs: number
+  /** False for what may not be kept: nobody vouches that it is whole, or its origin does not want it. */
+  readonly lasting: boolean
+}
+
+/** What a fill tells whoever fetches for it. */
+export interface FillState {
+  /** Kept up to date by the fetch until it has an answer. */
+  readonly asked: AskedNodes
+  readonly wanted: () => boolean
+  /** SHA-256 of the bytes received so far, lower-case hex. */
+  readonly soFar: () => string
 }
 
 export interface FillOptions {
   /** `via` members of the request that caused it. */
   readonly via: readonly string[]
   readonly maxObjectBytes: number
-  /** Keeps `asked` up to date until it has an answer. */
-  readonly fetch: (signal: AbortSignal, asked: AskedNodes) => Promise<UpstreamObject>
-  readonly createSpool: (capacity: number) => Promise<StoreTicket>
+  readonly fetch: (signal: AbortSignal, state: FillState) => Promise<UpstreamObject>
+  /** @param grows the body may end long before `capacity` */
+  readonly createSpool: (capacity: number, grows: boolean) => Promise<StoreTicket>
   /** Aborted when the relay stops or the fill exceeds its deadline; the reason is a RelayError. */
   readonly signal: AbortSignal
 }
@@ -40,6 +51,7 @@ export class Fill {
   readonly asked: AskedNodes = new Set()
   readonly #options: FillOptions
   readonly #head = deferred<FillHead>()
+  readonly #hash = createHash('sha256')
   #ticket: StoreTicket | undefined
   /** The writer, every reader and every read under way hold the spool; the last to leave closes it. */
   #holds = 1
@@ -139,18 +151,19 @@ export class Fill {
     const { signal, maxObjectBytes } = this.#options
     let object: UpstreamObject | undefined
     try {
-      object = await this.#options.fetch(signal, this.asked)
+      object = await this.#options.fetch(signal, { asked: this.asked, wanted: () => this.#readers > 0, soFar: () => this.#hash.copy().digest('hex') })
       this.#answered = true
       if (object.size !== undefined && object.size > maxObjectBytes) {
         throw new RelayError('RELAY_ERR_UPSTREAM_TOO_LARGE', `super-node ${object.node} announced ${object.size} bytes, the cap is ${maxObjectBytes}`)
       }
-      const ticket = await this.#options.createSpool(object.size ?? maxObjectBytes)
+      const ticket = await this.#options.createSpool(object.size ?? maxObjectBytes, object.size === undefined)
       if (this.#forbidden) ticket.forbidStore()
       this.#ticket = ticket
       ticket.spool.watch(() => { this.#notify() })
       const digest = await this.#receive(object, ticket)
       this.#sha256 = digest
       this.#readable = ticket.spool.length
+      if (!object.storable) ticket.forbidStore()
       this.#announce(object, ticket.spool.length, digest)
       this.#notify()
       await ticket.commit(digest)
@@ -167,14 +180,14 @@ export class Fill {
 
   async #receive (object: UpstreamObject, { spool }: StoreTicket): Promise<string> {
     const { signal, maxObjectBytes } = this.#options
-    // An empty body has no last byte to withhold, so its head waits for the verdict.
     if (object.size !== undefined && object.size > 0) this.#announce(object, object.size, object.sha256)
-    const hash = createHash('sha256')
+    const hash512 = object.sha512 === undefined ? undefined : createHash('sha512')
     for await (const chunk of object.body) {
       if (spool.length + chunk.length > (object.size ?? maxObjectBytes)) {
         throw new RelayError('RELAY_ERR_UPSTREAM_TOO_LARGE', `super-node ${object.node} sent more than ${object.size ?? maxObjectBytes} bytes`)
       }
-      hash.update(chunk)
+      this.#hash.update(chunk)
+      hash512?.update(chunk)
       await spool.append(chunk, signal)
       // Without an announced size nobody reads yet, and any byte may be the last.
       this.#readable = object.size === undefined ? Math.max(0, spool.length - 1) : Math.min(spool.length, object.size - 1)
@@ -184,15 +197,16 @@ export class Fill {
     if (object.size !== undefined && spool.length !== object.size) {
       throw new RelayError('RELAY_ERR_UPSTREAM_BODY', `super-node ${object.node} sent ${spool.length} of ${object.size} bytes`)
     }
-    const digest = hash.digest('hex')
-    if (object.sha256 !== undefined && digest !== object.sha256) {
+    if (spool.length === 0) throw new RelayError('RELAY_ERR_UPSTREAM_BODY', `super-node ${object.node} sent an empty body`)
+    const digest = this.#hash.copy().digest('hex')
+    if ((object.sha256 !== undefined && digest !== object.sha256) || hash512?.digest('hex') !== object.sha512) {
       throw new RelayError('RELAY_ERR_UPSTREAM_CORRUPT', `super-node ${object.node} sent bytes that do not match its digest`)
     }
     return digest
   }
 
   #announce (object: UpstreamObject, size: number, sha256: string | undefined): void {
-    this.#head.resolve({ size, sha256, node: object.node, region: object.region, headMs: object.headMs })
+    this.#head.resolve({ size, sha256, node: object.node, region: object.region, headMs: object.headMs, lasting: object.storable })
   }
 
   #notify (): void {

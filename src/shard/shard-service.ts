@@ -5,6 +5,7 @@ import type { Upstream } from '../upstream/upstream.ts'
 import { cameFromRelay, sameWay } from '../upstream/tiers.ts'
 import type { AskedNodes } from '../upstream/upstream-types.ts'
 import { formatVia } from '../wire/via.ts'
+import { FillPlaces } from './fill-places.ts'
 import { Fill } from './fill.ts'
 import { keyId, type ShardKey } from './shard-key.ts'
 
@@ -39,6 +40,8 @@ export interface OpenShard {
   /** Lower-case hex; undefined on a miss whose origin did not tell. */
   readonly sha256: string | undefined
   readonly origin: Origin
+  /** False for what is passed on and may not be kept by anybody. */
+  readonly lasting: boolean
   /** The whole body, when it is in memory. */
   readonly buffer: Buffer | undefined
   /** Set for an object that was opened with `asFile`, or is being filled. */
@@ -66,7 +69,7 @@ export interface ShardServiceOptions {
   /** Largest object taken from a super-node, bytes. */
   readonly maxObjectBytes: number
   readonly maxManifestBytes: number
-  /** Fills under way at once; more are refused. */
+  /** Fills under way at once; more are refused, unless one that nobody waits for can make room. */
   readonly maxFills: number
   /** Longest life of a fill, ms. */
   readonly fillTimeoutMs: number
@@ -84,16 +87,18 @@ export class ShardService {
   /** Fills for relays that must not wait for the one in {@link #fills}, by key and `via`; they pass through and are not stored. */
   readonly #direct = new Map<string, Fill>()
   readonly #running = new Set<Promise<void>>()
-  /** One for each fill: a signal shared by all of them would keep a reference to every fill there ever was. */
-  readonly #aborts = new Set<AbortController>()
+  readonly #places: FillPlaces
   #stopping: RelayError | undefined
 
   constructor (options: ShardServiceOptions) {
     this.#options = options
+    this.#places = new FillPlaces(options.maxFills)
   }
 
   /** Fills under way. */
   get fills (): number { return this.#running.size }
+  /** Those that nobody waits for. */
+  get unwantedFills (): number { return this.#places.unwanted }
 
   /**
    * Opens an object for reading.
@@ -126,7 +131,7 @@ export class ShardService {
   /** Ends all fills and waits until they have let go of the cache. */
   async close (): Promise<void> {
     const reason = this.#stopping ??= new RelayError('RELAY_ERR_STOPPING', 'the relay is stopping')
-    for (const abort of this.#aborts) abort.abort(reason)
+    this.#places.abort(reason)
     await Promise.all(this.#running)
   }
 
@@ -241,25 +246,25 @@ export class ShardService {
 
   /** @param place where others find it; only an object that comes through {@link #fills} is stored */
   #startFill (key: ShardKey, via: readonly string[], place?: { readonly fills: Map<string, Fill>, readonly name: string }): { fill: Fill, leave: () => void } {
-    const { cache, upstream, maxFills, maxManifestBytes, maxObjectBytes, fillTimeoutMs } = this.#options
+    const { cache, upstream, maxManifestBytes, maxObjectBytes, fillTimeoutMs } = this.#options
     if (this.#stopping !== undefined) throw this.#stopping
-    if (this.#running.size >= maxFills) throw new RelayError('RELAY_ERR_FILLS_BUSY', `${maxFills} fills are in progress`)
+    this.#places.makeRoom()
     const abort = new AbortController()
-    this.#aborts.add(abort)
     const timer = setTimeout(() => {
       abort.abort(new RelayError('RELAY_ERR_UPSTREAM_TIMEOUT', `the object did not arrive within ${fillTimeoutMs} ms`))
     }, fillTimeoutMs)
     const fill = new Fill({
       via,
       maxObjectBytes: key.part === 'manifest' ? maxManifestBytes : maxObjectBytes,
-      fetch: async (signal, asked) => await upstream.fetch(key, signal, { via, asked }),
-      createSpool: async capacity => await cache.createSpool(key, capacity, place?.fills === this.#fills),
+      fetch: async (signal, state) => await upstream.fetch(key, signal, { via, ...state }),
+      createSpool: async (capacity, grows) => await cache.createSpool(key, capacity, place?.fills === this.#fills, grows),
       signal: abort.signal
     })
+    this.#places.add(fill, abort)
     place?.fills.set(place.name, fill)
     const running = fill.finished.then(() => {
       clearTimeout(timer)
-      this.#aborts.delete(abort)
+      this.#places.remove(fill)
       this.#running.delete(running)
       if (place?.fills.get(place.name) === fill) place.fills.delete(place.name)
     })
@@ -281,6 +286,7 @@ function fromCache (key: ShardKey, cached: CachedObject): OpenShard {
     size: cached.size,
     sha256: cached.sha256,
     origin: { hit: true, tier: cached.tier },
+    lasting: true,
     buffer: cached.buffer,
     file: cached.path === undefined ? undefined : { path: cached.path, readable: () => cached.size, more: async () => {} },
     read: async (position, length, _end, into) => await cached.read(position, length, into),
@@ -298,6 +304,7 @@ async function fromFill (key: ShardKey, fill: Fill, leave: () => void, collapsed
     size: head.size,
     sha256: head.sha256 ?? fill.sha256,
     origin: { hit: false, collapsed, region: head.region, headMs: head.headMs },
+    lasting: head.lasting,
     buffer: undefined,
     file: {
       get path () { return fill.path },

@@ -19,6 +19,8 @@ export interface HedgedRequest<T> {
   readonly clock: Clock
   /** Ends everything, the winner's body included; its reason is thrown. */
   readonly signal: AbortSignal
+  /** Asked before each candidate that is asked in the place of one that failed. */
+  readonly mayGoOn: () => boolean
   /** Told once for each attempt; must not throw. */
   readonly ended: (index: number, end: AttemptEnd) => void
 }
@@ -123,7 +125,10 @@ export async function hedgedRequest<T> (request: HedgedRequest<T>): Promise<Winn
         return keep(signal, aborted, won)
       }
       const step = race.step(clock.monotonic(), () => budget.spend())
-      if (step.do === 'ask') {
+      if (step.do === 'ask' && step.why === 'failover' && !request.mayGoOn()) {
+        giveUp('lost', () => new RelayError('RELAY_ERR_UPSTREAM_TIMEOUT', 'what others said is enough'))
+        throw new RaceLostError('failed')
+      } else if (step.do === 'ask') {
         ask(step.index, step.why === 'hedge')
       } else if (step.do === 'drop') {
         const attempt = running.get(step.index)

@@ -1,4 +1,6 @@
 import { roundMs, systemTimers, type Clock } from '../clock.ts'
+import { RelayError } from '../errors.ts'
+import type { Oddity } from './answer.ts'
 import type { Attempt, Outcome } from './circuit.ts'
 import { HealthChecks } from './health-checks.ts'
 import { beginAttempt, finishAttempt, healthState, nodeState, orderCandidates, recordCheck, sweepOutliers, type AdminState, type FitnessPolicy } from './node-state.ts'
@@ -7,7 +9,7 @@ import { SuperNode, type SuperNodeOptions } from './super-node.ts'
 import type { NodeStatus, UpstreamObserver } from './upstream-types.ts'
 
 export interface NodeSetOptions {
-  readonly connection: Omit<SuperNodeOptions, 'url' | 'region' | 'role' | 'fitness'>
+  readonly connection: Omit<SuperNodeOptions, 'url' | 'region' | 'role' | 'fitness' | 'now' | 'onOddity'>
   readonly fitness: FitnessPolicy
   /** Bounds of how long a node may take before the next is asked beside it, ms. */
   readonly hedge: { readonly minMs: number, readonly maxMs: number, /** In place of `maxMs` for a relay. */ readonly relayMaxMs: number }
@@ -15,7 +17,7 @@ export interface NodeSetOptions {
   readonly clock: Clock
   /** In [0, 1). */
   readonly random: () => number
-  readonly observer: Pick<UpstreamObserver, 'healthCheckFailed' | 'nodeGone'>
+  readonly observer: Pick<UpstreamObserver, 'healthCheckFailed' | 'oddAnswer' | 'nodeGone'>
   readonly log: (level: 'info' | 'warn', message: string, fields: Record<string, unknown>) => void
 }
 
@@ -25,6 +27,13 @@ export interface NodeAddress {
   readonly region: string
   /** Where its health is asked for; `origin` by default. */
   readonly role?: NodeSpec['role']
+}
+
+const ODD_ANSWERS: Readonly<Record<Oddity, string>> = {
+  'digest-algorithm': 'super-node sends digests in no algorithm of ours, its bytes are taken unchecked',
+  'digest-malformed': 'super-node sends malformed digests, its bytes are taken unchecked',
+  'no-store': 'super-node sends no-store, what it sends is not stored',
+  'no-length': 'super-node sends bodies without length or digest, which may lack their end and are not stored'
 }
 
 /** Nodes are compared with each other this often, ms. */
@@ -153,22 +162,29 @@ export class NodeSet {
   }
 
   #add (origin: string, { region, role = 'origin' }: NodeAddress): void {
-    const { connection, fitness } = this.#options
-    const node = new SuperNode({ ...connection, url: origin, region, role, fitness })
+    const { connection, fitness, clock, observer, log } = this.#options
+    const told = new Set<Oddity>()
+    const onOddity = (id: string, oddity: Oddity): void => {
+      observer.oddAnswer(id, oddity)
+      if (told.has(oddity)) return
+      told.add(oddity)
+      log('warn', ODD_ANSWERS[oddity], { node: id, oddity })
+    }
+    const node = new SuperNode({ ...connection, url: origin, region, role, fitness, now: clock.now, onOddity })
     this.#nodes.set(origin, node)
     this.#watch(node)
   }
 
   #watch (node: SuperNode): void {
     const { fitness, clock, random, observer, log } = this.#options
-    const record = (passed: boolean): void => {
+    const record = (passed: boolean, error?: unknown): void => {
       const now = clock.monotonic()
       const before = healthState(node.fitness, now)
       recordCheck(node.fitness, passed, now, random(), fitness)
       const after = healthState(node.fitness, now)
       if (before === after) return
       const news = after === 'up' ? 'super-node is healthy again' : passed ? 'super-node answers its health checks again' : 'super-node fails its health checks'
-      log(passed ? 'info' : 'warn', news, { node: node.id, state: after })
+      log(passed ? 'info' : 'warn', news, { node: node.id, state: after, ...error instanceof RelayError ? { code: error.code, detail: error.message } : {} })
       // Half-open, it is looked at once more before long.
       if (after === 'probing') this.#checks.hasten(node.id, fitness.circuit.initialMs)
     }
@@ -176,9 +192,9 @@ export class NodeSet {
       id: node.id,
       check: async signal => { await node.checkHealth(signal) },
       passed: () => { record(true) },
-      failed: () => {
+      failed: error => {
         observer.healthCheckFailed(node.id)
-        record(false)
+        record(false, error)
       }
     })
   }

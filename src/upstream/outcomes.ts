@@ -9,6 +9,10 @@ const OUTCOMES: Partial<Record<RelayError['code'], AttemptOutcome>> = {
   RELAY_ERR_UPSTREAM_TIMEOUT: 'timeout',
   RELAY_ERR_UPSTREAM_UNREACHABLE: 'unreachable',
   RELAY_ERR_UPSTREAM_STATUS: 'status',
+  RELAY_ERR_UPSTREAM_BUSY: 'status',
+  RELAY_ERR_UPSTREAM_RATE_LIMITED: 'status',
+  RELAY_ERR_UPSTREAM_PROTOCOL: 'protocol',
+  RELAY_ERR_UPSTREAM_VERSION: 'version',
   RELAY_ERR_UPSTREAM_BODY: 'body',
   RELAY_ERR_UPSTREAM_TOO_LARGE: 'body',
   RELAY_ERR_UPSTREAM_CORRUPT: 'corrupt'
@@ -20,5 +24,7 @@ export function attemptOutcome ({ code }: RelayError): AttemptOutcome | undefine
 }
 
 export function circuitOutcome (outcome: AttemptOutcome): Outcome {
+  // Of two versions nobody knows the right one.
+  if (outcome === 'version') return 'aborted'
   return outcome === 'timeout' || outcome === 'corrupt' || outcome === 'aborted' ? outcome : 'error'
 }

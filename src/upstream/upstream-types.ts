@@ -1,5 +1,6 @@
 import type { Clock } from '../clock.ts'
 import type { RelayError } from '../errors.ts'
+import type { Oddity } from './answer.ts'
 import type { FitnessPolicy, HealthState, NodeState } from './node-state.ts'
 import type { SiblingsOptions } from './rendezvous.ts'
 import type { SuperNode } from './super-node.ts'
@@ -15,6 +16,8 @@ export interface UpstreamOptions {
   readonly connectTimeoutMs: number
   readonly headersTimeoutMs: number
   readonly bodyTimeoutMs: number
+  /** What a body must bring on average over {@link bodyTimeoutMs}, bits per second; 0 for any pace. */
+  readonly leastBodyBps: number
   /** Time until a node has answered, whatever number of them was asked, ms. */
   readonly firstByteTimeoutMs: number
   readonly hedge: HedgePolicy
@@ -42,6 +45,13 @@ export interface FetchOptions {
   readonly via?: readonly string[]
   /** Kept up to date while the fetch waits for an answer. */
   readonly asked?: AskedNodes
+  /** Whether anybody waits for the object; one that nobody waits for is given up when its connection is needed. */
+  readonly wanted?: () => boolean
+  /**
+   * SHA-256 of the bytes that were taken from the body so far, lower-case hex. A node that sends an object from its start again must begin with
+   * the same; without this, that is not checked.
+   */
+  readonly soFar?: () => string
 }
 
 /** When a second node is asked beside one that is late. */
@@ -57,7 +67,7 @@ export interface HedgePolicy {
   readonly maxParallel: number
 }
 
-export const ATTEMPT_OUTCOMES = ['ok', 'not_found', 'timeout', 'unreachable', 'status', 'body', 'corrupt', 'aborted'] as const
+export const ATTEMPT_OUTCOMES = ['ok', 'not_found', 'timeout', 'unreachable', 'status', 'protocol', 'body', 'version', 'corrupt', 'aborted'] as const
 
 export type AttemptOutcome = (typeof ATTEMPT_OUTCOMES)[number]
 
@@ -70,6 +80,8 @@ export interface UpstreamObserver {
   hedged (outcome: 'won' | 'lost'): void
   /** A body that broke off, and whether another node had the rest. */
   resumed (outcome: 'ok' | 'failed'): void
+  /** An answer was taken although something is odd about it. */
+  oddAnswer (node: string, oddity: Oddity): void
   /** The node is on no list any more and its last body has ended; nothing else is told of it unless it comes back. */
   nodeGone (node: string): void
 }
@@ -82,6 +94,9 @@ export interface UpstreamObject {
   readonly headMs: number
   readonly size: number | undefined
   readonly sha256: string | undefined
+  readonly sha512: string | undefined
+  /** Whether it may be kept; known when the body has ended. */
+  readonly storable: boolean
   readonly body: AsyncIterable<Buffer> & { destroy (): unknown }
   /** The body could not be used; counts against the node. Returns the error to go on with. */
   failed (error: unknown): RelayError

@@ -7,6 +7,7 @@ export function openShardOf (body: Buffer, changes: Partial<OpenShard> = {}): Op
     size: body.length,
     sha256: undefined,
     origin: { hit: true, tier: 'ram' },
+    lasting: true,
     buffer: body,
     file: undefined,
     read: async (position, length) => body.subarray(position, position + length),

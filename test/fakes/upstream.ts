@@ -9,6 +9,7 @@ export class ScriptedFetch {
   readonly key: ShardKey
   readonly signal: AbortSignal
   readonly via: readonly string[]
+  readonly wanted: () => boolean
   /** Errors the relay reported for the body. */
   readonly failures: unknown[] = []
   readonly object: Promise<UpstreamObject>
@@ -17,9 +18,10 @@ export class ScriptedFetch {
   /** Resolves when the reader wants more than it has been given. */
   #wanted = deferred<undefined>()
 
-  constructor (key: ShardKey, signal: AbortSignal, via: readonly string[] = []) {
+  constructor (key: ShardKey, signal: AbortSignal, { via = [], wanted = () => true }: FetchOptions = {}) {
     this.key = key
     this.via = via
+    this.wanted = wanted
     this.signal = signal
     this.object = this.#object.promise
     this.object.catch(() => {})
@@ -33,13 +35,15 @@ export class ScriptedFetch {
     })
   }
 
-  answer (head: { size?: number | undefined, sha256?: string | undefined, node?: string } = {}): void {
+  answer (head: { size?: number | undefined, sha256?: string | undefined, sha512?: string, storable?: boolean, node?: string } = {}): void {
     this.#object.resolve({
       node: head.node ?? 'node-1',
       region: 'NA-WEST',
       headMs: 1,
       size: head.size,
       sha256: head.sha256,
+      sha512: head.sha512,
+      storable: head.storable ?? true,
       body: this.body,
       failed: error => {
         this.failures.push(error)
@@ -84,8 +88,8 @@ export class ScriptedUpstream {
     return await this.onQuestion(via)
   }
 
-  async fetch (key: ShardKey, signal: AbortSignal, { via }: FetchOptions = {}): Promise<UpstreamObject> {
-    const fetch = new ScriptedFetch(key, signal, via)
+  async fetch (key: ShardKey, signal: AbortSignal, options: FetchOptions = {}): Promise<UpstreamObject> {
+    const fetch = new ScriptedFetch(key, signal, options)
     this.fetches.push(fetch)
     this.onFetch(fetch)
     return await fetch.object

@@ -95,12 +95,15 @@ suite('a node that says 508', () => {
     assert.deepEqual(relay.admin.upstream.status().map(({ state }) => state), ['up', 'up'])
   })
 
-  test('when the others do not have it either, the viewer hears 508; beside a failure it proves nothing', async t => {
+  test('when the others do not have it either, the viewer hears 404 where one of them is no relay, else 508; beside a failure it proves nothing', async t => {
     const circle = await origin(t, 508)
     const without = await origin(t, 404)
     const failing = await origin(t, 500)
     const first = await startRelay(t, [configured(circle), configured(without)])
-    assertProblem(await ask(`${first.viewerUrl}/shards/a/shard_0.bin`), 'RELAY_ERR_LOOP')
+    assertProblem(await ask(`${first.viewerUrl}/shards/a/shard_0.bin`), 'RELAY_ERR_SHARD_NOT_FOUND')
+    const relay = await origin(t, 404, { 'content-type': 'application/problem+json' })
+    const third = await startRelay(t, [configured(circle), configured(relay)])
+    assertProblem(await ask(`${third.viewerUrl}/shards/a/shard_0.bin`), 'RELAY_ERR_LOOP')
     const second = await startRelay(t, [configured(circle), configured(failing)])
     assertProblem(await ask(`${second.viewerUrl}/shards/a/shard_0.bin`), 'RELAY_ERR_UPSTREAM_STATUS')
   })
@@ -117,6 +120,7 @@ test('the health of a relay is asked for where its viewer listener answers', asy
     connectTimeoutMs: 500,
     headersTimeoutMs: 500,
     bodyTimeoutMs: 500,
+    leastBodyBps: 0,
     firstByteTimeoutMs: 500,
     hedge: { minMs: 20, maxMs: 100, budget: 0, burst: 1, maxParallel: 3 },
     fitness: DEFAULT_FITNESS_POLICY,
@@ -124,7 +128,7 @@ test('the health of a relay is asked for where its viewer listener answers', asy
     negativeTtlMs: 0,
     clock: systemClock,
     random: () => 0,
-    observer: { attempt: () => {}, healthCheckFailed: () => { resolve(undefined) }, hedged: () => {}, resumed: () => {}, nodeGone: () => {} },
+    observer: { attempt: () => {}, healthCheckFailed: () => { resolve(undefined) }, hedged: () => {}, resumed: () => {}, oddAnswer: () => {}, nodeGone: () => {} },
     log: () => {}
   })
   t.after(async () => { await upstream.close() })
@@ -143,7 +147,7 @@ test('whether a node may be a relay: until it has delivered as an origin does, w
     ['a circle', await origin(t, 508), 'origin', true, true]
   ]
   for (const [name, { url, region, seen }, role, before, after] of cases) {
-    const node = new SuperNode({ url, region, role, connections: 1, connectTimeoutMs: 5_000, headersTimeoutMs: 5_000, bodyTimeoutMs: 5_000, fitness: DEFAULT_FITNESS_POLICY })
+    const node = new SuperNode({ url, region, role, connections: 1, connectTimeoutMs: 5_000, headersTimeoutMs: 5_000, bodyTimeoutMs: 5_000, fitness: DEFAULT_FITNESS_POLICY, now: Date.now })
     t.after(async () => { await node.close() })
     assert.equal(node.mayBeRelay, before, name)
     const { signal } = new AbortController()
@@ -154,7 +158,7 @@ test('whether a node may be a relay: until it has delivered as an origin does, w
   }
   const healthy = await startSuperNode()
   t.after(async () => { await healthy.close() })
-  const node = new SuperNode({ url: healthy.url, region: '', connections: 1, connectTimeoutMs: 5_000, headersTimeoutMs: 5_000, bodyTimeoutMs: 5_000, fitness: DEFAULT_FITNESS_POLICY })
+  const node = new SuperNode({ url: healthy.url, region: '', connections: 1, connectTimeoutMs: 5_000, headersTimeoutMs: 5_000, bodyTimeoutMs: 5_000, fitness: DEFAULT_FITNESS_POLICY, now: Date.now })
   t.after(async () => { await node.close() })
   await node.checkHealth(new AbortController().signal)
   assert.equal(node.mayBeRelay, false, 'a relay has no /health where viewers ask')

@@ -4,89 +4,22 @@ import { createServer, type Server } from 'node:net'
 import { once } from 'node:events'
 import type { AddressInfo } from 'node:net'
 import { buffer } from 'node:stream/consumers'
-import { systemClock } from '../../src/clock.ts'
 import { RelayError } from '../../src/errors.ts'
-import { DEFAULT_FITNESS_POLICY, type FitnessPolicy } from '../../src/upstream/node-state.ts'
-import { Upstream } from '../../src/upstream/upstream.ts'
-import type { UpstreamOptions } from '../../src/upstream/upstream-types.ts'
 import { startSuperNode, syntheticShard, type SuperNode, type SuperNodeOptions } from '../../demo/super-node/server.ts'
-import { deferred } from '../../src/deferred.ts'
 import { sha256 } from '../support/cache.ts'
 import { freePort } from '../support/ci.ts'
 import { startRelay } from '../support/relay.ts'
+import { fitness, patient, setUp } from '../support/upstream-rig.ts'
 
 const CID = 'syn-50000-upstream'
 const KEY = { cid: CID, part: 2 }
 const TRUTH = syntheticShard(CID, 2)
 const PATH = `/shards/${CID}/shard_2.bin`
 
-/** A signal that does not abort, of its own for each fetch, as fills have. */
-function patient (): AbortSignal {
-  return new AbortController().signal
-}
-
 async function origin (t: TestContext, options: SuperNodeOptions = {}): Promise<SuperNode> {
   const node = await startSuperNode(options)
   t.after(async () => { await node.close() })
   return node
-}
-
-interface Setup {
-  readonly upstream: Upstream
-  readonly attempts: string[]
-  readonly healthFailures: string[]
-  /** Resolves with the next message of the log that contains `text`. */
-  logged (this: void, text: string): Promise<void>
-}
-
-/** One failure opens the circuit, and what is back is back at once. */
-function fitness (initialMs: number, maxMs: number): FitnessPolicy {
-  return { ...DEFAULT_FITNESS_POLICY, circuit: { ...DEFAULT_FITNESS_POLICY.circuit, failures: 1, initialMs, maxMs, rampMs: 0.001 } }
-}
-
-function setUp (t: TestContext, superNodes: readonly { url: string, region: string }[], options: Partial<UpstreamOptions> = {}): Setup {
-  const attempts: string[] = []
-  const healthFailures: string[] = []
-  const waiting: { text: string, done: () => void }[] = []
-  const announce = (message: string): void => {
-    for (const waiter of waiting) if (message.includes(waiter.text)) waiter.done()
-  }
-  const upstream = new Upstream({
-    region: () => '',
-    shardPath: '/shards/{cid}/shard_{nn}.bin',
-    manifestPath: '/shards/{cid}/manifest.json',
-    connectionsPerNode: 4,
-    connectTimeoutMs: 500,
-    headersTimeoutMs: 250,
-    bodyTimeoutMs: 300,
-    firstByteTimeoutMs: 3_000,
-    hedge: { minMs: 20, maxMs: 150, budget: 0, burst: 20, maxParallel: 3 },
-    fitness: fitness(60_000, 60_000),
-    health: { intervalMs: 600_000, timeoutMs: 250 },
-    negativeTtlMs: 0,
-    clock: systemClock,
-    random: () => 0.5,
-    observer: {
-      attempt: (node, outcome) => { attempts.push(`${new URL(superNodes.find(({ url }) => url.endsWith(node))?.url ?? 'http://x').port} ${outcome}`) },
-      healthCheckFailed: node => {
-        healthFailures.push(node)
-        announce('health check failed')
-      },
-      hedged: outcome => { attempts.push(`hedge ${outcome}`) },
-      resumed: outcome => { attempts.push(`resume ${outcome}`) },
-      nodeGone: () => {}
-    },
-    log: (_level, message) => { announce(message) },
-    ...options
-  })
-  t.after(async () => { await upstream.close() })
-  upstream.nodes.set(superNodes)
-  const logged = async (text: string): Promise<void> => {
-    const { promise, resolve } = deferred<undefined>()
-    waiting.push({ text, done: () => { resolve(undefined) } })
-    await promise
-  }
-  return { upstream, attempts, healthFailures, logged }
 }
 
 /** A server that answers every connection with the same bytes. */
@@ -137,7 +70,7 @@ test('a node that never has the object is not asked first for ever', async t => 
 test('404 everywhere is SHARD_NOT_FOUND; beside any other failure it proves nothing', async t => {
   const without = await origin(t, { faults: { notFound: true } })
   const gone = await origin(t, { faults: { status: 410 } })
-  const failing = await origin(t, { faults: { status: 503 } })
+  const failing = await origin(t, { faults: { status: 500 } })
   await assert.rejects(setUp(t, [without, gone]).upstream.fetch(KEY, patient()), { code: 'RELAY_ERR_SHARD_NOT_FOUND' })
   await assert.rejects(setUp(t, [without, failing]).upstream.fetch(KEY, patient()), { code: 'RELAY_ERR_UPSTREAM_STATUS' })
   await assert.rejects(setUp(t, [failing, without]).upstream.fetch(KEY, patient()), { code: 'RELAY_ERR_UPSTREAM_STATUS' })
@@ -236,7 +169,7 @@ test('a relay has half the time to the first byte before another is asked beside
   const asked: string[] = []
   const relay = await origin(t, { faults: { latencyMs: 150 } })
   const other = await origin(t)
-  const { upstream } = setUp(t, [], { headersTimeoutMs: 60_000, firstByteTimeoutMs: 60_000, hedge: HEDGED, observer: { attempt: node => { asked.push(node) }, healthCheckFailed: () => {}, hedged: () => { asked.push('hedge') }, resumed: () => {}, nodeGone: () => {} } })
+  const { upstream } = setUp(t, [], { headersTimeoutMs: 60_000, firstByteTimeoutMs: 60_000, hedge: HEDGED, observer: { attempt: node => { asked.push(node) }, healthCheckFailed: () => {}, hedged: () => { asked.push('hedge') }, resumed: () => {}, oddAnswer: () => {}, nodeGone: () => {} } })
   upstream.nodes.set([{ ...configured(relay), role: 'relay' }, configured(other)])
   await buffer((await upstream.fetch(KEY, patient())).body)
   assert.deepEqual(asked, [new URL(relay.url).host])
@@ -276,7 +209,7 @@ test('a body that breaks off goes on from the next node, by range or by skipping
   const { upstream, attempts } = setUp(t, [breaking, other, shorter, rangeless], { region: () => 'APAC' })
   const object = await upstream.fetch(KEY, patient())
   assert.ok((await buffer(object.body)).equals(TRUTH))
-  assert.deepEqual(attempts.map(attempt => attempt.split(' ')[1]), ['ok', 'body', 'status', 'status', 'ok', 'ok'])
+  assert.deepEqual(attempts.map(attempt => attempt.split(' ')[1]), ['ok', 'body', 'version', 'version', 'ok', 'ok'])
 })
 
 test('an abort ends the fetch with its reason, blames no node and asks no other', async t => {
@@ -307,8 +240,8 @@ test('an abort in the middle of a body ends the body with its reason', async t =
 test('answers that are no HTTP, too large in the head, coded or cut off are failures with a code, never a crash', async t => {
   const cases: [answer: string, code: string][] = [
     ['', 'RELAY_ERR_UPSTREAM_UNREACHABLE'],
-    ['SSH-2.0-OpenSSH\r\n', 'RELAY_ERR_UPSTREAM_UNREACHABLE'],
-    [`HTTP/1.1 200 OK\r\nx: ${'a'.repeat(20_000)}\r\n\r\n`, 'RELAY_ERR_UPSTREAM_UNREACHABLE'],
+    ['SSH-2.0-OpenSSH\r\n', 'RELAY_ERR_UPSTREAM_PROTOCOL'],
+    [`HTTP/1.1 200 OK\r\nx: ${'a'.repeat(20_000)}\r\n\r\n`, 'RELAY_ERR_UPSTREAM_PROTOCOL'],
     ['HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ncontent-length: 5\r\n\r\nhello', 'RELAY_ERR_UPSTREAM_STATUS'],
     ['HTTP/1.1 204 No Content\r\n\r\n', 'RELAY_ERR_UPSTREAM_STATUS'],
     ['HTTP/1.1 206 Partial Content\r\ncontent-range: bytes 0-4/9\r\ncontent-length: 5\r\n\r\nhello', 'RELAY_ERR_UPSTREAM_STATUS'],

@@ -139,6 +139,7 @@ export class FakeShards {
       size: object.bytes.length,
       sha256: undefined,
       origin: { hit: false, collapsed: false, region: 'X', headMs: 1 },
+      lasting: true,
       buffer: undefined,
       file: { path: object.path, readable: () => object.readable, more: async position => { await object.more(position) } },
       read: async (position, length) => {

@@ -1,5 +1,6 @@
 import { test, type TestContext } from 'node:test'
 import assert from 'node:assert/strict'
+import { createHash } from 'node:crypto'
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import fc from 'fast-check'
 import { deferred } from '../../src/deferred.ts'
@@ -27,7 +28,7 @@ async function setUp (t: TestContext, options: { maxObjectBytes?: number, maxByt
     via: [],
     maxObjectBytes: options.maxObjectBytes ?? 100_000,
     fetch: async () => await origin.object,
-    createSpool: async capacity => await set.store.createSpool(KEY, capacity),
+    createSpool: async (capacity, grows) => await set.store.createSpool(KEY, capacity, true, grows),
     signal: abort.signal
   })
   return { ...set, fill, origin, abort }
@@ -160,20 +161,39 @@ test('a body of unknown length has its head when it is verified, and is stored',
   assert.equal(known, false)
   origin.end()
   assert.ok((await reading).equals(BODY))
-  assert.deepEqual(await fill.head, { size: BODY.length, sha256: DIGEST, node: 'node-1', region: 'NA-WEST', headMs: 1 })
+  assert.deepEqual(await fill.head, { size: BODY.length, sha256: DIGEST, node: 'node-1', region: 'NA-WEST', headMs: 1, lasting: true })
   await fill.finished
   assert.equal(set.store.usedBytes, BODY.length, 'only what came counts, not what might have come')
   await assertNothingHeld(set)
 })
 
-test('an empty body is a body', async t => {
-  for (const size of [0, undefined]) {
+test('what is not storable is read by those who wait, says so, and is not stored', async t => {
+  for (const size of [BODY.length, undefined]) {
     const set = await setUp(t)
-    set.origin.answer({ size })
+    const reading = follow(set.fill)
+    set.origin.answer({ size, storable: false })
+    await set.origin.send(BODY)
     set.origin.end()
-    assert.equal((await follow(set.fill)).length, 0)
+    assert.ok((await reading).equals(BODY))
+    assert.equal((await set.fill.head).lasting, false)
     await set.fill.finished
-    assert.equal(set.store.peek(keyId(KEY))?.size, 0)
+    assert.equal(set.store.peek(keyId(KEY)), undefined)
+    await assertNothingHeld(set)
+  }
+})
+
+test('a SHA-512 is checked, beside a SHA-256 or alone', async t => {
+  const right = createHash('sha512').update(BODY).digest('hex')
+  for (const [sha256, sha512, whole] of [[undefined, right, true], [DIGEST, right, true], [undefined, '0'.repeat(128), false], [DIGEST, '0'.repeat(128), false], ['0'.repeat(64), right, false]] as const) {
+    const set = await setUp(t)
+    const reading = follow(set.fill)
+    set.origin.answer({ size: BODY.length, sha256, sha512 })
+    await set.origin.send(BODY)
+    set.origin.end()
+    if (whole) assert.ok((await reading).equals(BODY))
+    else await assert.rejects(reading, { code: 'RELAY_ERR_UPSTREAM_CORRUPT' })
+    await set.fill.finished
+    assert.equal(set.store.peek(keyId(KEY)) !== undefined, whole)
     await assertNothingHeld(set)
   }
 })
@@ -182,8 +202,8 @@ const BAD: Record<string, [play: (origin: ScriptedFetch, abort: AbortController)
   'short by one': [async origin => { origin.answer({ size: BODY.length }); await origin.send(BODY.subarray(1)); origin.end() }, 'RELAY_ERR_UPSTREAM_BODY'],
   'short and empty': [async origin => { origin.answer({ size: BODY.length }); origin.end() }, 'RELAY_ERR_UPSTREAM_BODY'],
   'long by one': [async origin => { origin.answer({ size: BODY.length - 1 }); await origin.send(BODY.subarray(0, 5_000)); await origin.send(BODY.subarray(5_000)); origin.end() }, 'RELAY_ERR_UPSTREAM_TOO_LARGE'],
-  'long at once': [async origin => { origin.answer({ size: 0 }); await origin.send(BODY); origin.end() }, 'RELAY_ERR_UPSTREAM_TOO_LARGE'],
-  'corrupt and empty': [async origin => { origin.answer({ size: 0, sha256: '0'.repeat(64) }); origin.end() }, 'RELAY_ERR_UPSTREAM_CORRUPT'],
+  empty: [async origin => { origin.answer({ size: 0 }); origin.end() }, 'RELAY_ERR_UPSTREAM_BODY'],
+  'empty, which shows only in the end': [async origin => { origin.answer({}); origin.end() }, 'RELAY_ERR_UPSTREAM_BODY'],
   corrupt: [async origin => { origin.answer({ size: BODY.length, sha256: '0'.repeat(64) }); await origin.send(BODY); origin.end() }, 'RELAY_ERR_UPSTREAM_CORRUPT'],
   'corrupt and of unknown length': [async origin => { origin.answer({ sha256: '0'.repeat(64) }); await origin.send(BODY); origin.end() }, 'RELAY_ERR_UPSTREAM_CORRUPT'],
   'broken off': [async origin => { origin.answer({ size: BODY.length }); await origin.send(BODY.subarray(0, 9_999)); origin.breakOff() }, 'RELAY_ERR_UPSTREAM_BODY'],

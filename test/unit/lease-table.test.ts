@@ -12,6 +12,7 @@ function shardCounting (releases: number[], position: number): OpenShard {
     size: 1,
     sha256: undefined,
     origin: { hit: true, tier: 'disk' },
+    lasting: true,
     buffer: undefined,
     file: undefined,
     read: async () => new Uint8Array(1),
