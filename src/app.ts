@@ -30,12 +30,16 @@ export interface Relay {
   listen (): Promise<{ viewerPort: number, adminPort: number }>
   /** Stops accepting, lets responses in flight finish within `viewer.stop_timeout_ms`, writes the index; idempotent. */
   close (): Promise<void>
+  /** Whether something waits for a disk that does not answer, which would keep the process from exiting. */
+  hangs (): boolean
   /** Reads what may change at run time again: certificates and keys of viewers. Bad files are logged and change nothing. */
   reload (): Promise<void>
 }
 
 export interface AppDeps {
   readonly logger: Logger
+  /** Log lines that nobody read in time; none by default. */
+  readonly droppedLines?: () => number
   /** Called for each listener before its routes are added; tests collect schemas here. */
   readonly onInstance?: (app: FastifyInstance, listener: 'admin' | 'viewer') => Promise<void>
 }
@@ -58,7 +62,7 @@ export async function buildApp (config: Config, deps: AppDeps): Promise<Relay> {
   })
   try {
     await deps.onInstance?.(admin, 'admin')
-    await admin.register(metricsPlugin)
+    await admin.register(metricsPlugin, { droppedLines: deps.droppedLines })
     await admin.register(overloadPlugin, { config })
     await admin.register(shardCachePlugin, { config })
     await admin.register(tlsPlugin, { config })
@@ -115,6 +119,7 @@ export async function buildApp (config: Config, deps: AppDeps): Promise<Relay> {
       return { viewerPort, adminPort }
     },
     close: async () => { await (closing ??= close()) },
+    hangs: () => false,
     reload: async () => { await Promise.all([admin.certificates.reload(), admin.auth.reload()]) }
   }
 }

@@ -33,4 +33,9 @@ export function createLogger (level: string, destination?: DestinationStream): L
   return destination === undefined ? pino(options) : pino(options, destination)
 }
 
+/** What stands in the log for lines that nobody read in time. */
+export function droppedNote (dropped: number, now: number): string {
+  return `${JSON.stringify({ level: 'warn', time: new Date(now).toISOString(), name: 'icn-relay', pid: process.pid, dropped, msg: 'log lines dropped, nobody reads them' })}\n`
+}
+
 export type { Logger }

@@ -7,11 +7,27 @@ import { hashToken, signedUrl } from './commands.ts'
 import { loadConfig, parseCommandLine, USAGE } from './config.ts'
 import { RelayError } from './errors.ts'
 import { growHeapFreely } from './heap-growth.ts'
-import { createLogger } from './log.ts'
+import { createLogger, droppedNote } from './log.ts'
+import { fileWriter, LogSink } from './log-sink.ts'
 import { VERSION } from './version.ts'
 
 /** Longer than the relay's own deadline, so that this one ends only what hangs, ms. */
 const STOP_MARGIN_MS = 5_000
+/** Time the last log lines have to be read, ms. */
+const LAST_LINES_MS = 500
+
+/**
+ * Node waits for its thread pool when it exits, and so for ever when a thread hangs in the kernel: on a disk that does not answer, or a
+ * pipe nobody reads. Such a process ends by signal.
+ */
+function endInSpiteOf (hangs: () => boolean): void {
+  process.on('exit', () => {
+    if (!hangs()) return
+    process.removeAllListeners('SIGTERM')
+    process.kill(process.pid, 'SIGTERM')
+    process.kill(process.pid, 'SIGKILL')
+  })
+}
 
 async function main (): Promise<void> {
   const commandLine = parseCommandLine(process.argv.slice(2))
@@ -38,17 +54,27 @@ async function main (): Promise<void> {
     return
   }
   growHeapFreely()
-  const logger = createLogger(config.log.level)
-  const relay = await buildApp(config, { logger })
+  // Asking for `stdout` makes Node switch a pipe to non-blocking: a full one then holds no thread.
+  const log = new LogSink({ write: fileWriter(process.stdout.fd), note: dropped => droppedNote(dropped, systemClock.now()) })
+  const logger = createLogger(config.log.level, log)
+  let hangs = (): boolean => false
+  endInSpiteOf(() => log.writing || hangs())
+  const relay = await buildApp(config, { logger, droppedLines: () => log.dropped }).catch(async (error: unknown) => {
+    await log.flush(LAST_LINES_MS)
+    throw error
+  })
+  hangs = () => relay.hangs()
   process.on('SIGHUP', () => { void relay.reload() })
   closeWithGrace({ delay: config.viewer.stop_timeout_ms + STOP_MARGIN_MS, logger, skip: ['SIGHUP'] }, async ({ signal, err }) => {
     if (err === undefined) logger.info({ signal }, 'stopping')
     else logger.fatal({ err }, 'uncaught error, stopping')
     await relay.close()
     logger.info('stopped')
+    await log.flush(LAST_LINES_MS)
   })
   const ports = await relay.listen().catch(async (error: unknown) => {
     await relay.close()
+    await log.flush(LAST_LINES_MS)
     throw error
   })
   logger.info({ ...ports, version: VERSION, node: process.version, cache: config.cache.path }, 'relay ready')

@@ -71,6 +71,7 @@ export const METRICS = {
   icn_relay_overload_transitions_total: { type: 'counter', help: 'Changes of that state, by the signal that led into the worse of the two; override: by an operator', labels: ['from', 'to', 'signal'] },
   icn_relay_overload_signal: { type: 'gauge', help: 'Signals of overload, as a ratio of where degraded begins', labels: ['signal'] },
   icn_relay_overload_shed_total: { type: 'counter', help: 'Sessions redirected or refused, and misses refused, because of overload', labels: ['kind'] },
+  icn_relay_log_lines_dropped_total: { type: 'counter', help: 'Log lines dropped because nobody read standard output in time, or it could not be written' },
   icn_relay_shard_serve_latency_seconds: {
     type: 'histogram',
     help: 'Request head complete until the first body byte (first_byte) or the whole body (complete) was handed to the transport',

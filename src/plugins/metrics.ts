@@ -35,8 +35,13 @@ export async function timeRequests (app: FastifyInstance, metrics: RelayMetrics,
 }
 
 /** Metrics of the whole relay, at `/metrics` on the admin listener. */
-export default fp(async (app: FastifyInstance) => {
+export default fp<{ droppedLines?: (() => number) | undefined }>(async (app: FastifyInstance, { droppedLines = () => 0 }) => {
   const metrics = new RelayMetrics()
+  let counted = 0
+  metrics.onCollect(() => {
+    metrics.count('icn_relay_log_lines_dropped_total', {}, droppedLines() - counted)
+    counted = droppedLines()
+  })
   const { collectDefaultMetrics } = await import('prom-client')
   collectDefaultMetrics({ register: metrics.registry })
   app.decorate('relayMetrics', metrics)

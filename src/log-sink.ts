@@ -1,0 +1,126 @@
+import { write as writeFile } from 'node:fs'
+import { systemTimers, type Timers } from './clock.ts'
+
+/** Lines that wait for a reader, characters: some thousand requests. */
+const MAX_WAITING = 1024 * 1024
+/** Characters of one write: as much as a pipe of Linux holds. */
+const BATCH = 65_536
+/** Pause before a pipe that is full is tried again, ms. */
+const RETRY_MS = 50
+const NEWLINE = 0x0a
+
+type Write = (bytes: Buffer, done: (error: Error | null, written: number) => void) => void
+
+export interface LogSinkOptions {
+  readonly write: Write
+  /** The line that tells how many are missing before it. */
+  readonly note: (dropped: number) => string
+  readonly maxWaiting?: number
+  readonly timers?: Timers
+}
+
+/** Writes to an open file, without waiting for it. */
+export function fileWriter (fd: number): Write {
+  return (bytes, done) => { writeFile(fd, bytes, 0, bytes.length, null, done) }
+}
+
+/**
+ * Where log lines go: written behind the back of whoever logs, one write at a time, in bounded memory. What a reader that has stopped leaves no room
+ * for is dropped and counted, so that nobody has to read for the relay to run.
+ */
+export class LogSink {
+  readonly #options: LogSinkOptions
+  readonly #timers: Timers
+  readonly #maxWaiting: number
+  #lines: string[] = []
+  #waiting = 0
+  #batch: Buffer = Buffer.alloc(0)
+  #batchLines = 0
+  /** What was written last ends in the middle of a line. */
+  #cut = false
+  /** Whether lines are on their way: a write is under way, or its pipe is tried again soon. */
+  #busy = false
+  #writing = false
+  #dropped = 0
+  #untold = 0
+  #whenEmpty: (() => void)[] = []
+
+  constructor (options: LogSinkOptions) {
+    this.#options = options
+    this.#timers = options.timers ?? systemTimers
+    this.#maxWaiting = options.maxWaiting ?? MAX_WAITING
+  }
+
+  /** Lines dropped since the start. */
+  get dropped (): number { return this.#dropped }
+  /** Characters that wait, those being written included. */
+  get waiting (): number { return this.#waiting + this.#batch.length }
+  /** Whether a write is under way, which may hold a thread until somebody reads. */
+  get writing (): boolean { return this.#writing }
+
+  write (line: string): void {
+    if (this.waiting + line.length > this.#maxWaiting) return this.#drop(1)
+    if (this.#untold > 0 && this.waiting * 2 <= this.#maxWaiting) {
+      this.#push(this.#options.note(this.#untold))
+      this.#untold = 0
+    }
+    this.#push(line)
+    if (!this.#busy) this.#next()
+  }
+
+  /** Resolves when everything is written, or after `ms`. */
+  async flush (ms: number): Promise<void> {
+    if (!this.#busy) return
+    await new Promise<void>(resolve => {
+      // Not a timer that lets the process end: the last lines are what it waits for.
+      const timer = setTimeout(resolve, ms)
+      this.#whenEmpty.push(() => {
+        clearTimeout(timer)
+        resolve()
+      })
+    })
+  }
+
+  #push (line: string): void {
+    this.#lines.push(line)
+    this.#waiting += line.length
+  }
+
+  #drop (lines: number): void {
+    this.#dropped += lines
+    this.#untold += lines
+  }
+
+  #next (): void {
+    if (this.#batch.length === 0) this.#take()
+    this.#busy = this.#batch.length > 0
+    if (!this.#busy) {
+      for (const wake of this.#whenEmpty.splice(0)) wake()
+      return
+    }
+    this.#writing = true
+    this.#options.write(this.#batch, (error, written) => {
+      this.#writing = false
+      if (error === null) {
+        if (written > 0) this.#cut = this.#batch[written - 1] !== NEWLINE
+        this.#batch = this.#batch.subarray(written)
+      } else if ('code' in error && error.code === 'EAGAIN') {
+        this.#timers.after(RETRY_MS, () => { this.#next() })
+        return
+      } else {
+        this.#drop(this.#batchLines)
+        this.#batch = Buffer.alloc(0)
+      }
+      this.#next()
+    })
+  }
+
+  #take (): void {
+    let length = 0
+    let count = 0
+    while (count < this.#lines.length && (count === 0 || length < BATCH)) length += this.#lines[count++]?.length ?? 0
+    this.#batchLines = count
+    this.#batch = Buffer.from((this.#cut && count > 0 ? '\n' : '') + this.#lines.splice(0, count).join(''))
+    this.#waiting -= length
+  }
+}
