@@ -37,7 +37,7 @@ async function installPeers (): Promise<void> {
 }
 
 async function measure (options: Options, signal: AbortSignal): Promise<Report> {
-  const relayProgram = join(ROOT, 'dist/server.js')
+  const relayProgram = join(ROOT, 'dist/start.cjs')
   await access(relayProgram).catch(() => { throw new Error(`${relayProgram} is missing; run "npm run build"`) })
   const started = new Date()
   const scenarios: Report['scenarios'][number][] = []

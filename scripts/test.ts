@@ -54,7 +54,7 @@ async function writeBatches (files: readonly string[], directory: string): Promi
 }
 
 for (const file of ALONE) if (!existsSync(file)) throw new Error(`${file}, which is to run alone, is not there`)
-process.env['RELAY_PROGRAM'] ??= resolve('dist/server.js')
+process.env['RELAY_PROGRAM'] ??= resolve('dist/start.cjs')
 
 if (process.env['SUPER_NODE_PROGRAM'] === undefined) {
   await build({ entryPoints: ['demo/super-node/main.ts'], outfile: SUPER_NODE, bundle: true, packages: 'external', platform: 'node', format: 'esm', logLevel: 'warning' })

@@ -84,9 +84,10 @@ export async function buildApp (config: Config, deps: AppDeps): Promise<Relay> {
   }
   const { viewer } = admin
   let closing: Promise<void> | undefined
+  /** The time to stop is up. */
+  let late = false
   const close = async (): Promise<void> => {
     const { stop_timeout_ms: deadlineMs } = config.viewer
-    let late = false
     const sweep = (): void => {
       for (const { server } of [viewer, admin]) {
         if (late) server.closeAllConnections()
@@ -119,7 +120,7 @@ export async function buildApp (config: Config, deps: AppDeps): Promise<Relay> {
       return { viewerPort, adminPort }
     },
     close: async () => { await (closing ??= close()) },
-    hangs: () => false,
+    hangs: () => admin.diskLane.late > 0 || (late && admin.shardCache.disk.index.writing),
     reload: async () => { await Promise.all([admin.certificates.reload(), admin.auth.reload()]) }
   }
 }

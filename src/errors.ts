@@ -101,6 +101,14 @@ export function toProblem (error: unknown): Problem {
   }
 }
 
+/** The relay or its host is short of something: descriptors, memory, ports, threads that a hanging disk holds. */
+const LOCAL_LACKS: ReadonlySet<string | undefined> = new Set(['EMFILE', 'ENFILE', 'ENOMEM', 'ENOBUFS', 'ENOSPC', 'EADDRNOTAVAIL', 'HUNG'])
+
+/** Whether an error says nothing of whom or what was asked, because the question never left. */
+export function isLocalLack (error: unknown): boolean {
+  return LOCAL_LACKS.has(systemCode(error))
+}
+
 /** The `code` of a Node system error (`ENOENT`, `ECONNREFUSED`, …), or undefined. */
 export function systemCode (error: unknown): string | undefined {
   return error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : undefined

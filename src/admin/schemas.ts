@@ -218,7 +218,7 @@ export const Ready = Type.Object({
   ready: Type.Boolean(),
   checks: Type.Object({
     viewer: Type.Union([Type.Literal('listening'), Type.Literal('draining'), Type.Literal('closed')]),
-    cache: Type.Union([Type.Literal('ok'), Type.Literal('reconciling')]),
+    cache: Type.Union([Type.Literal('ok'), Type.Literal('reconciling'), Type.Literal('hung'), Type.Literal('full'), Type.Literal('failing'), Type.Literal('index')], { description: 'hung: the disk does not answer; full: it has no room; failing: it does not store; index: the index is not written' }),
     upstream: Type.Union([Type.Literal('ok'), Type.Literal('degraded'), Type.Literal('down')]),
     overload: State('shedding: not ready')
   })

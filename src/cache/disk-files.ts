@@ -1,16 +1,38 @@
+import type { Stats } from 'node:fs'
 import { fstatSync } from 'node:fs'
 import * as nodeFs from 'node:fs/promises'
-import type { FileHandle } from 'node:fs/promises'
 import { systemCode } from '../errors.ts'
 import type { RemovalReason } from './leased-lru.ts'
 
-/** What the cache asks of the file system; tests pass one that fails on demand. */
-export interface FileSystem extends Pick<typeof nodeFs, 'open' | 'rename' | 'unlink' | 'mkdir' | 'readdir' | 'stat'> {
-  /** Bytes of an open file. Waits for no disk: the system has read its inode to open it. */
-  sizeOf (handle: FileHandle): number
+/** What the cache asks of an open file. */
+export interface OpenFile {
+  readonly fd: number
+  read (buffer: Buffer, offset: number, length: number, position: number): Promise<{ bytesRead: number }>
+  writev (chunks: Uint8Array[], position: number): Promise<{ bytesWritten: number }>
+  datasync (): Promise<void>
+  close (): Promise<void>
 }
 
-export const systemFiles: FileSystem = { ...nodeFs, sizeOf: ({ fd }) => fstatSync(fd).size }
+/** What the cache asks of the file system; tests pass one that fails on demand. */
+export interface FileSystem {
+  open (path: string, flags: 'r' | 'w' | 'wx+'): Promise<OpenFile>
+  rename (from: string, to: string): Promise<void>
+  unlink (path: string): Promise<void>
+  mkdir (path: string, options?: { recursive: boolean }): Promise<unknown>
+  readdir (path: string): Promise<string[]>
+  stat (path: string): Promise<Stats>
+  statfs (path: string): Promise<{ readonly bavail: number, readonly bsize: number }>
+  /** Bytes of an open file. Waits for no disk: the system has read its inode to open it. */
+  sizeOf (file: OpenFile): number
+}
+
+export const systemFiles: FileSystem = {
+  ...nodeFs,
+  readdir: async path => await nodeFs.readdir(path),
+  stat: async path => await nodeFs.stat(path),
+  statfs: async path => await nodeFs.statfs(path),
+  sizeOf: ({ fd }) => fstatSync(fd).size
+}
 
 export type DiskOperation = 'open' | 'read' | 'write' | 'fsync' | 'rename' | 'unlink'
 
@@ -72,7 +94,7 @@ export class MeasuredDisk {
    * @param into where they go when they fit, instead of new memory
    * @throws Error when the file ends before `position + 1`: the caller knows how long it has to be
    */
-  async readAt (handle: FileHandle, position: number, length: number, into?: Buffer): Promise<Buffer> {
+  async readAt (handle: OpenFile, position: number, length: number, into?: Buffer): Promise<Buffer> {
     const buffer = into !== undefined && into.length >= length ? into : Buffer.allocUnsafeSlow(length)
     const { bytesRead } = await this.run('read', () => handle.read(buffer, 0, length, position))
     if (bytesRead === 0) throw new Error(`file ends at ${position}`)
@@ -80,7 +102,7 @@ export class MeasuredDisk {
   }
 
   /** Writes all of `chunks` from `position` on, one after the other, with as few system calls as may be. Resolves to their length in bytes. */
-  async writeAt (handle: FileHandle, chunks: readonly Uint8Array[], position: number): Promise<number> {
+  async writeAt (handle: OpenFile, chunks: readonly Uint8Array[], position: number): Promise<number> {
     const total = chunks.reduce((sum, { length }) => sum + length, 0)
     let left = [...chunks]
     for (let done = 0; done < total;) {

@@ -1,9 +1,9 @@
 import { join } from 'node:path'
-import type { FileHandle } from 'node:fs/promises'
 import type { Clock } from '../clock.ts'
-import { systemCode } from '../errors.ts'
+import type { CacheHealth } from './cache-health.ts'
+import { isLocalLack, systemCode } from '../errors.ts'
 import type { ShardKey } from '../shard/shard-key.ts'
-import { MeasuredDisk, type CacheObserver, type FileSystem } from './disk-files.ts'
+import { MeasuredDisk, type CacheObserver, type FileSystem, type OpenFile } from './disk-files.ts'
 import { makeEntry, relativeFile, type CacheEntry, type EntryRecord } from './entry.ts'
 import type { IndexDb } from './index-db.ts'
 import { Intake, type StoreTicket } from './intake.ts'
@@ -24,12 +24,23 @@ export interface DiskStoreOptions {
   /** Prefix of every generation of this run, `[0-9a-z]{1,16}`, never used before on this directory. */
   readonly bootId: string
   readonly observer: CacheObserver
+  /** Free space that is left to others, bytes; 0 by default. */
+  readonly minFreeBytes?: number
+  readonly health?: Pick<CacheHealth, 'set'>
+  /** Whether the disk takes new bodies now; always by default. */
+  readonly takesWrites?: () => boolean
 }
+
+/** Evicted when the disk is full, as a share of what there is: one eviction for many bodies. */
+const ROOM_SHARE = 1 / 64
+/** Share of the bound from which a disk that sets it is called full, and the time until it is not any more, ms: room comes and goes by the second. */
+const SHORT_SHARE = 0.95
+const CALM_MS = 60_000
 
 /** An open cached file; `release` once. */
 export interface FileLease {
   readonly entry: CacheEntry
-  readonly handle: FileHandle
+  readonly handle: OpenFile
   release (): void
 }
 
@@ -48,6 +59,13 @@ export class DiskStore {
   readonly #lru: LeasedLru<CacheEntry>
   readonly #unlinks: UnlinkQueue
   readonly #intake: Intake
+  /** Files being opened: nobody opens one beside that, for it may hang. */
+  readonly #opening = new Map<CacheEntry, Promise<void>>()
+  #makingRoom: Promise<boolean> | undefined
+  #configuredBytes: number
+  #freeBytes: number | undefined
+  /** When the disk was short of room last, monotonic ms. */
+  #shortAt = -Infinity
   #lastAccess = 0
   #leasedFiles = 0
 
@@ -61,8 +79,14 @@ export class DiskStore {
     this.index = new WriteBehind(options.db, {
       batchSize: 5_000,
       maxPending: 50_000,
-      onError: error => options.observer.diskError('index', systemCode(error) ?? 'UNKNOWN')
+      onError: error => {
+        const code = systemCode(error) ?? 'UNKNOWN'
+        options.observer.diskError('index', code)
+        options.health?.set('index', true, { code })
+      },
+      onWritten: () => { options.health?.set('index', false) }
     })
+    this.#configuredBytes = options.maxBytes
     this.#lru = new LeasedLru<CacheEntry>({ maxBytes: options.maxBytes, onFree: (entry, reason) => this.#free(entry, reason) })
     this.#intake = new Intake({
       ...options,
@@ -70,12 +94,18 @@ export class DiskStore {
       memory: this.passThrough,
       lru: this.#lru,
       index: this.index,
+      takesWrites: options.takesWrites ?? (() => true),
+      makeRoom: async bytes => await (this.#makingRoom ??= this.#makeRoom(bytes).finally(() => { this.#makingRoom = undefined })),
+      stored: code => { options.health?.set('failing', code !== undefined, { code }) },
       tick: () => this.#tick(),
       fileOf: entry => this.fileOf(entry)
     })
   }
 
+  /** The bound in force: what is configured, or less while the disk is short of room. */
   get maxBytes (): number { return this.#lru.maxBytes }
+  /** Free space of the disk at the last look, bytes. */
+  get freeBytes (): number | undefined { return this.#freeBytes }
   get usedBytes (): number { return this.#lru.usedBytes }
   get indexedBytes (): number { return this.#lru.indexedBytes }
   get reservedBytes (): number { return this.#lru.reservedBytes }
@@ -145,12 +175,8 @@ export class DiskStore {
    */
   async openFile (entry: CacheEntry): Promise<FileLease | undefined> {
     this.#lru.lease(entry)
-    let handle: FileHandle
-    try {
-      handle = await this.disk.run('open', () => this.#options.fs.open(this.fileOf(entry), 'r'))
-    } catch (error) {
-      // Out of descriptors says nothing about the file: the object stays and this request goes to the origin.
-      if (systemCode(error) !== 'EMFILE' && systemCode(error) !== 'ENFILE') this.invalidate(entry)
+    const handle = await this.#open(entry)
+    if (handle === undefined) {
       this.#lru.release(entry)
       return undefined
     }
@@ -171,7 +197,24 @@ export class DiskStore {
     return undefined
   }
 
-  #sizeOf (handle: FileHandle): number | undefined {
+  async #open (entry: CacheEntry): Promise<OpenFile | undefined> {
+    for (let other = this.#opening.get(entry); other !== undefined; other = this.#opening.get(entry)) {
+      await other
+      if (!entry.indexed) return undefined
+    }
+    const opening = this.disk.run('open', () => this.#options.fs.open(this.fileOf(entry), 'r'))
+    const settled = opening.then(() => {}, () => {}).finally(() => { this.#opening.delete(entry) })
+    this.#opening.set(entry, settled)
+    try {
+      return await opening
+    } catch (error) {
+      // A lack of descriptors or threads says nothing about the file: the object stays and this request goes to the origin.
+      if (!isLocalLack(error)) this.invalidate(entry)
+      return undefined
+    }
+  }
+
+  #sizeOf (handle: OpenFile): number | undefined {
     try {
       return this.#options.fs.sizeOf(handle)
     } catch {
@@ -204,7 +247,37 @@ export class DiskStore {
 
   /** Changes the bound; evicts down to it at once, except what readers hold. */
   resize (maxBytes: number): void {
-    this.#lru.resize(maxBytes)
+    this.#configuredBytes = maxBytes
+    this.#bind()
+  }
+
+  /** Looks how much room the disk has, and keeps less than is configured while that is too little. @throws what the disk says */
+  async lookAtSpace (): Promise<void> {
+    const { bavail, bsize } = await this.#options.fs.statfs(this.root)
+    this.#freeBytes = bavail * bsize
+    this.#bind()
+  }
+
+  #bind (): void {
+    const { minFreeBytes = 0, health, clock } = this.#options
+    // What waits to be unlinked is free as soon as it is.
+    const room = this.#freeBytes === undefined || minFreeBytes === 0
+      ? Infinity
+      : this.indexedBytes + this.condemnedBytes + this.#unlinks.bytes + this.#freeBytes - minFreeBytes
+    const bound = Math.max(0, Math.min(this.#configuredBytes, room))
+    if (bound !== this.maxBytes) this.#lru.resize(bound)
+    const now = clock.monotonic()
+    if (bound < this.#configuredBytes && this.usedBytes >= bound * SHORT_SHARE) this.#shortAt = now
+    health?.set('full', now - this.#shortAt < CALM_MS, { freeBytes: this.#freeBytes, minFreeBytes, keptBytes: this.indexedBytes })
+  }
+
+  /** Evicts for a disk that is full although the bound is not reached; false when nothing could go. */
+  async #makeRoom (bytes: number): Promise<boolean> {
+    this.#shortAt = this.#options.clock.monotonic()
+    this.#options.health?.set('full', true, { keptBytes: this.indexedBytes })
+    if (this.#lru.evict(Math.max(bytes, this.indexedBytes * ROOM_SHARE)) === 0) return false
+    await this.#unlinks.drained()
+    return true
   }
 
   /** Starts a body, see {@link Intake.begin}. */
@@ -227,7 +300,7 @@ export class DiskStore {
   #free (entry: CacheEntry, reason: RemovalReason): void {
     this.#options.observer.removed('disk', reason, entry.size)
     if (reason === 'capacity') this.index.removed(entry.id)
-    this.#unlinks.add(this.fileOf(entry))
+    this.#unlinks.add(this.fileOf(entry), entry.size)
   }
 
   /** Access times that strictly rise, so that order survives equal clock readings and a clock set back (1 µs steps). */

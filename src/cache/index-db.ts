@@ -1,3 +1,4 @@
+import { mkdir } from 'node:fs/promises'
 import { open, type RootDatabase } from 'lmdb'
 import { parseRecord, type EntryRecord } from './entry.ts'
 import { parseKeyId } from '../shard/shard-key.ts'
@@ -11,6 +12,8 @@ export interface IndexDb {
   /** Applies all changes in one transaction; null deletes. */
   write (changes: ReadonlyMap<string, EntryRecord | null>): Promise<void>
   readonly corrupt: number
+  /** Begins anew with an empty index in the same place, where its file has been removed. */
+  reopen (): Promise<void>
   close (): Promise<void>
 }
 
@@ -44,11 +47,23 @@ export function decodeRecord (bytes: Buffer): EntryRecord | undefined {
 }
 
 class LmdbIndex implements IndexDb {
-  readonly #db: RootDatabase<Buffer, string>
+  readonly #directory: string
+  #db: RootDatabase<Buffer, string>
+  #reopening: Promise<void> | undefined
   corrupt = 0
 
-  constructor (db: RootDatabase<Buffer, string>) {
-    this.#db = db
+  constructor (directory: string) {
+    this.#directory = directory
+    this.#db = openLmdb(directory)
+  }
+
+  async reopen (): Promise<void> {
+    this.#reopening ??= (async () => {
+      await this.#db.close()
+      await mkdir(this.#directory, { recursive: true })
+      this.#db = openLmdb(this.#directory)
+    })().finally(() => { this.#reopening = undefined })
+    await this.#reopening
   }
 
   * load (): Generator<[string, EntryRecord]> {
@@ -73,6 +88,7 @@ class LmdbIndex implements IndexDb {
   async write (changes: ReadonlyMap<string, EntryRecord | null>): Promise<void> {
     // The batch's own promise settles with all of its operations, so theirs say nothing new.
     const ignore = (): void => {}
+    if (this.#reopening !== undefined) await this.#reopening
     try {
       await this.#db.batch(() => {
         for (const [id, record] of changes) {
@@ -86,6 +102,7 @@ class LmdbIndex implements IndexDb {
   }
 
   async close (): Promise<void> {
+    await this.#reopening
     await this.#db.close()
   }
 }
@@ -98,7 +115,11 @@ async function commitError (error: unknown): Promise<unknown> {
 
 /** Opens or creates the LMDB environment in `directory`; throws what LMDB throws when it is damaged beyond opening. */
 export function openIndexDb (directory: string): IndexDb {
+  return new LmdbIndex(directory)
+}
+
+function openLmdb (directory: string): RootDatabase<Buffer, string> {
   // Overlapping sync is off because, after a commit that failed, close() waits for a flush that never comes; event-turn batching,
   // because its promise of a commit is handed to nobody and rejects unhandled.
-  return new LmdbIndex(open<Buffer, string>({ path: directory, encoding: 'binary', noSubdir: false, overlappingSync: false, eventTurnBatching: false }))
+  return open<Buffer, string>({ path: directory, encoding: 'binary', noSubdir: false, overlappingSync: false, eventTurnBatching: false })
 }

@@ -37,6 +37,20 @@ export interface IntakeOptions {
   readonly tick: () => number
   readonly fileOf: (entry: CacheEntry) => string
   readonly observer: CacheObserver
+  /** Whether the disk takes new bodies now. */
+  readonly takesWrites: () => boolean
+  /** Frees so many bytes of a disk that is full; false when it cannot. */
+  readonly makeRoom: (bytes: number) => Promise<boolean>
+  /** Told of every body that was stored, or why the disk did not. */
+  readonly stored: (code: string | undefined) => void
+}
+
+/** Evictions for one operation on a disk that is full; others may take the room each time. */
+const MAX_EVICTIONS = 3
+
+/** Whether the disk has no room: of its own, or for us. */
+export function isFullDisk (error: unknown): boolean {
+  return ['ENOSPC', 'EDQUOT'].includes(systemCode(error) ?? '')
 }
 
 /** Bodies on their way into the store: room is reserved, a temporary file grows, and becomes the file of an entry. */
@@ -60,10 +74,10 @@ export class Intake {
    * @param grows the body may end long before `capacity`: room is taken as it comes, and it is not stored where that runs out
    */
   async begin (key: ShardKey, capacity: number, store: boolean, grows: boolean): Promise<StoreTicket> {
-    const { lru, disk, memory, index, clock, observer, tick, fileOf } = this.#options
+    const { lru, disk, memory, index, clock, observer, tick, fileOf, takesWrites, makeRoom, stored: ended } = this.#options
     const id = keyId(key)
     const reservation = store ? lru.reserve(grows ? 0 : capacity) : undefined
-    const file = reservation === undefined ? undefined : await this.#openTemporary()
+    const file = reservation === undefined || !takesWrites() ? undefined : await this.#openTemporary(grows ? 0 : capacity)
     if (reservation !== undefined && file === undefined) this.#giveUp(reservation)
     else if (store && reservation === undefined) observer.storeBypassed('no-room')
     let committed: CacheEntry | undefined
@@ -80,7 +94,11 @@ export class Intake {
         if (!room) observer.storeBypassed('no-room')
         return room
       },
-      onDiskError: () => observer.storeBypassed('disk-error'),
+      makeRoom: async (error, bytes) => isFullDisk(error) && await makeRoom(bytes),
+      onDiskError: error => {
+        observer.storeBypassed('disk-error')
+        ended(systemCode(error) ?? 'UNKNOWN')
+      },
       onClosed: async () => {
         if (file !== undefined) this.#openFiles--
         if (committed !== undefined) lru.release(committed)
@@ -106,21 +124,44 @@ export class Intake {
       lru.commit(reservation, entry)
       index.stored(id, entry)
       observer.stored()
+      ended(undefined)
       return true
     }
     const path = (): string | undefined => committed === undefined ? spool.storable?.path : fileOf(committed)
     return { spool, commit, path, forbidStore: () => { forbidden = true } }
   }
 
-  async #openTemporary (): Promise<SpoolFile | undefined> {
-    const { root, bootId, disk, fs } = this.#options
-    const path = join(root, 'tmp', `${bootId}.${(this.#sequence++).toString(36)}`)
+  async #openTemporary (capacity: number): Promise<SpoolFile | undefined> {
+    const { root, bootId, disk, fs, stored } = this.#options
+    const directory = join(root, 'tmp')
+    const path = join(directory, `${bootId}.${(this.#sequence++).toString(36)}`)
     try {
-      const handle = await disk.run('open', () => fs.open(path, 'wx+'))
+      const handle = await this.#withRoom(capacity, async () => await disk.run('open', async () => {
+        try {
+          return await fs.open(path, 'wx+')
+        } catch (error) {
+          if (systemCode(error) !== 'ENOENT') throw error
+          // Somebody has emptied the cache directory.
+          await fs.mkdir(directory, { recursive: true })
+          return await fs.open(path, 'wx+')
+        }
+      }))
       this.#openFiles++
       return { handle, path }
-    } catch {
+    } catch (error) {
+      stored(systemCode(error) ?? 'UNKNOWN')
       return undefined
+    }
+  }
+
+  /** Evicts and tries again while the disk has no room. */
+  async #withRoom<T> (bytes: number, work: () => Promise<T>): Promise<T> {
+    for (let evictions = 0; ; evictions++) {
+      try {
+        return await work()
+      } catch (error) {
+        if (evictions === MAX_EVICTIONS || !isFullDisk(error) || !await this.#options.makeRoom(bytes)) throw error
+      }
     }
   }
 
@@ -131,11 +172,11 @@ export class Intake {
 
   /** Makes a finished temporary file the object's file: on disk before it can be seen (fsync, then rename). */
   async #publish (file: SpoolFile, entry: CacheEntry): Promise<boolean> {
-    const { disk, fs, observer, fileOf } = this.#options
+    const { disk, fs, observer, fileOf, stored } = this.#options
     const target = fileOf(entry)
     try {
-      await disk.run('fsync', () => file.handle.datasync())
-      await disk.run('rename', async () => {
+      await this.#withRoom(entry.size, async () => { await disk.run('fsync', () => file.handle.datasync()) })
+      await this.#withRoom(entry.size, async () => await disk.run('rename', async () => {
         try {
           await fs.rename(file.path, target)
         } catch (error) {
@@ -143,10 +184,11 @@ export class Intake {
           await fs.mkdir(dirname(target), { recursive: true })
           await fs.rename(file.path, target)
         }
-      })
+      }))
       return true
-    } catch {
+    } catch (error) {
       observer.storeBypassed('disk-error')
+      stored(systemCode(error) ?? 'UNKNOWN')
       return false
     }
   }

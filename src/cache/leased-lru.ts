@@ -118,6 +118,13 @@ export class LeasedLru<V extends Leasable> {
     return true
   }
 
+  /** Evicts at least `bytes` from the least recently used end, as far as leases allow; returns how many went. */
+  evict (bytes: number): number {
+    const before = this.#indexedBytes
+    this.#shrinkTo(this.usedBytes - bytes)
+    return before - this.#indexedBytes
+  }
+
   /** Gives reserved room back; a second call does nothing. */
   cancel (reservation: Reservation): void {
     if (reservation.settled) return

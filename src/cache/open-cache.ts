@@ -5,12 +5,15 @@ import { tmpdir } from 'node:os'
 import { dirname, join, resolve } from 'node:path'
 import type { Clock } from '../clock.ts'
 import { RelayError, systemCode } from '../errors.ts'
+import { CacheHealth } from './cache-health.ts'
+import { DiskLane } from './disk-lane.ts'
 import { DiskStore } from './disk-store.ts'
+import { guardedFiles } from './guarded-files.ts'
 import { systemFiles, type CacheObserver, type FileSystem } from './disk-files.ts'
 import { checkIndex } from './index-check.ts'
 import { openIndexDb, type IndexDb } from './index-db.ts'
 import { parseManifest, voucher, type ManifestEntry } from './manifest.ts'
-import { clearTemporary, reconcile } from './reconcile.ts'
+import { clearTemporary, dropMissing, reconcile } from './reconcile.ts'
 import { ShardCache } from './shard-cache.ts'
 
 export interface OpenCacheOptions {
@@ -25,6 +28,12 @@ export interface OpenCacheOptions {
   readonly observer: CacheObserver
   readonly log: (level: 'info' | 'warn' | 'error', message: string, fields?: Record<string, unknown>) => void
   readonly fs?: FileSystem
+  /** Disk operations at once; as many as suit Node's own thread pool by default. */
+  readonly diskThreads?: number
+  /** Time the disk has to answer, ms; two seconds by default. */
+  readonly ioTimeoutMs?: number
+  /** Free space that is left to others, bytes; 0 by default. */
+  readonly minFreeBytes?: number
   /** Whether objects may be copied to memory now; always by default. */
   readonly mayPromote?: () => boolean
   /** Awaited by the comparison of index and directory before every directory. */
@@ -35,9 +44,17 @@ export interface OpenedCache {
   readonly cache: ShardCache
   /** Entries restored from the index of the last run. */
   readonly restored: number
+  readonly health: CacheHealth
+  readonly lane: DiskLane
+  /** Looks at room and directory, and heals what somebody has removed; to be called about once a second. Never rejects. */
+  look (): Promise<void>
   /** Stops background work, writes the index, frees the directory; idempotent. */
   close (): Promise<void>
 }
+
+/** Node's own pool has four. */
+const DEFAULT_DISK_THREADS = 3
+const DEFAULT_IO_TIMEOUT_MS = 2_000
 
 /** A manifest above this is refused instead of parsed: V8 strings end at 512 MB, and a million entries take about 280 MB. */
 const MAX_MANIFEST_BYTES = 500_000_000
@@ -49,7 +66,9 @@ const MAX_MANIFEST_BYTES = 500_000_000
  */
 export async function openCache (options: OpenCacheOptions): Promise<OpenedCache> {
   const { clock, log } = options
-  const fs = options.fs ?? systemFiles
+  const health = new CacheHealth(log)
+  const lane = new DiskLane({ width: options.diskThreads ?? DEFAULT_DISK_THREADS, timeoutMs: options.ioTimeoutMs ?? DEFAULT_IO_TIMEOUT_MS, onLate: late => { health.set('hung', late > 0, { operations: late }) } })
+  const fs = guardedFiles(options.fs ?? systemFiles, lane)
   const path = resolve(options.path)
   const root = join(path, 'shards')
   await prepareDirectory(fs, path, root)
@@ -58,7 +77,7 @@ export async function openCache (options: OpenCacheOptions): Promise<OpenedCache
   try {
     const bootId = Math.floor(clock.now()).toString(36) + Math.floor(options.random() * 36 ** 4).toString(36)
     const index = db = await openIndex(join(path, 'index'), clock, log)
-    const store = new DiskStore({ root, maxBytes: options.maxBytes, passThroughBytes: options.passThroughBytes, fs, db: index, clock, bootId, observer: options.observer })
+    const store = new DiskStore({ root, maxBytes: options.maxBytes, passThroughBytes: options.passThroughBytes, fs, db: index, clock, bootId, observer: options.observer, minFreeBytes: options.minFreeBytes ?? 0, health, takesWrites: () => lane.takesWrites })
     const halfWritten = await clearTemporary(fs, root, bootId)
     const start = clock.monotonic()
     const restored = store.restore()
@@ -71,15 +90,36 @@ export async function openCache (options: OpenCacheOptions): Promise<OpenedCache
       (error: unknown) => { log('error', 'cache reconciliation failed', { err: error }) }
     )
     const cache = new ShardCache({ disk: store, db: index, ramBytes: options.ramBytes, observer: options.observer, reconciled, ...options.mayPromote === undefined ? {} : { mayPromote: options.mayPromote } })
+    const heal = async (): Promise<void> => {
+      await fs.mkdir(join(root, 'tmp'), { recursive: true })
+      const dropped = await dropMissing(store, fs, stopping.signal)
+      await index.reopen()
+      for (const entry of store.oldestFirst()) store.index.stored(entry.id, entry)
+      log('warn', 'cache directory was emptied by somebody, begun anew', { dropped, kept: store.count })
+    }
+    const missing = async (file: string): Promise<boolean> => await fs.stat(file).then(() => false, (error: unknown) => systemCode(error) === 'ENOENT')
+    let looking: Promise<void> | undefined
+    const looked = async (): Promise<void> => {
+      if (stopping.signal.aborted) return
+      if (await missing(join(root, 'tmp')) || await missing(join(path, 'index', 'data.mdb'))) await heal()
+      await store.lookAtSpace()
+    }
+    const look = async (): Promise<void> => {
+      // What a disk says that does not answer is known already.
+      await (looking ??= looked().catch(() => {}).finally(() => { looking = undefined }))
+    }
     let closing: Promise<void> | undefined
     const close = async (): Promise<void> => {
       stopping.abort()
+      lane.shut()
       await reconciled.catch(() => {})
+      await looking
       await cache.flush()
       await index.close()
       lock.close()
     }
-    return { cache, restored, close: async () => { await (closing ??= close()) } }
+    await look()
+    return { cache, restored, health, lane, look, close: async () => { await (closing ??= close()) } }
   } catch (error) {
     await db?.close()
     lock.close()

@@ -2,6 +2,7 @@ import { join } from 'node:path'
 import type { DiskStore } from './disk-store.ts'
 import type { FileSystem } from './disk-files.ts'
 import { parseFileName, relativeFile, type CacheEntry, type EntryRecord } from './entry.ts'
+import { systemCode } from '../errors.ts'
 import { keyId } from '../shard/shard-key.ts'
 
 export interface ReconcileReport {
@@ -95,6 +96,19 @@ export async function reconcile (options: ReconcileOptions): Promise<ReconcileRe
     report.missingDropped = missing.length
   }
   return report
+}
+
+/** Drops the entries whose files are gone, for a directory that was emptied under a running relay. Returns how many. */
+export async function dropMissing (store: DiskStore, fs: FileSystem, signal: AbortSignal): Promise<number> {
+  let dropped = 0
+  await inParallel(Array.from(store.oldestFirst()), async entry => {
+    if (signal.aborted) return
+    const gone = await fs.stat(store.fileOf(entry)).then(() => false, (error: unknown) => systemCode(error) === 'ENOENT')
+    if (!gone) return
+    store.invalidate(entry)
+    dropped++
+  })
+  return dropped
 }
 
 async function inParallel<T> (items: readonly T[], work: (item: T) => Promise<void>): Promise<void> {

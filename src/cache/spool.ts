@@ -1,12 +1,11 @@
-import type { FileHandle } from 'node:fs/promises'
 import { deferred } from '../deferred.ts'
 import { RelayError } from '../errors.ts'
-import { MAX_READ_BYTES, type MeasuredDisk } from './disk-files.ts'
+import { MAX_READ_BYTES, type MeasuredDisk, type OpenFile } from './disk-files.ts'
 import type { MemoryBudget, MemoryGrant } from './memory-budget.ts'
 import { WriteWindow, type WindowBudget } from './write-window.ts'
 
 export interface SpoolFile {
-  readonly handle: FileHandle
+  readonly handle: OpenFile
   readonly path: string
 }
 
@@ -24,6 +23,8 @@ export interface SpoolOptions {
   readonly windows: WindowBudget
   /** Absent when the body cannot be stored: it then passes through memory. */
   readonly file: SpoolFile | undefined
+  /** Asked when the disk refuses: whether so many bytes may fit now. */
+  readonly makeRoom: (error: unknown, bytes: number) => Promise<boolean>
   /** Told once, when the disk refuses in the middle. */
   readonly onDiskError: (error: unknown) => void
   /** Told once, when the file is closed. */
@@ -32,6 +33,8 @@ export interface SpoolOptions {
 
 /** First memory of a body whose length nobody told, bytes: a small object needs no more. */
 const MIN_MEMORY_BYTES = 64 * 1024
+/** Times that room is made for one run of writes. */
+const MAX_REFUSALS = 3
 
 /**
  * A body on its way into the cache. It is received once, in order, and read by any number of readers at their own pace while it
@@ -131,11 +134,14 @@ export class Spool {
 
   /** Writes until nothing waits. Never rejects. */
   async #writeOut ({ handle }: SpoolFile): Promise<void> {
+    let refusals = 0
     for (let chunks = this.#window.unwritten(); chunks.length > 0 && !this.#closed && !this.#diskFailed; chunks = this.#window.unwritten()) {
       try {
         this.#fileBytes += await this.#options.disk.writeAt(handle, chunks, this.#fileBytes)
         this.#window.wrote(chunks.length)
       } catch (error) {
+        // A write that failed half-way is begun anew: at the same place, with the same bytes.
+        if (++refusals <= MAX_REFUSALS && await this.#options.makeRoom(error, this.#options.capacity - this.#fileBytes)) continue
         this.#diskFailed = true
         this.#options.onDiskError(error)
       }

@@ -6,15 +6,20 @@ const MAX_UNLINKS = 2
 /** Removes files in the background, a few at a time. */
 export class UnlinkQueue {
   readonly #disk: MeasuredDisk
-  readonly #files: string[] = []
+  readonly #files: { readonly file: string, readonly bytes: number }[] = []
+  #bytes = 0
   readonly #workers = new Set<Promise<void>>()
 
   constructor (disk: MeasuredDisk) {
     this.#disk = disk
   }
 
-  add (file: string): void {
-    this.#files.push(file)
+  /** Bytes of the files that are still there. */
+  get bytes (): number { return this.#bytes }
+
+  add (file: string, bytes: number): void {
+    this.#files.push({ file, bytes })
+    this.#bytes += bytes
     if (this.#workers.size >= MAX_UNLINKS) return
     const worker: Promise<void> = this.#work().finally(() => { this.#workers.delete(worker) })
     this.#workers.add(worker)
@@ -26,9 +31,10 @@ export class UnlinkQueue {
   }
 
   async #work (): Promise<void> {
-    for (let file = this.#files.pop(); file !== undefined; file = this.#files.pop()) {
-      const path = file
-      await this.#disk.run('unlink', () => this.#disk.remove(path))
+    for (let next = this.#files.pop(); next !== undefined; next = this.#files.pop()) {
+      const { file, bytes } = next
+      await this.#disk.run('unlink', () => this.#disk.remove(file))
+      this.#bytes -= bytes
     }
   }
 }

@@ -7,6 +7,7 @@ export interface WriteBehindOptions {
   /** Changed ids kept in memory at most; beyond it recency updates are dropped, stores and removals never are. */
   readonly maxPending: number
   readonly onError: (error: unknown) => void
+  readonly onWritten?: () => void
 }
 
 /**
@@ -30,6 +31,8 @@ export class WriteBehind {
     this.#options = options
   }
 
+  /** Whether a batch is being written. */
+  get writing (): boolean { return this.#writing !== undefined }
   /** Changes kept in memory now; an id that changes again while it is being written counts twice. */
   get pending (): number { return this.#pending.size + this.#inFlight }
 
@@ -71,6 +74,7 @@ export class WriteBehind {
     try {
       await this.#db.write(batch)
       this.#failed = false
+      this.#options.onWritten?.()
     } catch (error) {
       this.#failed = true
       for (const [id, record] of batch) {

@@ -82,7 +82,7 @@ export class Gateway {
     this.#region = settings.region
     this.#send = send
     this.#clock = clock
-    this.#source = new RemoteSource(send, settings.ramBytes)
+    this.#source = new RemoteSource(send, settings.ramBytes, settings.ioTimeoutMs)
     this.#beatAt = clock.monotonic()
     this.#judge = new ViewerJudge(settings.auth, clock.now)
     this.#handshakes = new HandshakeLimiter(settings.limits)

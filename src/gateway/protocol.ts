@@ -40,6 +40,8 @@ export interface GatewaySettings {
   readonly requestTimeoutMs: number
   /** Memory for hot objects inside the gateway, bytes. */
   readonly ramBytes: number
+  /** Time the disk has to open or read, ms. */
+  readonly ioTimeoutMs: number
   readonly heartbeatMs: number
   readonly limits: GatewayLimits
   readonly auth: AuthSettings

@@ -1,4 +1,4 @@
-import type { FileHandle } from 'node:fs/promises'
+import type { OpenFile } from '../cache/disk-files.ts'
 import type { RamObject } from '../cache/ram-tier.ts'
 import { deferred } from '../deferred.ts'
 import { RelayError } from '../errors.ts'
@@ -49,8 +49,8 @@ export class HeldLease {
 
 /** What a lease needs of the source it comes from. */
 export interface LeaseHome {
-  openFile (path: string): Promise<FileHandle | undefined>
-  closeFile (handle: FileHandle): void
+  openFile (path: string): Promise<OpenFile | undefined>
+  closeFile (handle: OpenFile): void
   readRemote (lease: number, position: number, length: number, end: number, signal: AbortSignal): Promise<Extract<ToGateway, { type: 'bytes' }>>
   release (lease: number, object: RamObject | undefined): void
 }
@@ -67,7 +67,7 @@ export class RemoteLease implements ShardLease {
   readonly #signal: AbortSignal
   /** Where the range that was asked for ends, exclusive. */
   readonly #end: number
-  #handle: FileHandle | undefined
+  #handle: OpenFile | undefined
   /** File to read; undefined when the relay has to be asked. */
   #path: string | undefined
   /** File that could not be read here and is not tried again. */

@@ -1,11 +1,13 @@
 import { createHash } from 'node:crypto'
-import { open, type FileHandle } from 'node:fs/promises'
 import { LRUCache } from 'lru-cache'
-import { CHUNK_BYTES } from '../cache/disk-files.ts'
+import { CHUNK_BYTES, systemFiles, type FileSystem, type OpenFile } from '../cache/disk-files.ts'
+import { DiskLane } from '../cache/disk-lane.ts'
+import { guardedFiles } from '../cache/guarded-files.ts'
 import { RamTier, type RamObject } from '../cache/ram-tier.ts'
 import { deferred, type Deferred } from '../deferred.ts'
 import { RelayError } from '../errors.ts'
 import { keyId, type ShardKey } from '../shard/shard-key.ts'
+import { diskThreads, POOL_THREADS } from '../thread-pool.ts'
 import type { FromGateway } from './from-gateway.ts'
 import type { LeaseInfo, ToGateway } from './protocol.ts'
 import { HeldLease, RemoteLease } from './remote-lease.ts'
@@ -27,6 +29,8 @@ export class RemoteSource implements ShardSource {
   readonly #reading = new Map<number, Deferred<Bytes>>()
   readonly #leases = new Map<number, HeldLease>()
   readonly #ram: RamTier
+  readonly #lane: DiskLane
+  readonly #files: FileSystem
   readonly #seen = new LRUCache<string, true>({ max: SEEN_KEYS })
   /** Whether objects are copied to memory; not while the relay is overloaded. */
   loadsAllowed = true
@@ -34,8 +38,11 @@ export class RemoteSource implements ShardSource {
   #openFiles = 0
   #next = 0
 
-  constructor (send: (message: FromGateway) => void, ramBytes: number) {
+  /** @param ioTimeoutMs time the disk has to open or read; then the relay is asked */
+  constructor (send: (message: FromGateway) => void, ramBytes: number, ioTimeoutMs: number, files: FileSystem = systemFiles) {
     this.#send = send
+    this.#lane = new DiskLane({ width: diskThreads(POOL_THREADS), timeoutMs: ioTimeoutMs })
+    this.#files = guardedFiles(files, this.#lane)
     this.#ram = new RamTier({ maxBytes: ramBytes, onRemoved: () => {} })
   }
 
@@ -45,6 +52,7 @@ export class RemoteSource implements ShardSource {
       'source.reading': this.#reading.size,
       'source.leases': this.#leases.size,
       'source.openFiles': this.#openFiles,
+      'source.lateReads': this.#lane.late,
       'source.ramBytes': this.#ram.usedBytes,
       'source.seenKeys': this.#seen.size
     }
@@ -86,9 +94,9 @@ export class RemoteSource implements ShardSource {
   }
 
   /** @returns undefined when the file cannot be opened here; the relay reads it then, or finds out why not */
-  async openFile (path: string): Promise<FileHandle | undefined> {
+  async openFile (path: string): Promise<OpenFile | undefined> {
     try {
-      const handle = await open(path, 'r')
+      const handle = await this.#files.open(path, 'r')
       this.#openFiles++
       return handle
     } catch {
@@ -96,7 +104,7 @@ export class RemoteSource implements ShardSource {
     }
   }
 
-  closeFile (handle: FileHandle): void {
+  closeFile (handle: OpenFile): void {
     void handle.close().catch(() => {}).finally(() => { this.#openFiles-- })
   }
 

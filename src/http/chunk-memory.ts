@@ -1,3 +1,5 @@
+import { isLost } from '../cache/guarded-files.ts'
+
 /** Free memory that is kept at most, bytes. */
 const MAX_FREE_BYTES = 32 * 1024 * 1024
 
@@ -27,7 +29,7 @@ export class ChunkMemory {
 
   /** Only what {@link take} gave, once, and only when nobody will read it any more. What is never given back goes to the collector. */
   giveBack (buffer: Buffer): void {
-    if (this.#freeBytes + buffer.length > this.#maxFreeBytes) return
+    if (this.#freeBytes + buffer.length > this.#maxFreeBytes || isLost(buffer)) return
     this.#freeBytes += buffer.length
     const same = this.#free.get(buffer.length)
     if (same === undefined) this.#free.set(buffer.length, [buffer])

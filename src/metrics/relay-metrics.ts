@@ -11,7 +11,7 @@ type NamesOf<T extends MetricDefinition['type']> = { [N in MetricName]: (typeof 
 const BY_FASTIFY_METRICS: readonly MetricName[] = ['icn_relay_viewer_http_request_duration_seconds', 'icn_relay_admin_http_request_duration_seconds']
 
 /** Codes of the operating system that get a label of their own; the others share one, so that the label stays bounded. */
-const DISK_CODES = new Set(['ENOSPC', 'EIO', 'EACCES', 'EPERM', 'EROFS', 'ENOENT', 'EMFILE', 'ENFILE', 'EDQUOT', 'SIZE_MISMATCH'])
+const DISK_CODES = new Set(['ENOSPC', 'EIO', 'EACCES', 'EPERM', 'EROFS', 'ENOENT', 'EMFILE', 'ENFILE', 'EDQUOT', 'SIZE_MISMATCH', 'TIMEOUT', 'HUNG'])
 
 /** Every metric of one relay in a registry of its own, and the observers through which the domain reports. */
 export class RelayMetrics {

@@ -37,7 +37,8 @@ export default fp(async app => {
       ready,
       checks: {
         viewer: listening ? draining ? 'draining' : 'listening' : 'closed',
-        cache: reconciled ? 'ok' : 'reconciling',
+        // Viewers are served from super-nodes whatever the disk does.
+        cache: app.cacheHealth.worst ?? (reconciled ? 'ok' as const : 'reconciling' as const),
         // Hits are served without any super-node, so a dead origin does not make the relay unready.
         upstream: up === nodes.length ? 'ok' : up > 0 ? 'degraded' : 'down',
         overload: state

@@ -3,12 +3,17 @@ import fp from 'fastify-plugin'
 import { systemClock } from '../clock.ts'
 import type { Config } from '../config.ts'
 import { openCache } from '../cache/open-cache.ts'
+import { CACHE_PROBLEMS, type CacheHealth } from '../cache/cache-health.ts'
+import type { DiskLane } from '../cache/disk-lane.ts'
 import type { ShardCache } from '../cache/shard-cache.ts'
 import { watchStore } from '../cache/store-watch.ts'
+import { diskThreads, POOL_THREADS } from '../thread-pool.ts'
 
 declare module 'fastify' {
   interface FastifyInstance {
     shardCache: ShardCache
+    cacheHealth: CacheHealth
+    diskLane: DiskLane
   }
 }
 
@@ -24,6 +29,9 @@ export default fp<{ config: Config }>(async (app, { config }) => {
     maxBytes: settings.max_bytes,
     ramBytes: settings.ram_bytes,
     passThroughBytes: settings.pass_through_bytes,
+    minFreeBytes: settings.min_free_bytes,
+    ioTimeoutMs: settings.io_timeout_ms,
+    diskThreads: diskThreads(POOL_THREADS),
     clock: systemClock,
     random: Math.random,
     observer: watchStore(app.relayMetrics.cache, { monotonic: systemClock.monotonic, log: (level, message, fields) => { log[level](fields, message) } }),
@@ -32,9 +40,14 @@ export default fp<{ config: Config }>(async (app, { config }) => {
     pace: async signal => { if (!app.overload.backgroundAllowed) await delay(PACE_MS, undefined, { signal }).catch(() => {}) },
     log: (level, message, fields) => { log[level](fields ?? {}, message) }
   })
-  const { cache } = opened
+  const { cache, health, lane } = opened
   app.decorate('shardCache', cache)
-  const timer = setInterval(() => { void cache.disk.index.flush() }, settings.flush_interval_ms).unref()
+  app.decorate('cacheHealth', health)
+  app.decorate('diskLane', lane)
+  const timer = setInterval(() => {
+    void cache.disk.index.flush()
+    void opened.look()
+  }, settings.flush_interval_ms).unref()
   app.relayMetrics.onCollect(() => {
     const { relayMetrics: metrics } = app
     const { disk, ram } = cache
@@ -49,6 +62,9 @@ export default fp<{ config: Config }>(async (app, { config }) => {
     metrics.set('icn_relay_cache_pass_through_bytes', disk.passThrough.usedBytes)
     metrics.set('icn_relay_cache_index_pending', disk.index.pending)
     metrics.set('icn_relay_cache_open_files', disk.openFiles)
+    if (disk.freeBytes !== undefined) metrics.set('icn_relay_cache_free_bytes', disk.freeBytes)
+    metrics.set('icn_relay_disk_late_operations', lane.late)
+    for (const problem of CACHE_PROBLEMS) metrics.set('icn_relay_cache_problem', health.has(problem) ? 1 : 0, { problem })
   })
   app.addHook('onClose', async () => {
     clearInterval(timer)

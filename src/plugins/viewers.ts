@@ -109,6 +109,7 @@ export default fp<{ config: Config }>(async (app, { config }) => {
         idleTimeoutMs: transport.idle_timeout_ms,
         requestTimeoutMs: viewer.request_timeout_ms,
         ramBytes: transport.ram_bytes,
+        ioTimeoutMs: config.cache.io_timeout_ms,
         heartbeatMs: transport.heartbeat_ms,
         limits: app.limits.numbers,
         auth: forGateway(app.auth.current()),

@@ -209,9 +209,9 @@ export class ShardService {
   #resilient (key: ShardKey, via: readonly string[], first: OpenShard): OpenShard {
     let source = first
     let released = false
-    const read: OpenShard['read'] = async (...where) => {
+    const read: OpenShard['read'] = async (position, length, end, into) => {
       try {
-        return await source.read(...where)
+        return await source.read(position, length, end, into)
       } catch (error) {
         if (error instanceof RelayError || source !== first || released) throw error
         const replacement = await this.#replace(key, via, error)
@@ -221,7 +221,8 @@ export class ShardService {
         }
         source.release()
         source = replacement
-        return await source.read(...where)
+        // Not into memory that a read which was given up may still fill.
+        return await source.read(position, length, end)
       }
     }
     return {

@@ -26,7 +26,7 @@ test('standard output nobody reads: requests are answered, lines are counted, SI
   // Open for both, so that neither side waits for the other; two, because the relay makes its own non-blocking.
   const [pipe, reader] = [await open(fifo, 'r+'), await open(fifo, 'r+')]
   t.after(async () => { await Promise.all([pipe.close(), reader.close()]) })
-  const child = spawn(process.execPath, [...SERVER.endsWith('.ts') ? ['--import', 'tsx'] : [], resolve(ROOT, SERVER), '--config', config], { cwd: ROOT, stdio: ['ignore', pipe.fd, 'ignore'] })
+  const child = spawn(process.execPath, [.../[.]c?ts$/.test(SERVER) ? ['--import', 'tsx'] : [], resolve(ROOT, SERVER), '--config', config], { cwd: ROOT, stdio: ['ignore', pipe.fd, 'ignore'] })
   const exit = new Promise<Exit>(resolve => { child.once('close', (code, signal) => { resolve({ code, signal }) }) })
   t.after(async () => {
     if (child.exitCode === null && child.signalCode === null) child.kill('SIGKILL')

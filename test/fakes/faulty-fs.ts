@@ -17,6 +17,8 @@ export interface FaultyFs {
   readonly peaks: Map<FsOperation, number>
   /** Handles open now. */
   openHandles: number
+  /** What the disk says it has free; the truth without it. */
+  freeBytes: (() => number) | undefined
 }
 
 function systemError (code: string, operation: string, path: string): Error {
@@ -72,12 +74,13 @@ export function faultyFs (): FaultyFs {
     mkdir: async (path: string, options: { recursive: boolean }) => await run('mkdir', path, async () => await nodeFs.mkdir(path, options)),
     readdir: async (path: string) => await run('readdir', path, async () => await nodeFs.readdir(path)),
     stat: async (path: string) => await run('stat', path, async () => await nodeFs.stat(path)),
+    statfs: async (path: string) => faulty.freeBytes === undefined ? await nodeFs.statfs(path) : { bavail: faulty.freeBytes(), bsize: 1 },
     sizeOf: (handle: FileHandle) => {
       const fate = faulty.decide('fstat', '')
       if (typeof fate === 'string') throw systemError(fate, 'fstat', '')
       return systemFiles.sizeOf(handle)
     }
   }
-  const faulty: FaultyFs = { fs: fs as FileSystem, decide: () => undefined, counts: new Map(), peaks: new Map(), openHandles: 0 }
+  const faulty: FaultyFs = { fs: fs as FileSystem, decide: () => undefined, counts: new Map(), peaks: new Map(), openHandles: 0, freeBytes: undefined }
   return faulty
 }

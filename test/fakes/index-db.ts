@@ -15,6 +15,8 @@ export class MemoryIndexDb implements IndexDb {
     this.#rows = rows
   }
 
+  async reopen (): Promise<void> { this.#rows.clear() }
+
   * load (): Generator<[string, EntryRecord]> {
     for (const id of this.#ids()) {
       const record = parseKeyId(id) === undefined ? undefined : this.get(id)

@@ -147,6 +147,8 @@ export async function openTestCache (t: TestContext, path: string, options: Part
     clock: manualClock(1_700_000_000_000 + boots * 1_000),
     random: seededRandom(boots++),
     observer,
+    diskThreads: 8,
+    ioTimeoutMs: 60_000,
     log: (level, message) => { logs.push(`${level} ${message}`) },
     ...options
   })

@@ -34,7 +34,7 @@ export class Channel {
       if (this.#dead) return
       this.#toRelay.push(structuredClone(message))
       this.#schedule()
-    }, ramBytes)
+    }, ramBytes, 60_000)
   }
 
   get waiting (): number { return this.#toRelay.length + this.#toGateway.length }

@@ -30,16 +30,16 @@ export interface SpawnedProcess {
   waitFor (matches: (event: Record<string, unknown>) => boolean): Promise<Record<string, unknown>>
 }
 
-/** The relay's `server.js` that `npm test` has built; undefined when a test file is run by itself, for which the sources count. */
+/** The relay's program that `npm test` has built; undefined when a test file is run by itself, for which the sources count. */
 const BUILT = process.env['RELAY_PROGRAM']
 
 /** What runs a super-node in a process of its own. */
 export const SUPER_NODE = process.env['SUPER_NODE_PROGRAM'] ?? 'demo/super-node/main.ts'
 
 /** What runs a relay in a process of its own. */
-export const SERVER = BUILT ?? 'src/server.ts'
+export const SERVER = BUILT ?? 'src/start.cts'
 
-/** A built `server.js`: that of `npm test`, or compiled as `npm run build` does, without checking types, into a directory that goes with the test. */
+/** A built program: that of `npm test`, or compiled as `npm run build` does, without checking types, into a directory that goes with the test. */
 export async function buildRelay (t: Pick<TestContext, 'after'>): Promise<string> {
   if (BUILT !== undefined) return BUILT
   const directory = await temporaryDirectory(t)
@@ -47,13 +47,15 @@ export async function buildRelay (t: Pick<TestContext, 'after'>): Promise<string
   const options = ['--noCheck', '--declaration', 'false', '--sourceMap', 'false', '--outDir', join(directory, 'dist')]
   await promisify(execFile)(process.execPath, [compiler, '-p', join(ROOT, 'tsconfig.build.json'), ...options])
   for (const name of ['node_modules', 'package.json', 'demo']) await symlink(join(ROOT, name), join(directory, name))
-  return join(directory, 'dist/server.js')
+  return join(directory, 'dist/start.cjs')
 }
 
 /** Starts a program of this repository, from its sources or built; it is killed with the test. */
 export async function spawnProgram (t: Pick<TestContext, 'after'>, script: string, args: readonly string[], env: Record<string, string> = {}): Promise<SpawnedProcess> {
-  const loader = script.endsWith('.ts') ? ['--import', 'tsx'] : []
-  const child = spawn(process.execPath, [...loader, resolve(ROOT, script), ...args], { cwd: ROOT, env: { ...process.env, ...env }, stdio: ['ignore', 'pipe', 'pipe'] })
+  const loader = /[.]c?ts$/.test(script) ? ['--import', 'tsx'] : []
+  // Loading sources begins with the thread pool before the program can say how large it is to be.
+  const pool = loader.length > 0 ? { UV_THREADPOOL_SIZE: '16' } : {}
+  const child = spawn(process.execPath, [...loader, resolve(ROOT, script), ...args], { cwd: ROOT, env: { ...process.env, ...pool, ...env }, stdio: ['ignore', 'pipe', 'pipe'] })
   const exit = new Promise<Exit>(resolve => {
     child.once('close', (code, signal) => { resolve({ code, signal }) })
   })

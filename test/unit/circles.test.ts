@@ -69,7 +69,7 @@ function noCache (): ShardCache {
     open: async () => undefined,
     has: () => false,
     createSpool: async (_key: ShardKey, capacity: number) => ({
-      spool: new Spool({ capacity, disk, memory, windows: new WindowBudget(), file: undefined, grows: false, roomFor: () => true, onDiskError: () => {}, onClosed: async () => {} }),
+      spool: new Spool({ capacity, disk, memory, windows: new WindowBudget(), file: undefined, grows: false, roomFor: () => true, makeRoom: async () => false, onDiskError: () => {}, onClosed: async () => {} }),
       commit: async () => false,
       path: () => undefined,
       forbidStore: () => {}

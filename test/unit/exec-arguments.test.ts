@@ -14,6 +14,7 @@ test('a debugger port, evaluated code and options of the test runner are not', (
   assert.deepEqual(inheritedArguments(['--import']), ['--import'])
 })
 
-test('the environment of the gateway holds none of the configuration', () => {
-  assert.deepEqual(inheritedEnvironment({ PATH: '/bin', ICN_RELAY_AUTH_TOKENS: '["secret"]', ICN_RELAY_CONFIG: 'x' }), { PATH: '/bin' })
+test('the environment of the gateway holds none of the configuration, and a thread pool that survives a disk that hangs', () => {
+  assert.deepEqual(inheritedEnvironment({ PATH: '/bin', ICN_RELAY_AUTH_TOKENS: '["secret"]', ICN_RELAY_CONFIG: 'x' }), { PATH: '/bin', UV_THREADPOOL_SIZE: '16' })
+  assert.equal(inheritedEnvironment({ UV_THREADPOOL_SIZE: '32' }).UV_THREADPOOL_SIZE, '32')
 })
