@@ -27,6 +27,8 @@ export interface DiskStoreOptions {
   /** Free space that is left to others, bytes; 0 by default. */
   readonly minFreeBytes?: number
   readonly health?: Pick<CacheHealth, 'set'>
+  /** Whether there is a descriptor for a file of a reader; always by default. */
+  readonly mayOpen?: () => boolean
   /** Whether the disk takes new bodies now; always by default. */
   readonly takesWrites?: () => boolean
 }
@@ -202,6 +204,7 @@ export class DiskStore {
       await other
       if (!entry.indexed) return undefined
     }
+    if (this.#options.mayOpen?.() === false) return undefined
     const opening = this.disk.run('open', () => this.#options.fs.open(this.fileOf(entry), 'r'))
     const settled = opening.then(() => {}, () => {}).finally(() => { this.#opening.delete(entry) })
     this.#opening.set(entry, settled)

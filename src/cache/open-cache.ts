@@ -34,6 +34,8 @@ export interface OpenCacheOptions {
   readonly ioTimeoutMs?: number
   /** Free space that is left to others, bytes; 0 by default. */
   readonly minFreeBytes?: number
+  /** Whether there is a descriptor for a file of a reader; always by default. */
+  readonly mayOpen?: () => boolean
   /** Whether objects may be copied to memory now; always by default. */
   readonly mayPromote?: () => boolean
   /** Awaited by the comparison of index and directory before every directory. */
@@ -77,7 +79,7 @@ export async function openCache (options: OpenCacheOptions): Promise<OpenedCache
   try {
     const bootId = Math.floor(clock.now()).toString(36) + Math.floor(options.random() * 36 ** 4).toString(36)
     const index = db = await openIndex(join(path, 'index'), clock, log)
-    const store = new DiskStore({ root, maxBytes: options.maxBytes, passThroughBytes: options.passThroughBytes, fs, db: index, clock, bootId, observer: options.observer, minFreeBytes: options.minFreeBytes ?? 0, health, takesWrites: () => lane.takesWrites })
+    const store = new DiskStore({ root, maxBytes: options.maxBytes, passThroughBytes: options.passThroughBytes, fs, db: index, clock, bootId, observer: options.observer, minFreeBytes: options.minFreeBytes ?? 0, health, takesWrites: () => lane.takesWrites, mayOpen: options.mayOpen ?? (() => true) })
     const halfWritten = await clearTemporary(fs, root, bootId)
     const start = clock.monotonic()
     const restored = store.restore()

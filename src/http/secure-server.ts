@@ -1,4 +1,4 @@
-import { createServer as createHttp2Server, type ServerHttp2Session } from 'node:http2'
+import { constants, createServer as createHttp2Server, type ServerHttp2Session, type ServerHttp2Stream } from 'node:http2'
 import { createServer as createHttpsServer, type Server as HttpsServer } from 'node:https'
 import type { RequestListener, ServerOptions } from 'node:http'
 import type { TLSSocket } from 'node:tls'
@@ -18,12 +18,30 @@ export interface SecureServerOptions {
   readonly handshakeTimeoutMs: number
 }
 
-/** Requests of one connection at once: the contract gives a viewer at least 200. */
-const MAX_STREAMS = 256
-/** Unsent bytes of one connection, MB, before it may open no more streams: twice what that many streams hold in chunks of 64 KiB. */
+/** Requests of one connection at once: what browsers and CDNs settle for; a viewer that wants more opens another connection. */
+const MAX_STREAMS = 100
+/** Unsent bytes of one connection, MB, before it may open no more streams: five times what that many streams hold in chunks of 64 KiB. */
 const MAX_SESSION_MB = 64
 /** Viewers send heads and no bodies. */
 const MAX_HEADER_LIST = 16 * 1024
+
+/** Ends a stream whose peer takes nothing of what was written to it for so long, whatever others of its connection do. */
+function endStalled (stream: ServerHttp2Stream, limitMs: number): void {
+  let timer: NodeJS.Timeout | undefined
+  const watched = (done: (error?: Error | null) => void) => {
+    timer = setTimeout(() => { stream.close(constants.NGHTTP2_CANCEL) }, limitMs).unref()
+    return (error?: Error | null): void => {
+      clearTimeout(timer)
+      done(error)
+    }
+  }
+  // Node calls these for every write, and waits for what it gives them before the next.
+  const write = stream._write.bind(stream)
+  const writev = stream._writev?.bind(stream)
+  stream._write = (chunk, encoding, done) => { write(chunk, encoding, watched(done)) }
+  if (writev !== undefined) stream._writev = (chunks, done) => { writev(chunks, watched(done)) }
+  stream.once('close', () => { clearTimeout(timer) })
+}
 
 export interface SecureServer extends HttpsServer {
   /** Lets HTTP/2 connections end with the responses they have under way; Fastify calls it when it closes. */
@@ -39,6 +57,8 @@ export function createSecureServer (options: SecureServerOptions, handler: Reque
   const server = createHttpsServer({ ...http, ...tls, handshakeTimeout: handshakeTimeoutMs, ALPNProtocols: ['h2', 'http/1.1'], minVersion: 'TLSv1.2' }, handler)
   const sessions = new Set<ServerHttp2Session>()
   const http2 = createHttp2Server({ maxSessionMemory: MAX_SESSION_MB, settings: { maxConcurrentStreams: MAX_STREAMS, maxHeaderListSize: MAX_HEADER_LIST } })
+  // Node takes any progress of a connection for progress of all its streams.
+  http2.on('stream', stream => { endStalled(stream, idleTimeoutMs) })
   // Requests of HTTP/2 have Node's compatible interface; only the type does not say so.
   http2.on('request', (request, response) => {
     // Whoever destroys a response wants it to look broken; Node would tell the peer NO_ERROR.

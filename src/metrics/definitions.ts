@@ -62,6 +62,7 @@ export const METRICS = {
   icn_relay_viewer_handshake_failures_total: { type: 'counter', help: 'Handshakes that did not become a session; rate-address and rate-total: too many in a second, of one address or in total', labels: ['reason'] },
   icn_relay_viewer_requests_limited_total: { type: 'counter', help: 'Viewer requests answered with 429', labels: ['transport'] },
   icn_relay_viewer_connections_limited_total: { type: 'counter', help: 'Viewer HTTP connections closed on accept because their address had too many' },
+  icn_relay_viewer_open_responses: { type: 'gauge', help: 'Viewer HTTP responses under way' },
   icn_relay_limits_tracked_addresses: { type: 'gauge', help: 'Addresses that a limit remembers', labels: ['limit'] },
   icn_relay_viewer_refusals_total: { type: 'counter', help: 'Viewers refused for their token or its absence, by error code', labels: ['code'] },
   icn_relay_viewer_streams_total: { type: 'counter', help: 'Requests over viewer sessions by how they ended', labels: ['transport', 'outcome'] },

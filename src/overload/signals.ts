@@ -1,7 +1,7 @@
 import type { Threshold } from './latch.ts'
 
 /** What tells overload; the label of a metric, so the list is closed. Delays are in milliseconds, everything else is a share of its bound. */
-export const OVERLOAD_SIGNALS = ['event_loop_delay', 'heap', 'rss', 'gateway_event_loop_delay', 'gateway_rss', 'sessions', 'fills'] as const
+export const OVERLOAD_SIGNALS = ['event_loop_delay', 'heap', 'rss', 'gateway_event_loop_delay', 'gateway_rss', 'sessions', 'fills', 'descriptors'] as const
 export type OverloadSignal = typeof OVERLOAD_SIGNALS[number]
 
 /** One sample; a signal without a value (no gateway) is calm. */
@@ -19,7 +19,7 @@ export interface ThresholdSettings {
   /** Heap and resident memory, percent of their bounds. */
   readonly degraded_memory_percent: number
   readonly shedding_memory_percent: number
-  /** Sessions and fills, percent of their bounds. */
+  /** Sessions, fills and descriptors, percent of their bounds. */
   readonly degraded_load_percent: number
   readonly shedding_load_percent: number
   /** Where a level is over, percent of where it begins. */
@@ -34,5 +34,5 @@ export function signalThresholds (settings: ThresholdSettings): Record<OverloadS
   const load = { degraded: band(settings.degraded_load_percent / 100), shedding: band(settings.shedding_load_percent / 100) }
   // Beyond its bound the gateway is replaced, which helps at once. Shedding would not: a process seldom gives memory back, so it would never end.
   const replaced = { degraded: memory.degraded, shedding: band(1) }
-  return { event_loop_delay: delay, heap: memory, rss: memory, gateway_event_loop_delay: delay, gateway_rss: replaced, sessions: load, fills: load }
+  return { event_loop_delay: delay, heap: memory, rss: memory, gateway_event_loop_delay: delay, gateway_rss: replaced, sessions: load, fills: load, descriptors: load }
 }

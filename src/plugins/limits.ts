@@ -1,13 +1,19 @@
+import type { ServerHttp2Stream } from 'node:http2'
+import { Server as TlsServer } from 'node:tls'
 import rateLimit from '@fastify/rate-limit'
 import fp from 'fastify-plugin'
-import type { FastifyInstance } from 'fastify'
+import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { systemClock } from '../clock.ts'
 import type { Config } from '../config.ts'
 import { RelayError } from '../errors.ts'
+import { AddressCounts } from '../limits/address-counts.ts'
 import { addressKey } from '../limits/address-key.ts'
 import { gateConnections } from '../limits/connection-gate.ts'
+import type { Descriptors } from '../limits/descriptors.ts'
+import { HandshakeLimiter } from '../limits/handshake-limiter.ts'
 import { Limits } from '../limits/limits.ts'
 import { Networks } from '../limits/networks.ts'
+import { RefusalCounts } from '../limits/refusal-counts.ts'
 import { requestStore } from '../limits/request-store.ts'
 import type { RelayMetrics } from '../metrics/relay-metrics.ts'
 
@@ -21,16 +27,59 @@ declare module 'fastify' {
 /** How often addresses that have been quiet are forgotten, ms: as long as a bucket takes to fill. */
 const FORGET_MS = 1_000
 
+/** Time until there may be a descriptor again, seconds: a response or two. */
+const RETRY_S = 1
+
+export interface ViewerGateOptions {
+  readonly trustedProxies: readonly string[]
+  readonly descriptors: Descriptors
+  /** Responses open at once, of one address and in total. */
+  readonly maxResponsesPerIp: number
+  readonly maxResponses: number
+}
+
+/** Tells connections apart, whatever stands for them: an HTTP/2 request has no socket of its own. */
+const nameOf = ({ remoteAddress, remotePort }: { remoteAddress?: string | undefined, remotePort?: number | undefined }): string => `${remoteAddress ?? ''} ${remotePort ?? ''}`
+
+/** The session of an HTTP/2 request, else the socket. */
+function connectionOf ({ raw }: FastifyRequest): { close? (): void } {
+  return ('stream' in raw ? (raw.stream as ServerHttp2Stream).session : undefined) ?? raw.socket as { close? (): void }
+}
+
 /** Requests and connections of every address at the viewer listener. Connections of trusted proxies are those of many viewers. */
-export async function limitViewers (viewer: FastifyInstance, limits: Limits, metrics: RelayMetrics, trustedProxies: readonly string[]): Promise<void> {
+export async function limitViewers (viewer: FastifyInstance, limits: Limits, metrics: RelayMetrics, { trustedProxies, descriptors, maxResponses, maxResponsesPerIp }: ViewerGateOptions): Promise<void> {
   const { monotonic } = systemClock
   const perSecond = (): number => limits.numbers.requestsPerSecondPerViewer
   const { requests, connections } = limits
   const proxies = new Networks(trustedProxies)
 
+  // TLS costs the main thread a millisecond before anything else is known of a viewer.
+  const handshakes = viewer.server instanceof TlsServer ? new HandshakeLimiter(limits.numbers) : undefined
+  const unsubscribe = limits.onChange(numbers => { handshakes?.change(numbers) })
+  /** Connections that were let in to be told that there is no descriptor for them. */
+  const unwelcome = new Set<string>()
+  const responses = new AddressCounts()
+  let open = 0
+
   gateConnections(viewer.server, socket => {
     const ip = socket.remoteAddress ?? ''
+    if (!descriptors.admitConnection()) {
+      if (descriptors.spent) {
+        metrics.count('icn_relay_viewer_connections_limited_total')
+        return false
+      }
+      const name = nameOf(socket)
+      unwelcome.add(name)
+      socket.once('close', () => { unwelcome.delete(name) })
+    }
     if (proxies.has(ip)) return true
+    const verdict = handshakes?.admit(ip, 'given', monotonic()) ?? 'admit'
+    if (verdict === 'rate-address' || verdict === 'rate-total') {
+      if (verdict === 'rate-total') limits.refused.handshakesTotal++
+      else limits.refused.handshakesPerIp++
+      metrics.count('icn_relay_viewer_handshake_failures_total', { reason: verdict })
+      return false
+    }
     if (connections.of(ip) >= limits.numbers.connectionsPerIp) {
       limits.refused.connections++
       metrics.count('icn_relay_viewer_connections_limited_total')
@@ -56,15 +105,47 @@ export async function limitViewers (viewer: FastifyInstance, limits: Limits, met
   })
   // Every request and not every route: before tokens are judged, and also what no route is there for.
   viewer.addHook('onRequest', viewer.rateLimit())
+  viewer.addHook('onRequest', async (request, reply) => {
+    if (unwelcome.size > 0 && unwelcome.has(nameOf(request.raw.socket))) {
+      if (request.raw.httpVersionMajor === 1) reply.header('connection', 'close')
+      else reply.raw.once('close', () => { connectionOf(request).close?.() })
+      throw new RelayError('RELAY_ERR_LOCAL_LACK', 'the relay has no descriptor to spare', { retryAfterSeconds: RETRY_S })
+    }
+    if (open >= maxResponses) throw new RelayError('RELAY_ERR_OVERLOADED', 'too many responses are under way', { retryAfterSeconds: RETRY_S })
+    const { ip } = request
+    if (responses.of(ip) >= maxResponsesPerIp) {
+      limits.refused.requests++
+      metrics.count('icn_relay_viewer_requests_limited_total', { transport: 'http' })
+      throw new RelayError('RELAY_ERR_RATE_LIMITED', `more than ${maxResponsesPerIp} responses are under way`)
+    }
+    open++
+    responses.add(ip)
+    reply.raw.once('close', () => {
+      open--
+      responses.remove(ip)
+    })
+  })
+
+  const refusals = new RefusalCounts()
+  viewer.addHook('onSend', async (request, reply) => {
+    if (!refusals.answered(connectionOf(request), reply.statusCode)) return
+    if (request.raw.httpVersionMajor === 1) reply.header('connection', 'close')
+    else reply.raw.once('close', () => { connectionOf(request).close?.() })
+  })
 
   const forgetting = setInterval(() => {
     requests.forgetIdle(monotonic())
+    handshakes?.forgetIdle(monotonic())
     limits.tickets.forgetIdle(monotonic())
   }, FORGET_MS).unref()
-  viewer.addHook('onClose', async () => { clearInterval(forgetting) })
+  viewer.addHook('onClose', async () => {
+    clearInterval(forgetting)
+    unsubscribe()
+  })
   metrics.onCollect(() => {
     metrics.set('icn_relay_limits_tracked_addresses', requests.size, { limit: 'requests' })
     metrics.set('icn_relay_limits_tracked_addresses', connections.size, { limit: 'connections' })
+    metrics.set('icn_relay_viewer_open_responses', open)
   })
 }
 

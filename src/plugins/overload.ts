@@ -1,20 +1,22 @@
 import { totalmem } from 'node:os'
 import { getHeapStatistics } from 'node:v8'
-import underPressure from '@fastify/under-pressure'
 import fp from 'fastify-plugin'
 import { systemClock } from '../clock.ts'
 import type { Config } from '../config.ts'
+import { Descriptors } from '../limits/descriptors.ts'
 import { LoopDelay } from '../loop-delay.ts'
 import { GatewayLoad } from '../overload/gateway-load.ts'
 import { Overload } from '../overload/overload.ts'
 import { signalThresholds, type OverloadSample } from '../overload/signals.ts'
 import { isWorse, OVERLOAD_STATES } from '../overload/states.ts'
+import { descriptorLimit, openDescriptors, residentBytes } from '../process-use.ts'
 
 declare module 'fastify' {
   interface FastifyInstance {
     overload: Overload
     /** What the gateway reports of its load. */
     gatewayLoad: GatewayLoad
+    descriptors: Descriptors
   }
 }
 
@@ -30,8 +32,6 @@ export default fp<{ config: Config }>(async (app, { config }) => {
   const { overload: settings, transport, upstream } = config
   const { relayMetrics: metrics } = app
   const log = app.log.child({ plugin: 'overload' })
-  // Measures only: without thresholds it refuses nothing.
-  await app.register(underPressure, { sampleInterval: settings.sample_ms })
   const overload = new Overload({
     thresholds: signalThresholds(settings),
     enterSamples: settings.enter_samples,
@@ -39,19 +39,21 @@ export default fp<{ config: Config }>(async (app, { config }) => {
     holdMs: { degraded: settings.leave_degraded_ms, shedding: settings.leave_shedding_ms }
   }, systemClock.now())
   const gatewayLoad = new GatewayLoad()
+  const limit = descriptorLimit()
+  const descriptors = new Descriptors({ limit, count: () => openDescriptors(limit ?? Infinity), now: systemClock.monotonic })
   const loopDelay = new LoopDelay()
   const memoryBytes = settings.memory_bytes === 0 ? availableBytes() : settings.memory_bytes
   const heapBytes = getHeapStatistics().heap_size_limit
   const measure = (): OverloadSample => {
-    const { heapUsed, rssBytes } = app.memoryUsage()
     const gateway = gatewayLoad.take(app.viewers.supervisor?.listening !== undefined)
     return {
       event_loop_delay: loopDelay.take(),
-      heap: heapUsed / heapBytes,
-      rss: rssBytes / memoryBytes,
+      heap: getHeapStatistics().used_heap_size / heapBytes,
+      rss: residentBytes() / memoryBytes,
       ...gateway === undefined ? {} : { gateway_event_loop_delay: gateway.delayMs, gateway_rss: gateway.rssBytes / transport.max_rss_bytes },
       sessions: app.viewers.sessions() / transport.max_sessions,
-      fills: app.shards.fills / upstream.max_fills
+      fills: app.shards.fills / upstream.max_fills,
+      ...descriptors.share === undefined ? {} : { descriptors: descriptors.share }
     }
   }
   overload.onChange(({ from, to, signal, value }) => {
@@ -64,6 +66,7 @@ export default fp<{ config: Config }>(async (app, { config }) => {
   })
   app.decorate('overload', overload)
   app.decorate('gatewayLoad', gatewayLoad)
+  app.decorate('descriptors', descriptors)
   let timer: NodeJS.Timeout | undefined
   app.addHook('onListen', () => {
     // What the start took is not load.

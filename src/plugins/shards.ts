@@ -1,5 +1,6 @@
 import fp from 'fastify-plugin'
 import type { Config } from '../config.ts'
+import { RelayError } from '../errors.ts'
 import { missRefusal } from '../overload/miss-refusal.ts'
 import { ShardService } from '../shard/shard-service.ts'
 
@@ -21,6 +22,7 @@ export default fp<{ config: Config }>(async (app, { config }) => {
     maxFills: settings.max_fills,
     fillTimeoutMs: settings.fill_timeout_ms,
     refuseMiss: () => {
+      if (app.descriptors.spent) return new RelayError('RELAY_ERR_LOCAL_LACK', 'the relay has no descriptor to spare', { retryAfterSeconds: 1 })
       if (!app.overload.shedsMisses) return undefined
       app.relayMetrics.count('icn_relay_overload_shed_total', { kind: 'miss' })
       return missRefusal(Math.random)

@@ -31,7 +31,7 @@ export interface ViewerHttpOptions {
 }
 
 /** Viewer HTTP: shards with ranges and conditions, for whoever does not speak WebTransport. */
-export default fp<ViewerHttpOptions>(async (app, { config: { viewer: settings }, logger, onInstance }) => {
+export default fp<ViewerHttpOptions>(async (app, { config: { viewer: settings, limits }, logger, onInstance }) => {
   const viewer = createInstance({
     logger,
     listener: 'viewer',
@@ -56,7 +56,7 @@ export default fp<ViewerHttpOptions>(async (app, { config: { viewer: settings },
   await timeRequests(viewer, app.relayMetrics, 'icn_relay_viewer_http_request_duration_seconds')
   await viewer.register(cors, { origin: '*', methods: ['GET', 'HEAD'], allowedHeaders: ['range', 'if-none-match', 'if-range', 'authorization'], exposedHeaders: EXPOSED_HEADERS, maxAge: 86_400, strictPreflight: false })
   // After CORS, so that a page can read its 429.
-  await limitViewers(viewer, app.limits, app.relayMetrics, settings.trusted_proxies)
+  await limitViewers(viewer, app.limits, app.relayMetrics, { trustedProxies: settings.trusted_proxies, descriptors: app.descriptors, maxResponses: settings.max_responses, maxResponsesPerIp: limits.responses_per_ip })
   await viewer.register(shardRoutes, { shards: app.shards, metrics: app.relayMetrics, monotonic: systemClock.monotonic, judge: app.judge, tier: app.tier, burstFactor: () => app.overload.burstFactor, viewers: app.bandwidth.viewers, idleTimeoutMs: settings.idle_timeout_ms })
   await viewer.register(transportRoute, {
     region: () => app.region.current,

@@ -1,6 +1,6 @@
 /** What went wrong between us and a super-node, in our terms. */
 import { errors } from 'undici'
-import { RelayError, systemCode } from '../errors.ts'
+import { isLocalLack, RelayError, systemCode } from '../errors.ts'
 
 /** Characters of what a node sent that go into a message. */
 const QUOTED_CHARS = 24
@@ -23,6 +23,7 @@ export function translate (error: unknown, node: string, signal: AbortSignal): R
   if (error instanceof errors.ConnectTimeoutError || error instanceof errors.HeadersTimeoutError || error instanceof errors.BodyTimeoutError || signal.aborted) {
     return new RelayError('RELAY_ERR_UPSTREAM_TIMEOUT', `super-node ${node} did not answer in time`, cause)
   }
+  if (isLocalLack(error)) return new RelayError('RELAY_ERR_LOCAL_LACK', 'the relay is short of descriptors or memory', cause)
   const violation = describeTls(error) ?? describeHttp(error)
   if (violation !== undefined) return new RelayError('RELAY_ERR_UPSTREAM_PROTOCOL', `super-node ${node} ${violation}`, cause)
   // Node.js, for one, says nothing before it ends a TLS connection whose client shows no certificate.

@@ -15,7 +15,8 @@ const OUTCOMES: Partial<Record<RelayError['code'], AttemptOutcome>> = {
   RELAY_ERR_UPSTREAM_VERSION: 'version',
   RELAY_ERR_UPSTREAM_BODY: 'body',
   RELAY_ERR_UPSTREAM_TOO_LARGE: 'body',
-  RELAY_ERR_UPSTREAM_CORRUPT: 'corrupt'
+  RELAY_ERR_UPSTREAM_CORRUPT: 'corrupt',
+  RELAY_ERR_LOCAL_LACK: 'local'
 }
 
 /** Undefined for an error that is not of a super-node. */
@@ -26,5 +27,7 @@ export function attemptOutcome ({ code }: RelayError): AttemptOutcome | undefine
 export function circuitOutcome (outcome: AttemptOutcome): Outcome {
   // Of two versions nobody knows the right one.
   if (outcome === 'version') return 'aborted'
+  // What never left says nothing of the node.
+  if (outcome === 'local') return 'aborted'
   return outcome === 'timeout' || outcome === 'corrupt' || outcome === 'aborted' ? outcome : 'error'
 }

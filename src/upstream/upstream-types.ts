@@ -67,7 +67,7 @@ export interface HedgePolicy {
   readonly maxParallel: number
 }
 
-export const ATTEMPT_OUTCOMES = ['ok', 'not_found', 'timeout', 'unreachable', 'status', 'protocol', 'body', 'version', 'corrupt', 'aborted'] as const
+export const ATTEMPT_OUTCOMES = ['ok', 'not_found', 'timeout', 'unreachable', 'status', 'protocol', 'body', 'version', 'corrupt', 'aborted', 'local'] as const
 
 export type AttemptOutcome = (typeof ATTEMPT_OUTCOMES)[number]
 

@@ -264,7 +264,7 @@ export class Upstream {
     }
     // A 404 is an answer like any other: a node without samples would be asked first for ever.
     this.nodes.finish(node, attempt, outcome === 'not_found' ? 'ok' : circuitOutcome(outcome), outcome === 'not_found' ? ms : undefined)
-    if (outcome !== 'not_found' && outcome !== 'aborted') log('warn', 'super-node failed', { node: node.id, code: known.code, detail: known.message, path: asked.path })
+    if (outcome !== 'not_found' && outcome !== 'aborted' && outcome !== 'local') log('warn', 'super-node failed', { node: node.id, code: known.code, detail: known.message, path: asked.path })
     return known
   }
 

@@ -185,3 +185,16 @@ test('stop: an HTTP/2 response under way finishes, an idle connection is told, a
   assert.ok(Date.now() - began < 5_000, `${Date.now() - began} ms`)
   stuck.destroy()
 })
+
+test('TLS handshakes of one address have a rate: what exceeds it is reset on accept, before TLS costs anything', { timeout: 60_000 }, async t => {
+  const rig = await setup(t, { limits: { handshakes_per_second_per_ip: 5 } })
+  const outcomes = await Promise.all(Array.from({ length: 40 }, async () => {
+    const socket = connectTls({ port: Number(rig.url.port), host: '127.0.0.1', rejectUnauthorized: false })
+    t.after(() => { socket.destroy() })
+    return await once(socket, 'secureConnect').then(() => 'agreed', () => 'refused')
+  }))
+  const refused = outcomes.filter(outcome => outcome === 'refused').length
+  // A second or two may pass on a busy machine, and each brings five more.
+  assert.ok(refused >= 1 && refused < 40, String(refused))
+  assert.equal(await metric(rig.adminUrl, 'icn_relay_viewer_handshake_failures_total', '{reason="rate-address"}'), refused)
+})

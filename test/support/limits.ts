@@ -5,7 +5,8 @@ export const GENEROUS_LIMITS = {
   handshakes_per_second: 1_000_000,
   handshakes_per_second_per_ip: 1_000_000,
   requests_per_second_per_viewer: 1_000_000,
-  connections_per_ip: 1_000_000
+  connections_per_ip: 1_000_000,
+  responses_per_ip: 1_000_000
 } as const
 
 /** Deadlines of a relay for its super-nodes that no slow machine meets, for tests that are about something else. */
