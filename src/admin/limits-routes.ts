@@ -16,7 +16,7 @@ const NUMBERS = {
   handshakesPerSecond: 'handshakes of viewer sessions in total',
   handshakesPerSecondPerIp: 'handshakes of viewer sessions of one address',
   trackedIps: 'addresses each table remembers at most',
-  requestsPerSecondPerViewer: 'requests of one session, and over HTTP of one address',
+  requestsPerSecondPerViewer: 'requests of one address, over all its sessions and HTTP',
   connectionsPerIp: 'viewer HTTP connections of one address at once'
 } as const
 

@@ -1,6 +1,7 @@
 import { Ajv } from 'ajv'
 import Type, { type Static, type TSchema } from 'typebox'
 import { CLASS_NAME, IDENTITY, REFUSALS } from '../auth/verdict.ts'
+import { MAX_REPORTED } from '../limits/shared-buckets.ts'
 import { MAX_GROUPS, type Demand } from '../throttle/split-budget.ts'
 import { MAX_LATENCIES } from './gateway-meter.ts'
 
@@ -73,6 +74,8 @@ const Stats = Type.Object({
   /** Sizes of every map and queue, by `<owner>.<name>`. */
   sizes: Type.Record(Type.String({ pattern: '^[A-Za-z0-9_.-]{1,64}$' }), Type.Number(), { ...closed, maxProperties: 200 }),
   rssBytes: Count,
+  /** Requests of addresses since the last heartbeat. */
+  spent: Type.Optional(Type.Array(Type.Tuple([Text(64), Type.Integer({ minimum: 1, maximum: 10_000_000 })]), { maxItems: MAX_REPORTED })),
   /** 99th percentile of the event-loop delay since the last heartbeat, ms. */
   loopDelayMs: Type.Optional(Count),
   /** What happened since the last heartbeat. */

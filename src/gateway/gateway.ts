@@ -3,9 +3,12 @@ import { ViewerJudge } from '../auth/viewer-judge.ts'
 import { systemTimers, type Clock } from '../clock.ts'
 import { ERRORS } from '../errors.ts'
 import { AddressCounts } from '../limits/address-counts.ts'
+import { addressKey } from '../limits/address-key.ts'
 import { HandshakeLimiter } from '../limits/handshake-limiter.ts'
+import { SharedBuckets } from '../limits/shared-buckets.ts'
 import { LoopDelay } from '../loop-delay.ts'
 import type { OverloadState } from '../overload/states.ts'
+import { residentBytes } from '../process-use.ts'
 import { TicketGate } from '../tickets/ticket-gate.ts'
 import { CLOSE_CODE } from '../wire/stream-codes.ts'
 import { openHttp3, openWebSocket } from './engine.ts'
@@ -58,6 +61,7 @@ export class Gateway {
   readonly #meter = new GatewayMeter()
   readonly #budget = new LogBudget(LOG_LINES)
   readonly #handshakes: HandshakeLimiter
+  readonly #requests: SharedBuckets
   #limits: SessionLimits
   readonly #shedding = new Shedding()
   readonly #loopDelay = new LoopDelay()
@@ -88,6 +92,7 @@ export class Gateway {
     this.#handshakes = new HandshakeLimiter(settings.limits)
     this.#tickets = new TicketGate(settings.ticketKey, Math.max(MAX_SPENT_TICKETS, SPENT_PER_RATE * settings.limits.handshakesPerSecond))
     this.#reception = new Reception({ tickets: this.#tickets, requireTicket: settings.requireTicket, handshakes: this.#handshakes, clock })
+    this.#requests = new SharedBuckets(settings.limits.requestsPerSecondPerViewer, settings.limits.trackedIps)
     this.#limits = sessionLimits(settings, settings.limits, this.#shedding)
     this.#bandwidth = new GatewayBandwidth({
       settings: settings.bandwidth,
@@ -117,6 +122,7 @@ export class Gateway {
     if (this.#source.take(message)) return
     if (message.type === 'tls') this.#roads.setTls(message.tls)
     else if (message.type === 'limits') this.#limit(message.limits)
+    else if (message.type === 'spent') this.#requests.charge(message.spent, this.#clock.monotonic())
     else if (message.type === 'auth') this.#judge.replace(message.auth)
     else if (message.type === 'region') this.#region = message.region
     else if (message.type === 'share') this.#bandwidth.setShare(message.share)
@@ -214,6 +220,7 @@ export class Gateway {
 
   #limit (limits: GatewayLimits): void {
     this.#handshakes.change(limits)
+    this.#requests.change(limits.requestsPerSecondPerViewer, limits.trackedIps)
     this.#limits = sessionLimits(this.#settings, limits, this.#shedding)
     for (const { session } of this.#guests.values()) this.#guarded(session, () => { session.limitRequests(limits.requestsPerSecondPerViewer) })
   }
@@ -255,6 +262,7 @@ export class Gateway {
       return
     }
     const pacing = this.#bandwidth.join(visitor.viewer === undefined ? transport.id : `${ip} ${visitor.viewer}`)
+    const key = addressKey(ip)
     const session = new ViewerSession(transport, {
       source: this.#source,
       authorize: async (token, key) => await this.#judged(token, key.cid),
@@ -269,6 +277,7 @@ export class Gateway {
       },
       now: this.#clock.monotonic,
       limits: this.#limits,
+      mayRequest: now => this.#requests.take(key, now),
       pace: pacing,
       version: this.#settings.version,
       region: this.#region
@@ -330,6 +339,7 @@ export class Gateway {
     this.#beatAt = now
     this.#handshakes.forgetIdle(now)
     this.#tickets.forgetExpired(this.#clock.now())
+    this.#requests.forgetIdle(now)
     const sessions: Record<string, number> = {}
     for (const guest of this.#guests.values()) {
       const { transport } = guest.session.transport
@@ -341,7 +351,7 @@ export class Gateway {
     }
     const { known, checking } = this.#judge.sizes()
     const sizes = { ...this.#source.sizes(), ...this.#roads.sizes(), ...this.#bandwidth.sizes(), 'auth.known': known, 'auth.checking': checking, 'gateway.sessions': this.#guests.size, 'gateway.addresses': this.#perIp.size, 'gateway.tracked': this.#handshakes.size, 'gateway.spentTickets': this.#tickets.size }
-    this.#send({ type: 'heartbeat', stats: { sessions, sizes, rssBytes: process.memoryUsage.rss(), loopDelayMs: this.#loopDelay.take(), counts: this.#meter.take() } })
+    this.#send({ type: 'heartbeat', stats: { sessions, sizes, rssBytes: residentBytes(), spent: this.#requests.report(), loopDelayMs: this.#loopDelay.take(), counts: this.#meter.take() } })
   }
 
   #rows (): SessionRow[] {

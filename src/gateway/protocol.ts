@@ -6,6 +6,7 @@ import type { AuthSettings } from '../auth/auth-settings.ts'
 import type { GatewayShare } from '../bandwidth/bandwidth-limits.ts'
 import type { ErrorCode } from '../errors.ts'
 import type { LimitNumbers } from '../limits/limits.ts'
+import type { Spent } from '../limits/shared-buckets.ts'
 import type { OverloadState } from '../overload/states.ts'
 import type { GatewayBandwidthSettings } from './gateway-bandwidth.ts'
 import type { TlsMaterial } from './transports/viewer-transport.ts'
@@ -71,6 +72,8 @@ export type ToGateway =
   | { readonly type: 'tls', readonly tls: TlsMaterial }
   /** In force from now on, also for sessions that exist. */
   | { readonly type: 'limits', readonly limits: GatewayLimits }
+  /** Requests that addresses have sent over HTTP. */
+  | { readonly type: 'spent', readonly spent: Spent }
   /** Viewers are judged by these from now on, those that have a session too. */
   | { readonly type: 'auth', readonly auth: AuthSettings }
   /** New sessions are told this region. */

@@ -5,6 +5,7 @@ import type { GatewayShare } from '../bandwidth/bandwidth-limits.ts'
 import type { Clock } from '../clock.ts'
 import { deferred } from '../deferred.ts'
 import { RelayError } from '../errors.ts'
+import type { Spent } from '../limits/shared-buckets.ts'
 import type { OverloadState } from '../overload/states.ts'
 import type { ShardService } from '../shard/shard-service.ts'
 import type { Demand } from '../throttle/split-budget.ts'
@@ -114,14 +115,13 @@ export class Supervisor {
     return this.listening
   }
 
-  setTls (tls: TlsMaterial): void {
-    this.#send({ type: 'tls', tls })
-  }
+  setTls (tls: TlsMaterial): void { this.#send({ type: 'tls', tls }) }
 
   /** In force from now on; a gateway that starts later has them from its settings. */
-  setLimits (limits: GatewayLimits): void {
-    this.#send({ type: 'limits', limits })
-  }
+  setLimits (limits: GatewayLimits): void { this.#send({ type: 'limits', limits }) }
+
+  /** Requests that addresses have sent over HTTP. */
+  tellSpent (spent: Spent): void { this.#send({ type: 'spent', spent }) }
 
   /** Viewers are judged by these from now on. */
   setAuth (auth: AuthSettings): void {

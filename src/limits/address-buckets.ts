@@ -19,6 +19,7 @@ export class AddressBuckets {
 
   /** Addresses remembered now. */
   get size (): number { return this.#table.size }
+  get perSecond (): number { return this.#rate.perSecond }
   get maxAddresses (): number { return this.#table.max }
 
   /** Whether the address may spend; asking changes nothing, not even who is forgotten first. */
@@ -26,8 +27,9 @@ export class AddressBuckets {
     return this.#rate.allows(this.#table.peek(key) ?? FULL, now, share)
   }
 
-  spend (key: string, now: number): void {
-    this.#table.set(key, this.#rate.spend(this.#table.peek(key) ?? FULL, now))
+  /** @param tokens more than there are leave a debt that is paid first */
+  spend (key: string, now: number, tokens = 1): void {
+    this.#table.set(key, this.#rate.spend(this.#table.peek(key) ?? FULL, now, tokens))
   }
 
   /** Tokens missing in the bucket of the address. */

@@ -1,6 +1,6 @@
-import { AddressBuckets } from './address-buckets.ts'
 import { AddressCounts } from './address-counts.ts'
 import { HandshakeLimiter } from './handshake-limiter.ts'
+import { SharedBuckets } from './shared-buckets.ts'
 
 /** The numbers of `[limits]` in force. */
 export interface LimitNumbers {
@@ -9,7 +9,7 @@ export interface LimitNumbers {
   readonly handshakesPerSecondPerIp: number
   /** Addresses each table remembers at most. */
   readonly trackedIps: number
-  /** Of one session, and over HTTP of one address. */
+  /** Of one address, over all its sessions and HTTP. */
   readonly requestsPerSecondPerViewer: number
   /** TCP connections of one address to the viewer HTTP listener. */
   readonly connectionsPerIp: number
@@ -27,8 +27,8 @@ export interface RefusedCounts {
 export class Limits {
   #numbers: LimitNumbers
   readonly #listeners = new Set<(numbers: LimitNumbers) => void>()
-  /** Requests over HTTP. */
-  readonly requests: AddressBuckets
+  /** Requests over HTTP, and those over sessions that the gateway reports. */
+  readonly requests: SharedBuckets
   /** Connections of the viewer HTTP listener. */
   readonly connections = new AddressCounts()
   /** Handshakes of sessions whose engine tells no address: each takes a ticket, which is issued here. */
@@ -37,8 +37,8 @@ export class Limits {
 
   constructor (numbers: LimitNumbers) {
     this.#numbers = numbers
-    this.requests = new AddressBuckets(numbers.requestsPerSecondPerViewer, numbers.trackedIps)
     this.tickets = new HandshakeLimiter(numbers)
+    this.requests = new SharedBuckets(numbers.requestsPerSecondPerViewer, numbers.trackedIps)
   }
 
   get numbers (): LimitNumbers { return this.#numbers }

@@ -30,9 +30,9 @@ export class Rate {
     return debt(fullAt, now) + this.#interval <= this.#interval * this.perSecond * share
   }
 
-  /** The bucket with one token less. */
-  spend (fullAt: FullAt, now: number): FullAt {
-    return Math.max(fullAt, nanoseconds(now)) + this.#interval
+  /** The bucket with one token less, or more of them; it may owe some. */
+  spend (fullAt: FullAt, now: number, tokens = 1): FullAt {
+    return Math.max(fullAt, nanoseconds(now)) + tokens * this.#interval
   }
 
   /** Tokens missing, a part of one as a whole one. */

@@ -125,6 +125,9 @@ export default fp<{ config: Config }>(async (app, { config }) => {
         heartbeat: stats => {
           count(metrics, app.limits.refused, stats)
           app.gatewayLoad.hear(stats)
+          app.limits.requests.charge(stats.spent ?? [], systemClock.monotonic())
+          const spent = app.limits.requests.report()
+          if (spent.length > 0) supervisor?.tellSpent(spent)
           // The nearest super-node may be another one meanwhile.
           tellOverload()
         },

@@ -6,7 +6,7 @@ import { Descriptors } from '../../src/limits/descriptors.ts'
 import { MAX_REFUSALS, RefusalCounts } from '../../src/limits/refusal-counts.ts'
 import { descriptorLimit, openDescriptors, residentBytes } from '../../src/process-use.ts'
 import { attemptOutcome, circuitOutcome } from '../../src/upstream/outcomes.ts'
-import { translate } from '../../src/upstream/super-node.ts'
+import { translate } from '../../src/upstream/failure.ts'
 
 suite('descriptors', () => {
   test('the last eighth is never for viewers, the eighth before it not for their connections, however many come between two counts', () => {

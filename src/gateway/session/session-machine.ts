@@ -30,8 +30,11 @@ export class SessionMachine {
   #drainAt: number | undefined
   #closed = false
 
-  /** @param now monotonic, milliseconds */
-  constructor (limits: SessionLimits, now: number, pace: SessionPace = UNPACED) {
+  /**
+   * @param now monotonic, milliseconds
+   * @param mayRequest whether the address of the viewer may send another request, which is charged when it may
+   */
+  constructor (limits: SessionLimits, now: number, pace: SessionPace = UNPACED, mayRequest: (now: number) => boolean = () => true) {
     this.#limits = limits
     this.#requests = new TokenBucket(limits.requestsPerSecond)
     this.#lastActivity = now
@@ -43,7 +46,7 @@ export class SessionMachine {
         if (action.type === 'release') this.#leases--
         this.#actions.push(action)
       },
-      takeRequest: (now) => this.#requests.take(now),
+      takeRequest: (now) => this.#requests.take(now) && mayRequest(now),
       takeTurn: (stream) => {
         if (this.#resolving < limits.maxResolving) return 'now'
         if (this.#queue.size >= limits.maxQueued) return 'never'

@@ -38,6 +38,8 @@ export interface ViewerSessionDeps {
   /** Monotonic milliseconds. */
   readonly now: () => number
   readonly limits: SessionLimits
+  /** Whether the address of the viewer may send another request, which is charged when it may; it always may by default. */
+  readonly mayRequest?: (now: number) => boolean
   /** Unlimited without one. */
   readonly pace?: ViewerPace
   readonly version: string
@@ -75,7 +77,7 @@ export class ViewerSession {
   constructor (transport: TransportSession, deps: ViewerSessionDeps) {
     this.transport = transport
     this.#deps = deps
-    this.#machine = new SessionMachine(deps.limits, deps.now(), deps.pace)
+    this.#machine = new SessionMachine(deps.limits, deps.now(), deps.pace, deps.mayRequest)
     this.#control = new ControlSender(() => transport.openUni())
     this.#token = sessionToken(transport.request)
     transport.onStream = (stream) => this.#accept(stream)
