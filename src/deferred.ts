@@ -15,10 +15,3 @@ export function deferred<T> (): Deferred<T> {
   if (resolve === undefined || reject === undefined) throw new Error('a promise runs its executor at once')
   return { promise, resolve, reject }
 }
-
-/** A promise that resolves after `ms`, or never once it is cancelled. */
-export function deferredTimer (ms: number): { promise: Promise<void>, cancel: () => void } {
-  let timer: NodeJS.Timeout | undefined
-  const promise = new Promise<void>(resolve => { timer = setTimeout(resolve, ms) })
-  return { promise, cancel: () => { clearTimeout(timer) } }
-}

@@ -2,7 +2,6 @@ import type { Verdict } from '../auth/verdict.ts'
 import { ViewerJudge } from '../auth/viewer-judge.ts'
 import { systemTimers, type Clock } from '../clock.ts'
 import { ERRORS } from '../errors.ts'
-import { AddressCounts } from '../limits/address-counts.ts'
 import { addressKey } from '../limits/address-key.ts'
 import { HandshakeLimiter } from '../limits/handshake-limiter.ts'
 import { SharedBuckets } from '../limits/shared-buckets.ts'
@@ -12,9 +11,11 @@ import { residentBytes } from '../process-use.ts'
 import { TicketGate } from '../tickets/ticket-gate.ts'
 import { CLOSE_CODE } from '../wire/stream-codes.ts'
 import { openHttp3, openWebSocket } from './engine.ts'
-import type { FromGateway, SessionRow } from './from-gateway.ts'
+import type { FromGateway } from './from-gateway.ts'
 import { GatewayBandwidth } from './gateway-bandwidth.ts'
 import { GatewayMeter } from './gateway-meter.ts'
+import { Guests } from './guests.ts'
+import { listenerOptions } from './listener-options.ts'
 import { LogBudget } from './log-budget.ts'
 import type { GatewayLimits, GatewaySettings, ToGateway } from './protocol.ts'
 import { Reception } from './reception.ts'
@@ -25,10 +26,8 @@ import { sessionRow, type Guest } from './session-row.ts'
 import type { SessionLimits } from './session/session-types.ts'
 import { sessionToken, ViewerSession } from './session/viewer-session.ts'
 import { Shedding } from './shedding.ts'
-import type { ListenerEvents, ListenerOptions, SessionDecision, SessionRequest, TlsMaterial, TransportName, TransportSession } from './transports/viewer-transport.ts'
+import type { ListenerEvents, SessionDecision, SessionRequest, TransportName, TransportSession } from './transports/viewer-transport.ts'
 
-/** Path a session asks for. */
-export const VIEWER_PATH = '/v1/viewer'
 /** Sessions look at their timeouts this often, ms. */
 const TICK_MS = 250
 /** Log lines between two heartbeats. */
@@ -68,16 +67,13 @@ export class Gateway {
   readonly #judge: ViewerJudge
   readonly #bandwidth: GatewayBandwidth
   readonly #roads: Roads
-  readonly #guests = new Map<string, Guest>()
-  readonly #perIp = new AddressCounts()
+  readonly #guests = new Guests()
   readonly #timers: NodeJS.Timeout[] = []
   #beatAt: number
   #region: string
   #draining: Draining | undefined
   readonly #reception: Reception
   readonly #tickets: TicketGate
-  /** Called whenever a session has gone. */
-  readonly #leavers = new Set<() => void>()
   /** When the gateway was told to stop, monotonic ms. */
   #stoppingSince: number | undefined
 
@@ -103,8 +99,8 @@ export class Gateway {
     this.#roads = new Roads({
       tls: settings.tls,
       open: async (name, tls) => name === 'http3'
-        ? await openHttp3(settings, this.#listenerOptions(name, tls), this.#eventsOf(name))
-        : await openWebSocket(this.#listenerOptions(name, tls), this.#eventsOf(name)),
+        ? await openHttp3(settings, listenerOptions(settings, name, tls), this.#eventsOf(name))
+        : await openWebSocket(listenerOptions(settings, name, tls), this.#eventsOf(name)),
       changed: info => { this.#send({ type: 'listening', info }) },
       certificateRefused: (road, error) => { this.#log('error', 'certificate not taken over, the old one stays in use', { road, error: String(error) }) },
       empty: async (road) => { await this.#moveAway(TRANSPORT_OF[road]) }
@@ -126,7 +122,7 @@ export class Gateway {
     else if (message.type === 'auth') this.#judge.replace(message.auth)
     else if (message.type === 'region') this.#region = message.region
     else if (message.type === 'share') this.#bandwidth.setShare(message.share)
-    else if (message.type === 'list') this.#send({ type: 'sessions', id: message.id, rows: this.#rows() })
+    else if (message.type === 'list') this.#send({ type: 'sessions', id: message.id, rows: Array.from(this.#guests, sessionRow) })
     else if (message.type === 'drain') this.#drain(message.deadlineMs, message.alternates)
     else if (message.type === 'resume') this.#draining = undefined
     else if (message.type === 'overload') this.#setOverload(message.state, message.targets)
@@ -141,27 +137,12 @@ export class Gateway {
   async stop (deadlineMs: number): Promise<void> {
     this.#drain(deadlineMs, this.#draining?.alternates ?? [])
     this.#stoppingSince = this.#clock.monotonic()
-    await this.#left(() => this.#guests.size === 0, deadlineMs)
+    await this.#guests.left(() => this.#guests.size === 0, deadlineMs)
     for (const timer of this.#timers) clearInterval(timer)
     this.#loopDelay.stop()
     this.#beat()
     await this.#roads.close()
     this.#bandwidth.close()
-  }
-
-  #listenerOptions (name: RoadName, tls: TlsMaterial): ListenerOptions {
-    const { host, maxSessions, maxStreamsPerSession, handshakeTimeoutMs, idleTimeoutMs, http3Port, websocketPort } = this.#settings
-    return {
-      host,
-      port: name === 'http3' ? http3Port : websocketPort,
-      tls,
-      path: VIEWER_PATH,
-      maxSessions,
-      // Chromium refuses streams beyond the credit instead of waiting for more, so the engine gives more than the session uses.
-      maxStreamsPerSession: Math.max(1_000, maxStreamsPerSession * 4),
-      handshakeTimeoutMs,
-      idleTimeoutMs
-    }
   }
 
   #eventsOf (name: RoadName): ListenerEvents {
@@ -189,46 +170,31 @@ export class Gateway {
 
   #drain (deadlineMs: number, alternates: readonly string[]): void {
     this.#draining = { until: this.#clock.monotonic() + deadlineMs, alternates }
-    for (const { session } of this.#guests.values()) this.#guarded(session, () => { session.drain(deadlineMs, alternates) })
+    for (const { session } of this.#guests) this.#guarded(session, () => { session.drain(deadlineMs, alternates) })
   }
 
   /** Asks the viewers of a transport to move, and ends those that are still there when their time is up. */
   async #moveAway (transport: TransportName): Promise<void> {
-    const there = (): Guest[] => Array.from(this.#guests.values()).filter(guest => guest.session.transport.transport === transport)
-    const moved = there().length
-    for (const { session } of there()) this.#guarded(session, () => { session.drain(MOVE_DEADLINE_MS, []) })
-    await this.#left(() => there().length === 0, MOVE_DEADLINE_MS)
-    const rest = there()
+    const all = this.#guests.over(transport)
+    for (const { session } of all) this.#guarded(session, () => { session.drain(MOVE_DEADLINE_MS, []) })
+    await this.#guests.left(() => this.#guests.over(transport).length === 0, MOVE_DEADLINE_MS)
+    const rest = this.#guests.over(transport)
     const streams = rest.reduce((sum, { session }) => sum + session.stats().streams, 0)
     for (const { session } of rest) session.close(CLOSE_CODE.drained, 'drained')
-    this.#log('info', 'viewers moved for a new certificate', { transport, sessions: moved, closed: rest.length, streamsCut: streams })
-  }
-
-  /** Waits until sessions have gone, for a time at most. */
-  async #left (gone: () => boolean, withinMs: number): Promise<void> {
-    let check = (): void => {}
-    let timer: NodeJS.Timeout | undefined
-    await new Promise<void>(resolve => {
-      check = () => { if (gone()) resolve() }
-      timer = setTimeout(resolve, withinMs)
-      this.#leavers.add(check)
-      check()
-    })
-    clearTimeout(timer)
-    this.#leavers.delete(check)
+    this.#log('info', 'viewers moved for a new certificate', { transport, sessions: all.length, closed: rest.length, streamsCut: streams })
   }
 
   #limit (limits: GatewayLimits): void {
     this.#handshakes.change(limits)
     this.#requests.change(limits.requestsPerSecondPerViewer, limits.trackedIps)
     this.#limits = sessionLimits(this.#settings, limits, this.#shedding)
-    for (const { session } of this.#guests.values()) this.#guarded(session, () => { session.limitRequests(limits.requestsPerSecondPerViewer) })
+    for (const { session } of this.#guests) this.#guarded(session, () => { session.limitRequests(limits.requestsPerSecondPerViewer) })
   }
 
   /** Why no more sessions are taken of this address, as an HTTP status; undefined when one is. */
   #full (ip: string): number | undefined {
     if (this.#draining !== undefined || this.#guests.size >= this.#settings.maxSessions) return 503
-    return this.#perIp.of(ip) >= this.#settings.maxSessionsPerIp ? 429 : undefined
+    return this.#guests.of(ip) >= this.#settings.maxSessionsPerIp ? 429 : undefined
   }
 
   async #judged (token: string | undefined, cid?: string): Promise<Verdict> {
@@ -283,20 +249,17 @@ export class Gateway {
       region: this.#region
     })
     this.#meter.handshake(transport.transport)
-    this.#perIp.add(ip)
     const elsewhere = this.#shedding.next()
     if (elsewhere !== undefined) this.#meter.shed()
-    this.#guests.set(transport.id, { session, pacing, since: this.#clock.now(), visitor, elsewhere, bytes: 0, rate: 0 })
+    this.#guests.add({ session, pacing, since: this.#clock.now(), visitor, elsewhere, bytes: 0, rate: 0 })
   }
 
   #farewell (transport: TransportSession): void {
     const guest = this.#guests.get(transport.id)
     if (guest === undefined) return
-    this.#guests.delete(transport.id)
+    this.#guests.remove(guest)
     guest.pacing.leave()
     this.#meter.throttled(transport.transport, guest.pacing.takeWaited())
-    this.#perIp.remove(guest.visitor.ip)
-    for (const check of this.#leavers) check()
   }
 
   /** A defect of one session ends that session. */
@@ -311,7 +274,7 @@ export class Gateway {
 
   #tick (): void {
     const idle = this.#stoppingSince !== undefined && this.#clock.monotonic() - this.#stoppingSince >= FAREWELL_MS
-    for (const guest of this.#guests.values()) {
+    for (const guest of this.#guests) {
       const { session, pacing } = guest
       this.#guarded(session, () => {
         pacing.setClass(session.viewer.class)
@@ -341,7 +304,7 @@ export class Gateway {
     this.#tickets.forgetExpired(this.#clock.now())
     this.#requests.forgetIdle(now)
     const sessions: Record<string, number> = {}
-    for (const guest of this.#guests.values()) {
+    for (const guest of this.#guests) {
       const { transport } = guest.session.transport
       sessions[transport] = (sessions[transport] ?? 0) + 1
       const { bytes } = guest.session.stats()
@@ -350,11 +313,7 @@ export class Gateway {
       this.#meter.throttled(transport, guest.pacing.takeWaited())
     }
     const { known, checking } = this.#judge.sizes()
-    const sizes = { ...this.#source.sizes(), ...this.#roads.sizes(), ...this.#bandwidth.sizes(), 'auth.known': known, 'auth.checking': checking, 'gateway.sessions': this.#guests.size, 'gateway.addresses': this.#perIp.size, 'gateway.tracked': this.#handshakes.size, 'gateway.spentTickets': this.#tickets.size }
+    const sizes = { ...this.#source.sizes(), ...this.#roads.sizes(), ...this.#bandwidth.sizes(), 'auth.known': known, 'auth.checking': checking, 'gateway.sessions': this.#guests.size, 'gateway.addresses': this.#guests.addresses, 'gateway.tracked': this.#handshakes.size, 'gateway.spentTickets': this.#tickets.size }
     this.#send({ type: 'heartbeat', stats: { sessions, sizes, rssBytes: residentBytes(), spent: this.#requests.report(), loopDelayMs: this.#loopDelay.take(), counts: this.#meter.take() } })
-  }
-
-  #rows (): SessionRow[] {
-    return Array.from(this.#guests.values(), sessionRow)
   }
 }

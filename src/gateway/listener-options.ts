@@ -1,0 +1,22 @@
+import type { GatewaySettings } from './protocol.ts'
+import type { RoadName } from './roads.ts'
+import type { ListenerOptions, TlsMaterial } from './transports/viewer-transport.ts'
+
+/** Path a session asks for. */
+export const VIEWER_PATH = '/v1/viewer'
+
+/** What a listener of the gateway is opened with. */
+export function listenerOptions (settings: GatewaySettings, name: RoadName, tls: TlsMaterial): ListenerOptions {
+  const { host, maxSessions, maxStreamsPerSession, handshakeTimeoutMs, idleTimeoutMs, http3Port, websocketPort } = settings
+  return {
+    host,
+    port: name === 'http3' ? http3Port : websocketPort,
+    tls,
+    path: VIEWER_PATH,
+    maxSessions,
+    // Chromium refuses streams beyond the credit instead of waiting for more, so the engine gives more than the session uses.
+    maxStreamsPerSession: Math.max(1_000, maxStreamsPerSession * 4),
+    handshakeTimeoutMs,
+    idleTimeoutMs
+  }
+}
