@@ -84,9 +84,8 @@ export class SessionRoad implements Road {
     }
     const unfollow = onAbort(signal, cancel)
     try {
-      const sent = stream.write(encodeHead(`GET ${path} HTTP/1.1`, fields)).then(() => stream.end())
       // A relay may answer and stop reading before all is sent; whether that went well shows in the answer.
-      await abortable(sent.catch(ignore), signal)
+      await abortable(stream.write(encodeHead(`GET ${path} HTTP/1.1`, fields)).catch(ignore), signal)
       const { status, fields: answer, rest } = await abortable(readHead(stream), signal)
       let first: Uint8Array | undefined = rest.length > 0 ? rest : undefined
       return {
@@ -95,7 +94,11 @@ export class SessionRoad implements Road {
         read: async () => {
           const chunk = first ?? await abortable(stream.read(), signal)
           first = undefined
-          if (chunk === null) unfollow()
+          if (chunk === null) {
+            unfollow()
+            // Not with the head: once FIN has gone, Firefox tells the relay nothing of a reader that is cancelled.
+            stream.end().catch(ignore)
+          }
           return chunk
         },
         cancel
