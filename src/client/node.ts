@@ -3,18 +3,19 @@ import { readFile } from 'node:fs/promises'
 import { createRequire } from 'node:module'
 import { homedir } from 'node:os'
 import { join } from 'node:path'
+import type { NapiBinding } from '../gateway/transports/quinn/binding.ts'
 import type { ErasureDecoder, ReedSolomonWasm } from './erasure.ts'
 import { wasmDecoder } from './erasure.ts'
+import { nodePonyfill } from './node-ponyfill.ts'
 import { ShardClient } from './shard-client.ts'
 import type { ShardClientOptions } from './shard-client.ts'
 import { transportConnector } from './transport-session.ts'
 import type { TransportDialler } from './transport-session.ts'
-import type { W3cWebTransportConstructor } from './w3c-types.ts'
 
 export * from './index.ts'
+export { nodePonyfill } from './node-ponyfill.ts'
 
 const WASM_PACKAGE = '@digitaldefiance/reed-solomon-erasure.wasm'
-const PONYFILL_PACKAGE = '@fails-components/webtransport'
 
 /** Loads the erasure decoder from the installed package. The package's own loader uses `__dirname`, which modules lack. */
 export async function nodeErasure (): Promise<ErasureDecoder> {
@@ -23,16 +24,12 @@ export async function nodeErasure (): Promise<ErasureDecoder> {
   return wasmDecoder(() => ReedSolomonErasure.fromBytes(wasm), () => new Promise((resolve) => { setImmediate(resolve) }))
 }
 
-/** Loads the WebTransport of fails-components, an optional package, for the road over TCP. */
-export async function nodePonyfill (): Promise<W3cWebTransportConstructor> {
-  const { WebTransport } = await import(PONYFILL_PACKAGE) as { WebTransport: W3cWebTransportConstructor }
-  return WebTransport
-}
+let binding: NapiBinding | undefined
 
 /** Opens HTTP/3 sessions with the quinn engine, loaded when it is first needed. Without hashes, authorities that Node trusts vouch for the relay. */
 export const dialHttp3: TransportDialler = async ({ url, certificateHashes, signal }, opened) => {
   const [{ connectQuinn }, { engineFile, loadEngine }] = await Promise.all([import('../gateway/transports/quinn/client.ts'), import('../gateway/transports/quinn/engine-file.ts')])
-  const binding = loadEngine(engineFile({ directory: engineDirectory(), shim: true, log: () => {} }))
+  binding ??= loadEngine(engineFile({ directory: engineDirectory(), shim: true, log: () => {} }))
   return await connectQuinn(binding, url, { certificateHashes, signal, opened })
 }
 

@@ -7,7 +7,7 @@ import test, { type TestContext } from 'node:test'
 import { startSuperNode, syntheticShard } from '../../demo/super-node/server.ts'
 import { connect } from '../../src/client/node.ts'
 import { sha256 } from '../support/http.ts'
-import { spawnRelay, type SpawnedRelay } from '../support/processes.ts'
+import { runToEnd, spawnRelay, type SpawnedRelay } from '../support/processes.ts'
 
 const CID = 'syn-100000-tcp'
 
@@ -43,6 +43,11 @@ test('a Node client gets WebSocket by the hash of a self-signed certificate', { 
   t.after(() => { client.close() })
   const { bytes, transport } = await client.fetchShard(CID, 3)
   assert.deepEqual([transport, sha256(bytes)], ['websocket', sha256(syntheticShard(CID, 3))])
+})
+
+test('a Node client over WebSocket prints nothing, whatever the library behind it looks for in vain', { timeout: 60_000 }, async t => {
+  const relay = await relayOverTcp(t)
+  assert.deepEqual(await runToEnd('test/support/quiet-client.ts', [relay.viewerUrl, CID]), { code: 0, stdout: '', stderr: '' })
 })
 
 test('a certificate that is not the pinned one keeps a Node client away from WebSocket', { timeout: 60_000 }, async t => {
