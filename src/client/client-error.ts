@@ -46,6 +46,12 @@ export class ShardClientError extends Error {
   }
 }
 
+/** What `retry-after` asks for, milliseconds; undefined when it says nothing of use. */
+export function retryAfterOf (header: (name: 'retry-after') => string | undefined): number | undefined {
+  const seconds = /^\d{1,5}$/.exec(header('retry-after') ?? '')?.[0]
+  return seconds === undefined ? undefined : Number(seconds) * 1000
+}
+
 /** Text of anything thrown. */
 export function reasonText (error: unknown): string {
   return error instanceof Error ? (error.message === '' ? error.name : error.message) : String(error)

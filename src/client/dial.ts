@@ -1,11 +1,13 @@
 import type { ControlMessage } from '../wire/control-messages.ts'
 import { bytesOfBase64 } from '../wire/repr-digest.ts'
-import { ShardClientError, reasonText } from './client-error.ts'
+import { ShardClientError, reasonText, retryAfterOf } from './client-error.ts'
 import type { ClientPlatform } from './platform.ts'
 import { FetchRoad, SessionRoad, controlListener } from './road.ts'
 import type { Road } from './road.ts'
 import type { Connector } from './session.ts'
+import type { Candidate } from './transport-memory.ts'
 import { abortable, linkedAbort } from './waiting.ts'
+import type { FetchResponse } from './w3c-types.ts'
 
 /** In the order of preference. */
 export const TRANSPORTS = ['webtransport', 'websocket', 'http'] as const
@@ -27,12 +29,12 @@ export interface TransportInfo {
 }
 
 export interface DialOptions {
-  /** Transports to try, best first. */
-  readonly transports: readonly TransportName[]
   readonly webTransport: Connector
   /** WebTransport over WebSocket; undefined where no ponyfill is at hand. */
   readonly websocket: Connector | undefined
   readonly platform: ClientPlatform
+  /** All sessions of a client name it, so that the relay counts them as one viewer. */
+  readonly viewerId: string
   /** Longest time one transport may take to connect, milliseconds. */
   readonly timeoutMs: number
 }
@@ -102,7 +104,10 @@ async function discover (relayUrl: string, signal: AbortSignal, { platform }: Di
   const text = await response.text()
   // A super-node, where an overloaded relay may send us: shards over HTTP and nothing else.
   if (response.status === 404) return parseDiscovery(undefined, relayUrl)
-  if (response.status !== 200) throw new ShardClientError('connect', `GET /v1/transport answered with status ${response.status}`)
+  if (response.status !== 200) {
+    const retryAfterMs = retryAfterOf((name) => headerOf(response, name))
+    throw new ShardClientError('connect', `GET /v1/transport answered with status ${response.status}`, { status: response.status, ...retryAfterMs !== undefined && { retryAfterMs } })
+  }
   return parseDiscovery(JSON.parse(text) as unknown, relayUrl)
 }
 
@@ -118,35 +123,49 @@ async function timed<T> (step: (signal: AbortSignal) => Promise<T>, parent: Abor
   }
 }
 
+function headerOf ({ headers }: FetchResponse, wanted: string): string | undefined {
+  let found: string | undefined
+  headers.forEach((value, name) => { if (name.toLowerCase() === wanted) found = value })
+  return found
+}
+
+function withViewer (url: string, viewerId: string): string {
+  return `${url}${url.includes('?') ? '&' : '?'}viewer=${viewerId}`
+}
+
 /** The ponyfill takes the https form of the URL and makes its own wss one of it. */
 function ponyfillUrl (url: string): string {
   return url.replace(/^wss:/, 'https:').replace(/^ws:/, 'http:')
 }
 
-/** How one dialling differs from the others. */
+/** What one dialling tries. */
 export interface DialMode {
+  /** Transports in the order to try them. */
+  readonly candidates: readonly Candidate[]
   /** An overloaded relay is an error: who has another one must not make it busier. */
-  readonly unlessOverloaded?: boolean
+  readonly unlessOverloaded?: boolean | undefined
 }
 
 /**
  * Connects to a relay over the best transport that works, one after the other. What answers 404 to `/v1/transport` is taken for a super-node.
  * @throws ShardClientError connect, naming every reason; or the reason of the signal
  */
-export async function dial (relayUrl: string, options: DialOptions, onControl: (message: ControlMessage) => void, signal: AbortSignal, { unlessOverloaded = false }: DialMode = {}): Promise<Dialled> {
+export async function dial (relayUrl: string, options: DialOptions, onControl: (message: ControlMessage) => void, signal: AbortSignal, { candidates, unlessOverloaded = false }: DialMode): Promise<Dialled> {
   let found: Discovery
   try {
     found = await timed((limit) => discover(relayUrl, limit, options), signal, options)
   } catch (error) {
     signal.throwIfAborted()
-    throw new ShardClientError('connect', `${relayUrl} cannot be reached: ${reasonText(error)}`, { cause: error })
+    throw new ShardClientError('connect', `${relayUrl} cannot be reached: ${reasonText(error)}`, {
+      cause: error, ...error instanceof ShardClientError && error.retryAfterMs !== undefined && { retryAfterMs: error.retryAfterMs }
+    })
   }
   if (found.overloaded && unlessOverloaded) throw new ShardClientError('connect', `${relayUrl} is overloaded`)
   const session = async (connector: Connector | undefined, offer: Offer | undefined): Promise<Road> => {
     if (offer === undefined) throw new ShardClientError('connect', 'the relay does not offer it')
     if (connector === undefined) throw new ShardClientError('connect', 'no implementation was given')
     const onIncoming = controlListener(onControl)
-    return new SessionRoad(await timed((limit) => connector({ ...offer, signal: limit, onIncoming }), signal, options))
+    return new SessionRoad(await timed((limit) => connector({ ...offer, url: withViewer(offer.url, options.viewerId), signal: limit, onIncoming }), signal, options))
   }
   const { webtransport, websocket } = found
   const roads: Record<TransportName, () => Promise<Road>> = {
@@ -156,10 +175,11 @@ export async function dial (relayUrl: string, options: DialOptions, onControl: (
     http: async () => new FetchRoad(found.httpUrl, options.platform.fetch, onControl)
   }
   const failures: TransportFailure[] = []
-  for (const transport of options.transports) {
+  for (const { transport } of candidates) {
     try {
       const road = await roads[transport]()
-      return { road, info: { transport, relayUrl, region: found.region, failures, ...found.overloaded ? { overloaded: true } : {} } }
+      const heldBack = candidates.flatMap(({ transport: other, demoted }) => demoted === undefined || other === transport || failures.some((failure) => failure.transport === other) ? [] : [{ transport: other, reason: demoted }])
+      return { road, info: { transport, relayUrl, region: found.region, failures: [...failures, ...heldBack], ...found.overloaded ? { overloaded: true } : {} } }
     } catch (error) {
       signal.throwIfAborted()
       failures.push({ transport, reason: reasonText(error) })

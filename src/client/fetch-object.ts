@@ -1,9 +1,12 @@
 import type { FieldLine, Fields } from '../wire/message-head.ts'
 import { hexOf } from '../wire/repr-digest.ts'
-import { ShardClientError } from './client-error.ts'
+import { ShardClientError, retryAfterOf } from './client-error.ts'
 import { statedSha256 } from './digest.ts'
+import type { Lane } from './lane.ts'
 import type { ClientPlatform } from './platform.ts'
-import type { Road, RoadResponse } from './road.ts'
+import type { RoadResponse } from './road.ts'
+import { SharedBody, isRange, stallTimer } from './shared-body.ts'
+import type { Sessions } from './shared-body.ts'
 import { linkedAbort } from './waiting.ts'
 
 /** Bytes of an object: `start` inclusive, `end` exclusive, no end for the rest. */
@@ -47,11 +50,8 @@ export interface ObjectResult {
 /** Longest problem document read; the relay's are under 1 KiB. */
 const MAX_PROBLEM_BYTES = 16_384
 
-function requestFields (request: ObjectRequest): FieldLine[] {
-  const fields: FieldLine[] = []
-  if (request.range !== undefined) fields.push(['range', `bytes=${request.range.start}-${request.range.end === undefined ? '' : request.range.end - 1}`])
-  if (request.token !== undefined) fields.push(['authorization', `Bearer ${request.token}`])
-  return fields
+function rangeFields (range: ClientRange | undefined): FieldLine[] {
+  return range === undefined ? [] : [['range', `bytes=${range.start}-${range.end === undefined ? '' : range.end - 1}`]]
 }
 
 function cacheOf (cacheStatus: string | undefined): ObjectResult['cache'] {
@@ -66,27 +66,6 @@ function contentLength (fields: Fields, maxBytes: number): number {
   const length = Number(text)
   if (length > maxBytes) throw new ShardClientError('protocol', `the object has ${length} bytes, at most ${maxBytes} are accepted`)
   return length
-}
-
-/** Content-Range must say what was asked for: bytes of another place would pass for the right ones. */
-function checkContentRange (fields: Fields, range: ClientRange | undefined, length: number): void {
-  const match = /^bytes (\d+)-(\d+)\/(\d+|\*)$/.exec(fields.get('content-range') ?? '')
-  const [first, last] = [Number(match?.[1]), Number(match?.[2])]
-  const fits = match !== null && range !== undefined && first === range.start && last - first + 1 === length && (range.end === undefined || last < range.end)
-  if (!fits) throw new ShardClientError('protocol', 'the response has another range than the request')
-}
-
-async function readBody (response: RoadResponse, length: number, moved: (received: number) => void): Promise<Uint8Array> {
-  const bytes = new Uint8Array(length)
-  let received = 0
-  for (let chunk = await response.read(); chunk !== null; chunk = await response.read()) {
-    if (received + chunk.length > length) throw new ShardClientError('protocol', 'the body is longer than its content-length')
-    bytes.set(chunk, received)
-    received += chunk.length
-    moved(received)
-  }
-  if (received < length) throw new ShardClientError('truncated', `the body ended after ${received} of ${length} bytes`)
-  return bytes
 }
 
 async function problemOf (response: RoadResponse): Promise<ShardClientError> {
@@ -105,11 +84,11 @@ async function problemOf (response: RoadResponse): Promise<ShardClientError> {
     // A proxy on the way may answer with something else; the status says enough.
   }
   const { status, fields } = response
-  const retryAfter = /^\d{1,5}$/.exec(fields.get('retry-after') ?? '')?.[0]
+  const retryAfterMs = retryAfterOf((name) => fields.get(name))
   return new ShardClientError('status', typeof problem.detail === 'string' ? problem.detail : `the relay answered with status ${status}`, {
     status,
     ...(typeof problem.code === 'string' && { code: problem.code }),
-    ...(retryAfter !== undefined && { retryAfterMs: Number(retryAfter) * 1000 })
+    ...(retryAfterMs !== undefined && { retryAfterMs })
   })
 }
 
@@ -120,56 +99,80 @@ async function verified (bytes: Uint8Array, expected: string | undefined, platfo
   return true
 }
 
+/** The head of the answer, checked. */
+interface Begun {
+  readonly response: RoadResponse
+  readonly length: number
+}
+
+async function begin (lane: Lane, fields: readonly FieldLine[], { path, range, maxBytes }: ObjectRequest, signal: AbortSignal): Promise<Begun> {
+  const response = await lane.road.request({ path, fields: [...rangeFields(range), ...fields], signal })
+  try {
+    const { status, fields: answer } = response
+    if (status !== 200 && status !== 206) throw await problemOf(response)
+    const length = contentLength(answer, maxBytes)
+    const isWanted = status === 200 || (range !== undefined && isRange(answer, range.start, length) && (range.end === undefined || range.start + length <= range.end))
+    if (!isWanted) throw new ShardClientError('protocol', 'the response has another range than the request')
+    return { response, length }
+  } catch (error) {
+    response.cancel()
+    throw error
+  }
+}
+
 /**
- * One attempt to fetch an object; retries are the caller's.
+ * One attempt to fetch an object over a session, which is given back; retries are the caller's.
  * @throws ShardClientError, or the reason of the signal
  */
-export async function fetchObject (road: Road, request: ObjectRequest, platform: ClientPlatform): Promise<ObjectResult> {
+export async function fetchObject (lane: Lane, request: ObjectRequest, sessions: Sessions, platform: ClientPlatform): Promise<ObjectResult> {
   const started = platform.now()
-  const abort = linkedAbort(request.signal)
-  let cancelStall = (): void => {}
-  const progress = (): void => {
-    cancelStall()
-    cancelStall = platform.after(request.stallMs, () => abort.abort(new ShardClientError('stalled', `nothing came for ${request.stallMs} ms`)))
-  }
-  progress()
-  let response: RoadResponse | undefined
+  const { path, range, signal, stallMs, token } = request
+  const fields: readonly FieldLine[] = token === undefined ? [] : [['authorization', `Bearer ${token}`]]
+  const abort = linkedAbort(signal)
+  const stall = stallTimer(abort, stallMs, platform)
+  let begun: Begun
   try {
-    response = await road.request({ path: request.path, fields: requestFields(request), signal: abort.signal })
-    progress()
-    const { status, fields } = response
-    if (status !== 200 && status !== 206) throw await problemOf(response)
-    const length = contentLength(fields, request.maxBytes)
-    if (status === 206) checkContentRange(fields, request.range, length)
-    let firstByteMs: number | undefined
-    const whole = await readBody(response, length, (receivedBytes) => {
-      firstByteMs ??= platform.now() - started
-      progress()
-      request.onProgress?.({ receivedBytes, totalBytes: length })
-    })
-    response = undefined
-    const expected = request.sha256 ?? statedSha256(fields)
-    const isVerified = status === 200 && request.verify && await verified(whole, expected, platform)
-    const totalMs = platform.now() - started
-    const cacheStatus = fields.get('cache-status')
-    return {
-      // RFC 9110 §14.2: a server may ignore Range, then the part is cut out here.
-      bytes: status === 200 && request.range !== undefined ? whole.subarray(request.range.start, request.range.end) : whole,
-      status,
-      etag: fields.get('etag'),
-      cacheStatus,
-      cache: cacheOf(cacheStatus),
-      verified: isVerified,
-      firstByteMs: firstByteMs ?? totalMs,
-      totalMs
-    }
+    begun = await begin(lane, fields, request, abort.signal)
   } catch (error) {
-    response?.cancel()
-    // Whatever broke after an abort broke because of it.
-    abort.signal.throwIfAborted()
-    throw error
-  } finally {
-    cancelStall()
     abort.stop()
+    // Whatever broke after an abort broke because of it.
+    const reason = abort.signal.aborted ? abort.signal.reason as unknown : error
+    sessions.failed(lane, reason)
+    sessions.release(lane)
+    throw reason
+  } finally {
+    stall.stop()
+  }
+  const { response, length } = begun
+  const { status, fields: answer } = response
+  const etag = answer.get('etag')
+  let firstByteMs: number | undefined
+  const body = new SharedBody({
+    path,
+    fields,
+    signal,
+    stallMs,
+    length,
+    etag: status === 200 && range === undefined ? etag : undefined,
+    onReceived: (receivedBytes) => {
+      firstByteMs ??= platform.now() - started
+      request.onProgress?.({ receivedBytes, totalBytes: length })
+    }
+  }, sessions, platform)
+  await body.read(lane, response, abort)
+  signal.throwIfAborted()
+  const isVerified = status === 200 && request.verify && await verified(body.bytes, request.sha256 ?? statedSha256(answer), platform)
+  const totalMs = platform.now() - started
+  const cacheStatus = answer.get('cache-status')
+  return {
+    // RFC 9110 §14.2: a server may ignore Range, then the part is cut out here.
+    bytes: status === 200 && range !== undefined ? body.bytes.subarray(range.start, range.end) : body.bytes,
+    status,
+    etag,
+    cacheStatus,
+    cache: cacheOf(cacheStatus),
+    verified: isVerified,
+    firstByteMs: firstByteMs ?? totalMs,
+    totalMs
   }
 }

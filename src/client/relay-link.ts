@@ -2,32 +2,29 @@ import type { ControlMessage } from '../wire/control-messages.ts'
 import { signalOf, type BandwidthSignal } from './bandwidth-signal.ts'
 import { ShardClientError } from './client-error.ts'
 import { relayBase } from './dial.ts'
-import type { DialMode, Dialled, TransportInfo } from './dial.ts'
+import type { DialMode, Dialled, TransportInfo, TransportName } from './dial.ts'
+import { LanePool } from './lane-pool.ts'
+import { Lane } from './lane.ts'
+import { PagePresence } from './page-presence.ts'
 import type { ClientPlatform } from './platform.ts'
-import type { Road } from './road.ts'
+import type { Sessions, SharedBody } from './shared-body.ts'
+import { TransportMemory } from './transport-memory.ts'
+import type { Candidate } from './transport-memory.ts'
+import { TransportScout } from './transport-scout.ts'
 import { abortable, backoffMs, delay } from './waiting.ts'
 
 export interface LinkOptions {
-  readonly dial: (relayUrl: string, onControl: (message: ControlMessage) => void, signal: AbortSignal, mode?: DialMode) => Promise<Dialled>
+  readonly dial: (relayUrl: string, onControl: (message: ControlMessage) => void, signal: AbortSignal, mode: DialMode) => Promise<Dialled>
   readonly platform: ClientPlatform
+  /** Transports to try, best first. */
+  readonly transports: readonly TransportName[]
   /** Attempts in a row before those who wait for a connection are told so. */
   readonly attempts: number
+  /** The client is connected in another way than before. */
   readonly onTransport: ((info: TransportInfo) => void) | undefined
   readonly onControl: ((message: ControlMessage) => void) | undefined
-  /** What the connection in use says of bandwidth has changed; undefined when nothing limits it, as far as is known. */
+  /** What the relay says of bandwidth has changed; undefined when nothing limits it, as far as is known. */
   readonly onBandwidth: (signal: BandwidthSignal | undefined) => void
-  /** Rank of a transport, 0 for the best; a client that has lost a better one looks for it again. */
-  readonly rank: (info: TransportInfo) => number
-}
-
-/** One connection and the exchanges that use it. */
-export interface Lane {
-  readonly road: Road
-  readonly info: TransportInfo
-  readonly since: number
-  inFlight: number
-  /** No longer handed out; closed when its last exchange is over. */
-  retired: boolean
 }
 
 /** A lane that lives shorter than this, milliseconds, counts as failed, so that a relay in a crash loop is not dialled in a tight one. */
@@ -40,20 +37,21 @@ const MAX_MOVES_PER_MINUTE = 5
 const UPGRADE_FIRST_MS = 5_000
 const UPGRADE_CAP_MS = 60_000
 
-/** A connection that is not in use yet. */
-interface NewRoad extends Dialled {
-  /** What the relay has said meanwhile. */
-  readonly early: readonly ControlMessage[]
-}
+/** Longest pause that a relay may ask for before it is asked for a session again, milliseconds. */
+const MAX_RETRY_AFTER_MS = 60_000
+
+type Aim = Pick<DialMode, 'unlessOverloaded'> & { readonly only?: TransportName }
 
 /** Keeps the client connected: the only layer that retries connecting, and the one that follows drain and redirect. */
-export class RelayLink {
+export class RelayLink implements Sessions {
   readonly #options: LinkOptions
   readonly #life = new AbortController()
   readonly #home: string
+  readonly #pool: LanePool
+  readonly #memory: TransportMemory
+  readonly #page: PagePresence
   #relayUrl: string
-  #lane: Lane | undefined
-  #connecting: Promise<Lane> | undefined
+  #connecting: Promise<void> | undefined
   #failures = 0
   #moves: number[] = []
   #moving = false
@@ -61,121 +59,179 @@ export class RelayLink {
   /** The relay offers less than it does in better times. */
   #hopeful = false
   #cancelUpgrade = (): void => {}
+  /** The relay and the transport in use; another one with each that is chosen. */
+  #place = {}
 
   /** @param relayUrl as {@link relayBase} gives it */
   constructor (relayUrl: string, options: LinkOptions) {
+    const { platform } = options
     this.#home = relayUrl
     this.#relayUrl = relayUrl
     this.#options = options
+    this.#memory = platform.memory ?? new TransportMemory()
+    this.#pool = new LanePool({
+      platform,
+      open: async ({ relayUrl: url, transport }) => await this.#dial(url, { only: transport }),
+      limitBps: () => this.#pool.first?.bandwidth?.bitsPerSecond,
+      onFirst: () => options.onBandwidth(this.#pool.first?.bandwidth),
+      onJoin: (lane) => this.#catchUp(lane),
+      onLate: (since, rate) => {
+        const [info, place] = [this.#pool.first?.info, this.#place]
+        if (info !== undefined) scout.late(info, since, rate, () => this.#place === place)
+      }
+    })
+    const scout = new TransportScout({
+      platform,
+      signal: this.#life.signal,
+      candidates: (url) => this.#candidates(url),
+      dial: (url, only) => this.#dial(url, { only }),
+      favour: (lane) => this.#pool.favour(lane),
+      dismiss: (lane) => { this.#pool.remove(lane) },
+      choose: (lane) => this.#choose(lane)
+    })
+    // A page that is left closes its sessions; one that comes out of the browser's cache opens new ones.
+    this.#page = new PagePresence(platform, () => {
+      this.#cancelUpgrade()
+      this.#pool.cut()
+    }, () => { this.#connect().catch(() => {}) })
   }
-
-  get current (): Lane | undefined { return this.#lane }
 
   /**
    * A connection to use, to be given back with {@link release}.
    * @throws ShardClientError connect, closed; or the reason of the signal
    */
   async acquire (signal: AbortSignal): Promise<Lane> {
-    this.#life.signal.throwIfAborted()
-    const lane = this.#lane ?? await abortable(this.#connect(), signal)
-    lane.inFlight++
-    return lane
+    for (;;) {
+      this.#life.signal.throwIfAborted()
+      const lane = await this.#pool.take(signal)
+      if (lane !== undefined) return lane
+      await abortable(this.#connect(), signal)
+    }
   }
 
-  release (lane: Lane): void {
-    lane.inFlight--
-    if (lane.retired && lane.inFlight === 0) lane.road.close()
-  }
+  join (body: SharedBody): void { this.#pool.join(body) }
+  leave (body: SharedBody): void { this.#pool.leave(body) }
+  received (lane: Lane, bytes: number): void { this.#pool.received(lane, bytes) }
+  release (lane: Lane): void { this.#pool.release(lane) }
 
-  /** An exchange found that the connection is gone; known before the transport says so. */
-  lost (lane: Lane): void {
-    lane.road.close()
-    this.retire(lane)
-  }
-
-  /** Uses this connection for nothing new and makes another; what is under way on it goes on. */
-  retire (lane: Lane): void {
-    this.#leave(lane)
-    if (this.#lane !== lane) return
-    this.#lane = undefined
-    this.#cancelUpgrade()
-    this.#failures = this.#options.platform.now() - lane.since < SHORT_LIFE_MS ? this.#failures + 1 : 0
-    // Reconnecting at once keeps the control stream; who needs a connection meanwhile meets the error itself.
-    if (!this.#life.signal.aborted) this.#connect().catch(() => {})
+  failed (lane: Lane, error: unknown): void {
+    if (!(error instanceof ShardClientError)) return
+    // An exchange may find that the connection is gone before the transport says so.
+    if (error.fault === 'session-lost') this.#lost(lane)
+    if (error.fault !== 'stalled') return
+    // "Connected" is not "usable": what has never delivered anything does not become better by connecting again.
+    if (lane.received === 0) this.#demote(lane.info, `connected, but ${error.message}`)
+    // A path that carries nothing may be gone without a word, or a session may be out of streams for good.
+    this.#retire(lane)
   }
 
   close (): void {
     this.#cancelUpgrade()
     this.#life.abort(new ShardClientError('closed', 'the client was closed'))
-    this.#lane?.road.close()
-    this.#lane = undefined
+    this.#page.close()
+    this.#pool.cut()
   }
 
-  #leave (lane: Lane): void {
-    lane.retired = true
-    if (lane.inFlight === 0) lane.road.close()
+  #demote ({ relayUrl, transport }: TransportInfo, reason: string): void {
+    this.#memory.demote(relayUrl, transport, reason, this.#options.platform.now())
   }
 
-  #connect (): Promise<Lane> {
+  #lost (lane: Lane): void {
+    lane.road.close()
+    this.#retire(lane)
+  }
+
+  /** Uses this connection for nothing new, and makes another when it was the last; what is under way on it goes on. */
+  #retire (lane: Lane): void {
+    if (!this.#pool.remove(lane)) return
+    const isShort = this.#options.platform.now() - lane.since < SHORT_LIFE_MS
+    if (this.#pool.size > 0) {
+      if (isShort) this.#pool.refused(0)
+      return
+    }
+    this.#cancelUpgrade()
+    this.#failures = isShort ? this.#failures + 1 : 0
+    // Reconnecting immediately keeps the control stream; who needs a connection meanwhile meets the error itself.
+    if (!this.#life.signal.aborted && !this.#page.isAway) this.#connect().catch(() => {})
+  }
+
+  #connect (): Promise<void> {
     this.#connecting ??= this.#attempts().finally(() => { this.#connecting = undefined })
     return this.#connecting
   }
 
-  async #attempts (): Promise<Lane> {
+  async #attempts (): Promise<void> {
     const { attempts, platform } = this.#options
     const urls = [...new Set([this.#relayUrl, this.#home])]
+    let askedMs = 0
     for (let attempt = 0; ; attempt++) {
-      if (this.#failures > 0) await delay(backoffMs(this.#failures, platform.random()), this.#life.signal, platform.after)
+      const pauseMs = Math.max(askedMs, this.#failures > 0 ? backoffMs(this.#failures, platform.random()) : 0)
+      if (pauseMs > 0) await delay(pauseMs, this.#life.signal, platform.after)
+      await this.#page.wait()
+      this.#life.signal.throwIfAborted()
       try {
         return this.#install(await this.#dial(urls[attempt % urls.length] ?? this.#home))
       } catch (error) {
         this.#life.signal.throwIfAborted()
         this.#failures++
         if (attempt + 1 >= attempts) throw error
+        askedMs = Math.min(MAX_RETRY_AFTER_MS, error instanceof ShardClientError ? error.retryAfterMs ?? 0 : 0)
       }
     }
   }
 
-  async #dial (relayUrl: string, mode?: DialMode): Promise<NewRoad> {
-    const own: { road?: Road } = {}
+  async #dial (relayUrl: string, { only, unlessOverloaded }: Aim = {}): Promise<Lane> {
+    const { dial, platform } = this.#options
+    const own: { lane?: Lane } = {}
     const early: ControlMessage[] = []
-    const dialled = await this.#options.dial(relayUrl, (message) => {
+    const candidates = only === undefined ? this.#candidates(relayUrl) : [{ transport: only, demoted: undefined }]
+    const { road, info } = await dial(relayUrl, (message) => {
       // A relay that sheds load may say so with the first packet.
-      if (own.road === undefined && early.length < MAX_EARLY) early.push(message)
-      // What a connection says that is not in use any more does not count.
-      if (own.road !== undefined && own.road === this.#lane?.road) this.#follow(message, relayUrl)
-      this.#options.onControl?.(message)
-    }, this.#life.signal, mode)
-    own.road = dialled.road
-    return { ...dialled, early }
+      if (own.lane !== undefined) this.#hear(own.lane, message)
+      else if (early.length < MAX_EARLY) early.push(message)
+    }, this.#life.signal, { candidates, unlessOverloaded })
+    const lane = new Lane(road, info, platform.now())
+    own.lane = lane
+    for (const message of early) this.#hear(lane, message)
+    road.closed.then(() => this.#lost(lane), () => {})
+    if (!this.#life.signal.aborted && !this.#page.isAway) return lane
+    road.close()
+    this.#life.signal.throwIfAborted()
+    throw new ShardClientError('connect', 'the page was left')
   }
 
-  #install ({ road, info, early }: NewRoad): Lane {
-    if (this.#life.signal.aborted) {
-      road.close()
-      this.#life.signal.throwIfAborted()
-    }
-    const lane: Lane = { road, info, since: this.#options.platform.now(), inFlight: 0, retired: false }
-    const old = this.#lane
-    this.#lane = lane
-    this.#relayUrl = info.relayUrl
-    this.#hopeful = info.overloaded === true
-    if (old !== undefined) this.#leave(old)
-    road.closed.then(() => this.lost(lane), () => {})
+  #install (lane: Lane): void {
+    this.#place = {}
+    this.#relayUrl = lane.info.relayUrl
+    this.#hopeful = lane.info.overloaded === true
+    this.#pool.replaceAll(lane)
     this.#scheduleUpgrade(UPGRADE_FIRST_MS)
-    // What another connection was told does not hold here.
-    this.#options.onBandwidth(undefined)
-    this.#options.onTransport?.(info)
-    // After whoever installs it has ended: a move that leads to the next one is over by then.
-    queueMicrotask(() => {
-      for (const message of early) if (this.#lane === lane) this.#follow(message, info.relayUrl)
-    })
-    return lane
+    this.#options.onTransport?.(lane.info)
   }
 
-  #follow (message: ControlMessage, relayUrl: string): void {
-    if (message.type === 'bandwidth') this.#options.onBandwidth(signalOf(message))
-    if (message.type !== 'drain' && message.type !== 'redirect') return
+  /** What the relay said before the session was in use; after whoever takes it into use has ended: a move that leads to the next one is over by then. */
+  #catchUp (lane: Lane): void {
+    queueMicrotask(() => { for (const message of lane.early.splice(0)) this.#hear(lane, message) })
+  }
+
+  #hear (lane: Lane, message: ControlMessage): void {
+    if (message.type === 'ping') return
+    if (!this.#pool.has(lane)) {
+      // What a session says that is not in use any more does not count.
+      if (!lane.retired && lane.early.length < MAX_EARLY) lane.early.push(message)
+      return
+    }
+    if (message.type === 'bandwidth') lane.bandwidth = signalOf(message)
+    // All sessions hear the same; the first one speaks for them.
+    if (lane === this.#pool.first) {
+      if (message.type === 'bandwidth') this.#options.onBandwidth(lane.bandwidth)
+      this.#options.onControl?.(message)
+    }
+    if (message.type === 'drain' && this.#pool.size > 1) this.#pool.remove(lane)
+    else if (message.type === 'drain' || message.type === 'redirect') this.#follow(message, lane.info.relayUrl)
+  }
+
+  #follow (message: Extract<ControlMessage, { type: 'drain' | 'redirect' }>, relayUrl: string): void {
     const wanted = message.type === 'redirect' ? [message.url] : message.alternates
     // A token must not leave in the clear because a relay says so.
     const urls = wanted.map(relayBase).filter((url) => url !== undefined).filter((url) => url.startsWith('https:') || relayUrl.startsWith('http:'))
@@ -205,33 +261,50 @@ export class RelayLink {
     }
   }
 
+  /** Rank of a transport, 0 for the best. */
+  #rank ({ relayUrl, transport }: TransportInfo): number {
+    return this.#candidates(relayUrl).findIndex((candidate) => candidate.transport === transport)
+  }
+
+  #candidates (relayUrl: string): Candidate[] {
+    return this.#memory.order(relayUrl, this.#options.transports, this.#options.platform.now())
+  }
+
+  /** This transport proved to be faster than the one in use; those before it come after it from now on. */
+  #choose (lane: Lane): void {
+    const { transports } = this.#options
+    for (const transport of transports.slice(0, transports.indexOf(lane.info.transport))) this.#demote({ ...lane.info, transport }, `${lane.info.transport} was faster`)
+    this.#install(lane)
+  }
+
   /** A network that carried a better transport before may do so again, and an overload passes; whoever never had one otherwise is left in peace. */
   #scheduleUpgrade (waitMs: number): void {
     this.#cancelUpgrade()
-    const { rank, platform } = this.#options
-    const lane = this.#lane
-    if (lane === undefined) return
-    const mine = rank(lane.info)
+    const { platform } = this.#options
+    const info = this.#pool.first?.info
+    if (info === undefined) return
+    const mine = this.#rank(info)
     this.#bestRank = Math.min(this.#bestRank, mine)
-    if (mine === 0 || (mine <= this.#bestRank && !this.#hopeful)) return
-    this.#cancelUpgrade = platform.after(waitMs, () => {
-      this.#upgrade(lane, mine).catch(() => {}).finally(() => {
-        if (this.#lane === lane) this.#scheduleUpgrade(Math.min(UPGRADE_CAP_MS, waitMs * 2))
+    const isSettled = mine === 0 || (mine <= this.#bestRank && !this.#hopeful)
+    const changesAt = this.#memory.changesAt(info.relayUrl, platform.now())
+    if (isSettled && changesAt === undefined) return
+    const place = this.#place
+    this.#cancelUpgrade = platform.after(isSettled && changesAt !== undefined ? changesAt - platform.now() : waitMs, () => {
+      this.#upgrade(info).catch(() => {}).finally(() => {
+        if (this.#place === place) this.#scheduleUpgrade(Math.min(UPGRADE_CAP_MS, waitMs * 2))
       })
     })
   }
 
   /** Looks where we are, and where we came from: whoever was sent to a super-node comes home when the relay has recovered. */
-  async #upgrade (lane: Lane, mine: number): Promise<void> {
-    for (const url of new Set([lane.info.relayUrl, this.#home])) {
-      const dialled = await this.#dial(url, { unlessOverloaded: true }).catch(() => undefined)
-      if (dialled === undefined) continue
-      if (this.#lane === lane && this.#options.rank(dialled.info) < mine) {
-        this.#install(dialled)
-        return
-      }
-      dialled.road.close()
-      if (this.#lane !== lane) return
+  async #upgrade (info: TransportInfo): Promise<void> {
+    const place = this.#place
+    for (const url of new Set([info.relayUrl, this.#home])) {
+      const lane = await this.#dial(url, { unlessOverloaded: true }).catch(() => undefined)
+      if (lane === undefined) continue
+      if (this.#place === place && this.#pool.size > 0 && this.#rank(lane.info) < this.#rank(info)) return this.#install(lane)
+      lane.leave()
+      if (this.#place !== place) return
       this.#hopeful = false
     }
   }

@@ -16,6 +16,7 @@ import { RelayLink } from './relay-link.ts'
 import type { Connector } from './session.ts'
 import { assembleVideo } from './video.ts'
 import type { VideoResult, VideoShard } from './video.ts'
+import { newViewerId } from './viewer-id.ts'
 import { PONYFILL_OPTIONS, w3cConnector } from './w3c-session.ts'
 import type { W3cWebTransportConstructor } from './w3c-types.ts'
 import { Slots, backoffMs, delay, linkedAbort } from './waiting.ts'
@@ -49,9 +50,9 @@ export interface ShardClientOptions {
   readonly maxObjectBytes?: number
   /** Largest video put together in memory, bytes; 1 GiB by default. */
   readonly maxVideoBytes?: number
-  /** Called with every new connection; must not throw. */
+  /** Called with every new way of being connected, not with further sessions of the same one; must not throw. */
   readonly onTransport?: (info: TransportInfo) => void
-  /** Called with every control message; must not throw. */
+  /** Called with every control message of the session that speaks for all, pings left out; must not throw. */
   readonly onControl?: (message: ControlMessage) => void
   /**
    * Called whenever the relay says something new of the viewer's bandwidth, over any transport; undefined when nothing limits it any more. A player
@@ -114,20 +115,20 @@ export class ShardClient {
     const transports = options.transports ?? TRANSPORTS
     const { websocket } = options
     const dialOptions: DialOptions = {
-      transports,
       webTransport: options.webTransport ?? w3cConnector(() => platform.webTransport),
       websocket: websocket === undefined ? undefined : w3cConnector(websocket, PONYFILL_OPTIONS),
       platform,
+      viewerId: newViewerId(platform.randomBytes),
       timeoutMs: options.connectTimeoutMs ?? 3000
     }
     this.#link = new RelayLink(relayUrl, {
       dial: (url, onControl, signal, mode) => dial(url, dialOptions, onControl, signal, mode),
       platform,
       attempts: options.attempts ?? 8,
-      rank: ({ transport }) => transports.indexOf(transport),
+      transports,
       onControl: options.onControl,
       onBandwidth: (signal) => {
-        if (signal === undefined && this.#bandwidth === undefined) return
+        if (signal?.bitsPerSecond === this.#bandwidth?.bitsPerSecond && signal?.suggestedRendition === this.#bandwidth?.suggestedRendition) return
         this.#bandwidth = signal
         options.onBandwidth?.(signal)
       },
@@ -265,16 +266,7 @@ export class ShardClient {
   async #attempt (request: ObjectRequest, attempts: number, called: number): Promise<ShardResult> {
     const lane = await this.#link.acquire(request.signal)
     const queuedMs = this.#platform.now() - called
-    try {
-      const { firstByteMs, totalMs, ...result } = await fetchObject(lane.road, request, this.#platform)
-      return { ...result, transport: lane.info.transport, attempts, timings: { queuedMs, firstByteMs, totalMs } }
-    } catch (error) {
-      if (error instanceof ShardClientError && error.fault === 'session-lost') this.#link.lost(lane)
-      // A path that carries nothing may be gone without a word, or a session may be out of streams for good.
-      if (error instanceof ShardClientError && error.fault === 'stalled') this.#link.retire(lane)
-      throw error
-    } finally {
-      this.#link.release(lane)
-    }
+    const { firstByteMs, totalMs, ...result } = await fetchObject(lane, request, this.#link, this.#platform)
+    return { ...result, transport: lane.info.transport, attempts, timings: { queuedMs, firstByteMs, totalMs } }
   }
 }

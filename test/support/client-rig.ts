@@ -74,6 +74,7 @@ export class FakeNetwork {
   readonly platform: ClientPlatform = {
     now: this.time.now,
     random: () => 0.5,
+    randomBytes: (length) => new Uint8Array(length).fill(0xfb),
     after: this.time.after,
     fetch: (url, init) => this.#fetch(url, init),
     sha256: async (bytes) => createHash('sha256').update(bytes).digest(),

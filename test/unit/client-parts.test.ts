@@ -115,20 +115,21 @@ test('slots are handed over in the order of asking', async () => {
 
 suite('discovery', () => {
   const options = (body: string, status = 200): DialOptions => ({
-    transports: TRANSPORTS,
     webTransport: async ({ url, certificateHashes }) => { throw new Error(`${url} ${certificateHashes.map(hexOf).join()}`) },
     websocket: undefined,
     timeoutMs: 1000,
+    viewerId: 'v1',
     platform: {
       now: () => 0,
       random: () => 0,
+      randomBytes: (length) => new Uint8Array(length),
       after: () => () => {},
       fetch: async () => ({ status, headers: { forEach: () => {} }, body: null, text: async () => body }),
       sha256: undefined,
       webTransport: undefined
     }
   })
-  const run = (body: string, status?: number): ReturnType<typeof dial> => dial('https://a', options(body, status), () => {}, never)
+  const run = (body: string, status?: number): ReturnType<typeof dial> => dial('https://a', options(body, status), () => {}, never, { candidates: TRANSPORTS.map((transport) => ({ transport, demoted: undefined })) })
 
   test('certificate hashes that are SHA-256 are used, others are not', async () => {
     const hash = Buffer.alloc(32, 7).toString('base64')
@@ -136,7 +137,7 @@ suite('discovery', () => {
       region: 'APAC',
       webtransport: { url: 'https://a/v1/viewer', certificateHashes: [{ algorithm: 'sha-256', value: hash }, { algorithm: 'sha-1', value: hash }, { algorithm: 'sha-256', value: 'short' }, { algorithm: 'sha-256', value: '%%' }, null, 3] }
     }))
-    assert.deepEqual([info.transport, info.region, info.failures[0]?.reason], ['http', 'APAC', `https://a/v1/viewer ${'07'.repeat(32)}`])
+    assert.deepEqual([info.transport, info.region, info.failures[0]?.reason], ['http', 'APAC', `https://a/v1/viewer?viewer=v1 ${'07'.repeat(32)}`])
   })
 
   test('any JSON is a relay that offers HTTP at least; anything else is an error', async () => {

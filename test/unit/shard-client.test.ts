@@ -47,7 +47,7 @@ suite('shard client: connecting', () => {
     const options = { platform: network.platform, webTransport: transportConnector(network.dial) }
     const second = await ShardClient.connect(A, { ...options, websocket: async () => ponyfill })
     assert.deepEqual(second.transport, { transport: 'websocket', relayUrl: A, region: 'EU-WEST', failures: [{ transport: 'webtransport', reason: 'no answer over UDP' }] })
-    assert.deepEqual(urls, ['https://a.example:9004/v1/viewer'], 'the ponyfill takes the https form')
+    assert.deepEqual(urls, [`https://a.example:9004/v1/viewer?viewer=${'-_v7'.repeat(5)}-w`], 'the ponyfill takes the https form')
     assert.equal((await second.fetchShard('v', 5)).transport, 'websocket')
     second.close()
     const third = await ShardClient.connect(A, options)
@@ -214,7 +214,7 @@ suite('shard client: fetching', () => {
   })
 
   test('a relay that falls silent is given up after the stall time and another connection is tried', async (t) => {
-    const { client, a, network } = await connected(t, { attempts: 2, stallMs: 4000 })
+    const { client, a, network } = await connected(t, { attempts: 2, stallMs: 4000, transports: ['webtransport'] })
     a.source.gate = new Promise(() => {})
     await assert.rejects(network.time.until(client.fetchShard('v', 5)), fault('stalled'))
     assert.ok(network.time.time >= 8000 && network.time.time < 9000, String(network.time.time))

@@ -1,0 +1,263 @@
+import { ShardClientError } from './client-error.ts'
+import type { TransportInfo } from './dial.ts'
+import type { Lane } from './lane.ts'
+import type { ClientPlatform } from './platform.ts'
+import { MAX_STREAMS, SAMPLE_MS, lateInVain, nextCount, sessionRefused, startCount } from './session-count.ts'
+import type { Sample, SessionCount } from './session-count.ts'
+import { chooseDivision } from './shared-body.ts'
+import type { SharedBody } from './shared-body.ts'
+import { abortable } from './waiting.ts'
+
+/** Samples while nothing is under way, only to give sessions back in time, milliseconds. */
+const IDLE_SAMPLE_MS = 2_000
+
+export interface PoolOptions {
+  readonly platform: ClientPlatform
+  /** Opens one more session of the transport in use. */
+  readonly open: (info: TransportInfo) => Promise<Lane>
+  /** What the relay grants the viewer, bits per second. */
+  readonly limitBps: () => number | undefined
+  /** The first session, which speaks for all, is another one or none. */
+  readonly onFirst: () => void
+  /** This session is in use from now on. */
+  readonly onJoin: (lane: Lane) => void
+  /** Answers have been late since then, and more sessions do not help; bytes per millisecond now. */
+  readonly onLate: (since: number, rate: number) => void
+}
+
+/** The sessions of a client, all with one relay and over one transport: hands them out, and has as many as {@link nextCount} says. */
+export class LanePool {
+  readonly #options: PoolOptions
+  /** Oldest first. */
+  #lanes: Lane[] = []
+  /** One of another transport that is being tried: as long as it is here it is handed out before the others. */
+  #favoured: Lane | undefined
+  readonly #waiting = new Set<() => void>()
+  readonly #bodies = new Set<SharedBody>()
+  #count: SessionCount
+  #opening = 0
+  #cancelSample: (() => void) | undefined
+  #sampledAt = 0
+  #busySince: number | undefined
+  #busyMs = 0
+  #bytes = 0
+  /** Numbers the sets of sessions, so that one that was asked for a set of the past is not taken into the present one. */
+  #generation = 0
+
+  constructor (options: PoolOptions) {
+    this.#options = options
+    this.#count = startCount(options.platform.now(), false)
+  }
+
+  get first (): Lane | undefined { return this.#lanes[0] }
+  get size (): number { return this.#lanes.length }
+  has (lane: Lane): boolean { return this.#lanes.includes(lane) }
+
+  /** Makes this connection the only one; what is under way on the others ends where it began. */
+  replaceAll (lane: Lane): void {
+    const old = this.#lanes
+    const { now } = this.#options.platform
+    const isSame = old.length === 0 && this.#count.several === isSession(lane)
+    this.#favoured = undefined
+    this.#lanes = [lane]
+    this.#generation++
+    // After a loss the count that proved right is not found out again.
+    this.#count = { ...startCount(now(), isSession(lane)), ...isSame && { proven: this.#count.proven, pauseMs: this.#count.pauseMs, notBefore: this.#count.notBefore } }
+    for (const each of old) if (each !== lane) each.leave()
+    this.#options.onFirst()
+    this.#options.onJoin(lane)
+    this.#wakeAll()
+    if (this.#bodies.size > 0) this.#armSample()
+  }
+
+  /** Uses this one for nothing new. @returns whether it was in use */
+  remove (lane: Lane): boolean {
+    lane.leave()
+    if (this.#favoured === lane) this.#favoured = undefined
+    const index = this.#lanes.indexOf(lane)
+    if (index < 0) return false
+    this.#lanes.splice(index, 1)
+    if (index === 0) this.#options.onFirst()
+    if (this.#lanes.length === 0) {
+      this.#generation++
+      this.#wakeAll()
+    }
+    return true
+  }
+
+  clear (): void {
+    this.#cancelSample?.()
+    this.#cancelSample = undefined
+    this.#favoured?.leave()
+    for (const lane of [...this.#lanes]) this.remove(lane)
+  }
+
+  /** Ends the connections together with what is under way on them. */
+  cut (): void {
+    for (const { road } of [...this.#lanes, ...this.#favoured === undefined ? [] : [this.#favoured]]) road.close()
+    this.clear()
+  }
+
+  /** One session less than there should be, and a new one would not last either. */
+  refused (retryAfterMs: number): void {
+    this.#count = sessionRefused(this.#count, this.#options.platform.now(), this.#lanes.length, retryAfterMs)
+  }
+
+  favour (lane: Lane): void {
+    this.#favoured = lane
+    this.#help(lane)
+  }
+
+  /** Takes the least busy session; undefined when there is none at all. @throws the reason of the signal */
+  async take (signal: AbortSignal): Promise<Lane | undefined> {
+    for (;;) {
+      const lane = this.#pick()
+      if (lane !== undefined) {
+        lane.inFlight++
+        return lane
+      }
+      if (this.#lanes.length === 0) return undefined
+      let wake = (): void => {}
+      const turn = new Promise<void>((resolve) => { wake = resolve })
+      this.#waiting.add(wake)
+      this.#look({ spanMs: 0, busyMs: 0, bytes: 0 })
+      try {
+        await abortable(turn, signal)
+      } catch (error) {
+        // A turn that was given while the signal fired goes to the next.
+        if (!this.#waiting.delete(wake)) this.#wakeOne()
+        throw error
+      }
+    }
+  }
+
+  release (lane: Lane): void {
+    lane.inFlight--
+    if (lane.retired) {
+      if (lane.inFlight === 0) lane.road.close()
+    } else if (this.#waiting.size > 0) this.#wakeOne()
+    else this.#help(lane)
+  }
+
+  join (body: SharedBody): void {
+    this.#bodies.add(body)
+    this.#busySince ??= this.#options.platform.now()
+    if (this.#cancelSample === undefined) this.#armSample()
+  }
+
+  leave (body: SharedBody): void {
+    this.#bodies.delete(body)
+    if (this.#bodies.size === 0) this.#settleBusy(undefined)
+  }
+
+  received (lane: Lane, bytes: number): void {
+    lane.received += bytes
+    this.#bytes += bytes
+  }
+
+  #pick (): Lane | undefined {
+    if (this.#favoured !== undefined && hasRoom(this.#favoured)) return this.#favoured
+    let best: Lane | undefined
+    for (const lane of this.#lanes) if (hasRoom(lane) && (best === undefined || lane.inFlight < best.inFlight)) best = lane
+    return best
+  }
+
+  /** An idle session takes over a part of what the others are slow with; where one session is enough, none is idle beside another. */
+  #help (lane: Lane): void {
+    if (lane.inFlight > 0 || lane.retired || (this.#count.step === 0 && lane !== this.#favoured)) return
+    const division = chooseDivision(this.#bodies)
+    if (division === undefined || division.piece.lane === lane) return
+    lane.inFlight++
+    division.body.divide(division.piece, division.at, lane)
+  }
+
+  #settleBusy (since: number | undefined): void {
+    const now = this.#options.platform.now()
+    if (this.#busySince !== undefined) this.#busyMs += now - this.#busySince
+    this.#busySince = since
+  }
+
+  #armSample (): void {
+    const { platform } = this.#options
+    this.#cancelSample?.()
+    this.#sampledAt = platform.now()
+    this.#busyMs = 0
+    this.#bytes = 0
+    if (this.#busySince !== undefined) this.#busySince = this.#sampledAt
+    this.#cancelSample = platform.after(this.#bodies.size > 0 ? SAMPLE_MS : IDLE_SAMPLE_MS, () => {
+      this.#cancelSample = undefined
+      this.#sample()
+      if (this.#bodies.size > 0 || this.#lanes.length > 1) this.#armSample()
+    })
+  }
+
+  #sample (): void {
+    const now = this.#options.platform.now()
+    this.#settleBusy(this.#bodies.size > 0 ? now : undefined)
+    this.#look({ spanMs: now - this.#sampledAt, busyMs: this.#busyMs, bytes: this.#bytes })
+    const since = lateInVain(this.#count, now)
+    if (since !== undefined && this.#favoured === undefined) this.#options.onLate(since, this.#busyMs > 0 ? this.#bytes / this.#busyMs : 0)
+  }
+
+  #look (measured: Pick<Sample, 'spanMs' | 'busyMs' | 'bytes'>): void {
+    const { platform, limitBps } = this.#options
+    let outstandingBytes = 0
+    for (const { outstanding } of this.#bodies) outstandingBytes += outstanding
+    const streams = this.#lanes.reduce((sum, { inFlight }) => sum + inFlight, this.#waiting.size)
+    this.#count = nextCount(this.#count, { ...measured, now: platform.now(), outstandingBytes, streams, open: this.#lanes.length, limitBps: limitBps() })
+    this.#adjust()
+  }
+
+  #adjust (): void {
+    const [first] = this.#lanes
+    if (first === undefined) return
+    while (this.#lanes.length + this.#opening < this.#count.target) {
+      this.#opening++
+      this.#grow(first.info, this.#generation).catch(() => {}).finally(() => { this.#opening-- })
+    }
+    // The youngest are given back, idle ones first; the first speaks for all and stays.
+    while (this.#lanes.length > this.#count.target) {
+      const last = this.#lanes.slice(1).findLast(({ inFlight }) => inFlight === 0) ?? this.#lanes.at(-1)
+      if (last === undefined) return
+      this.remove(last)
+    }
+  }
+
+  async #grow (info: TransportInfo, generation: number): Promise<void> {
+    let lane: Lane
+    try {
+      lane = await this.#options.open(info)
+    } catch (error) {
+      if (generation === this.#generation) this.refused(error instanceof ShardClientError ? error.retryAfterMs ?? 0 : 0)
+      return
+    }
+    if (generation !== this.#generation || this.#lanes.length >= this.#count.target) return lane.leave()
+    this.#lanes.push(lane)
+    this.#options.onJoin(lane)
+    if (this.#cancelSample === undefined) this.#armSample()
+    this.#wakeAll()
+    this.#help(lane)
+  }
+
+  #wakeOne (): void {
+    const [wake] = this.#waiting
+    if (wake === undefined) return
+    this.#waiting.delete(wake)
+    wake()
+  }
+
+  #wakeAll (): void {
+    for (const wake of [...this.#waiting]) {
+      this.#waiting.delete(wake)
+      wake()
+    }
+  }
+}
+
+function isSession ({ info }: Lane): boolean {
+  return info.transport !== 'http'
+}
+
+function hasRoom (lane: Lane): boolean {
+  return !lane.retired && (!isSession(lane) || lane.inFlight < MAX_STREAMS)
+}

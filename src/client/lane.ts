@@ -1,0 +1,33 @@
+import type { ControlMessage } from '../wire/control-messages.ts'
+import type { BandwidthSignal } from './bandwidth-signal.ts'
+import type { TransportInfo } from './dial.ts'
+import type { Road } from './road.ts'
+
+/** One connection and the exchanges that use it. */
+export class Lane {
+  readonly road: Road
+  readonly info: TransportInfo
+  /** Monotonic milliseconds. */
+  readonly since: number
+  inFlight = 0
+  /** No longer handed out; closed when its last exchange is over. */
+  retired = false
+  /** Bytes of bodies that came over it. */
+  received = 0
+  /** What the relay said over it last. */
+  bandwidth: BandwidthSignal | undefined
+  /** What it said before it was in use. */
+  readonly early: ControlMessage[] = []
+
+  constructor (road: Road, info: TransportInfo, now: number) {
+    this.road = road
+    this.info = info
+    this.since = now
+  }
+
+  /** Takes it out of use; what is under way on it goes on. */
+  leave (): void {
+    this.retired = true
+    if (this.inFlight === 0) this.road.close()
+  }
+}
