@@ -21,6 +21,8 @@ export interface CachedObject {
   /** SHA-256, lower-case hex. */
   readonly sha256: string
   readonly tier: CacheTier
+  /** Milliseconds since the Unix epoch. */
+  readonly storedAt: number
   /** The whole body, when it is in memory. */
   readonly buffer: Buffer | undefined
   /** File with the whole body, for a reader in another process; undefined when the object was not opened for one. */
@@ -106,6 +108,7 @@ export class ShardCache {
       size: entry.size,
       sha256: entry.sha256,
       tier: 'disk',
+      storedAt: entry.storedAt,
       buffer: undefined,
       path: this.disk.fileOf(entry),
       read: async (position, length) => {
@@ -213,6 +216,7 @@ export class ShardCache {
       size: entry.size,
       sha256: entry.sha256,
       tier: 'ram',
+      storedAt: entry.storedAt,
       buffer: object.buffer,
       path: undefined,
       read: async (position, length) => object.buffer.subarray(position, position + length),
@@ -229,6 +233,7 @@ export class ShardCache {
       size: entry.size,
       sha256: entry.sha256,
       tier: 'disk',
+      storedAt: entry.storedAt,
       buffer: undefined,
       path: undefined,
       read: async (position, length, into) => await this.#readFile(lease, position, length, into),

@@ -7,7 +7,7 @@ import { ERRORS, RelayError, systemCode, toProblem, type ErrorCode } from '../er
 export const PROBLEM_TYPE = 'application/problem+json'
 
 /** Headers that describe the object that was to be sent; none of them may stand on an error. */
-const OBJECT_HEADERS = ['etag', 'repr-digest', 'content-range', 'content-length', 'accept-ranges', 'cache-control', 'cache-status', 'last-modified']
+const OBJECT_HEADERS = ['age', 'etag', 'repr-digest', 'content-range', 'content-length', 'accept-ranges', 'cache-control', 'cache-status', 'last-modified']
 
 /** Fastify's and Node's own errors in our codes. */
 const FRAMEWORK_CODES: Record<string, ErrorCode> = {

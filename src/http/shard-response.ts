@@ -28,18 +28,25 @@ export function serverTiming (origin: Origin, openMs: number): string {
   return `cache;desc="miss${origin.collapsed ? ' collapsed' : ''}", upstream;desc="${origin.region}";dur=${origin.headMs.toFixed(2)}, ${open}`
 }
 
+/** `Age` (RFC 9111 §5.1) of a hit: whole seconds since a super-node sent it; a clock that was set back makes it 0. */
+function ageSeconds (storedAt: number, now: number): string {
+  return String(Math.max(0, Math.floor((now - storedAt) / 1_000)))
+}
+
 /**
  * Decides status, headers and bytes of the answer, preconditions first (RFC 9110 §13.2.2).
  * @param openMs time the object took to open, ms
+ * @param now wall clock, ms since the epoch
  * @throws RelayError RELAY_ERR_RANGE_SYNTAX, RELAY_ERR_RANGE_UNSATISFIABLE
  */
-export function planResponse (method: string, request: IncomingHttpHeaders, shard: OpenShard, openMs: number): ResponsePlan {
+export function planResponse (method: string, request: IncomingHttpHeaders, shard: OpenShard, openMs: number, now: number): ResponsePlan {
   const etag = shard.sha256 === undefined ? undefined : `"sha256-${shard.sha256}"`
   const headers: Record<string, string> = {
     'cache-control': shard.lasting ? IMMUTABLE : 'no-store',
     'cache-status': cacheStatus(shard.origin),
     'server-timing': serverTiming(shard.origin, openMs)
   }
+  if (shard.origin.hit) headers['age'] = ageSeconds(shard.origin.storedAt, now)
   if (etag !== undefined) headers['etag'] = etag
   const ifNoneMatch = request['if-none-match']
   if (ifNoneMatch !== undefined && etag !== undefined && matchesIfNoneMatch(ifNoneMatch, etag)) return { status: 304, headers, body: undefined }

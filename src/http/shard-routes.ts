@@ -39,6 +39,8 @@ export interface ShardRoutesOptions {
   readonly tier: Tier
   readonly metrics: RelayMetrics
   readonly monotonic: () => number
+  /** Wall clock, ms since the epoch. */
+  readonly now: () => number
   /** What chunks are multiplied by, in (0, 1]. */
   readonly burstFactor: () => number
 }
@@ -68,7 +70,7 @@ function connectionOf ({ raw }: FastifyRequest): TimedConnection {
 }
 
 /** `GET|HEAD /shards/<CID>/shard_<N>.bin` and `/shards/<CID>/manifest.json`. */
-export async function shardRoutes (viewer: FastifyInstance, { shards, metrics, monotonic, judge, tier, burstFactor, viewers, idleTimeoutMs }: ShardRoutesOptions): Promise<void> {
+export async function shardRoutes (viewer: FastifyInstance, { shards, metrics, monotonic, now, judge, tier, burstFactor, viewers, idleTimeoutMs }: ShardRoutesOptions): Promise<void> {
   const pause = new IdlePause(idleTimeoutMs)
   viewer.decorateRequest('admitted', null)
   const largeChunks = new LargeChunks()
@@ -95,7 +97,7 @@ export async function shardRoutes (viewer: FastifyInstance, { shards, metrics, m
       const shard = await shards.open(key, { via, onlyIfCached: ONLY_IF_CACHED.test(request.headers['cache-control'] ?? '') })
       let plan: ResponsePlan
       try {
-        plan = planResponse(request.method, request.headers, shard, monotonic() - start)
+        plan = planResponse(request.method, request.headers, shard, monotonic() - start, now())
       } catch (error) {
         shard.release()
         reply.headers(unsatisfiedHeaders(error, shard.size))

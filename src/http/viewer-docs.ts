@@ -36,7 +36,7 @@ const RATE_HEADERS: Headers = {
 const OBJECT_HEADERS: Headers = {
   ...REQUEST_ID,
   'cache-control': text('`public, max-age=31536000, immutable`: an object never changes; `no-store` for what may not be kept'),
-  'cache-status': text('RFC 9211: `icn-relay; hit`, or `icn-relay; fwd=uri-miss`, with `collapsed` when it joined a fetch under way', '^icn-relay; (hit|fwd=uri-miss(; collapsed)?)$'),
+  'cache-status': text('RFC 9211: `icn-relay; hit`, or `icn-relay; fwd=uri-miss`, with `collapsed` when it joined a fetch under way; a hit has `age` (RFC 9111 §5.1) as well', '^icn-relay; (hit|fwd=uri-miss(; collapsed)?)$'),
   'server-timing': text('tier or super-node region that answered, and how long opening took, ms'),
   etag: text('`"sha256-<hex>"`; absent on a miss whose super-node told no digest', '^"sha256-[0-9a-f]{64}"$')
 }
@@ -56,7 +56,7 @@ const SHARED_HEADERS: Headers = {
 const CONTENT_RANGE = (description: string, pattern: string): Headers => ({ 'content-range': text(description, pattern) })
 
 const PROBLEMS: Record<number, string> = {
-  400: 'Malformed path, range or request',
+  400: 'Malformed path, range or request; no host, or more than one',
   401: 'No token, or one that is unknown, malformed, badly signed, expired or not valid yet',
   403: 'The token or signature is for other objects, or the signature for another address',
   404: 'No super-node has the object',

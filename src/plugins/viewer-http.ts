@@ -22,7 +22,7 @@ declare module 'fastify' {
 }
 
 /** Headers a page may read; without them fetch() hides everything but the content type. */
-const EXPOSED_HEADERS = ['accept-ranges', 'cache-status', 'cmsd-dynamic', 'content-length', 'content-range', 'etag', 'ratelimit-limit', 'ratelimit-remaining', 'ratelimit-reset', 'repr-digest', 'retry-after', 'server-timing', 'www-authenticate', 'x-request-id']
+const EXPOSED_HEADERS = ['accept-ranges', 'age', 'cache-status', 'cmsd-dynamic', 'content-length', 'content-range', 'etag', 'ratelimit-limit', 'ratelimit-remaining', 'ratelimit-reset', 'repr-digest', 'retry-after', 'server-timing', 'www-authenticate', 'x-request-id']
 
 export interface ViewerHttpOptions {
   readonly config: Config
@@ -57,7 +57,7 @@ export default fp<ViewerHttpOptions>(async (app, { config: { viewer: settings, l
   await viewer.register(cors, { origin: '*', methods: ['GET', 'HEAD'], allowedHeaders: ['range', 'if-none-match', 'if-range', 'authorization'], exposedHeaders: EXPOSED_HEADERS, maxAge: 86_400, strictPreflight: false })
   // After CORS, so that a page can read its 429.
   await limitViewers(viewer, app.limits, app.relayMetrics, { trustedProxies: settings.trusted_proxies, descriptors: app.descriptors, maxResponses: settings.max_responses, maxResponsesPerIp: limits.responses_per_ip })
-  await viewer.register(shardRoutes, { shards: app.shards, metrics: app.relayMetrics, monotonic: systemClock.monotonic, judge: app.judge, tier: app.tier, burstFactor: () => app.overload.burstFactor, viewers: app.bandwidth.viewers, idleTimeoutMs: settings.idle_timeout_ms })
+  await viewer.register(shardRoutes, { shards: app.shards, metrics: app.relayMetrics, monotonic: systemClock.monotonic, now: systemClock.now, judge: app.judge, tier: app.tier, burstFactor: () => app.overload.burstFactor, viewers: app.bandwidth.viewers, idleTimeoutMs: settings.idle_timeout_ms })
   await viewer.register(transportRoute, {
     region: () => app.region.current,
     listening: () => app.viewers.listening(),

@@ -11,7 +11,8 @@ import { keyId, type ShardKey } from './shard-key.ts'
 
 /** Where an object came from; the text of `cache-status` and the label of metrics follow from it. */
 export type Origin =
-  | { readonly hit: true, readonly tier: CacheTier }
+  /** @prop storedAt milliseconds since the Unix epoch */
+  | { readonly hit: true, readonly tier: CacheTier, readonly storedAt: number }
   | { readonly hit: false, readonly collapsed: boolean, readonly region: string, readonly headMs: number }
 
 /** The bytes of an open object as another process reads them. */
@@ -286,7 +287,7 @@ function fromCache (key: ShardKey, cached: CachedObject): OpenShard {
     key,
     size: cached.size,
     sha256: cached.sha256,
-    origin: { hit: true, tier: cached.tier },
+    origin: { hit: true, tier: cached.tier, storedAt: cached.storedAt },
     lasting: true,
     buffer: cached.buffer,
     file: cached.path === undefined ? undefined : { path: cached.path, readable: () => cached.size, more: async () => {} },

@@ -6,7 +6,7 @@ export function openShardOf (body: Buffer, changes: Partial<OpenShard> = {}): Op
     key: { cid: 'v', part: 0 },
     size: body.length,
     sha256: undefined,
-    origin: { hit: true, tier: 'ram' },
+    origin: { hit: true, tier: 'ram', storedAt: 0 },
     lasting: true,
     buffer: body,
     file: undefined,

@@ -11,7 +11,7 @@ function shardCounting (releases: number[], position: number): OpenShard {
     key: { cid: 'c', part: 0 },
     size: 1,
     sha256: undefined,
-    origin: { hit: true, tier: 'disk' },
+    origin: { hit: true, tier: 'disk', storedAt: 0 },
     lasting: true,
     buffer: undefined,
     file: undefined,

@@ -99,7 +99,7 @@ test('many readers of one missing object cause one fetch, and every one gets eve
   await delivered
   await until(() => set.service.fills === 0)
   const hit = await set.service.open(KEY)
-  assert.deepEqual(hit.origin, { hit: true, tier: 'disk' })
+  assert.ok(hit.origin.hit && hit.origin.tier === 'disk')
   assert.equal(hit.sha256, DIGEST)
   assert.ok((await readToEnd(hit)).equals(BODY))
   assert.equal(set.upstream.fetches.length, 1)
