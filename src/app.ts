@@ -1,4 +1,5 @@
 import type { FastifyInstance } from 'fastify'
+import { refuseRebound } from './admin/access.ts'
 import type { Config } from './config.ts'
 import { RelayError, systemCode } from './errors.ts'
 import { createInstance } from './http/instance.ts'
@@ -60,6 +61,7 @@ export async function buildApp (config: Config, deps: AppDeps): Promise<Relay> {
     maxConnections: MAX_ADMIN_CONNECTIONS,
     bodyLimit: 65_536
   })
+  admin.addHook('onRequest', async ({ raw, headers }) => { refuseRebound({ remoteAddress: raw.socket.remoteAddress, host: headers.host }) })
   try {
     await deps.onInstance?.(admin, 'admin')
     await admin.register(metricsPlugin, { droppedLines: deps.droppedLines })

@@ -1,4 +1,5 @@
 import { createHash, timingSafeEqual } from 'node:crypto'
+import { isIP } from 'node:net'
 import { RelayError } from '../errors.ts'
 
 export type AdminScope = 'read' | 'write'
@@ -26,6 +27,22 @@ function isLoopback (address: string | undefined): boolean {
 /** Host header of somebody who knows he talks to this machine: a web page under a foreign name cannot send it (DNS rebinding). */
 function isLoopbackHost (host: string | undefined): boolean {
   return host !== undefined && /^(?:localhost|127(?:\.\d{1,3}){3}|\[::1\])(?::\d{1,5})?$/i.test(host)
+}
+
+/** Host header under which no web page can have been loaded but one of this machine or of that very address. */
+function isRebindable (host: string): boolean {
+  return !isLoopbackHost(host) && isIP(host.replace(/:\d*$/, '').replace(/^\[|\]$/g, '')) === 0
+}
+
+/**
+ * Refuses what a web page asks under its own name after it has made that name stand for this machine (DNS rebinding): over loopback, any name
+ * but localhost. Without a Host header nobody's browser asks.
+ * @throws RelayError RELAY_ERR_ADMIN_LOOPBACK
+ */
+export function refuseRebound ({ remoteAddress, host }: Pick<AdminRequest, 'remoteAddress' | 'host'>): void {
+  if (host !== undefined && isLoopback(remoteAddress) && isRebindable(host)) {
+    throw new RelayError('RELAY_ERR_ADMIN_LOOPBACK', 'over loopback the request must name localhost, or an address, as its host')
+  }
 }
 
 /** Decides who may use `/admin/v1`. */

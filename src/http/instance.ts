@@ -2,8 +2,9 @@ import { randomUUID } from 'node:crypto'
 import type { ServerOptions } from 'node:http'
 import Fastify, { LogController, type FastifyInstance, type FastifyReply, type FastifyRequest, type FastifyServerOptions } from 'fastify'
 import { Ajv } from 'ajv'
-import { RelayError } from '../errors.ts'
+import { withoutPorts } from '../limits/forwarded-for.ts'
 import { redactUrl, type Logger } from '../log.ts'
+import { checkHost } from './host-field.ts'
 import { answerClientError, sendProblem, useProblems } from './problem.ts'
 import { createSecureServer, type Pem } from './secure-server.ts'
 
@@ -80,13 +81,15 @@ export function createInstance (options: InstanceOptions): FastifyInstance {
       }
     })
   app.server.maxConnections = options.maxConnections
+  // A client may close its half once it has asked; otherwise Node would close ours before a miss is answered.
+  Object.assign(app.server, { httpAllowHalfOpen: true })
   // An expectation we do not know is ignored (RFC 9110 §10.1.1); Node would answer with a bare 417.
   app.server.on('checkExpectation', (request, response) => { app.server.emit('request', request, response) })
   app.setValidatorCompiler<object>(({ schema, httpPart }) => (httpPart === 'body' ? strictAjv : textAjv).compile(schema))
   useProblems(app)
   app.addHook('onRequest', async (request, reply) => {
     begin(accessLog, request, reply)
-    if (request.headers.host === undefined && request.raw.httpVersion === '1.1') throw new RelayError('RELAY_ERR_BAD_REQUEST', 'an HTTP/1.1 request names its host')
+    checkHost(request.raw)
   })
   return app
 }
@@ -94,6 +97,9 @@ export function createInstance (options: InstanceOptions): FastifyInstance {
 /** Gives a request its id and its log line. The line is written when the response closes: a peer that leaves half-way leaves one too. */
 function begin (accessLog: Logger, request: FastifyRequest, reply: FastifyReply): void {
   reply.header('x-request-id', request.id)
+  const { headers } = request.raw
+  // Before anybody asks for the address: Fastify reads it from this field each time.
+  if (typeof headers['x-forwarded-for'] === 'string') headers['x-forwarded-for'] = withoutPorts(headers['x-forwarded-for'])
   // Read now: a socket that is closed does not know its peer any more.
   const remote = request.ip
   reply.raw.once('close', () => {

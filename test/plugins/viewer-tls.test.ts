@@ -198,3 +198,19 @@ test('TLS handshakes of one address have a rate: what exceeds it is reset on acc
   assert.ok(refused >= 1 && refused < 40, String(refused))
   assert.equal(await metric(rig.adminUrl, 'icn_relay_viewer_handshake_failures_total', '{reason="rate-address"}'), refused)
 })
+
+test('over HTTP/2 a request names one host', async t => {
+  const rig = await setup(t)
+  const session = http2(t, rig, rig.certificate.cert)
+  const authority = rig.url.host
+  for (const [headers, status] of [
+    [{}, 200],
+    [{ host: authority }, 200],
+    [{ ':authority': 'relay.example', host: 'RELAY.example' }, 200],
+    [{ ':authority': authority, host: 'evil.example' }, 400],
+    [{ ':authority': 'relay.example:99999' }, 400]
+  ] as const) {
+    const answer = await get(session, PATH, headers)
+    assert.equal(answer.headers[':status'], status, JSON.stringify(headers))
+  }
+})
