@@ -94,7 +94,7 @@ export class Storm {
   }
 
   async #admin (method: 'DELETE' | 'PATCH', path: string, body?: Record<string, unknown>): Promise<void> {
-    const headers = body === undefined ? {} : { 'content-type': 'application/json' }
+    const headers = body === undefined ? { 'x-requested-with': 'soak' } : { 'content-type': 'application/json' }
     const response = await request(`${this.#relay.adminUrl}/admin/v1${path}`, { method, headers, body: body === undefined ? null : JSON.stringify(body) })
     const text = await response.body.text()
     if (response.statusCode !== 200) this.violations.push(`${method} ${path} was answered with ${response.statusCode}: ${text}`)

@@ -16,6 +16,10 @@ export interface AdminRequest {
   readonly remoteAddress: string | undefined
   readonly host: string | undefined
   readonly origin: string | undefined
+  /** `Sec-Fetch-Site`: how the page that asks stands to us, from a browser that says so. */
+  readonly fetchSite: string | undefined
+  readonly contentType: string | undefined
+  readonly requestedWith: string | undefined
 }
 
 const digest = (text: string): Buffer => createHash('sha256').update(text).digest()
@@ -45,6 +49,22 @@ export function refuseRebound ({ remoteAddress, host }: Pick<AdminRequest, 'remo
   }
 }
 
+/** Whether no web page asks, or one of this very origin: another port of this machine is another program, and may show anybody's pages. */
+function isOwnPage ({ origin, host, fetchSite }: AdminRequest): boolean {
+  if (fetchSite !== undefined && fetchSite !== 'same-origin' && fetchSite !== 'none') return false
+  return origin === undefined || origin.toLowerCase() === `http://${host?.toLowerCase()}`
+}
+
+/**
+ * Refuses a write that any page could make a browser send without asking us first (a simple request of the Fetch standard).
+ * @throws RelayError RELAY_ERR_ADMIN_LOOPBACK, RELAY_ERR_MEDIA_TYPE
+ */
+function refuseSimple ({ contentType, requestedWith }: AdminRequest): void {
+  if (requestedWith !== undefined) return
+  if (contentType === undefined) throw new RelayError('RELAY_ERR_ADMIN_LOOPBACK', 'no admin token is configured, so a write must have content-type: application/json or the header x-requested-with')
+  if (!/^application\/json *(?:;|$)/i.test(contentType)) throw new RelayError('RELAY_ERR_MEDIA_TYPE', 'the content-type must be application/json')
+}
+
 /** Decides who may use `/admin/v1`. */
 export class AdminAccess {
   readonly #tokens: readonly { readonly hash: Buffer, readonly scope: AdminScope }[]
@@ -60,9 +80,10 @@ export class AdminAccess {
   check (request: AdminRequest, scope: AdminScope): void {
     if (this.#tokens.length === 0) {
       if (!isLoopback(request.remoteAddress)) throw new RelayError('RELAY_ERR_ADMIN_LOOPBACK', 'no admin token is configured, so only this machine may ask')
-      if (!isLoopbackHost(request.host) || (request.origin !== undefined && !isLoopbackHost(request.origin.replace(/^https?:\/\//, '')))) {
-        throw new RelayError('RELAY_ERR_ADMIN_LOOPBACK', 'no admin token is configured, so the request must name localhost as its host and must not come from a foreign web page')
+      if (!isLoopbackHost(request.host) || !isOwnPage(request)) {
+        throw new RelayError('RELAY_ERR_ADMIN_LOOPBACK', 'no admin token is configured, so the request must name localhost as its host and must not come from a page of another origin')
       }
+      if (scope === 'write') refuseSimple(request)
       return
     }
     const sent = /^Bearer +([!-~]+) *$/i.exec(request.authorization ?? '')?.[1]

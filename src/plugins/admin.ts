@@ -1,7 +1,7 @@
 import rateLimit from '@fastify/rate-limit'
 import fp from 'fastify-plugin'
-import type { FastifyInstance } from 'fastify'
-import { AdminAccess, type AdminScope, type AdminToken } from '../admin/access.ts'
+import type { FastifyInstance, FastifyRequest } from 'fastify'
+import { AdminAccess, type AdminRequest, type AdminScope, type AdminToken } from '../admin/access.ts'
 import { bandwidthRoutes } from '../admin/bandwidth-routes.ts'
 import { cacheRoutes } from '../admin/cache-routes.ts'
 import { limitsRoutes } from '../admin/limits-routes.ts'
@@ -29,6 +29,21 @@ function tokensOf (config: Config): AdminToken[] {
   return config.admin.tokens.flatMap(({ token, scope }) => token === undefined ? [] : [{ token, scope }])
 }
 
+/** Node joins repeated fields of these names with commas; only the type says otherwise. */
+const first = (value: string | string[] | undefined): string | undefined => typeof value === 'string' ? value : value?.[0]
+
+function adminRequest ({ headers, raw }: FastifyRequest): AdminRequest {
+  return {
+    authorization: headers.authorization,
+    remoteAddress: raw.socket.remoteAddress,
+    host: headers.host,
+    origin: headers.origin,
+    fetchSite: first(headers['sec-fetch-site']),
+    contentType: headers['content-type'],
+    requestedWith: first(headers['x-requested-with'])
+  }
+}
+
 /** `/admin/v1`, behind tokens and a rate limit of its own. */
 export default fp<{ config: Config }>(async (app: FastifyInstance, { config }) => {
   const access = new AdminAccess(tokensOf(config))
@@ -42,12 +57,14 @@ export default fp<{ config: Config }>(async (app: FastifyInstance, { config }) =
     })
     // After the rate limiter, which works at onRequest, so that guesses at a token are limited too; before a body is read.
     admin.addHook('preParsing', async request => {
-      access.check({
-        authorization: request.headers.authorization,
-        remoteAddress: request.raw.socket.remoteAddress,
-        host: request.headers.host,
-        origin: request.headers.origin
-      }, request.routeOptions.config.scope ?? 'read')
+      access.check(adminRequest(request), request.routeOptions.config.scope ?? 'read')
+    })
+    const parseJson = admin.getDefaultJsonParser('error', 'error')
+    admin.removeContentTypeParser(['application/json', 'text/plain'])
+    // A content type is what tells a write from a form, so one without a body may have it too.
+    admin.addContentTypeParser<string>('application/json', { parseAs: 'string' }, (request, body, done) => {
+      if (body === '' && request.routeOptions.schema?.body === undefined) done(null)
+      else void parseJson(request, body, done)
     })
     await admin.register(viewerRoutes, { supervisor: app.viewers.supervisor })
     await admin.register(cacheRoutes, { cache: app.shardCache, shards: app.shards })

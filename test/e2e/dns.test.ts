@@ -20,7 +20,7 @@ async function spawnWithDns (t: TestContext, server: DnsServer, dns: object): Pr
 }
 
 async function nodes ({ adminUrl }: SpawnedRelay, method: 'GET' | 'POST' = 'GET'): Promise<string[]> {
-  const response = await request(`${adminUrl}/admin/v1/upstreams${method === 'POST' ? '/resolve' : ''}`, { method, headersTimeout: 60_000 })
+  const response = await request(`${adminUrl}/admin/v1/upstreams${method === 'POST' ? '/resolve' : ''}`, { method, headers: { 'x-requested-with': 'test' }, headersTimeout: 60_000 })
   assert.equal(response.statusCode, 200)
   return (await response.body.json() as { nodes: { url: string }[] }).nodes.map(({ url }) => url).toSorted()
 }

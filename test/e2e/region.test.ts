@@ -50,7 +50,7 @@ async function report ({ adminUrl }: SpawnedRelay): Promise<Report> {
 }
 
 async function detect ({ adminUrl }: SpawnedRelay): Promise<Report> {
-  const response = await request(`${adminUrl}/admin/v1/region/detect`, { method: 'POST', headersTimeout: 60_000 })
+  const response = await request(`${adminUrl}/admin/v1/region/detect`, { method: 'POST', headers: { 'x-requested-with': 'test' }, headersTimeout: 60_000 })
   assert.equal(response.statusCode, 200)
   return await response.body.json() as Report
 }
@@ -131,7 +131,7 @@ test('a detection that takes long delays neither the start nor the stop', LIMIT,
   assert.equal((await request(`${relay.adminUrl}/ready`)).statusCode, 200)
   assert.deepEqual(await report(relay).then(({ current, source, measuredAt }) => [current, source, measuredAt]), ['', 'unknown', null])
   assert.equal(await toldToViewers(relay), '')
-  const asked = request(`${relay.adminUrl}/admin/v1/region/detect`, { method: 'POST', headersTimeout: 60_000 })
+  const asked = request(`${relay.adminUrl}/admin/v1/region/detect`, { method: 'POST', headers: { 'x-requested-with': 'test' }, headersTimeout: 60_000 })
   // The answer to a later request on the same listener: the earlier one has been read by then.
   await report(relay)
   const begun = performance.now()

@@ -272,10 +272,10 @@ test('Chromium over WebTransport, against relay and super-node processes', { tim
     assert.deepEqual([others.length, viewer.transport, viewer.streamsTotal], [0, 'webtransport', 1])
     assert.match(viewer.address, /^127\.0\.0\.1:\d+$/)
     assert.ok(viewer.bytes >= 100_003)
-    assert.equal((await request(`${relay.adminUrl}/admin/v1/viewers/${viewer.id}`, { method: 'DELETE' })).statusCode, 200)
+    assert.equal((await request(`${relay.adminUrl}/admin/v1/viewers/${viewer.id}`, { method: 'DELETE', headers: { 'x-requested-with': 'test' } })).statusCode, 200)
     assert.deepEqual(await rig.page.evaluate('end'), { closeCode: 0, reason: 'disconnected by the operator' })
     await until(viewers, list => list.length === 0)
-    assert.equal((await request(`${relay.adminUrl}/admin/v1/viewers/${viewer.id}`, { method: 'DELETE' })).statusCode, 404)
+    assert.equal((await request(`${relay.adminUrl}/admin/v1/viewers/${viewer.id}`, { method: 'DELETE', headers: { 'x-requested-with': 'test' } })).statusCode, 404)
   })
 
   await t.test('a drain is announced, ends the session at its deadline, and keeps new ones out', async () => {

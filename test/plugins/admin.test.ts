@@ -7,6 +7,7 @@ import { startSuperNode, syntheticShard, type Faults, type SuperNode } from '../
 import { METRICS } from '../../src/metrics/definitions.ts'
 import { cacheStats, inParallel, sha256, until } from '../support/http.ts'
 import { assertProblem } from '../support/problem.ts'
+import { exchange } from '../support/raw-http.ts'
 import { startRelay, temporaryDirectory, type RunningRelay } from '../support/relay.ts'
 
 type Settings = Record<string, Record<string, unknown>>
@@ -28,7 +29,7 @@ interface Answer {
 
 async function call (url: string, method: Dispatcher.HttpMethod = 'GET', options: { body?: unknown, headers?: Record<string, string> } = {}): Promise<Answer> {
   const content = options.body === undefined ? {} : { body: typeof options.body === 'string' ? options.body : JSON.stringify(options.body) }
-  const headers = { ...(options.body === undefined ? {} : { 'content-type': 'application/json' }), ...options.headers }
+  const headers = { 'x-requested-with': 'test', ...(options.body === undefined ? {} : { 'content-type': 'application/json' }), ...options.headers }
   const response = await request(url, { method, headers, ...content })
   const body = Buffer.from(await response.body.arrayBuffer())
   return { status: response.statusCode, headers: response.headers, body, json: () => JSON.parse(body.toString()) as unknown }
@@ -374,7 +375,7 @@ suite('access', () => {
       }
     }
     const { port } = new URL(adminUrl)
-    for (const headers of [{ host: `localhost:${port}` }, { host: `[::1]:${port}` }, { host: `127.0.0.1:${port}`, origin: `http://localhost:${port}` }]) {
+    for (const headers of [{ host: `localhost:${port}` }, { host: `[::1]:${port}` }, { host: `localhost:${port}`, origin: `http://localhost:${port}` }]) {
       assert.equal((await call(`${adminUrl}/admin/v1/cache`, 'GET', { headers })).status, 200, JSON.stringify(headers))
     }
   })
@@ -459,4 +460,33 @@ test('metrics are served as the text format, with help for every name', async t 
   const answer = await call(`${adminUrl}/metrics`)
   assert.match(String(answer.headers['content-type']), /^text\/plain; version=0\.0\.4/)
   for (const name of Object.keys(METRICS)) assert.ok(answer.body.includes(`# HELP ${name} `), name)
+})
+
+suite('pages of other programs on this machine', () => {
+  const raw = (method: string, target: string, ...fields: string[]): string => `${method} ${target} HTTP/1.1\r\nhost: localhost\r\n${fields.map(field => `${field}\r\n`).join('')}\r\n`
+  const DEAD_NODE = { url: 'http://127.0.0.1:9', region: 'APAC' }
+  const WRITES = [['POST', '/region/detect'], ['POST', '/upstreams/resolve'], ['DELETE', '/cache/shards/a'], ['DELETE', '/drain']] as const
+
+  test('what a page may send without asking changes nothing', async t => {
+    const { adminUrl } = await startRelay(t, [DEAD_NODE])
+    for (const [method, path] of WRITES) {
+      const target = `/admin/v1${path}`
+      for (const fields of [[], ['origin: http://localhost:3000'], ['origin: http://localhost:3000', 'content-type: application/json'], ['sec-fetch-site: same-site', 'x-requested-with: x'], ['origin: null', 'x-requested-with: x']]) {
+        const answer = await exchange(adminUrl, raw(method, target, ...fields))
+        assertProblem(answer, 'RELAY_ERR_ADMIN_LOOPBACK', `${method} ${path} ${fields.join()}`)
+      }
+      for (const type of ['text/plain', 'application/x-www-form-urlencoded', 'multipart/form-data']) {
+        assertProblem(await exchange(adminUrl, raw(method, target, `content-type: ${type}`, 'content-length: 0')), 'RELAY_ERR_MEDIA_TYPE', `${method} ${path} ${type}`)
+      }
+    }
+  })
+
+  test('an operator adds a header or a content type, with or without a body', async t => {
+    const { adminUrl } = await startRelay(t, [DEAD_NODE])
+    for (const [method, path] of WRITES.slice(0, 3)) {
+      for (const fields of [['x-requested-with: curl'], ['content-type: application/json'], ['content-type: application/json', 'content-length: 0'], ['content-type: application/json', 'sec-fetch-site: same-origin', 'origin: http://localhost']]) {
+        assert.equal((await exchange(adminUrl, raw(method, `/admin/v1${path}`, ...fields)))?.status, 200, `${method} ${path} ${fields.join()}`)
+      }
+    }
+  })
 })

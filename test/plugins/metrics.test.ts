@@ -69,7 +69,7 @@ async function setup (t: TestContext, settings: Record<string, Record<string, un
 
 /** @returns body bytes received */
 async function get (url: string, headers: Record<string, string> = {}, method: Dispatcher.HttpMethod = 'GET'): Promise<number> {
-  const response = await request(url, { method, headers })
+  const response = await request(url, { method, headers: { 'x-requested-with': 'test', ...headers } })
   return (await response.body.arrayBuffer()).byteLength
 }
 

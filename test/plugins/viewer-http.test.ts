@@ -451,7 +451,7 @@ suite('connections', () => {
         socket.destroy()
       })
       await until(async () => (await cacheStats(adminUrl)).disk.openFiles, open => open === 0)
-      const purged = await request(`${adminUrl}/admin/v1/cache/shards?confirm=all`, { method: 'DELETE' })
+      const purged = await request(`${adminUrl}/admin/v1/cache/shards?confirm=all`, { method: 'DELETE', headers: { 'x-requested-with': 'test' } })
       await purged.body.dump()
       // Condemned bytes and buffers go only when nobody holds them.
       await until(async () => await cacheStats(adminUrl), ({ disk, ram }) => disk.condemnedBytes === 0 && ram.usedBytes === 0)

@@ -38,7 +38,7 @@ async function viewers (adminUrl: string): Promise<Viewer[]> {
 }
 
 async function call (url: string, method: 'GET' | 'POST' | 'DELETE', body?: unknown): Promise<AnyResponse> {
-  const response = await request(url, { method, ...body === undefined ? {} : { body: JSON.stringify(body), headers: { 'content-type': 'application/json' } } })
+  const response = await request(url, { method, headers: { 'x-requested-with': 'test', ...body === undefined ? {} : { 'content-type': 'application/json' } }, ...body === undefined ? {} : { body: JSON.stringify(body) } })
   return { status: response.statusCode, headers: response.headers, body: Buffer.from(await response.body.arrayBuffer()) }
 }
 

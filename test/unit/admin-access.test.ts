@@ -4,7 +4,7 @@ import fc from 'fast-check'
 import { AdminAccess, type AdminRequest, type AdminScope, type AdminToken } from '../../src/admin/access.ts'
 import { RelayError, type ErrorCode } from '../../src/errors.ts'
 
-const LOCAL: AdminRequest = { authorization: undefined, remoteAddress: '127.0.0.1', host: 'localhost:9103', origin: undefined }
+const LOCAL: AdminRequest = { authorization: undefined, remoteAddress: '127.0.0.1', host: 'localhost:9103', origin: undefined, fetchSite: undefined, contentType: 'application/json', requestedWith: undefined }
 
 /** Code of the refusal; undefined when the request passes. */
 function outcome (access: AdminAccess, request: Partial<AdminRequest>, scope: AdminScope): ErrorCode | undefined {
@@ -99,7 +99,49 @@ suite('without tokens', () => {
     for (const origin of ['https://evil.example', 'http://localhost.evil.example', 'null', 'http://localhost:1@evil.example', '']) {
       assert.equal(outcome(open, { origin }, 'read'), 'RELAY_ERR_ADMIN_LOOPBACK', origin)
     }
-    for (const origin of ['http://localhost:9103', 'http://127.0.0.1:8080', 'https://[::1]:9103']) assert.equal(outcome(open, { origin }, 'write'), undefined, origin)
+  })
+
+  test('another port of this machine is another origin, and so is another scheme', () => {
+    for (const [host, origin, code] of [
+      ['localhost:9103', 'http://localhost:9103', undefined],
+      ['LOCALHOST:9103', 'http://localhost:9103', undefined],
+      ['[::1]:9103', 'http://[::1]:9103', undefined],
+      ['localhost', 'http://localhost', undefined],
+      ['localhost:9103', 'http://localhost:3000', 'RELAY_ERR_ADMIN_LOOPBACK'],
+      ['localhost:9103', 'http://127.0.0.1:9103', 'RELAY_ERR_ADMIN_LOOPBACK'],
+      ['localhost:9103', 'http://localhost', 'RELAY_ERR_ADMIN_LOOPBACK'],
+      ['localhost:9103', 'https://localhost:9103', 'RELAY_ERR_ADMIN_LOOPBACK']
+    ] as const) for (const scope of ['read', 'write'] as const) assert.equal(outcome(open, { host, origin }, scope), code, `${host} ${origin}`)
+  })
+
+  test('what a browser says of the page that asks counts: this origin or none', () => {
+    for (const [fetchSite, code] of [
+      ['same-origin', undefined],
+      ['none', undefined],
+      ['same-site', 'RELAY_ERR_ADMIN_LOOPBACK'],
+      ['cross-site', 'RELAY_ERR_ADMIN_LOOPBACK'],
+      ['', 'RELAY_ERR_ADMIN_LOOPBACK'],
+      ['same-origin, cross-site', 'RELAY_ERR_ADMIN_LOOPBACK']
+    ] as const) for (const scope of ['read', 'write'] as const) assert.equal(outcome(open, { fetchSite }, scope), code, fetchSite)
+  })
+
+  test('a write is nothing a form could send', () => {
+    for (const [contentType, requestedWith, code] of [
+      ['application/json', undefined, undefined],
+      ['Application/JSON; charset=utf-8', undefined, undefined],
+      [undefined, 'curl', undefined],
+      ['text/plain', 'curl', undefined],
+      [undefined, undefined, 'RELAY_ERR_ADMIN_LOOPBACK'],
+      ['text/plain', undefined, 'RELAY_ERR_MEDIA_TYPE'],
+      ['text/plain; application/json', undefined, 'RELAY_ERR_MEDIA_TYPE'],
+      ['application/jsonx', undefined, 'RELAY_ERR_MEDIA_TYPE'],
+      ['application/x-www-form-urlencoded', undefined, 'RELAY_ERR_MEDIA_TYPE'],
+      ['multipart/form-data; boundary=a', undefined, 'RELAY_ERR_MEDIA_TYPE'],
+      ['', undefined, 'RELAY_ERR_MEDIA_TYPE']
+    ] as const) {
+      assert.equal(outcome(open, { contentType, requestedWith }, 'write'), code, contentType)
+      assert.equal(outcome(open, { contentType, requestedWith }, 'read'), undefined, contentType)
+    }
   })
 
   test('a bearer header neither helps nor hurts', () => {
