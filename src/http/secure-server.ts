@@ -2,6 +2,7 @@ import { constants, createServer as createHttp2Server, type ServerHttp2Session, 
 import { createServer as createHttpsServer, type Server as HttpsServer } from 'node:https'
 import type { RequestListener, ServerOptions } from 'node:http'
 import type { TLSSocket } from 'node:tls'
+import { TLS_POLICY } from '../tls/ciphers.ts'
 
 export interface Pem {
   readonly cert: string
@@ -54,7 +55,7 @@ export interface SecureServer extends HttpsServer {
  */
 export function createSecureServer (options: SecureServerOptions, handler: RequestListener): SecureServer {
   const { tls, http, idleTimeoutMs, handshakeTimeoutMs } = options
-  const server = createHttpsServer({ ...http, ...tls, allowHalfOpen: true, handshakeTimeout: handshakeTimeoutMs, ALPNProtocols: ['h2', 'http/1.1'], minVersion: 'TLSv1.2' }, handler)
+  const server = createHttpsServer({ ...http, ...tls, allowHalfOpen: true, handshakeTimeout: handshakeTimeoutMs, ALPNProtocols: ['h2', 'http/1.1', 'http/1.0'], ...TLS_POLICY }, handler)
   const sessions = new Set<ServerHttp2Session>()
   const http2 = createHttp2Server({ maxSessionMemory: MAX_SESSION_MB, settings: { maxConcurrentStreams: MAX_STREAMS, maxHeaderListSize: MAX_HEADER_LIST } })
   // Node takes any progress of a connection for progress of all its streams.

@@ -9,6 +9,7 @@ import type { Logger } from '../log.ts'
 import { playerRoutes } from '../http/player-routes.ts'
 import { shardRoutes } from '../http/shard-routes.ts'
 import { transportRoute } from '../http/transport-route.ts'
+import { TLS_POLICY } from '../tls/ciphers.ts'
 import { limitViewers } from './limits.ts'
 import { timeRequests } from './metrics.ts'
 
@@ -45,7 +46,7 @@ export default fp<ViewerHttpOptions>(async (app, { config: { viewer: settings, l
   })
   const { server } = viewer
   // New handshakes use the new certificate, connections that exist stay.
-  if (server instanceof TlsServer) app.certificates.onChange(material => { server.setSecureContext(material) })
+  if (server instanceof TlsServer) app.certificates.onChange(material => { server.setSecureContext({ ...material, ...TLS_POLICY }) })
   await onInstance?.(viewer, 'viewer')
   let connections = 0
   viewer.server.on('connection', socket => {

@@ -5,7 +5,7 @@ import { connect as connectHttp2, constants, type ClientHttp2Session, type Incom
 import { connect as connectTcp } from 'node:net'
 import { join } from 'node:path'
 import test, { type TestContext } from 'node:test'
-import { connect as connectTls, type TLSSocket } from 'node:tls'
+import { connect as connectTls, type ConnectionOptions, type TLSSocket } from 'node:tls'
 import { Agent, request } from 'undici'
 import { startSuperNode, syntheticShard, type Faults, type SuperNode } from '../../demo/super-node/server.ts'
 import { makeCertificate, openGatewaySession, type TestCertificate } from '../support/quinn-rig.ts'
@@ -213,4 +213,57 @@ test('over HTTP/2 a request names one host', async t => {
     const answer = await get(session, PATH, headers)
     assert.equal(answer.headers[':status'], status, JSON.stringify(headers))
   }
+})
+
+/** The protocol that a client with these options gets, or the code of its failure. */
+async function agreed (port: number, options: ConnectionOptions): Promise<string> {
+  const socket = connectTls({ port, host: '127.0.0.1', rejectUnauthorized: false, ...options })
+  try {
+    await once(socket, 'secureConnect')
+    return `${socket.getProtocol() ?? ''} ${socket.getCipher().name}`
+  } catch (error) {
+    return error instanceof Error && 'code' in error ? String(error.code) : String(error)
+  } finally {
+    socket.destroy()
+  }
+}
+
+const WEAK = ['ECDHE-RSA-AES128-SHA', 'ECDHE-RSA-AES128-SHA256', 'ECDHE-RSA-AES256-SHA384', 'ECDHE-ECDSA-AES128-SHA', 'ECDHE-ECDSA-AES128-SHA256', 'AES128-GCM-SHA256', 'AES128-SHA', 'AES256-SHA256']
+
+test('TLS 1.2 without forward secrecy or with CBC is refused, on both ports, also after the certificate was replaced', { timeout: 60_000 }, async t => {
+  const rig = await setup(t, { transport: { engine: 'auto' } })
+  await until(async () => rig.relay.admin.viewers.started(), started => started)
+  const websocket = rig.relay.admin.viewers.listening()?.websocket?.port
+  assert.ok(websocket !== undefined)
+  const check = async (): Promise<void> => {
+    for (const port of [Number(rig.url.port), websocket]) {
+      for (const ciphers of WEAK) {
+        const outcome = await agreed(port, { maxVersion: 'TLSv1.2', ciphers: `${ciphers}:@SECLEVEL=0` })
+        assert.match(outcome, /^(?:ERR_SSL|ECONNRESET|EPROTO)/, `${port} ${ciphers}`)
+      }
+      assert.match(await agreed(port, { maxVersion: 'TLSv1.2' }), /^TLSv1\.2 ECDHE-ECDSA-(?:AES\d+-GCM-SHA\d+|CHACHA20-POLY1305)$/)
+      assert.match(await agreed(port, {}), /^TLSv1\.3 /)
+      assert.match(await agreed(port, { minVersion: 'TLSv1', maxVersion: 'TLSv1.1', ciphers: 'DEFAULT:@SECLEVEL=0' }), /^(?:ERR_SSL|ECONNRESET|EPROTO)/)
+    }
+  }
+  await check()
+  const changed = new Promise<void>(resolve => { rig.relay.admin.certificates.onChange(() => { resolve() }) })
+  await rig.replace()
+  await rig.relay.reload()
+  await changed
+  await check()
+})
+
+test('a client that offers HTTP/1.0 only is answered', async t => {
+  const rig = await setup(t)
+  const socket = connectTls({ port: Number(rig.url.port), host: '127.0.0.1', ca: rig.certificate.cert, servername: 'localhost', ALPNProtocols: ['http/1.0'] })
+  await once(socket, 'secureConnect')
+  assert.equal(socket.alpnProtocol, 'http/1.0')
+  const pieces: Buffer[] = []
+  socket.on('data', (piece: Buffer) => { pieces.push(piece) })
+  socket.write(`GET ${PATH} HTTP/1.0\r\n\r\n`)
+  await once(socket, 'close')
+  const answer = Buffer.concat(pieces)
+  assert.match(answer.toString('latin1', 0, 15), /^HTTP\/1\.1 200 OK/)
+  assert.ok(answer.subarray(-SIZE).equals(syntheticShard(CID, 1)))
 })

@@ -1,10 +1,11 @@
 import { randomBytes } from 'node:crypto'
 import type { Duplex } from 'node:stream'
-import { createSecureContext } from 'node:tls'
+import tls, { createSecureContext } from 'node:tls'
 import { Admission } from '../admission.ts'
 import type { EngineSizes, ListenerEvents, ListenerOptions, SessionRequest, TlsMaterial, TransportListener, ViewerTransport } from '../viewer-transport.ts'
 import { Connections } from './connections.ts'
 import { loadLibrary, type LibraryRequest, type LibraryServer, type LibraryVisit } from './library.ts'
+import { CIPHERS } from '../../../tls/ciphers.ts'
 import { toSessionRequest } from './request.ts'
 import { FailsSession } from './session.ts'
 import { startServer } from './start.ts'
@@ -31,6 +32,8 @@ export function failsWebSocketTransport (): ViewerTransport {
     async listen (options, events) {
       // The library would log a bad certificate and stay silent for ever.
       createSecureContext({ cert: options.tls.cert, key: options.tls.key })
+      // The library has no option for them.
+      tls.DEFAULT_CIPHERS = CIPHERS
       const library = await loadLibrary()
       const server = new library.HttpServer({
         host: options.host,
