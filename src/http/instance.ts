@@ -3,10 +3,13 @@ import type { ServerOptions } from 'node:http'
 import Fastify, { LogController, type FastifyInstance, type FastifyReply, type FastifyRequest, type FastifyServerOptions } from 'fastify'
 import { Ajv } from 'ajv'
 import { withoutPorts } from '../limits/forwarded-for.ts'
-import { redactUrl, type Logger } from '../log.ts'
+import { loggedUrl, shortened, type Logger } from '../log.ts'
+import { systemTimers } from '../clock.ts'
+import { RelayError } from '../errors.ts'
+import { AccessLog } from './access-log.ts'
 import { checkHost } from './host-field.ts'
 import { answerClientError, sendProblem, useProblems } from './problem.ts'
-import { createSecureServer, type Pem } from './secure-server.ts'
+import { createSecureServer, unknownMethodOf, type Pem } from './secure-server.ts'
 
 export interface InstanceOptions {
   readonly logger: Logger
@@ -37,7 +40,7 @@ const textAjv = new Ajv({ coerceTypes: true, removeAdditional: false, useDefault
 export function createInstance (options: InstanceOptions): FastifyInstance {
   const { logger, requestTimeoutMs, idleTimeoutMs } = options
   // Its lines hold nothing that would have to be censored, which costs as much as the rest of a small answer.
-  const accessLog = logger.child({ listener: options.listener }, { redact: [] })
+  const accessLog = new AccessLog(logger.child({ listener: options.listener }, { redact: [] }), (ms, callback) => systemTimers.after(ms, callback))
   const fastifyOptions: FastifyServerOptions = {
     loggerInstance: logger.child({ listener: options.listener }),
     logController: new LogController({ disableRequestLogging: true }),
@@ -91,11 +94,17 @@ export function createInstance (options: InstanceOptions): FastifyInstance {
     begin(accessLog, request, reply)
     checkHost(request.raw)
   })
+  // Behind every limit, which work at onRequest.
+  app.addHook('preParsing', async (request, reply) => {
+    if (unknownMethodOf(request.raw) === undefined) return
+    reply.header('allow', 'GET, HEAD, OPTIONS')
+    throw new RelayError('RELAY_ERR_METHOD', 'the method is none of HTTP')
+  })
   return app
 }
 
 /** Gives a request its id and its log line. The line is written when the response closes: a peer that leaves half-way leaves one too. */
-function begin (accessLog: Logger, request: FastifyRequest, reply: FastifyReply): void {
+function begin (accessLog: AccessLog, request: FastifyRequest, reply: FastifyReply): void {
   reply.header('x-request-id', request.id)
   const { headers } = request.raw
   // Before anybody asks for the address: Fastify reads it from this field each time.
@@ -103,15 +112,15 @@ function begin (accessLog: Logger, request: FastifyRequest, reply: FastifyReply)
   // Read now: a socket that is closed does not know its peer any more.
   const remote = request.ip
   reply.raw.once('close', () => {
-    accessLog.info({
+    accessLog.write(reply.statusCode, {
       reqId: request.id,
-      method: request.method,
-      url: redactUrl(request.url),
+      method: shortened(unknownMethodOf(request.raw) ?? request.method),
+      url: loggedUrl(request.url),
       status: reply.statusCode,
       complete: reply.raw.writableFinished,
       remote,
       ms: Math.round(reply.elapsedTime * 100) / 100,
       cache: reply.getHeader('cache-status')
-    }, 'request')
+    })
   })
 }

@@ -1,6 +1,6 @@
 import { constants, createServer as createHttp2Server, type ServerHttp2Session, type ServerHttp2Stream } from 'node:http2'
 import { createServer as createHttpsServer, type Server as HttpsServer } from 'node:https'
-import type { RequestListener, ServerOptions } from 'node:http'
+import { METHODS, type RequestListener, type ServerOptions } from 'node:http'
 import type { TLSSocket } from 'node:tls'
 import { TLS_POLICY } from '../tls/ciphers.ts'
 
@@ -49,6 +49,15 @@ export interface SecureServer extends HttpsServer {
   closeHttp2Sessions (): void
 }
 
+const KNOWN_METHODS: ReadonlySet<string> = new Set(METHODS)
+/** Methods that are none of HTTP, by their requests: Node's HTTP/1.1 parser refuses them, and Fastify has no place for them. */
+const unknownMethods = new WeakMap<object, string>()
+
+/** The method of a request as it was sent, when it is none of HTTP; the request then says GET. */
+export function unknownMethodOf (request: object): string | undefined {
+  return unknownMethods.get(request)
+}
+
 /**
  * HTTP/2 and HTTP/1.1 over TLS on one port, chosen by ALPN. The HTTP/1.1 side is Node's own HTTPS server with all its timeouts;
  * Node's combined server lacks most of them, and a way to close connections.
@@ -66,6 +75,10 @@ export function createSecureServer (options: SecureServerOptions, handler: Reque
     response.destroy = error => {
       response.stream.destroy(error ?? new Error('the response broke off'))
       return response
+    }
+    if (!KNOWN_METHODS.has(request.method)) {
+      unknownMethods.set(request, request.method)
+      Object.assign(request, { method: 'GET' })
     }
     server.emit('request', request, response)
   })

@@ -7,7 +7,7 @@ import type { ViewerJudge } from '../auth/viewer-judge.ts'
 import { httpViewerKey, type HttpViewers } from '../bandwidth/http-viewers.ts'
 import { CHUNK_BYTES } from '../cache/disk-files.ts'
 import { RelayError } from '../errors.ts'
-import { redactUrl } from '../log.ts'
+import { loggedUrl, shortened } from '../log.ts'
 import type { RelayMetrics } from '../metrics/relay-metrics.ts'
 import { cidOfPath, parseShardPath } from '../shard/shard-key.ts'
 import { parseRangeHeader } from '../shard/range.ts'
@@ -127,7 +127,7 @@ export async function shardRoutes (viewer: FastifyInstance, { shards, metrics, m
     try {
       refuseLoop(via, tier)
     } catch (error) {
-      request.log.warn({ via: formatVia(via), self: tier.pseudonym, maxHops: tier.maxHops, url: redactUrl(request.url) }, 'request goes in circles, refused')
+      request.log.warn({ via: shortened(formatVia(via)), self: tier.pseudonym, maxHops: tier.maxHops, url: loggedUrl(request.url) }, 'request goes in circles, refused')
       throw error
     }
     return via

@@ -9,6 +9,8 @@ import { connect as connectTls, type ConnectionOptions, type TLSSocket } from 'n
 import { Agent, request } from 'undici'
 import { startSuperNode, syntheticShard, type Faults, type SuperNode } from '../../demo/super-node/server.ts'
 import { makeCertificate, openGatewaySession, type TestCertificate } from '../support/quinn-rig.ts'
+import type { AppDeps } from '../../src/app.ts'
+import { createLogger } from '../../src/log.ts'
 import { cacheStats, metric, sha256, until } from '../support/http.ts'
 import { startRelay, temporaryDirectory, type RunningRelay } from '../support/relay.ts'
 
@@ -23,7 +25,7 @@ interface Setup extends RunningRelay {
   replace (): Promise<TestCertificate>
 }
 
-async function setup (t: TestContext, settings: Record<string, Record<string, unknown>> = {}, faults: Faults = {}): Promise<Setup> {
+async function setup (t: TestContext, settings: Record<string, Record<string, unknown>> = {}, faults: Faults = {}, deps: Partial<AppDeps> = {}): Promise<Setup> {
   const origin = await startSuperNode({ port: 0, faults })
   t.after(async () => { await origin.close() })
   const directory = await temporaryDirectory(t)
@@ -38,7 +40,7 @@ async function setup (t: TestContext, settings: Record<string, Record<string, un
     return made
   }
   const certificate = await write()
-  const running = await startRelay(t, [{ url: origin.url, region: origin.region }], { ...settings, tls: { cert, key }, transport: { engine: 'off', ...settings['transport'] } })
+  const running = await startRelay(t, [{ url: origin.url, region: origin.region }], { ...settings, tls: { cert, key }, transport: { engine: 'off', ...settings['transport'] } }, deps)
   const url = new URL(running.viewerUrl.replace('http:', 'https:'))
   return { ...running, origin, certificate, url, replace: write }
 }
@@ -266,4 +268,22 @@ test('a client that offers HTTP/1.0 only is answered', async t => {
   const answer = Buffer.concat(pieces)
   assert.match(answer.toString('latin1', 0, 15), /^HTTP\/1\.1 200 OK/)
   assert.ok(answer.subarray(-SIZE).equals(syntheticShard(CID, 1)))
+})
+
+test('a method that is none of HTTP is 405 on every path, limited like any request, and one line each', async t => {
+  const written: string[] = []
+  const logger = createLogger('info', { write: line => { written.push(line) } })
+  const rig = await setup(t, { limits: { requests_per_second_per_viewer: 4 } }, {}, { logger })
+  const session = http2(t, rig, rig.certificate.cert)
+  const statuses: number[] = []
+  for (const path of [PATH, '/nothing', '/v1/transport', '/', ...Array.from({ length: 30 }, () => '/nothing')]) {
+    const answer = await get(session, path, { ':method': 'FOO' })
+    statuses.push(Number(answer.headers[':status']))
+    if (Number(answer.headers[':status']) === 405) assert.deepEqual([answer.headers['allow'], (JSON.parse(answer.body.toString()) as { code: string }).code], ['GET, HEAD, OPTIONS', 'RELAY_ERR_METHOD'])
+  }
+  assert.deepEqual(statuses.slice(0, 4), [405, 405, 405, 405])
+  assert.ok(statuses.includes(429) && statuses.every(status => status === 405 || status === 429), statuses.join())
+  const lines = (): Record<string, unknown>[] => written.map(line => JSON.parse(line) as Record<string, unknown>).filter(line => line['listener'] === 'viewer' && !String(line['msg']).startsWith('Server listening'))
+  await until(async () => lines().filter(line => line['msg'] === 'request').length, count => count === statuses.length)
+  assert.ok(lines().every(line => line['msg'] === 'request' && line['method'] === 'FOO' && JSON.stringify(line).length < 500), JSON.stringify(lines()[0]))
 })

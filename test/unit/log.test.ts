@@ -4,7 +4,8 @@ import fc from 'fast-check'
 import { request } from 'undici'
 import { startSuperNode } from '../../demo/super-node/server.ts'
 import { checkConfig } from '../../src/config.ts'
-import { createLogger, redactUrl } from '../../src/log.ts'
+import { AccessLog } from '../../src/http/access-log.ts'
+import { createLogger, loggedUrl, MAX_LOGGED_CHARS, redactUrl } from '../../src/log.ts'
 import { until } from '../support/http.ts'
 import { exchange, head } from '../support/raw-http.ts'
 import { startRelay } from '../support/relay.ts'
@@ -59,16 +60,49 @@ suite('a token never reaches the log', () => {
       ['/a?token=x?y', '/a?token=[redacted]'],
       ['/a?token=x&token=y', '/a?token=[redacted]&token=[redacted]'],
       ['/a?%zz=1&token=x', '/a?%zz=1&token=[redacted]'],
+      ['/a?token=a#b', '/a?token=[redacted]'],
+      ['/a?token=a#b&c=2', '/a?token=[redacted]&c=2'],
+      ['/a?b=1#token=x', '/a?b=1#token=[redacted]'],
+      ['/a?b#token=x#y?z', '/a?b#token=[redacted]'],
+      ['/v1/viewer?ticket=x&viewer=y', '/v1/viewer?ticket=[redacted]&viewer=y'],
+      ['/a?TICKE%54=x', '/a?TICKE%54=[redacted]'],
       ['/a?sig=x', '/a?sig=[redacted]'],
       ['/a?cid=b&tokens=1', '/a?cid=b&tokens=1'],
       ['/a?token', '/a?token'],
       ['/a', '/a']
     ] as const) assert.equal(redactUrl(url), expected)
     const name = fc.tuple(...[...'token'].map(char => fc.constantFrom(char, char.toUpperCase(), `%${char.charCodeAt(0).toString(16)}`))).map(chars => chars.join(''))
-    const other = fc.tuple(fc.string({ unit: fc.constantFrom(...'abc%=?/+') }), fc.string({ unit: fc.constantFrom(...'xyz%=?/+') })).map(pair => pair.join('='))
+    const other = fc.tuple(fc.string({ unit: fc.constantFrom(...'abc%=?/+#') }), fc.string({ unit: fc.constantFrom(...'xyz%=?/+#') })).map(pair => pair.join('='))
     fc.assert(fc.property(fc.array(other), name, fc.array(other), (before, token, after) => {
-      assert.doesNotMatch(redactUrl(`/shards/a?${[...before, `${token}=${SECRET}`, ...after].join('&')}`), /hunter2/)
+      assert.doesNotMatch(redactUrl(`/shards/a?${[...before, `${token}=x#${SECRET}`, ...after].join('&')}`), /hunter2/)
     }))
+  })
+})
+
+test('a URL of any length makes a line of bounded length, and the cut shows no token', () => {
+  assert.equal(loggedUrl('/a?b=c'), '/a?b=c')
+  const long = `/shards/${'a'.repeat(14_000)}`
+  assert.equal(loggedUrl(long), `${long.slice(0, MAX_LOGGED_CHARS)}… (14008 characters)`)
+  fc.assert(fc.property(fc.nat({ max: 600 }), fc.nat({ max: 600 }), (before, after) => {
+    const line = loggedUrl(`/${'p'.repeat(before)}?to%6ben=${SECRET}${'q'.repeat(after)}`)
+    assert.ok(!line.includes('hunter2') && line.length < MAX_LOGGED_CHARS + 40)
+  }))
+})
+
+suite('the access log', () => {
+  test('refused requests are sampled, those left out are counted, and every other request has its line', () => {
+    const { logger, lines } = capture()
+    const due: (() => void)[] = []
+    const log = new AccessLog(logger, (_ms, callback) => { due.push(callback) })
+    for (let n = 0; n < 1_000; n++) log.write(n % 2 === 0 ? 429 : 200, { n })
+    const written = (): number[] => [429, 200].map(status => lines().filter(line => line['msg'] === 'request' && Number(line['n']) % 2 === (status === 429 ? 0 : 1)).length)
+    assert.deepEqual(written(), [50, 500])
+    assert.equal(due.length, 1)
+    due[0]?.()
+    assert.equal(lines().at(-1)?.['leftOut'], 450)
+    log.write(404, { n: 0 })
+    due[1]?.()
+    assert.deepEqual([written(), lines().at(-1)?.['msg'], due.length], [[51, 500], 'request', 2])
   })
 })
 
