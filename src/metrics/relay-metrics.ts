@@ -42,7 +42,10 @@ export class RelayMetrics {
 
   /** Replaces all series of a gauge: what is not named is gone. */
   replace (name: NamesOf<'gauge'>, series: Iterable<readonly [labels: Record<string, string>, value: number]>): void {
-    this.#gauges.get(name)?.reset()
+    const gauge = this.#gauges.get(name)
+    gauge?.reset()
+    // Reset makes a gauge without labels 0, which says something; only remove makes it absent.
+    if ((METRICS[name] as MetricDefinition).labels === undefined) gauge?.remove()
     for (const [labels, value] of series) this.set(name, value, labels)
   }
 

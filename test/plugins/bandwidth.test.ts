@@ -49,6 +49,16 @@ function watch (url: string, localAddress: string): { readonly chunks: Buffer[],
 
 const bytesOf = (chunks: readonly Buffer[]): number => chunks.reduce((sum, chunk) => sum + chunk.length, 0)
 
+test('without a budget the share of a viewer is absent, and with one it is there', async t => {
+  const { relay, adminUrl } = await startRelay(t, [{ url: 'http://127.0.0.1:9', region: 'APAC' }])
+  const lines = async (): Promise<string[]> => (await (await request(`${adminUrl}/metrics`)).body.text()).split('\n').filter(line => line.startsWith('icn_relay_bandwidth_share_bps'))
+  assert.deepEqual(await lines(), [])
+  relay.admin.bandwidth.keeper.set({ totalBps: 1_000_000 })
+  assert.equal((await lines()).length, 1)
+  relay.admin.bandwidth.keeper.set({ totalBps: 0 })
+  assert.deepEqual(await lines(), [])
+})
+
 suite('viewers over HTTP', () => {
   test('nothing is limited by default: no header, no viewer waits, and nothing is counted', LIMIT, async t => {
     const relay = await setup(t, {})
