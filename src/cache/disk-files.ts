@@ -15,12 +15,13 @@ export interface OpenFile {
 
 /** What the cache asks of the file system; tests pass one that fails on demand. */
 export interface FileSystem {
-  open (path: string, flags: 'r' | 'w' | 'wx+'): Promise<OpenFile>
+  open (path: string, flags: 'r' | 'w' | 'wx+', mode?: number): Promise<OpenFile>
   rename (from: string, to: string): Promise<void>
   unlink (path: string): Promise<void>
-  mkdir (path: string, options?: { recursive: boolean }): Promise<unknown>
+  mkdir (path: string, options?: { recursive?: boolean, mode?: number }): Promise<unknown>
   readdir (path: string): Promise<string[]>
   stat (path: string): Promise<Stats>
+  lstat (path: string): Promise<Stats>
   statfs (path: string): Promise<{ readonly bavail: number, readonly bsize: number }>
   /** Bytes of an open file. Waits for no disk: the system has read its inode to open it. */
   sizeOf (file: OpenFile): number
@@ -30,6 +31,7 @@ export const systemFiles: FileSystem = {
   ...nodeFs,
   readdir: async path => await nodeFs.readdir(path),
   stat: async path => await nodeFs.stat(path),
+  lstat: async path => await nodeFs.lstat(path),
   statfs: async path => await nodeFs.statfs(path),
   sizeOf: ({ fd }) => fstatSync(fd).size
 }

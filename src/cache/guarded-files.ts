@@ -59,8 +59,8 @@ export function guardedFiles (fs: FileSystem, lane: DiskLane): FileSystem {
   const ignore = (): void => {}
   const unlink = async (path: string): Promise<void> => { await lane.run('write', () => fs.unlink(path)) }
   return {
-    open: async (path, flags) => {
-      const file = await lane.run(flags === 'r' ? 'read' : 'write', () => fs.open(path, flags), late => {
+    open: async (path, flags, mode) => {
+      const file = await lane.run(flags === 'r' ? 'read' : 'write', () => fs.open(path, flags, mode), late => {
         void late.close().catch(ignore)
         if (flags !== 'r') unlink(path).catch(ignore)
       })
@@ -71,6 +71,7 @@ export function guardedFiles (fs: FileSystem, lane: DiskLane): FileSystem {
     mkdir: async (path, options) => await lane.run('write', () => fs.mkdir(path, options)),
     readdir: async path => await lane.run('read', () => fs.readdir(path)),
     stat: async path => await lane.run('read', () => fs.stat(path)),
+    lstat: async path => await lane.run('read', () => fs.lstat(path)),
     statfs: async path => await lane.run('read', () => fs.statfs(path)),
     sizeOf: file => fs.sizeOf(file)
   }

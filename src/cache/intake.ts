@@ -138,12 +138,12 @@ export class Intake {
     try {
       const handle = await this.#withRoom(capacity, async () => await disk.run('open', async () => {
         try {
-          return await fs.open(path, 'wx+')
+          return await fs.open(path, 'wx+', 0o600)
         } catch (error) {
           if (systemCode(error) !== 'ENOENT') throw error
           // Somebody has emptied the cache directory.
-          await fs.mkdir(directory, { recursive: true })
-          return await fs.open(path, 'wx+')
+          await fs.mkdir(directory, { recursive: true, mode: 0o700 })
+          return await fs.open(path, 'wx+', 0o600)
         }
       }))
       this.#openFiles++
@@ -181,7 +181,7 @@ export class Intake {
           await fs.rename(file.path, target)
         } catch (error) {
           if (systemCode(error) !== 'ENOENT') throw error
-          await fs.mkdir(dirname(target), { recursive: true })
+          await fs.mkdir(dirname(target), { recursive: true, mode: 0o700 })
           await fs.rename(file.path, target)
         }
       }))

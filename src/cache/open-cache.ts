@@ -1,11 +1,9 @@
 import * as nodeFs from 'node:fs/promises'
-import { createHash } from 'node:crypto'
-import { createServer, connect, type Server } from 'node:net'
-import { tmpdir } from 'node:os'
 import { dirname, join, resolve } from 'node:path'
 import type { Clock } from '../clock.ts'
 import { RelayError, systemCode } from '../errors.ts'
 import { CacheHealth } from './cache-health.ts'
+import { lockDirectory } from './directory-lock.ts'
 import { DiskLane } from './disk-lane.ts'
 import { DiskStore } from './disk-store.ts'
 import { guardedFiles } from './guarded-files.ts'
@@ -129,15 +127,18 @@ export async function openCache (options: OpenCacheOptions): Promise<OpenedCache
   }
 }
 
+/** Objects may be what viewers paid for, and `tls/` has a key: nobody else reads them. */
+const DIRECTORY = { mode: 0o700 }
+
 /** Parents first. The recursive form of mkdir never returns where creating fails with ENOENT, as below /proc. */
 async function makeDirectory (fs: FileSystem, path: string): Promise<void> {
   try {
-    await fs.mkdir(path)
+    await fs.mkdir(path, DIRECTORY)
   } catch (error) {
     if (systemCode(error) === 'EEXIST') return
     if (systemCode(error) !== 'ENOENT' || dirname(path) === path) throw error
     await makeDirectory(fs, dirname(path))
-    await fs.mkdir(path)
+    await fs.mkdir(path, DIRECTORY)
   }
 }
 
@@ -145,42 +146,28 @@ async function prepareDirectory (fs: FileSystem, path: string, root: string): Pr
   try {
     await makeDirectory(fs, join(root, 'tmp'))
     const probe = join(root, 'tmp', `probe.${process.pid}`)
-    const handle = await fs.open(probe, 'w')
+    // What stands in tmp/ is removed at every start, so it must not be somewhere else.
+    if (!(await fs.lstat(join(root, 'tmp'))).isDirectory()) throw new RelayError('RELAY_ERR_CACHE_PATH', `cache.path ${path}: shards/tmp must be a directory and no link`)
+    // Directories of earlier versions, or made by hand; whose they are decides whether we may.
+    for (const directory of [path, root, join(root, 'tmp')]) await nodeFs.chmod(directory, DIRECTORY.mode).catch(() => {})
+    const handle = await fs.open(probe, 'w', 0o600)
     await handle.close()
     await fs.unlink(probe)
   } catch (error) {
+    if (error instanceof RelayError) throw error
     throw new RelayError('RELAY_ERR_CACHE_PATH', `cache.path ${path} cannot be written: ${systemCode(error) ?? String(error)}`, { cause: error })
   }
 }
 
-/**
- * One relay per directory. The lock is a bound socket and not a file with a PID: the kernel lets go of it when the process dies,
- * however it dies.
- */
-async function lockDirectory (path: string): Promise<Server> {
-  // Two names of one directory must give one lock.
-  const real = await nodeFs.realpath(path)
-  const name = `icn-relay-${createHash('sha256').update(real).digest('hex').slice(0, 24)}`
-  const address = process.platform === 'linux' ? `\0${name}` : join(tmpdir(), `${name}.sock`)
-  for (let attempt = 0; attempt < 2; attempt++) {
-    const server = createServer(socket => socket.destroy()).unref()
-    const code = await new Promise<string | undefined>(resolve => {
-      server.once('error', error => { resolve(systemCode(error) ?? 'UNKNOWN') })
-      server.listen(address, () => { resolve(undefined) })
-    })
-    if (code === undefined) return server
-    if (code !== 'EADDRINUSE') throw new RelayError('RELAY_ERR_CACHE_PATH', `cache.path ${path} cannot be locked: ${code}`)
-    // A socket file outlives its process outside Linux: nobody answering means nobody holds it.
-    const answered = await new Promise<boolean>(resolve => {
-      const probe = connect(address, () => { probe.destroy(); resolve(true) }).once('error', () => { resolve(false) })
-    })
-    if (answered) break
-    await nodeFs.unlink(address).catch(() => {})
-  }
-  throw new RelayError('RELAY_ERR_CACHE_PATH', `cache.path ${path} is in use by another relay process`)
+async function openIndex (directory: string, clock: Clock, log: OpenCacheOptions['log']): Promise<IndexDb> {
+  await nodeFs.mkdir(directory, DIRECTORY).catch(() => {})
+  const index = await openSound(directory, clock, log)
+  await nodeFs.chmod(directory, DIRECTORY.mode).catch(() => {})
+  for (const name of ['data.mdb', 'lock.mdb']) await nodeFs.chmod(join(directory, name), 0o600).catch(() => {})
+  return index
 }
 
-async function openIndex (directory: string, clock: Clock, log: OpenCacheOptions['log']): Promise<IndexDb> {
+async function openSound (directory: string, clock: Clock, log: OpenCacheOptions['log']): Promise<IndexDb> {
   try {
     await checkIndex(directory)
     return openIndexDb(directory)

@@ -14,7 +14,7 @@ export interface ReconcileReport {
   readonly adopted: number
   /** Entries whose file is missing or has another size, dropped. */
   readonly missingDropped: number
-  /** Directories that could not be read. */
+  /** Directories that could not be read, or are links. */
   readonly errors: number
 }
 
@@ -49,7 +49,10 @@ export async function reconcile (options: ReconcileOptions): Promise<ReconcileRe
   const report = { confirmed: 0, orphansRemoved: 0, adopted: 0, missingDropped: 0, errors: 0 }
   const list = async (directory: string): Promise<string[]> => {
     try {
-      return await fs.readdir(directory)
+      // Through a link, files of somebody else would be found that have no entry here.
+      if ((await fs.lstat(directory)).isDirectory()) return await fs.readdir(directory)
+      report.errors++
+      return []
     } catch {
       report.errors++
       return []
@@ -59,7 +62,7 @@ export async function reconcile (options: ReconcileOptions): Promise<ReconcileRe
     const parsed = parseFileName(name)
     if (parsed?.generation.startsWith(store.bootId) === true) return
     const file = join(directory, name)
-    const size = await fs.stat(file).then(stat => stat.isFile() ? stat.size : -1, () => -1)
+    const size = await fs.lstat(file).then(stat => stat.isFile() ? stat.size : -1, () => -1)
     if (size < 0) return
     const id = parsed === undefined ? '' : keyId(parsed.key)
     // A file in another directory than its own is no entry's file, whatever its name.

@@ -68,13 +68,14 @@ export function faultyFs (): FaultyFs {
     })
   }
   const fs: unknown = {
-    open: async (path: string, flags: string) => await run(flags === 'r' ? 'open' : 'create', path, async () => wrap(await nodeFs.open(path, flags), path)),
+    open: async (path: string, flags: string, mode?: number) => await run(flags === 'r' ? 'open' : 'create', path, async () => wrap(await nodeFs.open(path, flags, mode), path)),
     rename: async (from: string, to: string) => { await run('rename', from, async () => { await nodeFs.rename(from, to) }) },
     unlink: async (path: string) => { await run('unlink', path, async () => { await nodeFs.unlink(path) }) },
     mkdir: async (path: string, options: { recursive: boolean }) => await run('mkdir', path, async () => await nodeFs.mkdir(path, options)),
     readdir: async (path: string) => await run('readdir', path, async () => await nodeFs.readdir(path)),
     stat: async (path: string) => await run('stat', path, async () => await nodeFs.stat(path)),
     statfs: async (path: string) => faulty.freeBytes === undefined ? await nodeFs.statfs(path) : { bavail: faulty.freeBytes(), bsize: 1 },
+    lstat: async (path: string) => await run('stat', path, async () => await nodeFs.lstat(path)),
     sizeOf: (handle: FileHandle) => {
       const fate = faulty.decide('fstat', '')
       if (typeof fate === 'string') throw systemError(fate, 'fstat', '')
