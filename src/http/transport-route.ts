@@ -15,6 +15,7 @@ export interface TransportRouteOptions {
   /** Whether new viewers had better go elsewhere. */
   readonly overloaded: () => boolean
   readonly hashes: () => readonly CertificateHash[]
+  readonly gatewayId: () => string
   /** Undefined where sessions need no ticket. */
   readonly tickets: Pick<TicketOffice, 'issue'> | undefined
   /** Called for every ticket that was refused. */
@@ -36,6 +37,7 @@ const Transport = Type.Object({
   webtransport: Type.Optional(Type.Object(SessionEndpoint.properties, { description: 'its URL carries a ticket, good for one session within a minute: ask again for every session' })),
   websocket: Type.Optional(SessionEndpoint),
   http: Endpoint,
+  gateway: Type.Optional(Type.String({ description: 'of the process that holds the sessions: when it has changed, sessions from before are gone, although no packet says so' })),
   overloaded: Type.Optional(Type.Literal(true, { description: 'the relay sheds load: sessions are sent elsewhere, or their roads are absent for now; objects it does not have are refused' }))
 })
 
@@ -49,9 +51,9 @@ function ticketQuery (address: string, { tickets, refused }: Pick<TransportRoute
 }
 
 /** `GET /v1/transport`: how to reach this relay, best road first; a road that is down is absent. */
-export async function transportRoute (viewer: FastifyInstance, { region, listening, hashes, overloaded, tickets, refused }: TransportRouteOptions): Promise<void> {
+export async function transportRoute (viewer: FastifyInstance, { region, listening, hashes, overloaded, gatewayId, tickets, refused }: TransportRouteOptions): Promise<void> {
   viewer.withTypeProvider<TypeBoxTypeProvider>().get('/v1/transport', {
-    schema: { summary: 'How a client connects', tags: ['viewer'], response: { 200: Transport, ...problems(429) } }
+    schema: { summary: 'How a client connects', tags: ['viewer'], querystring: Type.Object({ ticket: Type.Optional(Type.Literal('none', { description: 'for those who open no session now: no ticket is issued, and none counts' })) }), response: { 200: Transport, ...problems(429) } }
   }, async (request, reply) => {
     const info = listening()
     // The client reached us under this name, so it reaches the other ports under it too; HTTP/1.0 names none.
@@ -62,13 +64,14 @@ export async function transportRoute (viewer: FastifyInstance, { region, listeni
     // Chromium tries one address of a name for HTTP/3, and of localhost that is ::1, where a relay bound to IPv4 does not listen.
     const udpName = LOCALHOST.test(hostname) && isIPv4(localAddress) ? localAddress : name
     const certificateHashes = [...hashes()]
-    const query = info?.http3 === undefined ? '' : ticketQuery(request.ip, { tickets, refused })
+    const query = info?.http3 === undefined || request.query.ticket === 'none' ? '' : ticketQuery(request.ip, { tickets, refused })
     reply.header('cache-control', 'no-store')
     return {
       region: region(),
       ...info?.http3 === undefined ? {} : { webtransport: { url: `https://${udpName}:${info.http3.port}/v1/viewer${query}`, certificateHashes } },
       ...info?.websocket === undefined ? {} : { websocket: { url: `wss://${name}:${info.websocket.port}/v1/viewer`, certificateHashes } },
       http: { url: `${request.protocol}://${named ? request.host : `${name}:${localPort}`}` },
+      ...info === undefined ? {} : { gateway: gatewayId() },
       ...overloaded() ? { overloaded: true as const } : {}
     }
   })

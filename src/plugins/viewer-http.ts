@@ -64,6 +64,7 @@ export default fp<ViewerHttpOptions>(async (app, { config: { viewer: settings, l
     listening: () => app.viewers.listening(),
     overloaded: () => app.overload.shedsSessions,
     hashes: () => app.certificates.hashes(),
+    gatewayId: () => app.viewers.gatewayId(),
     tickets: app.viewers.tickets,
     refused: reason => {
       app.limits.refused[reason === 'rate-address' ? 'handshakesPerIp' : 'handshakesTotal']++

@@ -27,6 +27,8 @@ export interface Viewers {
   trackedAddresses (): number
   /** What viewers can open sessions on; undefined while there is no gateway, while it is drained, and while new sessions are refused for overload. */
   listening (): ListeningInfo | undefined
+  /** Another one for every gateway process: the sessions of the last ended with it. */
+  gatewayId (): string
   /** Tickets for sessions; undefined where none are asked for. */
   readonly tickets: TicketOffice | undefined
   /** Where new sessions are sent in turn while the relay sheds load, base URLs; refused when empty. */
@@ -49,6 +51,7 @@ const TRANSPORTS = ['webtransport', 'websocket']
 const TRACKED = 'gateway.tracked'
 /** As long as what it authenticates with, SHA-256 (RFC 2104 §3). */
 const TICKET_KEY_BYTES = 32
+const GATEWAY_ID_BYTES = 8
 /** Names of sizes that become labels at most. */
 const MAX_SIZES = 200
 /** Time to stop for whoever closes the plugin without having stopped the gateway before, ms. */
@@ -86,7 +89,12 @@ export default fp<{ config: Config }>(async (app, { config }) => {
   let ports: GatewayPorts = { http3: viewer.port, websocket: viewer.websocket_port }
   const { engine } = transport
   let ticketKey = randomBytes(TICKET_KEY_BYTES)
-  const newTicketKey = (): Buffer => ticketKey = randomBytes(TICKET_KEY_BYTES)
+  let gatewayId = ''
+  /** Of a gateway that begins: what it takes as tickets, and what tells it from the one before. */
+  const newTicketKey = (): Buffer => {
+    gatewayId = randomBytes(GATEWAY_ID_BYTES).toString('hex')
+    return ticketKey = randomBytes(TICKET_KEY_BYTES)
+  }
   const supervisor = engine === 'off'
     ? undefined
     : new Supervisor({
@@ -166,6 +174,7 @@ export default fp<{ config: Config }>(async (app, { config }) => {
     trackedAddresses,
     // Nobody should pay for a handshake that is going to be refused.
     listening: () => supervisor?.draining === true || (app.overload.shedsSessions && redirectTo().length === 0) ? undefined : supervisor?.listening,
+    gatewayId: () => gatewayId,
     tickets: viewer.require_ticket ? new TicketOffice({ key: () => ticketKey, limiter: app.limits.tickets, clock: systemClock, randomBytes }) : undefined,
     redirectTo,
     start: async (wanted: GatewayPorts) => {

@@ -56,8 +56,12 @@ test('/v1/transport names both roads, the hashes to pin, and nothing that is dow
     region: 'EU-WEST',
     webtransport: { url: `https://127.0.0.1:${port}/v1/viewer?ticket=${searchParams.get('ticket')}`, certificateHashes: relay.admin.certificates.hashes() },
     websocket: { url: `wss://127.0.0.1:${websocket?.port}/v1/viewer`, certificateHashes: relay.admin.certificates.hashes() },
-    http: { url: viewerUrl }
+    http: { url: viewerUrl },
+    gateway: relay.admin.viewers.gatewayId()
   })
+  assert.match(relay.admin.viewers.gatewayId(), /^[0-9a-f]{16}$/)
+  const asking = json(await call(`${viewerUrl}/v1/transport?ticket=none`, 'GET')) as { webtransport: { url: string } }
+  assert.equal(new URL(asking.webtransport.url).search, '')
   assert.ok(relay.admin.certificates.hashes().length > 0)
   assert.equal(got.headers['cache-control'], 'no-store')
   const named = await request(`${viewerUrl}/v1/transport`, { headers: { host: `relay.example:${port}` } })
