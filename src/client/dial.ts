@@ -42,6 +42,8 @@ export interface DialOptions {
 export interface Dialled {
   readonly road: Road
   readonly info: TransportInfo
+  /** The relay's process that has the session; undefined where there is none or it does not tell. */
+  readonly gateway: string | undefined
 }
 
 /** Where one of the session roads leads; undefined when the relay does not offer it. */
@@ -56,6 +58,7 @@ interface Discovery {
   readonly websocket: Offer | undefined
   readonly httpUrl: string
   readonly overloaded: boolean
+  readonly gateway: string | undefined
 }
 
 type Json = Readonly<Record<string, unknown>>
@@ -95,12 +98,13 @@ function parseDiscovery (value: unknown, relayUrl: string): Discovery {
     webtransport: offerOf(member(value, 'webtransport')),
     websocket: offerOf(member(value, 'websocket')),
     httpUrl: relayBase(textMember(member(value, 'http'), 'url') ?? '') ?? relayUrl,
-    overloaded: member(value, 'overloaded') === true
+    overloaded: member(value, 'overloaded') === true,
+    gateway: textMember(value, 'gateway')
   }
 }
 
-async function discover (relayUrl: string, signal: AbortSignal, { platform }: DialOptions): Promise<Discovery> {
-  const response = await platform.fetch(`${relayUrl}/v1/transport`, { method: 'GET', headers: { accept: 'application/json' }, signal, cache: 'no-store' })
+async function discover (relayUrl: string, signal: AbortSignal, { platform }: Pick<DialOptions, 'platform'>, query = ''): Promise<Discovery> {
+  const response = await platform.fetch(`${relayUrl}/v1/transport${query}`, { method: 'GET', headers: { accept: 'application/json' }, signal, cache: 'no-store' })
   const text = await response.text()
   // A super-node, where an overloaded relay may send us: shards over HTTP and nothing else.
   if (response.status === 404) return parseDiscovery(undefined, relayUrl)
@@ -112,7 +116,7 @@ async function discover (relayUrl: string, signal: AbortSignal, { platform }: Di
 }
 
 /** Runs one step under the timeout; rejects with the caller's reason when that aborts. */
-async function timed<T> (step: (signal: AbortSignal) => Promise<T>, parent: AbortSignal, { platform, timeoutMs }: DialOptions): Promise<T> {
+async function timed<T> (step: (signal: AbortSignal) => Promise<T>, parent: AbortSignal, { platform, timeoutMs }: Pick<DialOptions, 'platform' | 'timeoutMs'>): Promise<T> {
   const abort = linkedAbort(parent)
   const cancel = platform.after(timeoutMs, () => abort.abort(new ShardClientError('connect', `no answer within ${timeoutMs} ms`)))
   try {
@@ -136,6 +140,11 @@ function withViewer (url: string, viewerId: string): string {
 /** The ponyfill takes the https form of the URL and makes its own wss one of it. */
 function ponyfillUrl (url: string): string {
   return url.replace(/^wss:/, 'https:').replace(/^ws:/, 'http:')
+}
+
+/** The process of a relay that has its sessions now; undefined when there is none, or no answer. Takes no ticket. */
+export async function gatewayOf (relayUrl: string, options: Pick<DialOptions, 'platform' | 'timeoutMs'>, signal: AbortSignal): Promise<string | undefined> {
+  return await timed(async (limit) => (await discover(relayUrl, limit, options, '?ticket=none')).gateway, signal, options).catch(() => undefined)
 }
 
 /** What one dialling tries. */
@@ -179,7 +188,7 @@ export async function dial (relayUrl: string, options: DialOptions, onControl: (
     try {
       const road = await roads[transport]()
       const heldBack = candidates.flatMap(({ transport: other, demoted }) => demoted === undefined || other === transport || failures.some((failure) => failure.transport === other) ? [] : [{ transport: other, reason: demoted }])
-      return { road, info: { transport, relayUrl, region: found.region, failures: [...failures, ...heldBack], ...found.overloaded ? { overloaded: true } : {} } }
+      return { road, gateway: transport === 'http' ? undefined : found.gateway, info: { transport, relayUrl, region: found.region, failures: [...failures, ...heldBack], ...found.overloaded ? { overloaded: true } : {} } }
     } catch (error) {
       signal.throwIfAborted()
       failures.push({ transport, reason: reasonText(error) })

@@ -51,6 +51,7 @@ export class LanePool {
 
   get first (): Lane | undefined { return this.#lanes[0] }
   get size (): number { return this.#lanes.length }
+  get lanes (): readonly Lane[] { return this.#lanes }
   has (lane: Lane): boolean { return this.#lanes.includes(lane) }
 
   /** Makes this connection the only one; what is under way on the others ends where it began. */

@@ -12,6 +12,10 @@ export class Lane {
   inFlight = 0
   /** No longer handed out; closed when its last exchange is over. */
   retired = false
+  /** The relay's process that has the session, where it tells. */
+  readonly gateway: string | undefined
+  /** When something last came over it, or was asked for while nothing was, monotonic milliseconds. */
+  heardAt: number
   /** Bytes of bodies that came over it. */
   received = 0
   /** What the relay said over it last. */
@@ -19,10 +23,12 @@ export class Lane {
   /** What it said before it was in use. */
   readonly early: ControlMessage[] = []
 
-  constructor (road: Road, info: TransportInfo, now: number) {
+  constructor (road: Road, info: TransportInfo, now: number, gateway?: string) {
     this.road = road
     this.info = info
     this.since = now
+    this.heardAt = now
+    this.gateway = gateway
   }
 
   /** Takes it out of use; what is under way on it goes on. */

@@ -3,6 +3,7 @@ import { signalOf, type BandwidthSignal } from './bandwidth-signal.ts'
 import { ShardClientError } from './client-error.ts'
 import { relayBase } from './dial.ts'
 import type { DialMode, Dialled, TransportInfo, TransportName } from './dial.ts'
+import { GatewayWatch } from './gateway-watch.ts'
 import { LanePool } from './lane-pool.ts'
 import { Lane } from './lane.ts'
 import { PagePresence } from './page-presence.ts'
@@ -15,6 +16,8 @@ import { abortable, backoffMs, delay } from './waiting.ts'
 
 export interface LinkOptions {
   readonly dial: (relayUrl: string, onControl: (message: ControlMessage) => void, signal: AbortSignal, mode: DialMode) => Promise<Dialled>
+  /** Which process of the relay has its sessions now. */
+  readonly gatewayOf: (relayUrl: string, signal: AbortSignal) => Promise<string | undefined>
   readonly platform: ClientPlatform
   /** Transports to try, best first. */
   readonly transports: readonly TransportName[]
@@ -50,6 +53,7 @@ export class RelayLink implements Sessions {
   readonly #pool: LanePool
   readonly #memory: TransportMemory
   readonly #page: PagePresence
+  readonly #watch: GatewayWatch
   #relayUrl: string
   #connecting: Promise<void> | undefined
   #failures = 0
@@ -89,6 +93,12 @@ export class RelayLink implements Sessions {
       dismiss: (lane) => { this.#pool.remove(lane) },
       choose: (lane) => this.#choose(lane)
     })
+    this.#watch = new GatewayWatch({
+      platform,
+      lanes: () => this.#pool.lanes,
+      ask: async (url) => await options.gatewayOf(url, this.#life.signal),
+      gone: (lane) => { this.#lost(lane) }
+    })
     // A page that is left closes its sessions; one that comes out of the browser's cache opens new ones.
     this.#page = new PagePresence(platform, () => {
       this.#cancelUpgrade()
@@ -104,14 +114,21 @@ export class RelayLink implements Sessions {
     for (;;) {
       this.#life.signal.throwIfAborted()
       const lane = await this.#pool.take(signal)
-      if (lane !== undefined) return lane
+      if (lane !== undefined) {
+        this.#watch.asked(lane)
+        return lane
+      }
       await abortable(this.#connect(), signal)
     }
   }
 
   join (body: SharedBody): void { this.#pool.join(body) }
   leave (body: SharedBody): void { this.#pool.leave(body) }
-  received (lane: Lane, bytes: number): void { this.#pool.received(lane, bytes) }
+  received (lane: Lane, bytes: number): void {
+    this.#watch.heard(lane)
+    this.#pool.received(lane, bytes)
+  }
+
   release (lane: Lane): void { this.#pool.release(lane) }
 
   failed (lane: Lane, error: unknown): void {
@@ -129,6 +146,7 @@ export class RelayLink implements Sessions {
     this.#cancelUpgrade()
     this.#life.abort(new ShardClientError('closed', 'the client was closed'))
     this.#page.close()
+    this.#watch.close()
     this.#pool.cut()
   }
 
@@ -185,12 +203,12 @@ export class RelayLink implements Sessions {
     const own: { lane?: Lane } = {}
     const early: ControlMessage[] = []
     const candidates = only === undefined ? this.#candidates(relayUrl) : [{ transport: only, demoted: undefined }]
-    const { road, info } = await dial(relayUrl, (message) => {
+    const { road, info, gateway } = await dial(relayUrl, (message) => {
       // A relay that sheds load may say so with the first packet.
       if (own.lane !== undefined) this.#hear(own.lane, message)
       else if (early.length < MAX_EARLY) early.push(message)
     }, this.#life.signal, { candidates, unlessOverloaded })
-    const lane = new Lane(road, info, platform.now())
+    const lane = new Lane(road, info, platform.now(), gateway)
     own.lane = lane
     for (const message of early) this.#hear(lane, message)
     road.closed.then(() => this.#lost(lane), () => {})
@@ -215,6 +233,7 @@ export class RelayLink implements Sessions {
   }
 
   #hear (lane: Lane, message: ControlMessage): void {
+    this.#watch.heard(lane)
     if (message.type === 'ping') return
     if (!this.#pool.has(lane)) {
       // What a session says that is not in use any more does not count.

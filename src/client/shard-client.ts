@@ -3,7 +3,7 @@ import type { ObjectPart } from '../shard/shard-key.ts'
 import type { ControlMessage } from '../wire/control-messages.ts'
 import type { BandwidthSignal } from './bandwidth-signal.ts'
 import { ShardClientError } from './client-error.ts'
-import { TRANSPORTS, dial, relayBase } from './dial.ts'
+import { TRANSPORTS, dial, gatewayOf, relayBase } from './dial.ts'
 import type { DialOptions, TransportInfo, TransportName } from './dial.ts'
 import type { ErasureDecoder } from './erasure.ts'
 import { fetchObject } from './fetch-object.ts'
@@ -123,6 +123,7 @@ export class ShardClient {
     }
     this.#link = new RelayLink(relayUrl, {
       dial: (url, onControl, signal, mode) => dial(url, dialOptions, onControl, signal, mode),
+      gatewayOf: (url, signal) => gatewayOf(url, dialOptions, signal),
       platform,
       attempts: options.attempts ?? 8,
       transports,
