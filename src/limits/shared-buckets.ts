@@ -10,7 +10,8 @@ const MOST_BUCKETS = 2
 
 /**
  * One bucket for each address over two processes. Each keeps its own, decides by it alone, and tells the other now and then what was spent there. Both may
- * begin with a full bucket, and what is spent twice is paid back, so that both together never let through more than two buckets and the rate times the time.
+ * begin with a full bucket and fill it between two reports, and what is spent twice is paid back, so that both together never let through more than two
+ * buckets and the rate times the time and one pause between reports.
  */
 export class SharedBuckets extends AddressBuckets {
   readonly #spent = new Map<string, number>()
