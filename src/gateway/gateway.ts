@@ -147,7 +147,7 @@ export class Gateway {
 
   #eventsOf (name: RoadName): ListenerEvents {
     return {
-      admit: (ip, proof, now) => this.#handshakes.admit(ip, proof, now),
+      admit: (ip, now) => this.#handshakes.admit(ip, now),
       decide: request => this.#roads.renewing(name) ? { accept: false, status: 503, failure: 'limit' } : this.#decide(request),
       session: session => { this.#welcome(session) },
       handshakeFailed: (reason, detail) => {

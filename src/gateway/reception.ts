@@ -1,4 +1,4 @@
-import { HandshakeLimiter } from '../limits/handshake-limiter.ts'
+import type { HandshakeLimiter } from '../limits/handshake-limiter.ts'
 import type { TicketGate } from '../tickets/ticket-gate.ts'
 import type { SessionDecision, SessionRequest } from './transports/viewer-transport.ts'
 
@@ -56,8 +56,8 @@ export class Reception {
   #stranger (): Refused | undefined {
     const { requireTicket, handshakes, clock } = this.#deps
     if (requireTicket) return { accept: false, status: 403, failure: 'ticket' }
-    const verdict = handshakes.admit(UNKNOWN_ADDRESS, 'given', clock.monotonic())
-    return verdict === 'rate-address' || verdict === 'rate-total' ? { accept: false, status: 429, failure: verdict } : undefined
+    const verdict = handshakes.admit(UNKNOWN_ADDRESS, clock.monotonic())
+    return verdict !== 'admit' ? { accept: false, status: 429, failure: verdict } : undefined
   }
 
   #keep (request: SessionRequest, visitor: Visitor): Visitor {

@@ -23,8 +23,8 @@ export class AddressBuckets {
   get maxAddresses (): number { return this.#table.max }
 
   /** Whether the address may spend; asking changes nothing, not even who is forgotten first. */
-  allows (key: string, now: number, share = 1): boolean {
-    return this.#rate.allows(this.#table.peek(key) ?? FULL, now, share)
+  allows (key: string, now: number): boolean {
+    return this.#rate.allows(this.#table.peek(key) ?? FULL, now)
   }
 
   /** @param tokens more than there are leave a debt that is paid first */

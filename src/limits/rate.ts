@@ -25,9 +25,9 @@ export class Rate {
     this.#interval = Math.ceil(NS_PER_SECOND / perSecond)
   }
 
-  /** Whether a token is there for the taking when only the uppermost `share` of the bucket may be used. */
-  allows (fullAt: FullAt, now: number, share = 1): boolean {
-    return debt(fullAt, now) + this.#interval <= this.#interval * this.perSecond * share
+  /** Whether a token is there for the taking. */
+  allows (fullAt: FullAt, now: number): boolean {
+    return debt(fullAt, now) + this.#interval <= this.#interval * this.perSecond
   }
 
   /** The bucket with one token less, or more of them; it may owe some. */
@@ -73,7 +73,7 @@ export class TokenBucket {
   /** What is missing stays missing, in time: at most a second. */
   set perSecond (perSecond: number) { this.#rate = new Rate(perSecond) }
 
-  allows (now: number, share = 1): boolean { return this.#rate.allows(this.#fullAt, now, share) }
+  allows (now: number): boolean { return this.#rate.allows(this.#fullAt, now) }
 
   spend (now: number): void { this.#fullAt = this.#rate.spend(this.#fullAt, now) }
 

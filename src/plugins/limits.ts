@@ -73,8 +73,8 @@ export async function limitViewers (viewer: FastifyInstance, limits: Limits, met
       socket.once('close', () => { unwelcome.delete(name) })
     }
     if (proxies.has(ip)) return true
-    const verdict = handshakes?.admit(ip, 'given', monotonic()) ?? 'admit'
-    if (verdict === 'rate-address' || verdict === 'rate-total') {
+    const verdict = handshakes?.admit(ip, monotonic()) ?? 'admit'
+    if (verdict !== 'admit') {
       if (verdict === 'rate-total') limits.refused.handshakesTotal++
       else limits.refused.handshakesPerIp++
       metrics.count('icn_relay_viewer_handshake_failures_total', { reason: verdict })

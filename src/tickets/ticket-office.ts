@@ -21,8 +21,8 @@ export class TicketOffice {
   /** A ticket, or which limit has been met. */
   issue (address: string): { readonly ticket: string } | { readonly refused: 'rate-address' | 'rate-total' } {
     const { key, limiter, clock, randomBytes } = this.#deps
-    const verdict = limiter.admit(address, 'given', clock.monotonic())
-    if (verdict === 'rate-address' || verdict === 'rate-total') return { refused: verdict }
+    const verdict = limiter.admit(address, clock.monotonic())
+    if (verdict !== 'admit') return { refused: verdict }
     return { ticket: encodeTicket({ address, expiresAt: clock.now() + TICKET_LIFE_MS, nonce: randomBytes(NONCE_BYTES) }, key()) }
   }
 }

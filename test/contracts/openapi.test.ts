@@ -246,7 +246,7 @@ suite('real responses', () => {
     t.after(async () => { await node.close() })
     const running = await startRelay(t, [{ url: node.url, region: node.region }], { admin: { requests_per_minute: 2 }, upstream: { max_fills: 1 }, viewer: { stop_timeout_ms: 10_000 } })
     await assertDocumented(document, running, { operation: 'GET /admin/v1/cache', target: '/admin/v1/cache', status: 403, headers: { host: 'evil.example' } })
-    assert.equal((await cacheStats(running.adminUrl)).fills, 0)
+    for (let time = 0; time < 2; time++) assert.equal((await cacheStats(running.adminUrl)).fills, 0)
     await assertDocumented(document, running, { operation: 'GET /admin/v1/cache', target: '/admin/v1/cache', status: 429 })
     const { limits } = running.relay.admin
     const generous = limits.numbers

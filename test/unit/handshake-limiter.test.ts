@@ -3,7 +3,7 @@ import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 import { suite, test } from 'node:test'
 import fc from 'fast-check'
-import { HandshakeLimiter, type AddressProof, type HandshakeLimits, type HandshakeVerdict } from '../../src/limits/handshake-limiter.ts'
+import { HandshakeLimiter, type HandshakeLimits, type HandshakeVerdict } from '../../src/limits/handshake-limiter.ts'
 
 const DEFAULTS: HandshakeLimits = { handshakesPerSecond: 100, handshakesPerSecondPerIp: 10, trackedIps: 10_000 }
 const MB = 1024 * 1024
@@ -21,14 +21,12 @@ class Model {
 
   constructor (limits: HandshakeLimits) { this.#limits = limits }
 
-  admit (address: string, proof: AddressProof, now: number): HandshakeVerdict {
+  admit (address: string, now: number): HandshakeVerdict {
     const { handshakesPerSecond, handshakesPerSecondPerIp } = this.#limits
     const own = level(this.#spent.get(address) ?? [], handshakesPerSecondPerIp, now)
     const total = level(this.#spent.get('') ?? [], handshakesPerSecond, now)
     if (own < TOKEN) return 'rate-address'
     if (total < TOKEN) return 'rate-total'
-    if (proof === 'required') return 'prove'
-    if (proof === 'optional' && (own - TOKEN < handshakesPerSecondPerIp * TOKEN / 2 || total - TOKEN < handshakesPerSecond * TOKEN / 2)) return 'prove'
     for (const name of ['', address]) this.#spent.set(name, [...this.#spent.get(name) ?? [], now])
     return 'admit'
   }
@@ -51,59 +49,45 @@ function level (taken: readonly number[], perSecond: number, now: number): numbe
 suite('handshakes', () => {
   test('of one address: the 10th in a second is admitted, the 11th is not, and the next a tenth of a second later', () => {
     const limiter = new HandshakeLimiter(DEFAULTS)
-    const verdicts = Array.from({ length: 11 }, () => limiter.admit('192.0.2.1', 'given', 5_000))
+    const verdicts = Array.from({ length: 11 }, () => limiter.admit('192.0.2.1', 5_000))
     assert.deepEqual(verdicts, [...Array.from({ length: 10 }, () => 'admit'), 'rate-address'])
-    assert.equal(limiter.admit('192.0.2.2', 'given', 5_000), 'admit', 'others are not concerned')
-    assert.equal(limiter.admit('192.0.2.1', 'given', 5_099), 'rate-address')
-    assert.equal(limiter.admit('192.0.2.1', 'given', 5_100), 'admit')
-    assert.equal(limiter.admit('192.0.2.1', 'given', 5_100), 'rate-address')
+    assert.equal(limiter.admit('192.0.2.2', 5_000), 'admit', 'others are not concerned')
+    assert.equal(limiter.admit('192.0.2.1', 5_099), 'rate-address')
+    assert.equal(limiter.admit('192.0.2.1', 5_100), 'admit')
+    assert.equal(limiter.admit('192.0.2.1', 5_100), 'rate-address')
   })
 
   test('IPv6 counts by /64, and IPv4 in its mapped form as IPv4', () => {
     const limiter = new HandshakeLimiter({ ...DEFAULTS, handshakesPerSecondPerIp: 2 })
-    assert.equal(limiter.admit('2001:db8::1', 'given', 0), 'admit')
-    assert.equal(limiter.admit('2001:db8::ffff:2', 'given', 0), 'admit')
-    assert.equal(limiter.admit('2001:db8::3', 'given', 0), 'rate-address')
-    assert.equal(limiter.admit('2001:db8:0:1::3', 'given', 0), 'admit')
-    assert.equal(limiter.admit('::ffff:192.0.2.1', 'given', 0), 'admit')
-    assert.equal(limiter.admit('192.0.2.1', 'given', 0), 'admit')
-    assert.equal(limiter.admit('192.0.2.1', 'given', 0), 'rate-address')
+    assert.equal(limiter.admit('2001:db8::1', 0), 'admit')
+    assert.equal(limiter.admit('2001:db8::ffff:2', 0), 'admit')
+    assert.equal(limiter.admit('2001:db8::3', 0), 'rate-address')
+    assert.equal(limiter.admit('2001:db8:0:1::3', 0), 'admit')
+    assert.equal(limiter.admit('::ffff:192.0.2.1', 0), 'admit')
+    assert.equal(limiter.admit('192.0.2.1', 0), 'admit')
+    assert.equal(limiter.admit('192.0.2.1', 0), 'rate-address')
     assert.equal(limiter.size, 3)
   })
 
   test('in total: the 100th in a second is admitted, the 101st is not; an address over its own limit does not charge the total', () => {
     const limiter = new HandshakeLimiter(DEFAULTS)
-    for (let n = 0; n < 10; n++) limiter.admit(ip(0), 'given', 0)
-    for (let n = 0; n < 1_000; n++) assert.equal(limiter.admit(ip(0), 'given', 0), 'rate-address')
-    for (let n = 1; n <= 90; n++) assert.equal(limiter.admit(ip(n), 'given', 0), 'admit')
-    assert.equal(limiter.admit(ip(91), 'given', 0), 'rate-total')
+    for (let n = 0; n < 10; n++) limiter.admit(ip(0), 0)
+    for (let n = 0; n < 1_000; n++) assert.equal(limiter.admit(ip(0), 0), 'rate-address')
+    for (let n = 1; n <= 90; n++) assert.equal(limiter.admit(ip(n), 0), 'admit')
+    assert.equal(limiter.admit(ip(91), 0), 'rate-total')
     assert.equal(limiter.size, 91, 'who is refused is not remembered')
-    assert.equal(limiter.admit(ip(0), 'given', 0), 'rate-address', 'its own limit is named first')
-  })
-
-  test('senders that are not proven have the upper half of each bucket, and asking for proof charges nobody', () => {
-    const limiter = new HandshakeLimiter(DEFAULTS)
-    for (let n = 0; n < 5; n++) assert.equal(limiter.admit(ip(0), 'optional', 0), 'admit')
-    for (let n = 0; n < 1_000; n++) assert.equal(limiter.admit(ip(0), 'optional', 0), 'prove')
-    for (let n = 0; n < 5; n++) assert.equal(limiter.admit(ip(0), 'given', 0), 'admit', 'the victim of false addresses is let in')
-    for (let n = 1; n <= 40; n++) assert.equal(limiter.admit(ip(n), 'optional', 0), 'admit')
-    for (let n = 100; n < 100_000; n++) assert.equal(limiter.admit(ip(n), 'optional', 0), 'prove')
-    for (let n = 100; n < 150; n++) {
-      assert.equal(limiter.admit(ip(n), 'required', 0), 'prove')
-      assert.equal(limiter.admit(ip(n), 'given', 0), 'admit')
-    }
-    assert.equal(limiter.admit(ip(150), 'optional', 0), 'rate-total', 'proof would not help')
+    assert.equal(limiter.admit(ip(0), 0), 'rate-address', 'its own limit is named first')
   })
 
   test('a change of limits takes effect at once and gives nothing away', () => {
     const limiter = new HandshakeLimiter(DEFAULTS)
-    for (let n = 0; n < 10; n++) limiter.admit(ip(0), 'given', 0)
+    for (let n = 0; n < 10; n++) limiter.admit(ip(0), 0)
     limiter.change({ ...DEFAULTS, handshakesPerSecondPerIp: 20 })
-    assert.equal(limiter.admit(ip(0), 'given', 49), 'rate-address')
-    assert.equal(limiter.admit(ip(0), 'given', 50), 'admit')
+    assert.equal(limiter.admit(ip(0), 49), 'rate-address')
+    assert.equal(limiter.admit(ip(0), 50), 'admit')
     limiter.change({ handshakesPerSecond: 1, handshakesPerSecondPerIp: 1, trackedIps: 1 })
-    assert.equal(limiter.admit(ip(1), 'given', 50), 'rate-total')
-    assert.equal(limiter.admit(ip(0), 'given', 1_051), 'admit')
+    assert.equal(limiter.admit(ip(1), 50), 'rate-total')
+    assert.equal(limiter.admit(ip(0), 1_051), 'admit')
     assert.equal(limiter.size, 1)
   })
 })
@@ -117,17 +101,17 @@ suite('the table', () => {
       room: fc.integer({ min: 0, max: 5 }),
       addresses: fc.integer({ min: 1, max: 200 })
     })
-    const asks = fc.array(fc.record({ who: fc.nat(), step: fc.oneof(fc.constant(0), fc.integer({ min: 0, max: 300 })), proof: fc.constantFrom<AddressProof>('given', 'given', 'optional', 'required'), forget: fc.boolean() }), { maxLength: 250 })
+    const asks = fc.array(fc.record({ who: fc.nat(), step: fc.oneof(fc.constant(0), fc.integer({ min: 0, max: 300 })), forget: fc.boolean() }), { maxLength: 250 })
     fc.assert(fc.property(scenario, asks, ({ room, addresses, ...rates }, steps) => {
       const limits = { ...rates, trackedIps: 2 * rates.handshakesPerSecond + room }
       const limiter = new HandshakeLimiter(limits)
       const model = new Model(limits)
       let now = 0
-      for (const { who, step, proof, forget } of steps) {
+      for (const { who, step, forget } of steps) {
         now += step
         if (forget) limiter.forgetIdle(now)
         const address = ip(who % addresses)
-        assert.equal(limiter.admit(address, proof, now), model.admit(address, proof, now), `${address} ${proof} at ${now}`)
+        assert.equal(limiter.admit(address, now), model.admit(address, now), `${address} at ${now}`)
         assert.ok(limiter.size <= limits.trackedIps)
       }
     }), { numRuns: 1_000 })
@@ -136,12 +120,12 @@ suite('the table', () => {
   test('is at its bound and not above with one address more than it holds', () => {
     const limiter = new HandshakeLimiter({ handshakesPerSecond: 1_000_000, handshakesPerSecondPerIp: 1, trackedIps: 10_000 })
     for (let n = 0; n < 10_001; n++) {
-      assert.equal(limiter.admit(ip(n), 'given', 0), 'admit')
+      assert.equal(limiter.admit(ip(n), 0), 'admit')
       assert.ok(limiter.size <= 10_000)
     }
     assert.equal(limiter.size, 10_000)
-    assert.equal(limiter.admit(ip(10_000), 'given', 0), 'rate-address', 'the last is remembered')
-    assert.equal(limiter.admit(ip(0), 'given', 0), 'admit', 'the first was forgotten')
+    assert.equal(limiter.admit(ip(10_000), 0), 'rate-address', 'the last is remembered')
+    assert.equal(limiter.admit(ip(0), 0), 'admit', 'the first was forgotten')
     limiter.forgetIdle(1_001)
     assert.equal(limiter.size, 0)
   })
@@ -156,8 +140,8 @@ suite('the table', () => {
     for (let n = 0; n < 1_000_000; n++) {
       const now = n / 100
       const address = n % 50 === 0 ? viewers[n / 50 % 2] ?? '' : ip(n)
-      const verdict = limiter.admit(address, 'given', now)
-      if (verdict !== roomy.admit(address, 'given', now)) assert.fail(`${address} at ${now}: ${verdict}`)
+      const verdict = limiter.admit(address, now)
+      if (verdict !== roomy.admit(address, now)) assert.fail(`${address} at ${now}: ${verdict}`)
       counts[verdict] = (counts[verdict] ?? 0) + 1
       if (n % 100_000 === 0) limiter.forgetIdle(now)
       largest = Math.max(largest, limiter.size)
@@ -174,7 +158,7 @@ suite('the table', () => {
     const limiter = new HandshakeLimiter({ handshakesPerSecond: 1_000_000, handshakesPerSecondPerIp: 10, trackedIps: 10_000 })
     const empty = heap(collect) - before
     for (let n = 0; n < 1_000_000; n++) {
-      limiter.admit(ip(n), 'given', 0)
+      limiter.admit(ip(n), 0)
       if (n % 1_000 === 0) assert.ok(limiter.size <= 10_000)
     }
     const full = heap(collect) - before

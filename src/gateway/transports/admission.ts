@@ -49,8 +49,8 @@ export class Admission {
   }
 
   #limit ({ peer }: SessionRequest, charged: boolean): Verdict | undefined {
-    const verdict = charged || peer === undefined ? 'admit' : (this.#events.admit ?? openGate)(peer.ip, 'given', this.#timers.now())
-    return verdict === 'rate-address' || verdict === 'rate-total' ? refuse(429, verdict, 'too many handshakes') : undefined
+    const verdict = charged || peer === undefined ? 'admit' : (this.#events.admit ?? openGate)(peer.ip, this.#timers.now())
+    return verdict !== 'admit' ? refuse(429, verdict, 'too many handshakes') : undefined
   }
 
   async #judge (request: SessionRequest): Promise<Verdict> {

@@ -89,8 +89,8 @@ export class Connections {
 
   /** TCP has proven the address, and TLS has cost nothing yet. */
   #admit (socket: Socket): boolean {
-    const verdict = (this.#events.admit ?? openGate)(socket.remoteAddress ?? '', 'given', performance.now())
-    if (verdict === 'rate-address' || verdict === 'rate-total') this.#events.handshakeFailed(verdict, 'connection reset on accept')
+    const verdict = (this.#events.admit ?? openGate)(socket.remoteAddress ?? '', performance.now())
+    if (verdict !== 'admit') this.#events.handshakeFailed(verdict, 'connection reset on accept')
     return verdict === 'admit'
   }
 
