@@ -49,15 +49,6 @@ suite('a rate', () => {
     }))
   })
 
-  test('a share of the bucket is the upper one', () => {
-    for (const [perSecond, upper] of [[10, 5], [1, 0], [2, 1], [3, 1], [100, 50]] as const) {
-      const bucket = new TokenBucket(perSecond)
-      let taken = 0
-      for (; bucket.allows(0, 0.5); taken++) bucket.spend(0)
-      assert.equal(taken, upper, `of ${perSecond}`)
-    }
-  })
-
   test('is full again within a second, and not to be told from a new one then', () => {
     fc.assert(fc.property(rates, starts, (perSecond, now) => {
       const rate = new Rate(perSecond)
