@@ -9,7 +9,7 @@ import { STREAM_CODE } from '../../src/wire/stream-codes.ts'
 
 const GET = (path = '/shards/v/shard_0.bin', more = ''): Uint8Array => new TextEncoder().encode(`GET ${path} HTTP/1.1\r\n${more}\r\n`)
 const FACTS = { size: 100_000, sha256: 'ab'.repeat(32), cacheStatus: 'icn-relay; hit' }
-const limits = (more: Partial<SessionLimits> = {}): SessionLimits => ({ ...DEFAULT_SESSION_LIMITS, ...more })
+const limits = (more: Partial<SessionLimits> = {}): SessionLimits => ({ ...DEFAULT_SESSION_LIMITS, maxGrowth: 1, ...more })
 const text = (bytes: Uint8Array): string => new TextDecoder('latin1').decode(bytes)
 
 /** A machine with a clock and a pace moved by hand. */
@@ -55,6 +55,23 @@ suite('session machine', () => {
       outcome: 'ok', status: 200, code: undefined, cause: undefined, key: { cid: 'v', part: 0 }, cacheStatus: 'icn-relay; hit', bytes: 40_000, firstByteMs: 9, totalMs: 12
     })
     assert.deepEqual(machine.stats(), { streams: 0, resolving: 0, queued: 0, leases: 0, opened: 1, bytes: report.bytes, draining: false })
+  })
+
+  test('reads grow while writes are accepted quickly, up to a bound, and are small again after a slow one', () => {
+    const { send, at, request } = rig({ maxGrowth: 4, quickWriteMs: 20, maxChunkBytes: 1_000, minChunkBytes: 100, bufferBytes: 3_500 })
+    request('s')
+    let [read] = send({ type: 'resolved', id: 's', facts: FACTS })
+    const sizes: number[] = []
+    for (const [time, took] of [[0, 20], [100, 20], [200, 5], [300, 5], [400, 21], [500, 5]] as const) {
+      assert.ok(read?.type === 'read')
+      sizes.push(read.maxBytes)
+      at(time)
+      send({ type: 'read', id: 's', chunk: new Uint8Array(read.maxBytes) })
+      at(time + took)
+      ;[read] = send({ type: 'written', id: 's' })
+    }
+    // The memory of a session bounds them as well.
+    assert.deepEqual(sizes, [1_000, 2_000, 3_500, 3_500, 3_500, 1_000])
   })
 
   test('the largest chunk may change in the middle of a body, and the next read keeps to it', () => {

@@ -4,8 +4,8 @@ import type { SessionAction } from './session-types.ts'
 /** What reading a body needs of its session. */
 export interface ReadHost {
   emit (action: SessionAction): void
-  /** Bytes one read may ask for. */
-  chunkBytes (): number
+  /** Bytes one read may ask for; a viewer that takes them quickly gets several times as many. */
+  chunkBytes (growth: number): number
   /** Whether bytes have to be admitted before they are read. */
   paced (): boolean
 }
@@ -51,8 +51,9 @@ export class BodyReader {
     this.#active = false
   }
 
-  next (now: number): void {
-    this.#requested = Math.min(this.#host.chunkBytes(), this.#end - this.#position)
+  /** @param growth 1 or more, for viewers that take what they get quickly */
+  next (now: number, growth = 1): void {
+    this.#requested = Math.min(this.#host.chunkBytes(growth), this.#end - this.#position)
     if (!this.#host.paced()) return this.#read(now)
     this.#admitting = true
     this.#host.emit({ type: 'admit', id: this.#id, maxBytes: this.#requested })

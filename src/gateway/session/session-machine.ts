@@ -55,9 +55,9 @@ export class SessionMachine {
       },
       leaveQueue: (stream) => { this.#queue.delete(stream) },
       paced: () => pace.limited,
-      chunkBytes: () => {
+      chunkBytes: (growth) => {
         const leases = Math.max(1, this.#leases)
-        const chunk = Math.max(limits.minChunkBytes, Math.min(limits.maxChunkBytes, Math.floor(limits.bufferBytes / leases)))
+        const chunk = Math.max(limits.minChunkBytes, Math.min(limits.maxChunkBytes * growth, Math.floor(limits.bufferBytes / leases)))
         const bps = pace.limited ? pace.shareBps() : undefined
         if (bps === undefined) return chunk
         return Math.min(chunk, Math.max(limits.minPacedBytes, Math.floor(bps / 8 * limits.pacedReadMs / 1_000 / leases)))

@@ -30,6 +30,9 @@ export interface SessionLimits {
   readonly minChunkBytes: number
   /** Asked at every read: it may change while bodies are under way. */
   readonly maxChunkBytes: number
+  /** A write accepted within this lets the next read ask for twice as much as the last, up to `maxGrowth` times `maxChunkBytes`. */
+  readonly quickWriteMs: number
+  readonly maxGrowth: number
   /** While the viewer's bandwidth is limited, its reads together ask for what its share carries in this time, milliseconds. */
   readonly pacedReadMs: number
   /** Smallest read then, bytes. */
@@ -64,6 +67,10 @@ export const DEFAULT_SESSION_LIMITS: SessionLimits = {
   minChunkBytes: 16 * 1024,
   // Measured cost per read flattens above 64 KiB, which is also about one window of a 25 Mbit/s path of 20 ms.
   maxChunkBytes: 64 * 1024,
+  // 64 KiB in 20 ms are 26 Mbit/s: whoever is slower waits for bytes anyway, and costs the less memory.
+  quickWriteMs: 20,
+  // The HTTP/3 engine's cost per byte flattens at writes of 256 KiB.
+  maxGrowth: 4,
   // 20 KB at the 1.66 Mbit/s of a busy evening: ten reads a second, and a share that falls is felt within two of them.
   pacedReadMs: 100,
   // Three packets; 256 streams at 1.66 Mbit/s come round in 5 s.

@@ -46,6 +46,8 @@ export class ViewerStream {
   #writing = false
   #leased = false
   #unsent = 0
+  /** How much larger than the least the next read may be. */
+  #growth = 1
   /** The viewer's half is over or was refused. */
   #quiet = false
   /** When the stream was reported; from then on it only waits for the viewer's half to end. */
@@ -236,7 +238,9 @@ export class ViewerStream {
     this.#unsent = 0
     if (this.#phase === 'ending') return this.finish(this.#record.ending(), undefined, now)
     if (this.#phase !== 'sending') return
-    if (this.#body.active && !this.#body.complete) return this.#body.next(now)
+    const { quickWriteMs, maxGrowth } = this.#host.limits
+    this.#growth = now - this.#since <= quickWriteMs ? Math.min(maxGrowth, this.#growth * 2) : 1
+    if (this.#body.active && !this.#body.complete) return this.#body.next(now, this.#growth)
     this.#body.stop()
     this.#release()
     this.#phase = 'ending'
