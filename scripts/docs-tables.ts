@@ -14,6 +14,7 @@ interface KeySchema {
   readonly items?: { readonly type?: string | readonly string[] }
   readonly default?: unknown
   readonly description?: string
+  readonly unit?: 'size' | 'time'
 }
 
 function table (head: readonly string[], rows: readonly (readonly string[])[]): string {
@@ -21,13 +22,14 @@ function table (head: readonly string[], rows: readonly (readonly string[])[]): 
   return [line(head), line(head.map(() => '---')), ...rows.map(line)].join('\n')
 }
 
-function typeOf ({ type, minimum, maximum, anyOf, items }: KeySchema): string {
+function typeOf ({ type, minimum, maximum, anyOf, items, unit }: KeySchema): string {
   if (anyOf !== undefined) return anyOf.map(option => `\`${option.const}\``).join(', ')
   if (type === 'array') return items?.type === 'object' ? 'list of tables' : items?.type === 'string' ? 'list of strings' : 'list of strings or tables'
   if (type === 'object') return 'table'
   if (type === 'number') return `number ${minimum ?? ''} to ${maximum ?? ''}`
   if (type !== 'integer') return type ?? ''
-  return maximum === undefined || maximum === Number.MAX_SAFE_INTEGER ? `integer ≥ ${minimum ?? 0}` : `integer ${minimum ?? 0} to ${maximum}`
+  const range = maximum === undefined || maximum === Number.MAX_SAFE_INTEGER ? `integer ≥ ${minimum ?? 0}` : `integer ${minimum ?? 0} to ${maximum}`
+  return unit === undefined ? range : `${range}, or a ${unit}`
 }
 
 function configuration (): string {

@@ -12,10 +12,10 @@ const port = (value: number, description: string) =>
   Type.Integer({ minimum: 0, maximum: 65_535, default: value, description: `${description}; 0 picks a free port` })
 
 const ms = (value: number, description: string) =>
-  Type.Integer({ minimum: 1, maximum: 86_400_000, default: value, description: `${description}, milliseconds` })
+  Type.Integer({ minimum: 1, maximum: 86_400_000, default: value, unit: 'time', description: `${description}, milliseconds` })
 
 const bytes = (value: number, minimum: number, description: string) =>
-  Type.Integer({ minimum, maximum: Number.MAX_SAFE_INTEGER, default: value, description: `${description}, bytes` })
+  Type.Integer({ minimum, maximum: Number.MAX_SAFE_INTEGER, default: value, unit: 'size', description: `${description}, bytes` })
 
 const bps = (description: string) =>
   Type.Integer({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER, default: 0, description })
@@ -162,15 +162,15 @@ export const ConfigSchema = Type.Object({
     circuit_error_ratio: Type.Number({ minimum: 0.01, maximum: 1, default: 0.5, description: 'share of failures in the window, of 10 requests or more, from which a super-node is asked last' }),
     ramp_ms: ms(30_000, 'time in which a super-node that is back takes up its full share of requests again'),
     eject_max_percent: Type.Integer({ minimum: 0, maximum: 100, default: 50, description: 'largest share of the super-nodes set aside for being much worse than the others, percent; the last usable one never is, 0 switches it off' }),
-    negative_ttl_ms: Type.Integer({ minimum: 0, maximum: 60_000, default: 1_000, description: 'time for which an object no super-node has is taken for missing, milliseconds; 0 asks every time' })
+    negative_ttl_ms: Type.Integer({ minimum: 0, maximum: 60_000, default: 1_000, unit: 'time', description: 'time for which an object no super-node has is taken for missing, milliseconds; 0 asks every time' })
   }, 'Super-nodes and how they are asked.'),
   region: section({
     regions: Type.Array(Region, { default: ['NA-WEST', 'NA-EAST', 'EU-WEST', 'EU-EAST', 'APAC', 'LATAM', 'MENA'], minItems: 1, maxItems: 256, description: 'region names in use' }),
     override: Type.String({ pattern: '^[A-Z0-9-]{0,32}$', default: '', description: 'our own region; super-nodes of it are asked first; empty means the nearest one is detected' }),
-    interval_ms: Type.Integer({ minimum: 1_000, maximum: 86_400_000, default: 3_600_000, description: 'from one detection of the region to the next, milliseconds' }),
-    sample_timeout_ms: Type.Integer({ minimum: 1, maximum: 60_000, default: 2_000, description: 'bound of a whole detection, however many super-nodes there are, milliseconds' }),
+    interval_ms: Type.Integer({ minimum: 1_000, maximum: 86_400_000, default: 3_600_000, unit: 'time', description: 'from one detection of the region to the next, milliseconds' }),
+    sample_timeout_ms: Type.Integer({ minimum: 1, maximum: 60_000, default: 2_000, unit: 'time', description: 'bound of a whole detection, however many super-nodes there are, milliseconds' }),
     hysteresis_percent: Type.Integer({ minimum: 0, maximum: 99, default: 20, description: 'share of the present latency that another region must save to take its place, percent' }),
-    hysteresis_margin_ms: Type.Integer({ minimum: 0, maximum: 10_000, default: 5, description: 'latency that another region must save as well, milliseconds' }),
+    hysteresis_margin_ms: Type.Integer({ minimum: 0, maximum: 10_000, default: 5, unit: 'time', description: 'latency that another region must save as well, milliseconds' }),
     hysteresis_rounds: count(2, 100, 'detections in a row that must agree before the region changes')
   }, 'Where the relay stands.'),
   limits: section({
@@ -190,7 +190,7 @@ export const ConfigSchema = Type.Object({
     ladder: Type.Array(Rung, { default: DEFAULT_LADDER, minItems: 1, maxItems: 16, description: 'renditions and the share each needs, bits per second, rising; viewers are told the best that fits, the first when none does' })
   }, 'Bandwidth shared by viewers.'),
   overload: section({
-    sample_ms: Type.Integer({ minimum: 50, maximum: 10_000, default: 500, description: 'how often the signals of overload are looked at, milliseconds' }),
+    sample_ms: Type.Integer({ minimum: 50, maximum: 10_000, default: 500, unit: 'time', description: 'how often the signals of overload are looked at, milliseconds' }),
     window_samples: count(5, 100, 'latest samples that decide whether a level begins'),
     enter_samples: count(3, 100, 'how many of them must reach its threshold, the newest among them: one long turn of the event loop is no overload'),
     leave_degraded_ms: ms(10_000, 'time without a sample above the leave threshold after which degraded ends'),
@@ -217,7 +217,7 @@ export const ConfigSchema = Type.Object({
       issuer: Type.String({ maxLength: 512, default: '', description: 'what `iss` must be; empty for anything' }),
       audience: Type.String({ maxLength: 512, default: '', description: 'what `aud` must contain; empty for anything' }),
       require_exp: Type.Boolean({ default: true, description: 'refuse tokens without `exp`' }),
-      clock_tolerance_ms: Type.Integer({ minimum: 0, maximum: 600_000, default: 5_000, description: 'how far the clock of the issuer may be off, milliseconds' })
+      clock_tolerance_ms: Type.Integer({ minimum: 0, maximum: 600_000, default: 5_000, unit: 'time', description: 'how far the clock of the issuer may be off, milliseconds' })
     }, 'JSON Web Tokens of viewers; the files are read again when they change and on SIGHUP.'),
     signed_urls: section({
       keys: Type.Array(SignedUrlKey, { default: [], maxItems: 16, description: 'keys of signed URLs: `{ kid = "2026-01", secret_file = "…" }`, or `secret` of 32 characters or more; the first one signs, all are accepted' })

@@ -4,7 +4,8 @@ import { Ajv, type ErrorObject } from 'ajv'
 import { parse as parseToml, TomlError } from 'smol-toml'
 import { authProblems } from './auth/auth-config.ts'
 import type { CommandLine } from './command-line.ts'
-import { ADMIN_TOKEN, configKeys, ConfigSchema, type Config } from './config-schema.ts'
+import { ADMIN_TOKEN, configKeys, ConfigSchema, configTables, type Config } from './config-schema.ts'
+import { fromUnits, nearest, UNIT_EXAMPLES, type Unit } from './config-text.ts'
 import { RelayError, systemCode } from './errors.ts'
 import { isNetwork } from './limits/networks.ts'
 
@@ -46,12 +47,17 @@ function fromText (text: string, type: unknown): unknown {
   return text
 }
 
+function suggestion (name: string, known: readonly string[]): string {
+  const meant = nearest(name.toLowerCase(), known.map(other => other.toLowerCase()))
+  return meant === undefined ? '' : `; did you mean ${meant.toUpperCase()}?`
+}
+
 function readEnvironment (env: NodeJS.ProcessEnv): Tree {
   const known = new Map(configKeys().map(({ path, schema }) => [environmentName(...path), { path, type: (schema as { type?: unknown }).type }]))
   const root: Tree = {}
   for (const [name, text] of Object.entries(env)) {
     if (!name.startsWith(PREFIX) || name === `${PREFIX}CONFIG` || text === undefined) continue
-    const { path, type } = known.get(name) ?? fail(`environment: ${name} is not a configuration key`)
+    const { path, type } = known.get(name) ?? fail(`environment: ${name} is not a configuration key${suggestion(name, [...known.keys()])}`)
     const table = path.slice(0, -1).reduce<Tree>((tree, part) => (tree[part] ??= {}) as Tree, root)
     table[path.at(-1) ?? ''] = fromText(text, type)
   }
@@ -92,13 +98,49 @@ function describe (error: ErrorObject): string {
   const name = at === '' ? 'configuration' : at
   if (error.keyword === 'additionalProperties') {
     const key = String(error.params['additionalProperty'])
-    return at === '' ? `unknown section or key ${key}` : `unknown key ${at}.${key}`
+    const meant = nearest(key, Object.keys((error.parentSchema as { properties?: object }).properties ?? {}))
+    return (at === '' ? `unknown section or key ${key}` : `unknown key ${at}.${key}`) + (meant === undefined ? '' : `; did you mean ${meant}?`)
   }
-  const { mustBe } = error.parentSchema as { mustBe?: string }
+  const { mustBe, unit } = error.parentSchema as { mustBe?: string, unit?: Unit }
+  if (error.keyword === 'type' && unit !== undefined && typeof error.data === 'string') return `${name} must be ${UNIT_EXAMPLES[unit]}`
   if (mustBe !== undefined && ['pattern', 'type'].includes(error.keyword)) return `${name} ${mustBe}`
   // Every anyOf of the schema is a choice of constants.
   if (error.keyword === 'anyOf') return `${name} must be one of ${(error.schema as { const?: unknown }[]).map(option => String(option.const)).join(', ')}`
-  return `${name} ${error.message ?? 'is invalid'}`
+  const example = typeof error.data === 'string' && ['object', 'array'].includes(String(error.params['type'])) ? exampleOf(at) : undefined
+  return `${name} ${error.message ?? 'is invalid'}${example === undefined ? '' : `; for example ${example}`}`
+}
+
+/** Tables as they stand in lists, by key. */
+const ITEMS: Readonly<Record<string, string>> = {
+  'upstream.super_nodes': '{ url = "http://super-1.example:9002", region = "NA-WEST" }',
+  'upstream.siblings': '{ url = "https://relay-2.example:9003", region = "NA-WEST" }',
+  'upstream.dns': '{ dns = "_relay._tcp.example.org", type = "SRV", region = "EU-WEST" }',
+  'admin.tokens': '{ token_file = "/etc/icn-relay/admin-token", scope = "write" }',
+  'auth.signed_urls.keys': '{ kid = "2026-01", secret_file = "/etc/icn-relay/signing-key" }',
+  'bandwidth.ladder': '{ rendition = "480p", min_bps = 1000000 }'
+}
+
+/** How a table or a list is written where a string stands. @param at path of the key */
+function exampleOf (at: string): string | undefined {
+  const item = ITEMS[at.replace(/\.\d+$/, '')]
+  if (item !== undefined) return /\.\d+$/.test(at) ? item : `${at.split('.').at(-1)} = [${item}]`
+  const table = configTables().find(({ path }) => path.join('.') === at)
+  const key = table?.keys[0]
+  if (key !== undefined) return `[${at}] and below it ${key.path.at(-1)} = ${JSON.stringify((key.schema as { default?: unknown }).default)}`
+  const list = configKeys().find(({ path }) => path.join('.') === at)?.schema as { type?: string, default?: unknown } | undefined
+  return list?.type === 'array' ? `${at.split('.').at(-1)} = ${JSON.stringify((list.default as unknown[]).length > 0 ? list.default : ['…'])}` : undefined
+}
+
+/** Sizes and times with units as the numbers they stand for; what is neither is left for validation to name. Changes the tree. */
+function convertUnits (tree: Tree): void {
+  for (const { path, schema } of configKeys()) {
+    const { unit } = schema as { unit?: Unit }
+    const name = path.at(-1) ?? ''
+    const table = path.slice(0, -1).reduce<unknown>((inner, part) => isTree(inner) && Object.hasOwn(inner, part) ? inner[part] : undefined, tree)
+    if (unit === undefined || !isTree(table) || !Object.hasOwn(table, name)) continue
+    const text = table[name]
+    if (typeof text === 'string') table[name] = fromUnits(text, unit) ?? text
+  }
 }
 
 const ajv = new Ajv({ allErrors: true, useDefaults: true, coerceTypes: false, strict: false, verbose: true })
@@ -110,6 +152,7 @@ const validate = ajv.compile<Config>(ConfigSchema)
  */
 export function checkConfig (tree: Tree): Config {
   const config: unknown = structuredClone(tree)
+  if (isTree(config)) convertUnits(config)
   if (!validate(config)) {
     const errors = validate.errors ?? []
     // A value of the wrong type or outside a choice fails other checks as well; one line says it.
@@ -128,6 +171,7 @@ function impossible (config: Config): string[] {
   const { cache, upstream, region, viewer, admin } = config
   if (cache.max_bytes < upstream.max_object_bytes) problems.push('cache.max_bytes must be at least upstream.max_object_bytes, or no object could be stored')
   if (cache.pass_through_bytes < upstream.max_object_bytes) problems.push('cache.pass_through_bytes must be at least upstream.max_object_bytes')
+  if (upstream.hedge_max_ms < upstream.hedge_min_ms) problems.push('upstream.hedge_max_ms must be at least upstream.hedge_min_ms')
   if (upstream.backoff_max_ms < upstream.backoff_initial_ms) problems.push('upstream.backoff_max_ms must be at least upstream.backoff_initial_ms')
   if (viewer.port !== 0 && viewer.port === admin.port && viewer.host === admin.host) problems.push('viewer.port and admin.port must differ')
   viewer.trusted_proxies.forEach((text, position) => {

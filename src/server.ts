@@ -1,7 +1,6 @@
 #!/usr/bin/env node
 import closeWithGrace from 'close-with-grace'
 import { buildApp } from './app.ts'
-import { readAuth } from './auth/auth-files.ts'
 import { systemClock } from './clock.ts'
 import { hashToken, signedUrl } from './commands.ts'
 import { loadConfig, parseCommandLine, USAGE } from './config.ts'
@@ -9,6 +8,7 @@ import { RelayError } from './errors.ts'
 import { growHeapFreely } from './heap-growth.ts'
 import { createLogger, droppedNote } from './log.ts'
 import { fileWriter, LogSink } from './log-sink.ts'
+import { checkStart } from './start-check.ts'
 import { VERSION } from './version.ts'
 
 /** Longer than the relay's own deadline, so that this one ends only what hangs, ms. */
@@ -48,8 +48,8 @@ async function main (): Promise<void> {
     process.stdout.write(`${await signedUrl(config, commandLine.signUrl, systemClock.now())}\n`)
     return
   }
+  await checkStart(config)
   if (commandLine.validate) {
-    await readAuth(config.auth)
     process.stdout.write('configuration ok\n')
     return
   }

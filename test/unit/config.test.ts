@@ -1,12 +1,15 @@
 import assert from 'node:assert/strict'
 import { writeFileSync } from 'node:fs'
+import { readdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { suite, test, type TestContext } from 'node:test'
 import fc from 'fast-check'
 import { checkConfig, defaultConfig, environmentName, loadConfig, parseCommandLine, type Config } from '../../src/config.ts'
 import { configKeys, ConfigSchema } from '../../src/config-schema.ts'
 import { hashedToken } from '../../src/auth/static-tokens.ts'
+import { fromUnits, nearest } from '../../src/config-text.ts'
 import { RelayError } from '../../src/errors.ts'
+import { checkStart, startProblems } from '../../src/start-check.ts'
 import { temporaryDirectory } from '../support/relay.ts'
 
 const NOTHING = parseCommandLine([])
@@ -149,8 +152,8 @@ suite('layers', () => {
 
 suite('mistakes are one clear line each, naming the key', () => {
   const cases: [label: string, toml: string, lines: (string | RegExp)[]][] = [
-    ['unknown key', '[viewer]\nprot = 1', ['unknown key viewer.prot']],
-    ['unknown section', '[veiwer]\nport = 1', ['unknown section or key veiwer']],
+    ['unknown key', '[viewer]\nprot = 1', ['unknown key viewer.prot; did you mean port?']],
+    ['unknown section', '[veiwer]\nport = 1', ['unknown section or key veiwer; did you mean viewer?']],
     ['key outside a section', 'port = 1', ['unknown section or key port']],
     ['unknown key of a list item', '[[upstream.super_nodes]]\nurl = "http://a"\nregion = "APAC"\nweight = 3', ['unknown key upstream.super_nodes.0.weight']],
     ['prototype as a section', '[__proto__]\nx = 1', ['unknown section or key __proto__']],
@@ -165,7 +168,7 @@ suite('mistakes are one clear line each, naming the key', () => {
     ['list for a section', '[[cache]]\npath = "x"', ['cache must be object']],
     ['date for a section', 'cache = 1979-05-27', ['cache must be object']],
     ['date for a key', '[cache]\npath = 1979-05-27', ['cache.path must be string']],
-    ['text for a list', '[region]\nregions = "APAC"', ['region.regions must be array']],
+    ['text for a list', '[region]\nregions = "APAC"', [/^region\.regions must be array; for example regions = \["NA-WEST",/]],
     ['below the minimum', '[upstream]\nmax_fills = 0', ['upstream.max_fills must be >= 1']],
     ['proxies that are no addresses', '[viewer]\ntrusted_proxies = ["10.0.0.0/8", "proxy.example", "0.0.0.0/0"]', ['viewer.trusted_proxies.1 "proxy.example" must be an IP address, or a network such as 10.0.0.0/8', 'viewer.trusted_proxies.2 "0.0.0.0/0" must be an IP address, or a network such as 10.0.0.0/8']],
     ['more addresses than there may be', '[limits]\ntracked_ips = 1000001\nrequests_per_second_per_viewer = 0', ['limits.tracked_ips must be <= 1000000', 'limits.requests_per_second_per_viewer must be >= 1']],
@@ -202,7 +205,7 @@ suite('mistakes are one clear line each, naming the key', () => {
     ['viewer token with half a hash', `[auth]\ntokens = ["sha256:${'a'.repeat(63)}"]`, [/^auth\.tokens\.0 must be "sha256:" and 64/]],
     ['viewer token of another type', '[auth]\ntokens = [5]', [/^auth\.tokens\.0 must be "sha256:" and 64/]],
     ['viewer token in a table, too short', '[auth]\ntokens = [{ token = "short" }]', [/^auth\.tokens\.0\.token must be "sha256:" and 64/]],
-    ['viewer token in a table with a wrong key', `[auth]\ntokens = [{ token = "${'x'.repeat(16)}", clas = "a" }]`, ['unknown key auth.tokens.0.clas']],
+    ['viewer token in a table with a wrong key', `[auth]\ntokens = [{ token = "${'x'.repeat(16)}", clas = "a" }]`, ['unknown key auth.tokens.0.clas; did you mean class?']],
     ['viewer token in a table without a token', '[auth]\ntokens = [{ class = "a" }]', ["auth.tokens.0 must have required property 'token'"]],
     ['viewer token for no CID', `[auth]\ntokens = [{ token = "${'x'.repeat(16)}", cid_prefixes = [] }]`, [/^auth\.tokens\.0\.cid_prefixes must NOT have fewer/]],
     ['viewer token twice, in two forms', `[auth]\ntokens = ["${'x'.repeat(16)}", "${hashedToken('x'.repeat(16))}"]`, ['auth.tokens.1 repeats auth.tokens.0']],
@@ -211,7 +214,7 @@ suite('mistakes are one clear line each, naming the key', () => {
     ['secret and its file', `[auth.jwt]\nhs256_secret = "${'x'.repeat(32)}"\nhs256_secret_file = "x"`, ['auth.jwt must have hs256_secret or hs256_secret_file, not both']],
     ['signing key without a secret', '[auth.signed_urls]\nkeys = [{ kid = "a" }]', ['auth.signed_urls.keys.0 must have either secret or secret_file']],
     ['signing key twice', `[auth.signed_urls]\nkeys = [{ kid = "a", secret = "${'x'.repeat(32)}" }, { kid = "a", secret_file = "x" }]`, ['auth.signed_urls.keys.1.kid repeats a']],
-    ['several mistakes', '[viewer]\nport = "x"\nprot = 1\n[cache]\nram_bytes = -1', ['unknown key viewer.prot', 'viewer.port must be integer', 'cache.ram_bytes must be >= 0']]
+    ['several mistakes', '[viewer]\nport = "x"\nprot = 1\n[cache]\nram_bytes = -1', ['unknown key viewer.prot; did you mean port?', 'viewer.port must be integer', 'cache.ram_bytes must be >= 0']]
   ]
 
   for (const [label, toml, lines] of cases) {
@@ -291,7 +294,7 @@ suite('mistakes are one clear line each, naming the key', () => {
 
   test('environment: unknown names and wrong values name the variable or the key', () => {
     const cases: [name: string, value: string, line: string | RegExp][] = [
-      ['ICN_RELAY_VIEWER_PROT', '1', 'environment: ICN_RELAY_VIEWER_PROT is not a configuration key'],
+      ['ICN_RELAY_VIEWER_PROT', '1', 'environment: ICN_RELAY_VIEWER_PROT is not a configuration key; did you mean ICN_RELAY_VIEWER_PORT?'],
       ['ICN_RELAY_', '1', 'environment: ICN_RELAY_ is not a configuration key'],
       ['ICN_RELAY_VIEWER_PORT', '', 'viewer.port must be integer'],
       ['ICN_RELAY_VIEWER_PORT', '9003.0', 'viewer.port must be integer'],
@@ -303,7 +306,7 @@ suite('mistakes are one clear line each, naming the key', () => {
       ['ICN_RELAY_UPSTREAM_CIRCUIT_ERROR_RATIO', 'Infinity', 'upstream.circuit_error_ratio must be number'],
       ['ICN_RELAY_UPSTREAM_CIRCUIT_ERROR_RATIO', '0', /^upstream\.circuit_error_ratio must be >= 0\.01/],
       ['ICN_RELAY_VIEWER_PLAYER', 'yes', 'viewer.player must be boolean'],
-      ['ICN_RELAY_REGION_REGIONS', 'APAC,MENA', 'region.regions must be array'],
+      ['ICN_RELAY_REGION_REGIONS', 'APAC,MENA', /^region\.regions must be array; for example regions = /],
       ['ICN_RELAY_REGION_REGIONS', '{"length":1}', 'region.regions must be array']
     ]
     for (const [name, value, line] of cases) {
@@ -323,6 +326,87 @@ suite('mistakes are one clear line each, naming the key', () => {
     const [line = '', ...rest] = problems(() => loadConfig(parseCommandLine(['--config', file]), {}))
     assert.ok(line.startsWith(`${file}: line 3: `), line)
     assert.deepEqual(rest, [])
+  })
+})
+
+suite('values and names as people write them', () => {
+  test('sizes and times may have units, numbers stay what they are', async t => {
+    const config = await load(t, '[cache]\nmax_bytes = "1TB"\nram_bytes = "64MiB"\n[viewer]\nidle_timeout_ms = "3s"\nrequest_timeout_ms = 1500\n[upstream]\nnegative_ttl_ms = "0ms"\n[region]\ninterval_ms = "1.5h"', { ICN_RELAY_VIEWER_STOP_TIMEOUT_MS: '2 min', ICN_RELAY_CACHE_PASS_THROUGH_BYTES: '20MB' })
+    assert.deepEqual([config.cache.max_bytes, config.cache.ram_bytes, config.cache.pass_through_bytes], [1_000_000_000_000, 67_108_864, 20_000_000])
+    assert.deepEqual([config.viewer.idle_timeout_ms, config.viewer.request_timeout_ms, config.viewer.stop_timeout_ms, config.upstream.negative_ttl_ms, config.region.interval_ms], [3_000, 1_500, 120_000, 0, 5_400_000])
+  })
+
+  test('every key that says bytes or milliseconds takes them', () => {
+    for (const { path, schema } of KEYS.filter(({ path }) => /_(?:ms|bytes)$/.test(path.at(-1) ?? ''))) assert.ok('unit' in schema || path.at(-1)?.endsWith('_delay_ms'), path.join('.'))
+  })
+
+  test('what is no size, no time or out of bounds is named with an example', () => {
+    for (const text of ['1XB', 'TB', '-1MB', '1e3MB', '', '3s', '1 000MB', '0.0000001kB', '9999999999PB']) {
+      assert.deepEqual(problems(() => checkConfig({ cache: { max_bytes: text } })), ['cache.max_bytes must be bytes, or a size such as "500MB", "1TB" or "64MiB"'], text)
+    }
+    assert.deepEqual(problems(() => checkConfig({ viewer: { idle_timeout_ms: '1MB' } })), ['viewer.idle_timeout_ms must be milliseconds, or a time such as "500ms", "3s" or "5min"'])
+    assert.deepEqual(problems(() => checkConfig({ viewer: { idle_timeout_ms: '2d' } })), ['viewer.idle_timeout_ms must be <= 86400000'])
+  })
+
+  test('any text is a number of its unit or none', () => {
+    fc.assert(fc.property(fc.oneof(fc.string(), fc.tuple(fc.float({ noNaN: true }), fc.constantFrom('MB', 'KiB', 's', 'd', 'constructor')).map(pair => pair.join(''))), text => {
+      for (const unit of ['size', 'time'] as const) {
+        const value = fromUnits(text, unit)
+        assert.ok(value === undefined || (Number.isSafeInteger(value) && value >= 0))
+      }
+    }))
+  })
+
+  test('a name that is nearly right is suggested, and one that is far from all is not', () => {
+    const known = ['max_bytes', 'path', 'ram_bytes']
+    for (const [name, meant] of [['max_byte', 'max_bytes'], ['MAX_BYTES', 'max_bytes'], ['maxbytes', 'max_bytes'], ['pahts', undefined], ['paht', 'path'], ['size', undefined], ['x'.repeat(10_000), undefined]] as const) assert.equal(nearest(name, known), meant, name)
+  })
+
+  test('a text where a table or a list belongs shows how it is written', () => {
+    assert.deepEqual(problems(() => checkConfig({ cache: './cache' })), ['cache must be object; for example [cache] and below it path = "./cache"'])
+    assert.deepEqual(problems(() => checkConfig({ upstream: { super_nodes: ['http://a:9002'] } })), ['upstream.super_nodes.0 must be object; for example { url = "http://super-1.example:9002", region = "NA-WEST" }'])
+    assert.deepEqual(problems(() => checkConfig({ upstream: { super_nodes: 'http://a:9002' } })), ['upstream.super_nodes must be array; for example super_nodes = [{ url = "http://super-1.example:9002", region = "NA-WEST" }]'])
+  })
+})
+
+suite('what a start needs besides', () => {
+  const GIB = 2 ** 30
+  const found = (tree: Record<string, unknown>): string[] => startProblems(checkConfig(tree), GIB)
+
+  test('nothing is wrong with the defaults', () => {
+    assert.deepEqual(found({}), [])
+  })
+
+  test('what starts and does not serve as meant is named', () => {
+    const cases: [tree: Record<string, unknown>, line: RegExp][] = [
+      [{ viewer: { port: 9103 } }, /^viewer\.port and admin\.port must differ, both are 9103$/],
+      [{ viewer: { websocket_port: 9003 } }, /^viewer\.port and viewer\.websocket_port must differ/],
+      [{ viewer: { websocket_port: 9103 } }, /^admin\.port and viewer\.websocket_port must differ/],
+      [{ tls: { cert: '/a' } }, /^tls\.key must be set too/],
+      [{ tls: { key: '/a' } }, /^tls\.cert must be set too/],
+      [{ auth: { require: true } }, /^auth\.require needs auth\.tokens/],
+      [{ admin: { host: '0.0.0.0' } }, /^admin\.tokens must have a token while admin\.host is 0\.0\.0\.0/],
+      [{ cache: { ram_bytes: '2GiB' } }, /^cache\.ram_bytes is more than the 1073741824 bytes of memory there are$/],
+      [{ transport: { ram_bytes: '2GiB' } }, /^transport\.ram_bytes is more than/]
+    ]
+    for (const [tree, line] of cases) {
+      const [one = '', ...rest] = found(tree)
+      assert.match(one, line)
+      assert.deepEqual(rest, [], JSON.stringify(tree))
+    }
+    for (const fine of [{ viewer: { port: 0, websocket_port: 0 }, admin: { port: 0 } }, { viewer: { websocket_port: 9003 }, transport: { engine: 'off' } }, { admin: { host: '0.0.0.0', tokens: [{ token: 'x'.repeat(16), scope: 'read' }] } }, { auth: { require: true, tokens: ['x'.repeat(16)] } }]) assert.deepEqual(found(fine), [], JSON.stringify(fine))
+    assert.deepEqual(problems(() => checkConfig({ upstream: { hedge_min_ms: 101 } })), ['upstream.hedge_max_ms must be at least upstream.hedge_min_ms'])
+  })
+
+  test('files and the cache path are tried, and nothing is left behind', async t => {
+    const path = await temporaryDirectory(t)
+    await checkStart(checkConfig({ cache: { path: join(path, 'a', 'b') } }))
+    assert.deepEqual(await readdir(path), [])
+    writeFileSync(join(path, 'file'), '')
+    for (const bad of [join(path, 'file'), join(path, 'file', 'below'), '/proc/icn-relay']) await assert.rejects(checkStart(checkConfig({ cache: { path: bad } })), { code: 'RELAY_ERR_CACHE_PATH' }, bad)
+    await assert.rejects(checkStart(checkConfig({ cache: { path }, tls: { cert: join(path, 'none'), key: join(path, 'none') } })), { code: 'RELAY_ERR_CONFIG', message: /^tls\.cert file .* cannot be read/ })
+    await assert.rejects(checkStart(checkConfig({ cache: { path }, tls: { cert: join(path, 'file'), key: join(path, 'file') } })), { code: 'RELAY_ERR_CONFIG', message: /is not a PEM certificate/ })
+    await assert.rejects(checkStart(checkConfig({ cache: { path }, auth: { jwt: { jwks_file: join(path, 'none') } } })), { code: 'RELAY_ERR_CONFIG' })
   })
 })
 
