@@ -54,6 +54,7 @@ class W3cSession implements ClientSession {
   readonly closed: Promise<string>
   readonly #transport: W3cWebTransport
   #over = false
+  #closed = false
 
   constructor (transport: W3cWebTransport, onIncoming: (stream: IncomingStream) => void) {
     this.#transport = transport
@@ -77,6 +78,9 @@ class W3cSession implements ClientSession {
   }
 
   close (): void {
+    // A second close sends fails-components 1.6.8 into an endless loop inside HTTP/2.
+    if (this.#closed || this.#over) return
+    this.#closed = true
     try {
       this.#transport.close()
     } catch {
