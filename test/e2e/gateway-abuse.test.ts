@@ -3,16 +3,17 @@ import test from 'node:test'
 import { startSuperNode } from '../../demo/super-node/server.ts'
 import { GatewayAbuse } from '../support/gateway-abuse.ts'
 import { metric } from '../support/http.ts'
+import { NEVER_OVERLOADED } from '../support/limits.ts'
 import { spawnRelay } from '../support/processes.ts'
 
 const MB = 1024 * 1024
 /** A thirtieth of what `benchmarks/gateway-abuse.ts` does; every truncation is there in both. */
-const COUNTS = { sessions: 300, streams: 3_000, halfOpen: 1_000, datagrams: 2_000, mutated: 2_000, truncationStep: 1 }
+const COUNTS = { sessions: 300, streams: 3_000, uninvited: 90, unended: 990, unwanted: 4, halfOpen: 1_000, cryptoGaps: 20, datagrams: 2_000, mutated: 2_000, truncationStep: 1 }
 
 test('sessions, streams, half-open handshakes, noise, mutated packets and truncated requests leave nothing behind', { timeout: 300_000 }, async t => {
   const origin = await startSuperNode({ port: 0 })
   t.after(async () => { await origin.close() })
-  const relay = await spawnRelay(t, [origin], { transport: { engine: 'quinn', handshake_timeout_ms: 1_000, idle_timeout_ms: 10_000, heartbeat_ms: 50 } })
+  const relay = await spawnRelay(t, [origin], { transport: { engine: 'quinn', handshake_timeout_ms: 1_000, idle_timeout_ms: 10_000, heartbeat_ms: 50 }, overload: NEVER_OVERLOADED })
   const abuse = await GatewayAbuse.of(relay)
   // The first round brings memory to its plateau: code, pools and heap grow once.
   await abuse.run({ ...COUNTS, truncationStep: 0 })
