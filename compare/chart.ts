@@ -19,7 +19,7 @@ const PANEL = (WIDTH - 2 * MARGIN - LABEL - GAP) / PANELS.length
 const OURS = '#0b62d6'
 const THEIRS = '#9aa4b2'
 
-const isOurs = (contender: string): boolean => /^(?:relay|bundled|websocket)/.test(contender)
+const isOurs = (contender: string): boolean => /^(?:relay|webtransport|websocket)/.test(contender)
 
 function panel (scenario: ScenarioResult, metric: Metric, left: number, top: number): string[] {
   const values = scenario.rows.map(row => medianOf(row, metric))

@@ -30,8 +30,8 @@ const STARTERS = {
   node: startBareNode,
   relay: async world => await startRelay(world, { name: 'relay' }),
   'relay-disk': async world => await startRelay(world, { name: 'relay-disk', ramBytes: 0 }),
-  'relay-tls': async world => await startRelay(world, { name: 'relay-tls', engine: 'bundled', tls: true }),
-  'relay-sessions': async world => await startRelay(world, { name: 'relay-sessions', engine: 'bundled' }),
+  'relay-tls': async world => await startRelay(world, { name: 'relay-tls', engine: 'quinn', tls: true }),
+  'relay-sessions': async world => await startRelay(world, { name: 'relay-sessions', engine: 'quinn' }),
   'relay-fails': async world => {
     const engine = '@fails-components/webtransport-transport-http3-quiche'
     // An import would load native code; whether it is there is all we ask.

@@ -52,7 +52,7 @@ async function bare (cleanup: Cleanup, file: string, bytes: number): Promise<Bar
 
 /** Starts it; everything ends with the cleanup. */
 export async function startBench (cleanup: Cleanup, options: Pick<RigOptions, 'program' | 'env'>): Promise<Bench> {
-  const settings = loadSettings({ cache: { max_bytes: 2_000_000_000 }, transport: { engine: 'bundled', idle_timeout_ms: 600_000 } })
+  const settings = loadSettings({ cache: { max_bytes: 2_000_000_000 }, transport: { engine: 'quinn', idle_timeout_ms: 600_000 } })
   const rig = await startRig(cleanup, { ...options, settings })
   const [node] = rig.nodes
   if (node === undefined) throw new Error('no super-node')

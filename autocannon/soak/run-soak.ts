@@ -53,7 +53,7 @@ const SETTINGS = {
   cache: { max_bytes: CACHE_BYTES, ram_bytes: 16_000_000 },
   // Faults are meant to be met, not avoided: the pauses after them are short, and waiting for a node that hangs is not endless.
   upstream: { connect_timeout_ms: 1_000, headers_timeout_ms: 1_000, first_byte_timeout_ms: 2_000, backoff_initial_ms: 200, backoff_max_ms: 2_000, health_interval_ms: 1_000, body_timeout_ms: 2_000, ramp_ms: 1_000 },
-  transport: { engine: 'bundled', heartbeat_ms: 100, ram_bytes: 16_000_000 }
+  transport: { engine: 'quinn', heartbeat_ms: 100, ram_bytes: 16_000_000 }
 }
 
 /** @param say called with progress, one line each */

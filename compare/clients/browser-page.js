@@ -53,21 +53,24 @@ async function overSession (session, path, onBody) {
   if (bytes !== length) throw new Error(`${path}: ${bytes} of ${length} bytes`)
 }
 
-async function openSession ({ road, url, certificateHashes }) {
+async function openSession (road) {
+  // Its URL may carry a ticket, which is good for one session.
+  const offer = await (await fetch('/v1/transport', { cache: 'no-store' })).json()
+  const { url, certificateHashes } = offer[road]
   if (road === 'websocket') {
     const { WebTransportPonyfill } = await import('/player/client/websocket.js')
     const session = new WebTransportPonyfill(url.replace(/^wss:/, 'https:'), { forceReliable: true, initialStreamFlowControlWindow: 1_048_576, initialSessionFlowControlWindow: 8_388_608, initialBidirectionalSendStreams: 1, initialUnidirectionalSendStreams: 16 })
     await session.ready
     return session
   }
-  const serverCertificateHashes = certificateHashes.map(value => ({ algorithm: 'sha-256', value: Uint8Array.from(atob(value), char => char.charCodeAt(0)) }))
+  const serverCertificateHashes = certificateHashes.map(({ value }) => ({ algorithm: 'sha-256', value: Uint8Array.from(atob(value), char => char.charCodeAt(0)) }))
   const session = new globalThis.WebTransport(url, serverCertificateHashes.length === 0 ? {} : { serverCertificateHashes })
   await session.ready
   return session
 }
 
 async function withGet (road, use) {
-  if (road.road === 'fetch') return await use(overFetch)
+  if (road === 'fetch') return await use(overFetch)
   const session = await openSession(road)
   try {
     return await use((path, onBody) => overSession(session, path, onBody))

@@ -8,12 +8,8 @@ import { usageOf, type Usage } from '../pinned-process.ts'
 import { quantile } from '../statistics.ts'
 import type { Percentiles } from './load.ts'
 
-export interface BrowserRoad {
-  readonly road: 'fetch' | 'webtransport' | 'websocket'
-  /** Where a session is opened. */
-  readonly url: string
-  readonly certificateHashes: readonly string[]
-}
+/** Sessions are opened where the relay the page is of says, each with a ticket of its own. */
+export type BrowserRoad = 'fetch' | 'webtransport' | 'websocket'
 
 export interface DownloadOrder {
   readonly paths: readonly string[]

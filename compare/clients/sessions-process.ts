@@ -1,4 +1,4 @@
-/** Viewers over sessions, in a process of their own: WebTransport over our HTTP/3 client, or over WebSocket with the ponyfill. */
+/** Viewers over sessions, in a process of their own: WebTransport over HTTP/3 by the engine's client, or over WebSocket with the ponyfill. */
 import { createHash } from 'node:crypto'
 import { performance } from 'node:perf_hooks'
 import { cpuUsage } from 'node:process'
@@ -6,16 +6,16 @@ import { dialHttp3, nodePonyfill } from '../../src/client/node.ts'
 import type { ClientSession, Connector } from '../../src/client/session.ts'
 import { transportConnector } from '../../src/client/transport-session.ts'
 import { PONYFILL_OPTIONS, w3cConnector } from '../../src/client/w3c-session.ts'
+import { transportOffer } from '../../test/support/transport-offer.ts'
 import type { Timing } from './http1-connection.ts'
 import { runLoad, type Fetcher, type Load, type LoadOutcome } from './load.ts'
 
-export type Road = 'http3' | 'websocket'
+export type Road = 'webtransport' | 'websocket'
 
 export interface Endpoint {
   readonly road: Road
-  readonly url: string
-  /** SHA-256 of the certificate, base64. */
-  readonly certificateHashes: readonly string[]
+  /** Viewer URL of the relay, which says where each session is opened, and gives it its ticket. */
+  readonly relay: string
 }
 
 export type SessionsOrder =
@@ -37,14 +37,15 @@ export interface SessionsAnswer {
 const WIDTH = 10
 
 const connectors: Record<Road, Connector> = {
-  http3: transportConnector(dialHttp3),
+  webtransport: transportConnector(dialHttp3),
   websocket: w3cConnector(nodePonyfill, PONYFILL_OPTIONS)
 }
 
-async function open ({ road, url, certificateHashes }: Endpoint): Promise<ClientSession> {
+async function open ({ road, relay }: Endpoint): Promise<ClientSession> {
+  const { url, certificateHashes } = (await transportOffer(relay))[road]
   return await connectors[road]({
     url: url.replace(/^wss:/, 'https:'),
-    certificateHashes: certificateHashes.map(value => Uint8Array.from(Buffer.from(value, 'base64'))),
+    certificateHashes: certificateHashes.map(({ value }) => Uint8Array.from(Buffer.from(value, 'base64'))),
     signal: AbortSignal.timeout(60_000),
     onIncoming: stream => { void (async () => { while (await stream.read() !== null) { /* the control stream only has to flow */ } })().catch(() => {}) }
   })

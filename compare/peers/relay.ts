@@ -9,7 +9,7 @@ export interface RelayOptions {
   /** Memory tier; 0 leaves all hits to the disk. */
   readonly ramBytes?: number
   /** HTTP/3 engine; off starts no gateway. */
-  readonly engine?: 'bundled' | 'fails' | 'off'
+  readonly engine?: 'quinn' | 'fails' | 'off'
   /** HTTPS on the viewer port, and this certificate everywhere; self-signed for the gateway alone otherwise. */
   readonly tls?: boolean
   readonly env?: Readonly<Record<string, string>>

@@ -57,12 +57,11 @@ interface BrowserContender {
   readonly protocol?: string
 }
 
-const FETCH: BrowserRoad = { road: 'fetch', url: '', certificateHashes: [] }
+const FETCH: BrowserRoad = 'fetch'
 
 async function sessionRoad (server: Running, road: 'webtransport' | 'websocket'): Promise<BrowserRoad> {
-  const endpoint = (await offerOf(server))[road]
-  if (endpoint === undefined) throw new Error(`the relay does not offer ${road}`)
-  return { road, url: endpoint.url, certificateHashes: endpoint.certificateHashes.map(({ value }) => value) }
+  if ((await offerOf(server))[road] === undefined) throw new Error(`the relay does not offer ${road}`)
+  return road
 }
 
 const BROWSER_CONTENDERS: readonly BrowserContender[] = [
@@ -70,7 +69,7 @@ const BROWSER_CONTENDERS: readonly BrowserContender[] = [
   { id: 'caddy-h2', label: 'Caddy, HTTP/2', name: 'caddy', port: ({ https }) => https, road: async () => FETCH, protocol: 'h2' },
   { id: 'caddy-h3', label: 'Caddy, HTTP/3', name: 'caddy', port: ({ http3 }) => http3, road: async () => FETCH, protocol: 'h3' },
   { id: 'relay-h2', label: 'icn-relay, HTTP/2', name: 'relay-tls', port: ({ https }) => https, road: async () => FETCH, protocol: 'h2' },
-  { id: 'relay-webtransport', label: 'icn-relay, WebTransport (bundled)', name: 'relay-tls', port: ({ https }) => https, road: async server => await sessionRoad(server, 'webtransport') },
+  { id: 'relay-webtransport', label: 'icn-relay, WebTransport', name: 'relay-tls', port: ({ https }) => https, road: async server => await sessionRoad(server, 'webtransport') },
   { id: 'relay-websocket', label: 'icn-relay, WebSocket (fails-components)', name: 'relay-tls', port: ({ https }) => https, road: async server => await sessionRoad(server, 'websocket') }
 ]
 

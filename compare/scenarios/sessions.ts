@@ -17,10 +17,8 @@ const MEMORY_RUNS = 3
 
 /** @throws Error when the relay does not offer it */
 export async function endpointOf (server: Running, road: Road): Promise<Endpoint> {
-  const offer = await offerOf(server)
-  const endpoint = road === 'http3' ? offer.webtransport : offer.websocket
-  if (endpoint === undefined) throw new Error(`the relay does not offer ${road}`)
-  return { road, url: endpoint.url, certificateHashes: endpoint.certificateHashes.map(({ value }) => value) }
+  if ((await offerOf(server))[road] === undefined) throw new Error(`the relay does not offer ${road}`)
+  return { road, relay: `http://127.0.0.1:${server.http ?? 0}` }
 }
 
 /** One run of load over sessions. */
@@ -52,9 +50,9 @@ function transfer (lab: Lab, bytes: number): Scenario {
     method: `${SESSIONS} sessions fetch shards one after the other; the client is the Node side of icn-relay/client and costs more CPU than the relay.`,
     columns: ['mbPerSecond', 'serverCpuMsPerMb', 'serverBusyPercent', 'clientBusyPercent', 'firstByteP50Ms', 'firstByteP99Ms', 'wholeP50Ms', 'wholeP99Ms', 'residentMb'],
     contenders: [
-      contender('bundled', 'WebTransport, bundled engine', 'relay-sessions', 'http3'),
+      contender('webtransport', 'WebTransport', 'relay-sessions', 'webtransport'),
       contender('websocket', 'WebSocket, fails-components', 'relay-sessions', 'websocket'),
-      contender('fails', 'WebTransport, fails-components HTTP/3', 'relay-fails', 'http3')
+      contender('fails', 'WebTransport, fails-components HTTP/3', 'relay-fails', 'webtransport')
     ]
   }
 }
@@ -68,7 +66,7 @@ function memory (lab: Lab): Scenario {
     maxRuns: MEMORY_RUNS,
     fresh: true,
     prepare: async () => async () => {
-      const server = await lab.freshRelay({ name: `relay-memory-${number++}`, engine: 'bundled' })
+      const server = await lab.freshRelay({ name: `relay-memory-${number++}`, engine: 'quinn' })
       try {
         const endpoint = await endpointOf(server, road)
         await lab.sessions({ kind: 'hold', endpoint, sessions: WARM_SESSIONS })
@@ -88,7 +86,7 @@ function memory (lab: Lab): Scenario {
     title: 'Memory of open sessions',
     method: `A fresh relay; ${WARM_SESSIONS} sessions come and go, then ${lab.scale.heldSessions} stay. Growth of the resident memory of relay and gateway together, per session.`,
     columns: ['sessions', 'kbPerSession', 'residentMb'],
-    contenders: [contender('bundled', 'WebTransport, bundled engine', 'http3'), contender('websocket', 'WebSocket, fails-components', 'websocket')]
+    contenders: [contender('webtransport', 'WebTransport', 'webtransport'), contender('websocket', 'WebSocket, fails-components', 'websocket')]
   }
 }
 

@@ -45,11 +45,11 @@ export function viewersScenario (lab: Lab): Scenario {
       {
         id: 'relay-webtransport',
         peer: 'relay',
-        label: 'icn-relay, WebTransport (bundled)',
+        label: 'icn-relay, WebTransport',
         prepare: async () => {
           const server = await lab.peer('relay-sessions')
           await warm(lab, 'relay-sessions', set, false)
-          const endpoint = await endpointOf(server, 'http3')
+          const endpoint = await endpointOf(server, 'webtransport')
           return measure(async load => await sessionSample(lab, server, endpoint, load))
         }
       }

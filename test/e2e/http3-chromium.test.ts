@@ -1,4 +1,4 @@
-/** A real browser against the bundled engine: headless Chromium pins the certificate by hash and fetches over WebTransport. */
+/** A real browser against the engine: headless Chromium pins the certificate by hash and fetches over WebTransport. */
 import assert from 'node:assert/strict'
 import { createSocket } from 'node:dgram'
 import { once } from 'node:events'

@@ -11,10 +11,10 @@ const PROFILE: CpuProfile = {
     node(1, '(root)', '', [2, 3, 4, 7]),
     node(2, '(idle)'),
     node(3, '(garbage collector)'),
-    node(4, 'send', 'file:///work/dist/http3/link.js', [5, 6]),
+    node(4, 'send', 'file:///work/dist/quinn/stream.js', [5, 6]),
     node(5, 'throw'),
     node(6, '', 'node:internal/timers'),
-    node(7, 'send', 'file:///work/dist/http3/link.js', [8]),
+    node(7, 'send', 'file:///work/dist/quinn/stream.js', [8]),
     node(8, 'dispatch')
   ],
   samples: [2, 3, 4, 5, 6, 7, 8],
@@ -23,12 +23,12 @@ const PROFILE: CpuProfile = {
 
 test('time is that of the function itself, by place, without idling and the profiler; native code is named with its caller', () => {
   assert.deepEqual(hotSpots(PROFILE, 10), [
-    { place: 'send http3/link.js:10', share: 0.45 },
-    { place: 'throw from send http3/link.js:10', share: 0.4 },
+    { place: 'send quinn/stream.js:10', share: 0.45 },
+    { place: 'throw from send quinn/stream.js:10', share: 0.4 },
     { place: '(garbage collector)', share: 0.1 },
     { place: '(anonymous) node:internal/timers:10', share: 0.05 }
   ])
-  assert.deepEqual(hotSpots(PROFILE, 1).map(({ place }) => place), ['send http3/link.js:10'])
+  assert.deepEqual(hotSpots(PROFILE, 1).map(({ place }) => place), ['send quinn/stream.js:10'])
 })
 
 test('a function of a script that is called like one of the profiler counts', () => {
