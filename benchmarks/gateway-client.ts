@@ -1,17 +1,20 @@
-/** The viewers of `gateway.ts`, in a process of their own: told what to do over IPC, answers with times. */
+/** The viewers of `gateway.ts` and `engine.ts`, in a process of their own: told what to do over IPC, answers with times. */
 import { createHash } from 'node:crypto'
 import { cpuUsage } from 'node:process'
 import { dialHttp3, nodePonyfill } from '../src/client/node.ts'
 import type { ClientSession, Connector } from '../src/client/session.ts'
 import { transportConnector } from '../src/client/transport-session.ts'
 import { PONYFILL_OPTIONS, w3cConnector } from '../src/client/w3c-session.ts'
+import { transportOffer } from '../test/support/transport-offer.ts'
 
-export type RoadName = 'bundled' | 'websocket'
+export type RoadName = 'webtransport' | 'websocket'
 
 export interface Order {
   readonly road: RoadName
   readonly url: string
   readonly certificateHashes: readonly string[]
+  /** Viewer URL of the relay that is asked for a ticket before each session; undefined where none is needed. */
+  readonly ticketsFrom: string | undefined
   readonly sessions: number
   /** Requests of each session, one after the other; none only opens and closes it. */
   readonly paths: readonly string[]
@@ -31,13 +34,15 @@ export interface Outcome {
 }
 
 const connectors: Record<RoadName, Connector> = {
-  bundled: transportConnector(dialHttp3),
+  webtransport: transportConnector(dialHttp3),
   websocket: w3cConnector(nodePonyfill, PONYFILL_OPTIONS)
 }
 
 async function open (order: Order): Promise<ClientSession> {
+  const url = new URL(order.url)
+  if (order.ticketsFrom !== undefined) url.search = new URL((await transportOffer(order.ticketsFrom)).webtransport.url).search
   return await connectors[order.road]({
-    url: order.url,
+    url: url.href,
     certificateHashes: order.certificateHashes.map(value => Uint8Array.from(Buffer.from(value, 'base64'))),
     signal: AbortSignal.timeout(60_000),
     onIncoming: stream => { void (async () => { while (await stream.read() !== null) { /* the control stream only has to flow */ } })().catch(() => {}) }

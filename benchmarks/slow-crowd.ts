@@ -4,14 +4,14 @@ import { SlowViewers, type SlowCounts, type SlowTarget } from '../test/support/s
 export interface CrowdOrder {
   /** Undefined: go home. */
   readonly counts: SlowCounts | undefined
-  readonly target: Omit<SlowTarget, 'pins'> & { readonly pins: readonly string[] }
+  readonly target: SlowTarget
 }
 
 let crowd: SlowViewers | undefined
 
 async function carryOut ({ counts, target }: CrowdOrder): Promise<string> {
   crowd?.end()
-  crowd = counts === undefined ? undefined : await SlowViewers.gather({ ...target, pins: target.pins.map(value => Buffer.from(value, 'base64')) }, counts)
+  crowd = counts === undefined ? undefined : await SlowViewers.gather(target, counts)
   return 'ok'
 }
 

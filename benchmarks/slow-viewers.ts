@@ -12,15 +12,13 @@ import { setTimeout } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { Agent } from 'undici'
 import { startSuperNode } from '../demo/super-node/server.ts'
-import { connectHttp3 } from '../src/gateway/transports/http3/client.ts'
 import type { TransportSession } from '../src/gateway/transports/viewer-transport.ts'
 import { cpuMs, gatewayPid } from '../test/support/gateway-process.ts'
 import { fetchHashed, inParallel } from '../test/support/http.ts'
-import { readAll } from '../test/support/quinn-rig.ts'
+import { openSession, readAll } from '../test/support/quinn-rig.ts'
 import { quantile } from '../test/support/origins.ts'
 import { residentBytes, spawnRelay } from '../test/support/processes.ts'
 import type { SlowCounts } from '../test/support/slow-viewers.ts'
-import { transportOffer } from '../test/support/transport-offer.ts'
 import { withCleanup } from './cleanup.ts'
 import { median } from './median.ts'
 import type { CrowdOrder } from './slow-crowd.ts'
@@ -67,14 +65,12 @@ async function askSession (session: TransportSession, path: string): Promise<num
 await withCleanup(async cleanup => {
   const origin = await startSuperNode({ port: 0 })
   cleanup.after(async () => { await origin.close() })
-  const relay = await spawnRelay(cleanup, [origin], { transport: { engine: 'bundled' }, ...DISK ? { cache: { ram_bytes: 0 } } : {} })
+  const relay = await spawnRelay(cleanup, [origin], { transport: { engine: 'quinn' }, ...DISK ? { cache: { ram_bytes: 0 } } : {} })
   const gateway = await gatewayPid(relay.pid)
   if (gateway === undefined) throw new Error('no gateway')
   const crowd = fork(fileURLToPath(new URL('./slow-crowd.ts', import.meta.url)), [], { execArgv: ['--import', 'tsx'], stdio: ['ignore', 'ignore', 'inherit', 'ipc'] })
   cleanup.after(() => { crowd.disconnect() })
-  const { webtransport } = await transportOffer(relay.viewerUrl)
-  const pins = webtransport.certificateHashes.map(({ value }) => value)
-  const target = { viewerUrl: relay.viewerUrl, path: LARGE, http3Port: Number(new URL(webtransport.url).port), pins }
+  const target = { viewerUrl: relay.viewerUrl, path: LARGE }
   const agent = new Agent({ connections: WIDTH })
   cleanup.after(async () => { await agent.destroy() })
   const spent = async (): Promise<number[]> => await Promise.all([relay.pid, gateway, crowd.pid ?? 0].map(cpuMs))
@@ -90,8 +86,7 @@ await withCleanup(async cleanup => {
   }
   const path = (n: number): string => `/shards/${CID}/shard_${n % 14}.bin`
   const run = async (road: Road): Promise<number[]> => {
-    const certificateHashes = pins.map(value => ({ algorithm: 'sha-256' as const, value: Buffer.from(value, 'base64') }))
-    const session = road === 'http' ? undefined : await connectHttp3(webtransport.url, { certificateHashes, timeoutMs: 30_000 })
+    const session = road === 'http' ? undefined : await openSession(relay.viewerUrl)
     const ask = async (n: number): Promise<number> => session === undefined ? (await fetchHashed(relay.viewerUrl + path(n), {}, agent)).bytes : await askSession(session, path(n))
     const times = await inParallel(Array.from({ length: REQUESTS }, (_, n) => n), WIDTH, async n => await timed(async () => await ask(n)))
     session?.close()

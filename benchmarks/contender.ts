@@ -1,0 +1,107 @@
+/** What viewers are sent to in `gateway.ts` and `engine.ts`, with a client in a process of its own. */
+import type { ChildProcess } from 'node:child_process'
+import { syntheticShard } from '../demo/super-node/server.ts'
+import { cpuMs, gatewayPid } from '../test/support/gateway-process.ts'
+import { sha256 } from '../test/support/http.ts'
+import { NEVER_OVERLOADED, PATIENT_UPSTREAM } from '../test/support/limits.ts'
+import { spawnRelay, type SpawnedRelay } from '../test/support/processes.ts'
+import { transportOffer, type TransportOffer } from '../test/support/transport-offer.ts'
+import { ask, startChild } from './child.ts'
+import type { Cleanup } from './cleanup.ts'
+import type { Order, Outcome, RoadName } from './gateway-client.ts'
+
+export const MB = 1_000_000
+/** Handshakes at once. */
+const WIDTH = 10
+/** Parts of a synthetic object. */
+const PARTS = 14
+/** Sizes of objects, MB. */
+export const SIZES = [1, 8]
+
+export interface Measured { readonly handshakesPerSecond: number, readonly rate: number, readonly cpuPerMb: number, readonly clientCpuPerMb: number, readonly cpuPerSession: number }
+
+export interface Load {
+  readonly sessions: number
+  readonly sizeMb: number
+  /** Requests of each session, one after the other; 0 only opens and closes them. */
+  readonly perSession: number
+}
+
+/** What a client is told of the server, beside the load. */
+export type Target = Pick<Order, 'road' | 'url' | 'certificateHashes' | 'ticketsFrom'>
+
+/** Has the client do it and meters the server. @param pids processes of the server */
+export async function measure (client: ChildProcess, target: Target, pids: readonly number[], objects: Pick<Order, 'paths' | 'digests'>, { sessions, sizeMb }: Load): Promise<Measured> {
+  const cpu = async (): Promise<number> => (await Promise.all(pids.map(cpuMs))).reduce((sum, ms) => sum + ms, 0)
+  const before = await cpu()
+  const outcome = await ask<Outcome>(client, { ...target, ...objects, sessions, bytes: sizeMb * MB, width: WIDTH } satisfies Order)
+  const spent = await cpu() - before
+  if (outcome.failures.length > 0) process.stderr.write(`${target.road} ${sessions} x ${sizeMb} MB: ${outcome.failures.length} failures, first ${outcome.failures[0] ?? ''}\n`)
+  const moved = outcome.bytes / MB
+  return { handshakesPerSecond: sessions / outcome.handshakeSeconds, rate: moved / outcome.seconds, cpuPerMb: spent / moved, clientCpuPerMb: outcome.cpuMs / moved, cpuPerSession: spent / sessions }
+}
+
+export interface RelayOrigin {
+  /** Of another checkout, whose relay and client are meant; this one otherwise. */
+  readonly root?: string | undefined
+}
+
+/** A relay with its gateway, whose cache has every object that is asked for. */
+export class RelayContender {
+  readonly #relay: SpawnedRelay
+  readonly #pids: readonly number[]
+  readonly #client: ChildProcess
+  readonly #offer: TransportOffer
+  readonly #old: boolean
+
+  static async of (cleanup: Cleanup, origin: { url: string, region: string }, { root }: RelayOrigin = {}): Promise<RelayContender> {
+    // Names of engine and road before there was another engine.
+    const transport = { engine: root === undefined ? 'quinn' : 'bundled', max_sessions_per_ip: 10_000 }
+    const relay = await spawnRelay(cleanup, [origin], { transport, overload: NEVER_OVERLOADED, upstream: PATIENT_UPSTREAM }, undefined, root === undefined ? {} : { program: `${root}/dist/server.js` })
+    const gateway = await gatewayPid(relay.pid)
+    if (gateway === undefined) throw new Error('no gateway')
+    const client = startChild(cleanup, 'gateway-client.ts', root === undefined ? {} : { root })
+    const contender = new RelayContender(relay, [relay.pid, gateway], client, await transportOffer(relay.viewerUrl), root !== undefined)
+    // What is measured are hits: every object is fetched once before.
+    for (const sizeMb of SIZES) for (const road of ['websocket', 'webtransport'] as const) await contender.run(road, { sessions: 1, sizeMb, perSession: PARTS })
+    return contender
+  }
+
+  private constructor (relay: SpawnedRelay, pids: readonly number[], client: ChildProcess, offer: TransportOffer, old: boolean) {
+    this.#relay = relay
+    this.#pids = pids
+    this.#client = client
+    this.#offer = offer
+    this.#old = old
+  }
+
+  /** UDP port. */
+  get port (): number { return Number(new URL(this.#offer.webtransport.url).port) }
+
+  /** @param port of a path before the relay's, instead of its own */
+  async run (road: RoadName, load: Load, port?: number): Promise<Measured> {
+    const url = new URL(this.#offer[road].url.replace('wss:', 'https:'))
+    if (port !== undefined) url.port = String(port)
+    const cid = `syn-${load.sizeMb * MB}-bench`
+    const parts = Array.from({ length: load.perSession }, (_, part) => part % PARTS)
+    return await measure(this.#client, {
+      road: this.#old && road === 'webtransport' ? 'bundled' as RoadName : road,
+      url: url.href,
+      certificateHashes: this.#offer.webtransport.certificateHashes.map(({ value }) => value),
+      ticketsFrom: road === 'webtransport' && !this.#old ? this.#relay.viewerUrl : undefined
+    }, this.#pids, { paths: parts.map(part => `/shards/${cid}/shard_${part}.bin`), digests: parts.map(part => digestOf(cid, part)) }, load)
+  }
+}
+
+const digests = new Map<string, string>()
+
+function digestOf (cid: string, part: number): string {
+  const known = digests.get(`${cid}/${part}`) ?? sha256(syntheticShard(cid, part))
+  digests.set(`${cid}/${part}`, known)
+  return known
+}
+
+/** A line of a Markdown table, on standard output. */
+export function line (...cells: (string | number)[]): void {
+  process.stdout.write(`| ${cells.join(' | ')} |\n`)
+}
