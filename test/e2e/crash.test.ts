@@ -5,12 +5,11 @@ import test from 'node:test'
 import { Agent } from 'undici'
 import { startSuperNode, syntheticShard } from '../../demo/super-node/server.ts'
 import { cacheStats, fetchHashed, inParallel, sha256, until } from '../support/http.ts'
-import { PATIENT_UPSTREAM } from '../support/limits.ts'
+import { NEVER_OVERLOADED, PATIENT_UPSTREAM } from '../support/limits.ts'
 import { spawnRelay } from '../support/processes.ts'
 
 const SIZE = 256 * 1024
 
-const NEVER_OVERLOADED = { degraded_delay_ms: 50_000, shedding_delay_ms: 60_000 }
 
 async function filesBelow (root: string): Promise<{ name: string, size: number }[]> {
   const names = await readdir(root, { recursive: true, withFileTypes: true })
