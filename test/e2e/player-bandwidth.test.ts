@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import test, { type TestContext } from 'node:test'
 import type { Page } from 'playwright-core'
 import { request } from 'undici'
+import { PATIENT } from '../support/browser-rig.ts'
 import { openBrowser } from '../support/browser.ts'
 import { withoutChromium } from '../support/ci.ts'
 import { until } from '../support/http.ts'
@@ -23,7 +24,7 @@ async function setup (t: TestContext): Promise<{ relay: SpawnedRelay, url: strin
   const node = await spawnProgram(t, SUPER_NODE, ['--port', '0', '--media', 'demo/media/clip.webm'])
   const { url: origin, items } = await node.waitFor(event => event['event'] === 'listening') as { url: string, items: { cid: string }[] }
   // The burst holds the whole clip: what does not come at once is what the page does not ask for.
-  const relay = await spawnRelay(t, [{ url: origin, region: 'NA-WEST' }], { viewer: { player: true }, bandwidth: { total_bps: SHARE_BPS, burst_bytes: 8_000_000 } })
+  const relay = await spawnRelay(t, [{ url: origin, region: 'NA-WEST' }], { ...PATIENT, viewer: { player: true }, bandwidth: { total_bps: SHARE_BPS, burst_bytes: 8_000_000 } })
   return { relay, url: `${relay.viewerUrl}/player/?cid=${items[0]?.cid ?? ''}`, page: await openBrowser(t) }
 }
 

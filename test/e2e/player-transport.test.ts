@@ -1,6 +1,5 @@
 /** The player page over every transport, and what it says when the better ones do not work. */
 import assert from 'node:assert/strict'
-import { X509Certificate, createHash } from 'node:crypto'
 import { createSocket } from 'node:dgram'
 import { once } from 'node:events'
 import { mkdir, readFile } from 'node:fs/promises'
@@ -11,7 +10,8 @@ import { request } from 'undici'
 import { openBrowser } from '../support/browser.ts'
 import { freePort, withoutChromium } from '../support/ci.ts'
 import { metric, until } from '../support/http.ts'
-import { DEFAULT_LIMITS } from '../support/limits.ts'
+import { PATIENT, spkiOf } from '../support/browser-rig.ts'
+import { PATIENT_UPSTREAM } from '../support/limits.ts'
 import { SUPER_NODE, spawnProgram, spawnRelay, type SpawnedRelay } from '../support/processes.ts'
 
 /** Where screenshots go, when somebody wants to look at them. */
@@ -31,7 +31,7 @@ async function openScene (t: TestContext, viewerPort = 0): Promise<Scene> {
   const node = await spawnProgram(t, SUPER_NODE, ['--port', '0', '--media', 'demo/media/clip.webm'])
   const { url: origin, items } = await node.waitFor(event => event['event'] === 'listening') as { url: string, items: { cid: string }[] }
   const cid = items[0]?.cid ?? ''
-  const relay = await spawnRelay(t, [{ url: origin, region: 'NA-WEST' }], { limits: DEFAULT_LIMITS, viewer: { port: viewerPort, websocket_port: 0, player: true }, region: { override: 'NA-WEST' }, upstream: { negative_ttl_ms: 0 } })
+  const relay = await spawnRelay(t, [{ url: origin, region: 'NA-WEST' }], { ...PATIENT, viewer: { port: viewerPort, websocket_port: 0, player: true }, region: { override: 'NA-WEST' }, upstream: { ...PATIENT_UPSTREAM, negative_ttl_ms: 0 } })
   return { relay, origin, cid, url: `${relay.viewerUrl}/player/?cid=${cid}` }
 }
 
@@ -54,12 +54,6 @@ async function screenshot (page: Page, name: string): Promise<void> {
     await page.emulateMedia({ colorScheme })
     await page.screenshot({ path: join(SCREENSHOTS, `${name}-${colorScheme}.png`), fullPage: true })
   }
-}
-
-/** What `--ignore-certificate-errors-spki-list` takes: browsers cannot pin a self-signed certificate for WebSocket. */
-async function spkiFlag ({ cachePath }: SpawnedRelay): Promise<string> {
-  const { publicKey } = new X509Certificate(await readFile(join(cachePath, 'tls/current.pem')))
-  return `--ignore-certificate-errors-spki-list=${createHash('sha256').update(publicKey.export({ type: 'spki', format: 'der' })).digest('base64')}`
 }
 
 /** A UDP port where nobody answers, as behind a firewall that drops: held, so that nobody else takes it. */
@@ -110,7 +104,7 @@ test('the clip plays over WebTransport and says so; loading again on the same se
 
 test('where UDP goes nowhere the clip plays over WebSocket, and the page says why', options, async t => {
   const { relay, url } = await openScene(t)
-  const page = await openBrowser(t, [await spkiFlag(relay)])
+  const page = await openBrowser(t, [`--ignore-certificate-errors-spki-list=${await spkiOf(relay)}`])
   await blockUdp(t, page)
   await page.goto(url)
   const state = await played(page)

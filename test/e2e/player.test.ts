@@ -5,7 +5,7 @@ import type { Page } from 'playwright-core'
 import { withoutChromium } from '../support/ci.ts'
 import { openBrowser } from '../support/browser.ts'
 import { until } from '../support/http.ts'
-import { DEFAULT_LIMITS } from '../support/limits.ts'
+import { PATIENT } from '../support/browser-rig.ts'
 import { SUPER_NODE, spawnProgram, spawnRelay, type SpawnedProcess } from '../support/processes.ts'
 
 const REGIONS = ['NA-WEST', 'EU-WEST', 'APAC']
@@ -47,7 +47,7 @@ async function play (page: Page, url: string, screenshot: string): Promise<Playe
 
 test('Chromium plays the clip through the relay; the second load is all hits; it plays on with one and with all super-nodes dead', { timeout: 180_000, skip: withoutChromium() }, async t => {
   const { nodes, origins, cid } = await startSuperNodes(t)
-  const relay = await spawnRelay(t, origins, { limits: DEFAULT_LIMITS, viewer: { player: true }, region: { override: 'NA-WEST' } })
+  const relay = await spawnRelay(t, origins, { ...PATIENT, viewer: { player: true }, region: { override: 'NA-WEST' } })
   const page = await openBrowser(t)
   const url = `${relay.viewerUrl}/player/?cid=${cid}`
   assert.deepEqual(await play(page, url, 'player-first'), { hits: 0, misses: 10 })
@@ -61,14 +61,14 @@ test('Chromium plays a cold clip while the nearest super-node is dead', { timeou
   const { nodes, origins, cid } = await startSuperNodes(t)
   nodes[0]?.child.kill('SIGKILL')
   await nodes[0]?.exit
-  const relay = await spawnRelay(t, origins, { limits: DEFAULT_LIMITS, viewer: { player: true }, region: { override: 'NA-WEST' } })
+  const relay = await spawnRelay(t, origins, { ...PATIENT, viewer: { player: true }, region: { override: 'NA-WEST' } })
   const page = await openBrowser(t)
   assert.deepEqual(await play(page, `${relay.viewerUrl}/player/?cid=${cid}`, 'player-one-dead'), { hits: 0, misses: 10 })
 })
 
 test('the page says what went wrong when nobody has the video', { timeout: 60_000, skip: withoutChromium() }, async t => {
   const { origins } = await startSuperNodes(t)
-  const relay = await spawnRelay(t, origins, { limits: DEFAULT_LIMITS, viewer: { player: true } })
+  const relay = await spawnRelay(t, origins, { ...PATIENT, viewer: { player: true } })
   const page = await openBrowser(t)
   await page.goto(`${relay.viewerUrl}/player/?cid=nobody-has-this`)
   await page.waitForSelector('html[data-state="error"]')
