@@ -180,10 +180,10 @@ for (const kind of BROWSERS) {
       assert.deepEqual([others.length, viewer.transport, viewer.streamsTotal], [0, 'webtransport', 1])
       assert.equal(viewer.address, '127.0.0.1')
       assert.ok(viewer.bytes >= 100_003)
-      assert.equal((await request(`${relay.adminUrl}/admin/v1/viewers/${viewer.id}`, { method: 'DELETE' })).statusCode, 200)
+      assert.equal((await request(`${relay.adminUrl}/admin/v1/viewers/${viewer.id}`, { method: 'DELETE', headers: { 'x-requested-with': 'test' } })).statusCode, 200)
       assert.deepEqual(await page.evaluate('end'), { closeCode: 0, reason: 'disconnected by the operator' })
       await until(viewers, list => list.length === 0)
-      assert.equal((await request(`${relay.adminUrl}/admin/v1/viewers/${viewer.id}`, { method: 'DELETE' })).statusCode, 404)
+      assert.equal((await request(`${relay.adminUrl}/admin/v1/viewers/${viewer.id}`, { method: 'DELETE', headers: { 'x-requested-with': 'test' } })).statusCode, 404)
     })
 
     await t.test('ten cancelled fetches of 6 MB do not keep the next one waiting', async t => {

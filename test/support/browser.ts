@@ -9,7 +9,7 @@ import { CHROMIUM } from './ci.ts'
 export const CHROMIUM_FLAGS = ['--no-sandbox', '--disable-gpu', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync', '--autoplay-policy=no-user-gesture-required']
 
 /** A page in a headless Chromium with an empty profile, gone with the test. */
-export async function openBrowser (t: TestContext, flags: readonly string[] = []): Promise<Page> {
+export async function openBrowser (t: Pick<TestContext, 'after'>, flags: readonly string[] = []): Promise<Page> {
   const profile = await mkdtemp(join(tmpdir(), 'icn-relay-chromium-'))
   const context = await chromium.launchPersistentContext(profile, {
     executablePath: CHROMIUM,

@@ -15,9 +15,6 @@ export const NEVER_OVERLOADED = { degraded_delay_ms: 3_600_000, shedding_delay_m
 /** Deadlines of a relay for its super-nodes that no slow machine meets, for tests that are about something else. */
 export const PATIENT_UPSTREAM = { first_byte_timeout_ms: 60_000, headers_timeout_ms: 60_000 } as const
 
-/** Delays of the event loop under which no test that is about something else runs a relay. */
-export const NEVER_OVERLOADED = { degraded_delay_ms: 50_000, shedding_delay_ms: 60_000 } as const
-
 /** A gateway that is not taken for hung because it got no time of the processor. */
 export const PATIENT_SUPERVISOR = { hang_ms: 120_000 } as const
 
