@@ -27,7 +27,7 @@ function passes (error: unknown): boolean {
 export async function openHttp3 ({ engine, engineDirectory, glibcShim }: Pick<GatewaySettings, 'engine' | 'engineDirectory' | 'glibcShim'>, options: ListenerOptions, events: ListenerEvents): Promise<Road> {
   const transport = engine === 'fails'
     ? failsHttp3Transport()
-    : quinnTransport(() => loadEngine(engineFile({ directory: engineDirectory, shim: glibcShim, log: events.log })))
+    : quinnTransport(() => loadEngine(engineFile({ directory: engineDirectory, shim: glibcShim, log: (...line) => { events.log(...line) } })))
   try {
     return { listener: await transport.listen(options, events), note: `HTTP/3 engine ${transport.name}`, retry: false }
   } catch (error) {

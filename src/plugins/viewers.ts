@@ -93,7 +93,8 @@ export default fp<{ config: Config }>(async (app, { config }) => {
   /** Of a gateway that begins: what it takes as tickets, and what tells it from the one before. */
   const newTicketKey = (): Buffer => {
     gatewayId = randomBytes(GATEWAY_ID_BYTES).toString('hex')
-    return ticketKey = randomBytes(TICKET_KEY_BYTES)
+    ticketKey = randomBytes(TICKET_KEY_BYTES)
+    return ticketKey
   }
   const supervisor = engine === 'off'
     ? undefined

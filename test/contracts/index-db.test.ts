@@ -140,7 +140,7 @@ for (const [name, damage] of Object.entries(cases)) {
   const errors = []
   const opened = await openCache({
     path, maxBytes: 1e9, ramBytes: 0, passThroughBytes: 1e6, clock: { now: Date.now, monotonic: () => performance.now() }, random: Math.random,
-    observer: { diskIo () {}, diskError () {}, removed () {}, storeBypassed () {} },
+    observer: { diskIo () {}, diskError () {}, removed () {}, storeBypassed () {}, stored () {} },
     log: (level, message) => { if (level === 'error') errors.push(message) }
   })
   const { spool, commit } = await opened.cache.createSpool({ cid: 'new', part: 0 }, 5, true)

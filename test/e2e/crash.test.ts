@@ -10,7 +10,6 @@ import { spawnRelay } from '../support/processes.ts'
 
 const SIZE = 256 * 1024
 
-
 async function filesBelow (root: string): Promise<{ name: string, size: number }[]> {
   const names = await readdir(root, { recursive: true, withFileTypes: true })
   return await Promise.all(names.filter(entry => entry.isFile()).map(async entry => {

@@ -98,7 +98,7 @@ const Firefox: BrowserKind = {
         return {
           goto: async url => { await page.goto(url) },
           evaluate: async expression => await viaJson(async text => await page.evaluate(text), expression),
-          screenshot: async name => { await picture(name, async path => await page.screenshot({ path: path as `${string}.png`, fullPage: true })) },
+          screenshot: async name => { await picture(name, async path => await page.screenshot({ path, fullPage: true })) },
           close: async () => { await page.close() }
         }
       }

@@ -184,7 +184,7 @@ export async function recordClientHello (): Promise<ClientHello> {
         sink.send(noVersion(initial), port, '127.0.0.1')
         resolve({ scid: Buffer.from(initial.scid), bytes })
       } catch (error) {
-        reject(error)
+        reject(error instanceof Error ? error : new Error(String(error)))
       }
     })
   })

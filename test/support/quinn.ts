@@ -7,5 +7,6 @@ let binding: NapiBinding | undefined
 
 /** The engine, loaded once. @throws EngineUnavailableError */
 export function quinnBinding (): NapiBinding {
-  return binding ??= loadEngine(engineFile({ directory: join(tmpdir(), `icn-relay-engine-${userInfo().uid}`), shim: true, log: () => {} }))
+  binding ??= loadEngine(engineFile({ directory: join(tmpdir(), `icn-relay-engine-${userInfo().uid}`), shim: true, log: () => {} }))
+  return binding
 }

@@ -130,7 +130,8 @@ class QuinnListener implements TransportListener {
   }
 
   close (): Promise<void> {
-    return this.#closing ??= this.#close()
+    this.#closing ??= this.#close()
+    return this.#closing
   }
 
   async #close (): Promise<void> {
