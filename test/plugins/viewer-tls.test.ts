@@ -6,10 +6,12 @@ import { connect as connectTcp } from 'node:net'
 import { join } from 'node:path'
 import test, { type TestContext } from 'node:test'
 import { connect as connectTls, type ConnectionOptions, type TLSSocket } from 'node:tls'
-import { Agent, request } from 'undici'
+import { Agent, fetch as fetchWith, request } from 'undici'
 import { startSuperNode, syntheticShard, type Faults, type SuperNode } from '../../demo/super-node/server.ts'
 import { makeCertificate, openGatewaySession, type TestCertificate } from '../support/quinn-rig.ts'
 import type { AppDeps } from '../../src/app.ts'
+import { connect as connectRelay, systemPlatform, type TransportName } from '../../src/client/node.ts'
+import type { FetchLike } from '../../src/client/w3c-types.ts'
 import { createLogger } from '../../src/log.ts'
 import { cacheStats, metric, sha256, until } from '../support/http.ts'
 import { startRelay, temporaryDirectory, type RunningRelay } from '../support/relay.ts'
@@ -151,6 +153,33 @@ test('a new certificate is used for new connections, and those that exist stay',
   viewer?.close()
   // A pair that does not belong together changes nothing.
   await assert.doesNotReject(rig.relay.reload())
+})
+
+test('a new certificate moves the viewers of HTTP/3: no request fails, and they come back by themselves', { timeout: 120_000 }, async t => {
+  const rig = await setup(t, { transport: { engine: 'quinn', heartbeat_ms: 50 } })
+  // Whichever certificate: the sessions are pinned all the same.
+  const dispatcher = new Agent({ connect: { rejectUnauthorized: false } })
+  t.after(async () => { await dispatcher.destroy() })
+  const fetch: FetchLike = async (url, init) => await fetchWith(url, { ...init, dispatcher })
+  const seen: TransportName[] = []
+  const client = await connectRelay(rig.url.origin, {
+    platform: { ...systemPlatform(), fetch }, transports: ['webtransport', 'http'], connectTimeoutMs: 20_000, onTransport: ({ transport }) => { seen.push(transport) }
+  })
+  t.after(() => { client.close() })
+  const back = { yet: false }
+  const fetching = (async () => {
+    for (let part = 0; !back.yet; part = (part + 1) % 14) {
+      const { bytes } = await client.fetchShard(CID, part)
+      assert.equal(sha256(bytes), sha256(syntheticShard(CID, part)))
+    }
+  })()
+  assert.deepEqual(seen, ['webtransport'])
+  await rig.replace()
+  await rig.relay.reload()
+  await Promise.race([fetching, until(async () => seen, transports => transports.length >= 2 && transports.at(-1) === 'webtransport')])
+  back.yet = true
+  await fetching
+  assert.equal((await client.fetchShard(CID, 0)).transport, 'webtransport')
 })
 
 test('what does not speak TLS, or does not finish, is closed and harms nobody', { timeout: 60_000 }, async t => {
