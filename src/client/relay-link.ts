@@ -1,11 +1,11 @@
 import type { ControlMessage } from '../wire/control-messages.ts'
 import { signalOf, type BandwidthSignal } from './bandwidth-signal.ts'
 import { ShardClientError } from './client-error.ts'
-import { relayBase } from './dial.ts'
 import type { DialMode, Dialled, TransportInfo, TransportName } from './dial.ts'
 import { GatewayWatch } from './gateway-watch.ts'
 import { LanePool } from './lane-pool.ts'
 import { Lane } from './lane.ts'
+import { MoveBudget, destinations } from './moves.ts'
 import { PagePresence } from './page-presence.ts'
 import type { ClientPlatform } from './platform.ts'
 import type { Sessions, SharedBody } from './shared-body.ts'
@@ -34,12 +34,9 @@ export interface LinkOptions {
 const SHORT_LIFE_MS = 5_000
 /** Control messages kept that come while a connection is still being made; a relay has no more kinds of them. */
 const MAX_EARLY = 4
-/** Moves a relay may ask for in a minute; two relays that redirect to each other get no more. */
-const MAX_MOVES_PER_MINUTE = 5
 /** First and longest pause before looking for a better transport again, milliseconds. */
 const UPGRADE_FIRST_MS = 5_000
 const UPGRADE_CAP_MS = 60_000
-
 /** Longest pause that a relay may ask for before it is asked for a session again, milliseconds. */
 const MAX_RETRY_AFTER_MS = 60_000
 
@@ -57,7 +54,7 @@ export class RelayLink implements Sessions {
   #relayUrl: string
   #connecting: Promise<void> | undefined
   #failures = 0
-  #moves: number[] = []
+  readonly #moves = new MoveBudget()
   #moving = false
   #bestRank = Number.POSITIVE_INFINITY
   /** The relay offers less than it does in better times. */
@@ -114,10 +111,8 @@ export class RelayLink implements Sessions {
     for (;;) {
       this.#life.signal.throwIfAborted()
       const lane = await this.#pool.take(signal)
-      if (lane !== undefined) {
-        this.#watch.asked(lane)
-        return lane
-      }
+      if (lane !== undefined) this.#watch.asked(lane)
+      if (lane !== undefined) return lane
       await abortable(this.#connect(), signal)
     }
   }
@@ -251,20 +246,14 @@ export class RelayLink implements Sessions {
   }
 
   #follow (message: Extract<ControlMessage, { type: 'drain' | 'redirect' }>, relayUrl: string): void {
-    const wanted = message.type === 'redirect' ? [message.url] : message.alternates
-    // A token must not leave in the clear because a relay says so.
-    const urls = wanted.map(relayBase).filter((url) => url !== undefined).filter((url) => url.startsWith('https:') || relayUrl.startsWith('http:'))
-    if (message.type === 'drain' && wanted.length === 0) urls.push(relayUrl)
+    const urls = destinations(message, relayUrl)
     if (urls.length > 0) this.#move(urls).catch(() => {})
   }
 
   /** Changes to the first of these relays that answers; the exchanges under way end where they began. */
   async #move (urls: readonly string[]): Promise<void> {
-    const now = this.#options.platform.now()
-    this.#moves = this.#moves.filter((at) => now - at < 60_000)
-    if (this.#moving || this.#moves.length >= MAX_MOVES_PER_MINUTE) return
+    if (this.#moving || !this.#moves.spend(this.#options.platform.now())) return
     this.#moving = true
-    this.#moves.push(now)
     try {
       for (const url of urls) {
         try {
