@@ -52,7 +52,9 @@ export function retryAfterOf (header: (name: 'retry-after') => string | undefine
   return seconds === undefined ? undefined : Number(seconds) * 1000
 }
 
-/** Text of anything thrown. */
+/** Text of anything thrown. What `fetch` of Node throws says only in its cause why it failed. */
 export function reasonText (error: unknown): string {
-  return error instanceof Error ? (error.message === '' ? error.name : error.message) : String(error)
+  if (!(error instanceof Error)) return String(error)
+  const text = error.message === '' ? error.name : error.message
+  return error.message === 'fetch failed' && error.cause instanceof Error ? `${text}: ${reasonText(error.cause)}` : text
 }
