@@ -28,8 +28,19 @@ export function streamFailure (error: unknown): TransportError {
   return new TransportError('session-closed', text)
 }
 
+/**
+ * Peers that have closed by the protocol, without a code that is still known. A CONNECT stream that just ends is a close with code 0
+ * (draft-ietf-webtrans-http3 §6); the engine then closes the connection itself. Firefox closes the connection with H3_NO_ERROR (0x100)
+ * right behind its close capsule, which the engine then does not read.
+ */
+const CLOSED = new Set(['connection error: closed', 'connection error: closed by peer: 256'])
+
+/** Whether a close came by the protocol but brought no code. */
+export function isPlainClose (reason: string): boolean {
+  return CLOSED.has(reason)
+}
+
 /** Whether a close tells of a lost connection and not of a peer that closed by the protocol. */
 export function isLoss (reason: string): boolean {
-  // A CONNECT stream that just ends is a close with code 0 (draft-ietf-webtrans-http3 §6); the engine then closes the connection itself.
-  return reason.startsWith('connection error: ') && reason !== 'connection error: closed'
+  return reason.startsWith('connection error: ') && !isPlainClose(reason)
 }

@@ -2,7 +2,7 @@ import { systemTimers, type Timers } from '../../../clock.ts'
 import { TransportError, type BidiStream, type ReceiveStream, type SendStream, type SessionClose, type SessionRequest, type SessionStats, type TransportSession } from '../viewer-transport.ts'
 import { closeReason } from '../close-reason.ts'
 import type { NapiBiStream, NapiCloseInfo, NapiSession } from './binding.ts'
-import { isLoss, streamFailure } from './failure.ts'
+import { isLoss, isPlainClose, streamFailure } from './failure.ts'
 import { QuinnBidi, QuinnReceive, QuinnSend, type Half, type StreamOwner } from './stream.ts'
 
 /** The peer gives stream credit within this, milliseconds, or opening a stream fails. */
@@ -204,5 +204,5 @@ function refuse (stream: BidiStream): void {
 
 function closeOf ({ closeCode, reason }: NapiCloseInfo): SessionClose {
   if (isLoss(reason)) return { code: 0, reason, clean: false }
-  return { code: closeCode, reason: closeCode === 0 && reason === 'connection error: closed' ? '' : reason, clean: true }
+  return { code: closeCode, reason: closeCode === 0 && isPlainClose(reason) ? '' : reason, clean: true }
 }
