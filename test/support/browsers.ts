@@ -34,6 +34,8 @@ export interface BrowserKind {
   readonly tellsResetCode: boolean
   /** Whether it closes the sessions of a page by itself as that is left; Firefox keeps them for a minute. */
   readonly closesLeftPages: boolean
+  /** Whether it closes the connection right behind the close of a session, so that the engine may miss code and reason. */
+  readonly closesBeforeItIsRead: boolean
   /**
    * Starts it with an empty profile; it ends with the test.
    * @param spki base64 SHA-256 of a public key whose certificate it accepts for WebSocket, which browsers cannot pin one for
@@ -58,6 +60,7 @@ const Chromium: BrowserKind = {
   skip: withoutChromium(),
   tellsResetCode: true,
   closesLeftPages: true,
+  closesBeforeItIsRead: false,
   start: async (t, spki) => {
     const first = await openBrowser(t, spki === undefined ? [] : [`--ignore-certificate-errors-spki-list=${spki}`])
     return {
@@ -79,6 +82,7 @@ const Firefox: BrowserKind = {
   skip: withoutFirefox(),
   tellsResetCode: false,
   closesLeftPages: false,
+  closesBeforeItIsRead: true,
   start: async (t, spki) => {
     const browser = await puppeteer.launch({
       browser: 'firefox',
