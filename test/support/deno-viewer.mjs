@@ -1,5 +1,5 @@
 // A viewer in Deno, with nothing but its WebTransport: the hello line of the control stream, and a shard over a raw stream. One line of JSON on standard output.
-/* global Deno */
+/* global Deno, WebTransport */
 const [relay, path] = Deno.args
 const { webtransport } = await (await fetch(`${relay}/v1/transport`)).json()
 const serverCertificateHashes = webtransport.certificateHashes.map(({ algorithm, value }) => ({ algorithm, value: Uint8Array.from(atob(value), char => char.charCodeAt(0)) }))
