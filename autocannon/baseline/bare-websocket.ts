@@ -10,10 +10,12 @@ const body = Buffer.alloc(Number(process.argv[2] ?? 1_000_000), 'icn-relay')
 const head = Buffer.from(`HTTP/1.1 200 OK\r\ncontent-type: application/octet-stream\r\ncontent-length: ${body.length}\r\n\r\n`)
 
 async function answer (stream: BidiStream): Promise<void> {
-  while (await stream.read() !== null) { /* a request says nothing that matters here */ }
+  // A request says nothing that matters here, and its end comes when the client has read the answer.
+  await stream.read()
   await stream.write(head)
   for (let at = 0; at < body.length; at += WRITE_BYTES) await stream.write(body.subarray(at, at + WRITE_BYTES))
   await stream.end()
+  while (await stream.read() !== null) { /* until then the stream stays open */ }
 }
 
 const tls = createSelfSigned([], Date.now())
