@@ -54,6 +54,8 @@ test('a second signal ends the process at once', { timeout: 60_000 }, async t =>
   relay.child.kill('SIGTERM')
   await relay.waitFor(event => event['msg'] === 'stopping')
   relay.child.kill('SIGTERM')
-  assert.deepEqual(await relay.exit, { code: 1, signal: null })
+  // By the signal itself where something hangs or a line is being written at this moment: nothing is waited for then.
+  const { code, signal } = await relay.exit
+  assert.ok(code === 1 || signal === 'SIGTERM', `${code} ${signal}`)
   await stuck
 })
