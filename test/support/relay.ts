@@ -10,7 +10,8 @@ import { GENEROUS_LIMITS } from './limits.ts'
 /** A directory that goes with the test. */
 export async function temporaryDirectory (t: Pick<TestContext, 'after'>): Promise<string> {
   const path = await mkdtemp(join(tmpdir(), 'icn-relay-test-'))
-  t.after(async () => { await rm(path, { recursive: true, force: true }) })
+  // A relay that still runs heals a cache directory that somebody empties.
+  t.after(async () => { await rm(path, { recursive: true, force: true, maxRetries: 20, retryDelay: 100 }) })
   return path
 }
 
@@ -23,7 +24,7 @@ export interface RunningRelay {
 /** A relay in this process on free ports, closed with the test. Sections of `settings` are merged over the test defaults. */
 export async function startRelay (t: TestContext, superNodes: readonly { url: string, region: string }[], settings: Record<string, Record<string, unknown>> = {}, deps: Partial<AppDeps> = {}): Promise<RunningRelay> {
   const path = await mkdtemp(join(tmpdir(), 'icn-relay-test-'))
-  const removeDirectory = async (): Promise<void> => { await rm(path, { recursive: true, force: true }) }
+  const removeDirectory = async (): Promise<void> => { await rm(path, { recursive: true, force: true, maxRetries: 20, retryDelay: 100 }) }
   const config = checkConfig({
     ...settings,
     viewer: { host: '127.0.0.1', port: 0, websocket_port: 0, stop_timeout_ms: 500, ...settings['viewer'] },
