@@ -46,6 +46,9 @@ export function asRelayError (error: unknown): RelayError {
   return new RelayError('RELAY_ERR_INTERNAL', 'unexpected error; see the relay log', { cause: error })
 }
 
+/** Statuses that say when to come back (RFC 9110 §10.2.3, RFC 6585 §4). */
+const COME_BACK: ReadonlySet<number> = new Set([429, 502, 503])
+
 /** Refusals that are our own doing and no fault: a relay in trouble must not write a stack for every one of them. */
 const MEANT: ReadonlySet<ErrorCode> = new Set(['RELAY_ERR_STOPPING', 'RELAY_ERR_OVERLOADED', 'RELAY_ERR_LOCAL_LACK'])
 
@@ -59,8 +62,8 @@ export function sendProblem (error: unknown, request: FastifyRequest, reply: Fas
     // A body that failed before its first byte has put its headers on the raw response already.
     reply.raw.removeHeader(name)
   }
-  // The limiter of viewers says itself when to come back.
-  if (known.status === 503 || known.status === 502 || known.code === 'RELAY_ERR_UPSTREAM_RATE_LIMITED') reply.header('retry-after', String(known.retryAfterSeconds ?? 1))
+  // The limiter of viewers and the gate of connections have said themselves when to come back.
+  if (COME_BACK.has(known.status) && !reply.hasHeader('retry-after')) reply.header('retry-after', String(known.retryAfterSeconds ?? 1))
   const challenge = challengeOf(known, known.status)
   if (challenge !== undefined) reply.header('www-authenticate', challenge)
   if (known.source === 'internal' && !MEANT.has(known.code)) request.log.error({ err: error }, 'request failed')

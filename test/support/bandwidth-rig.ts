@@ -6,7 +6,6 @@ import { startSuperNode } from '../../demo/super-node/server.ts'
 import type { JoinOrder, News, Order, Road } from './bandwidth-viewers.ts'
 import { fetchHashed } from './http.ts'
 import { spawnRelay, type SpawnedRelay } from './processes.ts'
-import { transportOffer } from './transport-offer.ts'
 
 /** So small that every viewer over HTTP begins a new response, and hears of its share, every two seconds or so. */
 const SHARD_BYTES = 400_000
@@ -53,12 +52,11 @@ export class Crowd {
     this.#child.on('message', message => { this.#hear(message as News) })
   }
 
-  /** Resolves when all of them have begun. */
+  /** Resolves when all of them have begun. @throws Error when one could not */
   async join (road: Road, ids: readonly number[], streams = 1): Promise<void> {
-    const offer = await transportOffer(this.#relay.viewerUrl)
-    const url = { http: this.#relay.viewerUrl, webtransport: offer.webtransport.url, websocket: offer.websocket.url.replace('wss:', 'https:') }[road]
-    this.#order({ type: 'join', ids, road, url, certificateHashes: offer.webtransport.certificateHashes.map(({ value }) => value), paths: PATHS, streams } satisfies JoinOrder)
-    await this.until(() => ids.every(id => this.joinedAt.has(id)))
+    this.#order({ type: 'join', ids, road, url: this.#relay.viewerUrl, paths: PATHS, streams } satisfies JoinOrder)
+    await this.until(() => this.failures.length > 0 || ids.every(id => this.joinedAt.has(id)))
+    if (!ids.every(id => this.joinedAt.has(id))) throw new Error(`viewers could not join: ${this.failures.slice(0, 3).join('; ')}`)
   }
 
   leave (ids: readonly number[]): void { this.#order({ type: 'leave', ids }) }

@@ -1,4 +1,5 @@
 /** Viewers that fetch as fast as they may, in a process of their own: told over IPC who joins and leaves, tells what each has received and heard. */
+import { randomUUID } from 'node:crypto'
 import { Agent, get, type IncomingMessage } from 'node:http'
 import { dialHttp3, nodePonyfill } from '../../src/client/node.ts'
 import type { ClientSession, Connector } from '../../src/client/session.ts'
@@ -6,6 +7,7 @@ import { transportConnector } from '../../src/client/transport-session.ts'
 import { PONYFILL_OPTIONS, w3cConnector } from '../../src/client/w3c-session.ts'
 import { parseCmsd } from '../../src/wire/cmsd.ts'
 import { ControlReader } from '../../src/wire/control-messages.ts'
+import { transportOffer } from './transport-offer.ts'
 
 export type Road = 'webtransport' | 'websocket' | 'http'
 
@@ -13,9 +15,8 @@ export interface JoinOrder {
   readonly type: 'join'
   readonly ids: readonly number[]
   readonly road: Road
-  /** Of the session, or of the viewer HTTP listener. */
+  /** Of the viewer HTTP listener, which tells where sessions begin. */
   readonly url: string
-  readonly certificateHashes: readonly string[]
   readonly paths: readonly string[]
   /** Requests of each viewer at once. */
   readonly streams: number
@@ -32,6 +33,8 @@ export type News =
   | { readonly type: 'received', readonly at: number, readonly bytes: readonly (readonly [id: number, bytes: number])[] }
 
 const SAMPLE_MS = 100
+/** As the client library keeps it. */
+const STREAMS_PER_SESSION = 96
 
 interface Viewer { bytes: number, left: boolean, leave: () => void }
 
@@ -47,10 +50,30 @@ function pathOf (order: JoinOrder, id: number, turn: number): string {
   return order.paths[(id * 7 + turn) % order.paths.length] ?? ''
 }
 
-async function overSession (order: JoinOrder, id: number, viewer: Viewer): Promise<void> {
-  const session = await connectors[order.road === 'websocket' ? 'websocket' : 'webtransport']({
-    url: order.url,
-    certificateHashes: order.certificateHashes.map(value => Uint8Array.from(Buffer.from(value, 'base64'))),
+/** As the client library does it: as many sessions as its streams need, all of one viewer. */
+async function overSessions (order: JoinOrder, id: number, viewer: Viewer): Promise<void> {
+  const name = randomUUID()
+  const counts = Array.from({ length: Math.ceil(order.streams / STREAMS_PER_SESSION) }, (_, n) => Math.min(STREAMS_PER_SESSION, order.streams - n * STREAMS_PER_SESSION))
+  const sessions = await Promise.all(counts.map(async () => await openSession(order, id, name)))
+  viewer.leave = () => { for (const session of sessions) session.close() }
+  tell({ type: 'joined', id, at: now() })
+  await Promise.all(sessions.map(async (session, index) => {
+    const closed = session.closed.then(reason => { if (!viewer.left) throw new Error(`session closed: ${reason}`) })
+    await Promise.race([closed, Promise.all(Array.from({ length: counts[index] ?? 0 }, async (_, stream) => {
+      for (let turn = index * STREAMS_PER_SESSION + stream; !viewer.left; turn++) await fetchOver(session, pathOf(order, id, turn), viewer)
+    }))])
+  }))
+}
+
+async function openSession (order: JoinOrder, id: number, name: string): Promise<ClientSession> {
+  const road = order.road === 'websocket' ? 'websocket' : 'webtransport'
+  // A ticket for each.
+  const { url, certificateHashes } = (await transportOffer(order.url))[road]
+  const target = new URL(url.replace('wss:', 'https:'))
+  target.searchParams.set('viewer', name)
+  return await connectors[road]({
+    url: target.href,
+    certificateHashes: certificateHashes.map(({ value }) => Uint8Array.from(Buffer.from(value, 'base64'))),
     signal: AbortSignal.timeout(30_000),
     onIncoming: stream => {
       const reader = new ControlReader()
@@ -64,12 +87,6 @@ async function overSession (order: JoinOrder, id: number, viewer: Viewer): Promi
       follow().catch(() => {})
     }
   })
-  viewer.leave = () => { session.close() }
-  tell({ type: 'joined', id, at: now() })
-  const closed = session.closed.then(reason => { if (!viewer.left) throw new Error(`session closed: ${reason}`) })
-  await Promise.race([closed, Promise.all(Array.from({ length: order.streams }, async (_, stream) => {
-    for (let turn = stream; !viewer.left; turn++) await fetchOver(session, pathOf(order, id, turn), viewer)
-  }))])
 }
 
 async function fetchOver (session: ClientSession, path: string, viewer: Viewer): Promise<void> {
@@ -105,7 +122,7 @@ function join (order: JoinOrder): void {
   for (const id of order.ids) {
     const viewer: Viewer = { bytes: 0, left: false, leave: () => {} }
     viewers.set(id, viewer)
-    const watching = order.road === 'http' ? overHttp(order, id, viewer) : overSession(order, id, viewer)
+    const watching = order.road === 'http' ? overHttp(order, id, viewer) : overSessions(order, id, viewer)
     watching.catch((error: unknown) => { if (!viewer.left) tell({ type: 'failed', id, reason: String(error) }) })
   }
 }

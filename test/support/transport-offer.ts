@@ -11,7 +11,11 @@ export interface TransportOffer {
   readonly websocket: SessionOffer
 }
 
-/** Asks the viewer listener at `viewerUrl`. */
+/** Asks the viewer listener at `viewerUrl`. @throws Error when it refuses, or when a road is not offered */
 export async function transportOffer (viewerUrl: string): Promise<TransportOffer> {
-  return await (await fetch(`${viewerUrl}/v1/transport`)).json() as TransportOffer
+  const response = await fetch(`${viewerUrl}/v1/transport`)
+  const offer = await response.json() as Partial<TransportOffer>
+  const { webtransport, websocket } = offer
+  if (webtransport === undefined || websocket === undefined) throw new Error(`/v1/transport: ${response.status} ${JSON.stringify(offer)}`)
+  return { webtransport, websocket }
 }

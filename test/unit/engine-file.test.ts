@@ -127,6 +127,13 @@ suite('a copy for an older glibc', { skip: withoutPackage(X64.package) }, () => 
     assert.deepEqual([statSync(file).ino, statSync(file).mtimeMs], [ino, mtimeMs])
   })
 
+  test('is written below directories that do not exist yet, as in the home of a new user', async (t) => {
+    const home = await temporaryDirectory(t)
+    const directory = join(home, '.cache', 'icn-relay', 'engine')
+    assert.equal(ask({ directory }).file, join(directory, COPY))
+    assert.deepEqual([directory, join(directory, '..'), join(home, '.cache')].map(modeOf), [FOLDER_MODE, FOLDER_MODE, FOLDER_MODE])
+  })
+
   test('is written anew when it was changed, cut off, opened to others or replaced by a link', async (t) => {
     const directory = await engineDirectory(t)
     const { file } = ask({ directory })
@@ -194,7 +201,7 @@ suite('a copy for an older glibc', { skip: withoutPackage(X64.package) }, () => 
       chownSync(foreign, 65_534, 65_534)
       unavailable({ directory: foreign }, /; the copy that loads here cannot be kept in .+engine: Error: it belongs to another user$/)
     }
-    unavailable({ directory: '/proc/engine' }, /; the copy that loads here cannot be kept in \/proc\/engine: Error: ENOENT/)
+    for (const directory of ['/proc/engine', '/proc/none/of/these']) unavailable({ directory }, /; the copy that loads here cannot be kept in \/proc\/[a-z/]+: Error: ENOENT/)
   })
 })
 

@@ -1,5 +1,5 @@
 import { createHash, randomBytes } from 'node:crypto'
-import { chmodSync, closeSync, fsyncSync, lstatSync, mkdirSync, openSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { chmodSync, closeSync, existsSync, fsyncSync, lstatSync, mkdirSync, openSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { basename, dirname, join } from 'node:path'
 import { systemCode } from '../../../errors.ts'
@@ -134,13 +134,21 @@ function keptCopy (path: string, name: string, directory: string, change: (sourc
   }
 }
 
-/** Nobody else may change what is loaded from there. Without `recursive`, which never returns where creating fails with ENOENT, as below /proc. */
-function secureDirectory (directory: string): void {
+/** With what is missing above it. Not by `recursive`, which never returns where creating fails with ENOENT, as below /proc. */
+function makeDirectory (directory: string): void {
   try {
     mkdirSync(directory, { mode: 0o700 })
   } catch (error) {
-    if (systemCode(error) !== 'EEXIST') throw error
+    if (systemCode(error) === 'EEXIST') return
+    if (systemCode(error) !== 'ENOENT' || existsSync(dirname(directory))) throw error
+    makeDirectory(dirname(directory))
+    makeDirectory(directory)
   }
+}
+
+/** Nobody else may change what is loaded from there. */
+function secureDirectory (directory: string): void {
+  makeDirectory(directory)
   const found = lstatSync(directory)
   if (!found.isDirectory()) throw new Error('it is no directory')
   if (found.uid !== process.getuid?.()) throw new Error('it belongs to another user')
