@@ -124,7 +124,7 @@ export interface SpawnedRelay extends SpawnedProcess {
 /** Text of a TOML file; values are written as JSON, which TOML reads for strings, numbers, booleans and lists of strings. */
 function toml (settings: Record<string, Record<string, unknown>>): string {
   return Object.entries(settings).map(([section, keys]) => {
-    const lines = Object.entries(keys).map(([key, value]) => `${key} = ${tomlValue(value)}`)
+    const lines = Object.entries(keys).filter(([, value]) => value !== undefined).map(([key, value]) => `${key} = ${tomlValue(value)}`)
     return `[${section}]\n${lines.join('\n')}\n`
   }).join('\n')
 }
@@ -135,7 +135,7 @@ function tomlValue (value: unknown): string {
   return JSON.stringify(value)
 }
 
-/** A relay in a process of its own on free ports, ready when this resolves. */
+/** A relay in a process of its own on free ports, ready when this resolves. A setting that is undefined is left out, for programs that do not know its key. */
 export async function spawnRelay (t: Pick<TestContext, 'after'>, superNodes: readonly { url: string, region: string }[], settings: Record<string, Record<string, unknown>> = {}, cachePath?: string, { program = SERVER, env = {} }: { program?: string, env?: Record<string, string> } = {}): Promise<SpawnedRelay> {
   const removals: (() => Promise<void>)[] = []
   const directory = await temporaryDirectory({ after: hook => { removals.push(hook as () => Promise<void>) } })
