@@ -199,15 +199,21 @@ suite('a body that breaks off and goes on from another node', () => {
     breakOff (): void
   }
 
-  /** Sends half of a body, and closes when it is told to. */
+  /** Sends half of a body, and closes when it is told to, or at once when it was told before. */
   const breaking = async (t: TestContext, fields: readonly string[]): Promise<Breaking> => {
     const sockets: Socket[] = []
+    let broken = false
     const node = await rawOrigin(t, ({ socket }) => {
       const whole = response(BODY, fields)
       socket.write(whole.subarray(0, whole.length - 20_000))
       sockets.push(socket)
+      if (broken) socket.end()
     }, 'EU-WEST')
-    return { ...node, breakOff: () => { for (const socket of sockets) socket.end() } }
+    const breakOff = (): void => {
+      broken = true
+      for (const socket of sockets) socket.end()
+    }
+    return { ...node, breakOff }
   }
 
   /** Knows ranges; `ifRange` whether it knows that field too. */
