@@ -124,9 +124,7 @@ export class Supervisor {
   tellSpent (spent: Spent): void { this.#send({ type: 'spent', spent }) }
 
   /** Viewers are judged by these from now on. */
-  setAuth (auth: AuthSettings): void {
-    this.#send({ type: 'auth', auth })
-  }
+  setAuth (auth: AuthSettings): void { this.#send({ type: 'auth', auth }) }
 
   /** The gateway's part of the bandwidth from now on. */
   setShare (share: GatewayShare): void {
@@ -175,11 +173,11 @@ export class Supervisor {
     clearInterval(this.#watch)
     clearTimeout(this.#restartTimer)
     this.#first.resolve(undefined)
-    const child = this.#life?.child
-    if (child === undefined) return
-    const ended = new Promise<void>(resolve => { child.once('close', () => { resolve() }) })
+    const life = this.#life
+    if (life === undefined) return
+    const ended = new Promise<void>(resolve => { life.child.once('close', () => { resolve() }) })
     this.#send({ type: 'stop', deadlineMs: Math.max(deadlineMs - CLOSE_MS, deadlineMs / 2) })
-    const timer = setTimeout(() => { child.kill('SIGKILL') }, deadlineMs)
+    const timer = setTimeout(() => { this.#kill(life, 'hang') }, deadlineMs)
     await ended
     clearTimeout(timer)
   }
@@ -294,9 +292,11 @@ export class Supervisor {
     this.#life = undefined
     this.#options.observer.demand(undefined)
     this.#questions.ended()
-    if (this.#stopping !== undefined) return
-    this.#options.log('error', 'gateway ended', { reason: life.reason, code, signal, output: life.output === '' ? undefined : life.output })
-    this.#again(life.reason, this.#options.clock.monotonic() - life.startedAt)
+    const told = this.#stopping !== undefined
+    const facts = { reason: life.reason, code, signal, output: life.output === '' ? undefined : life.output }
+    if (!told) this.#options.log('error', 'gateway ended', facts)
+    else if (code !== 0) this.#options.log('warn', 'gateway ended otherwise than it was told', facts)
+    if (!told) this.#again(life.reason, this.#options.clock.monotonic() - life.startedAt)
   }
 
   #again (reason: GatewayEnd, livedMs: number): void {

@@ -135,7 +135,7 @@ test('overload is told when it changes and again to every new gateway, which in 
 })
 
 test('stop: a gateway that does not listen to it is killed at the deadline, and questions to it are answered', LIMIT, async t => {
-  const { supervisor } = await rig(t, `${LISTENING}; setInterval(() => {}, 1000)`)
+  const { supervisor, lines } = await rig(t, `${LISTENING}; setInterval(() => {}, 1000)`)
   await supervisor.start()
   const asked = assert.rejects(supervisor.sessions(), { code: 'RELAY_ERR_GATEWAY' })
   const began = performance.now()
@@ -145,4 +145,14 @@ test('stop: a gateway that does not listen to it is killed at the deadline, and 
   assert.equal(supervisor.pid, undefined)
   assert.equal(await supervisor.start(), undefined)
   assert.equal(supervisor.pid, undefined, 'a supervisor that has stopped starts nothing')
+  assert.match(lines.at(-1) ?? '', /^warn gateway ended otherwise than it was told \{"reason":"hang","code":null,"signal":"SIGKILL"/)
+})
+
+test('stop: a gateway that crashes meanwhile is in the log, one that ends with 0 is not', LIMIT, async t => {
+  for (const [end, lines] of [["process.kill(process.pid, 'SIGABRT')", 1], ['process.exit(134)', 1], ['process.exit(0)', 0]] as const) {
+    const seen = await rig(t, `${LISTENING}; process.on('message', ({ type }) => { if (type === 'stop') ${end} })`)
+    await seen.supervisor.start()
+    await seen.supervisor.stop(20_000)
+    assert.equal(seen.lines.filter(line => line.startsWith('warn gateway ended otherwise')).length, lines, end)
+  }
 })
