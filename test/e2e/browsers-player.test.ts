@@ -36,7 +36,7 @@ for (const kind of BROWSERS) {
       assert.deepEqual([second['transport'], second['hits'], second['misses']], ['webtransport', '10', '0'])
     })
 
-    await t.test('and leaves no session behind when its page is left', { todo: kind.closesLeftPages ? false : 'the client library has to close its sessions on pagehide' }, async t => {
+    await t.test('and leaves no session behind when its page is left', async t => {
       await until(viewers, list => list.length > 0)
       const start = performance.now()
       await page.goto('about:blank')

@@ -32,8 +32,6 @@ export interface BrowserKind {
   readonly skip: string | false
   /** Whether the code of a reset is always in the error of the page: Firefox has it or not, as it happens. */
   readonly tellsResetCode: boolean
-  /** Whether it closes the sessions of a page by itself as that is left; Firefox keeps them for a minute. */
-  readonly closesLeftPages: boolean
   /** Whether it closes the connection right behind the close of a session, so that the engine may miss code and reason. */
   readonly closesBeforeItIsRead: boolean
   /**
@@ -59,7 +57,6 @@ const Chromium: BrowserKind = {
   name: 'Chromium',
   skip: withoutChromium(),
   tellsResetCode: true,
-  closesLeftPages: true,
   closesBeforeItIsRead: false,
   start: async (t, spki) => {
     const first = await openBrowser(t, spki === undefined ? [] : [`--ignore-certificate-errors-spki-list=${spki}`])
@@ -81,7 +78,6 @@ const Firefox: BrowserKind = {
   name: 'Firefox',
   skip: withoutFirefox(),
   tellsResetCode: false,
-  closesLeftPages: false,
   closesBeforeItIsRead: true,
   start: async (t, spki) => {
     const browser = await puppeteer.launch({
