@@ -16,7 +16,7 @@ import type { EntryRecord } from '../src/cache/entry.ts'
 import { checkIndex } from '../src/cache/index-check.ts'
 import { openIndexDb } from '../src/cache/index-db.ts'
 import { ShardCache } from '../src/cache/shard-cache.ts'
-import { systemClock } from '../src/clock.ts'
+import { systemClock, systemTimers } from '../src/clock.ts'
 import { TOTAL_SHARDS } from '../src/shard/shard-key.ts'
 import { median } from './median.ts'
 
@@ -59,7 +59,7 @@ async function build (directory: string, entries: number): Promise<void> {
 /** Runs in a process of its own, so that nothing of the building is in its memory. */
 async function measure (directory: string, entries: number): Promise<Measurement> {
   const checked = performance.now()
-  await checkIndex(directory)
+  await checkIndex(directory, { timers: systemTimers })
   const checkMs = performance.now() - checked
 
   const observer = { diskIo: () => {}, diskError: (_: string, code: string) => { throw new Error(code) }, removed: () => {}, stored: () => {}, storeBypassed: () => {} }
@@ -91,7 +91,7 @@ async function measure (directory: string, entries: number): Promise<Measurement
   await store.index.flush()
   const putPerSecond = puts / (performance.now() - put) * 1_000
 
-  const reconciled = Promise.resolve({ confirmed: 0, orphansRemoved: 0, adopted: 0, missingDropped: 0, errors: 0 })
+  const reconciled = Promise.resolve({ confirmed: 0, orphansRemoved: 0, adopted: 0, found: 0, missingDropped: 0, errors: 0 })
   const cache = new ShardCache({ disk: store, db, ramBytes: 0, observer, reconciled })
   const paged = performance.now()
   const PAGES = 200

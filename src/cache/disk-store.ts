@@ -123,8 +123,10 @@ export class DiskStore {
   restore (): number {
     const entries: CacheEntry[] = []
     let total = 0
+    // A clock that was ahead for a moment makes nothing the most recent for good.
+    const now = this.#options.clock.now()
     for (const [id, record] of this.#options.db.load()) {
-      entries.push(makeEntry(id, record, false))
+      entries.push(makeEntry(id, { ...record, storedAt: Math.min(record.storedAt, now), lastAccess: Math.min(record.lastAccess, now) }, false))
       total += record.size
     }
     entries.sort((a, b) => a.lastAccess - b.lastAccess)

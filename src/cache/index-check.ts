@@ -1,36 +1,91 @@
-import { execFile } from 'node:child_process'
+import { spawn } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
-import { promisify } from 'node:util'
+import type { Timers } from '../clock.ts'
 
-/** Reading a million entries takes about a second; a damaged tree may have no end at all. */
-const CHECK_TIMEOUT_MS = 60_000
+/**
+ * `damaged` is said of what LMDB itself stumbled over. Whatever else ended a check, such as a signal that somebody sent or a system short of
+ * memory, says nothing about the index.
+ */
+export type IndexVerdict = { readonly is: 'sound' } | { readonly is: 'damaged' | 'inconclusive', readonly why: string }
 
-/** Visits every entry and asks for free pages, as a run will. Plain JavaScript over lmdb alone, so that it starts fast. */
+export interface IndexCheckOptions {
+  readonly timers: Timers
+  /** Ends it early, with `inconclusive`. */
+  readonly signal?: AbortSignal
+  /** What is run instead of the check, by `node --eval`. */
+  readonly program?: string
+  /** For so long it may say nothing, ms. */
+  readonly silentMs?: number
+}
+
+/** Reading a hundred thousand entries takes a tenth of a second; a slow disk may need much longer for all of them, and says so on the way. */
+const SILENT_MS = 60_000
+const ENTRIES_A_LINE = 100_000
+/** What a process gets that LMDB leads astray. */
+const CRASHES: ReadonlySet<string> = new Set(['SIGSEGV', 'SIGBUS', 'SIGABRT', 'SIGILL', 'SIGFPE', 'SIGTRAP'])
+/** Exit status by which the check says that it found damage. */
+const DAMAGED = 3
+const MAX_OUTPUT = 2_000
+
+/**
+ * Visits every entry and asks for free pages, as a run will. Keys that do not ascend are a tree that has no end. Plain JavaScript over lmdb
+ * alone, so that it starts fast.
+ */
 const PROGRAM = `
 import { open, ABORT } from ${JSON.stringify(import.meta.resolve('lmdb'))}
-const db = open({ path: process.argv[1], encoding: 'binary', overlappingSync: false })
-for (const { key, value } of db.getRange()) if (key === undefined || value === undefined) throw new Error('hole')
-db.transactionSync(() => {
-  db.putSync('check', Buffer.alloc(8192))
-  return ABORT
-})
-await db.close()
+try {
+  const db = open({ path: process.argv[1], encoding: 'binary', keyEncoding: 'binary', overlappingSync: false })
+  let last
+  let count = 0
+  for (const { key, value } of db.getRange()) {
+    if (key === undefined || value === undefined) throw new Error('hole')
+    if (last !== undefined && Buffer.compare(last, key) >= 0) throw new Error('order')
+    last = Buffer.from(key)
+    if (++count % ${ENTRIES_A_LINE} === 0) process.stdout.write(count + '\\n')
+  }
+  db.transactionSync(() => {
+    db.putSync(Buffer.from('check'), Buffer.alloc(8192))
+    return ABORT
+  })
+  await db.close()
+} catch (error) {
+  if (/EACCES|EPERM|ENOMEM|EMFILE|ENFILE|EAGAIN|EBUSY|ENOSPC|EROFS|No such module|Cannot find/i.test(String(error?.code) + String(error))) throw error
+  process.stderr.write(String(error))
+  process.exitCode = ${DAMAGED}
+}
 `
 
 /**
  * Opens an LMDB environment in a process of its own first: LMDB trusts its file, and a damaged one ends the process that reads it
- * with SIGSEGV, SIGBUS or SIGABRT instead of an error.
- * @throws Error when the environment exists and cannot be used
+ * with SIGSEGV, SIGBUS or SIGABRT instead of an error. Never rejects.
  */
-export async function checkIndex (directory: string): Promise<void> {
-  if (!existsSync(join(directory, 'data.mdb'))) return
-  try {
-    await promisify(execFile)(process.execPath, ['--input-type=module', '--eval', PROGRAM, directory], { timeout: CHECK_TIMEOUT_MS, killSignal: 'SIGKILL' })
-  } catch (error) {
-    const { code, signal } = error as { code?: unknown, signal?: unknown }
-    // A name in place of an exit status: the check could not start, which says nothing about the index.
-    if (typeof code === 'string') return
-    throw new Error(`index check ended with ${typeof signal === 'string' ? signal : `status ${String(code)}`}`, { cause: error })
-  }
+export async function checkIndex (directory: string, { timers, signal, program = PROGRAM, silentMs = SILENT_MS }: IndexCheckOptions): Promise<IndexVerdict> {
+  if (!existsSync(join(directory, 'data.mdb'))) return { is: 'sound' }
+  if (signal?.aborted === true) return { is: 'inconclusive', why: 'the relay stops' }
+  return await new Promise<IndexVerdict>(resolve => {
+    // A group of its own: Ctrl-C is for the relay alone.
+    const child = spawn(process.execPath, ['--input-type=module', '--eval', program, directory], { stdio: ['ignore', 'pipe', 'pipe'], detached: true })
+    let said = ''
+    const stop = (): void => { child.kill('SIGKILL') }
+    let silent = timers.after(silentMs, stop)
+    const again = (): void => {
+      silent()
+      silent = timers.after(silentMs, stop)
+    }
+    signal?.addEventListener('abort', stop, { once: true })
+    const end = (verdict: IndexVerdict): void => {
+      silent()
+      signal?.removeEventListener('abort', stop)
+      resolve(verdict)
+    }
+    child.stdout.on('data', again)
+    child.stderr.setEncoding('utf8').on('data', (text: string) => { said = (said + text).slice(0, MAX_OUTPUT) })
+    child.once('error', error => { end({ is: 'inconclusive', why: error.message }) })
+    child.once('close', (code, by) => {
+      const why = `the check ended with ${by ?? `status ${String(code)}`}${said === '' ? '' : `: ${said.trim()}`}`
+      if (code === 0) end({ is: 'sound' })
+      else end({ is: code === DAMAGED || (by !== null && CRASHES.has(by)) ? 'damaged' : 'inconclusive', why })
+    })
+  })
 }

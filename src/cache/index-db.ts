@@ -1,17 +1,21 @@
 import { mkdir } from 'node:fs/promises'
 import { open, type RootDatabase } from 'lmdb'
-import { parseRecord, type EntryRecord } from './entry.ts'
+import { parseRecord, withinTime, type EntryRecord } from './entry.ts'
 import { parseKeyId } from '../shard/shard-key.ts'
 
 /** Persistent index: key id → record, ordered by id. Implementations pass `test/contracts/index-db.ts`. */
 export interface IndexDb {
-  /** Every record, by id; records that cannot be decoded are skipped and counted in `corrupt`. */
+  /** Every record, by id; those that cannot be decoded are skipped and counted in `corrupt`, those of another version in `foreign`. */
   load (): Iterable<[id: string, record: EntryRecord]>
   /** Ids after `after` (exclusive) that start with `prefix`, in order, at most `limit`. */
   ids (query: { prefix: string, after: string, limit: number }): string[]
   /** Applies all changes in one transaction; null deletes. */
   write (changes: ReadonlyMap<string, EntryRecord | null>): Promise<void>
   readonly corrupt: number
+  /** Records that another version of the relay wrote, for reasons of its own. */
+  readonly foreign: number
+  /** Whether there is something under this id that is no record of this version. */
+  unreadable (id: string): boolean
   /** Begins anew with an empty index in the same place, where its file has been removed. */
   reopen (): Promise<void>
   close (): Promise<void>
@@ -33,13 +37,18 @@ export function encodeRecord (record: EntryRecord): Buffer {
   return out
 }
 
+/** Whether another version of the relay has written it. */
+function isForeign (bytes: Buffer): boolean {
+  return bytes.length > 0 && bytes[0] !== VERSION
+}
+
 /** Undefined when the bytes are not a record: a damaged index costs entries, never the process. */
 export function decodeRecord (bytes: Buffer): EntryRecord | undefined {
   if (bytes.length <= FIXED_BYTES || bytes[0] !== VERSION) return undefined
   return parseRecord({
     size: bytes.readDoubleBE(1),
-    storedAt: bytes.readDoubleBE(9),
-    lastAccess: bytes.readDoubleBE(17),
+    storedAt: withinTime(bytes.readDoubleBE(9)),
+    lastAccess: withinTime(bytes.readDoubleBE(17)),
     hits: bytes.readDoubleBE(25),
     sha256: bytes.toString('hex', 33, FIXED_BYTES),
     generation: bytes.toString('latin1', FIXED_BYTES)
@@ -51,6 +60,7 @@ class LmdbIndex implements IndexDb {
   #db: RootDatabase<Buffer, string>
   #reopening: Promise<void> | undefined
   corrupt = 0
+  foreign = 0
 
   constructor (directory: string) {
     this.#directory = directory
@@ -69,8 +79,9 @@ class LmdbIndex implements IndexDb {
   * load (): Generator<[string, EntryRecord]> {
     for (const { key, value } of this.#db.getRange({ snapshot: true })) {
       const record = typeof key === 'string' && parseKeyId(key) !== undefined ? decodeRecord(value) : undefined
-      if (record === undefined) this.corrupt++
-      else yield [key, record]
+      if (record !== undefined) yield [key, record]
+      else if (isForeign(value)) this.foreign++
+      else this.corrupt++
     }
   }
 
@@ -83,6 +94,11 @@ class LmdbIndex implements IndexDb {
       if (key > after) found.push(key)
     }
     return found
+  }
+
+  unreadable (id: string): boolean {
+    const bytes = this.#db.get(id)
+    return bytes !== undefined && decodeRecord(bytes) === undefined
   }
 
   async write (changes: ReadonlyMap<string, EntryRecord | null>): Promise<void> {

@@ -1,6 +1,6 @@
 import * as nodeFs from 'node:fs/promises'
 import { dirname, join, resolve } from 'node:path'
-import type { Clock } from '../clock.ts'
+import { systemTimers, type Clock } from '../clock.ts'
 import { RelayError, systemCode } from '../errors.ts'
 import { CacheHealth } from './cache-health.ts'
 import { lockDirectory } from './directory-lock.ts'
@@ -8,9 +8,10 @@ import { DiskLane } from './disk-lane.ts'
 import { DiskStore } from './disk-store.ts'
 import { guardedFiles } from './guarded-files.ts'
 import { systemFiles, type CacheObserver, type FileSystem } from './disk-files.ts'
-import { checkIndex } from './index-check.ts'
+import { checkIndex, type IndexVerdict } from './index-check.ts'
 import { openIndexDb, type IndexDb } from './index-db.ts'
 import { parseManifest, voucher, type ManifestEntry } from './manifest.ts'
+import { finder } from './found-files.ts'
 import { clearTemporary, dropMissing, reconcile } from './reconcile.ts'
 import { ShardCache } from './shard-cache.ts'
 
@@ -36,6 +37,8 @@ export interface OpenCacheOptions {
   readonly mayOpen?: () => boolean
   /** Whether objects may be copied to memory now; always by default. */
   readonly mayPromote?: () => boolean
+  /** Asked before the index is opened; a process of its own that reads all of it by default. */
+  readonly check?: (directory: string) => Promise<IndexVerdict>
   /** Awaited by the comparison of index and directory before every directory. */
   readonly pace?: (signal: AbortSignal) => Promise<void>
 }
@@ -76,15 +79,17 @@ export async function openCache (options: OpenCacheOptions): Promise<OpenedCache
   let db: IndexDb | undefined
   try {
     const bootId = Math.floor(clock.now()).toString(36) + Math.floor(options.random() * 36 ** 4).toString(36)
-    const index = db = await openIndex(join(path, 'index'), clock, log)
+    const { index, replaced } = await openIndex(join(path, 'index'), options)
+    db = index
     const store = new DiskStore({ root, maxBytes: options.maxBytes, passThroughBytes: options.passThroughBytes, fs, db: index, clock, bootId, observer: options.observer, minFreeBytes: options.minFreeBytes ?? 0, health, takesWrites: () => lane.takesWrites, mayOpen: options.mayOpen ?? (() => true) })
     const halfWritten = await clearTemporary(fs, root, bootId)
     const start = clock.monotonic()
     const restored = store.restore()
-    log('info', 'cache index loaded', { entries: restored, bytes: store.indexedBytes, corrupt: index.corrupt, halfWritten, ms: Math.round(clock.monotonic() - start) })
+    const unreadable = index.corrupt + index.foreign
+    log(unreadable > 0 ? 'warn' : 'info', 'cache index loaded', { entries: restored, bytes: store.indexedBytes, corrupt: index.corrupt, otherVersion: index.foreign, halfWritten, ms: Math.round(clock.monotonic() - start) })
     const stopping = new AbortController()
     const manifest = await readManifestFile(join(path, 'cache_manifest.json'), fs, log)
-    const reconciled = reconcile({ store, fs, signal: stopping.signal, vouch: voucher(manifest), ...options.pace === undefined ? {} : { pace: options.pace } })
+    const reconciled = reconcile({ store, fs, signal: stopping.signal, vouch: voucher(manifest), find: finder({ index, replaced, now: clock.now }), ...options.pace === undefined ? {} : { pace: options.pace } })
     void reconciled.then(
       report => { log(report.errors > 0 ? 'warn' : 'info', 'cache reconciled', { ...report }) },
       (error: unknown) => { log('error', 'cache reconciliation failed', { err: error }) }
@@ -159,24 +164,47 @@ async function prepareDirectory (fs: FileSystem, path: string, root: string): Pr
   }
 }
 
-async function openIndex (directory: string, clock: Clock, log: OpenCacheOptions['log']): Promise<IndexDb> {
-  await nodeFs.mkdir(directory, DIRECTORY).catch(() => {})
-  const index = await openSound(directory, clock, log)
-  await nodeFs.chmod(directory, DIRECTORY.mode).catch(() => {})
-  for (const name of ['data.mdb', 'lock.mdb']) await nodeFs.chmod(join(directory, name), 0o600).catch(() => {})
-  return index
+interface SoundIndex {
+  readonly index: IndexDb
+  /** The files of the last run have no entries any more, since their index was damaged. */
+  readonly replaced: boolean
 }
 
-async function openSound (directory: string, clock: Clock, log: OpenCacheOptions['log']): Promise<IndexDb> {
-  try {
-    await checkIndex(directory)
-    return openIndexDb(directory)
-  } catch (error) {
-    const aside = `${directory}.damaged-${Math.floor(clock.now())}`
-    log('error', 'cache index cannot be opened, moved aside and started empty', { err: error, aside })
-    await nodeFs.rename(directory, aside)
-    return openIndexDb(directory)
+type Opening = Pick<OpenCacheOptions, 'check' | 'clock' | 'log'>
+
+async function openIndex (directory: string, options: Opening): Promise<SoundIndex> {
+  await nodeFs.mkdir(directory, DIRECTORY).catch(() => {})
+  const opened = await openSound(directory, options)
+  await nodeFs.chmod(directory, DIRECTORY.mode).catch(() => {})
+  for (const name of ['data.mdb', 'lock.mdb']) await nodeFs.chmod(join(directory, name), 0o600).catch(() => {})
+  return opened
+}
+
+/** How often a check that says nothing is tried. */
+const CHECKS = 2
+
+async function openSound (directory: string, { check = async path => await checkIndex(path, { timers: systemTimers }), clock, log }: Opening): Promise<SoundIndex> {
+  let why: unknown
+  for (let tried = 1; tried <= CHECKS; tried++) {
+    const verdict = await check(directory)
+    if (verdict.is === 'damaged') {
+      why = verdict.why
+      break
+    }
+    // What says nothing about the index costs nothing of it.
+    if (verdict.is === 'inconclusive') log('warn', tried < CHECKS ? 'cache index could not be checked, tried again' : 'cache index could not be checked, opened unchecked', { detail: verdict.why })
+    if (verdict.is === 'inconclusive' && tried < CHECKS) continue
+    try {
+      return { index: openIndexDb(directory), replaced: false }
+    } catch (error) {
+      why = error
+      break
+    }
   }
+  const aside = `${directory}.damaged-${Math.floor(clock.now())}`
+  log('error', 'cache index cannot be opened, moved aside and started empty; files are taken over by what they are', { err: why, aside })
+  await nodeFs.rename(directory, aside)
+  return { index: openIndexDb(directory), replaced: true }
 }
 
 async function readManifestFile (file: string, fs: FileSystem, log: OpenCacheOptions['log']): Promise<ManifestEntry[]> {

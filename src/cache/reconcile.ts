@@ -1,5 +1,6 @@
 import { join } from 'node:path'
 import type { DiskStore } from './disk-store.ts'
+import type { FindRecord } from './found-files.ts'
 import type { FileSystem } from './disk-files.ts'
 import { parseFileName, relativeFile, type CacheEntry, type EntryRecord } from './entry.ts'
 import { systemCode } from '../errors.ts'
@@ -12,9 +13,11 @@ export interface ReconcileReport {
   readonly orphansRemoved: number
   /** Files without an entry that a manifest vouches for, taken over. */
   readonly adopted: number
+  /** Files whose records were lost or of another version, taken over as they are. */
+  readonly found: number
   /** Entries whose file is missing or has another size, dropped. */
   readonly missingDropped: number
-  /** Directories that could not be read, or are links. */
+  /** Directories that could not be read, or are links, and files that are to be taken over and could not be read. */
   readonly errors: number
 }
 
@@ -26,7 +29,12 @@ export interface ReconcileOptions {
   readonly pace?: (signal: AbortSignal) => Promise<void>
   /** Checks an orphan against a manifest and returns the record to take it over with. */
   readonly vouch: (id: string, generation: string, file: string, size: number) => Promise<EntryRecord | undefined>
+  /** Tells the record of an orphan that is kept without a manifest; none by default. */
+  readonly find?: FindRecord
 }
+
+/** A file in the place of an object that has no entry. */
+interface Orphan { readonly id: string, readonly generation: string, readonly file: string, readonly size: number, readonly mtimeMs: number }
 
 const HEX_PAIR = /^[0-9a-f]{2}$/
 /** Stats under way at once: enough to keep the thread pool busy, few enough to leave room for viewers. */
@@ -46,7 +54,7 @@ export async function clearTemporary (fs: FileSystem, root: string, bootId: stri
  */
 export async function reconcile (options: ReconcileOptions): Promise<ReconcileReport> {
   const { store, fs, signal } = options
-  const report = { confirmed: 0, orphansRemoved: 0, adopted: 0, missingDropped: 0, errors: 0 }
+  const report = { confirmed: 0, orphansRemoved: 0, adopted: 0, found: 0, missingDropped: 0, errors: 0 }
   const list = async (directory: string): Promise<string[]> => {
     try {
       // Through a link, files of somebody else would be found that have no entry here.
@@ -58,12 +66,17 @@ export async function reconcile (options: ReconcileOptions): Promise<ReconcileRe
       return []
     }
   }
-  const visit = async (directory: string, prefix: string, name: string): Promise<void> => {
+  const remove = async (file: string): Promise<void> => {
+    await store.disk.remove(file)
+    report.orphansRemoved++
+  }
+  const visit = async (directory: string, prefix: string, name: string, orphans: Orphan[]): Promise<void> => {
     const parsed = parseFileName(name)
     if (parsed?.generation.startsWith(store.bootId) === true) return
     const file = join(directory, name)
-    const size = await fs.lstat(file).then(stat => stat.isFile() ? stat.size : -1, () => -1)
-    if (size < 0) return
+    const stat = await fs.lstat(file).catch(() => undefined)
+    if (stat?.isFile() !== true) return
+    const { size } = stat
     const id = parsed === undefined ? '' : keyId(parsed.key)
     // A file in another directory than its own is no entry's file, whatever its name.
     if (parsed !== undefined && relativeFile(id, parsed.generation) === `${prefix}/${name}`) {
@@ -78,16 +91,35 @@ export async function reconcile (options: ReconcileOptions): Promise<ReconcileRe
         report.adopted++
         return
       }
+      if (entry === undefined && record === undefined) {
+        orphans.push({ id, generation: parsed.generation, file, size, mtimeMs: stat.mtimeMs })
+        return
+      }
     }
-    await store.disk.remove(file)
-    report.orphansRemoved++
+    await remove(file)
+  }
+  /** Of two files of one object the later one counts. */
+  const settle = async (orphans: Orphan[]): Promise<void> => {
+    for (const orphan of orphans.sort((a, b) => b.mtimeMs - a.mtimeMs)) {
+      if (signal.aborted) return
+      try {
+        const record = store.peek(orphan.id) === undefined ? await options.find?.(orphan.id, orphan.generation, orphan.file, orphan) : undefined
+        if (record !== undefined && store.adopt(orphan.id, record)) report.found++
+        else await remove(orphan.file)
+      } catch {
+        // Kept until it can be read.
+        report.errors++
+      }
+    }
   }
   for (const first of (await list(store.root)).filter(name => HEX_PAIR.test(name))) {
     for (const second of (await list(join(store.root, first))).filter(name => HEX_PAIR.test(name))) {
       await options.pace?.(signal)
       if (signal.aborted) return report
       const directory = join(store.root, first, second)
-      await inParallel(await list(directory), name => visit(directory, `${first}/${second}`, name))
+      const orphans: Orphan[] = []
+      await inParallel(await list(directory), name => visit(directory, `${first}/${second}`, name, orphans))
+      await settle(orphans)
     }
   }
   if (report.errors === 0) {

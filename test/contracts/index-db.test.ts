@@ -66,7 +66,9 @@ test('what cannot be decoded is skipped and counted, and listing goes on', async
   await raw.close()
   const db = openIndexDb(directory)
   assert.deepEqual(Array.from(db.load(), ([id]) => id), ['a/1', 'b/1'])
-  assert.equal(db.corrupt, 8)
+  // The record of another version is told apart from what is damaged.
+  assert.deepEqual([db.corrupt, db.foreign], [7, 1])
+  assert.deepEqual(['a/1', 'a/3', 'a/4', 'none/1'].map(id => db.unreadable(id)), [false, true, true, false])
   assert.equal(db.ids({ prefix: '', after: '', limit: 100 }).length, rows.length)
   await db.close()
 })
@@ -152,6 +154,11 @@ for (const [name, damage] of Object.entries(cases)) {
   console.log(JSON.stringify({ name, restored: opened.restored, stored, aside, errors: errors.length, index: existsSync(path + '/index/data.mdb') }))
 }
 `
+
+test('a time of a clock that was far ahead is a time, and no damage', () => {
+  const ahead = decodeRecord(encodeRecord({ ...recordOf(), storedAt: 2 ** 43 + 5, lastAccess: 9e12 }))
+  assert.ok(ahead !== undefined && ahead.storedAt < 2 ** 43 && ahead.lastAccess < 2 ** 43)
+})
 
 test('a damaged index file is moved aside and the cache starts empty and works; a sound one is left alone', async t => {
   const directory = await temporaryDirectory(t)

@@ -5,6 +5,7 @@ import { parseKeyId } from '../../src/shard/shard-key.ts'
 /** An index in memory that keeps bytes, as LMDB does: what changes after a write is not seen. Passes `test/contracts/index-db.ts`. */
 export class MemoryIndexDb implements IndexDb {
   corrupt = 0
+  foreign = 0
   /** Batches written, failed ones not among them. */
   readonly batches: string[][] = []
   /** Awaited before a batch is applied; a rejection fails the batch and nothing of it is applied. */
@@ -20,13 +21,18 @@ export class MemoryIndexDb implements IndexDb {
   * load (): Generator<[string, EntryRecord]> {
     for (const id of this.#ids()) {
       const record = parseKeyId(id) === undefined ? undefined : this.get(id)
-      if (record === undefined) this.corrupt++
-      else yield [id, record]
+      if (record !== undefined) yield [id, record]
+      else if (![undefined, 1].includes(this.#rows.get(id)?.[0])) this.foreign++
+      else this.corrupt++
     }
   }
 
   ids ({ prefix, after, limit }: { prefix: string, after: string, limit: number }): string[] {
     return this.#ids().filter(id => id.startsWith(prefix) && id > after).slice(0, limit)
+  }
+
+  unreadable (id: string): boolean {
+    return this.#rows.has(id) && this.get(id) === undefined
   }
 
   async write (changes: ReadonlyMap<string, EntryRecord | null>): Promise<void> {

@@ -85,7 +85,7 @@ test('a restart restores entries, order, sizes, digests, times and hits', async 
   assert.equal(after.cache.disk.usedBytes, before.cache.disk.usedBytes)
   assert.equal(after.cache.details(key(7))?.hits, 2)
   const report = await after.cache.reconciled
-  assert.deepEqual(report, { confirmed: 20, orphansRemoved: 0, adopted: 0, missingDropped: 0, errors: 0 })
+  assert.deepEqual(report, { confirmed: 20, orphansRemoved: 0, adopted: 0, found: 0, missingDropped: 0, errors: 0 })
   for (let n = 0; n < 20; n++) await expectBody(after.cache, n)
 })
 
@@ -107,7 +107,7 @@ test('an unclean end keeps what was flushed, removes the rest as orphans and hal
   assert.deepEqual(await readdir(join(copy, 'shards', 'tmp')), [])
   assert.equal(after.cache.has(key(6)), false)
   const report = await after.cache.reconciled
-  assert.deepEqual(report, { confirmed: 5, orphansRemoved: 1, adopted: 0, missingDropped: 0, errors: 0 })
+  assert.deepEqual(report, { confirmed: 5, orphansRemoved: 1, adopted: 0, found: 0, missingDropped: 0, errors: 0 })
   assert.equal((await filesIn(join(copy, 'shards'))).bytes, after.cache.disk.indexedBytes)
   for (let n = 0; n < 5; n++) await expectBody(after.cache, n)
 })
@@ -131,7 +131,7 @@ test('missing and resized files drop their entries, strays and misplaced copies 
   const after = await openTestCache(t, path)
   assert.equal(after.restored, 8)
   const report = await after.cache.reconciled
-  assert.deepEqual(report, { confirmed: 4, orphansRemoved: 5, adopted: 0, missingDropped: 4, errors: 0 })
+  assert.deepEqual(report, { confirmed: 4, orphansRemoved: 5, adopted: 0, found: 0, missingDropped: 4, errors: 0 })
   await after.cache.flush()
   assert.equal((await filesIn(root)).bytes, after.cache.disk.indexedBytes)
   for (let n = 0; n < 8; n++) assert.equal(after.cache.has(key(n)), n >= 4)
