@@ -23,7 +23,6 @@ const options = {
   mainFields: ['browser', 'module', 'main'],
   target: ['chrome114', 'firefox115', 'safari17'],
   minify: true,
-  sourcemap: true,
   legalComments: 'inline',
   logLevel: 'warning'
 } satisfies BuildOptions

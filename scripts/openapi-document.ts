@@ -7,6 +7,7 @@ import swagger from '@fastify/swagger'
 import type { FastifyInstance, FastifySchema, RouteOptions } from 'fastify'
 import type { TSchema } from 'typebox'
 import { stringify } from 'yaml'
+import type { AdminScope } from '../src/admin/access.ts'
 import * as schemas from '../src/admin/schemas.ts'
 import { buildApp } from '../src/app.ts'
 import { checkConfig } from '../src/config.ts'
@@ -17,16 +18,19 @@ type Listener = 'admin' | 'viewer'
 type Json = Record<string, unknown>
 
 export interface Operation {
+  operationId?: string
   summary?: string
   tags?: string[]
   parameters?: { name: string, in: string, required?: boolean, schema: Json }[]
+  requestBody?: { content: Record<string, { schema: Json }> }
+  security?: Record<string, string[]>[]
   responses: Record<string, { description: string, headers?: Record<string, { schema: { pattern?: string } }>, content?: Record<string, { schema: Json }> }>
 }
 
 export interface OpenApiDocument {
   readonly openapi: string
   readonly paths: Record<string, Record<string, Operation>>
-  readonly components: { readonly schemas: Record<string, Json> }
+  readonly components: { readonly schemas: Record<string, Json>, readonly securitySchemes: Record<string, Json> }
 }
 
 /** A route as it was registered, to hold the document against. */
@@ -38,26 +42,36 @@ export interface RegisteredRoute {
 }
 
 const SERVERS: Record<Listener, Json> = {
-  viewer: { url: 'http://localhost:9003', description: 'viewer listener' },
+  viewer: { url: 'http://127.0.0.1:9003', description: 'viewer listener' },
   admin: { url: 'http://127.0.0.1:9103', description: 'admin listener' }
 }
 
 const TAGS = [
-  { name: 'viewer', description: 'Objects for viewers' },
-  { name: 'player', description: 'The demo player page' },
-  { name: 'observability', description: 'Liveness, readiness, metrics; no token needed' },
-  { name: 'cache', description: 'The shard cache' },
-  { name: 'upstreams', description: 'The super-nodes' },
   { name: 'bandwidth', description: 'Bandwidth shared by viewers' },
-  { name: 'region', description: 'Where the relay stands' },
+  { name: 'cache', description: 'The shard cache' },
   { name: 'limits', description: 'What viewers may do in a second' },
+  { name: 'observability', description: 'Liveness, readiness, metrics; no token needed' },
   { name: 'overload', description: 'How overloaded the relay is' },
+  { name: 'player', description: 'The demo player page' },
+  { name: 'region', description: 'Where the relay stands' },
+  { name: 'upstreams', description: 'The super-nodes' },
+  { name: 'viewer', description: 'Objects for viewers' },
   { name: 'viewers', description: 'Viewer sessions over WebTransport and WebSocket' }
 ]
+
+const SECURITY_SCHEMES = {
+  adminRead: { type: 'http', scheme: 'bearer', description: 'A token of `[admin] tokens`, of either scope. While none is configured none is needed, and the API answers on loopback only.' },
+  adminWrite: { type: 'http', scheme: 'bearer', description: 'A token of `[admin] tokens` with scope `write`. While none is configured none is needed, and the API answers on loopback only.' },
+  requestedWith: { type: 'apiKey', in: 'header', name: 'x-requested-with', description: 'Any value. While no admin token is configured, a write without a JSON body needs this header, which a foreign web page cannot send.' },
+  signedUrl: { type: 'apiKey', in: 'query', name: 'sig', description: 'Signed URL: base64url of the HMAC-SHA-256 of the other parameters and the path, 43 characters; `exp` and `kid` go with it.' },
+  viewerToken: { type: 'http', scheme: 'bearer', description: 'A static token or JWT of `[auth]`.' },
+  viewerTokenInQuery: { type: 'apiKey', in: 'query', name: 'token', description: 'The same token, where no header can be set.' }
+} as const
 
 /** Schemas that get a name; every place that repeats one refers to it. */
 const COMPONENTS: Record<string, TSchema> = {
   Problem: schemas.Problem,
+  CacheManifest: schemas.CacheManifest,
   CacheStats: schemas.CacheStats,
   Capacity: schemas.Capacity,
   EntryPage: schemas.EntryPage,
@@ -94,20 +108,43 @@ function isDocumented (schema: unknown): boolean {
   return typeof schema === 'object' && schema !== null && 'summary' in schema
 }
 
+/** A schema for whoever sends: what has a default may be left out, which TypeBox, for whoever reads, calls required. */
+function asSent (schema: unknown): unknown {
+  if (typeof schema !== 'object' || schema === null || !('required' in schema)) return schema
+  const { required, ...rest } = schema as { required: string[], properties: Record<string, Json> }
+  const needed = required.filter(name => rest.properties[name]?.['default'] === undefined)
+  return needed.length === 0 ? rest : { ...rest, required: needed }
+}
+
+/** Who may ask. Without any token configured the admin API needs none, and then answers on loopback only. */
+function securityOf (url: string, { scope = 'read' }: { scope?: AdminScope }, hasBody: boolean): Record<string, string[]>[] {
+  if (!url.startsWith('/admin/v1')) return []
+  return scope === 'read' ? [{ adminRead: [] }, {}] : [{ adminWrite: [] }, hasBody ? {} : { requestedWith: [] }]
+}
+
 /** Documents the routes of one listener while they are registered. */
 async function document (app: FastifyInstance, listener: Listener, routes: RegisteredRoute[]): Promise<void> {
   await app.register(swagger, {
     openapi: {
       openapi: '3.1.0',
       info: { title: 'icn-relay', version: VERSION },
-      components: { securitySchemes: { adminToken: { type: 'http', scheme: 'bearer' } } }
+      // The plugin looks the schemes up, to leave out parameters that are credentials.
+      components: { securitySchemes: SECURITY_SCHEMES }
     },
     convertConstToEnum: false,
     transform: ({ schema, url, route }) => {
       if (!isDocumented(schema)) return { schema: { hide: true }, url }
-      if (!url.startsWith('/admin/v1')) return { schema, url }
-      // Without any token configured the API needs none, and then answers on loopback only.
-      return { schema: { ...schema, security: [{ adminToken: [route.config?.scope ?? 'read'] }, {}] }, url }
+      const { querystring } = schema
+      const body = route.config?.documentedBody ?? schema.body
+      return {
+        schema: {
+          security: securityOf(url, route.config ?? {}, body !== undefined),
+          ...schema,
+          ...body === undefined ? {} : { body: asSent(body) },
+          ...querystring === undefined ? {} : { querystring: asSent(querystring) }
+        },
+        url
+      }
     }
   })
   const extra = new Set<RouteOptions['url']>()
@@ -130,7 +167,9 @@ function finished (method: string, operation: Operation): Operation {
     ...response,
     ...(method === 'head' || content === undefined ? {} : { content })
   }] as const)
-  return { ...operation, responses: Object.fromEntries(responses) }
+  // The routes to GET an object stand for HEAD too.
+  const { operationId = '' } = operation
+  return { ...operation, operationId: method === 'head' ? operationId.replace(/^get/, 'head') : operationId, responses: Object.fromEntries(responses) }
 }
 
 /** Builds both listeners without opening a port and describes them in one document. */
@@ -150,7 +189,7 @@ export async function buildDocument (): Promise<{ document: OpenApiDocument, rou
   for (const listener of ['viewer', 'admin'] as const) {
     const described = plain(instances.get(listener)?.swagger())['paths'] as OpenApiDocument['paths']
     for (const [url, operations] of Object.entries(described)) {
-      paths[url] = { servers: [SERVERS[listener]], ...Object.fromEntries(Object.entries(operations).map(([method, operation]) => [method, finished(method, operation)])) }
+      paths[url] = { ...listener === 'viewer' ? { servers: [SERVERS.viewer] } : {}, ...Object.fromEntries(Object.entries(operations).map(([method, operation]) => [method, finished(method, operation)])) }
     }
   }
   await relay.close()
@@ -162,12 +201,14 @@ export async function buildDocument (): Promise<{ document: OpenApiDocument, rou
         title: 'icn-relay',
         version: VERSION,
         description: 'HTTP contract of the regional relay: the viewer listener and the admin listener. Generated by `npm run openapi`; do not edit.',
-        license: { name: 'Apache-2.0', identifier: 'Apache-2.0' }
+        contact: { name: 'The maintainers of icn-relay' },
+        license: { name: 'Apache-2.0', url: 'https://www.apache.org/licenses/LICENSE-2.0' }
       },
+      servers: [SERVERS.admin],
       tags: TAGS,
       paths: withReferences(paths, components),
       components: {
-        securitySchemes: { adminToken: { type: 'http', scheme: 'bearer', description: 'A token of `[admin] tokens`. While none is configured none is needed, and the API answers on loopback only.' } },
+        securitySchemes: SECURITY_SCHEMES,
         schemas: Object.fromEntries(Object.entries(components).map(([name, schema]) => [name, withReferences(schema, components, name)]))
       }
     } as unknown as OpenApiDocument,

@@ -37,11 +37,13 @@ export const bandwidthRoutes: FastifyPluginAsyncTypebox<BandwidthRoutesOptions> 
 
   app.get('/bandwidth', {
     schema: {
-      summary: 'Bandwidth: budget, limits, and the share of each viewer, ordered by transport and id',
+      operationId: 'getBandwidth',
+      summary: 'Budget, limits, and the share of each viewer',
+      description: 'Viewers are ordered by transport and id, a page at a time.',
       tags: ['bandwidth'],
       querystring: Type.Object({
         cursor: Type.Optional(Type.String({ minLength: 1, maxLength: 512, description: '`next` of the page before' })),
-        limit: Type.Integer({ minimum: 1, maximum: 1_000, default: 100 })
+        limit: Type.Integer({ minimum: 1, maximum: 1_000, default: 100, description: 'viewers on the page' })
       }, { additionalProperties: false }),
       response: { 200: BandwidthReport, ...problems(400, 401, 403, 429, 503) }
     }
@@ -56,7 +58,9 @@ export const bandwidthRoutes: FastifyPluginAsyncTypebox<BandwidthRoutesOptions> 
   app.put('/bandwidth', {
     config: { scope: 'write' },
     schema: {
-      summary: 'Change budget and limits; what is left out stays; holds until the relay restarts',
+      operationId: 'changeBandwidth',
+      summary: 'Change budget and limits',
+      description: 'What is left out stays; all holds until the relay restarts.',
       tags: ['bandwidth'],
       body: BandwidthChange,
       response: { 200: BandwidthState, ...problems(400, 401, 403, 413, 415, 429) }

@@ -1,11 +1,18 @@
 import { Readable } from 'node:stream'
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
-import Type from 'typebox'
+import Type, { type TSchema } from 'typebox'
 import type { ShardCache } from '../cache/shard-cache.ts'
 import { RelayError } from '../errors.ts'
 import { isPart, keyId, type ShardKey } from '../shard/shard-key.ts'
 import type { ShardService } from '../shard/shard-service.ts'
-import { Cid, Capacity, CacheStats, Entry, EntryPage, Imported, PartParam, problems, Purged } from './schemas.ts'
+import { Cid, Capacity, CacheManifest, CacheStats, Entry, EntryPage, Imported, PartParam, problems, Purged } from './schemas.ts'
+
+declare module 'fastify' {
+  interface FastifyContextConfig {
+    /** The body as `openapi.yaml` has it, where the route itself checks more of it than its schema. */
+    documentedBody?: TSchema
+  }
+}
 
 export interface CacheRoutesOptions {
   readonly cache: ShardCache
@@ -14,6 +21,8 @@ export interface CacheRoutesOptions {
 
 /** Body of a manifest import; larger ones go into the cache directory as `cache_manifest.json` and are read at start. */
 const MANIFEST_BODY_LIMIT = 64 * 1024 * 1024
+
+const UNDER_WAY = 'Viewers who read it go on to its end; a fetch under way serves its viewers and is not stored.'
 
 const EntryParams = Type.Object({ cid: Cid, part: PartParam })
 
@@ -48,12 +57,25 @@ export const cacheRoutes: FastifyPluginAsyncTypebox<CacheRoutesOptions> = async 
   }
 
   app.get('/cache', {
-    schema: { summary: 'Cache statistics', tags: ['cache'], response: { 200: CacheStats, ...problems(401, 403, 429) } }
+    schema: {
+      operationId: 'getCache',
+      summary: 'Cache statistics',
+      description: 'Bounds and use of the disk and of the memory tier, and the fetches under way.',
+      tags: ['cache'],
+      response: { 200: CacheStats, ...problems(401, 403, 429) }
+    }
   }, async () => stats())
 
   app.patch('/cache', {
     config: { scope: 'write' },
-    schema: { summary: 'Change capacities; the cache shrinks at once', tags: ['cache'], body: Capacity, response: { 200: CacheStats, ...problems(400, 401, 403, 413, 415, 429) } }
+    schema: {
+      operationId: 'resizeCache',
+      summary: 'Change capacities',
+      description: 'The cache shrinks immediately; what is left out stays; all holds until the relay restarts.',
+      tags: ['cache'],
+      body: Capacity,
+      response: { 200: CacheStats, ...problems(400, 401, 403, 413, 415, 429) }
+    }
   }, async request => {
     const { maxBytes, ramBytes } = request.body
     if (maxBytes !== undefined) cache.disk.resize(maxBytes)
@@ -64,19 +86,28 @@ export const cacheRoutes: FastifyPluginAsyncTypebox<CacheRoutesOptions> = async 
 
   app.get('/cache/shards', {
     schema: {
-      summary: 'List entries, ordered by key',
+      operationId: 'listEntries',
+      summary: 'List entries',
+      description: 'They are ordered by key, a page at a time.',
       tags: ['cache'],
       querystring: Type.Object({
         cid: Type.Optional(Cid),
         cursor: Type.Optional(Type.String({ pattern: '^[A-Za-z0-9_-]{1,128}/(\\d{1,2}|manifest)$', description: '`next` of the page before' })),
-        limit: Type.Integer({ minimum: 1, maximum: 1_000, default: 100 })
+        limit: Type.Integer({ minimum: 1, maximum: 1_000, default: 100, description: 'entries on the page' })
       }, { additionalProperties: false }),
       response: { 200: EntryPage, ...problems(400, 401, 403, 429) }
     }
   }, async request => await cache.list(request.query))
 
   app.get('/cache/shards/:cid/:part', {
-    schema: { summary: 'One entry', tags: ['cache'], params: EntryParams, response: { 200: Entry, ...problems(400, 401, 403, 404, 429) } }
+    schema: {
+      operationId: 'getEntry',
+      summary: 'One entry',
+      description: 'Asking counts as no use of the object.',
+      tags: ['cache'],
+      params: EntryParams,
+      response: { 200: Entry, ...problems(400, 401, 403, 404, 429) }
+    }
   }, async request => {
     const entry = cache.details(toKey(request.params))
     if (entry === undefined) throw new RelayError('RELAY_ERR_NOT_FOUND', 'the object is not cached')
@@ -85,7 +116,14 @@ export const cacheRoutes: FastifyPluginAsyncTypebox<CacheRoutesOptions> = async 
 
   app.delete('/cache/shards/:cid/:part', {
     config: { scope: 'write' },
-    schema: { summary: 'Purge one object', tags: ['cache'], params: EntryParams, response: { 200: Purged, ...problems(400, 401, 403, 429) } }
+    schema: {
+      operationId: 'purgeEntry',
+      summary: 'Purge one object',
+      description: `Purging what is not cached is no error. ${UNDER_WAY}`,
+      tags: ['cache'],
+      params: EntryParams,
+      response: { 200: Purged, ...problems(400, 401, 403, 429) }
+    }
   }, async request => {
     const key = toKey(request.params)
     shards.forbidStore(id => id === keyId(key))
@@ -94,7 +132,14 @@ export const cacheRoutes: FastifyPluginAsyncTypebox<CacheRoutesOptions> = async 
 
   app.delete('/cache/shards/:cid', {
     config: { scope: 'write' },
-    schema: { summary: 'Purge all objects of a CID', tags: ['cache'], params: Type.Object({ cid: Cid }), response: { 200: Purged, ...problems(400, 401, 403, 429) } }
+    schema: {
+      operationId: 'purgeCid',
+      summary: 'Purge all objects of a CID',
+      description: UNDER_WAY,
+      tags: ['cache'],
+      params: Type.Object({ cid: Cid }),
+      response: { 200: Purged, ...problems(400, 401, 403, 429) }
+    }
   }, async request => {
     const { cid } = request.params
     shards.forbidStore(id => id.startsWith(`${cid}/`))
@@ -104,7 +149,9 @@ export const cacheRoutes: FastifyPluginAsyncTypebox<CacheRoutesOptions> = async 
   app.delete('/cache/shards', {
     config: { scope: 'write' },
     schema: {
+      operationId: 'purgeAll',
       summary: 'Purge everything',
+      description: UNDER_WAY,
       tags: ['cache'],
       querystring: Type.Object({ confirm: Type.Literal('all', { description: 'must be `all`: a slip of the keyboard empties no cache' }) }, { additionalProperties: false }),
       response: { 200: Purged, ...problems(400, 401, 403, 429) }
@@ -118,9 +165,11 @@ export const cacheRoutes: FastifyPluginAsyncTypebox<CacheRoutesOptions> = async 
 
   app.get('/cache/manifest', {
     schema: {
-      summary: 'Export cache_manifest.json, least recently used first',
+      operationId: 'exportManifest',
+      summary: 'Export cache_manifest.json',
+      description: 'Its entries are ordered by use, the least recently used first.',
       tags: ['cache'],
-      response: { 200: { description: 'the manifest', content: { 'application/json': { schema: Type.Object({ version: Type.Literal(1), entries: Type.Array(Type.Object({})) }) } } }, ...problems(401, 403, 429) }
+      response: { 200: { description: 'the manifest', content: { 'application/json': { schema: CacheManifest } } }, ...problems(401, 403, 429) }
     },
     serializerCompiler: () => data => JSON.stringify(data)
   }, async (_request, reply) => {
@@ -130,10 +179,13 @@ export const cacheRoutes: FastifyPluginAsyncTypebox<CacheRoutesOptions> = async 
   })
 
   app.post('/cache/manifest', {
-    config: { scope: 'write' },
+    // Its entries are checked as they are read, and the first faulty one is named.
+    config: { scope: 'write', documentedBody: CacheManifest },
     bodyLimit: MANIFEST_BODY_LIMIT,
     schema: {
-      summary: 'Take over files that lie in the cache directory and match the manifest',
+      operationId: 'importManifest',
+      summary: 'Take over files that lie in the cache directory',
+      description: 'Only those of the size and digest that the manifest says; the others count as rejected.',
       tags: ['cache'],
       body: Type.Object({ version: Type.Literal(1), entries: Type.Array(Type.Unknown()) }, { additionalProperties: false }),
       response: { 200: Imported, ...problems(400, 401, 403, 413, 415, 429) }

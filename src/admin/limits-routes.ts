@@ -53,13 +53,21 @@ export const limitsRoutes: FastifyPluginAsyncTypebox<LimitsRoutesOptions> = asyn
   })
 
   app.get('/limits', {
-    schema: { summary: 'Limits of viewers, and what they have refused', tags: ['limits'], response: { 200: LimitsReport, ...problems(401, 403, 429) } }
+    schema: {
+      operationId: 'getLimits',
+      summary: 'Limits of viewers, and what they have refused',
+      description: 'The limits in force, the addresses remembered now, and refusals since the relay started.',
+      tags: ['limits'],
+      response: { 200: LimitsReport, ...problems(401, 403, 429) }
+    }
   }, async () => report())
 
   app.put('/limits', {
     config: { scope: 'write' },
     schema: {
-      summary: 'Change limits; those not named stay, and all hold until the relay restarts, also when the gateway restarts',
+      operationId: 'changeLimits',
+      summary: 'Change limits',
+      description: 'Those not named stay, and all hold until the relay restarts, also when the gateway restarts.',
       tags: ['limits'],
       body: Change,
       response: { 200: LimitsReport, ...problems(400, 401, 403, 413, 415, 429) }

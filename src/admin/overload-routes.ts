@@ -28,13 +28,21 @@ export const overloadRoutes: FastifyPluginAsyncTypebox<OverloadRoutesOptions> = 
   }
 
   app.get('/overload', {
-    schema: { summary: 'State of overload, its signals and its latest changes', tags: ['overload'], response: { 200: OverloadReport, ...problems(401, 403, 429) } }
+    schema: {
+      operationId: 'getOverload',
+      summary: 'State of overload',
+      description: 'With its signals and its latest changes.',
+      tags: ['overload'],
+      response: { 200: OverloadReport, ...problems(401, 403, 429) }
+    }
   }, async () => report())
 
   app.put('/overload', {
     config: { scope: 'write' },
     schema: {
-      summary: 'Put a state in force for a drill, or auto to go by the signals; holds until the relay restarts',
+      operationId: 'setOverload',
+      summary: 'Put a state in force for a drill, or go by the signals again',
+      description: 'Holds until the relay restarts.',
       tags: ['overload'],
       body: OverloadOverride,
       response: { 200: OverloadReport, ...problems(400, 401, 403, 413, 415, 429) }

@@ -34,16 +34,24 @@ function report ({ current, source, override, detected, last }: RegionDetector):
 /** `/region`: where the relay stands, and how it knows. */
 export const regionRoutes: FastifyPluginAsyncTypebox<RegionRoutesOptions> = async (app, { detector, regions }) => {
   app.get('/region', {
-    schema: { summary: 'The region of the relay and the latest detection', tags: ['region'], response: { 200: RegionReport, ...problems(401, 403, 429) } }
+    schema: {
+      operationId: 'getRegion',
+      summary: 'The region of the relay',
+      description: 'With the latest detection and what it measured.',
+      tags: ['region'],
+      response: { 200: RegionReport, ...problems(401, 403, 429) }
+    }
   }, async () => report(detector))
 
   app.put('/region', {
     config: { scope: 'write' },
     schema: {
-      summary: 'Set the region, or null to detect it; holds until the relay restarts',
+      operationId: 'setRegion',
+      summary: 'Set the region, or null for the detected one',
+      description: 'Holds until the relay restarts.',
       tags: ['region'],
       body: Override,
-      response: { 200: RegionReport, ...problems(400, 401, 403, 429) }
+      response: { 200: RegionReport, ...problems(400, 401, 403, 413, 415, 429) }
     }
   }, async request => {
     const { override } = request.body
@@ -56,7 +64,9 @@ export const regionRoutes: FastifyPluginAsyncTypebox<RegionRoutesOptions> = asyn
   app.post('/region/detect', {
     config: { scope: 'write' },
     schema: {
-      summary: 'Detect the region now and answer with the result; joins a detection under way; an override stays in force',
+      operationId: 'detectRegion',
+      summary: 'Detect the region now and answer with the result',
+      description: 'Joins a detection under way; an override stays in force.',
       tags: ['region'],
       response: { 200: RegionReport, ...problems(401, 403, 429, 503) }
     }

@@ -55,6 +55,22 @@ export const EntryPage = Type.Object({
   next: Type.Optional(Type.String({ description: 'cursor of the next page; absent on the last' }))
 })
 
+const Time = (description: string) => Type.Number({ minimum: 0, exclusiveMaximum: 2 ** 43, description: `${description}, milliseconds since the epoch` })
+
+export const CacheManifest = Type.Object({
+  version: Type.Literal(1),
+  entries: Type.Array(Type.Object({
+    cid: Cid,
+    part: Part,
+    size: Type.Integer({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER, description: 'bytes of the object' }),
+    sha256: Type.String({ pattern: '^[0-9a-f]{64}$' }),
+    storedAt: Time('when it was stored'),
+    lastAccess: Time('when it was last read'),
+    hits: Type.Number({ minimum: 0 }),
+    generation: Type.String({ pattern: '^[0-9a-z]{1,24}$', description: 'end of the name of its file' })
+  }))
+}, { additionalProperties: false, description: '`cache_manifest.json`: what the cache holds, to move it to another machine together with its files' })
+
 export const CacheStats = Type.Object({
   disk: Type.Object({
     capacityBytes: Bytes('bound'),

@@ -33,12 +33,25 @@ export const upstreamRoutes: FastifyPluginAsyncTypebox<UpstreamRoutesOptions> = 
   const list = (): Static<typeof Upstreams> => ({ region: current(), nodes: upstream.status(), siblings: upstream.siblingStatus() })
 
   app.get('/upstreams', {
-    schema: { summary: 'Super-nodes and their state', tags: ['upstreams'], response: { 200: Upstreams, ...problems(401, 403, 429) } }
+    schema: {
+      operationId: 'listUpstreams',
+      summary: 'Super-nodes and their state',
+      description: 'Those of the configuration, of DNS and of this API, and the siblings.',
+      tags: ['upstreams'],
+      response: { 200: Upstreams, ...problems(401, 403, 429) }
+    }
   }, async () => list())
 
   app.post('/upstreams', {
     config: { scope: 'write' },
-    schema: { summary: 'Add a super-node; kept over restarts', tags: ['upstreams'], body: NewNode, response: { 200: Upstreams, ...problems(400, 401, 403, 413, 415, 429, 500) } }
+    schema: {
+      operationId: 'addUpstream',
+      summary: 'Add a super-node',
+      description: 'It is kept over restarts.',
+      tags: ['upstreams'],
+      body: NewNode,
+      response: { 200: Upstreams, ...problems(400, 401, 403, 413, 415, 429, 500) }
+    }
   }, async request => {
     const { url, region } = request.body
     if (!URL.canParse(url)) throw new RelayError('RELAY_ERR_BAD_REQUEST', 'url is not a URL')
@@ -49,7 +62,13 @@ export const upstreamRoutes: FastifyPluginAsyncTypebox<UpstreamRoutesOptions> = 
 
   app.post('/upstreams/resolve', {
     config: { scope: 'write' },
-    schema: { summary: 'Look up the DNS names of super-nodes now, not when their time to live ends', tags: ['upstreams'], response: { 200: Upstreams, ...problems(401, 403, 429) } }
+    schema: {
+      operationId: 'resolveUpstreams',
+      summary: 'Look up the DNS names of super-nodes now',
+      description: 'Otherwise that happens when their time to live ends.',
+      tags: ['upstreams'],
+      response: { 200: Upstreams, ...problems(401, 403, 429) }
+    }
   }, async () => {
     await source.refresh()
     return list()
@@ -57,7 +76,15 @@ export const upstreamRoutes: FastifyPluginAsyncTypebox<UpstreamRoutesOptions> = 
 
   app.patch('/upstreams/:id', {
     config: { scope: 'write' },
-    schema: { summary: 'Drain, disable or enable a super-node; kept over restarts', tags: ['upstreams'], params: Id, body: Change, response: { 200: Upstreams, ...problems(400, 401, 403, 404, 413, 415, 429, 500) } }
+    schema: {
+      operationId: 'changeUpstream',
+      summary: 'Drain, disable or enable a super-node',
+      description: 'The change is kept over restarts.',
+      tags: ['upstreams'],
+      params: Id,
+      body: Change,
+      response: { 200: Upstreams, ...problems(400, 401, 403, 404, 413, 415, 429, 500) }
+    }
   }, async request => {
     await roster.setState(request.params.id, request.body.state)
     return list()
@@ -65,7 +92,14 @@ export const upstreamRoutes: FastifyPluginAsyncTypebox<UpstreamRoutesOptions> = 
 
   app.delete('/upstreams/:id', {
     config: { scope: 'write' },
-    schema: { summary: 'Remove a super-node, also one of the configuration; kept over restarts', tags: ['upstreams'], params: Id, response: { 200: Upstreams, ...problems(400, 401, 403, 404, 429, 500) } }
+    schema: {
+      operationId: 'removeUpstream',
+      summary: 'Remove a super-node',
+      description: 'Also one of the configuration; it stays away over restarts.',
+      tags: ['upstreams'],
+      params: Id,
+      response: { 200: Upstreams, ...problems(400, 401, 403, 404, 429, 500) }
+    }
   }, async request => {
     await roster.remove(request.params.id)
     return list()

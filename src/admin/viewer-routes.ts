@@ -31,7 +31,13 @@ export const viewerRoutes: FastifyPluginAsyncTypebox<{ supervisor: Supervisor | 
   }
 
   app.get('/viewers', {
-    schema: { summary: 'Viewer sessions', tags: ['viewers'], response: { 200: Type.Object({ viewers: Type.Array(Viewer) }), ...problems(401, 403, 429, 503) } }
+    schema: {
+      operationId: 'listViewers',
+      summary: 'Viewer sessions',
+      description: 'Sessions over WebTransport and WebSocket; viewers over plain HTTP have none.',
+      tags: ['viewers'],
+      response: { 200: Type.Object({ viewers: Type.Array(Viewer) }), ...problems(401, 403, 429, 503) }
+    }
   }, async () => {
     const rows = await gateway().sessions()
     return { viewers: rows.map(({ rttMs, ...row }) => rttMs === undefined ? row : { ...row, rttMs }) }
@@ -40,9 +46,11 @@ export const viewerRoutes: FastifyPluginAsyncTypebox<{ supervisor: Supervisor | 
   app.delete('/viewers/:id', {
     config: { scope: 'write' },
     schema: {
+      operationId: 'disconnectViewer',
       summary: 'Disconnect a viewer',
+      description: 'Ends its session; nothing keeps it from beginning another.',
       tags: ['viewers'],
-      params: Type.Object({ id: Type.String({ pattern: '^[A-Za-z0-9_-]{1,64}$' }) }),
+      params: Type.Object({ id: Type.String({ pattern: '^[A-Za-z0-9_-]{1,64}$', description: 'session, as in the list' }) }),
       response: { 200: Type.Object({ disconnected: Type.Boolean() }), ...problems(400, 401, 403, 404, 429, 503) }
     }
   }, async request => {
@@ -53,10 +61,12 @@ export const viewerRoutes: FastifyPluginAsyncTypebox<{ supervisor: Supervisor | 
   app.post('/drain', {
     config: { scope: 'write' },
     schema: {
-      summary: 'Ask every viewer to move and take no new sessions; holds until DELETE or a restart of the relay, also when the gateway restarts',
+      operationId: 'drainViewers',
+      summary: 'Ask every viewer to move and take no new sessions',
+      description: 'Holds until DELETE or a restart of the relay, also when the gateway restarts.',
       tags: ['viewers'],
       body: Drain,
-      response: { 202: Type.Object({ draining: Type.Boolean() }), ...problems(400, 401, 403, 429, 503) }
+      response: { 202: Type.Object({ draining: Type.Boolean() }), ...problems(400, 401, 403, 413, 415, 429, 503) }
     }
   }, async (request, reply) => {
     const { deadlineMs, alternates } = request.body
@@ -67,7 +77,9 @@ export const viewerRoutes: FastifyPluginAsyncTypebox<{ supervisor: Supervisor | 
   app.delete('/drain', {
     config: { scope: 'write' },
     schema: {
-      summary: 'Take new sessions again; those that were asked to move still end',
+      operationId: 'resumeViewers',
+      summary: 'Take new sessions again',
+      description: 'Those that were asked to move still end.',
       tags: ['viewers'],
       response: { 200: Type.Object({ draining: Type.Boolean() }), ...problems(401, 403, 429, 503) }
     }

@@ -53,7 +53,14 @@ function ticketQuery (address: string, { tickets, refused }: Pick<TransportRoute
 /** `GET /v1/transport`: how to reach this relay, best road first; a road that is down is absent. */
 export async function transportRoute (viewer: FastifyInstance, { region, listening, hashes, overloaded, gatewayId, tickets, refused }: TransportRouteOptions): Promise<void> {
   viewer.withTypeProvider<TypeBoxTypeProvider>().get('/v1/transport', {
-    schema: { summary: 'How a client connects', tags: ['viewer'], querystring: Type.Object({ ticket: Type.Optional(Type.Literal('none', { description: 'for those who open no session now: no ticket is issued, and none counts' })) }), response: { 200: Transport, ...problems(429) } }
+    schema: {
+      operationId: 'getTransport',
+      summary: 'How a client connects',
+      description: 'The ways to this relay, best first; one that is down is absent.',
+      tags: ['viewer'],
+      querystring: Type.Object({ ticket: Type.Optional(Type.Literal('none', { description: 'for those who open no session now: no ticket is issued, and none counts' })) }),
+      response: { 200: Transport, ...problems(400, 429) }
+    }
   }, async (request, reply) => {
     const info = listening()
     // The client reached us under this name, so it reaches the other ports under it too; HTTP/1.0 names none.

@@ -15,9 +15,12 @@ declare module 'fastify' {
 }
 
 export interface DocumentedRoute extends FastifySchema {
+  readonly operationId: string
   readonly summary: string
-  readonly description?: string
+  readonly description: string
   readonly tags: readonly string[]
+  /** Who may ask, as the document says it; nobody needs a credential when left out. */
+  readonly security?: readonly Readonly<Record<string, readonly string[]>>[]
 }
 
 type Headers = Readonly<Record<string, TSchema>>
@@ -93,10 +96,8 @@ function problemResponses (statuses: readonly number[]): Record<number, object> 
   }]))
 }
 
-/** What may stand in the query; with `auth.require` one of the forms, or the authorization field, has to be there. */
-const CREDENTIALS = Type.Object({
-  token: Type.Optional(text('viewer token, where no header can be set')),
-  sig: Type.Optional(text('signed URL: base64url of the HMAC-SHA-256 of the other parameters and the path', '^[A-Za-z0-9_-]{43}$')),
+/** What stands beside `sig` in a signed URL; the credentials themselves are security schemes of the document. */
+const SIGNED = Type.Object({
   exp: Type.Optional(text('signed URL: Unix time from which it is refused, seconds', '^[1-9]\\d{0,11}$')),
   kid: Type.Optional(text('signed URL: id of the key', '^[A-Za-z0-9._-]{1,64}$')),
   prefix: Type.Optional(text('signed URL: opens all paths below this one instead of the one it stands on', '^/shards/([A-Za-z0-9_-]{1,128}/)?$')),
@@ -105,16 +106,20 @@ const CREDENTIALS = Type.Object({
   class: Type.Optional(text('signed URL: weight class', '^[A-Za-z0-9_-]{1,32}$'))
 })
 
-function objectRoute (summary: string, description: string, params: TSchema, mediaType: string, body: TSchema): DocumentedRoute {
+/** One of them has to be there with `auth.require`, none otherwise. */
+const VIEWER_SECURITY = [{ viewerToken: [] }, { viewerTokenInQuery: [] }, { signedUrl: [] }, {}]
+
+function objectRoute (operationId: string, summary: string, description: string, params: TSchema, mediaType: string, body: TSchema): DocumentedRoute {
   const content = { [mediaType]: { schema: body } }
   return {
+    operationId,
     summary,
     description,
     tags: ['viewer'],
     params,
-    querystring: CREDENTIALS,
+    querystring: SIGNED,
+    security: VIEWER_SECURITY,
     headers: Type.Object({
-      authorization: Type.Optional(text('`Bearer <token>`, where the relay has viewer tokens')),
       range: Type.Optional(text('one range of bytes; several are answered with the whole object')),
       'if-range': Type.Optional(text('the range counts only while this is the strong entity-tag')),
       'if-none-match': Type.Optional(text('entity-tags, or `*`')),
@@ -133,6 +138,7 @@ const BREAKS = 'A body found bad on the way ends with a broken transfer and neve
 
 export const OBJECT_DOCS: Readonly<Record<string, DocumentedRoute>> = {
   '/shards/:cid/shard_:n.bin': objectRoute(
+    'getShard',
     'One shard of a video',
     `A shard that is not cached is fetched from a super-node, once for all who wait, and stored whole whatever range is asked for. ${BREAKS}`,
     Type.Object({ cid: Cid, n: Type.String({ pattern: '^(0?[0-9]|1[0-3])$', description: 'shard number 0 to 13; `05` and `5` are the same shard' }) }),
@@ -140,6 +146,7 @@ export const OBJECT_DOCS: Readonly<Record<string, DocumentedRoute>> = {
     Type.String({ format: 'binary' })
   ),
   '/shards/:cid/manifest.json': objectRoute(
+    'getManifest',
     'The manifest of a video',
     `The manifest as the super-nodes publish it. ${BREAKS}`,
     Type.Object({ cid: Cid }),
@@ -151,20 +158,22 @@ export const OBJECT_DOCS: Readonly<Record<string, DocumentedRoute>> = {
 const PLAYER_HEADERS: Headers = { ...REQUEST_ID, 'cache-control': text('`no-cache`'), 'content-security-policy': text('own scripts and styles only') }
 
 export const PLAYER_DOCS: Readonly<Record<string, DocumentedRoute>> = {
-  '/player/': {
+  '/player/index.html': {
+    operationId: 'getPlayerPage',
     summary: 'Demo player page',
-    description: 'Served while `viewer.player` is true, with its scripts and styles beside it.',
+    description: 'Served while `viewer.player` is true, with its scripts and styles beside it; `/player/` is the same page.',
     tags: ['player'],
     response: {
       200: { description: 'The page', headers: PLAYER_HEADERS, content: { 'text/html': { schema: Type.String() } } },
-      ...problemResponses([404, 429])
+      ...problemResponses([400, 404, 429])
     }
   }
 }
 
 export const PLAYER_REDIRECT: DocumentedRoute = {
+  operationId: 'redirectToPlayerPage',
   summary: 'Redirect to the demo player page',
   description: 'Served while `viewer.player` is true.',
   tags: ['player'],
-  response: { 302: { description: 'To /player/', headers: { ...REQUEST_ID, location: text('`/player/`') }, type: 'null' } }
+  response: { 302: { description: 'To /player/', headers: { ...REQUEST_ID, location: text('`/player/`') }, type: 'null' }, ...problemResponses([400, 429]) }
 }

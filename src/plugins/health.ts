@@ -1,6 +1,6 @@
 import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
 import fp from 'fastify-plugin'
-import { Health, Ready } from '../admin/schemas.ts'
+import { Health, problems, Ready } from '../admin/schemas.ts'
 import { VERSION } from '../version.ts'
 
 /** `/health`: the process lives. `/ready`: viewers may be sent here. */
@@ -13,7 +13,13 @@ export default fp(async app => {
   const routes = app.withTypeProvider<TypeBoxTypeProvider>()
 
   routes.get('/health', {
-    schema: { summary: 'Liveness', tags: ['observability'], response: { 200: Health } }
+    schema: {
+      operationId: 'getHealth',
+      summary: 'Liveness',
+      description: 'The process lives, whether or not viewers may be sent here.',
+      tags: ['observability'],
+      response: { 200: Health, ...problems(400, 403) }
+    }
   }, async () => ({
     status: stopping ? 'stopping' as const : 'ok' as const,
     version: VERSION,
@@ -23,7 +29,13 @@ export default fp(async app => {
   }))
 
   routes.get('/ready', {
-    schema: { summary: 'Readiness; 503 while starting, draining, shedding load or stopping', tags: ['observability'], response: { 200: Ready, 503: Ready } }
+    schema: {
+      operationId: 'getReadiness',
+      summary: 'Readiness',
+      description: '503 while starting, draining, shedding load or stopping.',
+      tags: ['observability'],
+      response: { 200: Ready, 503: Ready, ...problems(400, 403) }
+    }
   }, async (_request, reply) => {
     const nodes = app.upstream.status()
     const up = nodes.filter(node => node.state === 'up').length

@@ -2,6 +2,7 @@ import fp from 'fastify-plugin'
 import type { FastifyInstance } from 'fastify'
 import fastifyMetrics from 'fastify-metrics'
 import { Registry } from 'prom-client'
+import { problems } from '../admin/schemas.ts'
 import { METRICS, type MetricName } from '../metrics/definitions.ts'
 import { RelayMetrics } from '../metrics/relay-metrics.ts'
 
@@ -48,9 +49,11 @@ export default fp<{ droppedLines?: (() => number) | undefined }>(async (app: Fas
   await timeRequests(app, metrics, 'icn_relay_admin_http_request_duration_seconds')
   app.get('/metrics', {
     schema: {
+      operationId: 'getMetrics',
       summary: 'Metrics in the Prometheus text format',
+      description: 'docs/operations.md has a table of them.',
       tags: ['observability'],
-      response: { 200: { description: 'Prometheus text format 0.0.4', content: { 'text/plain': { schema: { type: 'string' } } } } }
+      response: { 200: { description: 'Prometheus text format 0.0.4', content: { 'text/plain': { schema: { type: 'string' } } } }, ...problems(400, 403) }
     }
   }, async (_request, reply) => {
     return await reply.type(metrics.registry.contentType).send(await metrics.text())

@@ -40,7 +40,25 @@ suite('openapi.yaml', () => {
     assert.deepEqual(missing, [])
     assert.ok(routes.length >= 14)
     const paths = Object.keys(document.paths)
-    for (const path of ['/shards/{cid}/shard_{n}.bin', '/shards/{cid}/manifest.json', '/player/', '/v1/transport', '/health', '/ready', '/metrics', '/admin/v1/cache']) assert.ok(paths.includes(path), path)
+    for (const path of ['/shards/{cid}/shard_{n}.bin', '/shards/{cid}/manifest.json', '/player/index.html', '/v1/transport', '/health', '/ready', '/metrics', '/admin/v1/cache']) assert.ok(paths.includes(path), path)
+  })
+
+  test('every operation has an id of its own, which names its function in generated clients', () => {
+    const ids = operations(document).map(({ operation }) => operation.operationId ?? '')
+    assert.ok(ids.length >= 37)
+    assert.deepEqual(ids.filter(id => !/^[a-z]+(?:[A-Z][a-z]+)*$/.test(id)), [])
+    assert.equal(new Set(ids).size, ids.length)
+  })
+
+  test('what has a default need not be sent', () => {
+    const needless = operations(document).flatMap(({ id, operation }) => [
+      ...(operation.parameters ?? []).filter(({ required, schema }) => required === true && schema['default'] !== undefined).map(({ name }) => `${id} ${name}`),
+      ...Object.values(operation.requestBody?.content ?? {}).flatMap(({ schema }) => {
+        const { required = [], properties = {} } = schema as { required?: string[], properties?: Record<string, { default?: unknown }> }
+        return required.filter(name => properties[name]?.default !== undefined).map(name => `${id} ${name}`)
+      })
+    ])
+    assert.deepEqual(needless, [])
   })
 
   test('every operation has a summary, declared tags, its path parameters and described responses', () => {
@@ -60,10 +78,14 @@ suite('openapi.yaml', () => {
     assert.deepEqual([...used].sort(), Object.keys(document.components.schemas).sort())
   })
 
-  test('admin routes ask for a token with the scope they need', () => {
+  test('admin routes ask for a token with the scope they need, objects for one of a viewer, the others for none', () => {
+    const schemes = Object.keys(document.components.securitySchemes)
     for (const { id, method, path, operation } of operations(document)) {
-      const { security } = operation as unknown as { security?: unknown }
-      assert.deepEqual(security, path.startsWith('/admin/v1') ? [{ adminToken: [method === 'get' ? 'read' : 'write'] }, {}] : undefined, id)
+      const expected = path.startsWith('/admin/v1')
+        ? method === 'get' ? [{ adminRead: [] }, {}] : [{ adminWrite: [] }, operation.requestBody === undefined ? { requestedWith: [] } : {}]
+        : path.startsWith('/shards/') ? [{ viewerToken: [] }, { viewerTokenInQuery: [] }, { signedUrl: [] }, {}] : []
+      assert.deepEqual(operation.security, expected, id)
+      for (const name of operation.security?.flatMap(entry => Object.keys(entry)) ?? []) assert.ok(schemes.includes(name), `${id} ${name}`)
     }
   })
 })
@@ -102,9 +124,12 @@ const CALLS: Call[] = [
   { operation: MANIFEST, target: '/shards/none/manifest.json', status: 404 },
   { operation: 'HEAD /shards/{cid}/manifest.json', target: '/shards/syn-100-api/manifest.json', status: 200 },
   { operation: 'GET /', target: '/', status: 302 },
-  { operation: 'GET /player/', target: '/player/', status: 200 },
-  { operation: 'GET /player/', target: '/player/none', status: 404 },
+  { operation: 'GET /', target: '/', status: 400, headers: { host: 'a b' } },
+  { operation: 'GET /player/index.html', target: '/player/index.html', status: 200 },
+  { operation: 'GET /player/index.html', target: '/player/', status: 200 },
+  { operation: 'GET /player/index.html', target: '/player/none', status: 404 },
   { operation: 'GET /v1/transport', target: '/v1/transport', status: 200 },
+  { operation: 'GET /v1/transport', target: '/v1/transport?ticket=some', status: 400 },
   { operation: 'GET /admin/v1/viewers', target: '/admin/v1/viewers', status: 200, headers: AS_READER },
   { operation: 'GET /admin/v1/viewers', target: '/admin/v1/viewers', status: 401 },
   { operation: 'DELETE /admin/v1/viewers/{id}', target: '/admin/v1/viewers/nobody', status: 404, headers: AS_WRITER },
@@ -112,7 +137,13 @@ const CALLS: Call[] = [
   { operation: 'POST /admin/v1/drain', target: '/admin/v1/drain', status: 403, headers: AS_READER, body: { deadlineMs: 10 } },
   { operation: 'DELETE /admin/v1/drain', target: '/admin/v1/drain', status: 200, headers: AS_WRITER },
   { operation: 'GET /metrics', target: '/metrics', status: 200 },
+  { operation: 'GET /metrics', target: '/metrics', status: 400, headers: { host: 'a b' } },
+  { operation: 'GET /metrics', target: '/metrics', status: 403, headers: { host: 'evil.example' } },
   { operation: 'GET /health', target: '/health', status: 200 },
+  { operation: 'GET /health', target: '/health', status: 400, headers: { host: 'a b' } },
+  { operation: 'GET /health', target: '/health', status: 403, headers: { host: 'evil.example' } },
+  { operation: 'GET /ready', target: '/ready', status: 400, headers: { host: 'a b' } },
+  { operation: 'GET /ready', target: '/ready', status: 403, headers: { host: 'evil.example' } },
   { operation: 'GET /ready', target: '/ready', status: 200 },
   { operation: 'GET /admin/v1/overload', target: '/admin/v1/overload', status: 200, headers: AS_READER },
   { operation: 'GET /admin/v1/overload', target: '/admin/v1/overload', status: 401 },
@@ -224,6 +255,52 @@ suite('real responses', () => {
     }
     const called = new Set(CALLS.map(call => call.operation))
     assert.deepEqual(operations(document).map(({ id }) => id).filter(id => !called.has(id)), [])
+  })
+
+  test('the relay refuses the bodies that the document refuses, and no others', { timeout: 60_000 }, async t => {
+    const document = parse(await readFile(FILE, 'utf8')) as OpenApiDocument
+    const node = await startSuperNode({ port: 0 })
+    t.after(async () => { await node.close() })
+    const running = await startRelay(t, [{ url: node.url, region: node.region }], { transport: { engine: 'quinn' }, bandwidth: { total_bps: 1_000_000_000 }, admin: { requests_per_minute: 10_000 } })
+    const [upstream] = running.relay.admin.upstream.status()
+    assert.ok(upstream !== undefined)
+    const bodies: Record<string, { target?: string, body: Record<string, unknown> }> = {
+      'POST /admin/v1/drain': { body: { deadlineMs: 10, alternates: ['https://relay.example:9003'] } },
+      'PATCH /admin/v1/cache': { body: { maxBytes: 1_000_000_000, ramBytes: 1_000_000 } },
+      'POST /admin/v1/cache/manifest': { body: { version: 1, entries: [{ cid: 'a', part: 0, size: 1, sha256: '0'.repeat(64), storedAt: 1, lastAccess: 1, hits: 0, generation: 'a0' }] } },
+      'PUT /admin/v1/limits': { body: { handshakesPerSecond: 1_000, handshakesPerSecondPerIp: 1_000, trackedIps: 1_000, requestsPerSecondPerViewer: 1_000, connectionsPerIp: 1_000 } },
+      'PUT /admin/v1/overload': { body: { override: 'auto' } },
+      'PUT /admin/v1/bandwidth': { body: { totalBps: 500_000_000, viewerCapBps: 5_000_000, viewerFloorBps: 0, burstBytes: 0 } },
+      'PUT /admin/v1/region': { body: { override: node.region } },
+      'POST /admin/v1/upstreams': { body: { url: 'http://127.0.0.1:9', region: 'LATAM' } },
+      'PATCH /admin/v1/upstreams/{id}': { target: `/admin/v1/upstreams/${upstream.id}`, body: { state: 'enabled' } }
+    }
+    const withBody = operations(document).filter(({ operation }) => operation.requestBody !== undefined)
+    assert.deepEqual(Object.keys(bodies).sort(), withBody.map(({ id }) => id).sort())
+    const ajv = new Ajv2020({ strict: false, validateFormats: false })
+    for (const { id, method, path, operation } of withBody) {
+      const { target = path, body } = bodies[id] ?? assert.fail(id)
+      const isValid = ajv.compile({ ...operation.requestBody?.content['application/json']?.schema, components: document.components })
+      const send = async (content: unknown, type = 'application/json'): Promise<number> => {
+        const response = await request(running.adminUrl + target, { method: method.toUpperCase() as 'PUT', headers: { 'content-type': type, 'x-requested-with': 'test' }, body: JSON.stringify(content) })
+        await response.body.dump()
+        assert.ok(operation.responses[String(response.statusCode)] !== undefined, `${id} ${response.statusCode} is not documented`)
+        return response.statusCode
+      }
+      const names = Object.keys(body)
+      const variants: unknown[] = [
+        body, {}, null, [], { ...body, unknown: 1 },
+        ...names.map(name => Object.fromEntries(Object.entries(body).filter(([other]) => other !== name))),
+        // Another text may be well-formed and name nothing.
+        ...names.flatMap(name => [null, -1, true, [null], {}, ...typeof body[name] === 'string' ? [] : ['7']].map(value => ({ ...body, [name]: value })))
+      ]
+      for (const variant of variants) {
+        // One that is there already is refused for that.
+        if (id === 'POST /admin/v1/upstreams') await (await request(`${running.adminUrl}/admin/v1/upstreams/127.0.0.1:9`, { method: 'DELETE', headers: { 'x-requested-with': 'test' } })).body.dump()
+        assert.equal(await send(variant) === 400, !isValid(variant), `${id} ${JSON.stringify(variant)}`)
+      }
+      assert.equal(await send(body, 'application/xml'), 415, id)
+    }
   })
 
   test('the refusals of a relay that wants viewer tokens are documented', { timeout: 60_000 }, async t => {
