@@ -41,6 +41,8 @@ export class LogSink {
   /** Whether lines are on their way: a write is under way, or its pipe is tried again soon. */
   #busy = false
   #writing = false
+  /** Nothing more is written. */
+  #over = false
   #dropped = 0
   #untold = 0
   #whenEmpty: (() => void)[] = []
@@ -59,7 +61,7 @@ export class LogSink {
   get writing (): boolean { return this.#writing }
 
   write (line: string): void {
-    if (this.waiting + line.length > this.#maxWaiting) return this.#drop(1)
+    if (this.#over || this.waiting + line.length > this.#maxWaiting) return this.#drop(1)
     if (this.#untold > 0 && this.waiting * 2 <= this.#maxWaiting) {
       this.#push(this.#options.note(this.#untold))
       this.#untold = 0
@@ -68,9 +70,15 @@ export class LogSink {
     if (!this.#busy) this.#next()
   }
 
-  /** Resolves when everything is written, or after `ms`. */
+  /** Resolves when everything is written, or after `ms`. The rest is then given up, and the last write has `ms` more to end. */
   async flush (ms: number): Promise<void> {
+    if (this.#busy) await this.#rest(ms)
     if (!this.#busy) return
+    this.#over = true
+    if (this.#writing) await this.#rest(ms)
+  }
+
+  async #rest (ms: number): Promise<void> {
     await new Promise<void>(resolve => {
       // Not a timer that lets the process end: the last lines are what it waits for.
       const timer = setTimeout(resolve, ms)
@@ -93,7 +101,7 @@ export class LogSink {
 
   #next (): void {
     if (this.#batch.length === 0) this.#take()
-    this.#busy = this.#batch.length > 0
+    this.#busy = this.#batch.length > 0 && !this.#over
     if (!this.#busy) {
       for (const wake of this.#whenEmpty.splice(0)) wake()
       return
@@ -105,8 +113,10 @@ export class LogSink {
         if (written > 0) this.#cut = this.#batch[written - 1] !== NEWLINE
         this.#batch = this.#batch.subarray(written)
       } else if ('code' in error && error.code === 'EAGAIN') {
-        this.#timers.after(RETRY_MS, () => { this.#next() })
-        return
+        if (!this.#over) {
+          this.#timers.after(RETRY_MS, () => { this.#next() })
+          return
+        }
       } else {
         this.#drop(this.#batchLines)
         this.#batch = Buffer.alloc(0)

@@ -74,6 +74,29 @@ suite('log lines nobody reads', () => {
     assert.equal(text(), '(1 dropped)\ntwo\n')
   })
 
+  test('after a flush in vain no write begins, so that none is under way when the process ends', async () => {
+    const { sink, settle, pending, timers } = rig()
+    sink.write('one\n')
+    settle('EAGAIN')
+    await sink.flush(1)
+    await timers.pass(10_000)
+    assert.deepEqual([pending(), sink.writing], [0, false])
+    sink.write('two\n')
+    assert.deepEqual([pending(), sink.dropped], [0, 1])
+
+    const other = rig()
+    other.sink.write('one\n')
+    const flushed = other.sink.flush(500)
+    // It gives up while this write is under way, which shows in what it drops, and waits for it.
+    while (other.sink.dropped === 0) {
+      await new Promise(resolve => { setTimeout(resolve, 10) })
+      other.sink.write('')
+    }
+    other.settle('EAGAIN')
+    await flushed
+    assert.deepEqual([other.pending(), other.sink.writing], [0, false])
+  })
+
   test('flush waits for what is there, and no longer than it is told', async () => {
     const { sink, settle } = rig()
     await sink.flush(60_000)
