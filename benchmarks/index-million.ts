@@ -68,7 +68,7 @@ async function measure (directory: string, entries: number): Promise<Measurement
   const opened = performance.now()
   const db = openIndexDb(directory)
   const store = new DiskStore({ root: '/nonexistent', maxBytes: 4 * entries * SHARD_BYTES, passThroughBytes: 0, fs: systemFiles, db, clock: systemClock, bootId: Date.now().toString(36), observer })
-  if (store.restore() < entries) throw new Error(`${store.count} of ${entries} entries restored`)
+  if (await store.restore() < entries) throw new Error(`${store.count} of ${entries} entries restored`)
   const openMs = performance.now() - opened
   globalThis.gc?.()
   const { rss: rssAfter, heapUsed: heapAfter } = process.memoryUsage()

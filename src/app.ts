@@ -1,7 +1,7 @@
 import type { FastifyInstance } from 'fastify'
 import { refuseRebound } from './admin/access.ts'
+import { bind, boundPort } from './bind.ts'
 import type { Config } from './config.ts'
-import { RelayError, systemCode } from './errors.ts'
 import { createInstance } from './http/instance.ts'
 import type { Logger } from './log.ts'
 import adminPlugin from './plugins/admin.ts'
@@ -18,6 +18,7 @@ import tlsPlugin from './plugins/tls.ts'
 import upstreamPlugin from './plugins/upstream.ts'
 import viewerHttpPlugin from './plugins/viewer-http.ts'
 import viewersPlugin from './plugins/viewers.ts'
+import type { StartListener } from './start-listener.ts'
 
 export interface Relay {
   /** The control plane: services, admin API, metrics. */
@@ -41,6 +42,10 @@ export interface AppDeps {
   readonly logger: Logger
   /** Log lines that nobody read in time; none by default. */
   readonly droppedLines?: () => number
+  /** Holds the admin socket until `listen`. */
+  readonly startListener?: StartListener | undefined
+  /** Ends the start: loading the cache at once, the rest when it is through. */
+  readonly signal?: AbortSignal
   /** Called for each listener before its routes are added; tests collect schemas here. */
   readonly onInstance?: (app: FastifyInstance, listener: 'admin' | 'viewer') => Promise<void>
 }
@@ -66,7 +71,7 @@ export async function buildApp (config: Config, deps: AppDeps): Promise<Relay> {
     await deps.onInstance?.(admin, 'admin')
     await admin.register(metricsPlugin, { droppedLines: deps.droppedLines })
     await admin.register(overloadPlugin, { config })
-    await admin.register(shardCachePlugin, { config })
+    await admin.register(shardCachePlugin, { config, signal: deps.signal, loaded: share => { deps.startListener?.loaded(share) } })
     await admin.register(tlsPlugin, { config })
     await admin.register(authPlugin, { config })
     await admin.register(regionPlugin, { config })
@@ -115,7 +120,9 @@ export async function buildApp (config: Config, deps: AppDeps): Promise<Relay> {
     admin,
     viewer,
     listen: async () => {
-      const adminPort = await bind(admin, config.admin, 'admin')
+      const { startListener } = deps
+      await startListener?.handOver(admin.server)
+      const adminPort = startListener === undefined ? await bind(admin, config.admin, 'admin') : boundPort(admin)
       const viewerPort = await bind(viewer, config.viewer, 'viewer')
       // HTTP/3 takes the UDP port of the same number as the TCP port that was really bound.
       await admin.viewers.start({ http3: viewerPort, websocket: config.viewer.websocket_port })
@@ -125,14 +132,4 @@ export async function buildApp (config: Config, deps: AppDeps): Promise<Relay> {
     hangs: () => admin.diskLane.late > 0 || (late && admin.shardCache.disk.index.writing),
     reload: async () => { await Promise.all([admin.certificates.reload(), admin.auth.reload()]) }
   }
-}
-
-async function bind (app: FastifyInstance, { host, port }: { host: string, port: number }, section: string): Promise<number> {
-  try {
-    await app.listen({ host, port, backlog: 4_096 })
-  } catch (error) {
-    throw new RelayError('RELAY_ERR_LISTEN', `${section}.host ${host}, ${section}.port ${port} cannot be listened on: ${systemCode(error) ?? String(error)}`, { cause: error })
-  }
-  const address = app.server.address()
-  return typeof address === 'object' && address !== null ? address.port : port
 }

@@ -46,6 +46,7 @@ export const ERRORS = {
   RELAY_ERR_OVERLOADED: { status: 503, retryable: true, source: 'internal', title: 'Relay is overloaded' },
   RELAY_ERR_LOCAL_LACK: { status: 503, retryable: true, source: 'internal', title: 'Relay is short of descriptors or memory' },
   RELAY_ERR_GATEWAY: { status: 503, retryable: true, source: 'internal', title: 'Gateway process not available' },
+  RELAY_ERR_STARTING: { status: 503, retryable: true, source: 'internal', title: 'Relay is starting' },
   RELAY_ERR_STOPPING: { status: 503, retryable: true, source: 'internal', title: 'Relay is stopping' },
   RELAY_ERR_CACHE_READ: { status: 500, retryable: true, source: 'cache', title: 'Cached object could not be read' },
   RELAY_ERR_CACHE_PATH: { status: 500, retryable: false, source: 'operator', title: 'Cache path cannot be used' },

@@ -9,6 +9,7 @@ import { growHeapFreely } from './heap-growth.ts'
 import { createLogger, droppedNote } from './log.ts'
 import { fileWriter, LogSink } from './log-sink.ts'
 import { checkStart } from './start-check.ts'
+import { StartListener } from './start-listener.ts'
 import { VERSION } from './version.ts'
 
 /** Longer than the relay's own deadline, so that this one ends only what hangs, ms. */
@@ -28,6 +29,36 @@ function endInSpiteOf (hangs: () => boolean): void {
     process.kill(process.pid, 'SIGKILL')
   })
 }
+
+/**
+ * Signals while the relay starts, which whoever is process 1 of a container gets only when it handles them. The start is called off by the first, and
+ * the process ends by a second one, or when the start does not end in time.
+ */
+class StartSignals {
+  readonly #starting = new AbortController()
+  readonly #deadlineMs: number
+
+  constructor (deadlineMs: number) {
+    this.#deadlineMs = deadlineMs
+    for (const name of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) process.removeAllListeners(name)
+    process.on('SIGTERM', this.#stop).on('SIGINT', this.#stop)
+    // What it would read again is about to be read.
+    process.on('SIGHUP', ignored)
+  }
+
+  get signal (): AbortSignal { return this.#starting.signal }
+
+  /** From now on somebody else handles them. */
+  end (): void { process.off('SIGTERM', this.#stop).off('SIGINT', this.#stop).off('SIGHUP', ignored) }
+
+  readonly #stop = (): void => {
+    if (this.signal.aborted) process.exit(1)
+    this.#starting.abort()
+    setTimeout(() => { process.exit(1) }, this.#deadlineMs).unref()
+  }
+}
+
+const ignored = (): void => {}
 
 async function main (): Promise<void> {
   const commandLine = parseCommandLine(process.argv.slice(2))
@@ -59,21 +90,31 @@ async function main (): Promise<void> {
   const logger = createLogger(config.log.level, log)
   let hangs = (): boolean => false
   endInSpiteOf(() => log.writing || hangs())
-  const relay = await buildApp(config, { logger, droppedLines: () => log.dropped }).catch(async (error: unknown) => {
+  const signals = new StartSignals(config.viewer.stop_timeout_ms + STOP_MARGIN_MS)
+  const startListener = await StartListener.open(config, logger)
+  logger.info({ adminPort: startListener?.port, version: VERSION }, 'relay starting')
+  const relay = await buildApp(config, { logger, droppedLines: () => log.dropped, startListener, signal: signals.signal }).catch(async (error: unknown) => {
+    await startListener?.close()
+    if (signals.signal.aborted) logger.info('stopped while starting')
     await log.flush(LAST_LINES_MS)
+    if (signals.signal.aborted) process.exit(0)
     throw error
   })
   hangs = () => relay.hangs()
   process.on('SIGHUP', () => { void relay.reload() })
-  closeWithGrace({ delay: config.viewer.stop_timeout_ms + STOP_MARGIN_MS, logger, skip: ['SIGHUP'] }, async ({ signal, err }) => {
+  const grace = closeWithGrace({ delay: config.viewer.stop_timeout_ms + STOP_MARGIN_MS, logger, skip: ['SIGHUP'] }, async ({ signal, err }) => {
     if (err === undefined) logger.info({ signal }, 'stopping')
     else logger.fatal({ err }, 'uncaught error, stopping')
     await relay.close()
+    await startListener?.close()
     logger.info('stopped')
     await log.flush(LAST_LINES_MS)
   })
+  signals.end()
+  if (signals.signal.aborted) return grace.close()
   const ports = await relay.listen().catch(async (error: unknown) => {
     await relay.close()
+    await startListener?.close()
     await log.flush(LAST_LINES_MS)
     throw error
   })

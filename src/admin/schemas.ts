@@ -223,7 +223,7 @@ export const BandwidthReport = Type.Object({
 })
 
 export const Health = Type.Object({
-  status: Type.Union([Type.Literal('ok'), Type.Literal('stopping')]),
+  status: Type.Union([Type.Literal('starting'), Type.Literal('ok'), Type.Literal('stopping')]),
   version: Type.String(),
   uptime_seconds: Type.Integer({ minimum: 0 }),
   cache_size_bytes: Bytes('bytes of cached objects on disk'),
@@ -232,10 +232,11 @@ export const Health = Type.Object({
 
 export const Ready = Type.Object({
   ready: Type.Boolean(),
+  loaded: Type.Optional(Type.Number({ minimum: 0, maximum: 1, description: 'while starting: share of the cache index that is checked and loaded' })),
   checks: Type.Object({
     viewer: Type.Union([Type.Literal('listening'), Type.Literal('draining'), Type.Literal('closed')]),
-    cache: Type.Union([Type.Literal('ok'), Type.Literal('reconciling'), Type.Literal('hung'), Type.Literal('full'), Type.Literal('failing'), Type.Literal('index')], { description: 'hung: the disk does not answer; full: it has no room; failing: it does not store; index: the index is not written' }),
-    upstream: Type.Union([Type.Literal('ok'), Type.Literal('degraded'), Type.Literal('down')]),
+    cache: Type.Union([Type.Literal('loading'), Type.Literal('ok'), Type.Literal('reconciling'), Type.Literal('hung'), Type.Literal('full'), Type.Literal('failing'), Type.Literal('index')], { description: 'hung: the disk does not answer; full: it has no room; failing: it does not store; index: the index is not written' }),
+    upstream: Type.Union([Type.Literal('ok'), Type.Literal('degraded'), Type.Literal('down'), Type.Literal('unknown')]),
     overload: State('shedding: not ready')
   })
 })

@@ -7,6 +7,7 @@ import { MeasuredDisk, type CacheObserver, type FileSystem, type OpenFile } from
 import { makeEntry, relativeFile, type CacheEntry, type EntryRecord } from './entry.ts'
 import type { IndexDb } from './index-db.ts'
 import { Intake, type StoreTicket } from './intake.ts'
+import { loadEntries } from './load-entries.ts'
 import { LeasedLru, type RemovalReason } from './leased-lru.ts'
 import { MemoryBudget } from './memory-budget.ts'
 import { UnlinkQueue } from './unlink-queue.ts'
@@ -118,18 +119,12 @@ export class DiskStore {
 
   /**
    * Fills an empty store from the index of an earlier run, in its order of recency; the oldest entries that exceed the bound go.
+   * @param progress as of {@link loadEntries}
    * @returns how many entries were restored
    */
-  restore (): number {
-    const entries: CacheEntry[] = []
-    let total = 0
-    // A clock that was ahead for a moment makes nothing the most recent for good.
-    const now = this.#options.clock.now()
-    for (const [id, record] of this.#options.db.load()) {
-      entries.push(makeEntry(id, { ...record, storedAt: Math.min(record.storedAt, now), lastAccess: Math.min(record.lastAccess, now) }, false))
-      total += record.size
-    }
-    entries.sort((a, b) => a.lastAccess - b.lastAccess)
+  async restore (progress: (share: number) => void = () => {}): Promise<number> {
+    const entries = await loadEntries(this.#options.db, this.#options.clock.now(), progress)
+    let total = entries.reduce((sum, { size }) => sum + size, 0)
     for (const entry of entries) {
       if (total > this.maxBytes) {
         total -= entry.size

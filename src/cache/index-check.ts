@@ -12,7 +12,9 @@ export type IndexVerdict = { readonly is: 'sound' } | { readonly is: 'damaged' |
 export interface IndexCheckOptions {
   readonly timers: Timers
   /** Ends it early, with `inconclusive`. */
-  readonly signal?: AbortSignal
+  readonly signal?: AbortSignal | undefined
+  /** Told what share of the entries it has visited, 0 to 1, now and then. */
+  readonly visited?: (share: number) => void
   /** What is run instead of the check, by `node --eval`. */
   readonly program?: string
   /** For so long it may say nothing, ms. */
@@ -21,7 +23,7 @@ export interface IndexCheckOptions {
 
 /** Reading a hundred thousand entries takes a tenth of a second; a slow disk may need much longer for all of them, and says so on the way. */
 const SILENT_MS = 60_000
-const ENTRIES_A_LINE = 100_000
+const ENTRIES_A_LINE = 50_000
 /** What a process gets that LMDB leads astray. */
 const CRASHES: ReadonlySet<string> = new Set(['SIGSEGV', 'SIGBUS', 'SIGABRT', 'SIGILL', 'SIGFPE', 'SIGTRAP'])
 /** Exit status by which the check says that it found damage. */
@@ -36,13 +38,14 @@ const PROGRAM = `
 import { open, ABORT } from ${JSON.stringify(import.meta.resolve('lmdb'))}
 try {
   const db = open({ path: process.argv[1], encoding: 'binary', keyEncoding: 'binary', overlappingSync: false })
+  const total = Math.max(1, db.getStats().entryCount)
   let last
   let count = 0
   for (const { key, value } of db.getRange()) {
     if (key === undefined || value === undefined) throw new Error('hole')
     if (last !== undefined && Buffer.compare(last, key) >= 0) throw new Error('order')
     last = Buffer.from(key)
-    if (++count % ${ENTRIES_A_LINE} === 0) process.stdout.write(count + '\\n')
+    if (++count % ${ENTRIES_A_LINE} === 0) process.stdout.write(Math.min(1, count / total) + '\\n')
   }
   db.transactionSync(() => {
     db.putSync(Buffer.from('check'), Buffer.alloc(8192))
@@ -60,7 +63,7 @@ try {
  * Opens an LMDB environment in a process of its own first: LMDB trusts its file, and a damaged one ends the process that reads it
  * with SIGSEGV, SIGBUS or SIGABRT instead of an error. Never rejects.
  */
-export async function checkIndex (directory: string, { timers, signal, program = PROGRAM, silentMs = SILENT_MS }: IndexCheckOptions): Promise<IndexVerdict> {
+export async function checkIndex (directory: string, { timers, signal, visited = () => {}, program = PROGRAM, silentMs = SILENT_MS }: IndexCheckOptions): Promise<IndexVerdict> {
   if (!existsSync(join(directory, 'data.mdb'))) return { is: 'sound' }
   if (signal?.aborted === true) return { is: 'inconclusive', why: 'the relay stops' }
   return await new Promise<IndexVerdict>(resolve => {
@@ -79,7 +82,11 @@ export async function checkIndex (directory: string, { timers, signal, program =
       signal?.removeEventListener('abort', stop)
       resolve(verdict)
     }
-    child.stdout.on('data', again)
+    child.stdout.setEncoding('latin1').on('data', (text: string) => {
+      again()
+      const share = Number(text.trim().split('\n').at(-1))
+      if (share >= 0 && share <= 1) visited(share)
+    })
     child.stderr.setEncoding('utf8').on('data', (text: string) => { said = (said + text).slice(0, MAX_OUTPUT) })
     child.once('error', error => { end({ is: 'inconclusive', why: error.message }) })
     child.once('close', (code, by) => {

@@ -12,6 +12,8 @@ export interface IndexDb {
   /** Applies all changes in one transaction; null deletes. */
   write (changes: ReadonlyMap<string, EntryRecord | null>): Promise<void>
   readonly corrupt: number
+  /** Records of any kind. */
+  readonly count: number
   /** Records that another version of the relay wrote, for reasons of its own. */
   readonly foreign: number
   /** Whether there is something under this id that is no record of this version. */
@@ -94,6 +96,11 @@ class LmdbIndex implements IndexDb {
       if (key > after) found.push(key)
     }
     return found
+  }
+
+  get count (): number {
+    const { entryCount } = this.#db.getStats() as { entryCount: number }
+    return entryCount
   }
 
   unreadable (id: string): boolean {

@@ -38,7 +38,11 @@ export interface OpenCacheOptions {
   /** Whether objects may be copied to memory now; always by default. */
   readonly mayPromote?: () => boolean
   /** Asked before the index is opened; a process of its own that reads all of it by default. */
-  readonly check?: (directory: string) => Promise<IndexVerdict>
+  readonly check?: (directory: string, visited: (share: number) => void) => Promise<IndexVerdict>
+  /** Ends opening with RELAY_ERR_STOPPING; without effect later. */
+  readonly signal?: AbortSignal
+  /** Told what share of the index is checked and loaded, 0 to 1. */
+  readonly loaded?: (share: number) => void
   /** Awaited by the comparison of index and directory before every directory. */
   readonly pace?: (signal: AbortSignal) => Promise<void>
 }
@@ -65,7 +69,7 @@ const MAX_MANIFEST_BYTES = 500_000_000
 /**
  * Opens the cache directory: `shards/` with the files, `shards/tmp/` for files being written, `index/` with the LMDB environment,
  * and an optional `cache_manifest.json` that vouches for files the index does not know.
- * @throws RelayError RELAY_ERR_CACHE_PATH when the directory cannot be used or another relay uses it
+ * @throws RelayError RELAY_ERR_CACHE_PATH when the directory cannot be used or another relay uses it; RELAY_ERR_STOPPING when it was called off
  */
 export async function openCache (options: OpenCacheOptions): Promise<OpenedCache> {
   const { clock, log } = options
@@ -84,7 +88,10 @@ export async function openCache (options: OpenCacheOptions): Promise<OpenedCache
     const store = new DiskStore({ root, maxBytes: options.maxBytes, passThroughBytes: options.passThroughBytes, fs, db: index, clock, bootId, observer: options.observer, minFreeBytes: options.minFreeBytes ?? 0, health, takesWrites: () => lane.takesWrites, mayOpen: options.mayOpen ?? (() => true) })
     const halfWritten = await clearTemporary(fs, root, bootId)
     const start = clock.monotonic()
-    const restored = store.restore()
+    const restored = await store.restore(share => {
+      refuseWhenStopping(options.signal)
+      options.loaded?.(CHECK_SHARE + (1 - CHECK_SHARE) * share)
+    })
     const unreadable = index.corrupt + index.foreign
     log(unreadable > 0 ? 'warn' : 'info', 'cache index loaded', { entries: restored, bytes: store.indexedBytes, corrupt: index.corrupt, otherVersion: index.foreign, halfWritten, ms: Math.round(clock.monotonic() - start) })
     const stopping = new AbortController()
@@ -170,7 +177,7 @@ interface SoundIndex {
   readonly replaced: boolean
 }
 
-type Opening = Pick<OpenCacheOptions, 'check' | 'clock' | 'log'>
+type Opening = Pick<OpenCacheOptions, 'check' | 'clock' | 'log' | 'signal' | 'loaded'>
 
 async function openIndex (directory: string, options: Opening): Promise<SoundIndex> {
   await nodeFs.mkdir(directory, DIRECTORY).catch(() => {})
@@ -183,10 +190,19 @@ async function openIndex (directory: string, options: Opening): Promise<SoundInd
 /** How often a check that says nothing is tried. */
 const CHECKS = 2
 
-async function openSound (directory: string, { check = async path => await checkIndex(path, { timers: systemTimers }), clock, log }: Opening): Promise<SoundIndex> {
+/** What part of opening the check is, as /ready has it: both read everything once. */
+const CHECK_SHARE = 0.5
+
+function refuseWhenStopping (signal: AbortSignal | undefined): void {
+  if (signal?.aborted === true) throw new RelayError('RELAY_ERR_STOPPING', 'the relay was stopped while it started')
+}
+
+async function openSound (directory: string, { check, clock, log, signal, loaded }: Opening): Promise<SoundIndex> {
+  const ask = check ?? (async (path, visited) => await checkIndex(path, { timers: systemTimers, signal, visited }))
   let why: unknown
   for (let tried = 1; tried <= CHECKS; tried++) {
-    const verdict = await check(directory)
+    const verdict = await ask(directory, share => { loaded?.(share * CHECK_SHARE) })
+    refuseWhenStopping(signal)
     if (verdict.is === 'damaged') {
       why = verdict.why
       break

@@ -1,4 +1,5 @@
 import { join } from 'node:path'
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { DiskStore } from './disk-store.ts'
 import type { FindRecord } from './found-files.ts'
 import type { FileSystem } from './disk-files.ts'
@@ -39,6 +40,8 @@ interface Orphan { readonly id: string, readonly generation: string, readonly fi
 const HEX_PAIR = /^[0-9a-f]{2}$/
 /** Stats under way at once: enough to keep the thread pool busy, few enough to leave room for viewers. */
 const PARALLEL = 8
+/** Entries dropped between two turns of the event loop. */
+const DROPPED_A_TURN = 1_000
 
 /** Removes half-written files of earlier runs. Runs before anything is served, so that none is ever visible. */
 export async function clearTemporary (fs: FileSystem, root: string, bootId: string): Promise<number> {
@@ -127,7 +130,11 @@ export async function reconcile (options: ReconcileOptions): Promise<ReconcileRe
     for (const entry of store.oldestFirst()) {
       if (!entry.confirmed) missing.push(entry)
     }
-    for (const entry of missing) store.invalidate(entry)
+    for (const [position, entry] of missing.entries()) {
+      store.invalidate(entry)
+      if (position % DROPPED_A_TURN === DROPPED_A_TURN - 1) await nextTurn()
+      if (signal.aborted) return { ...report, missingDropped: position + 1 }
+    }
     report.missingDropped = missing.length
   }
   return report

@@ -52,6 +52,8 @@ export function createInstance (options: InstanceOptions): FastifyInstance {
     connectionTimeout: idleTimeoutMs,
     keepAliveTimeout: idleTimeoutMs,
     forceCloseConnections: 'idle',
+    // What a start does grows with the cache.
+    pluginTimeout: 0,
     // A request that was sent before the peer knew of the stop is answered like any other, with connection: close.
     return503OnClosing: false,
     exposeHeadRoutes: true,

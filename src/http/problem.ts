@@ -50,7 +50,7 @@ export function asRelayError (error: unknown): RelayError {
 const COME_BACK: ReadonlySet<number> = new Set([429, 502, 503])
 
 /** Refusals that are our own doing and no fault: a relay in trouble must not write a stack for every one of them. */
-const MEANT: ReadonlySet<ErrorCode> = new Set(['RELAY_ERR_STOPPING', 'RELAY_ERR_OVERLOADED', 'RELAY_ERR_LOCAL_LACK'])
+const MEANT: ReadonlySet<ErrorCode> = new Set(['RELAY_ERR_STARTING', 'RELAY_ERR_STOPPING', 'RELAY_ERR_OVERLOADED', 'RELAY_ERR_LOCAL_LACK'])
 
 /** Sends an error as problem+json (RFC 9457) and logs it once, at a level that fits whose fault it is. */
 export function sendProblem (error: unknown, request: FastifyRequest, reply: FastifyReply): FastifyReply {

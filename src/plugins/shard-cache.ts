@@ -20,8 +20,16 @@ declare module 'fastify' {
 /** Pause before each directory that is compared with the index while background work is not allowed, ms: a tenth of its pace or less. */
 const PACE_MS = 100
 
+export interface ShardCacheOptions {
+  readonly config: Config
+  /** Ends loading. */
+  readonly signal?: AbortSignal | undefined
+  /** Told what share is loaded, 0 to 1. */
+  readonly loaded?: (share: number) => void
+}
+
 /** Opens the cache directory and keeps its index on disk up to date. */
-export default fp<{ config: Config }>(async (app, { config }) => {
+export default fp<ShardCacheOptions>(async (app, { config, signal, loaded }) => {
   const { cache: settings } = config
   const log = app.log.child({ plugin: 'shard-cache' })
   const opened = await openCache({
@@ -39,7 +47,9 @@ export default fp<{ config: Config }>(async (app, { config }) => {
     mayPromote: () => app.overload.backgroundAllowed,
     // Slower and not paused: what it finds, operators wait for.
     pace: async signal => { if (!app.overload.backgroundAllowed) await delay(PACE_MS, undefined, { signal }).catch(() => {}) },
-    log: (level, message, fields) => { log[level](fields ?? {}, message) }
+    log: (level, message, fields) => { log[level](fields ?? {}, message) },
+    ...signal === undefined ? {} : { signal },
+    ...loaded === undefined ? {} : { loaded }
   })
   const { cache, health, lane } = opened
   app.decorate('shardCache', cache)

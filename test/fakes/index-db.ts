@@ -31,6 +31,8 @@ export class MemoryIndexDb implements IndexDb {
     return this.#ids().filter(id => id.startsWith(prefix) && id > after).slice(0, limit)
   }
 
+  get count (): number { return this.#rows.size }
+
   unreadable (id: string): boolean {
     return this.#rows.has(id) && this.get(id) === undefined
   }

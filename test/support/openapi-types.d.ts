@@ -816,7 +816,7 @@ export interface components {
             }[];
         };
         Health: {
-            status: "ok" | "stopping";
+            status: "starting" | "ok" | "stopping";
             version: string;
             uptime_seconds: number;
             /** @description bytes of cached objects on disk */
@@ -825,11 +825,13 @@ export interface components {
         };
         Ready: {
             ready: boolean;
+            /** @description while starting: share of the cache index that is checked and loaded */
+            loaded?: number;
             checks: {
                 viewer: "listening" | "draining" | "closed";
                 /** @description hung: the disk does not answer; full: it has no room; failing: it does not store; index: the index is not written */
-                cache: "ok" | "reconciling" | "hung" | "full" | "failing" | "index";
-                upstream: "ok" | "degraded" | "down";
+                cache: "loading" | "ok" | "reconciling" | "hung" | "full" | "failing" | "index";
+                upstream: "ok" | "degraded" | "down" | "unknown";
                 /** @description shedding: not ready */
                 overload: "normal" | "degraded" | "shedding";
             };

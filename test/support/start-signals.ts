@@ -1,0 +1,70 @@
+/** A relay that is ended while it starts, by whom and when the caller says. */
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { readFileSync } from 'node:fs'
+import { writeFile } from 'node:fs/promises'
+import { join, resolve } from 'node:path'
+import { createInterface } from 'node:readline'
+import { SERVER, type Exit } from './processes.ts'
+
+export interface EarlyEnd {
+  readonly signal: NodeJS.Signals
+  /** After the process was spawned; for process 1 after it has handlers of its own, before which Node loses what it is told. ms */
+  readonly afterMs: number
+  /** As process 1 of a namespace of its own, as in a container; needs root and unshare. */
+  readonly first: boolean
+}
+
+export interface EarlyEnded extends Exit {
+  /** Between the signal and the end, ms. */
+  readonly ms: number
+  /** Last message of the log. */
+  readonly last: string
+}
+
+/** Writes a configuration for a cache directory; its path. */
+export async function configFor (directory: string, cachePath: string): Promise<string> {
+  const file = join(directory, 'relay.toml')
+  await writeFile(file, [
+    '[viewer]', 'host = "127.0.0.1"', 'port = 0', 'websocket_port = 0', 'stop_timeout_ms = 2000', '[admin]', 'port = 0', '[transport]', 'engine = "off"',
+    '[cache]', `path = ${JSON.stringify(cachePath)}`, '[upstream]', 'super_nodes = [{ url = "http://127.0.0.1:9", region = "APAC" }]'
+  ].join('\n'))
+  return file
+}
+
+/** Process id, here, of the only child of `pid`; undefined before there is one. */
+function childOf (pid: number): number | undefined {
+  const [child] = readFileSync(`/proc/${pid}/task/${pid}/children`, 'latin1').split(' ')
+  return child === undefined || child === '' ? undefined : Number(child)
+}
+
+const SIGHUP_BIT = 1n
+
+/** Whether the program has its handlers: Node sets one for SIGTERM long before, which raises it again, in vain for process 1, and none for SIGHUP. */
+function listens (pid: number): boolean {
+  const mask = /^SigCgt:\s*([0-9a-f]+)$/m.exec(readFileSync(`/proc/${pid}/status`, 'latin1'))?.[1] ?? '0'
+  return (BigInt(`0x${mask}`) & SIGHUP_BIT) !== 0n
+}
+
+/** Starts a relay and ends it as told; killed after `deadlineMs` when it does not end, which shows in its `signal`. */
+export async function endEarly (config: string, { signal, afterMs, first }: EarlyEnd, deadlineMs = 20_000): Promise<EarlyEnded> {
+  const program = [process.execPath, .../[.]c?ts$/.test(SERVER) ? ['--import', 'tsx'] : [], resolve(SERVER), '--config', config]
+  const [command = '', ...args] = first ? ['unshare', '--pid', '--fork', '--kill-child', '--mount-proc', ...program] : program
+  const child = spawn(command, args, { stdio: ['ignore', 'pipe', 'pipe'] })
+  let last = ''
+  createInterface({ input: child.stdout }).on('line', line => { last = line })
+  child.stderr.resume()
+  const ended = once(child, 'close') as Promise<[number | null, NodeJS.Signals | null]>
+  await once(child, 'spawn')
+  let pid = child.pid ?? 0
+  if (first) {
+    for (pid = 0; pid === 0 || !listens(pid); await new Promise(resolve => { setImmediate(resolve) })) pid = childOf(child.pid ?? 0) ?? 0
+  }
+  await new Promise(resolve => { setTimeout(resolve, afterMs) })
+  const told = performance.now()
+  if (child.exitCode === null) process.kill(pid, signal)
+  const late = setTimeout(() => { process.kill(pid, 'SIGKILL') }, deadlineMs)
+  const [code, by] = await ended
+  clearTimeout(late)
+  return { code, signal: by, ms: performance.now() - told, last: (/"msg":"([^"]*)"/.exec(last)?.[1] ?? last) }
+}
