@@ -200,7 +200,7 @@ export const ConfigSchema = Type.Object({
     shedding_delay_ms: ms(500, 'event-loop delay at which shedding begins: all the time a viewer has for the first byte of a miss'),
     degraded_memory_percent: percent(80, 'heap of its limit, resident memory of memory_bytes, that of the gateway of transport.max_rss_bytes: where degraded begins'),
     shedding_memory_percent: percent(92, 'the same for shedding, without the gateway, which is replaced at 100'),
-    degraded_load_percent: percent(80, 'sessions of transport.max_sessions, fills of upstream.max_fills, descriptors of their limit: where degraded begins'),
+    degraded_load_percent: percent(80, 'sessions of transport.max_sessions, fills of upstream.max_fills, descriptors of those that viewers may have: where degraded begins'),
     shedding_load_percent: percent(95, 'the same for shedding, while there is room to tell viewers where to go'),
     memory_bytes: bytes(0, 0, 'resident memory the relay process may have (0: the memory of the machine or container)'),
     alternates: Type.Array(OriginUrl, { default: [], maxItems: 16, description: 'viewer URLs of other relays that new sessions are sent to, in turn, while shedding' }),

@@ -32,8 +32,8 @@ export interface OpenCacheOptions {
   readonly ioTimeoutMs?: number
   /** Free space that is left to others, bytes; 0 by default. */
   readonly minFreeBytes?: number
-  /** Whether there is a descriptor for a file of a reader; always by default. */
-  readonly mayOpen?: () => boolean
+  /** Whether there is a descriptor for a file of a reader, now or before long; always by default. Must not reject. */
+  readonly mayOpen?: () => boolean | Promise<boolean>
   /** Whether objects may be copied to memory now; always by default. */
   readonly mayPromote?: () => boolean
   /** Awaited by the comparison of index and directory before every directory. */

@@ -64,7 +64,7 @@ export async function limitViewers (viewer: FastifyInstance, limits: Limits, met
   gateConnections(viewer.server, socket => {
     const ip = socket.remoteAddress ?? ''
     if (!descriptors.admitConnection()) {
-      if (descriptors.spent) {
+      if (!descriptors.admitRefusal()) {
         metrics.count('icn_relay_viewer_connections_limited_total')
         return false
       }

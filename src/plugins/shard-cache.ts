@@ -35,7 +35,7 @@ export default fp<{ config: Config }>(async (app, { config }) => {
     clock: systemClock,
     random: Math.random,
     observer: watchStore(app.relayMetrics.cache, { monotonic: systemClock.monotonic, log: (level, message, fields) => { log[level](fields, message) } }),
-    mayOpen: () => app.descriptors.admitRequest(),
+    mayOpen: () => app.descriptors.admitHit(),
     mayPromote: () => app.overload.backgroundAllowed,
     // Slower and not paused: what it finds, operators wait for.
     pace: async signal => { if (!app.overload.backgroundAllowed) await delay(PACE_MS, undefined, { signal }).catch(() => {}) },
