@@ -59,8 +59,8 @@ export function sendProblem (error: unknown, request: FastifyRequest, reply: Fas
     // A body that failed before its first byte has put its headers on the raw response already.
     reply.raw.removeHeader(name)
   }
-  // The limiter of viewers says itself when to come back.
-  if (known.status === 503 || known.status === 502 || known.code === 'RELAY_ERR_UPSTREAM_RATE_LIMITED') reply.header('retry-after', String(known.retryAfterSeconds ?? 1))
+  // The limiter of requests says itself when to come back.
+  if (known.retryAfterSeconds !== undefined || known.status === 503 || known.status === 502 || known.code === 'RELAY_ERR_UPSTREAM_RATE_LIMITED') reply.header('retry-after', String(known.retryAfterSeconds ?? 1))
   const challenge = challengeOf(known, known.status)
   if (challenge !== undefined) reply.header('www-authenticate', challenge)
   if (known.source === 'internal' && !MEANT.has(known.code)) request.log.error({ err: error }, 'request failed')
