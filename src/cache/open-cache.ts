@@ -1,9 +1,10 @@
 import * as nodeFs from 'node:fs/promises'
 import { dirname, join, resolve } from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
 import type { Clock } from '../clock.ts'
 import { RelayError, systemCode } from '../errors.ts'
 import { CacheHealth } from './cache-health.ts'
-import { lockDirectory } from './directory-lock.ts'
+import { inUse, LOCK_NAME, lockDirectory } from './directory-lock.ts'
 import { DiskLane } from './disk-lane.ts'
 import { DiskStore } from './disk-store.ts'
 import { guardedFiles } from './guarded-files.ts'
@@ -36,6 +37,8 @@ export interface OpenCacheOptions {
   readonly mayOpen?: () => boolean | Promise<boolean>
   /** Whether objects may be copied to memory now; always by default. */
   readonly mayPromote?: () => boolean
+  /** Called once when another relay has taken the directory, whose lock somebody had removed: this one must end. */
+  readonly onLost?: (error: RelayError) => void
   /** Awaited by the comparison of index and directory before every directory. */
   readonly pace?: (signal: AbortSignal) => Promise<void>
 }
@@ -55,6 +58,10 @@ export interface OpenedCache {
 /** Node's own pool has four. */
 const DEFAULT_DISK_THREADS = 3
 const DEFAULT_IO_TIMEOUT_MS = 2_000
+
+/** Whoever has the index open may be a tool that ends soon, or the check of a start that was killed: times to look, and the pause between, ms. */
+const INDEX_LOOKS = 5
+const INDEX_PAUSE_MS = 400
 
 /** A manifest above this is refused instead of parsed: V8 strings end at 512 MB, and a million entries take about 280 MB. */
 const MAX_MANIFEST_BYTES = 500_000_000
@@ -76,7 +83,7 @@ export async function openCache (options: OpenCacheOptions): Promise<OpenedCache
   let db: IndexDb | undefined
   try {
     const bootId = Math.floor(clock.now()).toString(36) + Math.floor(options.random() * 36 ** 4).toString(36)
-    const index = db = await openIndex(join(path, 'index'), clock, log)
+    const index = db = await openIndex(path, clock, log)
     const store = new DiskStore({ root, maxBytes: options.maxBytes, passThroughBytes: options.passThroughBytes, fs, db: index, clock, bootId, observer: options.observer, minFreeBytes: options.minFreeBytes ?? 0, health, takesWrites: () => lane.takesWrites, mayOpen: options.mayOpen ?? (() => true) })
     const halfWritten = await clearTemporary(fs, root, bootId)
     const start = clock.monotonic()
@@ -98,9 +105,24 @@ export async function openCache (options: OpenCacheOptions): Promise<OpenedCache
       log('warn', 'cache directory was emptied by somebody, begun anew', { dropped, kept: store.count })
     }
     const missing = async (file: string): Promise<boolean> => await fs.stat(file).then(() => false, (error: unknown) => systemCode(error) === 'ENOENT')
+    /** Who has deleted `lock` has given nothing away, unless another relay was faster than this. */
+    const keepLock = async (): Promise<void> => {
+      const found = await fs.lstat(join(path, LOCK_NAME)).catch((error: unknown) => {
+        if (systemCode(error) === 'ENOENT') return undefined
+        throw error
+      })
+      if (found?.ino === lock.ino) return
+      await fs.mkdir(path, { ...DIRECTORY, recursive: true })
+      lost = !await lock.renew()
+      if (lost) options.onLost?.(inUse(path))
+      else log('warn', 'cache lock was removed by somebody, taken again')
+    }
+    let lost = false
     let looking: Promise<void> | undefined
     const looked = async (): Promise<void> => {
-      if (stopping.signal.aborted) return
+      if (stopping.signal.aborted || lost) return
+      await keepLock()
+      if (lost) return
       if (await missing(join(root, 'tmp')) || await missing(join(path, 'index', 'data.mdb'))) await heal()
       await store.lookAtSpace()
     }
@@ -159,19 +181,25 @@ async function prepareDirectory (fs: FileSystem, path: string, root: string): Pr
   }
 }
 
-async function openIndex (directory: string, clock: Clock, log: OpenCacheOptions['log']): Promise<IndexDb> {
+async function openIndex (path: string, clock: Clock, log: OpenCacheOptions['log']): Promise<IndexDb> {
+  const directory = join(path, 'index')
   await nodeFs.mkdir(directory, DIRECTORY).catch(() => {})
-  const index = await openSound(directory, clock, log)
+  const index = await openSound(path, directory, clock, log)
   await nodeFs.chmod(directory, DIRECTORY.mode).catch(() => {})
   for (const name of ['data.mdb', 'lock.mdb']) await nodeFs.chmod(join(directory, name), 0o600).catch(() => {})
   return index
 }
 
-async function openSound (directory: string, clock: Clock, log: OpenCacheOptions['log']): Promise<IndexDb> {
+async function openSound (path: string, directory: string, clock: Clock, log: OpenCacheOptions['log']): Promise<IndexDb> {
   try {
-    await checkIndex(directory)
+    for (let looks = 1; await checkIndex(directory) === 'in use'; looks++) {
+      // Somebody has deleted `lock` under another relay.
+      if (looks === INDEX_LOOKS) throw inUse(path)
+      await delay(INDEX_PAUSE_MS)
+    }
     return openIndexDb(directory)
   } catch (error) {
+    if (error instanceof RelayError) throw error
     const aside = `${directory}.damaged-${Math.floor(clock.now())}`
     log('error', 'cache index cannot be opened, moved aside and started empty', { err: error, aside })
     await nodeFs.rename(directory, aside)

@@ -39,6 +39,8 @@ export default fp<{ config: Config }>(async (app, { config }) => {
     mayPromote: () => app.overload.backgroundAllowed,
     // Slower and not paused: what it finds, operators wait for.
     pace: async signal => { if (!app.overload.backgroundAllowed) await delay(PACE_MS, undefined, { signal }).catch(() => {}) },
+    // Two relays on one directory destroy each other's files: this one stops as after any error that it cannot mend.
+    onLost: error => { setImmediate(() => { throw error }) },
     log: (level, message, fields) => { log[level](fields ?? {}, message) }
   })
   const { cache, health, lane } = opened
