@@ -107,7 +107,7 @@ export const ConfigSchema = Type.Object({
     require_ticket: Type.Boolean({ default: true, description: 'WebTransport sessions need a ticket of `GET /v1/transport`, which carries the address of its viewer; without, those that come without one share the limits of one address' }),
     player: Type.Boolean({ default: false, description: 'serve the demo player page at /player/' }),
     max_connections: count(10_000, 1_000_000, 'viewer connections at once; more are closed on accept'),
-    max_responses: count(10_000, 1_000_000, 'responses under way at once; more are answered with 503'),
+    max_responses: count(10_000, 1_000_000, 'responses under way at once, over HTTP and sessions; more are answered with 503'),
     trusted_proxies: Type.Array(Type.String({ maxLength: 64 }), { default: [], maxItems: 256, description: 'addresses and networks (`"10.0.0.0/8"`) of reverse proxies before viewer HTTP: of a request from one of them `x-forwarded-for`, `-proto` and `-host` say who the viewer is and what was asked for' }),
     request_timeout_ms: ms(10_000, 'time a viewer has to send a whole request head'),
     idle_timeout_ms: ms(60_000, 'silence on a connection, or a response nobody reads, after which it is closed'),
@@ -178,7 +178,7 @@ export const ConfigSchema = Type.Object({
     handshakes_per_second_per_ip: count(10, 1_000_000, 'the same per second and address; trusted proxies are excepted'),
     tracked_ips: count(10_000, 1_000_000, 'addresses remembered at most, for handshakes and for requests each; exact while at least twice handshakes_per_second'),
     requests_per_second_per_viewer: count(200, 1_000_000, 'requests per second of one address, over all its sessions and HTTP; more are answered with 429'),
-    responses_per_ip: count(512, 1_000_000, 'viewer HTTP responses of one address under way at once; more are answered with 429'),
+    responses_per_ip: count(1_024, 1_000_000, 'responses of one address under way at once, over all its sessions and HTTP; more are answered with 429'),
     connections_per_ip: count(256, 1_000_000, 'viewer HTTP connections of one address at once, trusted proxies excepted; more are closed on accept')
   }, 'Admission of viewers. IPv6 addresses count by their /64.'),
   bandwidth: section({
@@ -200,7 +200,7 @@ export const ConfigSchema = Type.Object({
     shedding_delay_ms: ms(500, 'event-loop delay at which shedding begins: all the time a viewer has for the first byte of a miss'),
     degraded_memory_percent: percent(80, 'heap of its limit, resident memory of memory_bytes, that of the gateway of transport.max_rss_bytes: where degraded begins'),
     shedding_memory_percent: percent(92, 'the same for shedding, without the gateway, which is replaced at 100'),
-    degraded_load_percent: percent(80, 'sessions of transport.max_sessions, fills of upstream.max_fills, descriptors of their limit: where degraded begins'),
+    degraded_load_percent: percent(80, 'sessions of transport.max_sessions, fills of upstream.max_fills, descriptors of those that viewers may have: where degraded begins'),
     shedding_load_percent: percent(95, 'the same for shedding, while there is room to tell viewers where to go'),
     memory_bytes: bytes(0, 0, 'resident memory the relay process may have (0: the memory of the machine or container)'),
     alternates: Type.Array(OriginUrl, { default: [], maxItems: 16, description: 'viewer URLs of other relays that new sessions are sent to, in turn, while shedding' }),

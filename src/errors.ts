@@ -106,9 +106,10 @@ export function toProblem (error: unknown): Problem {
 /** The relay or its host is short of something: descriptors, memory, ports, threads that a hanging disk holds. */
 const LOCAL_LACKS: ReadonlySet<string | undefined> = new Set(['EMFILE', 'ENFILE', 'ENOMEM', 'ENOBUFS', 'ENOSPC', 'EADDRNOTAVAIL', 'HUNG'])
 
-/** Whether an error says nothing of whom or what was asked, because the question never left. */
+/** Whether an error says nothing of whom or what was asked, because the question never left; our own error for that is one too. */
 export function isLocalLack (error: unknown): boolean {
-  return LOCAL_LACKS.has(systemCode(error))
+  const code = systemCode(error)
+  return code === 'RELAY_ERR_LOCAL_LACK' || LOCAL_LACKS.has(code)
 }
 
 /** The `code` of a Node system error (`ENOENT`, `ECONNREFUSED`, …), or undefined. */

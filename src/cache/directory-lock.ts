@@ -7,10 +7,23 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { RelayError, systemCode } from '../errors.ts'
 
 export interface DirectoryLock {
+  /** Inode of `lock`; another one, or none, in its place means that somebody has removed it. */
+  readonly ino: number
+  /**
+   * Takes the lock again where it was removed; false when another process has it meanwhile.
+   * @throws RelayError RELAY_ERR_CACHE_PATH when the file system does not let it
+   */
+  renew (): Promise<boolean>
   close (): void
 }
 
-const NAME = 'lock'
+/** Who listens for whoever knocks, and where. */
+interface Holder {
+  readonly ino: number
+  readonly server: Server
+}
+
+export const LOCK_NAME = 'lock'
 const TAKING = 'lock.taking'
 /** Taking over is four system calls in one turn; a directory of this age, ms, is left from a process that was killed between them. */
 const TAKING_MAX_AGE_MS = 10_000
@@ -24,23 +37,52 @@ const ATTEMPTS = 600
  * @throws RelayError RELAY_ERR_CACHE_PATH when another process holds it, or the file system has no sockets
  */
 export async function lockDirectory (path: string): Promise<DirectoryLock> {
+  const first = await take(path)
+  if (first === undefined) throw inUse(path)
+  let holder = first
+  return {
+    get ino () { return holder.ino },
+    renew: async () => {
+      const next = await take(path)
+      if (next === undefined) return false
+      holder.server.close()
+      holder = next
+      return true
+    },
+    close: () => {
+      if (lstatSync(join(path, LOCK_NAME), { throwIfNoEntry: false })?.ino === holder.ino) unlinkSync(join(path, LOCK_NAME))
+      holder.server.close()
+    }
+  }
+}
+
+/** @param path of the cache */
+export function inUse (path: string): RelayError {
+  return new RelayError('RELAY_ERR_CACHE_PATH', `cache.path ${path} is in use by another relay process`)
+}
+
+/** Undefined when somebody has it. */
+async function take (path: string): Promise<Holder | undefined> {
   // The address of a socket holds about a hundred characters; a descriptor of the directory makes any path short enough.
   const directory = await open(path, 'r')
   const base = process.platform === 'linux' ? `/proc/self/fd/${directory.fd}` : path
-  const own = `${NAME}.${randomBytes(6).toString('hex')}`
+  const own = `${LOCK_NAME}.${randomBytes(6).toString('hex')}`
   let server: Server | undefined
   try {
     server = await listen(join(base, own))
     await chmod(join(path, own), 0o600)
     const { ino } = await lstat(join(path, own))
     for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
-      const code = await link(join(path, own), join(path, NAME)).then(() => undefined, systemCode)
-      if (code === undefined) return held(path, ino, server)
+      const code = await link(join(path, own), join(path, LOCK_NAME)).then(() => undefined, systemCode)
+      if (code === undefined) return { ino, server }
       if (code !== 'EEXIST') throw new RelayError('RELAY_ERR_CACHE_PATH', `cache.path ${path} cannot be locked: ${code}`)
-      const found = await lstat(join(path, NAME)).catch(() => undefined)
-      const answer = found === undefined ? 'ENOENT' : await knock(join(base, NAME))
+      const found = await lstat(join(path, LOCK_NAME)).catch(() => undefined)
+      const answer = found === undefined ? 'ENOENT' : await knock(join(base, LOCK_NAME))
       if (found === undefined || answer === 'ENOENT') continue
-      if (answer !== 'ECONNREFUSED') throw new RelayError('RELAY_ERR_CACHE_PATH', `cache.path ${path} is in use by another relay process`)
+      if (answer !== 'ECONNREFUSED') {
+        server.close()
+        return undefined
+      }
       if (!removeStale(path, found)) await delay(RETRY_MS)
     }
     throw new RelayError('RELAY_ERR_CACHE_PATH', `cache.path ${path} cannot be locked: others try as well`)
@@ -84,19 +126,10 @@ function removeStale (path: string, found: { readonly ino: number, readonly ctim
     return false
   }
   try {
-    const now = lstatSync(join(path, NAME), { throwIfNoEntry: false })
-    if (now?.ino === found.ino && now.ctimeMs === found.ctimeMs) unlinkSync(join(path, NAME))
+    const now = lstatSync(join(path, LOCK_NAME), { throwIfNoEntry: false })
+    if (now?.ino === found.ino && now.ctimeMs === found.ctimeMs) unlinkSync(join(path, LOCK_NAME))
     return true
   } finally {
     rmdirSync(taking)
-  }
-}
-
-function held (path: string, ino: number, server: Server): DirectoryLock {
-  return {
-    close: () => {
-      if (lstatSync(join(path, NAME), { throwIfNoEntry: false })?.ino === ino) unlinkSync(join(path, NAME))
-      server.close()
-    }
   }
 }

@@ -1,15 +1,16 @@
 import { join } from 'node:path'
 import type { Clock } from '../clock.ts'
 import type { CacheHealth } from './cache-health.ts'
-import { isLocalLack, systemCode } from '../errors.ts'
+import { systemCode } from '../errors.ts'
 import type { ShardKey } from '../shard/shard-key.ts'
-import { MeasuredDisk, type CacheObserver, type FileSystem, type OpenFile } from './disk-files.ts'
+import { MeasuredDisk, type CacheObserver, type FileSystem } from './disk-files.ts'
 import { makeEntry, relativeFile, type CacheEntry, type EntryRecord } from './entry.ts'
 import type { IndexDb } from './index-db.ts'
 import { Intake, type StoreTicket } from './intake.ts'
 import { loadEntries } from './load-entries.ts'
 import { LeasedLru, type RemovalReason } from './leased-lru.ts'
 import { MemoryBudget } from './memory-budget.ts'
+import { ReaderFiles, type FileLease } from './reader-files.ts'
 import { UnlinkQueue } from './unlink-queue.ts'
 import { WriteBehind } from './write-behind.ts'
 
@@ -28,8 +29,8 @@ export interface DiskStoreOptions {
   /** Free space that is left to others, bytes; 0 by default. */
   readonly minFreeBytes?: number
   readonly health?: Pick<CacheHealth, 'set'>
-  /** Whether there is a descriptor for a file of a reader; always by default. */
-  readonly mayOpen?: () => boolean
+  /** Whether there is a descriptor for a file of a reader, now or before long; always by default. Must not reject. */
+  readonly mayOpen?: () => boolean | Promise<boolean>
   /** Whether the disk takes new bodies now; always by default. */
   readonly takesWrites?: () => boolean
 }
@@ -39,13 +40,6 @@ const ROOM_SHARE = 1 / 64
 /** Share of the bound from which a disk that sets it is called full, and the time until it is not any more, ms: room comes and goes by the second. */
 const SHORT_SHARE = 0.95
 const CALM_MS = 60_000
-
-/** An open cached file; `release` once. */
-export interface FileLease {
-  readonly entry: CacheEntry
-  readonly handle: OpenFile
-  release (): void
-}
 
 /**
  * Objects as files, an LRU index in memory, a copy of the index in LMDB. Index and accounting change synchronously; disk I/O comes
@@ -62,15 +56,13 @@ export class DiskStore {
   readonly #lru: LeasedLru<CacheEntry>
   readonly #unlinks: UnlinkQueue
   readonly #intake: Intake
-  /** Files being opened: nobody opens one beside that, for it may hang. */
-  readonly #opening = new Map<CacheEntry, Promise<void>>()
+  readonly #readers: ReaderFiles
   #makingRoom: Promise<boolean> | undefined
   #configuredBytes: number
   #freeBytes: number | undefined
   /** When the disk was short of room last, monotonic ms. */
   #shortAt = -Infinity
   #lastAccess = 0
-  #leasedFiles = 0
 
   constructor (options: DiskStoreOptions) {
     this.#options = options
@@ -88,6 +80,13 @@ export class DiskStore {
         options.health?.set('index', true, { code })
       },
       onWritten: () => { options.health?.set('index', false) }
+    })
+    this.#readers = new ReaderFiles({
+      disk: this.disk,
+      mayOpen: options.mayOpen ?? (() => true),
+      fileOf: entry => this.fileOf(entry),
+      invalid: entry => { this.invalidate(entry) },
+      mismatch: () => { options.observer.diskError('open', 'SIZE_MISMATCH') }
     })
     this.#configuredBytes = options.maxBytes
     this.#lru = new LeasedLru<CacheEntry>({ maxBytes: options.maxBytes, onFree: (entry, reason) => this.#free(entry, reason) })
@@ -115,7 +114,7 @@ export class DiskStore {
   get condemnedBytes (): number { return this.#lru.condemnedBytes }
   get count (): number { return this.#lru.count }
   /** Files that readers and fills hold open. */
-  get openFiles (): number { return this.#leasedFiles + this.#intake.openFiles }
+  get openFiles (): number { return this.#readers.open + this.#intake.openFiles }
 
   /**
    * Fills an empty store from the index of an earlier run, in its order of recency; the oldest entries that exceed the bound go.
@@ -174,52 +173,18 @@ export class DiskStore {
    */
   async openFile (entry: CacheEntry): Promise<FileLease | undefined> {
     this.#lru.lease(entry)
-    const handle = await this.#open(entry)
-    if (handle === undefined) {
+    const file = await this.#readers.join(entry)
+    if (file === undefined) {
       this.#lru.release(entry)
       return undefined
     }
-    this.#leasedFiles++
     let released = false
     const release = (): void => {
       if (released) return
       released = true
-      void handle.close().catch(() => {}).finally(() => {
-        this.#leasedFiles--
-        this.#lru.release(entry)
-      })
+      void this.#readers.leave(entry, file).then(() => { this.#lru.release(entry) })
     }
-    if (this.#sizeOf(handle) === entry.size) return { entry, handle, release }
-    this.#options.observer.diskError('open', 'SIZE_MISMATCH')
-    this.invalidate(entry)
-    release()
-    return undefined
-  }
-
-  async #open (entry: CacheEntry): Promise<OpenFile | undefined> {
-    for (let other = this.#opening.get(entry); other !== undefined; other = this.#opening.get(entry)) {
-      await other
-      if (!entry.indexed) return undefined
-    }
-    if (this.#options.mayOpen?.() === false) return undefined
-    const opening = this.disk.run('open', () => this.#options.fs.open(this.fileOf(entry), 'r'))
-    const settled = opening.then(() => {}, () => {}).finally(() => { this.#opening.delete(entry) })
-    this.#opening.set(entry, settled)
-    try {
-      return await opening
-    } catch (error) {
-      // A lack of descriptors or threads says nothing about the file: the object stays and this request goes to the origin.
-      if (!isLocalLack(error)) this.invalidate(entry)
-      return undefined
-    }
-  }
-
-  #sizeOf (handle: OpenFile): number | undefined {
-    try {
-      return this.#options.fs.sizeOf(handle)
-    } catch {
-      return undefined
-    }
+    return { entry, handle: file.handle, release }
   }
 
   /** Pins an entry without opening it; the returned function lets go, once. */

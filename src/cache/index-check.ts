@@ -7,7 +7,7 @@ import type { Timers } from '../clock.ts'
  * `damaged` is said of what LMDB itself stumbled over. Whatever else ended a check, such as a signal that somebody sent or a system short of
  * memory, says nothing about the index.
  */
-export type IndexVerdict = { readonly is: 'sound' } | { readonly is: 'damaged' | 'inconclusive', readonly why: string }
+export type IndexVerdict = { readonly is: 'sound' } | { readonly is: 'damaged' | 'inconclusive' | 'in use', readonly why: string }
 
 export interface IndexCheckOptions {
   readonly timers: Timers
@@ -26,18 +26,21 @@ const SILENT_MS = 60_000
 const ENTRIES_A_LINE = 50_000
 /** What a process gets that LMDB leads astray. */
 const CRASHES: ReadonlySet<string> = new Set(['SIGSEGV', 'SIGBUS', 'SIGABRT', 'SIGILL', 'SIGFPE', 'SIGTRAP'])
-/** Exit status by which the check says that it found damage. */
+/** Exit statuses by which the check says that it found damage, or that another process has the environment open. */
 const DAMAGED = 3
+const IN_USE = 75
 const MAX_OUTPUT = 2_000
 
 /**
- * Visits every entry and asks for free pages, as a run will. Keys that do not ascend are a tree that has no end. Plain JavaScript over lmdb
- * alone, so that it starts fast.
+ * Sees who else reads, then visits every entry and asks for free pages, as a run will. A relay always reads, as LMDB counts; that it lives, its lock on the
+ * byte of its process id says, across containers too. Keys that do not ascend are a tree that has no end. Plain JavaScript over lmdb alone, so that
+ * it starts fast.
  */
 const PROGRAM = `
 import { open, ABORT } from ${JSON.stringify(import.meta.resolve('lmdb'))}
 try {
   const db = open({ path: process.argv[1], encoding: 'binary', keyEncoding: 'binary', overlappingSync: false })
+  if (/^ *[0-9]+ /m.test(db.readerList())) process.exit(${IN_USE})
   const total = Math.max(1, db.getStats().entryCount)
   let last
   let count = 0
@@ -92,6 +95,7 @@ export async function checkIndex (directory: string, { timers, signal, visited =
     child.once('close', (code, by) => {
       const why = `the check ended with ${by ?? `status ${String(code)}`}${said === '' ? '' : `: ${said.trim()}`}`
       if (code === 0) end({ is: 'sound' })
+      else if (code === IN_USE) end({ is: 'in use', why })
       else end({ is: code === DAMAGED || (by !== null && CRASHES.has(by)) ? 'damaged' : 'inconclusive', why })
     })
   })

@@ -144,5 +144,8 @@ export function openIndexDb (directory: string): IndexDb {
 function openLmdb (directory: string): RootDatabase<Buffer, string> {
   // Overlapping sync is off because, after a commit that failed, close() waits for a flush that never comes; event-turn batching,
   // because its promise of a commit is handed to nobody and rejects unhandled.
-  return open<Buffer, string>({ path: directory, encoding: 'binary', noSubdir: false, overlappingSync: false, eventTurnBatching: false })
+  const db = open<Buffer, string>({ path: directory, encoding: 'binary', noSubdir: false, overlappingSync: false, eventTurnBatching: false })
+  // From its first read on, LMDB tells other processes that this one has it open, which the check of the next start asks for.
+  db.get('0')
+  return db
 }

@@ -1,9 +1,10 @@
 import * as nodeFs from 'node:fs/promises'
 import { dirname, join, resolve } from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
 import { systemTimers, type Clock } from '../clock.ts'
 import { RelayError, systemCode } from '../errors.ts'
 import { CacheHealth } from './cache-health.ts'
-import { lockDirectory } from './directory-lock.ts'
+import { inUse, LOCK_NAME, lockDirectory } from './directory-lock.ts'
 import { DiskLane } from './disk-lane.ts'
 import { DiskStore } from './disk-store.ts'
 import { guardedFiles } from './guarded-files.ts'
@@ -33,8 +34,8 @@ export interface OpenCacheOptions {
   readonly ioTimeoutMs?: number
   /** Free space that is left to others, bytes; 0 by default. */
   readonly minFreeBytes?: number
-  /** Whether there is a descriptor for a file of a reader; always by default. */
-  readonly mayOpen?: () => boolean
+  /** Whether there is a descriptor for a file of a reader, now or before long; always by default. Must not reject. */
+  readonly mayOpen?: () => boolean | Promise<boolean>
   /** Whether objects may be copied to memory now; always by default. */
   readonly mayPromote?: () => boolean
   /** Asked before the index is opened; a process of its own that reads all of it by default. */
@@ -43,6 +44,8 @@ export interface OpenCacheOptions {
   readonly signal?: AbortSignal
   /** Told what share of the index is checked and loaded, 0 to 1. */
   readonly loaded?: (share: number) => void
+  /** Called once when another relay has taken the directory, whose lock somebody had removed: this one must end. */
+  readonly onLost?: (error: RelayError) => void
   /** Awaited by the comparison of index and directory before every directory. */
   readonly pace?: (signal: AbortSignal) => Promise<void>
 }
@@ -62,6 +65,10 @@ export interface OpenedCache {
 /** Node's own pool has four. */
 const DEFAULT_DISK_THREADS = 3
 const DEFAULT_IO_TIMEOUT_MS = 2_000
+
+/** Whoever has the index open may be a tool that ends soon, or the check of a start that was killed: times to look, and the pause between, ms. */
+const INDEX_LOOKS = 5
+const INDEX_PAUSE_MS = 400
 
 /** A manifest above this is refused instead of parsed: V8 strings end at 512 MB, and a million entries take about 280 MB. */
 const MAX_MANIFEST_BYTES = 500_000_000
@@ -83,7 +90,7 @@ export async function openCache (options: OpenCacheOptions): Promise<OpenedCache
   let db: IndexDb | undefined
   try {
     const bootId = Math.floor(clock.now()).toString(36) + Math.floor(options.random() * 36 ** 4).toString(36)
-    const { index, replaced } = await openIndex(join(path, 'index'), options)
+    const { index, replaced } = await openIndex(path, options)
     db = index
     const store = new DiskStore({ root, maxBytes: options.maxBytes, passThroughBytes: options.passThroughBytes, fs, db: index, clock, bootId, observer: options.observer, minFreeBytes: options.minFreeBytes ?? 0, health, takesWrites: () => lane.takesWrites, mayOpen: options.mayOpen ?? (() => true) })
     const halfWritten = await clearTemporary(fs, root, bootId)
@@ -110,9 +117,24 @@ export async function openCache (options: OpenCacheOptions): Promise<OpenedCache
       log('warn', 'cache directory was emptied by somebody, begun anew', { dropped, kept: store.count })
     }
     const missing = async (file: string): Promise<boolean> => await fs.stat(file).then(() => false, (error: unknown) => systemCode(error) === 'ENOENT')
+    /** Who has deleted `lock` has given nothing away, unless another relay was faster than this. */
+    const keepLock = async (): Promise<void> => {
+      const found = await fs.lstat(join(path, LOCK_NAME)).catch((error: unknown) => {
+        if (systemCode(error) === 'ENOENT') return undefined
+        throw error
+      })
+      if (found?.ino === lock.ino) return
+      await fs.mkdir(path, { ...DIRECTORY, recursive: true })
+      lost = !await lock.renew()
+      if (lost) options.onLost?.(inUse(path))
+      else log('warn', 'cache lock was removed by somebody, taken again')
+    }
+    let lost = false
     let looking: Promise<void> | undefined
     const looked = async (): Promise<void> => {
-      if (stopping.signal.aborted) return
+      if (stopping.signal.aborted || lost) return
+      await keepLock()
+      if (lost) return
       if (await missing(join(root, 'tmp')) || await missing(join(path, 'index', 'data.mdb'))) await heal()
       await store.lookAtSpace()
     }
@@ -179,9 +201,10 @@ interface SoundIndex {
 
 type Opening = Pick<OpenCacheOptions, 'check' | 'clock' | 'log' | 'signal' | 'loaded'>
 
-async function openIndex (directory: string, options: Opening): Promise<SoundIndex> {
+async function openIndex (path: string, options: Opening): Promise<SoundIndex> {
+  const directory = join(path, 'index')
   await nodeFs.mkdir(directory, DIRECTORY).catch(() => {})
-  const opened = await openSound(directory, options)
+  const opened = await openSound(path, directory, options)
   await nodeFs.chmod(directory, DIRECTORY.mode).catch(() => {})
   for (const name of ['data.mdb', 'lock.mdb']) await nodeFs.chmod(join(directory, name), 0o600).catch(() => {})
   return opened
@@ -197,28 +220,39 @@ function refuseWhenStopping (signal: AbortSignal | undefined): void {
   if (signal?.aborted === true) throw new RelayError('RELAY_ERR_STOPPING', 'the relay was stopped while it started')
 }
 
-async function openSound (directory: string, { check, clock, log, signal, loaded }: Opening): Promise<SoundIndex> {
-  const ask = check ?? (async (path, visited) => await checkIndex(path, { timers: systemTimers, signal, visited }))
-  let why: unknown
-  for (let tried = 1; tried <= CHECKS; tried++) {
+/** What a check says in the end: one that says nothing is tried again, and who else has the index open gets some time. @throws RelayError */
+async function settledVerdict (path: string, directory: string, { check, log, signal, loaded }: Opening): Promise<Exclude<IndexVerdict, { is: 'in use' }>> {
+  const ask = check ?? (async (of, visited) => await checkIndex(of, { timers: systemTimers, signal, visited }))
+  let checks = 0
+  let looks = 0
+  for (;;) {
     const verdict = await ask(directory, share => { loaded?.(share * CHECK_SHARE) })
     refuseWhenStopping(signal)
-    if (verdict.is === 'damaged') {
-      why = verdict.why
-      break
+    if (verdict.is === 'in use') {
+      // Somebody has deleted `lock` under another relay, or the check of a relay that was killed goes on for a moment.
+      if (++looks === INDEX_LOOKS) throw inUse(path)
+      await delay(INDEX_PAUSE_MS)
+      continue
     }
-    // What says nothing about the index costs nothing of it.
-    if (verdict.is === 'inconclusive') log('warn', tried < CHECKS ? 'cache index could not be checked, tried again' : 'cache index could not be checked, opened unchecked', { detail: verdict.why })
-    if (verdict.is === 'inconclusive' && tried < CHECKS) continue
+    if (verdict.is !== 'inconclusive') return verdict
+    const last = ++checks === CHECKS
+    log('warn', last ? 'cache index could not be checked, opened unchecked' : 'cache index could not be checked, tried again', { detail: verdict.why })
+    if (last) return verdict
+  }
+}
+
+async function openSound (path: string, directory: string, opening: Opening): Promise<SoundIndex> {
+  const verdict = await settledVerdict(path, directory, opening)
+  let why: unknown = verdict.is === 'damaged' ? verdict.why : undefined
+  if (why === undefined) {
     try {
       return { index: openIndexDb(directory), replaced: false }
     } catch (error) {
       why = error
-      break
     }
   }
-  const aside = `${directory}.damaged-${Math.floor(clock.now())}`
-  log('error', 'cache index cannot be opened, moved aside and started empty; files are taken over by what they are', { err: why, aside })
+  const aside = `${directory}.damaged-${Math.floor(opening.clock.now())}`
+  opening.log('error', 'cache index cannot be opened, moved aside and started empty; files are taken over by what they are', { err: why, aside })
   await nodeFs.rename(directory, aside)
   return { index: openIndexDb(directory), replaced: true }
 }

@@ -106,7 +106,8 @@ const SCHEMAS = {
   listening: Type.Object({ type: Type.Literal('listening'), info: Listening }, closed),
   /** It could not start, and ends. */
   failed: Type.Object({ type: Type.Literal('failed'), detail: Text(4_000) }, closed),
-  resolve: Type.Object({ type: Type.Literal('resolve'), id: Id, key: Key }, closed),
+  /** For a viewer at `address`, whose responses are counted with those over HTTP. */
+  resolve: Type.Object({ type: Type.Literal('resolve'), id: Id, key: Key, address: Text(128) }, closed),
   /** The viewer is gone: whatever comes of the question is released. */
   cancel: Type.Object({ type: Type.Literal('cancel'), id: Id }, closed),
   read: Type.Object({ type: Type.Literal('read'), id: Id, lease: Id, position: Id, length: Type.Integer({ minimum: 1, maximum: Number.MAX_SAFE_INTEGER }), end: Type.Optional(Id) }, closed),

@@ -2,6 +2,8 @@ import { CHUNK_BYTES } from '../cache/disk-files.ts'
 import { MemoryBudget } from '../cache/memory-budget.ts'
 import { RelayError } from '../errors.ts'
 import { cacheStatus } from '../http/shard-response.ts'
+import type { OpenResponses } from '../limits/open-responses.ts'
+import type { ShardKey } from '../shard/shard-key.ts'
 import type { OpenShard, ShardService } from '../shard/shard-service.ts'
 import type { FromGateway } from './from-gateway.ts'
 import { LeaseTable } from './lease-table.ts'
@@ -12,6 +14,11 @@ import type { Refusal, SendToGateway } from './protocol.ts'
 const MAX_QUESTIONS = 16_384
 /** Bytes read for the gateway that the channel has not taken yet: it has no back-pressure of its own. */
 const UNSENT_BYTES = 16 * 1024 * 1024
+
+/** Counts responses; see {@link OpenResponses}. */
+export type ResponseCount = Pick<OpenResponses, 'begin'>
+
+const UNCOUNTED: ResponseCount = { begin: () => () => {} }
 
 type DeskMessage = Extract<FromGateway, { type: 'resolve' | 'cancel' | 'read' | 'release' }>
 
@@ -25,6 +32,7 @@ function refusalOf (error: unknown): Refusal {
 export class GatewayDesk {
   readonly #shards: Pick<ShardService, 'open'>
   readonly #send: SendToGateway
+  readonly #responses: ResponseCount
   readonly #table = new LeaseTable()
   readonly #progress: ProgressTeller
   readonly #unsent = new MemoryBudget(UNSENT_BYTES)
@@ -33,8 +41,10 @@ export class GatewayDesk {
   readonly #reading = new Map<number, AbortController>()
   #over = false
 
-  constructor (shards: Pick<ShardService, 'open'>, send: SendToGateway) {
+  /** @param responses counts those of sessions, each until its object is given back */
+  constructor (shards: Pick<ShardService, 'open'>, send: SendToGateway, responses: ResponseCount = UNCOUNTED) {
     this.#shards = shards
+    this.#responses = responses
     this.#send = send
     this.#progress = new ProgressTeller(send)
   }
@@ -79,8 +89,8 @@ export class GatewayDesk {
     }).finally(() => { asked.delete(id) })
   }
 
-  async #resolve ({ id, key }: Extract<DeskMessage, { type: 'resolve' }>, signal: AbortSignal): Promise<void> {
-    const shard = await this.#shards.open(key, { asFile: true })
+  async #resolve ({ id, key, address }: Extract<DeskMessage, { type: 'resolve' }>, signal: AbortSignal): Promise<void> {
+    const shard = await this.#open(key, this.#responses.begin(address), signal)
     if (signal.aborted) {
       shard.release()
       return
@@ -91,6 +101,24 @@ export class GatewayDesk {
     const readable = file?.readable() ?? 0
     this.#send({ type: 'resolved', id, info: { lease, size, sha256, cacheStatus: cacheStatus(origin), file: path === undefined ? undefined : { path, readable } } })
     if (path !== undefined && readable < size) this.#follow(lease, shard, readable)
+  }
+
+  /** @param ended called when the object is given back or cannot be had, or the viewer has gone before; any number of times */
+  async #open (key: ShardKey, ended: () => void, signal: AbortSignal): Promise<OpenShard> {
+    signal.addEventListener('abort', ended, { once: true })
+    try {
+      const shard = await this.#shards.open(key, { asFile: true })
+      const release = (): void => {
+        shard.release()
+        ended()
+      }
+      return { ...shard, release }
+    } catch (error) {
+      ended()
+      throw error
+    } finally {
+      signal.removeEventListener('abort', ended)
+    }
   }
 
   /** Tells how far a growing file may be read, until it is whole, broken or given back. */

@@ -230,7 +230,7 @@ export class Gateway {
     const pacing = this.#bandwidth.join(visitor.viewer === undefined ? transport.id : `${ip} ${visitor.viewer}`)
     const key = addressKey(ip)
     const session = new ViewerSession(transport, {
-      source: this.#source,
+      source: { resolve: async (key, options) => await this.#source.resolve(key, options, ip) },
       authorize: async (token, key) => await this.#judged(token, key.cid),
       observer: {
         stream: report => {

@@ -84,8 +84,9 @@ export class RemoteSource implements ShardSource {
     }
   }
 
-  async resolve (key: ShardKey, { range, signal }: ResolveOptions): Promise<ShardLease> {
-    const held = await this.#ask(this.#resolving, id => ({ type: 'resolve', id, key }), signal)
+  /** @param address of the viewer */
+  async resolve (key: ShardKey, { range, signal }: ResolveOptions, address = ''): Promise<ShardLease> {
+    const held = await this.#ask(this.#resolving, id => ({ type: 'resolve', id, key, address }), signal)
     return new RemoteLease(this, held, this.#fromMemory(key, held.info), range, signal)
   }
 

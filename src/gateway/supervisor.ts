@@ -11,7 +11,7 @@ import type { ShardService } from '../shard/shard-service.ts'
 import type { Demand } from '../throttle/split-budget.ts'
 import { inheritedArguments, inheritedEnvironment } from './exec-arguments.ts'
 import { checkFromGateway, type FromGateway, type GatewayStats, type ListeningInfo, type SessionRow } from './from-gateway.ts'
-import { GatewayDesk } from './gateway-desk.ts'
+import { GatewayDesk, type ResponseCount } from './gateway-desk.ts'
 import { GatewayQuestions } from './gateway-questions.ts'
 import type { GatewayLimits, GatewaySettings, ToGateway } from './protocol.ts'
 import { countEarly, DEFAULT_RESTART_POLICY, restartDelay } from './restart-policy.ts'
@@ -24,6 +24,7 @@ export interface SupervisorOptions {
   /** Asked at every start, so that a restarted gateway gets the current certificate and the ports its viewers know. */
   readonly settings: () => GatewaySettings
   readonly shards: Pick<ShardService, 'open'>
+  readonly responses?: ResponseCount
   /** A gateway silent for longer is killed, ms. */
   readonly hangMs: number
   /** A gateway above this is replaced, bytes of resident memory. */
@@ -207,7 +208,7 @@ export class Supervisor {
       else sent()
     }
     const now = clock.monotonic()
-    const life: Life = { child, desk: new GatewayDesk(shards, send), startedAt: now, heardAt: now, greeted: false, listening: undefined, stats: undefined, reason: 'exit', output: '' }
+    const life: Life = { child, desk: new GatewayDesk(shards, send, this.#options.responses), startedAt: now, heardAt: now, greeted: false, listening: undefined, stats: undefined, reason: 'exit', output: '' }
     this.#life = life
     for (const stream of [child.stdout, child.stderr]) {
       stream?.setEncoding('utf8').on('data', (text: string) => { life.output = (life.output + text).slice(-OUTPUT_CHARS) })
@@ -309,8 +310,7 @@ export class Supervisor {
   }
 
   #send (message: ToGateway): void {
-    const child = this.#life?.child
-    if (child?.connected === true) child.send(message, () => {})
+    if (this.#life?.child.connected === true) this.#life.child.send(message, () => {})
   }
 
   async #ask (question: (id: number) => ToGateway): Promise<readonly SessionRow[] | boolean> {

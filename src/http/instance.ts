@@ -80,7 +80,7 @@ export function createInstance (options: InstanceOptions): FastifyInstance {
     : Fastify({
       ...fastifyOptions,
       serverFactory: handler => {
-        const server = createSecureServer({ tls, http, idleTimeoutMs, handshakeTimeoutMs: requestTimeoutMs }, handler)
+        const server = createSecureServer({ tls, http, idleTimeoutMs, handshakeTimeoutMs: requestTimeoutMs, headTimeoutMs: requestTimeoutMs }, handler)
         server.setTimeout(idleTimeoutMs)
         return server
       }

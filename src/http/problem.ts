@@ -63,7 +63,7 @@ export function sendProblem (error: unknown, request: FastifyRequest, reply: Fas
     reply.raw.removeHeader(name)
   }
   // The limiter of viewers and the gate of connections have said themselves when to come back.
-  if (COME_BACK.has(known.status) && !reply.hasHeader('retry-after')) reply.header('retry-after', String(known.retryAfterSeconds ?? 1))
+  if (known.retryAfterSeconds !== undefined || (COME_BACK.has(known.status) && !reply.hasHeader('retry-after'))) reply.header('retry-after', String(known.retryAfterSeconds ?? 1))
   const challenge = challengeOf(known, known.status)
   if (challenge !== undefined) reply.header('www-authenticate', challenge)
   if (known.source === 'internal' && !MEANT.has(known.code)) request.log.error({ err: error }, 'request failed')

@@ -3,6 +3,7 @@ import { createServer as createHttpsServer, type Server as HttpsServer } from 'n
 import { METHODS, type RequestListener, type ServerOptions } from 'node:http'
 import type { TLSSocket } from 'node:tls'
 import { TLS_POLICY } from '../tls/ciphers.ts'
+import { endUnfinishedHeads } from './http2-heads.ts'
 
 export interface Pem {
   readonly cert: string
@@ -17,6 +18,8 @@ export interface SecureServerOptions {
   readonly idleTimeoutMs: number
   /** Time for a TLS handshake, ms. */
   readonly handshakeTimeoutMs: number
+  /** Time for a request head over HTTP/2, ms. */
+  readonly headTimeoutMs: number
 }
 
 /** Requests of one connection at once: what browsers and CDNs settle for; a viewer that wants more opens another connection. */
@@ -63,7 +66,7 @@ export function unknownMethodOf (request: object): string | undefined {
  * Node's combined server lacks most of them, and a way to close connections.
  */
 export function createSecureServer (options: SecureServerOptions, handler: RequestListener): SecureServer {
-  const { tls, http, idleTimeoutMs, handshakeTimeoutMs } = options
+  const { tls, http, idleTimeoutMs, handshakeTimeoutMs, headTimeoutMs } = options
   const server = createHttpsServer({ ...http, ...tls, allowHalfOpen: true, handshakeTimeout: handshakeTimeoutMs, ALPNProtocols: ['h2', 'http/1.1', 'http/1.0'], ...TLS_POLICY }, handler)
   const sessions = new Set<ServerHttp2Session>()
   const http2 = createHttp2Server({ maxSessionMemory: MAX_SESSION_MB, settings: { maxConcurrentStreams: MAX_STREAMS, maxHeaderListSize: MAX_HEADER_LIST } })
@@ -86,6 +89,7 @@ export function createSecureServer (options: SecureServerOptions, handler: Reque
     sessions.add(session)
     session.once('close', () => { sessions.delete(session) })
     // A connection that carries nothing in either direction for so long is dead, or its viewer reads nothing.
+    endUnfinishedHeads(session, headTimeoutMs)
     session.setTimeout(idleTimeoutMs, () => { session.destroy() })
     if (!server.listening) session.close()
   })

@@ -1,5 +1,6 @@
 import { AddressCounts } from './address-counts.ts'
 import { HandshakeLimiter } from './handshake-limiter.ts'
+import { OpenResponses, type ResponseLimits } from './open-responses.ts'
 import { SharedBuckets } from './shared-buckets.ts'
 
 /** The numbers of `[limits]` in force. */
@@ -29,14 +30,17 @@ export class Limits {
   readonly #listeners = new Set<(numbers: LimitNumbers) => void>()
   /** Requests over HTTP, and those over sessions that the gateway reports. */
   readonly requests: SharedBuckets
+  /** Over HTTP and over sessions. */
+  readonly responses: OpenResponses
   /** Connections of the viewer HTTP listener. */
   readonly connections = new AddressCounts()
   /** Handshakes of sessions whose engine tells no address: each takes a ticket, which is issued here. */
   readonly tickets: HandshakeLimiter
   readonly refused: RefusedCounts = { handshakesTotal: 0, handshakesPerIp: 0, requests: 0, connections: 0 }
 
-  constructor (numbers: LimitNumbers) {
+  constructor (numbers: LimitNumbers, responses: ResponseLimits) {
     this.#numbers = numbers
+    this.responses = new OpenResponses(responses)
     this.tickets = new HandshakeLimiter(numbers)
     this.requests = new SharedBuckets(numbers.requestsPerSecondPerViewer, numbers.trackedIps)
   }

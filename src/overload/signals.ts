@@ -1,6 +1,6 @@
 import type { Threshold } from './latch.ts'
 
-/** What tells overload; the label of a metric, so the list is closed. Delays are in milliseconds, everything else is a share of its bound. */
+/** What tells overload; the label of a metric, so the list is closed. Delays are in milliseconds, everything else is a share of its bound, descriptors of those that viewers may have. */
 export const OVERLOAD_SIGNALS = ['event_loop_delay', 'heap', 'rss', 'gateway_event_loop_delay', 'gateway_rss', 'sessions', 'fills', 'descriptors'] as const
 export type OverloadSignal = typeof OVERLOAD_SIGNALS[number]
 

@@ -6,7 +6,6 @@ import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { systemClock } from '../clock.ts'
 import type { Config } from '../config.ts'
 import { RelayError } from '../errors.ts'
-import { AddressCounts } from '../limits/address-counts.ts'
 import { addressKey } from '../limits/address-key.ts'
 import { gateConnections } from '../limits/connection-gate.ts'
 import type { Descriptors } from '../limits/descriptors.ts'
@@ -33,9 +32,6 @@ const RETRY_S = 1
 export interface ViewerGateOptions {
   readonly trustedProxies: readonly string[]
   readonly descriptors: Descriptors
-  /** Responses open at once, of one address and in total. */
-  readonly maxResponsesPerIp: number
-  readonly maxResponses: number
 }
 
 /** Tells connections apart, whatever stands for them: an HTTP/2 request has no socket of its own. */
@@ -47,10 +43,10 @@ function connectionOf ({ raw }: FastifyRequest): { close? (): void } {
 }
 
 /** Requests and connections of every address at the viewer listener. Connections of trusted proxies are those of many viewers. */
-export async function limitViewers (viewer: FastifyInstance, limits: Limits, metrics: RelayMetrics, { trustedProxies, descriptors, maxResponses, maxResponsesPerIp }: ViewerGateOptions): Promise<void> {
+export async function limitViewers (viewer: FastifyInstance, limits: Limits, metrics: RelayMetrics, { trustedProxies, descriptors }: ViewerGateOptions): Promise<void> {
   const { monotonic } = systemClock
   const perSecond = (): number => limits.numbers.requestsPerSecondPerViewer
-  const { requests, connections } = limits
+  const { requests, connections, responses } = limits
   const proxies = new Networks(trustedProxies)
 
   // TLS costs the main thread a millisecond before anything else is known of a viewer.
@@ -58,13 +54,11 @@ export async function limitViewers (viewer: FastifyInstance, limits: Limits, met
   const unsubscribe = limits.onChange(numbers => { handshakes?.change(numbers) })
   /** Connections that were let in to be told that there is no descriptor for them. */
   const unwelcome = new Set<string>()
-  const responses = new AddressCounts()
-  let open = 0
 
   gateConnections(viewer.server, socket => {
     const ip = socket.remoteAddress ?? ''
     if (!descriptors.admitConnection()) {
-      if (descriptors.spent) {
+      if (!descriptors.admitRefusal()) {
         metrics.count('icn_relay_viewer_connections_limited_total')
         return false
       }
@@ -111,19 +105,15 @@ export async function limitViewers (viewer: FastifyInstance, limits: Limits, met
       else reply.raw.once('close', () => { connectionOf(request).close?.() })
       throw new RelayError('RELAY_ERR_LOCAL_LACK', 'the relay has no descriptor to spare', { retryAfterSeconds: RETRY_S })
     }
-    if (open >= maxResponses) throw new RelayError('RELAY_ERR_OVERLOADED', 'too many responses are under way', { retryAfterSeconds: RETRY_S })
-    const { ip } = request
-    if (responses.of(ip) >= maxResponsesPerIp) {
-      limits.refused.requests++
-      metrics.count('icn_relay_viewer_requests_limited_total', { transport: 'http' })
-      throw new RelayError('RELAY_ERR_RATE_LIMITED', `more than ${maxResponsesPerIp} responses are under way`)
+    try {
+      reply.raw.once('close', responses.begin(request.ip))
+    } catch (error) {
+      if (error instanceof RelayError && error.code === 'RELAY_ERR_RATE_LIMITED') {
+        limits.refused.requests++
+        metrics.count('icn_relay_viewer_requests_limited_total', { transport: 'http' })
+      }
+      throw error
     }
-    open++
-    responses.add(ip)
-    reply.raw.once('close', () => {
-      open--
-      responses.remove(ip)
-    })
   })
 
   const refusals = new RefusalCounts()
@@ -145,17 +135,17 @@ export async function limitViewers (viewer: FastifyInstance, limits: Limits, met
   metrics.onCollect(() => {
     metrics.set('icn_relay_limits_tracked_addresses', requests.size, { limit: 'requests' })
     metrics.set('icn_relay_limits_tracked_addresses', connections.size, { limit: 'connections' })
-    metrics.set('icn_relay_viewer_open_responses', open)
+    metrics.set('icn_relay_viewer_open_responses', responses.open)
   })
 }
 
 /** The numbers of `[limits]`, for the gateway, the viewer listener and the admin API. */
-export default fp<{ config: Config }>(async (app, { config: { limits } }) => {
+export default fp<{ config: Config }>(async (app, { config: { limits, viewer } }) => {
   app.decorate('limits', new Limits({
     handshakesPerSecond: limits.handshakes_per_second,
     handshakesPerSecondPerIp: limits.handshakes_per_second_per_ip,
     trackedIps: limits.tracked_ips,
     requestsPerSecondPerViewer: limits.requests_per_second_per_viewer,
     connectionsPerIp: limits.connections_per_ip
-  }))
+  }, { perAddress: limits.responses_per_ip, total: viewer.max_responses }))
 }, { name: 'limits', dependencies: ['metrics'] })

@@ -1,4 +1,5 @@
 import { totalmem } from 'node:os'
+import { setTimeout as delay } from 'node:timers/promises'
 import { getHeapStatistics } from 'node:v8'
 import fp from 'fastify-plugin'
 import { systemClock } from '../clock.ts'
@@ -40,7 +41,7 @@ export default fp<{ config: Config }>(async (app, { config }) => {
   }, systemClock.now())
   const gatewayLoad = new GatewayLoad()
   const limit = descriptorLimit()
-  const descriptors = new Descriptors({ limit, count: () => openDescriptors(limit ?? Infinity), now: systemClock.monotonic })
+  const descriptors = new Descriptors({ limit, count: () => openDescriptors(limit ?? Infinity), now: systemClock.monotonic, wait: delay })
   const loopDelay = new LoopDelay()
   const memoryBytes = settings.memory_bytes === 0 ? availableBytes() : settings.memory_bytes
   const heapBytes = getHeapStatistics().heap_size_limit

@@ -43,10 +43,12 @@ export default fp<ShardCacheOptions>(async (app, { config, signal, loaded }) => 
     clock: systemClock,
     random: Math.random,
     observer: watchStore(app.relayMetrics.cache, { monotonic: systemClock.monotonic, log: (level, message, fields) => { log[level](fields, message) } }),
-    mayOpen: () => app.descriptors.admitRequest(),
+    mayOpen: () => app.descriptors.admitHit(),
     mayPromote: () => app.overload.backgroundAllowed,
     // Slower and not paused: what it finds, operators wait for.
     pace: async signal => { if (!app.overload.backgroundAllowed) await delay(PACE_MS, undefined, { signal }).catch(() => {}) },
+    // Two relays on one directory destroy each other's files: this one stops as after any error that it cannot mend.
+    onLost: error => { setImmediate(() => { throw error }) },
     log: (level, message, fields) => { log[level](fields ?? {}, message) },
     ...signal === undefined ? {} : { signal },
     ...loaded === undefined ? {} : { loaded }

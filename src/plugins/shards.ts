@@ -22,10 +22,12 @@ export default fp<{ config: Config }>(async (app, { config }) => {
     maxFills: settings.max_fills,
     fillTimeoutMs: settings.fill_timeout_ms,
     refuseMiss: () => {
-      if (app.descriptors.spent) return new RelayError('RELAY_ERR_LOCAL_LACK', 'the relay has no descriptor to spare', { retryAfterSeconds: 1 })
-      if (!app.overload.shedsMisses) return undefined
-      app.relayMetrics.count('icn_relay_overload_shed_total', { kind: 'miss' })
-      return missRefusal(Math.random)
+      if (app.overload.shedsMisses) {
+        app.relayMetrics.count('icn_relay_overload_shed_total', { kind: 'miss' })
+        return missRefusal(Math.random)
+      }
+      if (app.descriptors.admitMiss()) return undefined
+      return new RelayError('RELAY_ERR_LOCAL_LACK', 'the relay has no descriptor to spare', { retryAfterSeconds: 1 })
     }
   })
   app.decorate('shards', shards)

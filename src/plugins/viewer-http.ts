@@ -32,7 +32,7 @@ export interface ViewerHttpOptions {
 }
 
 /** Viewer HTTP: shards with ranges and conditions, for whoever does not speak WebTransport. */
-export default fp<ViewerHttpOptions>(async (app, { config: { viewer: settings, limits }, logger, onInstance }) => {
+export default fp<ViewerHttpOptions>(async (app, { config: { viewer: settings }, logger, onInstance }) => {
   const viewer = createInstance({
     logger,
     listener: 'viewer',
@@ -57,7 +57,7 @@ export default fp<ViewerHttpOptions>(async (app, { config: { viewer: settings, l
   await timeRequests(viewer, app.relayMetrics, 'icn_relay_viewer_http_request_duration_seconds')
   await viewer.register(cors, { origin: '*', methods: ['GET', 'HEAD'], allowedHeaders: ['range', 'if-none-match', 'if-range', 'authorization'], exposedHeaders: EXPOSED_HEADERS, maxAge: 86_400, strictPreflight: false })
   // After CORS, so that a page can read its 429.
-  await limitViewers(viewer, app.limits, app.relayMetrics, { trustedProxies: settings.trusted_proxies, descriptors: app.descriptors, maxResponses: settings.max_responses, maxResponsesPerIp: limits.responses_per_ip })
+  await limitViewers(viewer, app.limits, app.relayMetrics, { trustedProxies: settings.trusted_proxies, descriptors: app.descriptors })
   await viewer.register(shardRoutes, { shards: app.shards, metrics: app.relayMetrics, monotonic: systemClock.monotonic, now: systemClock.now, judge: app.judge, tier: app.tier, burstFactor: () => app.overload.burstFactor, viewers: app.bandwidth.viewers, idleTimeoutMs: settings.idle_timeout_ms })
   await viewer.register(transportRoute, {
     region: () => app.region.current,

@@ -126,6 +126,7 @@ export default fp<{ config: Config }>(async (app, { config }) => {
         debug: config.log.level === 'debug' || config.log.level === 'trace'
       }),
       shards: app.shards,
+      responses: app.limits.responses,
       hangMs: transport.hang_ms,
       maxRssBytes: transport.max_rss_bytes,
       clock: systemClock,

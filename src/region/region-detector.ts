@@ -1,5 +1,5 @@
 import type { Clock } from '../clock.ts'
-import { RelayError } from '../errors.ts'
+import { isLocalLack, RelayError } from '../errors.ts'
 import { observe, outcomeOf, UNDETECTED, type DetectionOutcome, type RegionPolicy, type RegionState } from './choice.ts'
 import { latencyByRegion, type NodeMeasurement } from './measurement.ts'
 import { sampleNodes, type Handshake, type SampledNode } from './sampler.ts'
@@ -51,6 +51,8 @@ export class RegionDetector {
   #underWay: Promise<Detection> | undefined
   #abort: AbortController | undefined
   #timer: NodeJS.Timeout | undefined
+  /** The latest attempt said nothing of any node. */
+  #lacking = false
   #started = false
   #closed = false
 
@@ -94,7 +96,7 @@ export class RegionDetector {
 
   /**
    * Detects now, or joins the detection under way. An override stays in force, whatever is measured.
-   * @throws RelayError RELAY_ERR_STOPPING
+   * @throws RelayError RELAY_ERR_STOPPING, or RELAY_ERR_LOCAL_LACK when there is nothing to measure with
    */
   async detect (): Promise<Detection> {
     if (this.#closed) throw new RelayError('RELAY_ERR_STOPPING', 'the relay is stopping')
@@ -121,8 +123,14 @@ export class RegionDetector {
     let measured: NodeMeasurement[]
     try {
       measured = await sampleNodes(nodes(), handshake, abort.signal)
+      this.#lacking = false
+    } catch (error) {
+      this.#lacking = isLocalLack(error)
+      throw this.#lacking ? new RelayError('RELAY_ERR_LOCAL_LACK', 'the relay is short of descriptors or ports to measure with', { cause: error }) : error
     } finally {
       clearTimeout(timer)
+      // The handshakes of other nodes.
+      abort.abort()
     }
     // Cut short by the end of the relay, it says nothing about the nodes.
     if (this.#closed) throw new RelayError('RELAY_ERR_STOPPING', 'the relay is stopping')
@@ -156,7 +164,9 @@ export class RegionDetector {
   #inBackground (): void {
     if (!this.#started || this.#closed || this.#override !== undefined) return
     this.detect().catch((error: unknown) => {
-      if (!this.#closed) this.#options.log('error', 'region detection failed', { error: String(error) })
+      if (this.#closed) return
+      if (isLocalLack(error)) this.#options.log('warn', 'region is not measured for want of descriptors or ports, it stays', { region: this.current })
+      else this.#options.log('error', 'region detection failed', { error: String(error) })
     })
   }
 
@@ -173,7 +183,7 @@ export class RegionDetector {
     clearTimeout(this.#timer)
     if (!this.#started || this.#closed || this.#override !== undefined) return
     const { intervalMs } = this.#options
-    const delay = this.#last?.outcome === 'unreachable' ? Math.min(RETRY_MS, intervalMs) : intervalMs
+    const delay = this.#lacking || this.#last?.outcome === 'unreachable' ? Math.min(RETRY_MS, intervalMs) : intervalMs
     this.#after(delay)
   }
 }

@@ -1,4 +1,5 @@
 import { setMaxListeners } from 'node:events'
+import { isLocalLack } from '../errors.ts'
 import { median, SAMPLES, type NodeMeasurement } from './measurement.ts'
 
 export interface SampledNode {
@@ -14,6 +15,7 @@ export type Handshake = (url: string, signal: AbortSignal) => Promise<number>
 /**
  * Measures all nodes at once, one handshake at a time on each. Ends with `signal` at the latest, whatever the handshakes do and however
  * many nodes there are (the configuration allows 64); what is missing by then counts as failed.
+ * @throws the error of a handshake that never left for want of a descriptor or a port: what nobody asked, no node has failed to answer
  */
 export async function sampleNodes (nodes: readonly SampledNode[], handshake: Handshake, signal: AbortSignal): Promise<NodeMeasurement[]> {
   // Every handshake under way listens to the one signal.
@@ -25,7 +27,8 @@ export async function sampleNodes (nodes: readonly SampledNode[], handshake: Han
     try {
       const ms = await handshake(url, signal)
       return Number.isFinite(ms) && ms >= 0 ? ms : null
-    } catch {
+    } catch (error) {
+      if (isLocalLack(error)) throw error
       return null
     }
   }

@@ -1,5 +1,5 @@
 import { systemTimers, type Timers } from '../clock.ts'
-import { RelayError } from '../errors.ts'
+import { isLocalLack, RelayError } from '../errors.ts'
 import { backoff } from './circuit.ts'
 
 export interface HealthChecksOptions {
@@ -17,7 +17,7 @@ export interface HealthChecksOptions {
 /** A node to check. Its callbacks must not throw; none is called after the node was removed. */
 export interface HealthTarget {
   readonly id: string
-  /** Asks the node; rejects when it is not healthy. Should end when the signal aborts. */
+  /** Asks the node; rejects when it is not healthy, or with a local lack, which says nothing. Should end when the signal aborts. */
   check (signal: AbortSignal): Promise<void>
   /** `ms` is how long the check took. */
   passed (ms: number): void
@@ -132,7 +132,7 @@ export class HealthChecks {
   }
 
   #report (watched: Watched, error: unknown): void {
-    if (!this.#watches(watched)) return
+    if (!this.#watches(watched) || isLocalLack(error)) return
     watched.failures++
     watched.target.failed(error)
   }

@@ -1,5 +1,5 @@
 import { roundMs, systemTimers, type Clock } from '../clock.ts'
-import { isLocalLack, RelayError } from '../errors.ts'
+import { RelayError } from '../errors.ts'
 import type { Oddity } from './answer.ts'
 import type { Attempt, Outcome } from './circuit.ts'
 import { HealthChecks } from './health-checks.ts'
@@ -193,7 +193,6 @@ export class NodeSet {
       check: async signal => { await node.checkHealth(signal) },
       passed: () => { record(true) },
       failed: error => {
-        if (isLocalLack(error)) return
         observer.healthCheckFailed(node.id)
         record(false, error)
       }

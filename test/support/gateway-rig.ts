@@ -5,6 +5,7 @@ import { checkFromGateway } from '../../src/gateway/from-gateway.ts'
 import { GatewayDesk } from '../../src/gateway/gateway-desk.ts'
 import type { ToGateway } from '../../src/gateway/protocol.ts'
 import { RemoteSource } from '../../src/gateway/remote-source.ts'
+import { OpenResponses } from '../../src/limits/open-responses.ts'
 import type { OpenOptions, OpenShard, ShardService } from '../../src/shard/shard-service.ts'
 import type { ShardKey } from '../../src/shard/shard-key.ts'
 
@@ -12,6 +13,7 @@ import type { ShardKey } from '../../src/shard/shard-key.ts'
 export class Channel {
   readonly desk: GatewayDesk
   readonly source: RemoteSource
+  readonly responses = new OpenResponses({ perAddress: Infinity, total: Infinity })
   readonly #toRelay: unknown[] = []
   readonly #toGateway: { message: ToGateway, sent: () => void }[] = []
   /** Whether messages are delivered by themselves, a few turns later. */
@@ -29,7 +31,7 @@ export class Channel {
       if (this.#dead) return sent()
       this.#toGateway.push({ message: structuredClone(message), sent })
       this.#schedule()
-    })
+    }, this.responses)
     this.source = new RemoteSource(message => {
       if (this.#dead) return
       this.#toRelay.push(structuredClone(message))

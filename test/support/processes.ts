@@ -50,12 +50,18 @@ export async function buildRelay (t: Pick<TestContext, 'after'>): Promise<string
   return join(directory, 'dist/start.cjs')
 }
 
-/** Starts a program of this repository, from its sources or built; it is killed with the test. */
-export async function spawnProgram (t: Pick<TestContext, 'after'>, script: string, args: readonly string[], env: Record<string, string> = {}): Promise<SpawnedProcess> {
+/**
+ * Starts a program of this repository, from its sources or built; it is killed with the test.
+ * @param descriptors how many it may have open, and those it starts each; as many as the test itself by default
+ */
+export async function spawnProgram (t: Pick<TestContext, 'after'>, script: string, args: readonly string[], env: Record<string, string> = {}, descriptors?: number): Promise<SpawnedProcess> {
   const loader = /[.]c?ts$/.test(script) ? ['--import', 'tsx'] : []
   // Loading sources begins with the thread pool before the program can say how large it is to be.
   const pool = loader.length > 0 ? { UV_THREADPOOL_SIZE: '16' } : {}
-  const child = spawn(process.execPath, [...loader, resolve(ROOT, script), ...args], { cwd: ROOT, env: { ...process.env, ...pool, ...env }, stdio: ['ignore', 'pipe', 'pipe'] })
+  const command = [process.execPath, ...loader, resolve(ROOT, script), ...args]
+  // The shell becomes the program, so that its id is the program's.
+  const [file = '', ...rest] = descriptors === undefined ? command : ['sh', '-c', 'ulimit -n "$0" && exec "$@"', String(descriptors), ...command]
+  const child = spawn(file, rest, { cwd: ROOT, env: { ...process.env, ...pool, ...env }, stdio: ['ignore', 'pipe', 'pipe'] })
   const exit = new Promise<Exit>(resolve => {
     child.once('close', (code, signal) => { resolve({ code, signal }) })
   })
@@ -136,7 +142,7 @@ function tomlValue (value: unknown): string {
 }
 
 /** A relay in a process of its own on free ports, ready when this resolves. A setting that is undefined is left out, for programs that do not know its key. */
-export async function spawnRelay (t: Pick<TestContext, 'after'>, superNodes: readonly { url: string, region: string }[], settings: Record<string, Record<string, unknown>> = {}, cachePath?: string, { program = SERVER, env = {} }: { program?: string, env?: Record<string, string> } = {}): Promise<SpawnedRelay> {
+export async function spawnRelay (t: Pick<TestContext, 'after'>, superNodes: readonly { url: string, region: string }[], settings: Record<string, Record<string, unknown>> = {}, cachePath?: string, { program = SERVER, env = {}, descriptors }: { program?: string, env?: Record<string, string>, descriptors?: number } = {}): Promise<SpawnedRelay> {
   const removals: (() => Promise<void>)[] = []
   const directory = await temporaryDirectory({ after: hook => { removals.push(hook as () => Promise<void>) } })
   const path = cachePath ?? join(directory, 'cache')
@@ -149,7 +155,7 @@ export async function spawnRelay (t: Pick<TestContext, 'after'>, superNodes: rea
     limits: { ...GENEROUS_LIMITS, ...settings['limits'] },
     upstream: { super_nodes: superNodes.map(({ url, region }) => ({ url, region })), ...settings['upstream'] }
   }))
-  const relay = await spawnProgram(t, program, ['--config', file], env)
+  const relay = await spawnProgram(t, program, ['--config', file], env, descriptors)
   // Hooks run in the order they were registered: the directory goes after the relay that writes to it.
   for (const removal of removals) t.after(removal)
   const { viewerPort, adminPort } = await relay.waitFor(event => event['msg'] === 'relay ready')

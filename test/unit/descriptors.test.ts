@@ -8,32 +8,61 @@ import { descriptorLimit, openDescriptors, residentBytes } from '../../src/proce
 import { attemptOutcome, circuitOutcome } from '../../src/upstream/outcomes.ts'
 import { translate } from '../../src/upstream/failure.ts'
 
+const wait = async (): Promise<never> => await new Promise(() => {})
+
 suite('descriptors', () => {
-  test('the last eighth is never for viewers, the eighth before it not for their connections, however many come between two counts', () => {
-    fc.assert(fc.property(fc.integer({ min: 64, max: 4_096 }), fc.array(fc.constantFrom('connection', 'request', 'later', 'close'), { maxLength: 400 }), (limit, steps) => {
+  test('no use takes what is kept from it, however many come between two counts', () => {
+    fc.assert(fc.property(fc.integer({ min: 64, max: 20_000 }), fc.array(fc.constantFrom('connection', 'refusal', 'miss', 'hit', 'later', 'close'), { maxLength: 400 }), (limit, steps) => {
       let open = Math.ceil(limit / 2)
       let now = 0
-      const descriptors = new Descriptors({ limit, count: () => open, now: () => now })
+      const descriptors = new Descriptors({ limit, count: () => open, now: () => now, wait })
+      const kept = { connection: 5 / 16, refusal: 4 / 16, miss: 3 / 16, hit: 2 / 16 }
+      const admit = { connection: () => descriptors.admitConnection(), refusal: () => descriptors.admitRefusal(), miss: () => descriptors.admitMiss(), hit: () => descriptors.admitHit() === true }
       for (const step of steps) {
         if (step === 'later') now += 50
         else if (step === 'close') open = Math.max(0, open - 1)
-        else if (step === 'connection' ? descriptors.admitConnection() : descriptors.admitRequest()) open++
-        assert.ok(open <= limit - Math.ceil(limit / 8), `${open} of ${limit}`)
+        else if (admit[step]()) {
+          open += step === 'miss' ? 2 : 1
+          assert.ok(open <= limit - Math.min(2_048, limit * 5 / 16) * kept[step] / kept.connection, `${open} of ${limit} with a ${step}`)
+        }
       }
     }))
-    const connections = new Descriptors({ limit: 512, count: () => 100, now: () => 0 })
-    let admitted = 0
-    while (connections.admitConnection()) admitted++
-    assert.equal(admitted, 284)
-    assert.equal(connections.spent, false)
-    while (connections.admitRequest()) admitted++
-    assert.equal(admitted, 348)
-    assert.equal(connections.spent, true)
+  })
+
+  test('of 512 with 100 in use, connections get 252, refusals 32 more, misses 16 times 2 and hits 32; the share is of all those', () => {
+    const descriptors = new Descriptors({ limit: 512, count: () => 100, now: () => 0, wait })
+    const counts = [() => descriptors.admitConnection(), () => descriptors.admitRefusal(), () => descriptors.admitMiss(), () => descriptors.admitHit() === true].map(admit => {
+      let admitted = 0
+      while (admit()) admitted++
+      return admitted
+    })
+    assert.deepEqual(counts, [252, 32, 16, 32])
+    assert.equal(descriptors.share, 1)
+  })
+
+  test('a hit waits for a descriptor until one is free, and half a second at most', async () => {
+    let now = 0
+    let open = 448
+    const descriptors = new Descriptors({
+      limit: 512,
+      count: () => open,
+      now: () => now,
+      wait: async ms => {
+        now += ms
+        if (now === 200) open = 447
+      }
+    })
+    assert.equal(await descriptors.admitHit(), true)
+    assert.equal(now, 200)
+    assert.equal(await descriptors.admitHit(), true)
+    open = 448
+    assert.equal(await descriptors.admitHit(), false)
+    assert.equal(now, 750)
   })
 
   test('nobody is refused where the system does not tell', () => {
-    const descriptors = new Descriptors({ limit: undefined, count: () => undefined, now: () => 0 })
-    assert.deepEqual([descriptors.admitConnection(), descriptors.admitRequest(), descriptors.spent, descriptors.share], [true, true, false, undefined])
+    const descriptors = new Descriptors({ limit: undefined, count: () => undefined, now: () => 0, wait })
+    assert.deepEqual([descriptors.admitConnection(), descriptors.admitRefusal(), descriptors.admitMiss(), descriptors.admitHit(), descriptors.share], [true, true, true, true, undefined])
   })
 
   test('this process is measured', () => {
@@ -48,6 +77,7 @@ test('what never left for want of a descriptor is no failure of the super-node',
     assert.equal(isLocalLack(error), true)
     const known = translate(error, 'node', new AbortController().signal)
     assert.deepEqual([known.code, known.status, attemptOutcome(known)], ['RELAY_ERR_LOCAL_LACK', 503, 'local'])
+    assert.equal(isLocalLack(known), true)
   }
   assert.equal(circuitOutcome('local'), 'aborted')
   assert.equal(translate(Object.assign(new Error(), { code: 'ECONNREFUSED' }), 'node', new AbortController().signal).code, 'RELAY_ERR_UPSTREAM_UNREACHABLE')

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { chmod, mkdir, readdir, stat, symlink, utimes, writeFile } from 'node:fs/promises'
+import { chmod, mkdir, readdir, stat, symlink, unlink, utimes, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { suite, test } from 'node:test'
 import { lockDirectory, type DirectoryLock } from '../../src/cache/directory-lock.ts'
@@ -48,6 +48,24 @@ suite('the lock of a directory', () => {
     await symlink(path, link)
     await assert.rejects(lockDirectory(link), IN_USE)
     lock.close()
+  })
+
+  test('one that was deleted is taken again, unless somebody else has it by then', async t => {
+    const path = await temporaryDirectory(t)
+    const lock = await lockDirectory(path)
+    const { ino } = lock
+    await unlink(join(path, 'lock'))
+    assert.equal(await lock.renew(), true)
+    assert.notEqual(lock.ino, ino)
+    assert.equal((await stat(join(path, 'lock'))).ino, lock.ino)
+    await assert.rejects(lockDirectory(path), IN_USE)
+    await unlink(join(path, 'lock'))
+    const other = await lockDirectory(path)
+    assert.equal(await lock.renew(), false)
+    lock.close()
+    await assert.rejects(lockDirectory(path), IN_USE, 'the lock of another one stays')
+    other.close()
+    assert.deepEqual(await readdir(path), [])
   })
 
   test('what is no socket is no lock, and a takeover that was killed half-way is not in the way for ever', async t => {

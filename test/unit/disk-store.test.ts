@@ -5,7 +5,8 @@ import { join } from 'node:path'
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import fc from 'fast-check'
 import { CHUNK_BYTES } from '../../src/cache/disk-files.ts'
-import type { DiskStore, FileLease } from '../../src/cache/disk-store.ts'
+import type { DiskStore } from '../../src/cache/disk-store.ts'
+import type { FileLease } from '../../src/cache/reader-files.ts'
 import { WINDOW_BYTES } from '../../src/cache/write-window.ts'
 import { deferred } from '../../src/deferred.ts'
 import { keyId, type ShardKey } from '../../src/shard/shard-key.ts'
@@ -151,6 +152,27 @@ async function interleave (t: TestContext, failing: boolean): Promise<void> {
     await rm(set.root, { recursive: true })
   }), { numRuns: failing ? 60 : 40 })
 }
+
+test('readers of one object share a descriptor, which goes with the last of them; a removed one is read to its end', async t => {
+  const rig = await testStore(t)
+  const { store, faulty } = rig
+  const body = bytesOf('shared', 3 * CHUNK_BYTES)
+  assert.ok(await storeBytes(store, KEY, body))
+  await until(() => store.openFiles === 0)
+  const leases = await Promise.all(Array.from({ length: 50 }, async () => await openNow(store)))
+  assert.deepEqual([store.openFiles, faulty.openHandles], [1, 1])
+  const [first, ...others] = leases.map(lease => lease ?? assert.fail('not opened'))
+  store.purge(ID)
+  for (const lease of others) {
+    lease.release()
+    lease.release()
+  }
+  await nextTurn()
+  assert.equal(store.openFiles, 1)
+  assert.ok(first !== undefined && body.equals(await readLease(store, first)))
+  first.release()
+  await assertAtRest(rig)
+})
 
 test('any interleaving of stores, reads, purges, resizes and aborts keeps the bound, gives readers the right bytes and leaves what the index says', async t => {
   await interleave(t, false)

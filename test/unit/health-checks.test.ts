@@ -10,7 +10,7 @@ const LIMITS = { intervalMs: 10_000, timeoutMs: 1_000, backoff: { initialMs: 1_0
 
 interface Node extends HealthTarget {
   /** What the next checks do; 'deaf' never ends and ignores its signal. */
-  mode: 'good' | 'bad' | 'silent' | 'deaf'
+  mode: 'good' | 'bad' | 'silent' | 'deaf' | 'lack'
   readonly begun: number[]
   readonly results: string[]
   underWay: number
@@ -30,6 +30,7 @@ function node (id: string, timers: VirtualTimers, mode: Node['mode'] = 'good'): 
       self.mostUnderWay = Math.max(self.mostUnderWay, ++self.underWay)
       try {
         if (self.mode === 'bad') throw new Error('connection refused')
+        if (self.mode === 'lack') throw new RelayError('RELAY_ERR_LOCAL_LACK', 'the relay is short of descriptors or memory')
         if (self.mode === 'deaf') await new Promise(() => {})
         if (self.mode === 'silent') {
           await new Promise((_resolve, reject) => {
@@ -59,6 +60,20 @@ test('a healthy node is checked within a second of the start and then every inte
     checks.close()
     assert.equal(timers.waiting, 0)
   }
+})
+
+test('a check that never left for want of a descriptor is no result, and the next one is no later for it', async () => {
+  const timers = virtualTimers()
+  const checks = new HealthChecks({ ...LIMITS, random: () => 0, timers })
+  const unasked = node('a', timers, 'lack')
+  checks.add(unasked)
+  await timers.pass(80_000)
+  assert.deepEqual(unasked.begun, Array.from({ length: 11 }, (_, n) => n * 8_000))
+  assert.deepEqual(unasked.results, [])
+  unasked.mode = 'bad'
+  await timers.pass(8_500)
+  assert.deepEqual(unasked.results, ['Error: connection refused', 'Error: connection refused'])
+  checks.close()
 })
 
 test('a failing node is checked with growing pauses, capped, and by the interval again after a good check', async () => {

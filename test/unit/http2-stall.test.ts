@@ -18,7 +18,7 @@ async function small (session: ClientHttp2Session): Promise<unknown> {
 
 test('a stream whose peer takes nothing ends, although small requests keep its connection alive; about 100 streams a connection', { timeout: 60_000 }, async t => {
   const material = createSelfSigned(['localhost'], Date.now())
-  const server = createSecureServer({ tls: material, http: {}, idleTimeoutMs: 400, handshakeTimeoutMs: 60_000 }, (request, response) => {
+  const server = createSecureServer({ tls: material, http: {}, idleTimeoutMs: 400, handshakeTimeoutMs: 60_000, headTimeoutMs: 60_000 }, (request, response) => {
     if (request.url === '/small') response.end()
     else response.end(Buffer.alloc(100_000))
   })

@@ -240,6 +240,34 @@ suite('detector', () => {
     assert.deepEqual([detector.current, detector.override], ['APAC', 'APAC'])
   })
 
+  test('a handshake that never left for want of a descriptor says nothing of its node: the region stays, and it is measured again soon', async t => {
+    t.mock.timers.enable({ apis: ['setTimeout'] })
+    let lack = false
+    const logs: string[] = []
+    const { detector, ms, outcomes } = rig(t, { na: 50, eu: 150 }, {
+      handshake: async (url, signal) => {
+        const known = ms.get(new URL(url).host)
+        if (lack && known === 50) throw Object.assign(new Error('connect EMFILE'), { code: 'EMFILE' })
+        if (!lack) return known ?? await Promise.reject(new Error('refused'))
+        // The others are given up with it.
+        return await new Promise((_resolve, reject) => { signal.addEventListener('abort', () => { reject(new Error('given up')) }) })
+      },
+      log: (level, message) => { logs.push(`${level} ${message}`) }
+    })
+    detector.start()
+    await settle()
+    lack = true
+    await assert.rejects(detector.detect(), { code: 'RELAY_ERR_LOCAL_LACK', status: 503 })
+    assert.deepEqual([detector.current, outcomes], ['NA-WEST', ['first']])
+    t.mock.timers.tick(30_000)
+    await settle()
+    assert.equal(logs.at(-1), 'warn region is not measured for want of descriptors or ports, it stays')
+    lack = false
+    t.mock.timers.tick(30_000)
+    await settle()
+    assert.deepEqual(outcomes, ['first', 'kept'])
+  })
+
   test('detects at the start, after every interval, and sooner when nobody was reached', async t => {
     t.mock.timers.enable({ apis: ['setTimeout'] })
     const { detector, ms, outcomes } = rig(t, {})

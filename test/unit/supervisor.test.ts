@@ -41,7 +41,7 @@ async function rig (t: TestContext, program: string, options: { hangMs?: number,
 
 for (const [what, garbage] of [
   ['a text', "'hello'"], ['nothing', 'null'], ['an unknown type', "{ type: 'exec' }"], ['a label of its own', "{ type: 'heartbeat', stats: { sessions: { 'x\"} 1': 1 }, sizes: {}, rssBytes: 1, counts: { handshakes: {}, handshakeFailures: {}, streams: {}, limited: {}, bytes: {}, latencies: [] } } }"],
-  ['a path that is no key', "{ type: 'resolve', id: 1, key: { cid: '../../x', part: 0 } }"], ['a Map', 'new Map()']
+  ['a path that is no key', "{ type: 'resolve', id: 1, key: { cid: '../../x', part: 0 }, address: '192.0.2.1' }"], ['a Map', 'new Map()']
 ] as const) {
   test(`a gateway that says ${what} is replaced, and the relay goes on`, LIMIT, async t => {
     const { supervisor, ends, lines } = await rig(t, `${LISTENING}; process.send(${garbage}); setInterval(() => {}, 1000)`)
@@ -85,7 +85,7 @@ test('silence after the listeners are open is a hang, too much memory is reporte
 })
 
 test('what a gateway held is released with its end, what arrives later too', LIMIT, async t => {
-  const ask = "process.send({ type: 'resolve', id: 1, key: { cid: 'a', part: 0 } }); process.send({ type: 'resolve', id: 2, key: { cid: 'a', part: 0 } }); process.on('message', m => { if (m.type === 'resolved') process.exit(0) }); setInterval(() => {}, 1000)"
+  const ask = "process.send({ type: 'resolve', id: 1, key: { cid: 'a', part: 0 }, address: '192.0.2.1' }); process.send({ type: 'resolve', id: 2, key: { cid: 'a', part: 0 }, address: '192.0.2.1' }); process.on('message', m => { if (m.type === 'resolved') process.exit(0) }); setInterval(() => {}, 1000)"
   const { supervisor, shards, ends } = await rig(t, `${LISTENING}; ${ask}`)
   const object = new GrowingObject(Buffer.alloc(10), undefined)
   shards.objects.set('a', object)
