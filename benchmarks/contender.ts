@@ -58,7 +58,8 @@ export class RelayContender {
     // Names of engine and road before there was another engine.
     const transport = { engine: root === undefined ? 'quinn' : 'bundled', max_sessions_per_ip: 10_000 }
     const limits = root === undefined ? {} : { responses_per_ip: undefined }
-    const relay = await spawnRelay(cleanup, [origin], { transport, limits, overload: NEVER_OVERLOADED, upstream: PATIENT_UPSTREAM }, undefined, root === undefined ? {} : { program: `${root}/dist/server.js` })
+    const admin = root === undefined ? {} : { loopback_without_token: undefined }
+    const relay = await spawnRelay(cleanup, [origin], { transport, limits, admin, overload: NEVER_OVERLOADED, upstream: PATIENT_UPSTREAM }, undefined, root === undefined ? {} : { program: `${root}/dist/server.js` })
     const gateway = await gatewayPid(relay.pid)
     if (gateway === undefined) throw new Error('no gateway')
     const client = startChild(cleanup, 'gateway-client.ts', root === undefined ? {} : { root })

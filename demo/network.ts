@@ -44,6 +44,7 @@ player = true
 [admin]
 host = "${HOST}"
 port = ${ports.admin}
+loopback_without_token = true
 
 [cache]
 path = ${JSON.stringify(cachePath)}

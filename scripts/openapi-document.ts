@@ -60,9 +60,9 @@ const TAGS = [
 ]
 
 const SECURITY_SCHEMES = {
-  adminRead: { type: 'http', scheme: 'bearer', description: 'A token of `[admin] tokens`, of either scope. While none is configured none is needed, and the API answers on loopback only.' },
-  adminWrite: { type: 'http', scheme: 'bearer', description: 'A token of `[admin] tokens` with scope `write`. While none is configured none is needed, and the API answers on loopback only.' },
-  requestedWith: { type: 'apiKey', in: 'header', name: 'x-requested-with', description: 'Any value. While no admin token is configured, a write without a JSON body needs this header, which a foreign web page cannot send.' },
+  adminRead: { type: 'http', scheme: 'bearer', description: 'A token of `[admin] tokens`, of either scope, or the one that the relay has made. With `admin.loopback_without_token` and no tokens none is needed, and the API answers on loopback only.' },
+  adminWrite: { type: 'http', scheme: 'bearer', description: 'A token of `[admin] tokens` with scope `write`, or the one that the relay has made. With `admin.loopback_without_token` and no tokens none is needed, and the API answers on loopback only.' },
+  requestedWith: { type: 'apiKey', in: 'header', name: 'x-requested-with', description: 'Any value. Where no admin token is needed, a write without a JSON body needs this header, which a foreign web page cannot send.' },
   signedUrl: { type: 'apiKey', in: 'query', name: 'sig', description: 'Signed URL: base64url of the HMAC-SHA-256 of the other parameters and the path, 43 characters; `exp` and `kid` go with it.' },
   viewerToken: { type: 'http', scheme: 'bearer', description: 'A static token or JWT of `[auth]`.' },
   viewerTokenInQuery: { type: 'apiKey', in: 'query', name: 'token', description: 'The same token, where no header can be set.' }
@@ -116,7 +116,7 @@ function asSent (schema: unknown): unknown {
   return needed.length === 0 ? rest : { ...rest, required: needed }
 }
 
-/** Who may ask. Without any token configured the admin API needs none, and then answers on loopback only. */
+/** Who may ask. With `admin.loopback_without_token` and no tokens the admin API needs none, and then answers on loopback only. */
 function securityOf (url: string, { scope = 'read' }: { scope?: AdminScope }, hasBody: boolean): Record<string, string[]>[] {
   if (!url.startsWith('/admin/v1')) return []
   return scope === 'read' ? [{ adminRead: [] }, {}] : [{ adminWrite: [] }, hasBody ? {} : { requestedWith: [] }]

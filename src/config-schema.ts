@@ -116,7 +116,8 @@ export const ConfigSchema = Type.Object({
   admin: section({
     host: host('127.0.0.1', 'address the admin listener binds'),
     port: port(9103, 'admin and metrics port'),
-    tokens: Type.Array(AdminToken, { default: [], maxItems: 64, description: 'bearer tokens: `{ token = "…" }` or `{ token_file = "…" }` with `scope = "read"` or `"write"`; without any, /admin/v1 answers on loopback only' }),
+    tokens: Type.Array(AdminToken, { default: [], maxItems: 64, description: 'bearer tokens: `{ token = "…" }` or `{ token_file = "…" }` with `scope = "read"` or `"write"`; without any, one is made at the first start and kept in `admin-token` in the cache directory' }),
+    loopback_without_token: Type.Boolean({ default: false, description: 'make no token: without `tokens`, /admin/v1 then answers whoever asks on loopback, local users and programs included' }),
     requests_per_minute: count(600, 1_000_000, 'requests to /admin/v1 per address and minute')
   }, 'What operators connect to.'),
   cache: section({

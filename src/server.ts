@@ -1,5 +1,6 @@
 #!/usr/bin/env node
 import closeWithGrace from 'close-with-grace'
+import { withOwnToken } from './admin/own-token.ts'
 import { buildApp } from './app.ts'
 import { systemClock } from './clock.ts'
 import { hashToken, signedUrl } from './commands.ts'
@@ -74,12 +75,12 @@ async function main (): Promise<void> {
     process.stdout.write(`${await hashToken(process.stdin)}\n`)
     return
   }
-  const config = loadConfig(commandLine, process.env)
+  const settings = loadConfig(commandLine, process.env)
   if (commandLine.signUrl !== undefined) {
-    process.stdout.write(`${await signedUrl(config, commandLine.signUrl, systemClock.now())}\n`)
+    process.stdout.write(`${await signedUrl(settings, commandLine.signUrl, systemClock.now())}\n`)
     return
   }
-  await checkStart(config)
+  await checkStart(settings)
   if (commandLine.validate) {
     process.stdout.write('configuration ok\n')
     return
@@ -87,10 +88,11 @@ async function main (): Promise<void> {
   growHeapFreely()
   // Asking for `stdout` makes Node switch a pipe to non-blocking: a full one then holds no thread.
   const log = new LogSink({ write: fileWriter(process.stdout.fd), note: dropped => droppedNote(dropped, systemClock.now()) })
-  const logger = createLogger(config.log.level, log)
+  const logger = createLogger(settings.log.level, log)
   let hangs = (): boolean => false
   endInSpiteOf(() => log.writing || hangs())
-  const signals = new StartSignals(config.viewer.stop_timeout_ms + STOP_MARGIN_MS)
+  const signals = new StartSignals(settings.viewer.stop_timeout_ms + STOP_MARGIN_MS)
+  const config = await withOwnToken(settings, logger)
   const startListener = await StartListener.open(config, logger)
   logger.info({ adminPort: startListener?.port, version: VERSION }, 'relay starting')
   const relay = await buildApp(config, { logger, droppedLines: () => log.dropped, startListener, signal: signals.signal }).catch(async (error: unknown) => {

@@ -1,5 +1,5 @@
 import * as nodeFs from 'node:fs/promises'
-import { dirname, join, resolve } from 'node:path'
+import { join, resolve } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { systemTimers, type Clock } from '../clock.ts'
 import { RelayError, systemCode } from '../errors.ts'
@@ -11,6 +11,7 @@ import { guardedFiles } from './guarded-files.ts'
 import { systemFiles, type CacheObserver, type FileSystem } from './disk-files.ts'
 import { checkIndex, type IndexVerdict } from './index-check.ts'
 import { openIndexDb, type IndexDb } from './index-db.ts'
+import { DIRECTORY, makeDirectory } from './make-directory.ts'
 import { parseManifest, voucher, type ManifestEntry } from './manifest.ts'
 import { finder } from './found-files.ts'
 import { clearTemporary, dropMissing, reconcile } from './reconcile.ts'
@@ -158,21 +159,6 @@ export async function openCache (options: OpenCacheOptions): Promise<OpenedCache
     await db?.close()
     lock.close()
     throw error instanceof RelayError ? error : new RelayError('RELAY_ERR_CACHE_PATH', `cache.path ${path} cannot be used: ${systemCode(error) ?? String(error)}`, { cause: error })
-  }
-}
-
-/** Objects may be what viewers paid for, and `tls/` has a key: nobody else reads them. */
-const DIRECTORY = { mode: 0o700 }
-
-/** Parents first. The recursive form of mkdir never returns where creating fails with ENOENT, as below /proc. */
-async function makeDirectory (fs: FileSystem, path: string): Promise<void> {
-  try {
-    await fs.mkdir(path, DIRECTORY)
-  } catch (error) {
-    if (systemCode(error) === 'EEXIST') return
-    if (systemCode(error) !== 'ENOENT' || dirname(path) === path) throw error
-    await makeDirectory(fs, dirname(path))
-    await fs.mkdir(path, DIRECTORY)
   }
 }
 

@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
-import { writeFile } from 'node:fs/promises'
+import { readFile, writeFile } from 'node:fs/promises'
 import { connect, createServer } from 'node:net'
 import { join } from 'node:path'
 import { suite, test, type TestContext } from 'node:test'
 import { freePort } from '../support/ci.ts'
-import { SERVER, spawnProgram } from '../support/processes.ts'
+import { SERVER, spawnProgram, spawnRelay } from '../support/processes.ts'
 import { temporaryDirectory } from '../support/relay.ts'
 
 interface Outcome {
@@ -100,6 +100,23 @@ suite('a relay that cannot start says why in one line, listens nowhere and exits
     const { code, stdout, stderr } = await run(t, ['--validate'], { ICN_RELAY_PROT: '1' })
     assert.deepEqual({ code, stdout, stderr }, { code: 1, stdout: '', stderr: ['icn-relay: RELAY_ERR_CONFIG: environment: ICN_RELAY_PROT is not a configuration key'] })
   })
+})
+
+test('a relay without a configured token makes one: the admin API wants it, health and metrics do not, and the next start knows it', { timeout: 60_000 }, async t => {
+  const directory = join(await temporaryDirectory(t), 'cache')
+  let token = ''
+  for (const start of [1, 2]) {
+    const relay = await spawnRelay(t, [{ url: 'http://127.0.0.1:9', region: 'APAC' }], { admin: { loopback_without_token: false }, transport: { engine: 'off' } }, directory)
+    const made = relay.events.find(({ msg }) => String(msg).startsWith('an admin token was made'))
+    assert.equal(made?.['file'], start === 1 ? join(directory, 'admin-token') : undefined)
+    token = (await readFile(join(directory, 'admin-token'), 'utf8')).trim()
+    assert.ok(!JSON.stringify(relay.events).includes(token))
+    const status = async (path: string, headers: Record<string, string> = {}): Promise<number> => (await fetch(relay.adminUrl + path, { headers })).status
+    assert.deepEqual([await status('/admin/v1/cache'), await status('/admin/v1/cache', { authorization: `Bearer ${token}` })], [401, 200])
+    assert.deepEqual([await status('/health'), await status('/metrics')], [200, 200])
+    relay.child.kill('SIGTERM')
+    await relay.exit
+  }
 })
 
 suite('questions', { concurrency: 2, timeout: 60_000 }, () => {
