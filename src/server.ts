@@ -89,6 +89,7 @@ async function main (): Promise<void> {
   // Asking for `stdout` makes Node switch a pipe to non-blocking: a full one then holds no thread.
   const log = new LogSink({ write: fileWriter(process.stdout.fd), note: dropped => droppedNote(dropped, systemClock.now()) })
   const logger = createLogger(settings.log.level, log)
+  if (process.getuid?.() === 0) logger.warn('the relay runs as root, which it needs for nothing: give it a user of its own, as deploy/icn-relay.service does, and CAP_NET_BIND_SERVICE for ports below 1024')
   let hangs = (): boolean => false
   endInSpiteOf(() => log.writing || hangs())
   const signals = new StartSignals(settings.viewer.stop_timeout_ms + STOP_MARGIN_MS)

@@ -108,6 +108,7 @@ test('a relay without a configured token makes one: the admin API wants it, heal
   for (const start of [1, 2]) {
     const relay = await spawnRelay(t, [{ url: 'http://127.0.0.1:9', region: 'APAC' }], { admin: { loopback_without_token: false }, transport: { engine: 'off' } }, directory)
     const made = relay.events.find(({ msg }) => String(msg).startsWith('an admin token was made'))
+    assert.equal(relay.events.some(({ msg }) => String(msg).startsWith('the relay runs as root')), process.getuid?.() === 0)
     assert.equal(made?.['file'], start === 1 ? join(directory, 'admin-token') : undefined)
     token = (await readFile(join(directory, 'admin-token'), 'utf8')).trim()
     assert.ok(!JSON.stringify(relay.events).includes(token))
