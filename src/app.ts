@@ -129,7 +129,7 @@ export async function buildApp (config: Config, deps: AppDeps): Promise<Relay> {
       return { viewerPort, adminPort }
     },
     close: async () => { await (closing ??= close()) },
-    hangs: () => admin.diskLane.late > 0 || (late && admin.shardCache.disk.index.writing),
+    hangs: () => admin.diskLane.late > 0 || admin.shardCache.disk.index.late || (late && admin.shardCache.disk.index.writing),
     reload: async () => { await Promise.all([admin.certificates.reload(), admin.auth.reload()]) }
   }
 }

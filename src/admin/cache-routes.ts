@@ -95,7 +95,7 @@ export const cacheRoutes: FastifyPluginAsyncTypebox<CacheRoutesOptions> = async 
         cursor: Type.Optional(Type.String({ pattern: '^[A-Za-z0-9_-]{1,128}/(\\d{1,2}|manifest)$', description: '`next` of the page before' })),
         limit: Type.Integer({ minimum: 1, maximum: 1_000, default: 100, description: 'entries on the page' })
       }, { additionalProperties: false }),
-      response: { 200: EntryPage, ...problems(400, 401, 403, 429) }
+      response: { 200: EntryPage, ...problems(400, 401, 403, 429, 500) }
     }
   }, async request => await cache.list(request.query))
 

@@ -33,6 +33,8 @@ export interface DiskStoreOptions {
   readonly mayOpen?: () => boolean | Promise<boolean>
   /** Whether the disk takes new bodies now; always by default. */
   readonly takesWrites?: () => boolean
+  /** Time the index may take for a batch, ms; any by default. Later, nothing is stored that it would not know. */
+  readonly indexTimeoutMs?: number
 }
 
 /** Evicted when the disk is full, as a share of what there is: one eviction for many bodies. */
@@ -74,6 +76,7 @@ export class DiskStore {
     this.index = new WriteBehind(options.db, {
       batchSize: 5_000,
       maxPending: 50_000,
+      ...options.indexTimeoutMs === undefined ? {} : { timeoutMs: options.indexTimeoutMs },
       onError: error => {
         const code = systemCode(error) ?? 'UNKNOWN'
         options.observer.diskError('index', code)
@@ -96,7 +99,7 @@ export class DiskStore {
       memory: this.passThrough,
       lru: this.#lru,
       index: this.index,
-      takesWrites: options.takesWrites ?? (() => true),
+      takesWrites: () => !this.index.late && (options.takesWrites?.() ?? true),
       makeRoom: async bytes => await (this.#makingRoom ??= this.#makeRoom(bytes).finally(() => { this.#makingRoom = undefined })),
       stored: code => { options.health?.set('failing', code !== undefined, { code }) },
       tick: () => this.#tick(),

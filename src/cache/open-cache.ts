@@ -71,6 +71,9 @@ const DEFAULT_IO_TIMEOUT_MS = 2_000
 const INDEX_LOOKS = 5
 const INDEX_PAUSE_MS = 400
 
+/** What a batch of the index may take, of what reading may: as other writes. */
+const INDEX_PATIENCE = 5
+
 /** A manifest above this is refused instead of parsed: V8 strings end at 512 MB, and a million entries take about 280 MB. */
 const MAX_MANIFEST_BYTES = 500_000_000
 
@@ -93,7 +96,7 @@ export async function openCache (options: OpenCacheOptions): Promise<OpenedCache
     const bootId = Math.floor(clock.now()).toString(36) + Math.floor(options.random() * 36 ** 4).toString(36)
     const { index, replaced } = await openIndex(path, options)
     db = index
-    const store = new DiskStore({ root, maxBytes: options.maxBytes, passThroughBytes: options.passThroughBytes, fs, db: index, clock, bootId, observer: options.observer, minFreeBytes: options.minFreeBytes ?? 0, health, takesWrites: () => lane.takesWrites, mayOpen: options.mayOpen ?? (() => true) })
+    const store = new DiskStore({ root, maxBytes: options.maxBytes, passThroughBytes: options.passThroughBytes, fs, db: index, clock, bootId, observer: options.observer, minFreeBytes: options.minFreeBytes ?? 0, health, takesWrites: () => lane.takesWrites, indexTimeoutMs: INDEX_PATIENCE * (options.ioTimeoutMs ?? DEFAULT_IO_TIMEOUT_MS), mayOpen: options.mayOpen ?? (() => true) })
     const halfWritten = await clearTemporary(fs, root, bootId)
     const start = clock.monotonic()
     const restored = await store.restore(share => {
@@ -136,7 +139,8 @@ export async function openCache (options: OpenCacheOptions): Promise<OpenedCache
       if (stopping.signal.aborted || lost) return
       await keepLock()
       if (lost) return
-      if (await missing(join(root, 'tmp')) || await missing(join(path, 'index', 'data.mdb'))) await heal()
+      // Begun anew beside a batch that hangs, it would wait for that.
+      if (!store.index.late && (await missing(join(root, 'tmp')) || await missing(join(path, 'index', 'data.mdb')))) await heal()
       await store.lookAtSpace()
     }
     const look = async (): Promise<void> => {
@@ -150,7 +154,8 @@ export async function openCache (options: OpenCacheOptions): Promise<OpenedCache
       await reconciled.catch(() => {})
       await looking
       await cache.flush()
-      await index.close()
+      // It would wait for the batch that hangs; the process ends all the same.
+      if (!store.index.late) await index.close()
       lock.close()
     }
     await look()

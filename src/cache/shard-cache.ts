@@ -9,6 +9,7 @@ import { checkManifest, manifestText, voucher } from './manifest.ts'
 import { RamTier, type RamObject } from './ram-tier.ts'
 import type { FileLease } from './reader-files.ts'
 import type { ReconcileReport } from './reconcile.ts'
+import { RelayError } from '../errors.ts'
 import { keyId, keysOfCid, parseKeyId, type ShardKey } from '../shard/shard-key.ts'
 
 /** Hits after which an object on disk is copied to memory: once may be chance, twice is a pattern. */
@@ -160,9 +161,14 @@ export class ShardCache {
     return entry === undefined ? undefined : describe(key, entry)
   }
 
-  /** A page of entries ordered by key, of one CID or of all, after `cursor` (exclusive). `next` is absent on the last page. */
+  /**
+   * A page of entries ordered by key, of one CID or of all, after `cursor` (exclusive). `next` is absent on the last page.
+   * @throws RelayError RELAY_ERR_CACHE_READ while the disk of the index hangs
+   */
   async list (query: { cid?: string | undefined, cursor?: string | undefined, limit: number }): Promise<{ entries: EntryDetails[], next?: string }> {
     await this.disk.index.flush()
+    // Asking it would hold the one thread there is for everything.
+    if (this.disk.index.late) throw new RelayError('RELAY_ERR_CACHE_READ', 'the index of the cache does not answer')
     const prefix = query.cid === undefined ? '' : `${query.cid}/`
     const ids = this.#db.ids({ prefix, after: query.cursor ?? '', limit: query.limit + 1 })
     const page = ids.slice(0, query.limit)

@@ -1,7 +1,8 @@
 import { CHUNK_BYTES } from '../cache/disk-files.ts'
 import { MemoryBudget } from '../cache/memory-budget.ts'
+import { systemClock } from '../clock.ts'
 import { RelayError } from '../errors.ts'
-import { cacheStatus } from '../http/shard-response.ts'
+import { ageSeconds, cacheStatus } from '../http/shard-response.ts'
 import type { OpenResponses } from '../limits/open-responses.ts'
 import type { ShardKey } from '../shard/shard-key.ts'
 import type { OpenShard, ShardService } from '../shard/shard-service.ts'
@@ -33,6 +34,8 @@ export class GatewayDesk {
   readonly #shards: Pick<ShardService, 'open'>
   readonly #send: SendToGateway
   readonly #responses: ResponseCount
+  /** Wall clock, ms. */
+  readonly #now: () => number
   readonly #table = new LeaseTable()
   readonly #progress: ProgressTeller
   readonly #unsent = new MemoryBudget(UNSENT_BYTES)
@@ -42,7 +45,8 @@ export class GatewayDesk {
   #over = false
 
   /** @param responses counts those of sessions, each until its object is given back */
-  constructor (shards: Pick<ShardService, 'open'>, send: SendToGateway, responses: ResponseCount = UNCOUNTED) {
+  constructor (shards: Pick<ShardService, 'open'>, send: SendToGateway, responses: ResponseCount = UNCOUNTED, now = systemClock.now) {
+    this.#now = now
     this.#shards = shards
     this.#responses = responses
     this.#send = send
@@ -96,10 +100,11 @@ export class GatewayDesk {
       return
     }
     const lease = this.#table.add(shard)
-    const { file, size, sha256, origin } = shard
+    const { file, size, sha256, origin, lasting } = shard
+    const age = origin.hit ? ageSeconds(origin.storedAt, this.#now()) : undefined
     const path = file?.path
     const readable = file?.readable() ?? 0
-    this.#send({ type: 'resolved', id, info: { lease, size, sha256, cacheStatus: cacheStatus(origin), file: path === undefined ? undefined : { path, readable } } })
+    this.#send({ type: 'resolved', id, info: { lease, size, sha256, cacheStatus: cacheStatus(origin), lasting, age, file: path === undefined ? undefined : { path, readable } } })
     if (path !== undefined && readable < size) this.#follow(lease, shard, readable)
   }
 

@@ -57,6 +57,9 @@ export interface LeaseInfo {
   readonly size: number
   readonly sha256: string | undefined
   readonly cacheStatus: string
+  readonly lasting: boolean
+  /** Of a hit, seconds. */
+  readonly age: number | undefined
   /** File with the bytes, and how many of them may be read now; undefined when the gateway has to ask for them. */
   readonly file: { readonly path: string, readonly readable: number } | undefined
 }

@@ -60,6 +60,8 @@ export class RemoteLease implements ShardLease {
   readonly size: number
   readonly sha256: string | undefined
   readonly cacheStatus: string
+  readonly lasting: boolean
+  readonly age: number | undefined
   readonly body = { read: async (position: number, maxBytes: number) => await this.#read(position, maxBytes) }
   readonly #home: LeaseHome
   readonly #held: HeldLease
@@ -74,10 +76,12 @@ export class RemoteLease implements ShardLease {
   #unreadable: string | undefined
 
   constructor (home: LeaseHome, held: HeldLease, object: RamObject | undefined, range: RangeSpec | undefined, signal: AbortSignal) {
-    const { size, sha256, cacheStatus, file } = held.info
+    const { size, sha256, cacheStatus, lasting, age, file } = held.info
     this.size = size
     this.sha256 = sha256
     this.cacheStatus = cacheStatus
+    this.lasting = lasting
+    this.age = age
     this.#home = home
     this.#held = held
     this.#object = object

@@ -208,7 +208,7 @@ export class Supervisor {
       else sent()
     }
     const now = clock.monotonic()
-    const life: Life = { child, desk: new GatewayDesk(shards, send, this.#options.responses), startedAt: now, heardAt: now, greeted: false, listening: undefined, stats: undefined, reason: 'exit', output: '' }
+    const life: Life = { child, desk: new GatewayDesk(shards, send, this.#options.responses, clock.now), startedAt: now, heardAt: now, greeted: false, listening: undefined, stats: undefined, reason: 'exit', output: '' }
     this.#life = life
     for (const stream of [child.stdout, child.stderr]) {
       stream?.setEncoding('utf8').on('data', (text: string) => { life.output = (life.output + text).slice(-OUTPUT_CHARS) })

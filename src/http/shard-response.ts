@@ -29,8 +29,8 @@ export function serverTiming (origin: Origin, openMs: number): string {
 }
 
 /** `Age` (RFC 9111 §5.1) of a hit: whole seconds since a super-node sent it; a clock that was set back makes it 0. */
-function ageSeconds (storedAt: number, now: number): string {
-  return String(Math.max(0, Math.floor((now - storedAt) / 1_000)))
+export function ageSeconds (storedAt: number, now: number): number {
+  return Math.max(0, Math.floor((now - storedAt) / 1_000))
 }
 
 /**
@@ -46,7 +46,7 @@ export function planResponse (method: string, request: IncomingHttpHeaders, shar
     'cache-status': cacheStatus(shard.origin),
     'server-timing': serverTiming(shard.origin, openMs)
   }
-  if (shard.origin.hit) headers['age'] = ageSeconds(shard.origin.storedAt, now)
+  if (shard.origin.hit) headers['age'] = String(ageSeconds(shard.origin.storedAt, now))
   if (etag !== undefined) headers['etag'] = etag
   const ifNoneMatch = request['if-none-match']
   if (ifNoneMatch !== undefined && etag !== undefined && matchesIfNoneMatch(ifNoneMatch, etag)) return { status: 304, headers, body: undefined }

@@ -46,6 +46,9 @@ const MAX_HEADER_BYTES = 16 * 1024
 /** What a living node answers 2xx to, without looking for an object; the viewer listener of a relay has no `/health`. */
 const HEALTH_PATHS = { origin: '/health', relay: '/v1/transport' }
 
+/** How often bodies that nobody waits for any more are looked for while requests wait for a connection, ms. */
+const MAKE_ROOM_MS = 50
+
 /** First and last byte of a part, and the length of the whole (RFC 9110 §14.4). */
 const CONTENT_RANGE = /^bytes (\d{1,15})-(\d{1,15})\/(\d{1,15})$/
 
@@ -63,6 +66,8 @@ export class SuperNode {
   readonly #healthPath: string
   /** Bodies under way, the oldest first; at most one for each connection. */
   readonly #bodies = new Set<Held>()
+  /** Runs while requests wait for a connection. */
+  #makingRoom: NodeJS.Timeout | undefined
   /** What its answers say, whatever it was configured as. */
   #proven: NodeSpec['role'] | undefined
 
@@ -137,7 +142,7 @@ export class SuperNode {
   /** The answer to a GET, when it is 200, or the 206 that was asked for. */
   async #ask (path: string, signal: AbortSignal, { fields = {}, resume, assigned, wanted = () => true }: GetOptions, ranged: boolean): Promise<Dispatcher.ResponseData> {
     const range = resume === undefined || !ranged ? {} : { range: `bytes=${resume.from}-`, ...isStrong(resume.etag) ? { 'if-range': resume.etag } : {} }
-    if (this.#pool.stats.size >= this.#options.connections) this.#endUnwanted()
+    if (this.#pool.stats.size >= this.#options.connections) this.#makeRoom()
     let response
     try {
       const request: Dispatcher.RequestOptions & ConnectionRequest = { method: 'GET', path, signal, headers: { ...fields, 'accept-encoding': 'identity', ...range }, ...assigned === undefined ? {} : { assigned } }
@@ -163,6 +168,21 @@ export class SuperNode {
     if (statusCode === 503) throw new RelayError('RELAY_ERR_UPSTREAM_BUSY', `super-node ${this.id} answered 503`, after)
     if (statusCode === 429) throw new RelayError('RELAY_ERR_UPSTREAM_RATE_LIMITED', `super-node ${this.id} answered 429`, after)
     throw new RelayError('RELAY_ERR_UPSTREAM_STATUS', `super-node ${this.id} answered ${statusCode}`)
+  }
+
+  /** For a request that may have to wait: now, and as soon as a viewer leaves while it waits. */
+  #makeRoom (): void {
+    this.#endUnwanted()
+    this.#makingRoom ??= setInterval(() => {
+      const { queued } = this.#pool.stats
+      for (let n = 0; n < queued; n++) this.#endUnwanted()
+      if (queued === 0) this.#stopMakingRoom()
+    }, MAKE_ROOM_MS).unref()
+  }
+
+  #stopMakingRoom (): void {
+    clearInterval(this.#makingRoom)
+    this.#makingRoom = undefined
   }
 
   /** Gives up the oldest body that nobody waits for: its connection is needed for somebody who does. */
@@ -208,6 +228,7 @@ export class SuperNode {
   }
 
   async close (): Promise<void> {
+    this.#stopMakingRoom()
     await Promise.all([this.#pool.destroy(), this.#healthPool.destroy()])
   }
 }

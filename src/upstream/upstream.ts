@@ -125,7 +125,8 @@ export class Upstream {
     const senders = new Map([[node, attempt]])
     let lost = false
     const resume = async (position: number, error: unknown): Promise<BodySource> => {
-      if (signal.aborted || size === undefined || isOurs(error)) throw error
+      // Nobody waits for it any more: another node need not carry it too.
+      if (signal.aborted || size === undefined || isOurs(error) || wanted?.() === false) throw error
       this.#bodyFailed(node, attempt, error, signal)
       const next = await this.#request(path, signal, { fields, preferred: [], deadlineMs: RESUME_PATIENCE * firstByteTimeoutMs, resume: { from: position, size, sha256, etag }, wanted, last: node })
         .catch((failure: unknown) => {

@@ -33,6 +33,8 @@ export class FakeSource implements ShardSource {
       size: bytes.length,
       sha256: createHash('sha256').update(bytes).digest('hex'),
       cacheStatus: 'icn-relay; hit',
+      lasting: true,
+      age: 0,
       body: {
         read: async (position, maxBytes) => {
           if (this.gate !== undefined) await Promise.race([this.gate, aborted(signal)])

@@ -155,8 +155,8 @@ test('bytes the channel has not taken are bounded, and viewers that wait for an 
   const sent: ToGateway[] = []
   const hold: (() => void)[] = []
   const desk = deskOf(shards, sent, hold)
-  desk.take({ type: 'resolve', id: 0, key: { cid: 'slow', part: 0 } })
-  desk.take({ type: 'resolve', id: 1, key: { cid: 'big', part: 0 } })
+  desk.take({ type: 'resolve', id: 0, key: { cid: 'slow', part: 0 }, address: '192.0.2.1' })
+  desk.take({ type: 'resolve', id: 1, key: { cid: 'big', part: 0 }, address: '192.0.2.1' })
   await turn()
   for (let id = 100; id < 1_100; id++) desk.take({ type: 'read', id, lease: id < 600 ? 0 : 1, position: 0, length: 65_536 })
   for (let count = 0; count < 5; count++) await turn()
@@ -181,7 +181,7 @@ test('hundreds of viewers of one growing file cost one message a few millisecond
   const sent: ToGateway[] = []
   const hold: (() => void)[] = []
   const desk = deskOf(shards, sent, hold)
-  for (let id = 0; id < 300; id++) desk.take({ type: 'resolve', id, key: { cid: 'a', part: 0 } })
+  for (let id = 0; id < 300; id++) desk.take({ type: 'resolve', id, key: { cid: 'a', part: 0 }, address: '192.0.2.1' })
   await turn()
   for (const done of hold.splice(0)) done()
   const progress = (): Extract<ToGateway, { type: 'progress' }>[] => sent.filter(message => message.type === 'progress')

@@ -6,6 +6,7 @@ import type { EntryRecord } from '../../src/cache/entry.ts'
 import { WriteBehind } from '../../src/cache/write-behind.ts'
 import { deferred } from '../../src/deferred.ts'
 import { MemoryIndexDb } from '../fakes/index-db.ts'
+import { virtualTimers } from '../fakes/timers.ts'
 import { draw } from '../support/cache.ts'
 
 function record (hits = 0): EntryRecord {
@@ -181,4 +182,28 @@ test('whatever fails and whenever, once a flush succeeds the db holds the last s
     assert.equal(index.pending, 0)
     assert.deepEqual(new Map(Array.from(db.load(), ([key, { hits: stored }]) => [key, stored])), new Map(Array.from(state).sort()))
   }), { numRuns: 100 })
+})
+
+test('a batch that does not end is late: nobody waits for it, none begins beside it, and when it ends everything is written', async () => {
+  const timers = virtualTimers()
+  const db = new MemoryIndexDb()
+  const errors: unknown[] = []
+  const index = new WriteBehind(db, { batchSize: 2, maxPending: 100, timeoutMs: 10_000, timers, onError: error => { errors.push((error as { code?: string }).code) } })
+  const hang = deferred<undefined>()
+  db.beforeWrite = async () => { await hang.promise }
+  index.stored('a/1', record())
+  const flushed = Promise.all([index.flush(), index.flush()])
+  await timers.pass(9_999)
+  assert.deepEqual([index.writing, index.late, errors], [true, false, []])
+  await timers.pass(1)
+  await flushed
+  assert.deepEqual([index.writing, index.late, errors], [true, true, ['TIMEOUT']])
+  for (let n = 0; n < 10; n++) index.stored(`b/${n}`, record())
+  await index.flush()
+  assert.deepEqual([db.batches, index.pending, timers.waiting], [[], 11, 0])
+  hang.resolve(undefined)
+  await nextTurn()
+  assert.deepEqual([index.writing, index.late], [false, false])
+  await index.flush()
+  assert.deepEqual([db.batches.map(ids => ids.length), index.pending, timers.waiting], [[1, 10], 0, 0])
 })

@@ -51,8 +51,9 @@ function objectFields (facts: ShardFacts, part: ObjectPart): FieldLine[] {
     ['content-type', part === 'manifest' ? 'application/json' : 'application/octet-stream'],
     ['accept-ranges', 'bytes'],
     ['cache-status', facts.cacheStatus],
-    ['cache-control', IMMUTABLE]
+    ['cache-control', facts.lasting ? IMMUTABLE : 'no-store']
   ]
+  if (facts.age !== undefined) fields.push(['age', String(facts.age)])
   if (facts.sha256 !== undefined) {
     fields.push(['etag', etagOf(facts.sha256)], ['repr-digest', formatReprDigest(facts.sha256)])
   }

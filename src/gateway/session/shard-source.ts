@@ -9,6 +9,10 @@ export interface ShardFacts {
   readonly sha256: string | undefined
   /** RFC 9211 field value, for example `icn-relay; hit`. */
   readonly cacheStatus: string
+  /** False for what may not be kept by anybody. */
+  readonly lasting: boolean
+  /** Of a hit, seconds since a super-node sent it (RFC 9111 §5.1). */
+  readonly age: number | undefined
 }
 
 /** An object held for one response. */

@@ -237,8 +237,8 @@ export class ViewerSession {
     } catch (error) {
       return this.#dispatch({ type: 'rejected', id, error })
     }
-    const { size, sha256, cacheStatus } = entry.lease
-    this.#dispatch({ type: 'resolved', id, facts: { size, sha256, cacheStatus } })
+    const { size, sha256, cacheStatus, lasting, age } = entry.lease
+    this.#dispatch({ type: 'resolved', id, facts: { size, sha256, cacheStatus, lasting, age } })
   }
 
   /** In the same turn where there is enough. */
