@@ -24,7 +24,7 @@ test('an index whose disk hangs costs what is new: hits go on, objects pass thro
   const health = new CacheHealth((level, message) => { logs.push(`${level} ${message}`) })
   const db = new MemoryIndexDb()
   const disk = new DiskStore({ root, maxBytes: 100_000, passThroughBytes: 1_000_000, fs: faultyFs().fs, db, clock: manualClock(), bootId: 'boot', observer, health, indexTimeoutMs: 20 })
-  const cache = new ShardCache({ disk, db, ramBytes: 0, observer, reconciled: Promise.resolve({ confirmed: 0, orphansRemoved: 0, adopted: 0, missingDropped: 0, errors: 0 }) })
+  const cache = new ShardCache({ disk, db, ramBytes: 0, observer, reconciled: Promise.resolve({ confirmed: 0, orphansRemoved: 0, adopted: 0, found: 0, missingDropped: 0, errors: 0 }) })
   assert.ok(await storeBytes(cache, key(1), bytesOf('1', 1_000)))
   const hang = deferred<undefined>()
   db.beforeWrite = async () => { await hang.promise }
