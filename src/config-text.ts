@@ -1,4 +1,4 @@
-/* How people write values and names in a configuration: sizes and times with units, and keys that are nearly right. */
+/* How people write values and names in a configuration: sizes and times with units, keys that are nearly right, and tables in tables. */
 
 /** Bytes. */
 const SIZES: Readonly<Record<string, number>> = {
@@ -20,6 +20,14 @@ export function fromUnits (text: string, unit: Unit): number | undefined {
   if (number === undefined || factor === undefined) return undefined
   const value = Math.round(Number(number) * factor * 1e3) / 1e3
   return Number.isSafeInteger(value) ? value : undefined
+}
+
+/** Tables and lists within each other that are looked at: twice what any key has. */
+export const MAX_DEPTH = 8
+
+/** Whether tables and lists stand in each other deeper than this: what works on them takes a level of the stack for each. */
+export function isDeeper (value: unknown, depth: number): boolean {
+  return typeof value === 'object' && value !== null && (depth === 0 || Object.values(value).some(inner => isDeeper(inner, depth - 1)))
 }
 
 /** Edits that a slip of the fingers takes: insertions, deletions, replacements, and neighbours swapped. */

@@ -5,7 +5,7 @@ import { parse as parseToml, TomlError } from 'smol-toml'
 import { authProblems } from './auth/auth-config.ts'
 import type { CommandLine } from './command-line.ts'
 import { ADMIN_TOKEN, configKeys, ConfigSchema, configTables, type Config } from './config-schema.ts'
-import { fromUnits, nearest, UNIT_EXAMPLES, type Unit } from './config-text.ts'
+import { fromUnits, isDeeper, MAX_DEPTH, nearest, UNIT_EXAMPLES, type Unit } from './config-text.ts'
 import { RelayError, systemCode } from './errors.ts'
 import { isNetwork } from './limits/networks.ts'
 
@@ -17,6 +17,12 @@ const PREFIX = 'ICN_RELAY_'
 const TABLE_DEPTH = 2
 
 type Tree = Record<string, unknown>
+
+/** A configuration file that has been read. */
+export interface ConfigText {
+  readonly path: string
+  readonly text: string
+}
 
 function fail (detail: string): never {
   throw new RelayError('RELAY_ERR_CONFIG', detail)
@@ -64,13 +70,15 @@ function readEnvironment (env: NodeJS.ProcessEnv): Tree {
   return root
 }
 
-function readFile (path: string): Tree {
-  let text: string
+function readFile (path: string): ConfigText {
   try {
-    text = readFileSync(path, 'utf8')
+    return { path, text: readFileSync(path, 'utf8') }
   } catch (error) {
     return fail(`configuration file "${path}" cannot be read: ${systemCode(error) ?? String(error)}`)
   }
+}
+
+function parseFile ({ path, text }: ConfigText): Tree {
   try {
     return parseToml(text)
   } catch (error) {
@@ -151,6 +159,8 @@ const validate = ajv.compile<Config>(ConfigSchema)
  * @throws RelayError RELAY_ERR_CONFIG with one line for every problem
  */
 export function checkConfig (tree: Tree): Config {
+  const deep = Object.entries(tree).find(([, value]) => isDeeper(value, MAX_DEPTH))
+  if (deep !== undefined) fail(`${deep[0]} has tables or lists more than ${MAX_DEPTH} deep`)
   const config: unknown = structuredClone(tree)
   if (isTree(config)) convertUnits(config)
   if (!validate(config)) {
@@ -288,6 +298,14 @@ function readSecrets (config: Config): Config {
 }
 
 /**
+ * One configuration of file, environment and command line, of which later ones win; files of secrets are not read.
+ * @throws RelayError RELAY_ERR_CONFIG naming every key that is wrong
+ */
+export function combine (file: ConfigText | undefined, env: NodeJS.ProcessEnv, flags: Tree): Config {
+  return checkConfig(merge([file === undefined ? {} : parseFile(file), readEnvironment(env), flags]))
+}
+
+/**
  * Reads file, environment and command line into one configuration.
  * @throws RelayError RELAY_ERR_CONFIG naming every key that is wrong
  */
@@ -296,5 +314,5 @@ export function loadConfig (commandLine: CommandLine, env: NodeJS.ProcessEnv): C
   const flags: Record<string, Tree> = {}
   if (commandLine.cachePath !== undefined) flags['cache'] = { path: commandLine.cachePath }
   if (commandLine.region !== undefined) flags['region'] = { override: commandLine.region }
-  return readSecrets(checkConfig(merge([path === undefined ? {} : readFile(path), readEnvironment(env), flags])))
+  return readSecrets(combine(path === undefined ? undefined : readFile(path), env, flags))
 }

@@ -6,11 +6,11 @@ type Claims = Readonly<Record<string, unknown>>
 /** Why claims are refused; the text is constant and safe to show. */
 export type ClaimFault = string
 
-/** A NumericDate (RFC 7519 §2) in milliseconds; undefined when absent. @throws TypeError when it is something else */
+/** A NumericDate (RFC 7519 §2) in milliseconds; undefined when absent. @throws TypeError when it is something else, or no number can hold them */
 function dateClaim (claims: Claims, name: string): number | undefined {
   const value = claims[name]
   if (value === undefined) return undefined
-  if (typeof value !== 'number' || !Number.isFinite(value)) throw new TypeError(`the ${name} claim of the token is not a number`)
+  if (typeof value !== 'number' || !Number.isFinite(value * 1_000)) throw new TypeError(`the ${name} claim of the token is not a number`)
   return value * 1_000
 }
 

@@ -111,7 +111,8 @@ export function parseFields (lines: readonly string[], maxFields: number): Field
     const value = trimOws(match?.[2] ?? '')
     const earlier = fields.get(name)
     if (earlier !== undefined && SINGLETONS.has(name)) throw new HeadError('malformed', `the field ${name} is repeated`)
-    fields.set(name, earlier === undefined ? value : `${earlier}, ${value}`)
+    // Empty values would leave white space at the end.
+    fields.set(name, earlier === undefined ? value : trimOws(`${earlier}, ${value}`))
   }
   return fields
 }

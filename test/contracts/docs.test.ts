@@ -83,3 +83,18 @@ suite('docs/operations.md', () => {
     for (const anchor of matches(text, /\]\(#([^)]+)\)/g)) assert.ok(anchors.has(anchor), anchor)
   })
 })
+
+test('SECURITY.md fits on two screens, and its links lead to files and headings', async () => {
+  const root = new URL('../../', import.meta.url)
+  const text = await readFile(new URL('SECURITY.md', root), 'utf8')
+  assert.ok(text.split('\n').length <= 120)
+  const links = matches(text, /\]\(([^)]+)\)/g)
+  assert.ok(links.size > 10)
+  for (const link of links) {
+    const [path = '', anchor] = link.split('#')
+    // A folder has no text, and no headings either.
+    const target = path.includes('.') ? await readFile(new URL(path, root), 'utf8') : (await readdir(new URL(path, root))).join('\n')
+    const headings = [...target.matchAll(/^#+ (.*)$/gm)].map(match => (match[1] ?? '').toLowerCase().replace(/[^\w -]/g, '').replaceAll(' ', '-'))
+    assert.ok(anchor === undefined || headings.includes(anchor), link)
+  }
+})

@@ -59,7 +59,7 @@ suite('what npm packs', () => {
   test('whatever package.json names, and what a reader looks for first', async () => {
     const { bin, exports } = await readJson<Manifest>('package.json')
     const named = [...Object.values(bin), ...Object.values(exports).flatMap(entry => typeof entry === 'string' ? [entry] : Object.values(entry))]
-    const wanted = [...named.map(path => path.replace(/^\.\//, '')), 'CHANGELOG.md', 'LICENSE', 'README.md', 'openapi.yaml', 'docs/operations.md', 'demo/player/index.html', 'dist/browser/client.js', 'dist/browser/erasure.wasm']
+    const wanted = [...named.map(path => path.replace(/^\.\//, '')), 'CHANGELOG.md', 'LICENSE', 'README.md', 'SECURITY.md', 'openapi.yaml', 'docs/operations.md', 'demo/player/index.html', 'dist/browser/client.js', 'dist/browser/erasure.wasm']
     assert.deepEqual(wanted.filter(path => !files.includes(path)), [])
   })
 

@@ -238,6 +238,14 @@ suite('mistakes are one clear line each, naming the key', () => {
     assert.deepEqual(problems(() => loadConfig(parseCommandLine(['--config', file]), { ICN_RELAY_CACHE_PATH: '/x' })), ['cache must be object'])
   })
 
+  test('tables and lists eight deep are looked at, deeper ones are refused by name', () => {
+    const nested = (levels: number): unknown => levels === 0 ? 1 : [nested(levels - 1)]
+    assert.deepEqual(problems(() => checkConfig({ upstream: { siblings: nested(7) } })), ['upstream.siblings.0 must be object'])
+    for (const levels of [8, 1_000]) assert.deepEqual(problems(() => checkConfig({ upstream: { siblings: nested(levels) } })), ['upstream has tables or lists more than 8 deep'])
+    const deep = '['.repeat(20_000) + ']'.repeat(20_000)
+    assert.deepEqual(problems(() => loadConfig(NOTHING, { ICN_RELAY_UPSTREAM_SIBLINGS: deep })), ['upstream has tables or lists more than 8 deep'])
+  })
+
   test('other relays and DNS names: what the schema cannot say', () => {
     const lines = problems(() => checkConfig({
       upstream: {

@@ -179,7 +179,7 @@ suite('claims', () => {
     for (const claims of [
       { cid: '' }, { cid: 5 }, { cid: null }, { cid: ['a', 5] }, { cid: ['a', ''] }, { cids: { a: 1 } }, { cid: 'a/b' }, { cid: '*' }, { cid: 'x'.repeat(129) },
       { cids: Array.from({ length: MAX_CID_PREFIXES + 1 }, () => 'a') }, { cid: 'a', cids: Array.from({ length: MAX_CID_PREFIXES }, () => 'a') },
-      { exp: '1' }, { exp: null }, { nbf: '1' }, { nbf: {} }, { sub: 5 }, { sub: '' }, { sub: 'a b' }, { sub: 'x'.repeat(257) }
+      { exp: '1' }, { exp: 1e306 }, { nbf: -1e306 }, { exp: null }, { nbf: '1' }, { nbf: {} }, { sub: 5 }, { sub: '' }, { sub: 'a b' }, { sub: 'x'.repeat(257) }
     ]) assert.equal(typeof grant({ exp: 1, ...claims }), 'string', JSON.stringify(claims))
     assert.equal(typeof grant({ exp: 1, cids: Array.from({ length: MAX_CID_PREFIXES }, () => 'a') }), 'object')
     for (const payload of ['', 'null', '[]', '5', '"x"', '{', '\xff']) assert.equal(grantOf(Buffer.from(payload, 'latin1'), settings), 'the token holds no claims')

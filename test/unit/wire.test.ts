@@ -30,6 +30,9 @@ suite('message head', () => {
 
   test('repeated list fields are joined', () => {
     assert.equal(parseResponseHead(['HTTP/1.1 200 OK', 'cache-status: a', 'Cache-Status: b'], 10).fields.get('cache-status'), 'a, b')
+    for (const [lines, value] of [[['via:', 'via:'], ','], [['via: ', 'via: b'], ', b'], [['via: a', 'via:\t'], 'a,']] as const) {
+      assert.equal(parseResponseHead(['HTTP/1.1 200 OK', ...lines], 10).fields.get('via'), value, 'a value never ends with white space')
+    }
   })
 })
 

@@ -1,0 +1,39 @@
+import assert from 'node:assert/strict'
+import { basename } from 'node:path'
+import { makeEntry, parseFileName, relativeFile } from '../../src/cache/entry.ts'
+import { manifestText, parseManifest } from '../../src/cache/manifest.ts'
+import { ShardClientError } from '../../src/client/client-error.ts'
+import { parseManifest as parseVideo } from '../../src/client/manifest.ts'
+import { keyId } from '../../src/shard/shard-key.ts'
+import { orRefused } from '../support/fuzz.ts'
+
+const CID = 'QmFuzz'
+
+/** `cache_manifest.json`, which an operator may import, and the manifest of a video, which comes from a super-node. */
+export function fuzz (data: Uint8Array): void {
+  const entries = orRefused(['RELAY_ERR_MANIFEST'], () => parseManifest(Buffer.from(data).toString()))
+  if (entries !== undefined) {
+    const text = [...manifestText(entries.map(entry => makeEntry(keyId(entry), entry, true)))].join('')
+    assert.equal(JSON.stringify(parseManifest(text)), JSON.stringify(entries))
+    for (const { cid, part, generation } of entries) {
+      const file = relativeFile(keyId({ cid, part }), generation)
+      assert.match(file, /^[0-9a-f]{2}\/[0-9a-f]{2}\/[A-Za-z0-9_-]{1,128}\.(?:\d\d|manifest)\.[0-9a-z]{1,24}$/)
+      assert.equal(JSON.stringify(parseFileName(basename(file))), JSON.stringify({ key: { cid, part }, generation }))
+    }
+  }
+
+  let video
+  try {
+    video = parseVideo(data, CID)
+  } catch (error) {
+    if (error instanceof ShardClientError && error.fault === 'manifest') return
+    throw error
+  }
+  assert.equal(video.shards.length, video.dataShards + video.parityShards)
+  assert.ok(video.size <= video.shardSize * video.dataShards)
+  video.shards.forEach((shard, position) => {
+    assert.equal(shard.index, position)
+    assert.ok(shard.size <= video.shardSize)
+    assert.match(shard.sha256, /^[0-9a-f]{64}$/)
+  })
+}
