@@ -9,8 +9,8 @@ import { HOST, superNodePort, type Ports } from './ports.ts'
 /** The clip every super-node publishes. */
 export const CLIP = 'demo/media/clip.webm'
 
-/** How long the relay may take until /ready says 200. */
-const READY_MS = 15_000
+/** How long the relay may take until /ready says 200: a second or two, and many times that on a machine that compiles something else. */
+const READY_MS = 60_000
 const POLL_MS = 100
 const POLL_TIMEOUT_MS = 2000
 
