@@ -78,10 +78,13 @@ function stopVideo () {
   if (video.buffered.length > 0) return
   video.removeAttribute('src')
   video.load()
+  // Chromium's controls spin on, with nothing to load.
+  video.controls = false
 }
 
 function reset () {
   video.pause()
+  video.controls = true
   state.state = 'loading'
   for (const name of ['code', 'complete', 'digest', 'feed']) delete state[name]
   byId('problem').hidden = true

@@ -166,6 +166,7 @@ test('four shards that the origin has lost are repaired from parity; five are an
   await page.goto(url)
   await page.waitForSelector('html[data-state="error"]')
   assert.match(await page.locator('#problem').innerText(), /CLIENT_MISSING 5 shards are missing: 0 \(/)
+  assert.equal(await page.evaluate('document.querySelector("video").controls'), false, 'controls would show a spinner')
   await screenshot(page, 'five-missing')
   await lose('shard_00.|shard_03.|shard_07.|shard_09.')
   await page.goto(url)
