@@ -29,7 +29,7 @@ const HTTP = {
 const VIEWERS = {
   ...COMMON,
   mode: { kind: 'choice', choices: ['fetch', 'playback'], default: 'fetch', help: 'fetch by a schedule, or play a video in real time' },
-  road: { kind: 'choice', choices: ['webtransport', 'websocket', 'http'], default: 'webtransport', help: 'how viewers are connected' },
+  transport: { kind: 'choice', choices: ['webtransport', 'websocket', 'http'], default: 'webtransport', help: 'how viewers are connected' },
   sessions: { kind: 'number', min: 1, max: 50_000, whole: true, default: 100, help: 'viewers, one session each' },
   ramp: { kind: 'number', min: 0, max: 3_600, help: 'seconds in which they come; 50 a second by default' },
   processes: { kind: 'number', min: 1, max: 256, whole: true, default: Math.max(2, cpus().length), help: 'of the load generator' },

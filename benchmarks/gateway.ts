@@ -39,7 +39,7 @@ await withCleanup(async cleanup => {
 
   const table = async (contender: RelayContender, title: string, roads: readonly RoadName[], sessions: readonly number[], volume: number, port: (run: number) => Promise<number | undefined>): Promise<void> => {
     process.stdout.write(`\n${title}\n\n`)
-    line('road', 'sessions', 'shard, MB', 'MB/s', 'MB/s, all runs', 'server CPU ms/MB', 'client CPU ms/MB')
+    line('transport', 'sessions', 'shard, MB', 'MB/s', 'MB/s, all runs', 'server CPU ms/MB', 'client CPU ms/MB')
     line('---', '---', '---', '---', '---', '---', '---')
     for (const count of sessions) {
       for (const sizeMb of SIZES) {

@@ -11,12 +11,21 @@ const TAIL_LINES = 12
 /** Time between SIGTERM and SIGKILL. */
 const STOP_MS = 8000
 
+/** How a process ended. */
+export interface End {
+  /** One line saying how, and what the process said last. */
+  readonly text: string
+  /** Whether somebody ended it, by a signal, and it did not fail. */
+  readonly asked: boolean
+}
+
 /** A child process of the demo, known by its handle and never looked up by name. */
 export interface Child {
   readonly name: string
   readonly pid: number
-  /** Settles with one line saying how the process ended and what it said last. */
-  readonly died: Promise<string>
+  readonly running: boolean
+  /** Never rejects. */
+  readonly died: Promise<End>
   /** First line of standard output that is JSON with this `event`. Rejects when the process ends before. */
   event (event: string): Promise<Record<string, unknown>>
   /** SIGTERM, SIGKILL after 8 s; resolves when the process is gone. */
@@ -28,9 +37,9 @@ function cleanEnvironment (): NodeJS.ProcessEnv {
   return Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('ICN_RELAY_')))
 }
 
-function howItEnded (name: string, code: number | null, signal: string | null, tail: readonly string[]): string {
+function howItEnded (name: string, code: number | null, signal: string | null, tail: readonly string[]): End {
   const how = signal === null ? `exited with code ${code}` : `was ended by ${signal}`
-  return `${name} ${how}${tail.length === 0 ? '' : `; it said:\n  ${tail.join('\n  ')}`}`
+  return { text: `${name} ${how}${tail.length === 0 ? '' : `; it said:\n  ${tail.join('\n  ')}`}`, asked: signal !== null || code === 0 }
 }
 
 /** Starts a TypeScript or JavaScript file of the repository under this Node. */
@@ -61,14 +70,15 @@ export function startChild (name: string, file: string, args: readonly string[])
     waiting.get(parsed.event)?.(parsed)
     return true
   })
-  const ended = new Promise<string>(resolve => {
-    child.once('error', error => { resolve(`${name} could not be started: ${error.message}`) })
+  const ended = new Promise<End>(resolve => {
+    child.once('error', error => { resolve({ text: `${name} could not be started: ${error.message}`, asked: false }) })
     // `close` and not `exit`: the last lines have been read by then.
     child.once('close', (code, signal) => { resolve(howItEnded(name, code, signal, tail)) })
   })
   return {
     name,
     pid: child.pid ?? 0,
+    get running () { return child.pid !== undefined && child.exitCode === null && child.signalCode === null },
     died: ended,
     event: async event => {
       const happened = new Promise<Record<string, unknown>>(resolve => {
@@ -76,7 +86,7 @@ export function startChild (name: string, file: string, args: readonly string[])
         if (known === undefined) waiting.set(event, resolve)
         else resolve(known)
       })
-      return Promise.race([happened, ended.then(how => { throw new Error(how) })])
+      return Promise.race([happened, ended.then(({ text }) => { throw new Error(text) })])
     },
     stop: async () => {
       if (child.exitCode !== null || child.signalCode !== null || child.pid === undefined) return

@@ -1,7 +1,9 @@
+import { createInterface } from 'node:readline'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { parseArgs } from 'node:util'
-import { startNetwork, type Network } from './network.ts'
-import { DEFAULT_PORTS, HOST, parsePorts, requireFree, type Ports } from './ports.ts'
+import type { Child } from './children.ts'
+import { Network } from './network.ts'
+import { DEFAULT_PORTS, HOST, parsePorts, requireFree, superNodePort, type Ports } from './ports.ts'
 import { complaints, fetchTwice, reassemble, renderTable, sha256 } from './table.ts'
 
 const HELP = `Usage: npm run demo [-- options]
@@ -54,51 +56,90 @@ async function show (network: Network, ports: Ports): Promise<string[]> {
   return [...complaints(lines), ...same ? [] : ['the reassembled clip does not match the manifest']]
 }
 
-/** The roads the relay offers, best first. */
-async function roads (viewer: string): Promise<string> {
-  const found = await (await fetch(`${viewer}/v1/transport`)).json() as Record<string, { url?: string } | string>
+/** The transports the relay offers, best first. */
+async function transports (viewer: string): Promise<string> {
+  const found = await (await fetch(`${viewer}/v1/transport?ticket=none`)).json() as Record<string, { url?: string } | string>
   return ['webtransport', 'websocket', 'http'].flatMap(name => {
-    const road = found[name]
-    return typeof road === 'object' && road.url !== undefined ? [`${name} ${road.url}`] : []
-  }).join('\n             ')
+    const offer = found[name]
+    return typeof offer === 'object' && offer.url !== undefined ? [`${name.padEnd(12)} ${offer.url}`] : []
+  }).join('\n              ')
 }
 
 async function invite (network: Network, ports: Ports): Promise<void> {
   const viewer = `http://localhost:${ports.viewer}`
-  const [nearest] = network.superNodes
+  const shards = `${viewer}/shards/${network.cid}`
+  const listed = network.superNodes.map(({ name, pid }, index) => `${name} (port ${superNodePort(ports, index)}) ${pid}`)
   print(`
-Watch it     ${viewer}/player/?cid=${network.cid}
-             add &transport=webtransport, websocket or http to choose the road
-Roads        ${await roads(viewer)}
+Watch it      ${viewer}/player/?cid=${network.cid}
+              add &transport=webtransport, websocket or http to choose the transport;
+              websocket needs a certificate the browser accepts, and the page says how
+Transports    ${await transports(viewer)}
 
-Try          curl -s ${viewer}/v1/transport
-             curl -s ${viewer}/shards/${network.cid}/shard_0.bin | sha256sum
-             curl -si -r 0-99 ${viewer}/shards/${network.cid}/shard_0.bin | head -20
-             curl -s http://localhost:${ports.admin}/metrics | grep icn_relay_
-Break it     kill ${nearest?.pid ?? ''}   (${nearest?.name ?? ''}; the others: ${network.superNodes.slice(1).map(child => child.pid).join(' ')})
-             curl -X POST http://localhost:${ports.superNodes[0]}/_demo/faults -d '{"corrupt":true}'
+Try           curl -s ${viewer}/v1/transport
+              curl -s ${shards}/shard_0.bin | sha256sum
+              curl -si -r 0-99 -o /dev/null -D - ${shards}/shard_0.bin
+              curl -s http://localhost:${ports.admin}/metrics | grep ^icn_relay_
 
-Ctrl-C stops everything.`)
+PIDs          ${[...listed, `relay (port ${ports.viewer}) ${network.relay.pid}`].join('\n              ')}
+Break it      curl -X POST http://localhost:${superNodePort(ports, 1)}/_demo/faults -d '{"corrupt":true}'   EU-WEST sends wrong bytes; no viewer ever gets them
+              kill ${network.superNodes.map(({ pid }) => pid).join(' ')}   the super-nodes: the page still plays, from the cache
+              kill ${network.relay.pid}   the relay: the demo starts it again, on the same cache
+Mend it       ${KEYS}
+
+Ctrl-C stops everything and removes the cache.`)
 }
 
-/** Until a signal; a super-node may die meanwhile, that is part of the show, the relay may not. */
+const KEYS = 'type here, with Enter:  r  restarts the relay   s  starts dead super-nodes   Enter alone  lists the PIDs'
+
+/** Until a signal. Super-nodes may die meanwhile and wait for `s`; a relay that somebody ended is started again, one that failed ends the demo. */
 async function stayUp (network: Network, interrupted: AbortSignal): Promise<void> {
-  for (const child of network.superNodes) {
-    child.died.then(how => { if (!interrupted.aborted) print(how) }, () => {})
+  const watch = (child: Child): void => {
+    child.died.then(({ text }) => { if (!interrupted.aborted) print(`${text.split('\n', 1)[0]?.replace(/; it said:$/, '') ?? ''}; type s and Enter to start it again`) }, () => {})
   }
+  for (const child of network.superNodes) watch(child)
+  const lines = createInterface({ input: process.stdin })
+  const asked = async (line: string): Promise<void> => {
+    if (line === 'r') await network.relay.stop()
+    else if (line === 's') {
+      const started = await network.startSuperNodes()
+      for (const child of started) watch(child)
+      print(started.length === 0 ? 'All super-nodes are running.' : `Started: ${started.map(({ name, pid }) => `${name} ${pid}`).join(', ')}`)
+    } else if (line === '') print([...network.superNodes, network.relay].map(({ name, pid, running }) => `${name} ${running ? pid : 'is dead'}`).join(', '))
+    else print(KEYS)
+  }
+  // One after the other: two starts of the same super-node would meet at its port.
+  let busy = Promise.resolve()
+  const failed = new Promise<never>((_resolve, reject) => {
+    lines.on('line', line => { busy = busy.then(async () => { if (!interrupted.aborted) await asked(line.trim()) }).catch(reject) })
+  })
   const stopped = new Promise<void>(resolve => { interrupted.addEventListener('abort', () => { resolve() }, { once: true }) })
-  await Promise.race([stopped, network.relay.died.then(how => { if (!interrupted.aborted) throw new Error(how) })])
+  try {
+    await Promise.race([stopped, failed, keepRelay(network, interrupted)])
+  } finally {
+    lines.close()
+  }
+}
+
+async function keepRelay (network: Network, interrupted: AbortSignal): Promise<void> {
+  for (;;) {
+    const { text, asked } = await network.relay.died
+    if (interrupted.aborted) return
+    if (!asked) throw new Error(text)
+    print('The relay has ended; starting it again on the same cache…')
+    const { pid } = await network.startRelay()
+    print(`The relay is back, with PID ${pid}.`)
+  }
 }
 
 async function run ({ once, ports, relay }: Options, interrupted: AbortSignal): Promise<void> {
   await requireFree(ports)
   print('Starting three super-nodes and a relay…')
-  const network = await startNetwork(ports, relay, interrupted)
+  const network = await Network.start(ports, relay, interrupted)
   try {
     const wrong = await show(network, ports).catch(async (error: unknown) => {
       // A refused connection is seen before the exit that caused it, and the exit says more.
       const how = await Promise.race([network.relay.died, sleep(DEATH_MS, undefined)])
-      throw how === undefined ? error : new Error(how)
+      throw how === undefined ? error : new Error(how.text)
     })
     if (wrong.length > 0) throw new Error(wrong.join('; '))
     if (once || interrupted.aborted) return

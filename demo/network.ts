@@ -4,27 +4,18 @@ import { join } from 'node:path'
 import { performance } from 'node:perf_hooks'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { startChild, type Child } from './children.ts'
-import { HOST, type Ports } from './ports.ts'
+import { HOST, superNodePort, type Ports } from './ports.ts'
 
 /** The clip every super-node publishes. */
 export const CLIP = 'demo/media/clip.webm'
 
-/** How long the relay may take until /ready says 200. */
-const READY_MS = 15_000
+/** How long the relay may take until /ready says 200: a second or two, and many times that on a machine that compiles something else. */
+const READY_MS = 60_000
 const POLL_MS = 100
 const POLL_TIMEOUT_MS = 2000
 
 /** Three super-nodes as far away as three regions are. */
 const SUPER_NODES = [{ region: 'NA-WEST', latencyMs: 5 }, { region: 'EU-WEST', latencyMs: 60 }, { region: 'APAC', latencyMs: 120 }] as const
-
-/** Everything the demo started. */
-export interface Network {
-  readonly superNodes: readonly Child[]
-  readonly relay: Child
-  readonly cid: string
-  /** Stops every child and removes the cache. */
-  stop (): Promise<void>
-}
 
 interface Origin { readonly url: string, readonly region: string, readonly cid: string }
 
@@ -65,7 +56,7 @@ ${origins.map(({ url, region }) => `  { url = "${url}", region = "${region}" }`)
 async function waitReady (relay: Child, url: string, signal: AbortSignal): Promise<void> {
   const until = performance.now() + READY_MS
   let death: string | undefined
-  relay.died.then(how => { death = how }, () => {})
+  relay.died.then(({ text }) => { death = text }, () => {})
   let last = 'no answer'
   while (performance.now() < until) {
     signal.throwIfAborted()
@@ -80,38 +71,85 @@ async function waitReady (relay: Child, url: string, signal: AbortSignal): Promi
   throw new Error(`${relay.name} was not ready after ${READY_MS / 1000} s: ${url} gave ${last}`)
 }
 
-/**
- * Starts three super-nodes and a relay with a new cache.
- * @param relayFile the relay's entry, src/server.ts or a build of it
- * @param signal gives up; what was started is stopped
- * @throws Error with one line naming the child that failed and what it said
- */
-export async function startNetwork (ports: Ports, relayFile: string, signal: AbortSignal): Promise<Network> {
-  const directory = await mkdtemp(join(tmpdir(), 'icn-relay-demo-'))
-  const children: Child[] = []
-  const stop = async (): Promise<void> => {
+/** Three super-nodes, a relay and its cache, which outlives the relay. Whoever has ended can be started again, at the same ports. */
+export class Network {
+  readonly #ports: Ports
+  readonly #relayFile: string
+  readonly #directory: string
+  readonly #signal: AbortSignal
+  readonly #superNodes: Child[] = []
+  #relay: Child | undefined
+  #cid = ''
+
+  private constructor (ports: Ports, relayFile: string, directory: string, signal: AbortSignal) {
+    this.#ports = ports
+    this.#relayFile = relayFile
+    this.#directory = directory
+    this.#signal = signal
+  }
+
+  /**
+   * Starts everything, with a new cache.
+   * @param relayFile the relay's entry, src/server.ts or a build of it
+   * @param signal gives up; what was started is stopped
+   * @throws Error with one line naming the child that failed and what it said
+   */
+  static async start (ports: Ports, relayFile: string, signal: AbortSignal): Promise<Network> {
+    const network = new Network(ports, relayFile, await mkdtemp(join(tmpdir(), 'icn-relay-demo-')), signal)
+    try {
+      const origins = await Promise.all(SUPER_NODES.map(async (_, index) => await startOrigin(network.#startSuperNode(index))))
+      signal.throwIfAborted()
+      network.#cid = origins[0]?.cid ?? ''
+      await writeFile(network.#configPath, relayConfig(ports, join(network.#directory, 'cache'), origins))
+      await network.startRelay()
+      return network
+    } catch (error) {
+      await network.stop()
+      throw error
+    }
+  }
+
+  /** In the order of their ports. */
+  get superNodes (): readonly Child[] { return this.#superNodes }
+  get cid (): string { return this.#cid }
+
+  get relay (): Child {
+    if (this.#relay === undefined) throw new Error('the relay has not been started')
+    return this.#relay
+  }
+
+  /** Starts the relay, on the cache it left when it ran before; resolves when it is ready. @throws Error with one line */
+  async startRelay (): Promise<Child> {
+    const relay = startChild('relay', this.#relayFile, ['--config', this.#configPath])
+    this.#relay = relay
+    await waitReady(relay, `http://${HOST}:${this.#ports.admin}/ready`, this.#signal)
+    return relay
+  }
+
+  /** Starts those super-nodes again that have ended; resolves with them when they listen. @throws Error with one line */
+  async startSuperNodes (): Promise<Child[]> {
+    const ended = this.#superNodes.flatMap((child, index) => child.running ? [] : [index])
+    const started = ended.map(index => this.#startSuperNode(index))
+    await Promise.all(started.map(startOrigin))
+    return started
+  }
+
+  /** Stops every child and removes the cache. */
+  async stop (): Promise<void> {
     // The relay first: while it stops it may still finish answers that need a super-node.
-    for (const child of children.toReversed()) await child.stop()
-    await rm(directory, { recursive: true, force: true })
+    await this.#relay?.stop()
+    await Promise.all(this.#superNodes.map(async child => { await child.stop() }))
+    await rm(this.#directory, { recursive: true, force: true })
   }
-  const start = (name: string, file: string, args: string[]): Child => {
-    const child = startChild(name, file, args)
-    children.push(child)
+
+  get #configPath (): string { return join(this.#directory, 'relay.toml') }
+
+  #startSuperNode (index: number): Child {
+    const { region, latencyMs } = SUPER_NODES[index] ?? SUPER_NODES[0]
+    const child = startChild(`super-node ${region}`, 'demo/super-node/main.ts', [
+      '--host', HOST, '--port', `${superNodePort(this.#ports, index)}`, '--region', region, '--media', CLIP, '--latency-ms', `${latencyMs}`
+    ])
+    this.#superNodes[index] = child
     return child
-  }
-  try {
-    const superNodes = SUPER_NODES.map(({ region, latencyMs }, index) => start(`super-node ${region}`, 'demo/super-node/main.ts', [
-      '--host', HOST, '--port', `${ports.superNodes[index] ?? 0}`, '--region', region, '--media', CLIP, '--latency-ms', `${latencyMs}`
-    ]))
-    const origins = await Promise.all(superNodes.map(startOrigin))
-    signal.throwIfAborted()
-    const configPath = join(directory, 'relay.toml')
-    await writeFile(configPath, relayConfig(ports, join(directory, 'cache'), origins))
-    const relay = start('relay', relayFile, ['--config', configPath])
-    await waitReady(relay, `http://${HOST}:${ports.admin}/ready`, signal)
-    return { superNodes, relay, cid: origins[0]?.cid ?? '', stop }
-  } catch (error) {
-    await stop()
-    throw error
   }
 }

@@ -16,6 +16,11 @@ export const HOST = '127.0.0.1'
 /** The ports of DESIGN.md. */
 export const DEFAULT_PORTS: Ports = { superNodes: [9002, 9012, 9022], viewer: 9003, websocket: 9004, admin: 9103 }
 
+/** Port of the super-node `index`, 0 to 2. */
+export function superNodePort ({ superNodes }: Ports, index: number): number {
+  return superNodes[index] ?? 0
+}
+
 async function take (port: number): Promise<{ port: number, release: () => Promise<void> }> {
   const server = createServer()
   server.listen(port, HOST)
@@ -47,7 +52,7 @@ export async function parsePorts (text: string): Promise<Ports> {
 /** Names the first port that something else listens on. @throws Error with one line */
 export async function requireFree (ports: Ports): Promise<void> {
   const [a, b, c] = ports.superNodes
-  const uses: Array<[string, number]> = [['super-node NA-WEST', a], ['super-node EU-WEST', b], ['super-node APAC', c], ['viewer', ports.viewer], ['admin', ports.admin]]
+  const uses: Array<[string, number]> = [['super-node NA-WEST', a], ['super-node EU-WEST', b], ['super-node APAC', c], ['viewer', ports.viewer], ['WebSocket', ports.websocket], ['admin', ports.admin]]
   for (const [use, port] of uses) {
     try {
       await (await take(port)).release()

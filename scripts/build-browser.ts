@@ -6,7 +6,7 @@ import { build, type BuildOptions } from 'esbuild'
 
 /*
  * The client library as files a browser loads without a build of its own: `dist/browser/client.js`, and beside it what only some
- * viewers need: the WebSocket road and the erasure decoder.
+ * viewers need: the WebSocket transport and the erasure decoder.
  */
 
 const ROOT = fileURLToPath(new URL('../', import.meta.url))
@@ -33,6 +33,8 @@ await build({
 await build({
   ...options,
   entryPoints: { websocket: join(ROOT, 'scripts/browser/websocket.js') },
+  // It puts a second slash between port and path.
+  inject: [join(ROOT, 'scripts/browser/websocket-url.js')],
   // Where there is a WebTransport, the ponyfill would open a connection to example.com:23333 as it loads, to see whether that takes hashes.
   define: { 'globalThis.WebTransport': 'undefined' }
 })

@@ -110,10 +110,10 @@ async function loadFleet (fleet: ViewerFleet, bench: Bench, bytes: number, reque
   return outcome
 }
 
-async function openFleet (fleet: ViewerFleet, relayUrl: string, road: 'webtransport' | 'websocket', sessions: number): Promise<void> {
+async function openFleet (fleet: ViewerFleet, relayUrl: string, transport: 'webtransport' | 'websocket', sessions: number): Promise<void> {
   // Sessions that an earlier measurement left idle may have been closed by their timeouts.
   await fleet.close()
-  const { failed, errorTexts } = await fleet.open({ relayUrl, road, sessions, rampMs: 0, streams: 1 })
+  const { failed, errorTexts } = await fleet.open({ relayUrl, transport, sessions, rampMs: 0, streams: 1 })
   if (failed > 0) throw new Error(`${failed} of ${sessions} sessions failed: ${errorTexts.join(', ')}`)
 }
 

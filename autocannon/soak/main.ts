@@ -6,7 +6,7 @@ import { runSoak, type SoakReport } from './run-soak.ts'
 
 const OPTIONS = {
   minutes: { kind: 'number', min: 0.2, max: 100_000, default: 10, help: 'of traffic; memory is judged from about five on' },
-  viewers: { kind: 'number', min: 1, max: 1_000, whole: true, default: 8, help: 'of each road: HTTP, WebTransport, WebSocket' },
+  viewers: { kind: 'number', min: 1, max: 1_000, whole: true, default: 8, help: 'of each transport: HTTP, WebTransport, WebSocket' },
   seed: { kind: 'number', min: 0, max: 4_000_000_000, whole: true, default: 1, help: 'of requests and disturbances' },
   program: { kind: 'text', help: 'compiled server.js to test; one is built otherwise' },
   json: { kind: 'text', help: 'file for the report' }

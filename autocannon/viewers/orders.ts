@@ -6,7 +6,7 @@ import type { ArrivalKind } from './schedule.ts'
 export interface OpenOrder {
   readonly type: 'open'
   readonly relayUrl: string
-  readonly road: TransportName
+  readonly transport: TransportName
   readonly sessions: number
   /** Number of the first session among those of all processes. */
   readonly firstLane: number

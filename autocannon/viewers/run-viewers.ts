@@ -12,7 +12,7 @@ import { ViewerFleet } from './fleet.ts'
 import type { ArrivalKind } from './schedule.ts'
 
 export interface ViewersOptions extends RigOptions {
-  readonly road: TransportName
+  readonly transport: TransportName
   readonly processes: number
   readonly sessions: number
   /** The sessions are opened evenly within this time, seconds. */
@@ -65,12 +65,12 @@ export async function loadViewers ({ relay, profile }: Rig, fleet: ViewerFleet, 
   }
   await warm(relay.viewerUrl, mix)
   // The first handshake of each process loads its engine, which is none of the relay's business.
-  await fleet.open({ relayUrl: relay.viewerUrl, road: options.road, sessions: options.processes, rampMs: 0, streams })
+  await fleet.open({ relayUrl: relay.viewerUrl, transport: options.transport, sessions: options.processes, rampMs: 0, streams })
   await fleet.close()
 
   const processes = await relayProcesses(relay)
   const opening = await ProcessMeter.start(processes)
-  const opened = await fleet.open({ relayUrl: relay.viewerUrl, road: options.road, sessions, rampMs: options.ramp * 1_000, streams })
+  const opened = await fleet.open({ relayUrl: relay.viewerUrl, transport: options.transport, sessions, rampMs: options.ramp * 1_000, streams })
   const rssPerSessionBytes = growth(await opening.stop()) / Math.max(1, opened.opened)
 
   const startedAt = new Date().toISOString()
@@ -91,7 +91,7 @@ export async function loadViewers ({ relay, profile }: Rig, fleet: ViewerFleet, 
   })
   const servers = await meter.stop()
   const scenario = `viewers-${options.mode}`
-  const profiles = await profiler?.stop(`${scenario}-${options.road}`)
+  const profiles = await profiler?.stop(`${scenario}-${options.transport}`)
   const after = await relayCounters(relay.adminUrl)
   const verified = await fleet.verify({ mix, seed: seed + 2, samples: SAMPLES })
   await fleet.close()
@@ -101,7 +101,7 @@ export async function loadViewers ({ relay, profile }: Rig, fleet: ViewerFleet, 
     scenario,
     startedAt,
     settings: {
-      road: options.road,
+      transport: options.transport,
       sessions,
       streams,
       seconds: options.seconds,

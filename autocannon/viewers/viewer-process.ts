@@ -28,7 +28,7 @@ async function open (order: OpenOrder): Promise<OpenOutcome> {
     let connections = 0
     try {
       const client = await connect(order.relayUrl, {
-        transports: [order.road],
+        transports: [order.transport],
         attempts: 1,
         concurrency: order.streams,
         connectTimeoutMs: CONNECT_TIMEOUT_MS,

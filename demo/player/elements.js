@@ -17,4 +17,9 @@ export function element (name, properties, ...children) {
   return node
 }
 
+/** A code such as RELAY_ERR_NOT_FOUND, which breaks between its words where a line is too short for it. */
+export function codeElement (name, code) {
+  return element(name, {}, ...code.split(/(?<=_)/).flatMap((word, position) => position === 0 ? [word] : [document.createElement('wbr'), word]))
+}
+
 export const badge = (text, kind = '') => element('span', { className: `badge ${kind}` }, text)

@@ -1,8 +1,9 @@
 import { ConnectionCard } from './connection-card.js'
-import { amount, byId, count, element, list, millis } from './elements.js'
+import { amount, byId, codeElement, count, element, list, millis } from './elements.js'
 import { Pace } from './pace.js'
 import { Playback } from './playback.js'
-import { PlayerError, codeOf, openClient, wantedTransports } from './relay-connection.js'
+import { Offer } from './offer.js'
+import { PlayerError, codeOf, openClient, wantedTransports, whyNoWebSocket } from './relay-connection.js'
 import { ShardTable } from './shard-table.js'
 
 const state = document.documentElement.dataset
@@ -15,8 +16,18 @@ function showProblem (error) {
   state.code = codeOf(error)
   const box = byId('problem')
   box.hidden = false
-  box.replaceChildren(element('p', {}, element('strong', {}, codeOf(error)), ` ${error.message}`))
+  box.replaceChildren(element('p', {}, codeElement('strong', codeOf(error)), ` ${error.message}`))
   say('The video cannot be played.')
+}
+
+/** A browser tells a page nothing of a handshake that failed; the relay tells of its certificate. */
+async function showNoConnection (error, transports) {
+  showProblem(error)
+  const why = await whyNoWebSocket(transports).catch(() => undefined)
+  const all = new URL(location.href)
+  all.searchParams.delete('transport')
+  if (why !== undefined) byId('problem').append(element('p', {}, why))
+  if (transports !== undefined) byId('problem').append(element('p', {}, element('a', { href: all.href }, 'Play over any transport')))
 }
 
 /** Hits, misses, bytes and time of one load, on the page and in data attributes. */
@@ -67,10 +78,13 @@ function stopVideo () {
   if (video.buffered.length > 0) return
   video.removeAttribute('src')
   video.load()
+  // Chromium's controls spin on, with nothing to load.
+  video.controls = false
 }
 
 function reset () {
   video.pause()
+  video.controls = true
   state.state = 'loading'
   for (const name of ['code', 'complete', 'digest', 'feed']) delete state[name]
   byId('problem').hidden = true
@@ -136,14 +150,16 @@ async function open (cid, transports) {
   const card = new ConnectionCard(state, transports !== undefined)
   const pace = new Pace(state, video)
   const client = await openClient({
-    ...transports === undefined ? {} : { transports },
+    // Whoever asked for these alone is told of their failure, and need not wait for seven more.
+    ...transports === undefined ? {} : { transports, connectAttempts: 1 },
     onTransport: info => { card.connected(info) },
     onControl: message => { card.heard(message) },
     onBandwidth: signal => {
       card.suggested(signal)
       pace.suggest(signal)
     }
-  })
+  }).catch(async error => { await showNoConnection(error, transports) })
+  if (client === undefined) return
   // The connection stays, so loading again shows what it and the relay's cache are worth.
   byId('again').addEventListener('click', () => loadOnce(client, cid, pace))
   await loadOnce(client, cid, pace)
@@ -159,7 +175,11 @@ function start () {
   // The form would drop it otherwise.
   if (limit !== null) byId('open').append(element('input', { type: 'hidden', name: 'transport', value: limit }))
   const cid = parameters.get('cid')?.trim() ?? ''
-  if (cid === '') return byId('cid').focus()
+  if (cid === '') {
+    byId('cid').focus()
+    new Offer(limit).show().catch(() => { /* an older relay, or one that tells nobody what it has: the form is there */ })
+    return
+  }
   byId('cid').value = cid
   document.title = `${cid} · icn-relay player`
   if (!/^[A-Za-z0-9_-]{1,128}$/.test(cid)) throw new PlayerError('BAD_CID', 'a CID has 1 to 128 letters, digits, _ or -')

@@ -1,12 +1,20 @@
 // The table of shards: a row for each, filled in as the shard arrives, fails or is repaired.
 
-import { badge, byId, count, element, millis } from './elements.js'
+import { badge, byId, codeElement, count, element, millis } from './elements.js'
 import { codeOf } from './relay-connection.js'
 
 const KINDS = { hit: 'good', miss: 'fair' }
 
-const cell = (text, className = '') => element('td', { className }, text)
-const numbers = texts => texts.map(text => cell(text, 'number'))
+const cell = (content, className = '') => element('td', { className, role: 'cell' }, content)
+
+/** A cell that says itself what it is where the page is too narrow for the head of the table. */
+function labelled (label, content, className = '') {
+  const node = cell(content, className)
+  if (content !== '') node.dataset.label = label
+  return node
+}
+
+const numbers = (firstByte, total, bytes) => [labelled('first byte, ms', firstByte, 'number'), labelled('total, ms', total, 'number'), labelled('bytes', bytes, 'number')]
 
 class ShardRow {
   #head
@@ -16,8 +24,8 @@ class ShardRow {
   span
 
   constructor (index, parity) {
-    this.#head = element('th', { scope: 'row', className: 'number' }, `${index}`)
-    this.node = element('tr', {})
+    this.#head = element('th', { scope: 'row', role: 'rowheader', className: 'number' }, `${index}`)
+    this.node = element('tr', { role: 'row' })
     Object.assign(this.node.dataset, { shard: `${index}`, kind: parity ? 'parity' : 'data' })
     this.#blank('waiting', 'waiting…')
   }
@@ -27,16 +35,16 @@ class ShardRow {
     const startedAt = endedAt - totalMs
     this.span = [startedAt, startedAt + firstByteMs, endedAt]
     const track = element('span', { className: 'track', ariaHidden: 'true' }, ...this.#bars)
-    this.#show(cache, element('td', {}, badge(cache, KINDS[cache])), ...numbers([millis(firstByteMs), millis(totalMs), count(bytes.length)]), this.#digest(verified), element('td', {}, track))
+    this.#show(cache, cell(badge(cache, KINDS[cache])), ...numbers(millis(firstByteMs), millis(totalMs), count(bytes.length)), this.#digest(verified), cell(track, 'timeline'))
   }
 
   failed (error) {
-    this.#failure = element('span', { className: 'why' }, element('code', {}, codeOf(error)), ` ${error.message}`)
-    this.#show('error', element('td', {}, badge('missing', 'bad')), element('td', { colSpan: 5, className: 'text' }, this.#failure))
+    this.#failure = element('span', { className: 'why' }, codeElement('code', codeOf(error)), ` ${error.message}`)
+    this.#show('error', cell(badge('missing', 'bad')), element('td', { colSpan: 5, className: 'text' }, this.#failure))
   }
 
   repaired ({ bytes }) {
-    this.#show('repaired', element('td', {}, badge('repaired', 'mended')), ...numbers(['–', '–', count(bytes.length)]), this.#digest(true), element('td', { className: 'text' }, this.#failure ?? ''))
+    this.#show('repaired', cell(badge('repaired', 'mended')), ...numbers('–', '–', count(bytes.length)), this.#digest(true), element('td', { className: 'text' }, this.#failure ?? ''))
   }
 
   /** Says so where nothing more will come. */
@@ -53,12 +61,12 @@ class ShardRow {
   }
 
   #blank (cache, text) {
-    this.#show(cache, cell(text, 'soft'), ...numbers(['', '', '']), cell(''), cell(''))
+    this.#show(cache, cell(text, 'soft'), ...numbers('', '', ''), cell(''), cell(''))
   }
 
   #digest (ok) {
     this.node.dataset.digest = ok ? 'ok' : 'unchecked'
-    return element('td', {}, badge(ok ? 'ok' : 'unchecked', ok ? 'good' : ''))
+    return labelled('digest', badge(ok ? 'ok' : 'unchecked', ok ? 'good' : ''))
   }
 
   #show (cache, ...cells) {

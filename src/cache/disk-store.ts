@@ -166,6 +166,10 @@ export class DiskStore {
     return this.#lru.oldestFirst()
   }
 
+  newestFirst (): Generator<CacheEntry, void> {
+    return this.#lru.newestFirst()
+  }
+
   fileOf (entry: CacheEntry): string {
     return join(this.root, relativeFile(entry.id, entry.generation))
   }

@@ -76,6 +76,11 @@ export class LeasedLru<V extends Leasable> {
     for (const value of this.#lru.rvalues()) if (value !== undefined) yield value
   }
 
+  /** Values from most to least recently used; the index must not change while iterating. */
+  * newestFirst (): Generator<V, void> {
+    for (const value of this.#lru.values()) if (value !== undefined) yield value
+  }
+
   lease (value: V): void {
     value.leases++
     if (value.leases === 1 && value.indexed) this.#leasedIndexedBytes += value.size

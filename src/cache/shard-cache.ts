@@ -17,6 +17,16 @@ const PROMOTE_AT_HITS = 2
 /** Copies to memory under way at once; further candidates wait for their next hit. */
 const MAX_PROMOTIONS = 2
 
+/** Objects looked at for {@link ShardCache.recentVideos}: some 700 videos of 15 objects, in about a millisecond. */
+const RECENT_ENTRIES = 10_000
+
+/** A video whose manifest is cached. */
+export interface RecentVideo {
+  readonly cid: string
+  /** When the manifest was stored, ms since the epoch. */
+  readonly storedAt: number
+}
+
 /** A cached object opened for reading; `release` once. */
 export interface CachedObject {
   readonly size: number
@@ -179,6 +189,18 @@ export class ShardCache {
     })
     const last = page.at(-1)
     return ids.length > query.limit && last !== undefined ? { entries, next: last } : { entries }
+  }
+
+  /** Videos whose manifest is among the {@link RECENT_ENTRIES} objects used last, those stored last first, at most `limit`. */
+  recentVideos (limit: number): RecentVideo[] {
+    const found: RecentVideo[] = []
+    let looked = 0
+    for (const { id, storedAt } of this.disk.newestFirst()) {
+      if (looked++ === RECENT_ENTRIES) break
+      const key = parseKeyId(id)
+      if (key?.part === 'manifest') found.push({ cid: key.cid, storedAt })
+    }
+    return found.sort((one, other) => other.storedAt - one.storedAt).slice(0, limit)
   }
 
   /** `cache_manifest.json`, from least to most recently used. */

@@ -22,7 +22,7 @@ export interface LinkOptions {
   /** Transports to try, best first. */
   readonly transports: readonly TransportName[]
   /** Attempts in a row before those who wait for a connection are told so. */
-  readonly attempts: number
+  readonly attempts: () => number
   /** The client is connected in another way than before. */
   readonly onTransport: ((info: TransportInfo) => void) | undefined
   readonly onControl: ((message: ControlMessage) => void) | undefined
@@ -187,7 +187,7 @@ export class RelayLink implements Sessions {
       } catch (error) {
         this.#life.signal.throwIfAborted()
         this.#failures++
-        if (attempt + 1 >= attempts) throw error
+        if (attempt + 1 >= attempts()) throw error
         askedMs = Math.min(MAX_RETRY_AFTER_MS, error instanceof ShardClientError ? error.retryAfterMs ?? 0 : 0)
       }
     }

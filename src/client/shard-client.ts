@@ -39,6 +39,8 @@ export interface ShardClientOptions {
   readonly concurrency?: number
   /** Attempts for one request, and for one connection in a row; 8 by default, some 5 s with the pauses between them. */
   readonly attempts?: number
+  /** Attempts for the first connection, where a viewer waits to hear that none is possible; as `attempts` by default. */
+  readonly connectAttempts?: number
   /** Time for one transport to connect, milliseconds; 3000 by default, three round trips over a bad mobile network. */
   readonly connectTimeoutMs?: number
   /**
@@ -104,6 +106,7 @@ export class ShardClient {
   readonly #slots: Slots
   readonly #life = new AbortController()
   #transport: TransportInfo
+  #connected = false
   #bandwidth: BandwidthSignal | undefined
   #erasure: Promise<ErasureDecoder> | undefined
 
@@ -125,7 +128,7 @@ export class ShardClient {
       dial: (url, onControl, signal, mode) => dial(url, dialOptions, onControl, signal, mode),
       gatewayOf: (url, signal) => gatewayOf(url, dialOptions, signal),
       platform,
-      attempts: options.attempts ?? 8,
+      attempts: () => (this.#connected ? undefined : options.connectAttempts) ?? options.attempts ?? 8,
       transports,
       onControl: options.onControl,
       onBandwidth: (signal) => {
@@ -151,6 +154,7 @@ export class ShardClient {
     const client = new ShardClient(options, options.platform ?? systemPlatform(), base)
     try {
       client.#link.release(await client.#link.acquire(options.signal ?? client.#life.signal))
+      client.#connected = true
     } catch (error) {
       client.close()
       throw error

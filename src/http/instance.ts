@@ -7,6 +7,7 @@ import { loggedUrl, shortened, type Logger } from '../log.ts'
 import { systemTimers } from '../clock.ts'
 import { RelayError } from '../errors.ts'
 import { AccessLog } from './access-log.ts'
+import { endJsonLines } from './end-line.ts'
 import { checkHost } from './host-field.ts'
 import { answerClientError, sendProblem, useProblems } from './problem.ts'
 import { createSecureServer, unknownMethodOf, type Pem } from './secure-server.ts'
@@ -92,6 +93,7 @@ export function createInstance (options: InstanceOptions): FastifyInstance {
   app.server.on('checkExpectation', (request, response) => { app.server.emit('request', request, response) })
   app.setValidatorCompiler<object>(({ schema, httpPart }) => (httpPart === 'body' ? strictAjv : textAjv).compile(schema))
   useProblems(app)
+  if (options.listener === 'admin') endJsonLines(app)
   app.addHook('onRequest', async (request, reply) => {
     begin(accessLog, request, reply)
     checkHost(request.raw)

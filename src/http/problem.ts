@@ -71,7 +71,7 @@ export function sendProblem (error: unknown, request: FastifyRequest, reply: Fas
   return reply.code(known.status)
     .header('cache-control', 'no-store')
     .type(PROBLEM_TYPE)
-    .serializer((payload: unknown) => JSON.stringify(payload))
+    .serializer((payload: unknown) => `${JSON.stringify(payload)}\n`)
     .send(toProblem(known))
 }
 
@@ -92,6 +92,6 @@ export function answerClientError (error: NodeJS.ErrnoException, socket: Socket)
     ? 'the request head is larger than 16 KiB'
     : code === 'RELAY_ERR_REQUEST_TIMEOUT' ? 'the request head did not arrive in time' : 'the request is not HTTP/1.1'
   const problem = toProblem(new RelayError(code, detail))
-  const body = JSON.stringify(problem)
+  const body = `${JSON.stringify(problem)}\n`
   socket.end(`HTTP/1.1 ${problem.status} ${STATUS_CODES[problem.status] ?? ''}\r\ncontent-type: ${PROBLEM_TYPE}\r\ncontent-length: ${Buffer.byteLength(body)}\r\ncache-control: no-store\r\nconnection: close\r\n\r\n${body}`)
 }

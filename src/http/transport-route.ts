@@ -7,6 +7,7 @@ import { RelayError } from '../errors.ts'
 import type { ListeningInfo } from '../gateway/from-gateway.ts'
 import type { TicketOffice } from '../tickets/ticket-office.ts'
 import type { CertificateHash } from '../tls/certificate-store.ts'
+import { endJsonLines } from './end-line.ts'
 
 export interface TransportRouteOptions {
   readonly region: () => string
@@ -38,7 +39,7 @@ const Transport = Type.Object({
   websocket: Type.Optional(SessionEndpoint),
   http: Endpoint,
   gateway: Type.Optional(Type.String({ description: 'of the process that holds the sessions: when it has changed, sessions from before are gone, although no packet says so' })),
-  overloaded: Type.Optional(Type.Literal(true, { description: 'the relay sheds load: sessions are sent elsewhere, or their roads are absent for now; objects it does not have are refused' }))
+  overloaded: Type.Optional(Type.Literal(true, { description: 'the relay sheds load: sessions are sent elsewhere, or these transports are absent for now; objects it does not have are refused' }))
 })
 
 /** The query of a session URL. @throws RelayError RELAY_ERR_RATE_LIMITED */
@@ -50,8 +51,9 @@ function ticketQuery (address: string, { tickets, refused }: Pick<TransportRoute
   throw new RelayError('RELAY_ERR_RATE_LIMITED', `too many sessions begin ${issued.refused === 'rate-address' ? 'at this address' : 'at this relay'}`)
 }
 
-/** `GET /v1/transport`: how to reach this relay, best road first; a road that is down is absent. */
+/** `GET /v1/transport`: how to reach this relay, best transport first; one that is down is absent. */
 export async function transportRoute (viewer: FastifyInstance, { region, listening, hashes, overloaded, gatewayId, tickets, refused }: TransportRouteOptions): Promise<void> {
+  endJsonLines(viewer)
   viewer.withTypeProvider<TypeBoxTypeProvider>().get('/v1/transport', {
     schema: {
       operationId: 'getTransport',

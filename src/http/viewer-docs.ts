@@ -170,10 +170,28 @@ export const PLAYER_DOCS: Readonly<Record<string, DocumentedRoute>> = {
   }
 }
 
-export const PLAYER_REDIRECT: DocumentedRoute = {
-  operationId: 'redirectToPlayerPage',
+const toPlayer = (operationId: string): DocumentedRoute => ({
+  operationId,
   summary: 'Redirect to the demo player page',
-  description: 'Served while `viewer.player` is true.',
+  description: 'Served while `viewer.player` is true; the query goes along.',
   tags: ['player'],
-  response: { 302: { description: 'To /player/', headers: { ...REQUEST_ID, location: text('`/player/`') }, type: 'null' }, ...problemResponses([400, 429]) }
+  response: { 302: { description: 'To /player/', headers: { ...REQUEST_ID, location: text('`/player/`, with the query') }, type: 'null' }, ...problemResponses([400, 429]) }
+})
+
+export const ROOT_REDIRECT = toPlayer('redirectToPlayerPage')
+export const PLAYER_REDIRECT = toPlayer('redirectToPlayerFolder')
+
+export const RECENT_VIDEOS: DocumentedRoute = {
+  operationId: 'listRecentVideos',
+  summary: 'Videos in the cache',
+  description: 'What the demo player page offers when it is given no CID: videos whose manifest is cached, newest first, at most 20. Served while `viewer.player` is true and `auth.require` is not.',
+  tags: ['player'],
+  response: {
+    200: {
+      description: 'The videos',
+      headers: PLAYER_HEADERS,
+      content: { 'application/json': { schema: Type.Object({ videos: Type.Array(Type.Object({ cid: Cid, storedAt: Type.String({ format: 'date-time', description: 'when the relay stored the manifest' }) })) }) } }
+    },
+    ...problemResponses([400, 429])
+  }
 }

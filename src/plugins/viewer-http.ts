@@ -32,7 +32,7 @@ export interface ViewerHttpOptions {
 }
 
 /** Viewer HTTP: shards with ranges and conditions, for whoever does not speak WebTransport. */
-export default fp<ViewerHttpOptions>(async (app, { config: { viewer: settings }, logger, onInstance }) => {
+export default fp<ViewerHttpOptions>(async (app, { config: { auth, viewer: settings }, logger, onInstance }) => {
   const viewer = createInstance({
     logger,
     listener: 'viewer',
@@ -71,8 +71,8 @@ export default fp<ViewerHttpOptions>(async (app, { config: { viewer: settings },
       app.relayMetrics.count('icn_relay_viewer_handshake_failures_total', { reason })
     }
   })
-  if (settings.player) await viewer.register(playerRoutes)
+  if (settings.player) await viewer.register(playerRoutes, { recentVideos: auth.require ? undefined : limit => app.shardCache.recentVideos(limit) })
   app.decorate('viewer', viewer)
   app.decorate('viewerConnections', () => connections)
   app.addHook('onClose', async () => { await viewer.close() })
-}, { name: 'viewer-http', dependencies: ['auth', 'bandwidth', 'limits', 'metrics', 'overload', 'region', 'shards', 'tls', 'upstream', 'viewers'] })
+}, { name: 'viewer-http', dependencies: ['auth', 'bandwidth', 'limits', 'metrics', 'overload', 'region', 'shard-cache', 'shards', 'tls', 'upstream', 'viewers'] })

@@ -61,6 +61,8 @@ async function callViewerRoutes ({ viewer }: Clients): Promise<void> {
   assert.match(given(await viewer.GET('/player/index.html', { parseAs: 'text' })), /<html/i)
   const redirect = await viewer.GET('/', { redirect: 'manual' })
   assert.equal(redirect.response.status, 302)
+  assert.equal((await viewer.GET('/player', { redirect: 'manual' })).response.status, 302)
+  assert.ok(given(await viewer.GET('/player/recent')).videos.length > 0)
 }
 
 async function callObservability ({ admin }: Clients): Promise<void> {

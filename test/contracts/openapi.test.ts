@@ -125,6 +125,8 @@ const CALLS: Call[] = [
   { operation: 'HEAD /shards/{cid}/manifest.json', target: '/shards/syn-100-api/manifest.json', status: 200 },
   { operation: 'GET /', target: '/', status: 302 },
   { operation: 'GET /', target: '/', status: 400, headers: { host: 'a b' } },
+  { operation: 'GET /player', target: '/player', status: 302 },
+  { operation: 'GET /player/recent', target: '/player/recent', status: 200 },
   { operation: 'GET /player/index.html', target: '/player/index.html', status: 200 },
   { operation: 'GET /player/index.html', target: '/player/', status: 200 },
   { operation: 'GET /player/index.html', target: '/player/none', status: 404 },

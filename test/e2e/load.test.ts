@@ -13,7 +13,7 @@ import { temporaryDirectory } from '../support/relay.ts'
 
 const load = async (...args: string[]): Promise<Ended> => await runToEnd('autocannon/main.ts', args)
 
-const VIEWERS: Omit<ViewersOptions, 'road' | 'mode'> = {
+const VIEWERS: Omit<ViewersOptions, 'transport' | 'mode'> = {
   processes: 2, sessions: 4, ramp: 0.2, streams: 2, seconds: 1, shardBytes: 50_000, objects: 5, zipf: 0.9, hitRatio: 0.8, think: 100, arrivals: 'poisson', bitrate: 2_000_000, buffer: 0.4, seed: 1
 }
 
@@ -52,7 +52,7 @@ suite('load tests', { timeout: 280_000 }, () => {
   }
 
   test('viewers who fetch by a schedule over WebTransport: all sessions, all answers, hits and misses', async () => {
-    const result = await loadViewers(rig, fleet, { ...VIEWERS, road: 'webtransport', mode: 'fetch' })
+    const result = await loadViewers(rig, fleet, { ...VIEWERS, transport: 'webtransport', mode: 'fetch' })
     assert.ok(isClean(result), JSON.stringify(result))
     assert.deepEqual([result.sessions?.opened, result.sessions?.failed, result.sessions?.lost], [4, 0, 0])
     assert.equal(result.sessions?.handshakeMs.count, 4)
@@ -64,7 +64,7 @@ suite('load tests', { timeout: 280_000 }, () => {
   })
 
   test('viewers who play a video over WebSocket: the picture starts, and time is accounted for', async () => {
-    const result = await loadViewers(rig, fleet, { ...VIEWERS, road: 'websocket', mode: 'playback' })
+    const result = await loadViewers(rig, fleet, { ...VIEWERS, transport: 'websocket', mode: 'playback' })
     assert.ok(isClean(result), JSON.stringify(result))
     const { playback } = result
     assert.ok(playback !== undefined)

@@ -141,9 +141,16 @@ test('?transport= limits the transports', options, async t => {
   await played(page)
   assert.match(await page.locator('#why').innerText(), /^\?transport: /)
   // The certificate is self-signed, so the only transport left cannot work.
+  const said: string[] = []
+  page.on('console', message => { said.push(message.text()) })
   await page.goto(`${url}&transport=websocket`)
-  await page.waitForSelector('html[data-state="error"]')
-  assert.match(await page.locator('#problem').innerText(), /CLIENT_CONNECT .*websocket/)
+  await page.locator('#problem a').waitFor()
+  assert.match(await page.locator('#problem').innerText(), /CLIENT_CONNECT .*websocket[^]*self-signed[^]*https:\/\/127\.0\.0\.1:\d+\/[^]*Play over any transport/)
+  // The browser logs every attempt, whatever the page does.
+  assert.equal(said.length, 1, said.join('\n'))
+  assert.match(said[0] ?? '', /wss:\/\/127\.0\.0\.1:\d+\/v1\/viewer\?/)
+  await page.locator('#problem a').click()
+  assert.equal((await played(page))['transport'], 'webtransport')
   await page.goto(`${url}&transport=carrier-pigeon`)
   await page.waitForSelector('html[data-state="error"]')
   assert.match(await page.locator('#problem').innerText(), /BAD_TRANSPORT/)
@@ -159,6 +166,7 @@ test('four shards that the origin has lost are repaired from parity; five are an
   await page.goto(url)
   await page.waitForSelector('html[data-state="error"]')
   assert.match(await page.locator('#problem').innerText(), /CLIENT_MISSING 5 shards are missing: 0 \(/)
+  assert.equal(await page.evaluate('document.querySelector("video").controls'), false, 'controls would show a spinner')
   await screenshot(page, 'five-missing')
   await lose('shard_00.|shard_03.|shard_07.|shard_09.')
   await page.goto(url)
@@ -167,6 +175,38 @@ test('four shards that the origin has lost are repaired from parity; five are an
   for (const index of [0, 3, 7, 9]) assert.equal(await page.locator(`#rows tr[data-shard="${index}"][data-cache=repaired][data-digest=ok]`).count(), 1)
   assert.equal(await page.locator('#rows tr[data-kind=parity][data-digest=ok]').count(), 4)
   await screenshot(page, 'repaired')
+})
+
+test('without a CID the page offers what is cached; the clip plays from there', options, async t => {
+  const { relay, cid } = await openScene(t)
+  const page = await openBrowser(t)
+  await page.goto(`${relay.viewerUrl}/player`)
+  await page.locator('#offer-none').waitFor()
+  assert.equal((await request(`${relay.viewerUrl}/shards/${cid}/manifest.json`)).statusCode, 200)
+  await page.goto(relay.viewerUrl)
+  await page.locator('#videos a').click()
+  await played(page)
+  assert.equal(new URL(page.url()).searchParams.get('cid'), cid)
+})
+
+test('at 375, 768 and 1280 px nothing scrolls sideways: digest and timeline of every shard are in sight, and codes break at their underscores', options, async t => {
+  const { url, relay } = await openScene(t)
+  const page = await openBrowser(t)
+  for (const width of [375, 768, 1280]) {
+    await page.setViewportSize({ width, height: 800 })
+    await page.goto(url)
+    await played(page)
+    const right = await page.evaluate<number[]>("[...document.querySelectorAll('td .badge, .track, td.number')].map(node => node.getBoundingClientRect()).filter(box => box.width > 0).map(box => box.right)")
+    assert.equal(right.length, 60)
+    assert.ok(Math.max(...right) <= width, `${Math.max(...right)} of ${width}`)
+    assert.equal(await page.evaluate('document.documentElement.scrollWidth'), width)
+    const overlaps = await page.evaluate<number>("[...document.querySelectorAll('tbody tr')].filter(row => { const cells = [...row.children].map(cell => { const range = document.createRange(); range.selectNodeContents(cell); return range.getBoundingClientRect() }); return cells.some((one, at) => cells.some((other, then) => then > at && one.left < other.right - 1 && other.left < one.right - 1 && one.top < other.bottom - 1 && other.top < one.bottom - 1)) }).length")
+    assert.equal(overlaps, 0, `rows with overlapping cells at ${width} px`)
+    await screenshot(page, `width-${width}`)
+  }
+  await page.setViewportSize({ width: 375, height: 800 })
+  await page.goto(`${relay.viewerUrl}/player/?cid=nobody-has-this`)
+  await page.locator('#problem strong wbr').first().waitFor({ state: 'attached' })
 })
 
 test('a relay called localhost is reached over WebTransport too', options, async t => {

@@ -63,7 +63,26 @@ async function listAll (adminUrl: string, query: Record<string, string>): Promis
   return { keys, pages }
 }
 
+test('JSON of the admin listener and of /v1/transport ends with a line feed, which content-length counts, for HEAD too', async t => {
+  const { adminUrl, viewerUrl } = await setup(t)
+  for (const url of [...['/health', '/ready', '/admin/v1/cache', '/admin/v1/cache/manifest', '/admin/v1/upstreams', '/nothing'].map(path => adminUrl + path), `${viewerUrl}/v1/transport?ticket=none`, `${viewerUrl}/nothing`]) {
+    const { body, headers } = await call(url)
+    assert.equal(body.toString().slice(-2), '}\n', url)
+    assert.notEqual(body.toString().at(-3), '\n', url)
+    assert.equal(headers['content-length'] ?? String(body.length), String(body.length), url)
+  }
+  const [head, whole] = [await call(`${adminUrl}/ready`, 'HEAD'), await call(`${adminUrl}/ready`)]
+  assert.equal(head.headers['content-length'], whole.headers['content-length'])
+})
+
 suite('cache', () => {
+  test('videos newest first: those whose manifest was stored last, as many as are asked for', async t => {
+    const running = await setup(t, { viewer: { player: true } })
+    await store(running, ['syn-1000-a/manifest.json', 'syn-1000-b/manifest.json', 'syn-1000-c/shard_0.bin'])
+    const { videos } = (await call(`${running.viewerUrl}/player/recent`)).json() as { videos: { cid: string }[] }
+    assert.deepEqual(videos.map(({ cid }) => cid), ['syn-1000-b', 'syn-1000-a'])
+  })
+
   test('statistics tell what is stored and what the bounds are', async t => {
     const running = await setup(t, { cache: { max_bytes: 50_000_000, ram_bytes: 1_000_000 } })
     await store(running, ['syn-1000-a/shard_0.bin', 'syn-2000-b/shard_1.bin'])

@@ -77,7 +77,7 @@ export interface paths {
         };
         /**
          * Redirect to the demo player page
-         * @description Served while `viewer.player` is true.
+         * @description Served while `viewer.player` is true; the query goes along.
          */
         get: operations["redirectToPlayerPage"];
         put?: never;
@@ -100,6 +100,46 @@ export interface paths {
          * @description Served while `viewer.player` is true, with its scripts and styles beside it; `/player/` is the same page.
          */
         get: operations["getPlayerPage"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/player": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Redirect to the demo player page
+         * @description Served while `viewer.player` is true; the query goes along.
+         */
+        get: operations["redirectToPlayerFolder"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/player/recent": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Videos in the cache
+         * @description What the demo player page offers when it is given no CID: videos whose manifest is cached, newest first, at most 20. Served while `viewer.player` is true and `auth.require` is not.
+         */
+        get: operations["listRecentVideos"];
         put?: never;
         post?: never;
         delete?: never;
@@ -1997,7 +2037,7 @@ export interface operations {
                         /** @description of the process that holds the sessions: when it has changed, sessions from before are gone, although no packet says so */
                         gateway?: string;
                         /**
-                         * @description the relay sheds load: sessions are sent elsewhere, or their roads are absent for now; objects it does not have are refused
+                         * @description the relay sheds load: sessions are sent elsewhere, or these transports are absent for now; objects it does not have are refused
                          * @constant
                          */
                         overloaded?: true;
@@ -2038,7 +2078,7 @@ export interface operations {
                 headers: {
                     /** @description id of this request in the relay log */
                     "x-request-id"?: string;
-                    /** @description `/player/` */
+                    /** @description `/player/`, with the query */
                     location?: string;
                     [name: string]: unknown;
                 };
@@ -2113,6 +2153,124 @@ export interface operations {
             };
             /** @description No super-node has the object */
             404: {
+                headers: {
+                    /** @description id of this request in the relay log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many requests of this address in a second */
+            429: {
+                headers: {
+                    /** @description id of this request in the relay log */
+                    "x-request-id"?: string;
+                    /** @description requests in a second, and at once after a quiet one */
+                    "ratelimit-limit"?: string;
+                    /** @description requests left at once */
+                    "ratelimit-remaining"?: string;
+                    /** @description seconds, rounded up, until all of them are there again */
+                    "ratelimit-reset"?: string;
+                    /** @description seconds until one more is served */
+                    "retry-after"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    redirectToPlayerFolder: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description To /player/ */
+            302: {
+                headers: {
+                    /** @description id of this request in the relay log */
+                    "x-request-id"?: string;
+                    /** @description `/player/`, with the query */
+                    location?: string;
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Malformed path, range or request; no host, or more than one */
+            400: {
+                headers: {
+                    /** @description id of this request in the relay log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many requests of this address in a second */
+            429: {
+                headers: {
+                    /** @description id of this request in the relay log */
+                    "x-request-id"?: string;
+                    /** @description requests in a second, and at once after a quiet one */
+                    "ratelimit-limit"?: string;
+                    /** @description requests left at once */
+                    "ratelimit-remaining"?: string;
+                    /** @description seconds, rounded up, until all of them are there again */
+                    "ratelimit-reset"?: string;
+                    /** @description seconds until one more is served */
+                    "retry-after"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    listRecentVideos: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The videos */
+            200: {
+                headers: {
+                    /** @description id of this request in the relay log */
+                    "x-request-id"?: string;
+                    /** @description `no-cache` */
+                    "cache-control"?: string;
+                    /** @description own scripts and styles only */
+                    "content-security-policy"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        videos: {
+                            /** @description content identifier */
+                            cid: string;
+                            /**
+                             * Format: date-time
+                             * @description when the relay stored the manifest
+                             */
+                            storedAt: string;
+                        }[];
+                    };
+                };
+            };
+            /** @description Malformed path, range or request; no host, or more than one */
+            400: {
                 headers: {
                     /** @description id of this request in the relay log */
                     "x-request-id"?: string;

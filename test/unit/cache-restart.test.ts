@@ -40,6 +40,17 @@ async function expectBody (cache: ShardCache, n: number): Promise<void> {
   object.release()
 }
 
+test('the videos offered are of the 10,000 objects used last, stored last first, as many as are asked for', async t => {
+  const { cache } = await openTestCache(t, await temporaryDirectory(t))
+  const adopt = (id: string, storedAt: number): void => { assert.ok(cache.disk.adopt(id, { size: 1, sha256: sha256(body(1)), storedAt, lastAccess: storedAt, hits: 0, generation: 'a' })) }
+  adopt('old/manifest', 1)
+  adopt('late/manifest', 3)
+  adopt('middle/manifest', 2)
+  assert.deepEqual(cache.recentVideos(2), [{ cid: 'late', storedAt: 3 }, { cid: 'middle', storedAt: 2 }])
+  for (let n = 0; n < 9_998; n++) adopt(`c${n}/0`, 4)
+  assert.deepEqual(cache.recentVideos(20).map(({ cid }) => cid), ['late', 'middle'])
+})
+
 test('the comparison of index and directory goes at the pace it is given, and a stop ends its pauses', async t => {
   const path = await temporaryDirectory(t)
   const before = await openTestCache(t, path)

@@ -70,7 +70,7 @@ suite('arguments', () => {
       [['hit-1mb', '--program', 'x', '--set', 'cache'], /--set has the form/],
       [['viewers', 'hit-1mb'], /not to be mixed with hit-1mb/],
       [['viewers', '--connections', '3'], /unknown option --connections/],
-      [['viewers', '--road', 'train'], /webtransport or websocket or http/]
+      [['viewers', '--transport', 'train'], /webtransport or websocket or http/]
     ]
     for (const [args, message] of cases) await assert.rejects(load(args), error => error instanceof UsageError && message.test(error.message), args.join(' '))
     for (const name of [...SCENARIOS.map(scenario => scenario.name), 'viewers']) assert.match(HELP, new RegExp(`\\b${name}\\b`))

@@ -23,6 +23,28 @@ test('WebAssembly may run, inline and foreign scripts may not', () => {
   assert.match(playerPolicy('relay.example', 'https'), /(?:^|; )script-src 'self' 'wasm-unsafe-eval'(?:;|$)/)
 })
 
+test('/ and /player lead to the page, with the query they were asked for, and to nowhere else', async t => {
+  const app = fastify()
+  t.after(async () => { await app.close() })
+  await app.register(playerRoutes, {})
+  for (const [url, location] of [['/', '/player/'], ['/player', '/player/'], ['/?cid=a&transport=http', '/player/?cid=a&transport=http'], ['/player?cid=a', '/player/?cid=a'], ['/?//evil.example/', '/player/?//evil.example/']] as const) {
+    const { statusCode, headers } = await app.inject(url)
+    assert.deepEqual([statusCode, headers.location], [302, location], url)
+  }
+})
+
+test('/player/recent tells of at most 20 videos, and of none where that is nobody\'s business', async t => {
+  const open = fastify()
+  const closed = fastify()
+  t.after(async () => { await Promise.all([open.close(), closed.close()]) })
+  const asked: number[] = []
+  await open.register(playerRoutes, { recentVideos: limit => { asked.push(limit); return [{ cid: 'a', storedAt: 0 }] } })
+  await closed.register(playerRoutes, {})
+  assert.equal((await open.inject('/player/recent')).body, '{"videos":[{"cid":"a","storedAt":"1970-01-01T00:00:00.000Z"}]}\n')
+  assert.deepEqual(asked, [20])
+  assert.equal((await closed.inject('/player/recent')).statusCode, 404)
+})
+
 test('a missing client library or page is one log line that says what to do, and a 404', async t => {
   for (const [options, expected] of [[{ library: '/nowhere' }, /npm run build/], [{ page: '/nowhere' }, /no player page/]] as const) {
     const lines: string[] = []
