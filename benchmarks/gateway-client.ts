@@ -5,7 +5,6 @@ import { dialHttp3, nodePonyfill } from '../src/client/node.ts'
 import type { ClientSession, Connector } from '../src/client/session.ts'
 import { transportConnector } from '../src/client/transport-session.ts'
 import { PONYFILL_OPTIONS, w3cConnector } from '../src/client/w3c-session.ts'
-import { transportOffer } from '../test/support/transport-offer.ts'
 
 export type RoadName = 'webtransport' | 'websocket'
 
@@ -13,8 +12,8 @@ export interface Order {
   readonly road: RoadName
   readonly url: string
   readonly certificateHashes: readonly string[]
-  /** Viewer URL of the relay that is asked for a ticket before each session; undefined where none is needed. */
-  readonly ticketsFrom: string | undefined
+  /** Queries of the URLs, one for each session: a ticket is good for one, and was asked for before the time counts. Empty where none is needed. */
+  readonly queries: readonly string[]
   readonly sessions: number
   /** Requests of each session, one after the other; none only opens and closes it. */
   readonly paths: readonly string[]
@@ -38,9 +37,9 @@ const connectors: Record<RoadName, Connector> = {
   websocket: w3cConnector(nodePonyfill, PONYFILL_OPTIONS)
 }
 
-async function open (order: Order): Promise<ClientSession> {
+async function open (order: Order, number: number): Promise<ClientSession> {
   const url = new URL(order.url)
-  if (order.ticketsFrom !== undefined) url.search = new URL((await transportOffer(order.ticketsFrom)).webtransport.url).search
+  url.search = order.queries[number] ?? ''
   return await connectors[order.road]({
     url: url.href,
     certificateHashes: order.certificateHashes.map(value => Uint8Array.from(Buffer.from(value, 'base64'))),
@@ -81,9 +80,9 @@ async function carryOut (order: Order): Promise<Outcome> {
   const start = performance.now()
   const turns = Array.from({ length: order.sessions }).keys()
   await Promise.all(Array.from({ length: Math.min(order.width, order.sessions) }, async () => {
-    while (turns.next().done === false) {
+    for (const number of turns) {
       try {
-        const session = await open(order)
+        const session = await open(order, number)
         if (order.paths.length === 0) session.close()
         else sessions.push(session)
       } catch (error) {
