@@ -26,7 +26,7 @@ async function connected (t: TestContext, options: ShardClientOptions = {}, prep
   const urls: string[] = []
   const webTransport: Connector = async (endpoint) => {
     urls.push(endpoint.url)
-    return await transportConnector(network.dial)(endpoint)
+    return await transportConnector((...dialled) => network.dial(...dialled))(endpoint)
   }
   const infos: TransportInfo[] = []
   const client = await ShardClient.connect(A, { platform: network.platform, webTransport, onTransport: (info) => { infos.push(info) }, ...options })
@@ -165,6 +165,43 @@ suite('a client and its network', () => {
     rig.a.source.gate = undefined
     await rig.network.time.advance(700_000)
     assert.equal(rig.client.transport.transport, 'webtransport', 'and it is tried again some time')
+  })
+
+  test('a transport that gives no answer is tried last for a while, by every client of the network', async (t) => {
+    const network = new FakeNetwork().add(A, await viewerRig(t))
+    Object.assign(network.platform, { memory: new TransportMemory() })
+    const silent: Connector = () => new Promise(() => {})
+    let dropped = true
+    const webTransport: Connector = async (endpoint) => await (dropped ? silent : transportConnector(network.dial))(endpoint)
+    const visit = async (): Promise<{ client: ShardClient, tookMs: number }> => {
+      const { time } = network.time
+      const client = await network.time.until(ShardClient.connect(A, { platform: network.platform, webTransport }))
+      t.after(() => client.close())
+      return { client, tookMs: network.time.time - time }
+    }
+    const first = await visit()
+    const second = await visit()
+    assert.deepEqual([first, second].map(({ client, tookMs }) => [client.transport.transport, tookMs]), [['http', 3000], ['http', 0]])
+    assert.deepEqual(second.client.transport.failures.find(({ transport }) => transport === 'webtransport'), { transport: 'webtransport', reason: 'no answer within 3000 ms' })
+    await network.time.advance(610_000)
+    assert.equal((await visit()).tookMs, 0, 'tried again after ten minutes, and held back for longer')
+    dropped = false
+    await network.time.advance(1_210_000)
+    assert.equal(second.client.transport.transport, 'webtransport')
+  })
+
+  test('a transport that has carried a client is not held back when its relay gives no answer for a while', async (t) => {
+    let dropped = false
+    const rig = await connected(t, {}, (network) => { Object.assign(network.platform, { memory: new TransportMemory() }) })
+    const { dial } = rig.network
+    t.mock.method(rig.network, 'dial', async (...endpoint: Parameters<typeof dial>) => await (dropped ? new Promise(() => {}) : dial(...endpoint)))
+    dropped = true
+    rig.a.sessions[0]?.close(0, 'the gateway was killed')
+    await rig.network.time.advance(3_500)
+    assert.equal(rig.client.transport.transport, 'http')
+    dropped = false
+    await rig.network.time.advance(6_000)
+    assert.equal(rig.client.transport.transport, 'webtransport')
   })
 
   test('a session that has delivered and falls silent is replaced by one of the same transport', async (t) => {

@@ -133,6 +133,7 @@ suite('choice of the transport', () => {
     const all = ['webtransport', 'websocket', 'http'] as const
     const names = (now: number): string[] => memory.order('https://a', all, now).map(({ transport }) => transport)
     memory.demote('https://a', 'webtransport', 'silent', 0)
+    for (let request = 0; request < 8; request++) memory.demote('https://a', 'webtransport', 'silent too', request)
     assert.deepEqual(memory.order('https://a', all, 1).at(-1), { transport: 'webtransport', demoted: 'silent' })
     assert.deepEqual([names(599_999), names(600_000)], [['websocket', 'http', 'webtransport'], [...all]])
     assert.deepEqual([memory.changesAt('https://a', 1), memory.changesAt('https://a', 600_000), memory.changesAt('https://b', 1)], [600_000, undefined, undefined])
