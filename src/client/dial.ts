@@ -44,6 +44,8 @@ export interface Dialled {
   readonly info: TransportInfo
   /** The relay's process that has the session; undefined where there is none or it does not tell. */
   readonly gateway: string | undefined
+  /** Those of the failed transports that gave no answer in time, as where the network drops their packets. */
+  readonly unanswered: readonly TransportFailure[]
 }
 
 /** Where one of the session roads leads; undefined when the relay does not offer it. */
@@ -115,10 +117,12 @@ async function discover (relayUrl: string, signal: AbortSignal, { platform }: Pi
   return parseDiscovery(JSON.parse(text) as unknown, relayUrl)
 }
 
-/** Runs one step under the timeout; rejects with the caller's reason when that aborts. */
+class NoAnswerError extends ShardClientError {}
+
+/** Runs one step under the timeout; rejects with the caller's reason when that aborts. @throws NoAnswerError */
 async function timed<T> (step: (signal: AbortSignal) => Promise<T>, parent: AbortSignal, { platform, timeoutMs }: Pick<DialOptions, 'platform' | 'timeoutMs'>): Promise<T> {
   const abort = linkedAbort(parent)
-  const cancel = platform.after(timeoutMs, () => abort.abort(new ShardClientError('connect', `no answer within ${timeoutMs} ms`)))
+  const cancel = platform.after(timeoutMs, () => abort.abort(new NoAnswerError('connect', `no answer within ${timeoutMs} ms`)))
   try {
     return await abortable(step(abort.signal), abort.signal)
   } finally {
@@ -184,14 +188,17 @@ export async function dial (relayUrl: string, options: DialOptions, onControl: (
     http: async () => new FetchRoad(found.httpUrl, options.platform.fetch, onControl)
   }
   const failures: TransportFailure[] = []
+  const unanswered: TransportFailure[] = []
   for (const { transport } of candidates) {
     try {
       const road = await roads[transport]()
       const heldBack = candidates.flatMap(({ transport: other, demoted }) => demoted === undefined || other === transport || failures.some((failure) => failure.transport === other) ? [] : [{ transport: other, reason: demoted }])
-      return { road, gateway: transport === 'http' ? undefined : found.gateway, info: { transport, relayUrl, region: found.region, failures: [...failures, ...heldBack], ...found.overloaded ? { overloaded: true } : {} } }
+      return { road, unanswered, gateway: transport === 'http' ? undefined : found.gateway, info: { transport, relayUrl, region: found.region, failures: [...failures, ...heldBack], ...found.overloaded ? { overloaded: true } : {} } }
     } catch (error) {
       signal.throwIfAborted()
-      failures.push({ transport, reason: reasonText(error) })
+      const failure = { transport, reason: reasonText(error) }
+      failures.push(failure)
+      if (error instanceof NoAnswerError) unanswered.push(failure)
     }
   }
   throw new ShardClientError('connect', `no transport to ${relayUrl}: ${failures.map(({ transport, reason }) => `${transport}: ${reason}`).join('; ')}`)

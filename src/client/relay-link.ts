@@ -9,8 +9,8 @@ import { MoveBudget, destinations } from './moves.ts'
 import { PagePresence } from './page-presence.ts'
 import type { ClientPlatform } from './platform.ts'
 import type { Sessions, SharedBody } from './shared-body.ts'
+import { TransportChoice } from './transport-choice.ts'
 import { TransportMemory } from './transport-memory.ts'
-import type { Candidate } from './transport-memory.ts'
 import { TransportScout } from './transport-scout.ts'
 import { abortable, backoffMs, delay } from './waiting.ts'
 
@@ -48,7 +48,7 @@ export class RelayLink implements Sessions {
   readonly #life = new AbortController()
   readonly #home: string
   readonly #pool: LanePool
-  readonly #memory: TransportMemory
+  readonly #choice: TransportChoice
   readonly #page: PagePresence
   readonly #watch: GatewayWatch
   #relayUrl: string
@@ -69,7 +69,7 @@ export class RelayLink implements Sessions {
     this.#home = relayUrl
     this.#relayUrl = relayUrl
     this.#options = options
-    this.#memory = platform.memory ?? new TransportMemory()
+    this.#choice = new TransportChoice(platform.memory ?? new TransportMemory(), options.transports, platform.now)
     this.#pool = new LanePool({
       platform,
       open: async ({ relayUrl: url, transport }) => await this.#dial(url, { only: transport }),
@@ -79,16 +79,20 @@ export class RelayLink implements Sessions {
       onLate: (since, rate) => {
         const [info, place] = [this.#pool.first?.info, this.#place]
         if (info !== undefined) scout.late(info, since, rate, () => this.#place === place)
-      }
+      },
+      onSample: (sample) => scout.sampled(sample)
     })
     const scout = new TransportScout({
       platform,
       signal: this.#life.signal,
-      candidates: (url) => this.#candidates(url),
+      candidates: (url) => this.#choice.candidates(url),
       dial: (url, only) => this.#dial(url, { only }),
       favour: (lane) => this.#pool.favour(lane),
       dismiss: (lane) => { this.#pool.remove(lane) },
-      choose: (lane) => this.#choose(lane)
+      choose: (lane) => {
+        this.#choice.chosen(lane.info)
+        this.#install(lane)
+      }
     })
     this.#watch = new GatewayWatch({
       platform,
@@ -132,7 +136,7 @@ export class RelayLink implements Sessions {
     if (error.fault === 'session-lost') this.#lost(lane)
     if (error.fault !== 'stalled') return
     // "Connected" is not "usable": what has never delivered anything does not become better by connecting again.
-    if (lane.received === 0) this.#demote(lane.info, `connected, but ${error.message}`)
+    if (lane.received === 0) this.#choice.demote(lane.info, `connected, but ${error.message}`)
     // A path that carries nothing may be gone without a word, or a session may be out of streams for good.
     this.#retire(lane)
   }
@@ -143,10 +147,6 @@ export class RelayLink implements Sessions {
     this.#page.close()
     this.#watch.close()
     this.#pool.cut()
-  }
-
-  #demote ({ relayUrl, transport }: TransportInfo, reason: string): void {
-    this.#memory.demote(relayUrl, transport, reason, this.#options.platform.now())
   }
 
   #lost (lane: Lane): void {
@@ -197,12 +197,13 @@ export class RelayLink implements Sessions {
     const { dial, platform } = this.#options
     const own: { lane?: Lane } = {}
     const early: ControlMessage[] = []
-    const candidates = only === undefined ? this.#candidates(relayUrl) : [{ transport: only, demoted: undefined }]
-    const { road, info, gateway } = await dial(relayUrl, (message) => {
+    const candidates = only === undefined ? this.#choice.candidates(relayUrl) : [{ transport: only, demoted: undefined }]
+    const { road, info, gateway, unanswered } = await dial(relayUrl, (message) => {
       // A relay that sheds load may say so with the first packet.
       if (own.lane !== undefined) this.#hear(own.lane, message)
       else if (early.length < MAX_EARLY) early.push(message)
     }, this.#life.signal, { candidates, unlessOverloaded })
+    this.#choice.unanswered(info.relayUrl, unanswered)
     const lane = new Lane(road, info, platform.now(), gateway)
     own.lane = lane
     for (const message of early) this.#hear(lane, message)
@@ -216,6 +217,7 @@ export class RelayLink implements Sessions {
   #install (lane: Lane): void {
     this.#place = {}
     this.#relayUrl = lane.info.relayUrl
+    this.#choice.taken(lane.info.transport)
     this.#hopeful = lane.info.overloaded === true
     this.#pool.replaceAll(lane)
     this.#scheduleUpgrade(UPGRADE_FIRST_MS)
@@ -269,35 +271,18 @@ export class RelayLink implements Sessions {
     }
   }
 
-  /** Rank of a transport, 0 for the best. */
-  #rank ({ relayUrl, transport }: TransportInfo): number {
-    return this.#candidates(relayUrl).findIndex((candidate) => candidate.transport === transport)
-  }
-
-  #candidates (relayUrl: string): Candidate[] {
-    return this.#memory.order(relayUrl, this.#options.transports, this.#options.platform.now())
-  }
-
-  /** This transport proved to be faster than the one in use; those before it come after it from now on. */
-  #choose (lane: Lane): void {
-    const { transports } = this.#options
-    for (const transport of transports.slice(0, transports.indexOf(lane.info.transport))) this.#demote({ ...lane.info, transport }, `${lane.info.transport} was faster`)
-    this.#install(lane)
-  }
-
   /** A network that carried a better transport before may do so again, and an overload passes; whoever never had one otherwise is left in peace. */
   #scheduleUpgrade (waitMs: number): void {
     this.#cancelUpgrade()
-    const { platform } = this.#options
     const info = this.#pool.first?.info
     if (info === undefined) return
-    const mine = this.#rank(info)
+    const mine = this.#choice.rank(info)
     this.#bestRank = Math.min(this.#bestRank, mine)
     const isSettled = mine === 0 || (mine <= this.#bestRank && !this.#hopeful)
-    const changesAt = this.#memory.changesAt(info.relayUrl, platform.now())
-    if (isSettled && changesAt === undefined) return
+    const changesInMs = this.#choice.changesIn(info.relayUrl)
+    if (isSettled && changesInMs === undefined) return
     const place = this.#place
-    this.#cancelUpgrade = platform.after(isSettled && changesAt !== undefined ? changesAt - platform.now() : waitMs, () => {
+    this.#cancelUpgrade = this.#options.platform.after(isSettled && changesInMs !== undefined ? changesInMs : waitMs, () => {
       this.#upgrade(info).catch(() => {}).finally(() => {
         if (this.#place === place) this.#scheduleUpgrade(Math.min(UPGRADE_CAP_MS, waitMs * 2))
       })
@@ -310,7 +295,7 @@ export class RelayLink implements Sessions {
     for (const url of new Set([info.relayUrl, this.#home])) {
       const lane = await this.#dial(url, { unlessOverloaded: true }).catch(() => undefined)
       if (lane === undefined) continue
-      if (this.#place === place && this.#pool.size > 0 && this.#rank(lane.info) < this.#rank(info)) return this.#install(lane)
+      if (this.#place === place && this.#pool.size > 0 && this.#choice.rank(lane.info) < this.#choice.rank(info)) return this.#install(lane)
       lane.leave()
       if (this.#place !== place) return
       this.#hopeful = false

@@ -24,10 +24,11 @@ export class TransportMemory {
 
   get size (): number { return this.#relays.size }
 
-  /** From now on this transport is tried after the others, for a while. */
+  /** From now on this transport is tried after the others, for a while. What many requests or clients meet at the same time counts once. */
   demote (relayUrl: string, transport: TransportName, reason: string, now: number): void {
     const known = this.#relays.get(relayUrl) ?? new Map<TransportName, Demotion>()
     const before = known.get(transport)
+    if (before !== undefined && now < before.until) return
     const forMs = before === undefined ? FIRST_MS : Math.min(LAST_MS, before.forMs * 2)
     known.set(transport, { until: now + forMs, forMs, reason })
     this.#relays.delete(relayUrl)

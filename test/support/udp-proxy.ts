@@ -102,10 +102,10 @@ export async function startProxy (serverPort: number, options: ProxyOptions = {}
     return back
   }
   front.on('message', (packet, { port }) => {
-    const back = backs.get(port) ?? backOf(port)
-    backs.set(port, back)
+    if (!backs.has(port)) backs.set(port, backOf(port))
     relay(up, true, packet, () => {
-      void back.then(socket => { if (!closed) socket.send(packet, serverPort, '127.0.0.1') })
+      // That of now: a packet on its way may be overtaken by a rebinding.
+      void backs.get(port)?.then(socket => { if (!closed) socket.send(packet, serverPort, '127.0.0.1') })
     })
   })
   return {

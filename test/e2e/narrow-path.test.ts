@@ -1,0 +1,72 @@
+/** Paths on which large UDP packets are dropped without a word: which way our client goes on them, and whether what comes is right. */
+import assert from 'node:assert/strict'
+import { execFile, execFileSync } from 'node:child_process'
+import { suite, test } from 'node:test'
+import { fileURLToPath } from 'node:url'
+import { promisify } from 'node:util'
+import type { NarrowResult, Visit } from '../support/narrow-lab.ts'
+
+const ROOT = fileURLToPath(new URL('../../', import.meta.url))
+/** The client's own default. */
+const CONNECT_TIMEOUT_MS = 3_000
+/** What discovery and the connection after it may take on a machine with other work. */
+const MARGIN_MS = 2_500
+
+/** Why it cannot be tried here, for the `skip` option. In CI, where we are root, a missing program is a failure and not a skip. */
+function without (): string | false {
+  if (process.platform !== 'linux') return 'nftables is of Linux'
+  if (process.getuid?.() !== 0) return 'network namespaces need root'
+  try {
+    execFileSync('unshare', ['--net', 'ip', 'link', 'set', 'lo', 'up', 'gso_max_segs', '1'], { stdio: 'ignore' })
+    execFileSync('unshare', ['--net', 'nft', 'list', 'ruleset'], { stdio: 'ignore' })
+    return false
+  } catch (error) {
+    if (process.env['CI'] !== undefined) throw error
+    return 'needs nft, ip and unshare, and a kernel with nf_tables (apt-get install nftables iproute2)'
+  }
+}
+
+const skip = without()
+
+suite('a path that drops large UDP packets', { skip, concurrency: false }, () => {
+  const results = new Map<number, NarrowResult>()
+
+  const assertRight = (visit: Visit): void => {
+    assert.deepEqual(visit.shards.map(({ right }) => right), [true, true, true, true, true])
+  }
+
+  test('is tried', async () => {
+    const { stdout } = await promisify(execFile)('unshare', ['--net', process.execPath, '--import', 'tsx', `${ROOT}/test/support/narrow-lab.ts`], { cwd: ROOT })
+    for (const line of stdout.trim().split('\n')) {
+      const result = JSON.parse(line) as NarrowResult
+      results.set(result.largest, result)
+    }
+    assert.deepEqual([...results.keys()], [1_200, 1_280, 1_400])
+  })
+
+  for (const largest of [1_280, 1_400]) {
+    test(`${largest} bytes: WebTransport connects and delivers every shard`, () => {
+      const { visits, dropped } = results.get(largest) ?? assert.fail()
+      assert.equal(visits.length, 2)
+      for (const visit of visits) {
+        assertRight(visit)
+        assert.deepEqual([visit.first.transport, ...visit.shards.map(({ transport, attempts }) => `${transport} ${attempts}`)], ['webtransport', ...Array.from({ length: 5 }, () => 'webtransport 1')])
+        assert.deepEqual(visit.first.failures, [])
+      }
+      assert.ok((dropped['to_relay'] ?? 0) > 0 && (dropped['to_viewer'] ?? 0) > 0, JSON.stringify(dropped))
+    })
+  }
+
+  test('1,200 bytes, too small for QUIC: every shard comes another way, within the time to connect, and the next visit goes that way directly', () => {
+    const { visits: [first, second], dropped } = results.get(1_200) ?? assert.fail()
+    assert.ok(first !== undefined && second !== undefined)
+    for (const visit of [first, second]) {
+      assertRight(visit)
+      assert.deepEqual([visit.first.transport, visit.last.transport, ...visit.shards.map(({ transport }) => transport)], Array.from({ length: 7 }, () => 'websocket'))
+      assert.deepEqual(visit.first.failures, [{ transport: 'webtransport', reason: `no answer within ${CONNECT_TIMEOUT_MS} ms` }])
+    }
+    assert.ok(first.connectMs < CONNECT_TIMEOUT_MS + MARGIN_MS, `${first.connectMs} ms`)
+    assert.ok(second.connectMs < MARGIN_MS, `${second.connectMs} ms`)
+    assert.ok((dropped['to_relay'] ?? 0) > 0, JSON.stringify(dropped))
+  })
+})
