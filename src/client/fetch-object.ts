@@ -108,7 +108,7 @@ interface Begun {
 async function begin (lane: Lane, fields: readonly FieldLine[], { path, range, maxBytes }: ObjectRequest, signal: AbortSignal, now: () => number): Promise<Begun> {
   const askedAt = now()
   const response = await lane.road.request({ path, fields: [...rangeFields(range), ...fields], signal })
-  lane.answered(now() - askedAt)
+  lane.answered(now() - askedAt, cacheOf(response.fields.get('cache-status')) === 'hit')
   try {
     const { status, fields: answer } = response
     if (status !== 200 && status !== 206) throw await problemOf(response)

@@ -46,6 +46,8 @@ export class LanePool {
   #busySince: number | undefined
   #busyMs = 0
   #bytes = 0
+  /** Shortest time to an answer over this transport of this relay, milliseconds. */
+  #shortestMs: number | undefined
   /** Numbers the sets of sessions, so that one that was asked for a set of the past is not taken into the present one. */
   #generation = 0
 
@@ -67,6 +69,7 @@ export class LanePool {
     this.#favoured = undefined
     this.#lanes = [lane]
     this.#generation++
+    if (!isSame) this.#shortestMs = undefined
     // After a loss the count that proved right is not found out again.
     this.#count = { ...startCount(now(), isSession(lane)), ...isSame && { proven: this.#count.proven, pauseMs: this.#count.pauseMs, notBefore: this.#count.notBefore } }
     for (const each of old) if (each !== lane) each.leave()
@@ -224,8 +227,14 @@ export class LanePool {
 
   /** Shortest time of a request so far, milliseconds. */
   #tripMs (): number | undefined {
-    const known = this.#lanes.flatMap(({ latencyMs }) => latencyMs ?? [])
-    return known.length === 0 ? undefined : Math.min(...known)
+    for (const { latencyMs } of this.#lanes) if (latencyMs !== undefined) this.#shortestMs = Math.min(this.#shortestMs ?? latencyMs, latencyMs)
+    return this.#shortestMs
+  }
+
+  /** Of the hits that were answered since the last call, the middle one. */
+  #waitMs (): number | undefined {
+    const waits = this.#lanes.flatMap((lane) => lane.takeWaits()).sort((a, b) => a - b)
+    return waits[Math.floor(waits.length / 2)]
   }
 
   #look (measured: Pick<Sample, 'spanMs' | 'busyMs' | 'bytes'>): void {
@@ -233,7 +242,7 @@ export class LanePool {
     let outstandingBytes = 0
     for (const { outstanding } of this.#bodies) outstandingBytes += outstanding
     const streams = this.#lanes.reduce((sum, { inFlight }) => sum + inFlight, this.#waiting.size)
-    this.#count = nextCount(this.#count, { ...measured, now: platform.now(), outstandingBytes, streams, open: this.#lanes.length, working: this.#lanes.filter(({ inFlight }) => inFlight > 0).length, limitBps: limitBps() })
+    this.#count = nextCount(this.#count, { ...measured, now: platform.now(), outstandingBytes, streams, open: this.#lanes.length, working: this.#lanes.filter(({ inFlight }) => inFlight > 0).length, limitBps: limitBps(), tripMs: this.#tripMs(), waitMs: this.#waitMs() })
     this.#adjust()
   }
 

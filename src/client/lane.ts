@@ -6,6 +6,8 @@ import type { Flow } from './transport-trial.ts'
 
 /** Of the latest sample in the rate: those of a long path alternate between a burst and nothing. */
 const WEIGHT = 0.4
+/** Answers of one sample whose time is kept. */
+const MAX_WAITS = 64
 
 /** One connection and the exchanges that use it. */
 export class Lane {
@@ -31,6 +33,7 @@ export class Lane {
   /** Since when bodies have come over it without a pause between two, monotonic milliseconds. */
   #comingSince: number | undefined
   #sampled = 0
+  readonly #waits: number[] = []
   /** What the relay said over it last. */
   bandwidth: BandwidthSignal | undefined
   /** What it said before it was in use. */
@@ -44,8 +47,14 @@ export class Lane {
     this.gateway = gateway
   }
 
-  /** An answer began so many milliseconds after its request. */
-  answered (ms: number): void { this.latencyMs = Math.min(this.latencyMs ?? ms, ms) }
+  /** An answer began so many milliseconds after its request. @param hit the relay had the object */
+  answered (ms: number, hit = false): void {
+    this.latencyMs = Math.min(this.latencyMs ?? ms, ms)
+    if (hit && this.#waits.length < MAX_WAITS) this.#waits.push(ms)
+  }
+
+  /** Times to the answers of hits since the last call, milliseconds, the first ones. */
+  takeWaits (): number[] { return this.#waits.splice(0) }
 
   /** Bytes of a body. */
   took (bytes: number, now: number): void {

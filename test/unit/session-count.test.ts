@@ -68,6 +68,37 @@ suite('number of sessions', () => {
     }
   })
 
+  test('answers that wait in a queue are no reason for more sessions, and those there are go when it is long', () => {
+    const queued = (waitMs: number | undefined): Partial<Sample> => ({ tripMs: 30, waitMs })
+    const run = (seconds: number, extra: (now: number) => Partial<Sample>, from = startCount(0, true), begin = 0): SessionCount => {
+      let state = from
+      for (let now = begin + SAMPLE_MS; now <= begin + seconds * 1000; now += SAMPLE_MS) {
+        state = nextCount(state, { now, spanMs: SAMPLE_MS, busyMs: SAMPLE_MS, bytes: state.target * 700 * SAMPLE_MS, outstandingBytes: 30 * MB, streams: 4, open: state.target, working: state.target, limitBps: undefined, ...extra(now) })
+      }
+      return state
+    }
+    assert.equal(run(60, () => queued(70)).target, 1)
+    // Nothing is known between two answers.
+    assert.equal(run(60, (now) => queued(now < 2 * SAMPLE_MS ? 70 : undefined)).target, 1)
+    const alone = run(5, () => queued(35))
+    assert.equal(alone.target, 8)
+    assert.equal(run(5, () => queued(250), alone, 5000).target, 8, 'what eight of its own may queue is no reason')
+    assert.equal(run(2, () => queued(400), alone, 5000).target, 1)
+    assert.equal(run(1, () => queued(400), alone, 5000).target, 8)
+  })
+
+  test('what is late by a little has to be so for two seconds', () => {
+    // 1 MB at 0.7 MB/s, one after the other, as a player that fills its buffer.
+    assert.equal(walk(2, (sessions) => sessions * 700, () => MB).changes, 0)
+    assert.equal(walk(10, (sessions) => sessions * 700, (now) => now % 2000 < SAMPLE_MS ? 0.1 * MB : MB).changes, 0)
+    assert.ok(walk(4, (sessions) => sessions * 700, () => MB).state.target > 1)
+  })
+
+  test('what the rate of one among many may rise to by chance does not pay for four sessions', () => {
+    const { state, most } = walk(60, (sessions) => sessions > 1 ? 1_000 : 650, () => 30 * MB)
+    assert.deepEqual([state.target, most], [1, 4])
+  })
+
   test('an answer that has come to a halt is no slow path', () => {
     assert.equal(walk(60, () => 0, () => 8 * MB).changes, 0)
   })
