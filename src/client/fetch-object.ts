@@ -105,8 +105,10 @@ interface Begun {
   readonly length: number
 }
 
-async function begin (lane: Lane, fields: readonly FieldLine[], { path, range, maxBytes }: ObjectRequest, signal: AbortSignal): Promise<Begun> {
+async function begin (lane: Lane, fields: readonly FieldLine[], { path, range, maxBytes }: ObjectRequest, signal: AbortSignal, now: () => number): Promise<Begun> {
+  const askedAt = now()
   const response = await lane.road.request({ path, fields: [...rangeFields(range), ...fields], signal })
+  lane.answered(now() - askedAt)
   try {
     const { status, fields: answer } = response
     if (status !== 200 && status !== 206) throw await problemOf(response)
@@ -132,7 +134,7 @@ export async function fetchObject (lane: Lane, request: ObjectRequest, sessions:
   const stall = stallTimer(abort, stallMs, platform)
   let begun: Begun
   try {
-    begun = await begin(lane, fields, request, abort.signal)
+    begun = await begin(lane, fields, request, abort.signal, platform.now)
   } catch (error) {
     abort.stop()
     // Whatever broke after an abort broke because of it.

@@ -1,15 +1,18 @@
 import { ShardClientError } from './client-error.ts'
 import type { TransportInfo } from './dial.ts'
+import { chooseDivision } from './division.ts'
 import type { Lane } from './lane.ts'
 import type { ClientPlatform } from './platform.ts'
-import { MAX_STREAMS, SAMPLE_MS, lateInVain, nextCount, sessionRefused, startCount } from './session-count.ts'
+import { MAX_STREAMS, headroom, nextCount, sampleMs, sessionRefused, startCount } from './session-count.ts'
 import type { Sample, SessionCount } from './session-count.ts'
-import { chooseDivision } from './shared-body.ts'
-import type { SharedBody } from './shared-body.ts'
+import type { Piece, SharedBody } from './shared-body.ts'
+import type { TrialSample } from './transport-trial.ts'
 import { abortable } from './waiting.ts'
 
 /** Samples while nothing is under way, only to give sessions back in time, milliseconds. */
 const IDLE_SAMPLE_MS = 2_000
+/** A session that has so many exchanges takes over nothing from others. */
+const MAX_HELP = 4
 
 export interface PoolOptions {
   readonly platform: ClientPlatform
@@ -21,8 +24,10 @@ export interface PoolOptions {
   readonly onFirst: () => void
   /** This session is in use from now on. */
   readonly onJoin: (lane: Lane) => void
-  /** Answers have been late since then, and more sessions do not help; bytes per millisecond now. */
+  /** Answers have been late since then; bytes per millisecond now. */
   readonly onLate: (since: number, rate: number) => void
+  /** What came lately over the sessions in use, and over the one that is being tried. */
+  readonly onSample: (sample: TrialSample) => void
 }
 
 /** The sessions of a client, all with one relay and over one transport: hands them out, and has as many as {@link nextCount} says. */
@@ -106,6 +111,7 @@ export class LanePool {
 
   favour (lane: Lane): void {
     this.#favoured = lane
+    if (this.#cancelSample === undefined) this.#armSample()
     this.#help(lane)
   }
 
@@ -152,7 +158,7 @@ export class LanePool {
   }
 
   received (lane: Lane, bytes: number): void {
-    lane.received += bytes
+    lane.took(bytes, this.#options.platform.now())
     this.#bytes += bytes
   }
 
@@ -163,13 +169,20 @@ export class LanePool {
     return best
   }
 
-  /** An idle session takes over a part of what the others are slow with; where one session is enough, none is idle beside another. */
+  /** A session with little to do takes over what the others are slow with. */
   #help (lane: Lane): void {
-    if (lane.inFlight > 0 || lane.retired || (this.#count.step === 0 && lane !== this.#favoured)) return
-    const division = chooseDivision(this.#bodies)
-    if (division === undefined || division.piece.lane === lane) return
-    lane.inFlight++
-    division.body.divide(division.piece, division.at, lane)
+    while (!lane.retired && !lane.wholeOnly && lane.inFlight < MAX_HELP) {
+      const pieces = new Map<Piece, SharedBody>()
+      for (const body of this.#bodies) for (const piece of body.pieces) pieces.set(piece, body)
+      const division = chooseDivision(pieces.keys(), lane)
+      if (division === undefined) return
+      lane.inFlight++
+      pieces.get(division.part)?.divide(division.part, division.at, lane)
+    }
+  }
+
+  #helpAll (): void {
+    for (const lane of [...this.#favoured === undefined ? [] : [this.#favoured], ...this.#lanes]) this.#help(lane)
   }
 
   #settleBusy (since: number | undefined): void {
@@ -185,19 +198,34 @@ export class LanePool {
     this.#busyMs = 0
     this.#bytes = 0
     if (this.#busySince !== undefined) this.#busySince = this.#sampledAt
-    this.#cancelSample = platform.after(this.#bodies.size > 0 ? SAMPLE_MS : IDLE_SAMPLE_MS, () => {
+    this.#cancelSample = platform.after(this.#bodies.size > 0 ? sampleMs(this.#tripMs()) : IDLE_SAMPLE_MS, () => {
       this.#cancelSample = undefined
       this.#sample()
-      if (this.#bodies.size > 0 || this.#lanes.length > 1) this.#armSample()
+      if (this.#bodies.size > 0 || this.#lanes.length > 1 || this.#favoured !== undefined) this.#armSample()
     })
   }
 
   #sample (): void {
     const now = this.#options.platform.now()
+    const spanMs = now - this.#sampledAt
     this.#settleBusy(this.#bodies.size > 0 ? now : undefined)
-    this.#look({ spanMs: now - this.#sampledAt, busyMs: this.#busyMs, bytes: this.#bytes })
-    const since = lateInVain(this.#count, now)
-    if (since !== undefined && this.#favoured === undefined) this.#options.onLate(since, this.#busyMs > 0 ? this.#bytes / this.#busyMs : 0)
+    const flows = this.#lanes.map((lane) => lane.sample(now, spanMs))
+    const own = { bytes: flows.reduce((sum, { bytes }) => sum + bytes, 0), isBusy: flows.some(({ isBusy }) => isBusy) }
+    const other = this.#favoured?.sample(now, spanMs)
+    // Those that are no longer handed out still carry what they began.
+    const carrying = new Set([...this.#bodies].flatMap((body) => [...body.pieces].map(({ lane }) => lane)))
+    for (const lane of carrying) if (lane !== this.#favoured && !this.#lanes.includes(lane)) lane.sample(now, spanMs)
+    this.#look({ spanMs, busyMs: this.#busyMs, bytes: this.#bytes })
+    const { lateSince } = this.#count
+    if (lateSince !== undefined && this.#favoured === undefined) this.#options.onLate(lateSince, this.#busyMs > 0 ? this.#bytes / this.#busyMs : 0)
+    this.#helpAll()
+    this.#options.onSample({ now, spanMs, own, other, headroom: headroom(this.#count, now, this.#lanes.length), tripMs: this.#favoured?.latencyMs ?? 0 })
+  }
+
+  /** Shortest time of a request so far, milliseconds. */
+  #tripMs (): number | undefined {
+    const known = this.#lanes.flatMap(({ latencyMs }) => latencyMs ?? [])
+    return known.length === 0 ? undefined : Math.min(...known)
   }
 
   #look (measured: Pick<Sample, 'spanMs' | 'busyMs' | 'bytes'>): void {
@@ -205,7 +233,7 @@ export class LanePool {
     let outstandingBytes = 0
     for (const { outstanding } of this.#bodies) outstandingBytes += outstanding
     const streams = this.#lanes.reduce((sum, { inFlight }) => sum + inFlight, this.#waiting.size)
-    this.#count = nextCount(this.#count, { ...measured, now: platform.now(), outstandingBytes, streams, open: this.#lanes.length, limitBps: limitBps() })
+    this.#count = nextCount(this.#count, { ...measured, now: platform.now(), outstandingBytes, streams, open: this.#lanes.length, working: this.#lanes.filter(({ inFlight }) => inFlight > 0).length, limitBps: limitBps() })
     this.#adjust()
   }
 

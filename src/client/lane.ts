@@ -2,6 +2,10 @@ import type { ControlMessage } from '../wire/control-messages.ts'
 import type { BandwidthSignal } from './bandwidth-signal.ts'
 import type { TransportInfo } from './dial.ts'
 import type { Road } from './road.ts'
+import type { Flow } from './transport-trial.ts'
+
+/** Of the latest sample in the rate: those of a long path alternate between a burst and nothing. */
+const WEIGHT = 0.4
 
 /** One connection and the exchanges that use it. */
 export class Lane {
@@ -18,6 +22,15 @@ export class Lane {
   heardAt: number
   /** Bytes of bodies that came over it. */
   received = 0
+  /** Bytes of bodies per millisecond while there were some to come, smoothed; undefined until that is known. */
+  rate: number | undefined
+  /** Ranges asked for over it do not come as such: it carries whole objects only. */
+  wholeOnly = false
+  /** Shortest time from a request to its answer, milliseconds. */
+  latencyMs: number | undefined
+  /** Since when bodies have come over it without a pause between two, monotonic milliseconds. */
+  #comingSince: number | undefined
+  #sampled = 0
   /** What the relay said over it last. */
   bandwidth: BandwidthSignal | undefined
   /** What it said before it was in use. */
@@ -29,6 +42,26 @@ export class Lane {
     this.since = now
     this.heardAt = now
     this.gateway = gateway
+  }
+
+  /** An answer began so many milliseconds after its request. */
+  answered (ms: number): void { this.latencyMs = Math.min(this.latencyMs ?? ms, ms) }
+
+  /** Bytes of a body. */
+  took (bytes: number, now: number): void {
+    this.received += bytes
+    this.#comingSince ??= now
+  }
+
+  /** Takes what came within the last `spanMs` into its rate, if bodies came all that time. */
+  sample (now: number, spanMs: number): Flow {
+    const bytes = this.received - this.#sampled
+    this.#sampled = this.received
+    if (this.inFlight === 0) this.#comingSince = undefined
+    if (this.#comingSince === undefined || spanMs <= 0 || now - this.#comingSince < spanMs) return { bytes, isBusy: false }
+    const rate = bytes / spanMs
+    this.rate = this.rate === undefined ? rate : this.rate + (rate - this.rate) * WEIGHT
+    return { bytes, isBusy: true }
   }
 
   /** Takes it out of use; what is under way on it goes on. */

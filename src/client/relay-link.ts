@@ -79,7 +79,8 @@ export class RelayLink implements Sessions {
       onLate: (since, rate) => {
         const [info, place] = [this.#pool.first?.info, this.#place]
         if (info !== undefined) scout.late(info, since, rate, () => this.#place === place)
-      }
+      },
+      onSample: (sample) => scout.sampled(sample)
     })
     const scout = new TransportScout({
       platform,

@@ -6,8 +6,14 @@
 /** Streams of one session: the relay's engine gives 100, and browsers reject the next; the rest is for those that are just ending. */
 export const MAX_STREAMS = 96
 export const MAX_SESSIONS = 8
-/** Time between samples while answers are under way, milliseconds: some round trips of most paths. */
+/** Time between samples while answers are under way, milliseconds: some round trips of most paths, one and a half of long ones. */
 export const SAMPLE_MS = 200
+const LONGEST_SAMPLE_MS = 1_000
+
+/** @param tripMs of a request, undefined until that is known */
+export function sampleMs (tripMs: number | undefined): number {
+  return Math.min(LONGEST_SAMPLE_MS, Math.max(SAMPLE_MS, (tripMs ?? 0) * 1.5))
+}
 
 /** Sessions at each step. One CUBIC connection at 30 ms and 1 % loss needs 11.5 s for 8 MB, four 4.1 s, eight 2.6 s. */
 const LADDER = [1, 4, MAX_SESSIONS] as const
@@ -21,13 +27,15 @@ const AFTER = 3
 /** Samples left out after a step, while new sessions start slowly. */
 const SETTLING = 2
 /** A step is kept when the rate becomes so many times what it was; measured at 1 to 2 % loss: 2.8 to 3.7 for the first, 1.6 to 1.7 for the second. */
-const GAIN = 1.3
+const GAIN = 1.2
+/** Sessions that have work when a step is judged, of those that are open. */
+const WORKING_SHARE = 0.75
 /** A sample counts when answers were under way for this share of it. */
 const BUSY_SHARE = 0.6
 /** Below this share of what the relay grants the viewer, it is not the relay that holds it back. */
 const SHARE_USED = 0.8
 /** Pause after a step that was not worth it; doubles with each. */
-const FIRST_PAUSE_MS = 30_000
+const FIRST_PAUSE_MS = 10_000
 const LAST_PAUSE_MS = 600_000
 /** Shortest time without further sessions after the relay refused one. */
 const REFUSED_MS = 5_000
@@ -49,13 +57,15 @@ export interface Sample {
   readonly streams: number
   /** Sessions that are open. */
   readonly open: number
+  /** Sessions that have something to carry. */
+  readonly working: number
   /** What the relay grants the viewer, bits per second; undefined when it says nothing. */
   readonly limitBps: number | undefined
 }
 
 interface Trial {
   readonly from: number
-  /** Rate before, bytes per millisecond. */
+  /** Rate before, bytes per millisecond: the lower sample, since a session starts faster than it goes on. */
   readonly before: number
   readonly since: number
   /** Samples since the sessions are open. */
@@ -128,8 +138,8 @@ function withFloor (state: SessionCount, { now, streams }: Sample): SessionCount
 }
 
 function judge (state: SessionCount, trial: Trial, rate: number, sample: Sample): SessionCount {
-  // Sessions that are still being made say nothing.
-  if (sample.open < state.target) return state
+  // Sessions that are still being made say nothing, nor do those without work.
+  if (sample.open < state.target || sample.working < sample.open * WORKING_SHARE) return state
   const rates = [...trial.rates, rate]
   if (rates.length < SETTLING + AFTER) return { ...state, trial: { ...trial, rates } }
   const after = rates.slice(SETTLING)
@@ -143,7 +153,7 @@ function stepUp (state: SessionCount, now: number): SessionCount {
   const step = state.step === 0 ? state.proven : state.step + 1
   // Needed again: the next time they are kept longer.
   const again = state.step === 0 && state.proven > 1 ? Math.min(LAST_PATIENCE_MS, state.patienceMs * 2) : state.patienceMs
-  return { ...state, step, patienceMs: again, trial: { from: state.step, before: mean(state.rates), since: now, rates: [] } }
+  return { ...state, step, patienceMs: again, trial: { from: state.step, before: Math.min(first, second), since: now, rates: [] } }
 }
 
 /** Takes a sample; the new state says how many sessions there should be. */
@@ -170,7 +180,8 @@ export function sessionRefused (state: SessionCount, now: number, open: number, 
   return withTarget({ ...stepBack(state, Math.min(state.step, step), now, pauseMs), floor: Math.max(1, Math.min(state.floor, open)), refusedUntil: now + Math.max(REFUSED_MS, retryAfterMs) })
 }
 
-/** Since when answers have been late although more sessions do not help; undefined when that is not so. */
-export function lateInVain (state: SessionCount, now: number): number | undefined {
-  return state.trial === undefined && (isTop(state) || now < state.notBefore) ? state.lateSince : undefined
+/** So many times the present rate more sessions may still give. */
+export function headroom (state: SessionCount, now: number, open: number): number {
+  const isKnown = !state.several || (state.trial === undefined && (isTop(state) || now < state.notBefore))
+  return isKnown ? 1 : MAX_SESSIONS / Math.max(1, open)
 }

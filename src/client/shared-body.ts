@@ -6,10 +6,8 @@ import type { RoadResponse } from './road.ts'
 import { linkedAbort, onAbort } from './waiting.ts'
 import type { LinkedAbort } from './waiting.ts'
 
-/** Smallest part of a body that is fetched by itself, bytes: some round trips' worth at most rates. */
-export const MIN_PART_BYTES = 1_048_576
-/** Less than this is not worth asking for again over another session, bytes. */
-const MIN_MOVED_BYTES = 262_144
+/** Requests for one body at most. */
+export const MAX_PARTS = 64
 
 /** A part of a body on its way over one session. */
 export interface Piece {
@@ -69,6 +67,7 @@ export class SharedBody {
   readonly #platform: ClientPlatform
   readonly #all: LinkedAbort
   readonly #pieces = new Map<Piece, LinkedAbort>()
+  #parts = 1
   #received = 0
   #resolve: () => void = () => {}
   #reject: (error: unknown) => void = () => {}
@@ -84,7 +83,7 @@ export class SharedBody {
   get outstanding (): number { return this.bytes.length - this.#received }
 
   /** Those that may be divided or moved. */
-  get pieces (): Iterable<Piece> { return this.#request.etag === undefined ? [] : this.#pieces.keys() }
+  get pieces (): Iterable<Piece> { return this.#request.etag === undefined || this.#parts >= MAX_PARTS ? [] : this.#pieces.keys() }
 
   /**
    * Reads the answer that has begun on this session, and whatever of it is divided meanwhile; gives the sessions back.
@@ -113,6 +112,7 @@ export class SharedBody {
   /** Has the end of a piece, from `at` on, fetched over another session, which is taken already. */
   divide (piece: Piece, at: number, lane: Lane): void {
     const { path, fields, etag, length } = this.#request
+    this.#parts++
     const part: Piece = { lane, position: at, end: piece.end }
     piece.end = at
     if (piece.position >= at) this.#pieces.get(piece)?.abort(new Error('another session goes on with it'))
@@ -121,6 +121,7 @@ export class SharedBody {
       const response = await lane.road.request({ path, fields: [['range', `bytes=${at}-${end - 1}`], ...fields], signal })
       if (response.status === 206 && response.fields.get('etag') === etag && isRange(response.fields, at, end - at, length)) return response
       response.cancel()
+      lane.wholeOnly = true
       throw new ShardClientError('truncated', `a part of the object came with status ${response.status} or is of another one`)
     })
   }
@@ -136,9 +137,12 @@ export class SharedBody {
   async #run (piece: Piece, abort: LinkedAbort, open: (signal: AbortSignal) => Promise<RoadResponse>): Promise<void> {
     const asked = piece.end
     const stall = stallTimer(abort, this.#request.stallMs, this.#platform)
+    const askedAt = this.#platform.now()
     let response: RoadResponse | undefined
     try {
       response = await open(abort.signal)
+      // The first one has its answer already.
+      if (piece.position > 0) piece.lane.answered(this.#platform.now() - askedAt)
       // An answer that nobody cut short is read to its FIN: one whose bytes are wrong ends with a reset instead.
       for (let chunk = await response.read(); chunk !== null; chunk = await response.read()) {
         stall.again()
@@ -172,22 +176,4 @@ export class SharedBody {
     this.#sessions.received(piece.lane, wanted.length)
     this.#request.onReceived(this.#received)
   }
-}
-
-/**
- * What an idle session can take over: half of the largest piece, or, where that is small, all that is left of one whose session has others to carry.
- * @returns undefined when nothing is worth it
- */
-export function chooseDivision (bodies: Iterable<SharedBody>): { readonly body: SharedBody, readonly piece: Piece, readonly at: number } | undefined {
-  let best: { body: SharedBody, piece: Piece, left: number } | undefined
-  for (const body of bodies) {
-    for (const piece of body.pieces) {
-      const left = piece.end - piece.position
-      const isDivisible = left >= 2 * MIN_PART_BYTES || (left >= MIN_MOVED_BYTES && piece.lane.inFlight > 1)
-      if (isDivisible && (best === undefined || left > best.left)) best = { body, piece, left }
-    }
-  }
-  if (best === undefined) return undefined
-  const { body, piece, left } = best
-  return { body, piece, at: left >= 2 * MIN_PART_BYTES ? piece.position + Math.ceil(left / 2) : piece.position }
 }

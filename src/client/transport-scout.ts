@@ -2,8 +2,9 @@ import type { TransportInfo, TransportName } from './dial.ts'
 import type { Lane } from './lane.ts'
 import type { ClientPlatform } from './platform.ts'
 import type { Candidate } from './transport-memory.ts'
-import { MEASURE_MS, NO_TRIAL_YET, SETTLE_MS, afterTry, isBetter, mayTry } from './transport-trial.ts'
-import { delay } from './waiting.ts'
+import { NO_TRIAL_YET, afterTry, mayTry, nextComparison, startComparison } from './transport-trial.ts'
+import type { Comparison, TrialSample } from './transport-trial.ts'
+import { abortable } from './waiting.ts'
 
 export interface ScoutOptions {
   readonly platform: ClientPlatform
@@ -17,18 +18,20 @@ export interface ScoutOptions {
   readonly choose: (lane: Lane) => void
 }
 
-/** Gives the other transports a few seconds of the work, one after the other, and changes to the first that is clearly faster. */
+/** Gives the other transports a part of the work, one after the other, beside the one in use, and changes to the first that is clearly faster. */
 export class TransportScout {
   readonly #options: ScoutOptions
   #state = NO_TRIAL_YET
   #running = false
+  #comparison: Comparison | undefined
+  #decided: (better: boolean) => void = () => {}
 
   constructor (options: ScoutOptions) {
     this.#options = options
   }
 
   /**
-   * Answers have been late since then, whatever was done; to be called again and again.
+   * Answers have been late since then; to be called again and again.
    * @param rate of the transport in use, bytes per millisecond
    * @param isCurrent whether that is still in use
    */
@@ -48,18 +51,28 @@ export class TransportScout {
       if (lane === undefined) continue
       if (!isCurrent()) return lane.leave()
       favour(lane)
-      const rate = await this.#measure(lane).catch(() => 0)
-      if (isCurrent() && !lane.retired && isBetter(rate, before)) return choose(lane)
+      const isFaster = await this.#compare(before)
+      if (isCurrent() && !lane.retired && isFaster) return choose(lane)
       dismiss(lane)
       if (!isCurrent()) return
     }
   }
 
-  async #measure (lane: Lane): Promise<number> {
+  /** What came over both, while one is being tried. */
+  sampled (sample: TrialSample): void {
+    if (this.#comparison === undefined) return
+    this.#comparison = nextComparison(this.#comparison, sample)
+    const { better } = this.#comparison
+    if (better !== undefined) this.#decided(better)
+  }
+
+  async #compare (before: number): Promise<boolean> {
     const { platform, signal } = this.#options
-    await delay(SETTLE_MS, signal, platform.after)
-    const from = lane.received
-    await delay(MEASURE_MS, signal, platform.after)
-    return (lane.received - from) / MEASURE_MS
+    this.#comparison = startComparison(platform.now(), before)
+    try {
+      return await abortable(new Promise<boolean>((resolve) => { this.#decided = resolve }), signal)
+    } finally {
+      this.#comparison = undefined
+    }
   }
 }

@@ -68,6 +68,8 @@ export class FakeNetwork {
   /** What responses with a shard say in `cmsd-dynamic`. */
   cmsd: string | undefined
   udpBlocked = false
+  /** Whether plain HTTP gives ranges, as our relay does, or whole objects only. */
+  ranges = false
   httpBlocked = false
   readonly time = new VirtualTime()
 
@@ -105,6 +107,10 @@ export class FakeNetwork {
     }
     const object = rig.source.objects.get(keyId(parseShardPath(pathname)))
     if (object === undefined) return response(404, { 'content-type': 'application/problem+json' }, Buffer.from('{"code":"RELAY_ERR_SHARD_NOT_FOUND","detail":"no"}'))
+    const [, first, last] = /^bytes=(\d+)-(\d+)$/.exec(init.headers['range'] ?? '') ?? []
+    if (this.ranges && first !== undefined && last !== undefined) {
+      return response(206, { etag: `"sha256-${sha256(object)}"`, 'content-range': `bytes ${first}-${last}/${object.length}` }, object.subarray(Number(first), Number(last) + 1))
+    }
     return response(200, { etag: `"sha256-${sha256(object)}"`, 'cache-status': 'icn-relay; fwd=miss; stored', ...this.cmsd === undefined ? {} : { 'cmsd-dynamic': this.cmsd } }, object)
   }
 }

@@ -1,10 +1,11 @@
 import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
 import fc from 'fast-check'
-import { MAX_SESSIONS, MAX_STREAMS, SAMPLE_MS, lateInVain, nextCount, sessionRefused, startCount } from '../../src/client/session-count.ts'
+import { MAX_SESSIONS, MAX_STREAMS, SAMPLE_MS, headroom, nextCount, sampleMs, sessionRefused, startCount } from '../../src/client/session-count.ts'
 import type { Sample, SessionCount } from '../../src/client/session-count.ts'
 import { TransportMemory } from '../../src/client/transport-memory.ts'
-import { NO_TRIAL_YET, afterTry, isBetter, mayTry } from '../../src/client/transport-trial.ts'
+import { NO_TRIAL_YET, afterTry, isBetter, mayTry, nextComparison, startComparison } from '../../src/client/transport-trial.ts'
+import type { Comparison } from '../../src/client/transport-trial.ts'
 
 const MB = 1_000_000
 
@@ -19,7 +20,7 @@ function walk (seconds: number, path: Path, outstanding: (now: number) => number
   for (let now = begin + SAMPLE_MS; now <= begin + seconds * 1000; now += SAMPLE_MS) {
     const outstandingBytes = outstanding(now)
     const isBusy = outstandingBytes > 0
-    const sample: Sample = { now, spanMs: SAMPLE_MS, busyMs: isBusy ? SAMPLE_MS : 0, bytes: isBusy ? path(open, now) * SAMPLE_MS : 0, outstandingBytes, streams: isBusy ? 1 : 0, open, limitBps: undefined }
+    const sample: Sample = { now, spanMs: SAMPLE_MS, busyMs: isBusy ? SAMPLE_MS : 0, bytes: isBusy ? path(open, now) * SAMPLE_MS : 0, outstandingBytes, streams: isBusy ? 1 : 0, open, working: isBusy ? open : 0, limitBps: undefined }
     open = state.target
     const next = nextCount(state, sample)
     if (next.target !== state.target) changes++
@@ -43,7 +44,7 @@ suite('number of sessions', () => {
     const path: Path = () => 1_000
     const hour = walk(3600, path, () => 30 * MB)
     assert.equal(hour.state.target, 1)
-    // 30, 60, 120, 240, 480 and then 600 s between tries, two changes each.
+    // 10, 20, 40, 80, 160, 320 and then 600 s between tries, two changes each.
     assert.ok(hour.changes >= 4 && hour.changes <= 24, `${hour.changes} changes`)
     assert.equal(hour.most, 4)
   })
@@ -62,7 +63,7 @@ suite('number of sessions', () => {
   test('what the relay grants the viewer is not asked for several times over', () => {
     let state = startCount(0, true)
     for (let now = SAMPLE_MS; now < 60_000; now += SAMPLE_MS) {
-      state = nextCount(state, { now, spanMs: SAMPLE_MS, busyMs: SAMPLE_MS, bytes: 200 * SAMPLE_MS, outstandingBytes: 10 * MB, streams: 4, open: state.target, limitBps: 1_660_000 })
+      state = nextCount(state, { now, spanMs: SAMPLE_MS, busyMs: SAMPLE_MS, bytes: 200 * SAMPLE_MS, outstandingBytes: 10 * MB, streams: 4, open: state.target, working: state.target, limitBps: 1_660_000 })
       assert.equal(state.target, 1)
     }
   })
@@ -77,7 +78,7 @@ suite('number of sessions', () => {
     assert.equal(quick.changes, 0)
     const http = walk(60, () => 100, () => 30 * MB, startCount(0, false))
     assert.equal(http.changes, 0)
-    assert.ok(lateInVain(http.state, 60_000) !== undefined)
+    assert.ok(http.state.lateSince !== undefined)
   })
 
   test('sessions are given back some time after they were needed last, and kept longer the next time', () => {
@@ -92,7 +93,7 @@ suite('number of sessions', () => {
   })
 
   test('streams beyond those of one session are a reason by themselves', () => {
-    const sample = { spanMs: 0, busyMs: 0, bytes: 0, outstandingBytes: 0, open: 1, limitBps: undefined }
+    const sample = { spanMs: 0, busyMs: 0, bytes: 0, outstandingBytes: 0, open: 1, working: 0, limitBps: undefined }
     for (const [streams, sessions] of [[0, 1], [MAX_STREAMS, 1], [MAX_STREAMS + 1, 2], [200, 3], [10_000, MAX_SESSIONS]] as const) {
       assert.equal(nextCount(startCount(0, true), { ...sample, now: 1, streams }).target, sessions)
     }
@@ -105,13 +106,20 @@ suite('number of sessions', () => {
     assert.equal(nextCount(refused, { ...sample, now: 20_011, streams: 200 }).target, 3)
   })
 
+  test('samples are as long as the path asks for, and what sessions may still bring is known at the end', () => {
+    assert.deepEqual([undefined, 30, 133, 300, 5_000].map(sampleMs), [200, 200, 200, 450, 1_000])
+    const slow = walk(3, (sessions) => sessions * 700, () => 30 * MB)
+    const vain = walk(4, () => 1_000, () => 30 * MB)
+    assert.deepEqual([headroom(startCount(0, true), 0, 1), headroom(startCount(0, true), 0, 4), headroom(startCount(0, false), 0, 1), headroom(slow.state, 3_000, 8), headroom(vain.state, 4_000, 1)], [8, 2, 1, 8 / 8, 1])
+  })
+
   test('whatever comes, there are one to eight, and few changes', () => {
-    const step = fc.record({ bytes: fc.integer({ min: 0, max: 10 * MB }), outstanding: fc.integer({ min: 0, max: 100 * MB }), streams: fc.integer({ min: 0, max: 2000 }), refused: fc.boolean(), open: fc.integer({ min: 1, max: 8 }), busy: fc.double({ min: 0, max: 1, noNaN: true }) })
+    const step = fc.record({ bytes: fc.integer({ min: 0, max: 10 * MB }), outstanding: fc.integer({ min: 0, max: 100 * MB }), streams: fc.integer({ min: 0, max: 2000 }), refused: fc.boolean(), open: fc.integer({ min: 1, max: 8 }), working: fc.integer({ min: 0, max: 8 }), busy: fc.double({ min: 0, max: 1, noNaN: true }) })
     fc.assert(fc.property(fc.array(step, { minLength: 1, maxLength: 400, size: 'max' }), (steps) => {
       let state = startCount(0, true)
-      for (const [index, { bytes, outstanding, streams, refused, open, busy }] of steps.entries()) {
+      for (const [index, { bytes, outstanding, streams, refused, open, working, busy }] of steps.entries()) {
         const now = index * SAMPLE_MS
-        state = refused && index % 7 === 0 ? sessionRefused(state, now, open, 0) : nextCount(state, { now, spanMs: SAMPLE_MS, busyMs: busy * SAMPLE_MS, bytes, outstandingBytes: outstanding, streams, open, limitBps: undefined })
+        state = refused && index % 7 === 0 ? sessionRefused(state, now, open, 0) : nextCount(state, { now, spanMs: SAMPLE_MS, busyMs: busy * SAMPLE_MS, bytes, outstandingBytes: outstanding, streams, open, working, limitBps: undefined })
         assert.ok(Number.isInteger(state.target) && state.target >= 1 && state.target <= MAX_SESSIONS)
         assert.ok(state.rates.length <= 2 && (state.trial?.rates.length ?? 0) <= 5)
       }
@@ -149,8 +157,8 @@ suite('choice of the transport', () => {
     assert.equal(memory.size, 64)
   })
 
-  test('another transport is tried after three seconds in vain, ever more seldom, and taken when it is half as fast again', () => {
-    assert.deepEqual([mayTry(NO_TRIAL_YET, undefined, 9000), mayTry(NO_TRIAL_YET, 0, 2999), mayTry(NO_TRIAL_YET, 0, 3000)], [false, false, true])
+  test('another transport is tried after two samples, ever more seldom, and taken when it is half as fast again', () => {
+    assert.deepEqual([mayTry(NO_TRIAL_YET, undefined, 9000), mayTry(NO_TRIAL_YET, 0, 399), mayTry(NO_TRIAL_YET, 0, 400)], [false, false, true])
     let [state, tries] = [NO_TRIAL_YET, 0]
     for (let now = 0; now < 3_600_000; now += SAMPLE_MS) {
       if (!mayTry(state, 0, now)) continue
@@ -159,5 +167,45 @@ suite('choice of the transport', () => {
     }
     assert.ok(tries >= 5 && tries <= 8, `${tries} tries in an hour`)
     assert.deepEqual([isBetter(149, 100), isBetter(150, 100), isBetter(0, 0)], [false, true, false])
+  })
+
+  /** Samples until it is decided, after how many milliseconds that was, and how. */
+  function compare (before: number, own: number, other: number, { busy = () => true, room = () => 1, tripMs = 0 }: { busy?: (now: number) => boolean, room?: (now: number) => number, tripMs?: number } = {}): { better: boolean | undefined, afterMs: number } {
+    let state: Comparison = startComparison(0, before)
+    let now = 0
+    while (state.better === undefined && now < 60_000) {
+      now += SAMPLE_MS
+      state = nextComparison(state, { now, spanMs: SAMPLE_MS, own: { bytes: own * SAMPLE_MS, isBusy: true }, other: { bytes: busy(now) ? other * SAMPLE_MS : 0, isBusy: busy(now) }, headroom: room(now), tripMs })
+    }
+    return { better: state.better, afterMs: now }
+  }
+
+  test('two transports are compared by a second of work, against both what the first one gives now and what it gave alone', () => {
+    assert.deepEqual(compare(1_000, 1_000, 1_500), { better: true, afterMs: 1_000 })
+    assert.equal(compare(1_000, 1_000, 1_499).better, false)
+    assert.equal(compare(1_000, 400, 600).better, false, 'they share what the path can carry')
+    assert.equal(compare(700, 5_600, 2_000).better, false, 'more sessions have made the first one faster meanwhile')
+    // Half a second of work every two seconds.
+    assert.deepEqual(compare(1_000, 1_000, 9_000, { busy: (now) => now % 2_000 < 500 }), { better: true, afterMs: 2_400 })
+    assert.deepEqual(compare(1_000, 1_000, 9_000, { busy: () => false }), { better: false, afterMs: 10_000 })
+    // One session of eight that there may be: not before it shows what they bring, unless the other one is faster than they can be.
+    assert.deepEqual(compare(1_000, 1_000, 2_000, { room: (now) => now < 3_000 ? 8 : 1 }), { better: true, afterMs: 3_000 })
+    assert.deepEqual(compare(1_000, 1_000, 12_000, { room: () => 8 }), { better: true, afterMs: 1_000 })
+    assert.deepEqual(compare(1_000, 1_000, 2_000, { room: () => 8 }), { better: true, afterMs: 10_000 })
+    assert.deepEqual(compare(1_000, 1_000, 2_000, { tripMs: 300 }), { better: true, afterMs: 3_600 }, 'a connection starts slowly on a long path')
+    assert.equal(nextComparison(startComparison(0, 1), { now: 1, spanMs: 1, own: { bytes: 0, isBusy: false }, other: undefined, headroom: 1, tripMs: 0 }).better, false, 'its connection is gone')
+  })
+
+  test('whatever comes, it is decided within ten seconds, once, and never for one that is not half as fast again as before', () => {
+    const flow = fc.record({ bytes: fc.integer({ min: 0, max: 10 * MB }), isBusy: fc.boolean() })
+    fc.assert(fc.property(fc.integer({ min: 0, max: 50_000 }), fc.array(fc.record({ own: flow, headroom: fc.integer({ min: 1, max: 8 }), tripMs: fc.constant(0), other: fc.option(flow, { nil: undefined, freq: 20 }) }), { minLength: 60, maxLength: 60 }), (before, samples) => {
+      let state: Comparison = startComparison(0, before)
+      for (const [index, sample] of samples.entries()) {
+        const next = nextComparison(state, { now: (index + 1) * SAMPLE_MS, spanMs: SAMPLE_MS, ...sample })
+        if (state.better !== undefined) assert.equal(next, state)
+        state = next
+      }
+      assert.ok(state.better !== undefined && (!state.better || state.other.bytes >= state.other.ms * before * 1.5))
+    }))
   })
 })
