@@ -32,21 +32,23 @@ const TIMEOUT_MS = 60_000
 const RATE_MBIT = 100
 const RELAY_ADDRESS = '10.98.0.1'
 
-interface Path { readonly name: string, readonly label: string, readonly args: readonly string[] }
-/** Delay is one way. */
-const PATHS: readonly Path[] = [
-  { name: 'mtu', label: '1,280 bytes', args: ['--max-udp', '1280'] },
-  { name: '30ms', label: '30 ms, 1 %', args: ['--delay', '15', '--loss', '0.01'] },
-  { name: '60ms', label: '60 ms, 2 %', args: ['--delay', '30', '--loss', '0.02'] },
-  { name: '300ms', label: '300 ms, 2 %', args: ['--delay', '150', '--loss', '0.02'] }
-]
-
+interface Path { readonly name: string, readonly label: string, readonly args: readonly string[], readonly loads?: readonly Load[] }
 interface Load { readonly label: string, readonly cid: string, readonly digests: readonly string[] }
 const load = (label: string, bytes: number, count: number): Load => {
   const cid = `syn-${bytes}-path`
   return { label, cid, digests: Array.from({ length: count }, (_, part) => sha256(syntheticShard(cid, part))) }
 }
 const LOADS = [load('8 × 1 MB', MB, 8), load('1 × 8 MB', 8 * MB, 1)]
+
+/** Delay is one way. */
+const PATHS: readonly Path[] = [
+  { name: 'mtu', label: '1,280 bytes', args: ['--max-udp', '1280'] },
+  { name: '30ms', label: '30 ms, 1 %', args: ['--delay', '15', '--loss', '0.01'] },
+  { name: '60ms', label: '60 ms, 2 %', args: ['--delay', '30', '--loss', '0.02'] },
+  { name: '300ms', label: '300 ms, 2 %', args: ['--delay', '150', '--loss', '0.02'] },
+  // What windows allow.
+  { name: 'clean', label: '60 ms, no loss', args: ['--delay', '30'], loads: [load('1 × 16 MB', 16 * MB, 1)] }
+]
 
 type Congestion = 'cubic' | 'bbr'
 interface Contender { readonly name: string, readonly congestion: Congestion, readonly road: FetchOrder['road'], readonly old?: true }
@@ -73,12 +75,12 @@ async function startViewer (cleanup: Cleanup, root?: string, beside?: number): P
 }
 
 async function startRelay (cleanup: Cleanup, origin: { url: string, region: string }, root?: string): Promise<SpawnedRelay> {
-  // Names of engine and limits before there was another engine.
-  const older = root === undefined ? {} : { transport: { engine: 'bundled', max_sessions_per_ip: 10_000 }, limits: { responses_per_ip: undefined } }
+  // Keys that it does not know, and the name of its engine.
+  const older = root === undefined ? {} : { transport: { engine: 'bundled', max_sessions_per_ip: 10_000 }, limits: { responses_per_ip: undefined }, admin: { loopback_without_token: undefined } }
   const relay = await spawnRelay(cleanup, [origin], { transport: { max_sessions_per_ip: 10_000 }, overload: NEVER_OVERLOADED, upstream: PATIENT_UPSTREAM, ...older, viewer: { host: '0.0.0.0' } },
     undefined, root === undefined ? {} : { program: `${root}/dist/server.js` })
   // What is measured are hits: every object is fetched once before.
-  for (const { cid, digests } of LOADS) for (const part of digests.keys()) await (await fetch(`${relay.viewerUrl}/shards/${cid}/shard_${part}.bin`)).arrayBuffer()
+  for (const { cid, digests } of [...LOADS, ...PATHS.flatMap(({ loads = [] }) => loads)]) for (const part of digests.keys()) await (await fetch(`${relay.viewerUrl}/shards/${cid}/shard_${part}.bin`)).arrayBuffer()
   return relay
 }
 
@@ -170,7 +172,7 @@ async function main (cleanup: Cleanup): Promise<void> {
   const before = loadavg()[0] ?? 0
   const rows: { label: string, medians: Map<string, number> }[] = []
   for (const path of PATHS.filter(({ name }) => only?.includes(name) ?? true)) {
-    for (const { label, cid, digests } of LOADS) {
+    for (const { label, cid, digests } of path.loads ?? LOADS) {
       const results = new Map<string, number[]>()
       for (let turn = 0; turn < RUNS; turn++) {
         for (const { name, congestion, road, old } of contenders) {
