@@ -20,6 +20,13 @@ import viewerHttpPlugin from './plugins/viewer-http.ts'
 import viewersPlugin from './plugins/viewers.ts'
 import type { StartListener } from './start-listener.ts'
 
+declare module 'fastify' {
+  interface FastifyInstance {
+    /** Calls back once the relay begins to listen; `onListen` of Fastify knows nothing of a socket that was handed over. */
+    whenListening (callback: () => void): void
+  }
+}
+
 export interface Relay {
   /** The control plane: services, admin API, metrics. */
   readonly admin: FastifyInstance
@@ -67,6 +74,8 @@ export async function buildApp (config: Config, deps: AppDeps): Promise<Relay> {
     bodyLimit: 65_536
   })
   admin.addHook('onRequest', async ({ raw, headers }) => { refuseRebound({ remoteAddress: raw.socket.remoteAddress, host: headers.host }) })
+  const starts: (() => void)[] = []
+  admin.decorate('whenListening', callback => { starts.push(callback) })
   try {
     await deps.onInstance?.(admin, 'admin')
     await admin.register(metricsPlugin, { droppedLines: deps.droppedLines })
@@ -123,6 +132,7 @@ export async function buildApp (config: Config, deps: AppDeps): Promise<Relay> {
       const { startListener } = deps
       await startListener?.handOver(admin.server)
       const adminPort = startListener === undefined ? await bind(admin, config.admin, 'admin') : boundPort(admin)
+      for (const start of starts.splice(0)) start()
       const viewerPort = await bind(viewer, config.viewer, 'viewer')
       // HTTP/3 takes the UDP port of the same number as the TCP port that was really bound.
       await admin.viewers.start({ http3: viewerPort, websocket: config.viewer.websocket_port })

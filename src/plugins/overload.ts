@@ -69,7 +69,7 @@ export default fp<{ config: Config }>(async (app, { config }) => {
   app.decorate('gatewayLoad', gatewayLoad)
   app.decorate('descriptors', descriptors)
   let timer: NodeJS.Timeout | undefined
-  app.addHook('onListen', () => {
+  app.whenListening(() => {
     // What the start took is not load.
     loopDelay.take()
     timer = setInterval(() => { overload.sample(measure(), systemClock.monotonic(), systemClock.now()) }, settings.sample_ms).unref()

@@ -34,6 +34,6 @@ export default fp<{ config: Config }>(async (app, { config }) => {
     metrics.replace('icn_relay_region_info', detector.current === '' ? [] : [[{ region: detector.current }, 1]])
     metrics.replace('icn_relay_region_latency_ms', [...detector.last?.latencies ?? []].map(([region, ms]) => [{ region }, ms]))
   })
-  app.addHook('onListen', () => { detector.start() })
+  app.whenListening(() => { detector.start() })
   app.addHook('preClose', async () => { await detector.close() })
 }, { name: 'region', dependencies: ['metrics', 'overload'] })

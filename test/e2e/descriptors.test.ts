@@ -54,15 +54,6 @@ test(`a relay of ${DESCRIPTORS} descriptors and ${VIEWERS} viewers of four addre
   }, undefined, { descriptors: DESCRIPTORS })
   for (let n = 0; n < HOT; n++) assert.equal((await fetchHashed(`${relay.viewerUrl}${path(`hot${n}`)}`)).status, 200)
 
-  const states = new Set<string>()
-  const signals: number[] = []
-  let over = false
-  const watching = (async () => {
-    while (!over) {
-      states.add((await ready(relay)).checks.overload)
-      signals.push(await metric(relay.adminUrl, 'icn_relay_overload_signal', '{signal="descriptors"}'))
-    }
-  })()
   const viewers = viewersOf(t, relay)
   const first = await Promise.all(viewers.map(async (viewer, n) => await ask(viewer, n % COLD_EACH === 0 ? `cold${n}` : `hot${n % HOT}`)))
   const connected = viewers.filter((_, n) => first[n] === '200')
@@ -75,9 +66,10 @@ test(`a relay of ${DESCRIPTORS} descriptors and ${VIEWERS} viewers of four addre
     later.push(await Promise.all(connected.map(async (viewer, n) => await ask(viewer, `hot${n % HOT}`))))
     await Promise.all(others)
   }
-  over = true
-  await watching
-  t.diagnostic(`states ${[...states].join(' ')}, signal at most ${Math.max(...signals)}, ${connected.length} connected`)
+  // Those who were let in are still here.
+  const signal = await metric(relay.adminUrl, 'icn_relay_overload_signal', '{signal="descriptors"}')
+  const changes = relay.events.filter(({ msg, signal: of }) => msg === 'overload state changed' && of === 'descriptors')
+  t.diagnostic(`signal ${signal}, ${changes.length} changes of state by it, ${connected.length} connected`)
 
   assert.deepEqual([relay.child.exitCode, relay.child.signalCode], [null, null])
   assert.ok([...answers.keys()].every(answer => ['200', '503 RELAY_ERR_LOCAL_LACK', '503 RELAY_ERR_OVERLOADED', 'ECONNRESET', 'UND_ERR_SOCKET'].includes(answer)), [...answers.keys()].join())
@@ -86,8 +78,8 @@ test(`a relay of ${DESCRIPTORS} descriptors and ${VIEWERS} viewers of four addre
   const blamed = relay.events.filter(({ level, msg }) => level !== 'info' && /super-node|region/.test(String(msg)))
   assert.deepEqual(blamed, [])
   assert.ok(!relay.events.some(event => JSON.stringify(event).includes('EMFILE')), JSON.stringify(relay.events.find(event => JSON.stringify(event).includes('EMFILE'))))
-  assert.ok(states.has('degraded') || states.has('shedding'), [...states].join())
-  assert.ok(relay.events.some(({ msg, signal }) => msg === 'overload state changed' && signal === 'descriptors'))
+  assert.ok(signal > 0.5, `signal ${signal}`)
+  assert.ok(changes.length > 0)
 
   await Promise.all(viewers.map(async viewer => { await viewer.destroy() }))
   await until(async () => await ready(relay), ({ ready: yes, checks }) => yes && checks.overload === 'normal' && checks.upstream === 'ok')

@@ -7,6 +7,7 @@ import { checkConfig } from '../../src/config.ts'
 import { createLogger } from '../../src/log.ts'
 import { StartListener } from '../../src/start-listener.ts'
 import { openTestCache, storeBytes } from '../support/cache.ts'
+import { until } from '../support/http.ts'
 import { assertProblem, type AnyResponse } from '../support/problem.ts'
 import { startRelay, temporaryDirectory } from '../support/relay.ts'
 
@@ -78,6 +79,9 @@ suite('while the relay starts', () => {
     assert.equal(new URL(adminUrl).port, String(startListener.port))
     assert.equal((await get(startListener.port, '/metrics')).status, 200)
     assert.equal(relay.admin.shardCache.disk.count, 3)
+    // What begins with listening does, though Fastify's own hook does not run: the region is looked for, and load is measured.
+    await until(async () => relay.admin.region.last, last => last !== undefined)
+    await until(async () => (await (await request(`http://127.0.0.1:${startListener.port}/metrics`)).body.text()), text => /^icn_relay_overload_signal\{signal="event_loop_delay"\} \S/m.test(text))
     await relay.close()
     await assert.rejects(get(startListener.port, '/health'), { code: 'ECONNREFUSED' })
   })
