@@ -125,6 +125,9 @@ test('drill: hits go on, misses are told when to come back, new viewers get thei
 })
 
 /** Processes that do nothing but take CPU, more and more of them. */
+/** Ends with the test, however that ends. */
+const HOG = 'const { ppid } = process; for (;;) if (process.ppid !== ppid) process.exit()'
+
 class Hogs {
   readonly #running: ChildProcess[] = []
 
@@ -132,7 +135,7 @@ class Hogs {
 
   async grow (count: number): Promise<void> {
     while (this.#running.length < count) {
-      const hog = spawn(process.execPath, ['--eval', 'for (;;) ;'], { stdio: 'ignore' })
+      const hog = spawn(process.execPath, ['--eval', HOG], { stdio: 'ignore' })
       await once(hog, 'spawn')
       this.#running.push(hog)
     }
