@@ -231,8 +231,9 @@ export class LanePool {
     return this.#shortestMs
   }
 
-  /** Of the hits that were answered since the last call, the middle one. */
+  /** Of the hits that were answered since the last call, the middle one. Over TCP an answer also waits for what was lost of others, which tells of no queue. */
   #waitMs (): number | undefined {
+    if (this.#lanes[0]?.info.transport !== 'webtransport') return undefined
     const waits = this.#lanes.flatMap((lane) => lane.takeWaits()).sort((a, b) => a - b)
     return waits[Math.floor(waits.length / 2)]
   }
