@@ -45,7 +45,7 @@ const SHARE_USED = 0.8
  * Answers that take so many times the shortest, and so much longer, milliseconds, wait in a queue: of the relay's processor, or of a link that is full. More
  * sessions would only take from others there, who would answer in kind. A path that loses packets has no queue.
  */
-const QUEUED = { times: 3, moreMs: 20 } as const
+const QUEUED = { times: 2, moreMs: 8 } as const
 /** Of so long a queue sessions are given back, after this time, milliseconds: somebody else's, since those of this client alone fill none so long. */
 const CROWDED = { times: 10, moreMs: 40 } as const
 const CROWDED_FOR_MS = 1_500

@@ -77,10 +77,10 @@ suite('number of sessions', () => {
       }
       return state
     }
-    assert.equal(run(60, () => queued(100)).target, 1)
+    assert.equal(run(60, () => queued(70)).target, 1)
     // Nothing is known between two answers.
-    assert.equal(run(60, (now) => queued(now < 2 * SAMPLE_MS ? 100 : undefined)).target, 1)
-    const alone = run(5, () => queued(80))
+    assert.equal(run(60, (now) => queued(now < 2 * SAMPLE_MS ? 70 : undefined)).target, 1)
+    const alone = run(5, () => queued(35))
     assert.equal(alone.target, 8)
     assert.equal(run(5, () => queued(250), alone, 5000).target, 8, 'what eight of its own may queue is no reason')
     assert.equal(run(2, () => queued(400), alone, 5000).target, 1)
