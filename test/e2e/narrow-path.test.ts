@@ -1,9 +1,10 @@
 /** Paths on which large UDP packets are dropped without a word: which way our client goes on them, and whether what comes is right. */
 import assert from 'node:assert/strict'
-import { execFile, execFileSync } from 'node:child_process'
+import { execFile } from 'node:child_process'
 import { suite, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
+import { NFT_NEEDS, withoutNamespaces } from '../support/namespaces.ts'
 import type { NarrowResult, Visit } from '../support/narrow-lab.ts'
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url))
@@ -12,21 +13,7 @@ const CONNECT_TIMEOUT_MS = 3_000
 /** What discovery and the connection after it may take on a machine with other work. */
 const MARGIN_MS = 2_500
 
-/** Why it cannot be tried here, for the `skip` option. In CI, where we are root, a missing program is a failure and not a skip. */
-function without (): string | false {
-  if (process.platform !== 'linux') return 'nftables is of Linux'
-  if (process.getuid?.() !== 0) return 'network namespaces need root'
-  try {
-    execFileSync('unshare', ['--net', 'ip', 'link', 'set', 'lo', 'up', 'gso_max_segs', '1'], { stdio: 'ignore' })
-    execFileSync('unshare', ['--net', 'nft', 'list', 'ruleset'], { stdio: 'ignore' })
-    return false
-  } catch (error) {
-    if (process.env['CI'] !== undefined) throw error
-    return 'needs nft, ip and unshare, and a kernel with nf_tables (apt-get install nftables iproute2)'
-  }
-}
-
-const skip = without()
+const skip = withoutNamespaces([['--net', 'ip', 'link', 'set', 'lo', 'up', 'gso_max_segs', '1'], ['--net', 'nft', 'list', 'ruleset']], NFT_NEEDS)
 
 suite('a path that drops large UDP packets', { skip, concurrency: false }, () => {
   const results = new Map<number, NarrowResult>()

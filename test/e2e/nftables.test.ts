@@ -1,9 +1,10 @@
 /** `deploy/nftables.conf` in a network namespace: what of a flood the kernel lets through, by its own counters and by what a server receives. */
 import assert from 'node:assert/strict'
-import { execFile, execFileSync } from 'node:child_process'
+import { execFile } from 'node:child_process'
 import { suite, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
+import { NFT_NEEDS, withoutNamespaces } from '../support/namespaces.ts'
 import type { FloodResult } from '../support/flood-lab.ts'
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url))
@@ -12,21 +13,7 @@ const UDP_ADDRESS = { burst: 60, rate: 30 }
 const UDP_TOTAL = { burst: 600, rate: 300 }
 const TCP_ADDRESS = { burst: 80, rate: 40 }
 
-/** Why it cannot be tried here, for the `skip` option. In CI, where we are root, a missing program is a failure and not a skip. */
-function without (): string | false {
-  if (process.platform !== 'linux') return 'nftables is of Linux'
-  if (process.getuid?.() !== 0) return 'network namespaces need root'
-  try {
-    for (const args of [['ip', '-V'], ['nft', '-v'], ['nsenter', '-V']]) execFileSync('unshare', ['--net', ...args], { stdio: 'ignore' })
-    execFileSync('unshare', ['--net', 'nft', 'list', 'ruleset'], { stdio: 'ignore' })
-    return false
-  } catch (error) {
-    if (process.env['CI'] !== undefined) throw error
-    return 'needs nft, ip and unshare, and a kernel with nf_tables (apt-get install nftables iproute2)'
-  }
-}
-
-const skip = without()
+const skip = withoutNamespaces([['--net', 'ip', '-V'], ['--net', 'nft', '-v'], ['--net', 'nsenter', '-V'], ['--net', 'nft', 'list', 'ruleset']], NFT_NEEDS)
 
 suite('floods that never finish a handshake', { skip, concurrency: false }, () => {
   const results = new Map<string, FloodResult>()

@@ -1,10 +1,10 @@
 /** Ended at any moment of its start, told or killed, alone or as process 1: the relay ends, and the cache is whole afterwards. */
 import assert from 'node:assert/strict'
-import { execFileSync } from 'node:child_process'
 import { join } from 'node:path'
 import test, { type TestContext } from 'node:test'
 import { request } from 'undici'
 import { openTestCache, storeBytes } from '../support/cache.ts'
+import { withoutNamespaces } from '../support/namespaces.ts'
 import { SERVER, spawnProgram } from '../support/processes.ts'
 import { temporaryDirectory } from '../support/relay.ts'
 import { configFor, endEarly } from '../support/start-signals.ts'
@@ -32,17 +32,6 @@ async function assertWhole (t: TestContext, path: string): Promise<void> {
   await opened.close()
 }
 
-function withoutNamespaces (): string | false {
-  if (process.platform !== 'linux' || process.getuid?.() !== 0) return 'a process 1 of our own needs Linux and root'
-  try {
-    execFileSync('unshare', ['--pid', '--fork', '--mount-proc', 'true'], { stdio: 'ignore' })
-    return false
-  } catch (error) {
-    if (process.env['CI'] !== undefined) throw error
-    return 'needs unshare of util-linux and the right to use it'
-  }
-}
-
 test('SIGTERM, Ctrl-C and SIGKILL at any moment of a start: it ends, and every object is there afterwards', LIMIT, async t => {
   const path = await filled(t)
   const config = await configFor(await temporaryDirectory(t), path)
@@ -56,7 +45,7 @@ test('SIGTERM, Ctrl-C and SIGKILL at any moment of a start: it ends, and every o
   }
 })
 
-test('as process 1 too, where nothing ends a process that does not listen', { ...LIMIT, skip: withoutNamespaces() }, async t => {
+test('as process 1 too, where nothing ends a process that does not listen', { ...LIMIT, skip: withoutNamespaces([['--pid', '--fork', '--mount-proc', 'true']], 'unshare of util-linux and the right to use it') }, async t => {
   const path = await filled(t)
   const config = await configFor(await temporaryDirectory(t), path)
   for (const signal of ['SIGTERM', 'SIGINT'] as const) {
