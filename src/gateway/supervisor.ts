@@ -293,11 +293,11 @@ export class Supervisor {
     this.#life = undefined
     this.#options.observer.demand(undefined)
     this.#questions.ended()
-    const told = this.#stopping !== undefined
     const facts = { reason: life.reason, code, signal, output: life.output === '' ? undefined : life.output }
-    if (!told) this.#options.log('error', 'gateway ended', facts)
-    else if (code !== 0) this.#options.log('warn', 'gateway ended otherwise than it was told', facts)
-    if (!told) this.#again(life.reason, this.#options.clock.monotonic() - life.startedAt)
+    if (this.#stopping === undefined) {
+      this.#options.log('error', 'gateway ended', facts)
+      this.#again(life.reason, this.#options.clock.monotonic() - life.startedAt)
+    } else if (code !== 0) this.#options.log('warn', 'gateway ended otherwise than it was told', facts)
   }
 
   #again (reason: GatewayEnd, livedMs: number): void {
