@@ -101,7 +101,6 @@ const DemandGroup = Type.Object({
 }, closed)
 
 const SCHEMAS = {
-  hello: Type.Object({ type: Type.Literal('hello') }, closed),
   /** Again whenever a road has changed. */
   listening: Type.Object({ type: Type.Literal('listening'), info: Listening }, closed),
   /** It could not start, and ends. */

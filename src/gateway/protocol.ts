@@ -1,5 +1,5 @@
 /**
- * Messages between the relay and its gateway process, over Node's IPC channel with structured cloning. Bytes of an object cross
+ * Messages between the relay and its gateway process, over a channel with structured cloning. Bytes of an object cross
  * it only when no file holds them. What the gateway says is checked on arrival: see `from-gateway.ts`.
  */
 import type { AuthSettings } from '../auth/auth-settings.ts'

@@ -1,17 +1,15 @@
-import { fork, type ChildProcess } from 'node:child_process'
-import { fileURLToPath } from 'node:url'
 import type { AuthSettings } from '../auth/auth-settings.ts'
 import type { GatewayShare } from '../bandwidth/bandwidth-limits.ts'
 import type { Clock } from '../clock.ts'
-import { deferred } from '../deferred.ts'
+import { deferred, type Deferred } from '../deferred.ts'
 import { RelayError } from '../errors.ts'
 import type { Spent } from '../limits/shared-buckets.ts'
 import type { OverloadState } from '../overload/states.ts'
 import type { ShardService } from '../shard/shard-service.ts'
 import type { Demand } from '../throttle/split-budget.ts'
-import { inheritedArguments, inheritedEnvironment } from './exec-arguments.ts'
 import { checkFromGateway, type FromGateway, type GatewayStats, type ListeningInfo, type SessionRow } from './from-gateway.ts'
 import { GatewayDesk, type ResponseCount } from './gateway-desk.ts'
+import type { GatewayProcess, StartGateway } from './gateway-process.ts'
 import { GatewayQuestions } from './gateway-questions.ts'
 import type { GatewayLimits, GatewaySettings, ToGateway } from './protocol.ts'
 import { countEarly, DEFAULT_RESTART_POLICY, restartDelay } from './restart-policy.ts'
@@ -32,8 +30,7 @@ export interface SupervisorOptions {
   readonly clock: Clock
   readonly observer: SupervisorObserver
   readonly log: (level: 'debug' | 'info' | 'warn' | 'error', message: string, fields?: Record<string, unknown>) => void
-  /** Program of the child; tests give one of their own. */
-  readonly entry?: string
+  readonly start: StartGateway
 }
 
 /** What the supervisor reports; implementations must not throw. */
@@ -49,21 +46,17 @@ export interface SupervisorObserver {
 const START_MS = 20_000
 /** Of the time to stop, what the gateway needs after its sessions to free its ports, ms; never more than half of it. */
 const CLOSE_MS = 1_000
-/** The heap cannot outgrow what the supervisor would replace the process for anyway. */
-const OLD_SPACE_MB = 512
 /** Notes remembered, so that each is logged once. */
 const MAX_NOTES = 100
 /** Output of the child kept for the log line about its end, characters. */
 const OUTPUT_CHARS = 4_000
 
-const ENTRY = fileURLToPath(new URL(import.meta.url.endsWith('.ts') ? './main.ts' : './main.js', import.meta.url))
-
 interface Life {
-  readonly child: ChildProcess
+  readonly process: GatewayProcess
   readonly desk: GatewayDesk
   readonly startedAt: number
   heardAt: number
-  greeted: boolean
+  readonly ended: Deferred<undefined>
   listening: ListeningInfo | undefined
   stats: GatewayStats | undefined
   reason: GatewayEnd
@@ -93,7 +86,7 @@ export class Supervisor {
   /** What the gateway listens on; undefined while there is none. */
   get listening (): ListeningInfo | undefined { return this.#life?.listening }
   /** Process id of the gateway; undefined while there is none. */
-  get pid (): number | undefined { return this.#life?.child.pid }
+  get pid (): number | undefined { return this.#life?.process.pid }
   get leases (): number { return this.#life?.desk.leases ?? 0 }
   get stats (): GatewayStats | undefined { return this.#life?.stats }
   get draining (): boolean { return this.#drain !== undefined }
@@ -176,10 +169,9 @@ export class Supervisor {
     this.#first.resolve(undefined)
     const life = this.#life
     if (life === undefined) return
-    const ended = new Promise<void>(resolve => { life.child.once('close', () => { resolve() }) })
     this.#send({ type: 'stop', deadlineMs: Math.max(deadlineMs - CLOSE_MS, deadlineMs / 2) })
     const timer = setTimeout(() => { this.#kill(life, 'hang') }, deadlineMs)
-    await ended
+    await life.ended.promise
     clearTimeout(timer)
   }
 
@@ -195,46 +187,42 @@ export class Supervisor {
   }
 
   #begin (): void {
-    const { clock, shards, log, entry } = this.#options
-    const child = fork(entry ?? ENTRY, [], {
-      serialization: 'advanced',
-      execArgv: [...inheritedArguments(process.execArgv), `--max-old-space-size=${OLD_SPACE_MB}`],
-      env: inheritedEnvironment(process.env),
-      // The log is the relay's: what native code prints goes into the line about its end.
-      stdio: ['ignore', 'pipe', 'pipe', 'ipc']
+    const { clock, shards, log, start, settings, responses } = this.#options
+    const process = start({
+      message: message => { this.#hear(life, message) },
+      broken: detail => { this.#broke(life, detail) },
+      output: text => { life.output = (life.output + text).slice(-OUTPUT_CHARS) },
+      failed: error => { log('error', 'gateway process', { error: error.message }) },
+      closed: (code, signal) => { this.#ended(life, code, signal) }
     })
-    const send = (message: ToGateway, sent: () => void = () => {}): void => {
-      if (child.connected) child.send(message, sent)
-      else sent()
-    }
     const now = clock.monotonic()
-    const life: Life = { child, desk: new GatewayDesk(shards, send, this.#options.responses, clock.now), startedAt: now, heardAt: now, greeted: false, listening: undefined, stats: undefined, reason: 'exit', output: '' }
+    const life: Life = { process, desk: new GatewayDesk(shards, process.send, responses, clock.now), startedAt: now, heardAt: now, ended: deferred<undefined>(), listening: undefined, stats: undefined, reason: 'exit', output: '' }
     this.#life = life
-    for (const stream of [child.stdout, child.stderr]) {
-      stream?.setEncoding('utf8').on('data', (text: string) => { life.output = (life.output + text).slice(-OUTPUT_CHARS) })
-    }
-    child.on('message', message => { this.#hear(life, message) })
-    child.on('error', error => { log('error', 'gateway process', { error: error.message }) })
-    // A child that could not be spawned emits error and close, and no exit.
-    child.once('close', (code, signal) => { this.#ended(life, code, signal) })
+    this.#send({ type: 'start', settings: settings() })
+    if (this.#overload.state !== 'normal') this.#send(this.#overload)
+    // A crash must not put a relay back into service that its operator took out.
+    if (this.#drain !== undefined) this.#send({ type: 'drain', deadlineMs: Math.max(0, this.#drain.until - clock.monotonic()), alternates: this.#drain.alternates })
   }
 
   #hear (life: Life, value: unknown): void {
     if (life.reason !== 'exit' || this.#life !== life) return
     const message = checkFromGateway(value)
     if (typeof message === 'string') {
-      this.#options.log('error', 'gateway broke the protocol', { detail: message })
-      this.#kill(life, 'protocol')
+      this.#broke(life, message)
       return
     }
     life.heardAt = this.#options.clock.monotonic()
     this.#take(life, message)
   }
 
+  #broke (life: Life, detail: string): void {
+    this.#options.log('error', 'gateway broke the protocol', { detail })
+    this.#kill(life, 'protocol')
+  }
+
   #take (life: Life, message: FromGateway): void {
     const { log, observer } = this.#options
     switch (message.type) {
-      case 'hello': this.#greet(life); break
       case 'listening': this.#listens(life, message.info); break
       case 'failed': log('error', 'gateway cannot start', { detail: message.detail }); break
       case 'heartbeat':
@@ -248,15 +236,6 @@ export class Supervisor {
       case 'log': log(message.level, message.message, { ...message.fields, process: 'gateway' }); break
       case 'resolve': case 'cancel': case 'read': case 'release': life.desk.take(message); break
     }
-  }
-
-  #greet (life: Life): void {
-    if (life.greeted || this.#stopping !== undefined) return
-    life.greeted = true
-    this.#send({ type: 'start', settings: this.#options.settings() })
-    if (this.#overload.state !== 'normal') this.#send(this.#overload)
-    // A crash must not put a relay back into service that its operator took out.
-    if (this.#drain !== undefined) this.#send({ type: 'drain', deadlineMs: Math.max(0, this.#drain.until - this.#options.clock.monotonic()), alternates: this.#drain.alternates })
   }
 
   #listens (life: Life, info: ListeningInfo): void {
@@ -285,11 +264,12 @@ export class Supervisor {
 
   #kill (life: Life, reason: GatewayEnd): void {
     if (life.reason === 'exit') life.reason = reason
-    life.child.kill('SIGKILL')
+    life.process.kill()
   }
 
   #ended (life: Life, code: number | null, signal: NodeJS.Signals | null): void {
     life.desk.end()
+    life.ended.resolve(undefined)
     this.#life = undefined
     this.#options.observer.demand(undefined)
     this.#questions.ended()
@@ -310,7 +290,7 @@ export class Supervisor {
   }
 
   #send (message: ToGateway): void {
-    if (this.#life?.child.connected === true) this.#life.child.send(message, () => {})
+    this.#life?.process.send(message)
   }
 
   async #ask (question: (id: number) => ToGateway): Promise<readonly SessionRow[] | boolean> {

@@ -5,6 +5,7 @@ import { forGateway } from '../auth/auth-settings.ts'
 import { systemClock } from '../clock.ts'
 import type { Config } from '../config.ts'
 import type { GatewayStats, ListeningInfo } from '../gateway/from-gateway.ts'
+import { childGateways } from '../gateway/gateway-process.ts'
 import { Supervisor } from '../gateway/supervisor.ts'
 import type { RefusedCounts } from '../limits/limits.ts'
 import type { RelayMetrics } from '../metrics/relay-metrics.ts'
@@ -125,6 +126,7 @@ export default fp<{ config: Config }>(async (app, { config }) => {
         bandwidth: app.bandwidth.gateway(),
         debug: config.log.level === 'debug' || config.log.level === 'trace'
       }),
+      start: childGateways(),
       shards: app.shards,
       responses: app.limits.responses,
       hangMs: transport.hang_ms,

@@ -8,7 +8,6 @@ const heartbeat = (stats: object): object => ({ type: 'heartbeat', stats: { sess
 
 test('what a gateway says in good order passes unchanged', () => {
   const messages = [
-    { type: 'hello' },
     { type: 'resolve', id: 1, key: { cid: 'Qm_-9', part: 13 }, address: '192.0.2.1' },
     { type: 'resolve', id: 1, key: { cid: 'Qm', part: 'manifest' }, address: '192.0.2.1' },
     { type: 'read', id: 1, lease: 2, position: 0, length: 65_536 },
@@ -22,7 +21,7 @@ test('what a gateway says in good order passes unchanged', () => {
 
 test('what would become a label, a counter or an address is refused unless it is one', () => {
   const messages: unknown[] = [
-    undefined, null, 7, 'hello', {}, { type: 'constructor' }, { type: '__proto__' }, { type: ['hello'] }, { type: 'hello', more: 1 },
+    undefined, null, 7, 'hello', {}, { type: 'hello' }, { type: 'constructor' }, { type: '__proto__' }, { type: ['release'] }, { type: 'release', lease: 1, more: 1 },
     { type: 'resolve', id: 1, key: { cid: '../../etc', part: 0 }, address: '192.0.2.1' },
     { type: 'resolve', id: 1, key: { cid: 'a', part: 14 }, address: '192.0.2.1' },
     { type: 'resolve', id: -1, key: { cid: 'a', part: 0 }, address: '192.0.2.1' },

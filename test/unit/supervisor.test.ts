@@ -3,6 +3,7 @@ import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import test, { type TestContext } from 'node:test'
 import { systemClock } from '../../src/clock.ts'
+import { childGateways } from '../../src/gateway/gateway-process.ts'
 import type { GatewaySettings } from '../../src/gateway/protocol.ts'
 import { Supervisor, type GatewayEnd } from '../../src/gateway/supervisor.ts'
 import { FakeShards, GrowingObject } from '../support/gateway-rig.ts'
@@ -10,20 +11,30 @@ import { until } from '../support/http.ts'
 import { temporaryDirectory } from '../support/relay.ts'
 
 const LIMIT = { timeout: 60_000 }
-const LISTENING = "process.send({ type: 'listening', info: { notes: ['a note'], websocket: { port: 9, description: 'fake' } } })"
+/** What every program has: `send`, and `onMessage`, which calls back for each message, those that came before it included. */
+const PRELUDE = `import { Socket } from 'node:net'
+import { Channel, CHANNEL_FD } from ${JSON.stringify(new URL('../../src/gateway/channel.ts', import.meta.url).href)}
+const early = []
+let listener
+const channel = new Channel(new Socket({ fd: CHANNEL_FD, readable: true, writable: true }), {
+  message: m => { if (listener) listener(m); else early.push(m) }, broken: () => process.exit(1), closed: () => process.exit(0)
+})
+const send = m => { channel.send(m) }
+const onMessage = callback => { listener = callback; for (const m of early.splice(0)) callback(m) }`
+const LISTENING = "send({ type: 'listening', info: { notes: ['a note'], websocket: { port: 9, description: 'fake' } } })"
 
 interface Rig { readonly supervisor: Supervisor, readonly shards: FakeShards, readonly ends: GatewayEnd[], readonly lines: string[], readonly settings: () => number }
 
 /** A supervisor whose gateway is the program given. */
 async function rig (t: TestContext, program: string, options: { hangMs?: number, maxRssBytes?: number } = {}): Promise<Rig> {
   const entry = join(await temporaryDirectory(t), 'gateway.mjs')
-  await writeFile(entry, program)
+  await writeFile(entry, `${PRELUDE}\n${program}`)
   const ends: GatewayEnd[] = []
   const lines: string[] = []
   const shards = new FakeShards()
   let asked = 0
   const supervisor = new Supervisor({
-    entry,
+    start: childGateways(entry),
     shards,
     settings: () => {
       asked++
@@ -44,7 +55,7 @@ for (const [what, garbage] of [
   ['a path that is no key', "{ type: 'resolve', id: 1, key: { cid: '../../x', part: 0 }, address: '192.0.2.1' }"], ['a Map', 'new Map()']
 ] as const) {
   test(`a gateway that says ${what} is replaced, and the relay goes on`, LIMIT, async t => {
-    const { supervisor, ends, lines } = await rig(t, `${LISTENING}; process.send(${garbage}); setInterval(() => {}, 1000)`)
+    const { supervisor, ends, lines } = await rig(t, `${LISTENING}; send(${garbage}); setInterval(() => {}, 1000)`)
     await supervisor.start()
     await until(async () => ends, all => all.length > 0)
     assert.equal(ends[0], 'protocol')
@@ -53,7 +64,7 @@ for (const [what, garbage] of [
 }
 
 test('a gateway that ends at once is started again and again, later and later, and what it printed is in the log', LIMIT, async t => {
-  const { supervisor, ends, lines } = await rig(t, "process.stderr.write('native trouble'); process.stdout.write(' and more'); process.exitCode = 3")
+  const { supervisor, ends, lines } = await rig(t, "process.stderr.write('native trouble', () => { process.stdout.write(' and more', () => { process.exit(3) }) })")
   const began = performance.now()
   assert.equal(await supervisor.start(), undefined)
   await until(async () => ends, all => all.length >= 4)
@@ -78,14 +89,14 @@ test('silence after the listeners are open is a hang, too much memory is reporte
   assert.deepEqual(await silent.supervisor.start(), { notes: ['a note'], websocket: { port: 9, description: 'fake' } })
   await until(async () => silent.ends, all => all.length > 0)
   assert.equal(silent.ends[0], 'hang')
-  const large = await rig(t, `${LISTENING}; process.send({ type: 'heartbeat', stats: { sessions: {}, sizes: {}, rssBytes: 2e9, counts: { handshakes: {}, handshakeFailures: {}, streams: {}, limited: {}, bytes: {}, latencies: [] } } }); setInterval(() => {}, 1000)`)
+  const large = await rig(t, `${LISTENING}; send({ type: 'heartbeat', stats: { sessions: {}, sizes: {}, rssBytes: 2e9, counts: { handshakes: {}, handshakeFailures: {}, streams: {}, limited: {}, bytes: {}, latencies: [] } } }); setInterval(() => {}, 1000)`)
   await large.supervisor.start()
   await until(async () => large.ends, all => all.length > 0)
   assert.equal(large.ends[0], 'memory')
 })
 
 test('what a gateway held is released with its end, what arrives later too', LIMIT, async t => {
-  const ask = "process.send({ type: 'resolve', id: 1, key: { cid: 'a', part: 0 }, address: '192.0.2.1' }); process.send({ type: 'resolve', id: 2, key: { cid: 'a', part: 0 }, address: '192.0.2.1' }); process.on('message', m => { if (m.type === 'resolved') process.exit(0) }); setInterval(() => {}, 1000)"
+  const ask = "send({ type: 'resolve', id: 1, key: { cid: 'a', part: 0 }, address: '192.0.2.1' }); send({ type: 'resolve', id: 2, key: { cid: 'a', part: 0 }, address: '192.0.2.1' }); onMessage(m => { if (m.type === 'resolved') process.exit(0) }); setInterval(() => {}, 1000)"
   const { supervisor, shards, ends } = await rig(t, `${LISTENING}; ${ask}`)
   const object = new GrowingObject(Buffer.alloc(10), undefined)
   shards.objects.set('a', object)
@@ -95,10 +106,9 @@ test('what a gateway held is released with its end, what arrives later too', LIM
   assert.equal(shards.twice, 0)
 })
 
-test('settings are sent once however often a gateway says hello, and a drain follows them', LIMIT, async t => {
-  const { supervisor, settings, lines } = await rig(t, `for (let n = 0; n < 3; n++) process.send({ type: 'hello' })
-    let seen = []
-    process.on('message', m => { seen.push(m.type); if (m.type === 'drain') { process.send({ type: 'log', level: 'info', message: seen.join(' '), fields: {} }); ${LISTENING} } })`)
+test('settings are sent once and first, and a drain follows them', LIMIT, async t => {
+  const { supervisor, settings, lines } = await rig(t, `let seen = []
+    onMessage(m => { seen.push(m.type); if (m.type === 'drain') { send({ type: 'log', level: 'info', message: seen.join(' '), fields: {} }); ${LISTENING} } })`)
   supervisor.drain(1_000, [])
   await supervisor.start()
   assert.equal(settings(), 1)
@@ -107,12 +117,11 @@ test('settings are sent once however often a gateway says hello, and a drain fol
 })
 
 test('overload is told when it changes and again to every new gateway, which in normal times hears nothing', LIMIT, async t => {
-  const { supervisor, ends, lines } = await rig(t, `process.send({ type: 'hello' })
-    process.on('message', m => {
+  const { supervisor, ends, lines } = await rig(t, `onMessage(m => {
       if (m.type === 'start') ${LISTENING}
       if (m.type !== 'overload') return
-      process.send({ type: 'log', level: 'info', message: [process.pid, m.state, ...m.targets].join(' '), fields: {} })
-      if (m.state === 'normal') process.exit(0)
+      send({ type: 'log', level: 'info', message: [process.pid, m.state, ...m.targets].join(' '), fields: {} })
+      if (m.state === 'normal') channel.end()
     })`)
   const told = (): string[] => lines.flatMap(line => /^info (\d+ (?:normal|degraded|shedding).*) \{/.exec(line)?.[1] ?? [])
   supervisor.setOverload('normal', [])
@@ -150,7 +159,7 @@ test('stop: a gateway that does not listen to it is killed at the deadline, and 
 
 test('stop: a gateway that crashes meanwhile is in the log, one that ends with 0 is not', LIMIT, async t => {
   for (const [end, lines] of [["process.kill(process.pid, 'SIGABRT')", 1], ['process.exit(134)', 1], ['process.exit(0)', 0]] as const) {
-    const seen = await rig(t, `${LISTENING}; process.on('message', ({ type }) => { if (type === 'stop') ${end} })`)
+    const seen = await rig(t, `${LISTENING}; onMessage(({ type }) => { if (type === 'stop') ${end} })`)
     await seen.supervisor.start()
     await seen.supervisor.stop(20_000)
     assert.equal(seen.lines.filter(line => line.startsWith('warn gateway ended otherwise')).length, lines, end)
