@@ -28,6 +28,8 @@ const percent = (value: number, description: string) =>
 
 const host = (value: string, description: string) => Type.String({ minLength: 1, maxLength: 255, default: value, description })
 
+const account = (description: string) => Type.String({ pattern: '^[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}$|^$', default: '', description })
+
 const Region = Type.String({ pattern: '^[A-Z0-9-]{1,32}$' })
 
 /** Where a super-node or another relay is reached. */
@@ -242,6 +244,10 @@ export const ConfigSchema = Type.Object({
     heartbeat_ms: ms(250, 'how often the gateway process reports'),
     hang_ms: ms(3_000, 'silence of the gateway process after which it is killed')
   }, 'WebTransport.'),
+  process: section({
+    user: account('who the relay runs as when root starts it, a name or a number; empty runs it as whoever starts it'),
+    gateway_user: account('who its gateway process runs as, which talks to viewers: somebody who can read cached shards and nothing else of the relay; needs `user`, empty runs it as the relay')
+  }, 'The users of the processes, for a start as root.'),
   log: section({
     level: Type.Union(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'].map(level => Type.Literal(level)), { default: 'info', description: 'least severe level that is written' })
   }, 'Logging; one JSON line per event on standard output.')

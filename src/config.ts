@@ -196,6 +196,7 @@ function impossible (config: Config): string[] {
     else if (hosts.has(host)) problems.push(`upstream.super_nodes.${position}.url repeats ${host}`)
     else hosts.add(host)
   })
+  if (config.process.gateway_user !== '' && config.process.user === '') problems.push('process.gateway_user needs process.user')
   problems.push(...tierProblems(config), ...overloadProblems(config), ...authProblems(config), ...bandwidthProblems(config))
   for (const [name, template] of [['shard_path', upstream.shard_path], ['manifest_path', upstream.manifest_path]] as const) {
     if (!template.includes('{cid}')) problems.push(`upstream.${name} must contain {cid}`)

@@ -7,12 +7,16 @@ import { hashToken, signedUrl } from './commands.ts'
 import { loadConfig, parseCommandLine, USAGE } from './config.ts'
 import { RelayError } from './errors.ts'
 import { growHeapFreely } from './heap-growth.ts'
+import { endAs, isLauncher, launch } from './launcher/launch.ts'
+import { hasSeparateGateway, isLaunched, stopWithLauncher } from './launcher/launched-gateways.ts'
 import { createLogger, droppedNote } from './log.ts'
 import { fileWriter, LogSink } from './log-sink.ts'
 import { checkStart } from './start-check.ts'
 import { StartListener } from './start-listener.ts'
 import { VERSION } from './version.ts'
 
+/** Takes writing from the group, and everything from others. */
+const GROUP_MAY_READ = 0o027
 /** Longer than the relay's own deadline, so that this one ends only what hangs, ms. */
 const STOP_MARGIN_MS = 5_000
 /** Time the last log lines have to be read, ms. */
@@ -80,6 +84,7 @@ async function main (): Promise<void> {
     process.stdout.write(`${await signedUrl(settings, commandLine.signUrl, systemClock.now())}\n`)
     return
   }
+  if (isLauncher(settings) && !commandLine.validate) return endAs(await launch(settings))
   await checkStart(settings)
   if (commandLine.validate) {
     process.stdout.write('configuration ok\n')
@@ -89,7 +94,10 @@ async function main (): Promise<void> {
   // Asking for `stdout` makes Node switch a pipe to non-blocking: a full one then holds no thread.
   const log = new LogSink({ write: fileWriter(process.stdout.fd), note: dropped => droppedNote(dropped, systemClock.now()) })
   const logger = createLogger(settings.log.level, log)
-  if (process.getuid?.() === 0) logger.warn('the relay runs as root, which it needs for nothing: give it a user of its own, as deploy/icn-relay.service does, and CAP_NET_BIND_SERVICE for ports below 1024')
+  if (process.getuid?.() === 0) logger.warn('the relay runs as root, which it needs for nothing: set process.user, or start it as another user, as deploy/icn-relay.service does')
+  if (isLaunched()) stopWithLauncher()
+  // Whatever the mask of root is; a service may have a narrower one.
+  if (hasSeparateGateway()) process.umask(GROUP_MAY_READ)
   let hangs = (): boolean => false
   endInSpiteOf(() => log.writing || hangs())
   const signals = new StartSignals(settings.viewer.stop_timeout_ms + STOP_MARGIN_MS)

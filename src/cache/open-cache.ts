@@ -7,6 +7,7 @@ import { CacheHealth } from './cache-health.ts'
 import { inUse, LOCK_NAME, lockDirectory } from './directory-lock.ts'
 import { DiskLane } from './disk-lane.ts'
 import { DiskStore } from './disk-store.ts'
+import { groupReadable } from './group-readable.ts'
 import { guardedFiles } from './guarded-files.ts'
 import { systemFiles, type CacheObserver, type FileSystem } from './disk-files.ts'
 import { checkIndex, type IndexVerdict } from './index-check.ts'
@@ -29,6 +30,8 @@ export interface OpenCacheOptions {
   readonly observer: CacheObserver
   readonly log: (level: 'info' | 'warn' | 'error', message: string, fields?: Record<string, unknown>) => void
   readonly fs?: FileSystem
+  /** Whether members of the process's group may read cached objects, as a gateway that is another user; false by default. */
+  readonly groupReadable?: boolean
   /** Disk operations at once; as many as suit Node's own thread pool by default. */
   readonly diskThreads?: number
   /** Time the disk has to answer, ms; two seconds by default. */
@@ -86,10 +89,11 @@ export async function openCache (options: OpenCacheOptions): Promise<OpenedCache
   const { clock, log } = options
   const health = new CacheHealth(log)
   const lane = new DiskLane({ width: options.diskThreads ?? DEFAULT_DISK_THREADS, timeoutMs: options.ioTimeoutMs ?? DEFAULT_IO_TIMEOUT_MS, onLate: late => { health.set('hung', late > 0, { operations: late }) } })
-  const fs = guardedFiles(options.fs ?? systemFiles, lane)
+  const files = options.fs ?? systemFiles
+  const fs = guardedFiles(options.groupReadable === true ? groupReadable(files) : files, lane)
   const path = resolve(options.path)
   const root = join(path, 'shards')
-  await prepareDirectory(fs, path, root)
+  await prepareDirectory(fs, path, root, options.groupReadable === true ? 0o750 : DIRECTORY.mode)
   const lock = await lockDirectory(path)
   let db: IndexDb | undefined
   try {
@@ -114,7 +118,7 @@ export async function openCache (options: OpenCacheOptions): Promise<OpenedCache
     )
     const cache = new ShardCache({ disk: store, db: index, ramBytes: options.ramBytes, observer: options.observer, reconciled, ...options.mayPromote === undefined ? {} : { mayPromote: options.mayPromote } })
     const heal = async (): Promise<void> => {
-      await fs.mkdir(join(root, 'tmp'), { recursive: true })
+      await fs.mkdir(join(root, 'tmp'), { ...DIRECTORY, recursive: true })
       const dropped = await dropMissing(store, fs, stopping.signal)
       await index.reopen()
       for (const entry of store.oldestFirst()) store.index.stored(entry.id, entry)
@@ -167,14 +171,14 @@ export async function openCache (options: OpenCacheOptions): Promise<OpenedCache
   }
 }
 
-async function prepareDirectory (fs: FileSystem, path: string, root: string): Promise<void> {
+async function prepareDirectory (fs: FileSystem, path: string, root: string, mode: number): Promise<void> {
   try {
     await makeDirectory(fs, join(root, 'tmp'))
     const probe = join(root, 'tmp', `probe.${process.pid}`)
     // What stands in tmp/ is removed at every start, so it must not be somewhere else.
     if (!(await fs.lstat(join(root, 'tmp'))).isDirectory()) throw new RelayError('RELAY_ERR_CACHE_PATH', `cache.path ${path}: shards/tmp must be a directory and no link`)
     // Directories of earlier versions, or made by hand; whose they are decides whether we may.
-    for (const directory of [path, root, join(root, 'tmp')]) await nodeFs.chmod(directory, DIRECTORY.mode).catch(() => {})
+    for (const directory of [path, root, join(root, 'tmp')]) await nodeFs.chmod(directory, mode).catch(() => {})
     const handle = await fs.open(probe, 'w', 0o600)
     await handle.close()
     await fs.unlink(probe)

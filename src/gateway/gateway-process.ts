@@ -1,12 +1,17 @@
 import { spawn } from 'node:child_process'
 import { Socket } from 'node:net'
+import { join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { Channel } from './channel.ts'
 import { inheritedArguments, inheritedEnvironment } from './exec-arguments.ts'
+import { permissionArguments, type GatewayPaths } from './permissions.ts'
 import type { SendToGateway } from './protocol.ts'
 
 /** The heap cannot outgrow what the supervisor would replace the process for anyway. */
 const OLD_SPACE_MB = 512
+
+/** Below `cache.path`, of a gateway that is another user. */
+export const GATEWAY_DIRECTORY = 'gateway'
 
 const ENTRY = fileURLToPath(new URL(import.meta.url.endsWith('.ts') ? './main.ts' : './main.js', import.meta.url))
 
@@ -15,39 +20,45 @@ export interface GatewayProcess {
   /** Undefined when it could not be started; `closed` follows. */
   readonly pid: number | undefined
   readonly send: SendToGateway
-  kill (): void
+  readonly kill: () => void
 }
 
 export interface GatewayProcessEvents {
-  message (value: unknown): void
+  readonly message: (value: unknown) => void
   /** What it says is no message. */
-  broken (detail: string): void
+  readonly broken: (detail: string) => void
   /** What native code and Node printed. */
-  output (text: string): void
-  failed (error: Error): void
+  readonly output: (text: string) => void
+  readonly failed: (error: Error) => void
   /** It has ended; called once, last. */
-  closed (code: number | null, signal: NodeJS.Signals | null): void
+  readonly closed: (code: number | null, signal: NodeJS.Signals | null) => void
 }
 
 /** @throws Error when the system has no memory or descriptors for one */
 export type StartGateway = (events: GatewayProcessEvents) => GatewayProcess
 
 /** Program and arguments of a gateway. @param entry its module; tests give one of their own */
-export function gatewayCommand (entry = ENTRY): { readonly file: string, readonly args: readonly string[], readonly env: NodeJS.ProcessEnv } {
+export function gatewayCommand (paths: GatewayPaths, entry = ENTRY): { readonly file: string, readonly args: readonly string[], readonly env: NodeJS.ProcessEnv } {
   return {
     file: process.execPath,
-    args: [...inheritedArguments(process.execArgv), `--max-old-space-size=${OLD_SPACE_MB}`, entry],
+    args: [...inheritedArguments(process.execArgv), `--max-old-space-size=${OLD_SPACE_MB}`, ...permissionArguments(entry, paths), entry],
     env: inheritedEnvironment(process.env)
   }
+}
+
+/** Where the gateway of a relay finds what it needs. @param cachePath of the configuration @param own whether the gateway is another user */
+export function gatewayPaths (cachePath: string, own: boolean): GatewayPaths {
+  const path = resolve(cachePath)
+  return { shards: join(path, 'shards'), engine: join(path, ...own ? [GATEWAY_DIRECTORY] : [], 'engine') }
 }
 
 /** Descriptors of a gateway: the log is the relay's, what native code prints goes into the line about its end; the fourth is the channel. */
 export const GATEWAY_STDIO = ['ignore', 'pipe', 'pipe', 'pipe'] as const
 
 /** Starts gateways as children of this process. */
-export function childGateways (entry?: string): StartGateway {
+export function childGateways (paths: GatewayPaths, entry?: string): StartGateway {
   return events => {
-    const { file, args, env } = gatewayCommand(entry)
+    const { file, args, env } = gatewayCommand(paths, entry)
     const child = spawn(file, args, { env, stdio: [...GATEWAY_STDIO] })
     const [, , , socket] = child.stdio
     const channel = socket instanceof Socket ? new Channel(socket, { message: events.message, broken: events.broken, closed: () => {} }) : undefined

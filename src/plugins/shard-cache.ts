@@ -7,6 +7,7 @@ import { CACHE_PROBLEMS, type CacheHealth } from '../cache/cache-health.ts'
 import type { DiskLane } from '../cache/disk-lane.ts'
 import type { ShardCache } from '../cache/shard-cache.ts'
 import { watchStore } from '../cache/store-watch.ts'
+import { hasSeparateGateway } from '../launcher/launched-gateways.ts'
 import { diskThreads, POOL_THREADS } from '../thread-pool.ts'
 
 declare module 'fastify' {
@@ -40,6 +41,7 @@ export default fp<ShardCacheOptions>(async (app, { config, signal, loaded }) => 
     minFreeBytes: settings.min_free_bytes,
     ioTimeoutMs: settings.io_timeout_ms,
     diskThreads: diskThreads(POOL_THREADS),
+    groupReadable: hasSeparateGateway(),
     clock: systemClock,
     random: Math.random,
     observer: watchStore(app.relayMetrics.cache, { monotonic: systemClock.monotonic, log: (level, message, fields) => { log[level](fields, message) } }),

@@ -1,12 +1,12 @@
 import { randomBytes } from 'node:crypto'
-import { join } from 'node:path'
 import fp from 'fastify-plugin'
 import { forGateway } from '../auth/auth-settings.ts'
 import { systemClock } from '../clock.ts'
 import type { Config } from '../config.ts'
 import type { GatewayStats, ListeningInfo } from '../gateway/from-gateway.ts'
-import { childGateways } from '../gateway/gateway-process.ts'
+import { childGateways, gatewayPaths } from '../gateway/gateway-process.ts'
 import { Supervisor } from '../gateway/supervisor.ts'
+import { hasSeparateGateway, isLaunched, launchedGateways } from '../launcher/launched-gateways.ts'
 import type { RefusedCounts } from '../limits/limits.ts'
 import type { RelayMetrics } from '../metrics/relay-metrics.ts'
 import { redirectTargets } from '../overload/redirect-targets.ts'
@@ -89,6 +89,7 @@ export default fp<{ config: Config }>(async (app, { config }) => {
   const log = app.log.child({ plugin: 'viewers' })
   let ports: GatewayPorts = { http3: viewer.port, websocket: viewer.websocket_port }
   const { engine } = transport
+  const paths = gatewayPaths(config.cache.path, hasSeparateGateway())
   let ticketKey = randomBytes(TICKET_KEY_BYTES)
   let gatewayId = ''
   /** Of a gateway that begins: what it takes as tickets, and what tells it from the one before. */
@@ -106,7 +107,7 @@ export default fp<{ config: Config }>(async (app, { config }) => {
         websocketPort: ports.websocket,
         engine,
         tls: app.certificates.current(),
-        engineDirectory: join(config.cache.path, 'engine'),
+        engineDirectory: paths.engine,
         glibcShim: transport.glibc_shim,
         ticketKey: newTicketKey(),
         requireTicket: viewer.require_ticket,
@@ -126,7 +127,7 @@ export default fp<{ config: Config }>(async (app, { config }) => {
         bandwidth: app.bandwidth.gateway(),
         debug: config.log.level === 'debug' || config.log.level === 'trace'
       }),
-      start: childGateways(),
+      start: isLaunched() ? launchedGateways : childGateways(paths),
       shards: app.shards,
       responses: app.limits.responses,
       hangMs: transport.hang_ms,

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import test, { type TestContext } from 'node:test'
 import { systemClock } from '../../src/clock.ts'
@@ -34,7 +35,7 @@ async function rig (t: TestContext, program: string, options: { hangMs?: number,
   const shards = new FakeShards()
   let asked = 0
   const supervisor = new Supervisor({
-    start: childGateways(entry),
+    start: childGateways({ shards: tmpdir(), engine: tmpdir() }, entry),
     shards,
     settings: () => {
       asked++

@@ -1,0 +1,143 @@
+import { spawn, type ChildProcess } from 'node:child_process'
+import { chown, mkdir } from 'node:fs/promises'
+import { Socket } from 'node:net'
+import { dirname, join, resolve } from 'node:path'
+import type { Config } from '../config.ts'
+import { RelayError, systemCode } from '../errors.ts'
+import { GATEWAY_DIRECTORY, GATEWAY_STDIO, gatewayCommand, gatewayPaths } from '../gateway/gateway-process.ts'
+import { findAccount, type Account } from './accounts.ts'
+import { commandAs, type Command } from './command-as.ts'
+import { LAUNCHED, SEPARATE_GATEWAY, type FromLauncher, type ToLauncher } from './messages.ts'
+
+/*
+ * As root the program is this launcher and nothing else: it starts the relay as `process.user`, its gateway as `process.gateway_user` when the relay
+ * asks, and passes signals on. What it starts is fixed before the relay runs, and nothing the relay says becomes part of a command.
+ */
+
+/** Of the relay to end after it was told; then it is killed, ms. It keeps its own time, which is shorter. */
+const STOP_MARGIN_MS = 10_000
+const EXIT_OF_SIGNAL = 128
+
+/** How the program ends. */
+export interface Ending { readonly code: number | null, readonly signal: NodeJS.Signals | null }
+
+/** Whether the configuration asks for other users, and this process may become them. */
+export function isLauncher (config: Config): boolean {
+  return config.process.user !== '' && process.getuid?.() === 0
+}
+
+/**
+ * Starts the relay as the configured user and waits for its end.
+ * @throws RelayError RELAY_ERR_CONFIG, RELAY_ERR_CACHE_PATH
+ */
+export async function launch (config: Config): Promise<Ending> {
+  const user = await findAccount(config.process.user, 'process.user')
+  const separate = config.process.gateway_user !== ''
+  // In the relay's group, whose members may read cached shards.
+  const gatewayUser = separate ? { ...await findAccount(config.process.gateway_user, 'process.gateway_user'), gid: user.gid } : user
+  if (separate && gatewayUser.uid === user.uid) throw new RelayError('RELAY_ERR_CONFIG', 'process.gateway_user must be another user than process.user')
+  await prepareCache(resolve(config.cache.path), user, separate ? gatewayUser : undefined)
+  const { file, args, env } = gatewayCommand(gatewayPaths(config.cache.path, separate))
+  const gateway = await commandAs({ file, args, env }, gatewayUser, config)
+  const relay = await commandAs({
+    file: process.execPath,
+    args: [...process.execArgv, ...process.argv.slice(1)],
+    env: { ...process.env, [LAUNCHED]: '1', ...separate ? { [SEPARATE_GATEWAY]: '1' } : {} }
+  }, user, config)
+  return await new Launcher(relay, gateway, config.viewer.stop_timeout_ms + STOP_MARGIN_MS).run()
+}
+
+/** What the relay could not make itself below a directory of root's: its cache, and a place of the gateway's own in it. */
+async function prepareCache (path: string, user: Account, gatewayUser: Account | undefined): Promise<void> {
+  try {
+    const first = await mkdir(path, { recursive: true, mode: 0o700 })
+    if (first !== undefined) for (let made = path; made.length >= first.length; made = dirname(made)) await chown(made, user.uid, user.gid)
+    if (gatewayUser === undefined) return
+    const own = join(path, GATEWAY_DIRECTORY)
+    if (await mkdir(own, { recursive: true, mode: 0o700 }) !== undefined) await chown(own, gatewayUser.uid, gatewayUser.gid)
+  } catch (error) {
+    throw new RelayError('RELAY_ERR_CACHE_PATH', `cache.path ${path} cannot be made for process.user: ${systemCode(error) ?? String(error)}`, { cause: error })
+  }
+}
+
+class Launcher {
+  readonly #relay: ChildProcess
+  readonly #gatewayCommand: Command
+  readonly #stopMs: number
+  #gateway: ChildProcess | undefined
+
+  constructor (relay: Command, gatewayCommand: Command, stopMs: number) {
+    this.#gatewayCommand = gatewayCommand
+    this.#stopMs = stopMs
+    // In a process group of its own, so that Ctrl-C reaches it once, from here.
+    this.#relay = spawn(relay.file, relay.args, { ...relay.options, detached: true, stdio: ['inherit', 'inherit', 'inherit', 'ipc'], serialization: 'json' })
+  }
+
+  async run (): Promise<Ending> {
+    for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) {
+      process.removeAllListeners(signal)
+      process.on(signal, () => { this.#pass(signal) })
+    }
+    this.#relay.on('message', message => { this.#hear(message as ToLauncher) })
+    return await new Promise<Ending>((resolve, reject) => {
+      this.#relay.once('error', error => { reject(new RelayError('RELAY_ERR_CONFIG', `the relay cannot be started as process.user: ${error.message}`, { cause: error })) })
+      this.#relay.once('close', (code, signal) => {
+        this.#gateway?.kill('SIGKILL')
+        resolve({ code, signal })
+      })
+    })
+  }
+
+  #pass (signal: NodeJS.Signals): void {
+    this.#relay.kill(signal)
+    if (signal !== 'SIGHUP') setTimeout(() => { this.#relay.kill('SIGKILL') }, this.#stopMs).unref()
+  }
+
+  /** One gateway at a time: a relay that says otherwise is not heard. */
+  #hear ({ type }: ToLauncher): void {
+    if (type === 'kill-gateway') this.#gateway?.kill('SIGKILL')
+    else if (type === 'start-gateway' && this.#gateway === undefined) this.#startGateway()
+  }
+
+  #startGateway (): void {
+    const { file, args, options } = this.#gatewayCommand
+    let child: ChildProcess
+    try {
+      child = spawn(file, args, { ...options, detached: true, stdio: [...GATEWAY_STDIO] })
+    } catch (error) {
+      this.#tell({ type: 'gateway-failed', detail: String(error) })
+      this.#tell({ type: 'gateway-ended', code: null, signal: null })
+      return
+    }
+    this.#gateway = child
+    const [, , , channel] = child.stdio
+    if (child.pid !== undefined && channel instanceof Socket) {
+      // Nothing is lost: the gateway says nothing before it has heard the relay.
+      this.#tell({ type: 'gateway', pid: child.pid }, channel)
+      // It is the relay's now; the child counts as closed when all of its streams are.
+      channel.destroy()
+    }
+    for (const stream of [child.stdout, child.stderr]) stream?.setEncoding('utf8').on('data', (text: string) => { this.#tell({ type: 'gateway-output', text }) })
+    child.on('error', error => { this.#tell({ type: 'gateway-failed', detail: error.message }) })
+    child.once('close', (code, signal) => {
+      this.#gateway = undefined
+      this.#tell({ type: 'gateway-ended', code, signal })
+    })
+  }
+
+  #tell (message: FromLauncher, socket?: Socket): void {
+    // A relay that is gone takes its gateway along.
+    if (this.#relay.connected) this.#relay.send(message, socket, {}, () => {})
+  }
+}
+
+/** Ends this process as the relay ended. */
+export function endAs ({ code, signal }: Ending): never {
+  if (signal !== null) {
+    process.removeAllListeners(signal)
+    process.kill(process.pid, signal)
+    // Process 1 does not end by a signal of its own.
+    process.exit(EXIT_OF_SIGNAL + 1)
+  }
+  process.exit(code ?? 1)
+}
