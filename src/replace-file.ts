@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto'
-import { open, rename, rm } from 'node:fs/promises'
+import { link, open, rename, rm, stat } from 'node:fs/promises'
+import { systemCode } from './errors.ts'
 
 /** Writes a file, mode 0600, so that a crash leaves the old one or the new one and never half of each. */
 export async function replaceFile (file: string, text: string): Promise<void> {
@@ -17,4 +18,18 @@ export async function replaceFile (file: string, text: string): Promise<void> {
     await rm(temporary, { force: true }).catch(() => {})
     throw error
   }
+}
+
+/**
+ * Keeps a file that cannot be used under a second name, before another one takes its place: `<file>.<why>-<ms of its last change>`.
+ * @returns that name
+ */
+export async function keepBeside (file: string, why: string): Promise<string> {
+  const { mtimeMs } = await stat(file)
+  const beside = `${file}.${why}-${Math.floor(mtimeMs)}`
+  await link(file, beside).catch((error: unknown) => {
+    // Kept at an earlier start.
+    if (systemCode(error) !== 'EEXIST') throw error
+  })
+  return beside
 }

@@ -1,7 +1,8 @@
 import { spawn } from 'node:child_process'
-import { existsSync } from 'node:fs'
+import { closeSync, openSync, readSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Timers } from '../clock.ts'
+import { systemCode } from '../errors.ts'
 
 /**
  * `damaged` is said of what LMDB itself stumbled over. Whatever else ended a check, such as a signal that somebody sent or a system short of
@@ -30,6 +31,10 @@ const CRASHES: ReadonlySet<string> = new Set(['SIGSEGV', 'SIGBUS', 'SIGABRT', 'S
 const DAMAGED = 3
 const IN_USE = 75
 const MAX_OUTPUT = 2_000
+/** Where the first page of `data.mdb` has the mark of LMDB and after it the version of the format, 32 bits each of a little-endian machine. */
+const MARK_AT = 24
+const MARK = 0xbeefc0de
+const LMDB_FORMAT = 2
 
 /**
  * Sees who else reads, then visits every entry and asks for free pages, as a run will. A relay always reads, as LMDB counts; that it lives, its lock on the
@@ -62,12 +67,30 @@ try {
 }
 `
 
+/** The version of LMDB's own format; undefined when the file does not begin as one of LMDB, null when there is none. */
+function formatOf (file: string): number | undefined | null {
+  const head = Buffer.alloc(MARK_AT + 8)
+  try {
+    const fd = openSync(file, 'r')
+    try {
+      return readSync(fd, head) === head.length && head.readUInt32LE(MARK_AT) === MARK ? head.readUInt32LE(MARK_AT + 4) : undefined
+    } finally {
+      closeSync(fd)
+    }
+  } catch (error) {
+    return systemCode(error) === 'ENOENT' ? null : undefined
+  }
+}
+
 /**
  * Opens an LMDB environment in a process of its own first: LMDB trusts its file, and a damaged one ends the process that reads it
  * with SIGSEGV, SIGBUS or SIGABRT instead of an error. Never rejects.
  */
 export async function checkIndex (directory: string, { timers, signal, visited = () => {}, program = PROGRAM, silentMs = SILENT_MS }: IndexCheckOptions): Promise<IndexVerdict> {
-  if (!existsSync(join(directory, 'data.mdb'))) return { is: 'sound' }
+  const format = formatOf(join(directory, 'data.mdb'))
+  if (format === null) return { is: 'sound' }
+  // LMDB ends with SIGSEGV on it, which would not tell it from damage.
+  if (format !== undefined && format !== LMDB_FORMAT) return { is: 'damaged', why: `it is of another version of LMDB: format ${format}, not ${LMDB_FORMAT}` }
   if (signal?.aborted === true) return { is: 'inconclusive', why: 'the relay stops' }
   return await new Promise<IndexVerdict>(resolve => {
     // A group of its own: Ctrl-C is for the relay alone.

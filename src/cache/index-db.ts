@@ -23,13 +23,14 @@ export interface IndexDb {
   close (): Promise<void>
 }
 
-const VERSION = 1
+/** First byte of every record. */
+export const RECORD_VERSION = 1
 /** version u8, size f64, storedAt f64, lastAccess f64, hits f64, SHA-256 32 bytes; the generation follows to the end. */
 const FIXED_BYTES = 1 + 8 * 4 + 32
 
 export function encodeRecord (record: EntryRecord): Buffer {
   const out = Buffer.allocUnsafe(FIXED_BYTES + record.generation.length)
-  out[0] = VERSION
+  out[0] = RECORD_VERSION
   out.writeDoubleBE(record.size, 1)
   out.writeDoubleBE(record.storedAt, 9)
   out.writeDoubleBE(record.lastAccess, 17)
@@ -41,12 +42,12 @@ export function encodeRecord (record: EntryRecord): Buffer {
 
 /** Whether another version of the relay has written it. */
 function isForeign (bytes: Buffer): boolean {
-  return bytes.length > 0 && bytes[0] !== VERSION
+  return bytes.length > 0 && bytes[0] !== RECORD_VERSION
 }
 
 /** Undefined when the bytes are not a record: a damaged index costs entries, never the process. */
 export function decodeRecord (bytes: Buffer): EntryRecord | undefined {
-  if (bytes.length <= FIXED_BYTES || bytes[0] !== VERSION) return undefined
+  if (bytes.length <= FIXED_BYTES || bytes[0] !== RECORD_VERSION) return undefined
   return parseRecord({
     size: bytes.readDoubleBE(1),
     storedAt: withinTime(bytes.readDoubleBE(9)),

@@ -43,7 +43,7 @@ export function parseManifest (text: string): ManifestEntry[] {
 /** As {@link parseManifest}, for a value that is parsed already. */
 export function checkManifest (value: unknown): ManifestEntry[] {
   const { version, entries } = (typeof value === 'object' && value !== null ? value : {}) as Record<string, unknown>
-  if (version !== MANIFEST_VERSION) throw new RelayError('RELAY_ERR_MANIFEST', `version must be ${MANIFEST_VERSION}`)
+  if (version !== MANIFEST_VERSION) throw new RelayError('RELAY_ERR_MANIFEST', `version must be ${MANIFEST_VERSION}${typeof version === 'number' ? `, and is ${version}: another version of the relay wrote it` : ''}`)
   if (!Array.isArray(entries)) throw new RelayError('RELAY_ERR_MANIFEST', 'entries must be an array')
   return entries.map((item: unknown, position) => {
     const { cid, part } = (typeof item === 'object' && item !== null ? item : {}) as Record<string, unknown>

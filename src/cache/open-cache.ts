@@ -111,7 +111,7 @@ export async function openCache (options: OpenCacheOptions): Promise<OpenedCache
     log(unreadable > 0 ? 'warn' : 'info', 'cache index loaded', { entries: restored, bytes: store.indexedBytes, corrupt: index.corrupt, otherVersion: index.foreign, halfWritten, ms: Math.round(clock.monotonic() - start) })
     const stopping = new AbortController()
     const manifest = await readManifestFile(join(path, 'cache_manifest.json'), fs, log)
-    const reconciled = reconcile({ store, fs, signal: stopping.signal, vouch: voucher(manifest), find: finder({ index, replaced, now: clock.now }), ...options.pace === undefined ? {} : { pace: options.pace } })
+    const reconciled = reconcile({ store, fs, signal: stopping.signal, vouch: voucher(manifest ?? []), find: finder({ index, replaced, manifestUnread: manifest === undefined, now: clock.now }), ...options.pace === undefined ? {} : { pace: options.pace } })
     void reconciled.then(
       report => { log(report.errors > 0 ? 'warn' : 'info', 'cache reconciled', { ...report }) },
       (error: unknown) => { log('error', 'cache reconciliation failed', { err: error }) }
@@ -252,13 +252,15 @@ async function openSound (path: string, directory: string, opening: Opening): Pr
   return { index: openIndexDb(directory), replaced: true }
 }
 
-async function readManifestFile (file: string, fs: FileSystem, log: OpenCacheOptions['log']): Promise<ManifestEntry[]> {
+/** Empty when there is none, undefined when it cannot be read. */
+async function readManifestFile (file: string, fs: FileSystem, log: OpenCacheOptions['log']): Promise<ManifestEntry[] | undefined> {
   try {
     const { size } = await fs.stat(file)
     if (size > MAX_MANIFEST_BYTES) throw new RelayError('RELAY_ERR_MANIFEST', `${size} bytes exceed the limit of ${MAX_MANIFEST_BYTES}`)
     return parseManifest(await nodeFs.readFile(file, 'utf8'))
   } catch (error) {
-    if (systemCode(error) !== 'ENOENT') log('error', 'cache_manifest.json ignored', { err: error })
-    return []
+    if (systemCode(error) === 'ENOENT') return []
+    log('error', 'cache_manifest.json cannot be read; files without an entry are left alone until it can, or has been removed', { err: error })
+    return undefined
   }
 }

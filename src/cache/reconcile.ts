@@ -18,7 +18,7 @@ export interface ReconcileReport {
   readonly found: number
   /** Entries whose file is missing or has another size, dropped. */
   readonly missingDropped: number
-  /** Directories that could not be read, or are links, and files that are to be taken over and could not be read. */
+  /** Directories that could not be read, or are links, and files that cannot be judged: they or the manifest could not be read. */
   readonly errors: number
 }
 
@@ -110,7 +110,7 @@ export async function reconcile (options: ReconcileOptions): Promise<ReconcileRe
         if (record !== undefined && store.adopt(orphan.id, record)) report.found++
         else await remove(orphan.file)
       } catch {
-        // Kept until it can be read.
+        // Kept until it can be judged.
         report.errors++
       }
     }

@@ -3,6 +3,7 @@ import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { RelayError } from '../errors.ts'
 import type { TlsMaterial } from '../gateway/transports/viewer-transport.ts'
+import { keepBeside } from '../replace-file.ts'
 import { check, loadConfigured, loadKept, saveKept, type LoadedCertificate } from './certificate-files.ts'
 import { nextAction } from './renewal.ts'
 import { certificateHash, coversHosts, createSelfSigned, PINNED_MAX_VALIDITY_MS } from './self-signed.ts'
@@ -187,13 +188,15 @@ class SelfSignedStore extends BaseStore {
 
   protected stop (): void { this.#cancel() }
 
-  /** A damaged file, or one for other hosts, is as good as none. */
+  /** A damaged file, or one for other hosts, is as good as none; a damaged one is kept under another name. */
   async #kept (name: string): Promise<LoadedCertificate | undefined> {
+    const file = join(this.options.directory, name)
     try {
-      const kept = await loadKept(join(this.options.directory, name))
+      const kept = await loadKept(file)
       return kept !== undefined && coversHosts(kept.leaf, this.options.hosts) ? kept : undefined
     } catch (error) {
-      this.deps.log('warn', 'kept certificate is unusable, a new one replaces it', { reason: describe(error) })
+      const keptAs = await keepBeside(file, 'damaged').catch(() => undefined)
+      this.deps.log('warn', 'kept certificate is unusable, a new one replaces it', { reason: describe(error), keptAs })
       return undefined
     }
   }

@@ -3,7 +3,7 @@ import { readFile } from 'node:fs/promises'
 import { Ajv } from 'ajv'
 import { Type, type Static } from 'typebox'
 import { RelayError, systemCode } from '../errors.ts'
-import { replaceFile } from '../replace-file.ts'
+import { keepBeside, replaceFile } from '../replace-file.ts'
 import type { NodeAddress } from './node-set.ts'
 import type { AdminState } from './node-state.ts'
 import { MAX_NODES } from './sources/node-source.ts'
@@ -11,14 +11,19 @@ import { MAX_NODES } from './sources/node-source.ts'
 /** Drained and disabled nodes; those that no source names any more count too. */
 const MAX_STATES = 2 * MAX_NODES
 
+export const CHANGES_VERSION = 1
+
 const Origin = Type.String({ pattern: '^https?://[^/?#@]+$', maxLength: 300 })
 
 const ChangesFile = Type.Object({
-  version: Type.Literal(1),
+  version: Type.Literal(CHANGES_VERSION),
   added: Type.Array(Type.Object({ url: Origin, region: Type.String({ pattern: '^[A-Z0-9-]{1,32}$' }) }, { additionalProperties: false }), { maxItems: MAX_NODES }),
   removed: Type.Array(Origin, { maxItems: MAX_NODES }),
   states: Type.Record(Type.String(), Type.Union([Type.Literal('draining'), Type.Literal('disabled')]), { maxProperties: MAX_STATES })
 }, { additionalProperties: false })
+
+/** A whole file of another version of the relay: none of what is in it may get lost. */
+class OtherVersionError extends RelayError {}
 
 const isChanges = new Ajv().compile<Static<typeof ChangesFile>>(ChangesFile)
 
@@ -36,6 +41,9 @@ export class NodeChanges {
     } catch (error) {
       throw new RelayError('RELAY_ERR_CONFIG', `${name} is not JSON; remove it to forget the changes of operators`, { cause: error })
     }
+    if (typeof value === 'object' && value !== null && 'version' in value && typeof value.version === 'number' && value.version !== CHANGES_VERSION) {
+      throw new OtherVersionError('RELAY_ERR_CONFIG', `${name} is of version ${value.version}, and this relay reads ${CHANGES_VERSION}: start the relay that wrote it, or move it away to start without the changes of operators`)
+    }
     if (!isChanges(value)) {
       const [error] = isChanges.errors ?? []
       throw new RelayError('RELAY_ERR_CONFIG', `${name}${error?.instancePath ?? ''} ${error?.message ?? 'is wrong'}; remove the file to forget the changes of operators`)
@@ -48,7 +56,7 @@ export class NodeChanges {
   }
 
   toText (): string {
-    return `${JSON.stringify({ version: 1, added: [...this.#added.values()], removed: [...this.#removed], states: Object.fromEntries(this.#states) }, undefined, 2)}\n`
+    return `${JSON.stringify({ version: CHANGES_VERSION, added: [...this.#added.values()], removed: [...this.#removed], states: Object.fromEntries(this.#states) }, undefined, 2)}\n`
   }
 
   /** The nodes there are: what the sources name, less what was removed, and what was added. */
@@ -101,24 +109,39 @@ export async function saveChanges (file: string, changes: NodeChanges): Promise<
   await replaceFile(file, text)
 }
 
+type Warn = (message: string, fields: Record<string, unknown>) => void
+
 /**
- * Reads the changes kept in `file`, or in its copy when it is damaged; none when there is no file.
- * @throws RelayError RELAY_ERR_CONFIG when neither can be used
+ * Reads the changes kept in `file`, or in its copy when it is damaged; none when there is no file. What cannot be read is kept beside.
+ * @throws RelayError RELAY_ERR_CONFIG when neither can be used, or when another version of the relay wrote the file
  */
-export async function loadChanges (file: string, warn: (message: string, fields: Record<string, unknown>) => void): Promise<NodeChanges> {
+export async function loadChanges (file: string, warn: Warn): Promise<NodeChanges> {
   const copy = lastGood(file)
   try {
     const changes = await readChanges(file)
     // A file of before there were copies, or one that somebody edited.
-    if (changes !== undefined && await readChanges(copy).then(kept => kept?.toText(), () => undefined) !== changes.toText()) {
-      await replaceFile(copy, changes.toText()).catch((error: unknown) => { warn('the list of super-nodes cannot be copied', { file: copy, reason: systemCode(error) }) })
-    }
+    if (changes !== undefined && await readChanges(copy).then(kept => kept?.toText(), () => undefined) !== changes.toText()) await renewCopy(copy, changes, warn)
     return changes ?? new NodeChanges()
   } catch (error) {
+    if (error instanceof OtherVersionError) throw error
     const kept = await readChanges(copy).catch(() => undefined)
     if (kept === undefined) throw error
-    warn('the list of super-nodes is damaged, the last good one is used', { file, copy, reason: error instanceof Error ? error.message : String(error) })
+    // What somebody edited may have one comma too many, and would be gone with the next change.
+    const beside = await keepBeside(file, 'damaged').catch(() => undefined)
+    warn('the list of super-nodes is damaged, the last good one is used', { file, copy, keptAs: beside, reason: error instanceof Error ? error.message : String(error) })
+    if (beside !== undefined) await replaceFile(file, kept.toText()).catch(() => {})
     return kept
+  }
+}
+
+async function renewCopy (copy: string, changes: NodeChanges, warn: Warn): Promise<void> {
+  try {
+    await readChanges(copy).catch(async (error: unknown) => {
+      if (error instanceof OtherVersionError) warn('a copy of the list of super-nodes is of another version of the relay', { file: copy, keptAs: await keepBeside(copy, 'other-version') })
+    })
+    await replaceFile(copy, changes.toText())
+  } catch (error) {
+    warn('the list of super-nodes cannot be copied', { file: copy, reason: systemCode(error) })
   }
 }
 

@@ -58,7 +58,7 @@ test('a file that is half written: the last good one beside it is used, and that
     assert.equal(kept.toText(), changes.toText())
   }
   assert.deepEqual(told, Array(3).fill(`the list of super-nodes is damaged, the last good one is used ${file}`))
-  await writeFile(lastGood(file), '{')
+  for (const damaged of [file, lastGood(file)]) await writeFile(damaged, '{')
   await assert.rejects(loadChanges(file, warn), { code: 'RELAY_ERR_CONFIG' })
   await saveChanges(file, changes)
   assert.equal((await loadChanges(file, warn)).toText(), changes.toText())

@@ -1,0 +1,68 @@
+/**
+ * Writes what this version of the relay leaves on disk to `test/fixtures/state/<version>`: `node --import tsx scripts/state-fixtures.ts`. To be run before a
+ * format changes, and kept: `test/contracts/state-formats.test.ts` opens them all.
+ */
+import { createHash } from 'node:crypto'
+import { existsSync } from 'node:fs'
+import { rm, rmdir, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { withOwnToken } from '../src/admin/own-token.ts'
+import { openCache } from '../src/cache/open-cache.ts'
+import { checkConfig } from '../src/config.ts'
+import type { ShardKey } from '../src/shard/shard-key.ts'
+import { openCertificateStore } from '../src/tls/certificate-store.ts'
+import { NodeChanges, saveChanges } from '../src/upstream/node-changes.ts'
+import { VERSION } from '../src/version.ts'
+
+const NEW_YEAR = Date.UTC(2026, 0, 1)
+/** A self-signed certificate is renewed by then, and both are kept. */
+const LATER = NEW_YEAR + 12 * 86_400_000
+
+const directory = fileURLToPath(new URL(`../test/fixtures/state/${VERSION}`, import.meta.url))
+if (existsSync(directory)) throw new Error(`${directory} is there already: what an earlier version has written stays`)
+const path = join(directory, 'cache')
+const nothing = (): void => {}
+
+const cache = await openCache({
+  path,
+  maxBytes: 1e9,
+  ramBytes: 0,
+  passThroughBytes: 1e6,
+  clock: { now: () => NEW_YEAR, monotonic: () => 0 },
+  random: () => 0.5,
+  log: nothing,
+  observer: { diskIo: nothing, diskError: nothing, removed: nothing, stored: nothing, storeBypassed: nothing }
+})
+const keys: ShardKey[] = [{ cid: 'QmUpper', part: 0 }, { cid: 'QmUpper', part: 13 }, { cid: 'QmUpper', part: 'manifest' }, { cid: 'bafy-lower_1', part: 7 }]
+for (const [n, key] of keys.entries()) {
+  const body = Buffer.from(`${key.cid} ${key.part}\n`.repeat(10 * n + 1))
+  const { spool, commit } = await cache.cache.createSpool(key, body.length, true)
+  await spool.append(body, new AbortController().signal)
+  if (!await commit(createHash('sha256').update(body).digest('hex'))) throw new Error('not stored')
+  await spool.close()
+}
+for (const key of keys.slice(0, 2)) (await cache.cache.open(key))?.release()
+const manifest = Array.from(cache.cache.exportManifest()).join('')
+await cache.close()
+
+const changes = new NodeChanges()
+changes.add({ url: 'http://192.0.2.1:9002', region: 'EU-WEST' })
+changes.remove('http://192.0.2.2:9002')
+changes.setState('http://192.0.2.3:9002', 'draining')
+await saveChanges(join(path, 'upstreams.json'), changes)
+
+const { admin } = await withOwnToken(checkConfig({ cache: { path } }), { info: nothing })
+const options = { certFile: '', keyFile: '', directory: join(path, 'tls'), hosts: ['relay.example'] }
+let hashes: unknown
+for (const now of [NEW_YEAR, LATER]) {
+  const store = await openCertificateStore(options, { now: () => now, log: nothing })
+  hashes = store.hashes()
+  await store.close()
+}
+
+// Git keeps no empty directory, and LMDB makes its lock anew.
+await rmdir(join(path, 'shards/tmp'))
+await rm(join(path, 'index/lock.mdb'))
+await writeFile(join(directory, 'cache_manifest.json'), manifest)
+await writeFile(join(directory, 'expected.json'), `${JSON.stringify({ now: LATER, entries: (JSON.parse(manifest) as { entries: unknown }).entries, token: admin.tokens[0]?.token, hosts: options.hosts, hashes }, undefined, 2)}\n`)

@@ -1,0 +1,274 @@
+import assert from 'node:assert/strict'
+import { readdirSync, readFileSync } from 'node:fs'
+import { cp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { before, suite, test, type TestContext } from 'node:test'
+import { fileURLToPath } from 'node:url'
+import { open } from 'lmdb'
+import { TOKEN_FILE, withOwnToken } from '../../src/admin/own-token.ts'
+import { RECORD_VERSION } from '../../src/cache/index-db.ts'
+import { MANIFEST_VERSION, type ManifestEntry } from '../../src/cache/manifest.ts'
+import { checkConfig } from '../../src/config.ts'
+import { openCertificateStore, type CertificateHash } from '../../src/tls/certificate-store.ts'
+import { CHANGES_VERSION, lastGood, loadChanges, type NodeChanges } from '../../src/upstream/node-changes.ts'
+import { manualClock, openTestCache, readAll, sha256, type TestCache } from '../support/cache.ts'
+import { startRelay, temporaryDirectory } from '../support/relay.ts'
+
+/** What versions of the relay have left on disk, by version, written by scripts/state-fixtures.ts. */
+const FIXTURES = fileURLToPath(new URL('../fixtures/state/', import.meta.url))
+const OPERATIONS = new URL('../../docs/operations.md', import.meta.url)
+
+interface Expected {
+  /** When the relay was stopped, ms since the epoch. */
+  readonly now: number
+  /** Least recently used first. */
+  readonly entries: readonly ManifestEntry[]
+  readonly token: string
+  readonly hosts: readonly string[]
+  readonly hashes: readonly CertificateHash[]
+}
+
+interface Told { readonly level: string, readonly message: string, readonly fields: Record<string, unknown> | undefined }
+
+class Left {
+  readonly path: string
+  readonly manifest: string
+  readonly expected: Expected
+  readonly told: Told[] = []
+
+  constructor (path: string, fixture: string) {
+    this.path = path
+    this.manifest = readFileSync(join(fixture, 'cache_manifest.json'), 'utf8')
+    this.expected = JSON.parse(readFileSync(join(fixture, 'expected.json'), 'utf8')) as Expected
+  }
+
+  get warnings (): string[] { return this.told.filter(({ level }) => level !== 'info').map(({ message }) => message) }
+
+  readonly log = (level: string, message: string, fields?: Record<string, unknown>): void => { this.told.push({ level, message, fields }) }
+
+  file (name: string): string { return join(this.path, name) }
+
+  async text (name: string): Promise<string> { return await readFile(this.file(name), 'utf8') }
+
+  async names (under = ''): Promise<string[]> { return (await readdir(this.file(under))).toSorted() }
+
+  async change (name: string, change: (bytes: Buffer) => Buffer | string): Promise<void> { await writeFile(this.file(name), change(await readFile(this.file(name)))) }
+
+  async cache (t: TestContext): Promise<TestCache> {
+    return await openTestCache(t, this.path, { clock: manualClock(this.expected.now), log: this.log })
+  }
+
+  async nodes (): Promise<NodeChanges> { return await loadChanges(this.file('upstreams.json'), (message, fields) => { this.log('warn', message, fields) }) }
+
+  async token (): Promise<string | undefined> { return (await withOwnToken(checkConfig({ cache: { path: this.path } }), { info: () => {} })).admin.tokens[0]?.token }
+
+  async hashes (): Promise<CertificateHash[]> {
+    const { now, hosts } = this.expected
+    const store = await openCertificateStore({ certFile: '', keyFile: '', directory: this.file('tls'), hosts }, { now: () => now, log: this.log })
+    await store.close()
+    return store.hashes()
+  }
+
+  async expectBodies ({ cache }: TestCache): Promise<void> {
+    for (const { cid, part, sha256: digest } of this.expected.entries) {
+      const object = await cache.open({ cid, part })
+      assert.ok(object, `${cid} ${part}`)
+      assert.equal(sha256(await readAll(object)), digest)
+      object.release()
+    }
+  }
+}
+
+async function leave (t: TestContext, version: string): Promise<Left> {
+  const path = join(await temporaryDirectory(t), 'cache')
+  await cp(join(FIXTURES, version, 'cache'), path, { recursive: true })
+  return new Left(path, join(FIXTURES, version))
+}
+
+function withVersion (json: string, version: number): string {
+  return `${JSON.stringify({ ...JSON.parse(json) as object, version }, undefined, 2)}\n`
+}
+
+const clean = { orphansRemoved: 0, adopted: 0, found: 0, missingDropped: 0, errors: 0 }
+
+const versions = readdirSync(FIXTURES)
+
+test('there is something to open', () => { assert.ok(versions.includes('0.1.0')) })
+
+for (const version of versions) {
+  suite(`what version ${version} has left`, () => {
+    test('index and files: every object, in its order, with its times and hits', async t => {
+      const left = await leave(t, version)
+      const { entries } = left.expected
+      const opened = await left.cache(t)
+      assert.equal(opened.restored, entries.length)
+      assert.deepEqual(Array.from(opened.cache.exportManifest()).join(''), left.manifest)
+      assert.deepEqual(await opened.cache.reconciled, { ...clean, confirmed: entries.length })
+      await left.expectBodies(opened)
+      assert.deepEqual(left.warnings, [])
+    })
+
+    test('the manifest: files copied without the index are taken over by it', async t => {
+      const left = await leave(t, version)
+      const { entries } = left.expected
+      await rm(left.file('index'), { recursive: true })
+      await writeFile(left.file('cache_manifest.json'), left.manifest)
+      const opened = await left.cache(t)
+      assert.deepEqual(await opened.cache.reconciled, { ...clean, confirmed: 0, adopted: entries.length })
+      await left.expectBodies(opened)
+      assert.deepEqual(left.warnings, [])
+    })
+
+    test('what operators changed of the super-nodes', async t => {
+      const left = await leave(t, version)
+      const text = await left.text('upstreams.json')
+      const changes = await left.nodes()
+      const at = (n: number): { url: string, region: string } => ({ url: `http://192.0.2.${n}:9002`, region: 'EU-WEST' })
+      assert.deepEqual(changes.apply([at(2), at(3)]), [at(3), at(1)])
+      assert.equal(changes.state(at(3).url), 'draining')
+      assert.deepEqual([await left.text('upstreams.json'), left.warnings], [text, []])
+    })
+
+    test('the admin token, and both certificates that browsers have pinned', async t => {
+      const left = await leave(t, version)
+      assert.equal(await left.token(), left.expected.token)
+      assert.deepEqual(await left.hashes(), left.expected.hashes)
+      assert.deepEqual(await left.names('tls'), ['current.pem', 'next.pem'])
+      assert.deepEqual(left.told, [])
+    })
+  })
+}
+
+suite('of the next version', () => {
+  const version = versions.at(-1) ?? ''
+
+  test('records of the index: the files stay hits, and the log says how many', async t => {
+    const left = await leave(t, version)
+    const db = open<Buffer, string>({ path: left.file('index'), encoding: 'binary', noSubdir: false })
+    for (const { key, value } of Array.from(db.getRange())) await db.put(key, Buffer.concat([Buffer.of(RECORD_VERSION + 1), value.subarray(1)]))
+    await db.close()
+    const opened = await left.cache(t)
+    assert.deepEqual(await opened.cache.reconciled, { ...clean, confirmed: 0, found: left.expected.entries.length })
+    await left.expectBodies(opened)
+    assert.deepEqual(left.warnings, ['cache index loaded'])
+    assert.equal(left.told.find(({ level }) => level === 'warn')?.fields?.['otherVersion'], left.expected.entries.length)
+  })
+
+  test('the index as LMDB has it: kept beside, and the files stay hits', async t => {
+    const left = await leave(t, version)
+    const magic = Buffer.from('dec0efbe', 'hex')
+    await left.change('index/data.mdb', bytes => {
+      for (let at = bytes.indexOf(magic); at >= 0; at = bytes.indexOf(magic, at + 4)) bytes.writeUInt32LE(bytes.readUInt32LE(at + 4) + 1, at + 4)
+      return bytes
+    })
+    const theirs = await readFile(left.file('index/data.mdb'))
+    const opened = await left.cache(t)
+    assert.equal((await opened.cache.reconciled).found, left.expected.entries.length)
+    await left.expectBodies(opened)
+    const [aside = ''] = (await left.names()).filter(name => name.startsWith('index.damaged-'))
+    assert.ok((await readFile(left.file(join(aside, 'data.mdb')))).equals(theirs))
+    assert.match(String(left.told.find(({ level }) => level === 'error')?.fields?.['err']), /it is of another version of LMDB: format \d, not \d/)
+  })
+
+  test('a manifest: refused by name of both versions; copied files are left alone until there is one that can be read', async t => {
+    const left = await leave(t, version)
+    const { entries } = left.expected
+    await rm(left.file('index'), { recursive: true })
+    const theirs = withVersion(left.manifest, MANIFEST_VERSION + 1)
+    for (const text of [theirs, '{', '']) {
+      await writeFile(left.file('cache_manifest.json'), text)
+      const opened = await left.cache(t)
+      assert.deepEqual(await opened.cache.reconciled, { ...clean, confirmed: 0, errors: entries.length })
+      await assert.rejects(opened.cache.importManifest(JSON.parse(theirs)), { code: 'RELAY_ERR_MANIFEST', message: `version must be ${MANIFEST_VERSION}, and is ${MANIFEST_VERSION + 1}: another version of the relay wrote it` })
+      await opened.close()
+      assert.equal(await left.text('cache_manifest.json'), text)
+    }
+    assert.equal(left.told.filter(({ level, message }) => level === 'error' && message.startsWith('cache_manifest.json cannot be read')).length, 3)
+    await writeFile(left.file('cache_manifest.json'), left.manifest)
+    const opened = await left.cache(t)
+    assert.deepEqual(await opened.cache.reconciled, { ...clean, confirmed: 0, adopted: entries.length })
+    await left.expectBodies(opened)
+  })
+
+  test('changes of the super-nodes: refused, although there is a copy of ours; nothing is written', async t => {
+    const left = await leave(t, version)
+    await left.change('upstreams.json', bytes => withVersion(String(bytes), CHANGES_VERSION + 1))
+    const texts = [await left.text('upstreams.json'), await left.text('upstreams.json.last-good')]
+    const names = await left.names()
+    await assert.rejects(left.nodes(), { code: 'RELAY_ERR_CONFIG', message: /upstreams\.json is of version 2, and this relay reads 1: start the relay that wrote it, or move it away/ })
+    assert.deepEqual([await left.text('upstreams.json'), await left.text('upstreams.json.last-good')], texts)
+    assert.deepEqual(await left.names(), names)
+  })
+
+  test('a copy of those changes: kept beside before ours takes its place', async t => {
+    const left = await leave(t, version)
+    const [, copy] = ['upstreams.json', 'upstreams.json'].map(lastGood)
+    await left.change(copy ?? '', bytes => withVersion(String(bytes), CHANGES_VERSION + 1))
+    const theirs = await left.text(copy ?? '')
+    await left.nodes()
+    const [kept = ''] = (await left.names()).filter(name => name.startsWith(`${copy}.other-version-`))
+    assert.equal(await left.text(kept), theirs)
+    assert.equal(await left.text(copy ?? ''), await left.text('upstreams.json'))
+    assert.deepEqual(left.warnings, ['a copy of the list of super-nodes is of another version of the relay'])
+  })
+
+  test('an admin token: refused, and left where it is', async t => {
+    const left = await leave(t, version)
+    await left.change(TOKEN_FILE, bytes => `v2 ${String(bytes)}`)
+    const theirs = await left.text(TOKEN_FILE)
+    await assert.rejects(left.token(), { code: 'RELAY_ERR_CACHE_PATH', message: /admin-token holds no admin token that this relay has made; remove it/ })
+    assert.equal(await left.text(TOKEN_FILE), theirs)
+  })
+})
+
+suite('damaged', () => {
+  const version = versions.at(-1) ?? ''
+
+  test('changes of the super-nodes, as by an edit: kept beside, once; the last good ones are used now and at the next start', async t => {
+    const left = await leave(t, version)
+    const good = await left.text('upstreams.json')
+    await left.change('upstreams.json', bytes => `${String(bytes)},`)
+    assert.equal((await left.nodes()).toText(), good)
+    const [kept = ''] = (await left.names()).filter(name => name.startsWith('upstreams.json.damaged-'))
+    assert.equal(await left.text(kept), `${good},`)
+    assert.equal(await left.text('upstreams.json'), good)
+    const names = await left.names()
+    assert.equal((await left.nodes()).toText(), good)
+    assert.deepEqual(await left.names(), names)
+    assert.deepEqual(left.warnings, ['the list of super-nodes is damaged, the last good one is used'])
+  })
+
+  test('a certificate: kept beside, and a new one is made', async t => {
+    const left = await leave(t, version)
+    await left.change('tls/current.pem', bytes => bytes.subarray(0, -40))
+    const damaged = await left.text('tls/current.pem')
+    const [, next] = left.expected.hashes
+    assert.deepEqual(await left.hashes(), [next])
+    const [kept = ''] = (await left.names('tls')).filter(name => name.startsWith('current.pem.damaged-'))
+    assert.equal(await left.text(join('tls', kept)), damaged)
+    assert.deepEqual(left.warnings, ['kept certificate is unusable, a new one replaces it'])
+  })
+})
+
+suite('the table of files in docs/operations.md', () => {
+  let rows: Map<string, string>
+  before(async () => {
+    const [, table = ''] = (await readFile(OPERATIONS, 'utf8')).split('## Files on disk')
+    rows = new Map(Array.from(table.split('\n## ')[0]?.matchAll(/^\| `([^`]+)` \|.*\| ([^|]*) \| [^|]* \|$/gm) ?? [], ([, path = '', version = '']) => [path, version]))
+  })
+
+  test('has the versions of the code', () => {
+    const of = (path: string): string | undefined => rows.get(path)
+    assert.deepEqual([of('index/'), of('cache_manifest.json'), of('upstreams.json')], [`${RECORD_VERSION}, in every record`, String(MANIFEST_VERSION), String(CHANGES_VERSION)])
+    for (const [path, version] of rows) assert.notEqual(version.trim(), '', path)
+  })
+
+  test('has every file that a relay leaves', async t => {
+    const left = await leave(t, versions.at(-1) ?? '')
+    await startRelay(t, [{ url: 'http://127.0.0.1:9', region: 'APAC' }], { cache: { path: left.path } })
+    const patterns = Array.from(rows.keys(), path => new RegExp(`^${path.replaceAll('.', '\\.').replace('ab/cd', '[0-9a-f]{2}/[0-9a-f]{2}').replaceAll(/<\w+>/g, '[^/]+')}${path.endsWith('/') ? '' : '$'}`))
+    const files = (await readdir(left.path, { recursive: true, withFileTypes: true })).filter(entry => !entry.isDirectory()).map(entry => join(entry.parentPath, entry.name).slice(left.path.length + 1))
+    assert.ok(files.includes('lock') && files.includes('index/data.mdb') && files.includes('upstreams.json'))
+    assert.deepEqual(files.filter(file => !patterns.some(pattern => pattern.test(file))), [])
+  })
+})
