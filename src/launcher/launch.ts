@@ -53,8 +53,9 @@ async function prepareCache (path: string, user: Account, gatewayUser: Account |
     const first = await mkdir(path, { recursive: true, mode: 0o700 })
     if (first !== undefined) for (let made = path; made.length >= first.length; made = dirname(made)) await chown(made, user.uid, user.gid)
     if (gatewayUser === undefined) return
-    const own = join(path, GATEWAY_DIRECTORY)
-    if (await mkdir(own, { recursive: true, mode: 0o700 }) !== undefined) await chown(own, gatewayUser.uid, gatewayUser.gid)
+    for (const own of [join(path, GATEWAY_DIRECTORY), gatewayPaths(path, true).engine]) {
+      if (await mkdir(own, { recursive: true, mode: 0o700 }) !== undefined) await chown(own, gatewayUser.uid, gatewayUser.gid)
+    }
   } catch (error) {
     throw new RelayError('RELAY_ERR_CACHE_PATH', `cache.path ${path} cannot be made for process.user: ${systemCode(error) ?? String(error)}`, { cause: error })
   }

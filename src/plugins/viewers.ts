@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto'
+import { mkdir } from 'node:fs/promises'
 import fp from 'fastify-plugin'
 import { forGateway } from '../auth/auth-settings.ts'
 import { systemClock } from '../clock.ts'
@@ -184,6 +185,8 @@ export default fp<{ config: Config }>(async (app, { config }) => {
     redirectTo,
     start: async (wanted: GatewayPorts) => {
       ports = wanted
+      // What is not there when it starts, the gateway may not make.
+      if (!hasSeparateGateway()) await mkdir(paths.engine, { mode: 0o700 }).catch(() => {})
       await supervisor?.start()
       started = true
     },

@@ -1,5 +1,5 @@
 import { createHash, randomBytes } from 'node:crypto'
-import { chmodSync, closeSync, existsSync, fsyncSync, lstatSync, mkdirSync, openSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { chmodSync, closeSync, existsSync, lstatSync, mkdirSync, openSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { basename, dirname, join } from 'node:path'
 import { systemCode } from '../../../errors.ts'
@@ -161,14 +161,13 @@ function isIntact (copy: string, bytes: Buffer): boolean {
   return readFileSync(copy).equals(bytes)
 }
 
-/** Whole or not at all, and nothing of earlier builds stays. */
+/** Whole or not at all, and nothing of earlier builds stays. What a power cut leaves of it is compared at the next start. */
 function write (copy: string, bytes: Buffer): void {
   const unfinished = `${copy}.${randomBytes(8).toString('hex')}.tmp`
   const file = openSync(unfinished, 'wx', 0o600)
   try {
     try {
       writeFileSync(file, bytes)
-      fsyncSync(file)
     } finally {
       closeSync(file)
     }
