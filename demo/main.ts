@@ -81,9 +81,11 @@ Try           curl -s ${viewer}/v1/transport
               curl -s http://localhost:${ports.admin}/metrics | grep ^icn_relay_cache_
 
 PIDs          ${[...listed, `relay (port ${ports.viewer}) ${network.relay.pid}`].join('\n              ')}
-Break it      1. The nearest super-node sends wrong bytes, and the cache is emptied: the page plays what the others send. -d '{}' mends it.
+Break it      1. The nearest super-node sends wrong bytes, until 2 ends it, and the cache is emptied: the page plays what the others send.
               curl -s -X POST http://localhost:${superNodePort(ports, 0)}/_demo/faults -d '{"corrupt":true}'
               curl -s -X DELETE -H 'x-requested-with: curl' http://localhost:${ports.admin}/admin/v1/cache/shards/${network.cid}
+              What was refused then:
+              curl -s http://localhost:${ports.admin}/metrics | grep corrupt
               2. All super-nodes end: the page plays from the cache.
               kill ${network.superNodes.map(({ pid }) => pid).join(' ')}
               3. The relay ends: the demo starts it again on the same cache, and it still knows what it stored.

@@ -107,6 +107,8 @@ test('the tour, command by command: README.md and what the demo prints do what t
   assert.deepEqual([breaks.length, nodes.split(' ').length, relay.split(' ').length], [4, 4, 2], text)
   assert.match(await paste(`${corrupt}\n${purge}`), /^\{"faults":\{"corrupt":true\}\}\n\{"purged":15\}\n$/)
   assert.equal(await load(player, cid), 0)
+  const [, refused = ''] = /^ +(curl .+ \| grep corrupt)$/m.exec(text) ?? []
+  assert.match(await paste(refused), /^icn_relay_upstream_fetches_total\{node="127\.0\.0\.1:\d+",outcome="corrupt"\} [1-9]\d*\n$/)
   await paste(nodes)
   await demo.says(/(?:super-node \S+ exited[^]*){3}/)
   assert.equal(await load(player, cid), 10)
