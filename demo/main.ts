@@ -77,13 +77,19 @@ Transports    ${await transports(viewer)}
 
 Try           curl -s ${viewer}/v1/transport
               curl -s ${shards}/shard_0.bin | sha256sum
-              curl -si -r 0-99 -o /dev/null -D - ${shards}/shard_0.bin
-              curl -s http://localhost:${ports.admin}/metrics | grep ^icn_relay_
+              curl -s -r 0-99 -o /dev/null -D - ${shards}/shard_0.bin
+              curl -s http://localhost:${ports.admin}/metrics | grep ^icn_relay_cache_
 
 PIDs          ${[...listed, `relay (port ${ports.viewer}) ${network.relay.pid}`].join('\n              ')}
-Break it      curl -X POST http://localhost:${superNodePort(ports, 1)}/_demo/faults -d '{"corrupt":true}'   EU-WEST sends wrong bytes; no viewer ever gets them
-              kill ${network.superNodes.map(({ pid }) => pid).join(' ')}   the super-nodes: the page still plays, from the cache
-              kill ${network.relay.pid}   the relay: the demo starts it again, on the same cache
+Break it      1. The nearest super-node sends wrong bytes, until 2 ends it, and the cache is emptied: the page plays what the others send.
+              curl -s -X POST http://localhost:${superNodePort(ports, 0)}/_demo/faults -d '{"corrupt":true}'
+              curl -s -X DELETE -H 'x-requested-with: curl' http://localhost:${ports.admin}/admin/v1/cache/shards/${network.cid}
+              What was refused then:
+              curl -s http://localhost:${ports.admin}/metrics | grep corrupt
+              2. All super-nodes end: the page plays from the cache.
+              kill ${network.superNodes.map(({ pid }) => pid).join(' ')}
+              3. The relay ends: the demo starts it again on the same cache, and it still knows what it stored.
+              kill ${network.relay.pid}
 Mend it       ${KEYS}
 
 Ctrl-C stops everything and removes the cache.`)

@@ -58,7 +58,7 @@ export async function requireFree (ports: Ports): Promise<void> {
       await (await take(port)).release()
     } catch (error) {
       const why = systemCode(error) === 'EADDRINUSE' ? 'is in use' : `cannot be listened on (${systemCode(error) ?? String(error)})`
-      throw new Error(`port ${port} (${use}) ${why}; stop what holds it, or run the demo with --random-ports`)
+      throw new Error(`port ${port} (${use}) ${why}; stop what holds it, or run npm run demo -- --random-ports`)
     }
   }
 }

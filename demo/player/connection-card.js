@@ -30,6 +30,8 @@ export class ConnectionCard {
     Object.assign(this.#state, { transport, region: region ?? '', reconnects: this.#connections - 1 })
     byId('transport').textContent = transport
     byId('meaning').textContent = MEANING[transport]
+    // What the relay asked for before has been done.
+    this.#event('')
     const why = transport === 'webtransport' ? [] : failures.map(({ transport: name, reason }) => [name, reason, HINTS[name]?.[reason]])
     if (transport !== 'webtransport' && this.#limited) why.push(['?transport', 'the address of this page limits the transports'])
     byId('why').hidden = why.length === 0

@@ -1,4 +1,4 @@
-// What the page offers when its address names no video: those in the relay's cache, newest first.
+// What the page offers when its address names no video, or one that nobody has: those in the relay's cache, newest first.
 
 import { byId, element } from './elements.js'
 
@@ -21,7 +21,7 @@ export class Offer {
 
   #item ({ cid, storedAt }) {
     const query = new URLSearchParams({ cid, ...this.#limit === null ? {} : { transport: this.#limit } })
-    const time = element('time', { dateTime: storedAt, className: 'note' }, `stored ${new Date(storedAt).toLocaleString('en-GB')}`)
+    const time = element('time', { dateTime: storedAt, className: 'note' }, `stored ${new Date(storedAt).toLocaleString('en-GB', { dateStyle: 'medium', timeStyle: 'medium' })}`)
     return element('li', {}, element('a', { href: `?${query}`, className: 'mono' }, cid), ' ', time)
   }
 }

@@ -3,11 +3,15 @@ import { amount, byId, codeElement, count, element, list, millis } from './eleme
 import { Pace } from './pace.js'
 import { Playback } from './playback.js'
 import { Offer } from './offer.js'
-import { PlayerError, codeOf, openClient, wantedTransports, whyNoWebSocket } from './relay-connection.js'
+import { PlayerError, certificatePage, codeOf, openClient, wantedTransports } from './relay-connection.js'
 import { ShardTable } from './shard-table.js'
 
 const state = document.documentElement.dataset
 const video = byId('video')
+/** `?transport=` of the address; null when it has none. */
+const limit = new URLSearchParams(location.search).get('transport')
+/** Who meets one of these needs another CID. */
+const NO_SUCH_VIDEO = new Set(['RELAY_ERR_SHARD_NOT_FOUND', 'BAD_CID'])
 
 function say (text) { byId('status').textContent = text }
 
@@ -17,16 +21,28 @@ function showProblem (error) {
   const box = byId('problem')
   box.hidden = false
   box.replaceChildren(element('p', {}, codeElement('strong', codeOf(error)), ` ${error.message}`))
-  say('The video cannot be played.')
+  // Where something was shown before, its video is known here.
+  if (!NO_SUCH_VIDEO.has(codeOf(error)) || !byId('stage').hidden) return say('The video cannot be played.')
+  say('There is no video with this CID. Check it, or choose another.')
+  offer()
+}
+
+/** An older relay, or one that tells nobody what it has, offers nothing: the form is there. */
+function offer () {
+  new Offer(limit).show().catch(() => {})
 }
 
 /** A browser tells a page nothing of a handshake that failed; the relay tells of its certificate. */
 async function showNoConnection (error, transports) {
   showProblem(error)
-  const why = await whyNoWebSocket(transports).catch(() => undefined)
+  const page = await certificatePage(transports).catch(() => undefined)
   const all = new URL(location.href)
   all.searchParams.delete('transport')
-  if (why !== undefined) byId('problem').append(element('p', {}, why))
+  if (page !== undefined) {
+    byId('problem').append(element('p', {},
+      'The certificate of this relay is self-signed. Browsers accept one by its hash for WebTransport and not for WebSocket. Open ', element('a', { href: page }, page),
+      ' in this browser, accept the certificate there (the error page behind it does not matter), and load this page again. Or give the relay a certificate that the browser trusts ([tls] cert and key).'))
+  }
   if (transports !== undefined) byId('problem').append(element('p', {}, element('a', { href: all.href }, 'Play over any transport')))
 }
 
@@ -95,7 +111,11 @@ async function load (client, cid, pace) {
   reset()
   say('Fetching the manifest…')
   const totals = new Totals()
-  const manifest = await client.fetchManifest(cid)
+  const manifest = await client.fetchManifest(cid).catch(error => {
+    // The rows of the load before would pass for those of this one.
+    byId('rows').replaceChildren()
+    throw error
+  })
   byId('source').textContent = `manifest: ${millis(performance.now() - totals.startedAt)} ms`
   byId('stage').hidden = false
   say(`Fetching ${manifest.dataShards} data shards of ${count(manifest.shardSize)} bytes…`)
@@ -171,13 +191,12 @@ function start () {
     if (state.complete === 'true') showProblem(new PlayerError('MEDIA', video.error?.message || 'the browser cannot play this media'))
   })
   const parameters = new URLSearchParams(location.search)
-  const limit = parameters.get('transport')
   // The form would drop it otherwise.
   if (limit !== null) byId('open').append(element('input', { type: 'hidden', name: 'transport', value: limit }))
   const cid = parameters.get('cid')?.trim() ?? ''
   if (cid === '') {
     byId('cid').focus()
-    new Offer(limit).show().catch(() => { /* an older relay, or one that tells nobody what it has: the form is there */ })
+    offer()
     return
   }
   byId('cid').value = cid

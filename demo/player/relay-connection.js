@@ -19,12 +19,12 @@ const load = async name => {
   }
 }
 
-/** Why a browser connects over no transport of `wanted`, where the relay's certificate is the reason it nearly always is; undefined otherwise. */
-export async function whyNoWebSocket (wanted) {
+/** Where the certificate can be accepted that keeps a browser from connecting over WebSocket, as it nearly always is; undefined otherwise. */
+export async function certificatePage (wanted) {
   if (wanted?.includes('websocket') !== true) return undefined
   const { websocket } = await (await fetch('/v1/transport?ticket=none', { cache: 'no-store' })).json()
   if (websocket === undefined || websocket.certificateHashes.length === 0) return undefined
-  return `The certificate of this relay is self-signed. Browsers accept one by its hash for WebTransport and not for WebSocket. Open https://${new URL(websocket.url).host}/ in this browser, accept the certificate there (the error page behind it does not matter), and load this page again. Or give the relay a certificate that the browser trusts ([tls] cert and key).`
+  return `https://${new URL(websocket.url).host}/`
 }
 
 // An empty task between slices keeps the page alive while a decoder works.

@@ -32,7 +32,7 @@ function digestHeader (sha256: Buffer, wrong: boolean): string {
 
 /** Sends a small JSON answer. */
 export function sendJson (response: ServerResponse, status: number, value: unknown): void {
-  const body = Buffer.from(JSON.stringify(value))
+  const body = Buffer.from(`${JSON.stringify(value)}\n`)
   response.writeHead(status, { 'content-type': 'application/json', 'content-length': body.length })
   response.end(body)
 }

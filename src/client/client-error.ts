@@ -40,9 +40,13 @@ export class ShardClientError extends Error {
     return this.fault === 'status' && (this.status === 401 || this.status === 403)
   }
 
-  /** 429 and 503 say that the relay is busy; it has already tried again for any other status. */
+  /**
+   * 429 and 503 say that the relay is busy. A corrupt body is noticed at its end, and the next attempt goes to another super-node. For any other
+   * status the relay has already tried again.
+   */
   get retryable (): boolean {
-    return this.fault === 'status' ? this.status === 429 || this.status === 503 : RETRYABLE.has(this.fault)
+    if (this.fault !== 'status') return RETRYABLE.has(this.fault)
+    return this.status === 429 || this.status === 503 || this.code === 'RELAY_ERR_UPSTREAM_CORRUPT'
   }
 }
 

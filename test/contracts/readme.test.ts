@@ -53,7 +53,7 @@ suite('README.md', () => {
   })
 
   test('it and what the demo shows use the terms of the field: no roads and no doors', async () => {
-    const shown = ['README.md', 'demo/README.md', 'docs/operations.md', 'docs/load-tests.md', 'openapi.yaml', 'demo/main.ts', 'demo/player/index.html', 'demo/player/player.js', 'demo/player/connection-card.js', 'demo/player/relay-connection.js']
+    const shown = ['README.md', 'demo/README.md', 'docs/operations.md', 'docs/load-tests.md', 'openapi.yaml', 'demo/main.ts', 'demo/player/index.html', 'demo/player/player.js', 'demo/player/offer.js', 'demo/player/shard-table.js', 'demo/player/connection-card.js', 'demo/player/relay-connection.js']
     for (const path of shown) assert.doesNotMatch(await read(path), /\b(?:roads?|doors?)\b/i, path)
   })
 })

@@ -1,8 +1,11 @@
 import assert from 'node:assert/strict'
-import { spawn } from 'node:child_process'
+import { execFile, spawn } from 'node:child_process'
 import { once } from 'node:events'
+import { readFile } from 'node:fs/promises'
 import { fileURLToPath } from 'node:url'
 import test, { type TestContext } from 'node:test'
+import { promisify } from 'node:util'
+import { connect } from '../../src/client/node.ts'
 import { metric, until } from '../support/http.ts'
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url))
@@ -66,31 +69,68 @@ function openDemo (t: TestContext): RunningDemo {
   }
 }
 
-test('the tour: what it prints kills super-nodes and relay; the relay is back on the same cache; r and s do what they say', { timeout: 240_000 }, async t => {
+/** Runs lines in a shell, as a newcomer pastes them. */
+async function paste (lines: string): Promise<string> {
+  const { stdout } = await promisify(execFile)('bash', ['-ec', lines])
+  return stdout
+}
+
+/** The shell commands of README.md's tour, for the ports of this demo: to fetch, to operate. */
+async function tourBlocks (player: string, admin: string): Promise<string[]> {
+  const [, tour = ''] = /\n## Five minutes\n([^]*?)\n## /.exec(await readFile(`${ROOT}README.md`, 'utf8')) ?? []
+  return [...tour.matchAll(/```sh\n([^]*?)```/g)].map(([, block = '']) => block.replaceAll('http://localhost:9003', player).replaceAll('http://localhost:9103', admin))
+}
+
+/** The whole clip, every digest checked, by a client that has it from nowhere but the relay: how many of its shards were hits. */
+async function load (relay: string, cid: string): Promise<number> {
+  const client = await connect(relay)
+  let hits = 0
+  try {
+    const { verified, repaired } = await client.fetchVideo(cid, { onShard: ({ result }) => { hits += result?.cache === 'hit' ? 1 : 0 } })
+    assert.deepEqual([verified, repaired], [true, []])
+  } finally {
+    client.close()
+  }
+  return hits
+}
+
+test('the tour, command by command: README.md and what the demo prints do what they say; r and s too', { timeout: 240_000 }, async t => {
   const demo = openDemo(t)
   const text = await demo.says(/Ctrl-C stops everything/)
-  const [, nodes = '', relay = ''] = /kill ([\d ]+\d) +the super-nodes[^]*kill (\d+) +the relay/.exec(text) ?? []
-  const [, player = '', cid = ''] = /(http:\S+\/player\/)\?cid=(\S+)/.exec(text) ?? []
+  const [, player = '', cid = ''] = /(http:\S+)\/player\/\?cid=(\S+)/.exec(text) ?? []
   const [, admin = ''] = /(http:\S+)\/metrics/.exec(text) ?? []
-  assert.equal(nodes.split(' ').length, 3, text)
-  for (const pid of nodes.split(' ')) process.kill(Number(pid), 'SIGTERM')
+  const [fetching = '', operating = ''] = await tourBlocks(player, admin)
+  assert.match(await paste(fetching), new RegExp(`^\\{"cid":"${cid}".*\\n[0-9a-f]{64} +-\\nHTTP/1\\.1 206 [^]*\\ncache-status: icn-relay; hit`))
+
+  // A body ends before its store does; whoever reads the tour is slower than that.
+  const stored = async (): Promise<void> => { await until(async () => await metric(admin, 'icn_relay_cache_entries', '{tier="disk"}'), entries => entries === 11) }
+  const breaks = [...text.matchAll(/^ +((?:kill|curl -s -X) .+)$/gm)].map(([, command = '']) => command)
+  const [corrupt = '', purge = '', nodes = '', relay = ''] = breaks
+  assert.deepEqual([breaks.length, nodes.split(' ').length, relay.split(' ').length], [4, 4, 2], text)
+  assert.match(await paste(`${corrupt}\n${purge}`), /^\{"faults":\{"corrupt":true\}\}\n\{"purged":15\}\n$/)
+  assert.equal(await load(player, cid), 0)
+  await stored()
+  const [, refused = ''] = /^ +(curl .+ \| grep corrupt)$/m.exec(text) ?? []
+  assert.match(await paste(refused), /^icn_relay_upstream_fetches_total\{node="127\.0\.0\.1:\d+",outcome="corrupt"\} [1-9]\d*\n$/)
+  await paste(nodes)
   await demo.says(/(?:super-node \S+ exited[^]*){3}/)
-  const cached = async (): Promise<string[]> => await Promise.all(['manifest.json', 'shard_0.bin', 'shard_13.bin'].map(async part => {
-    const response = await fetch(new URL(`/shards/${cid}/${part}`, player))
-    await response.arrayBuffer()
-    return response.headers.get('cache-status') ?? String(response.status)
-  }))
-  const hits = Array.from({ length: 3 }, () => 'icn-relay; hit')
-  // What was stored within the last second is lost with a relay that is killed; whoever reads the tour is slower.
+  assert.equal(await load(player, cid), 10)
+  // What was stored within the last second is lost with a relay that is killed.
   await until(async () => await metric(admin, 'icn_relay_cache_index_pending'), pending => pending === 0)
-  process.kill(Number(relay), 'SIGKILL')
+  await paste(relay.replace('kill', 'kill -9'))
   await demo.says(/back, with PID/)
-  assert.deepEqual(await cached(), hits)
+  assert.equal(await load(player, cid), 10)
   demo.type('s')
   await demo.says(/Started: super-node NA-WEST \d+, super-node EU-WEST \d+, super-node APAC \d+/)
   demo.type('r')
   await demo.says(/back, with PID[^]*back, with PID/)
-  assert.deepEqual(await cached(), hits)
-  assert.equal((await fetch(`${admin}/admin/v1/cache/shards/${cid}`, { method: 'DELETE', headers: { 'x-requested-with': 'test' } })).status, 200)
-  assert.match((await cached())[0] ?? '', /fwd=uri-miss/)
+  assert.equal(await load(player, cid), 10)
+
+  const lines = (await paste(`CID=${cid}\n${operating}`)).trimEnd().split('\n')
+  assert.ok(lines.length < 50, `${lines.length} lines`)
+  for (const line of lines) if (!/^icn_relay_cache_\S+ [\d.e+]+$/.test(line)) JSON.parse(line)
+  assert.deepEqual(JSON.parse(lines.at(-1) ?? ''), { purged: 11 })
+  assert.equal(await load(player, cid), 0)
+  await stored()
+  assert.equal(await load(player, cid), 10)
 })

@@ -144,12 +144,14 @@ test('?transport= limits the transports', options, async t => {
   const said: string[] = []
   page.on('console', message => { said.push(message.text()) })
   await page.goto(`${url}&transport=websocket`)
-  await page.locator('#problem a').waitFor()
+  const any = page.getByRole('link', { name: 'Play over any transport' })
+  await any.waitFor()
   assert.match(await page.locator('#problem').innerText(), /CLIENT_CONNECT .*websocket[^]*self-signed[^]*https:\/\/127\.0\.0\.1:\d+\/[^]*Play over any transport/)
   // The browser logs every attempt, whatever the page does.
   assert.equal(said.length, 1, said.join('\n'))
   assert.match(said[0] ?? '', /wss:\/\/127\.0\.0\.1:\d+\/v1\/viewer\?/)
-  await page.locator('#problem a').click()
+  assert.match(await page.locator('#problem a').first().getAttribute('href') ?? '', /^https:\/\/127\.0\.0\.1:\d+\/$/)
+  await any.click()
   assert.equal((await played(page))['transport'], 'webtransport')
   await page.goto(`${url}&transport=carrier-pigeon`)
   await page.waitForSelector('html[data-state="error"]')
@@ -205,8 +207,40 @@ test('at 375, 768 and 1280 px nothing scrolls sideways: digest and timeline of e
     await screenshot(page, `width-${width}`)
   }
   await page.setViewportSize({ width: 375, height: 800 })
-  await page.goto(`${relay.viewerUrl}/player/?cid=nobody-has-this`)
-  await page.locator('#problem strong wbr').first().waitFor({ state: 'attached' })
+  for (const wrong of ['nobody-has-this', 'not a CID']) {
+    await page.goto(`${relay.viewerUrl}/player/?cid=${wrong}`)
+    await page.locator('#problem strong wbr').first().waitFor({ state: 'attached' })
+    assert.match(await page.locator('#status').innerText(), /no video with this CID/)
+    await page.locator('#videos a').waitFor()
+    const lines = await page.evaluate<number>("(node => node.offsetHeight / parseFloat(getComputedStyle(node).lineHeight))(document.querySelector('#videos a'))")
+    assert.ok(lines < 1.5, `the CID that it offers has ${lines} lines`)
+  }
+  await screenshot(page, 'offer-375')
+  await page.locator('#videos a').click()
+  await played(page)
+})
+
+test('what the relay asked of the page is no longer shown when the page has done it', options, async t => {
+  const { relay, url } = await openScene(t)
+  const page = await openBrowser(t)
+  await page.goto(url)
+  await played(page)
+  assert.equal((await request(`${relay.adminUrl}/admin/v1/drain`, { method: 'POST', headers: { 'content-type': 'application/json' }, body: '{"deadlineMs":1000}' })).statusCode, 202)
+  const left = await until(async () => await stateOf(page), state => Number(state['reconnects']) > 0)
+  assert.deepEqual([left['control'], left['transport']], ['drain', 'http'])
+  assert.equal(await page.locator('#event').innerText(), '')
+})
+
+test('after a load that fails without a manifest no row of the one before is left', options, async t => {
+  const { relay, origin, url } = await openScene(t)
+  const page = await openBrowser(t)
+  await page.goto(url)
+  await played(page)
+  assert.equal((await request(`${origin}/_demo/faults`, { method: 'POST', body: '{"notFound":true}' })).statusCode, 200)
+  assert.equal((await request(`${relay.adminUrl}/admin/v1/cache/shards/${new URL(url).searchParams.get('cid') ?? ''}`, { method: 'DELETE', headers: { 'x-requested-with': 'test' } })).statusCode, 200)
+  await page.locator('#again').click()
+  await page.waitForSelector('html[data-state="error"]')
+  assert.equal(await page.locator('#rows tr').count(), 0)
 })
 
 test('a relay called localhost is reached over WebTransport too', options, async t => {

@@ -134,6 +134,18 @@ suite('shard client: fetching', () => {
     assert.ok(shard.timings.queuedMs >= 3000, 'retry-after is respected')
   })
 
+  test('after a body that turned out corrupt the relay is asked again: it asks another super-node then', async (t) => {
+    const { client, a, network } = await connected(t)
+    const resolve = a.source.resolve.bind(a.source)
+    let corrupt = true
+    a.source.resolve = async (...request) => {
+      if (!corrupt) return await resolve(...request)
+      corrupt = false
+      throw new RelayError('RELAY_ERR_UPSTREAM_CORRUPT', 'the bytes do not match their digest')
+    }
+    assert.equal((await network.time.until(client.fetchShard('v', 5))).attempts, 2)
+  })
+
   test('an overloaded relay is asked again when it says, and no later than ten seconds whatever it says, so often and no more', async (t) => {
     const { client, a, network } = await connected(t, { attempts: 4 })
     let retryAfterSeconds = 5
