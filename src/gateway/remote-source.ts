@@ -13,7 +13,7 @@ import type { LeaseInfo, ToGateway } from './protocol.ts'
 import { HeldLease, RemoteLease } from './remote-lease.ts'
 import type { ResolveOptions, ShardLease, ShardSource } from './session/shard-source.ts'
 
-/** Questions to the relay under way at once, over all sessions: the IPC channel has no back-pressure of its own. */
+/** Questions to the relay under way at once, over all sessions: the channel has no back-pressure of its own. */
 const MAX_OUTSTANDING = 8_192
 /** Keys remembered to tell a second request from a first. */
 const SEEN_KEYS = 10_000

@@ -1,6 +1,7 @@
 import { spawn, type ChildProcess } from 'node:child_process'
 import { chown, mkdir } from 'node:fs/promises'
 import { Socket } from 'node:net'
+import { constants } from 'node:os'
 import { dirname, join, resolve } from 'node:path'
 import type { Config } from '../config.ts'
 import { RelayError, systemCode } from '../errors.ts'
@@ -16,6 +17,7 @@ import { LAUNCHED, SEPARATE_GATEWAY, type FromLauncher, type ToLauncher } from '
 
 /** Of the relay to end after it was told; then it is killed, ms. It keeps its own time, which is shorter. */
 const STOP_MARGIN_MS = 10_000
+/** Exit code when a signal could not end this process, as shells count. */
 const EXIT_OF_SIGNAL = 128
 
 /** How the program ends. */
@@ -75,7 +77,7 @@ class Launcher {
   }
 
   async run (): Promise<Ending> {
-    for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) {
+    for (const signal of ['SIGTERM', 'SIGINT', 'SIGQUIT', 'SIGHUP'] as const) {
       process.removeAllListeners(signal)
       process.on(signal, () => { this.#pass(signal) })
     }
@@ -138,7 +140,7 @@ export function endAs ({ code, signal }: Ending): never {
     process.removeAllListeners(signal)
     process.kill(process.pid, signal)
     // Process 1 does not end by a signal of its own.
-    process.exit(EXIT_OF_SIGNAL + 1)
+    process.exit(EXIT_OF_SIGNAL + constants.signals[signal])
   }
   process.exit(code ?? 1)
 }

@@ -89,7 +89,7 @@ suite('as root the program starts the relay and its gateway as other users', { t
     assert.deepEqual(await identity(relay.relayPid), { uid: user, gid: group, groups: '', capabilities: CAP_NET_BIND_SERVICE, parent: launcher })
     assert.deepEqual(await identity(gateway), { uid: gatewayUser, gid: group, groups: '', capabilities: CAP_NET_BIND_SERVICE, parent: launcher })
 
-    const path = '/shard/syn-300000-users/shards/0.bin'
+    const path = '/shards/syn-300000-users/shard_0.bin'
     const first = await fetchHashed(relay.viewerUrl + path)
     assert.equal(first.status, 200)
     const client = await connect(relay.viewerUrl, { transports: ['webtransport'] })
