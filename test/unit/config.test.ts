@@ -129,6 +129,11 @@ suite('layers', () => {
       'tls.hosts': ['relay.example']
     }
     const texts: Record<string, string> = { 'region.override': 'APAC', 'upstream.shard_path': '/x/{cid}/{n}', 'upstream.manifest_path': '/x/{cid}', 'upstream.self_url': 'https://relay.example' }
+    /** Keys that mean nothing without another one. */
+    const needed: Record<string, { path: readonly string[], text: string }> = {
+      'upstream.siblings': { path: ['upstream', 'self_url'], text: 'http://self:9003' },
+      'process.gateway_user': { path: ['process', 'user'], text: 'relay' }
+    }
     for (const item of KEYS) {
       const { schema } = item
       const path = item.path.join('.')
@@ -136,12 +141,11 @@ suite('layers', () => {
       assert.match(name, /^ICN_RELAY_[A-Z0-9_]+$/)
       const list = lists[path]
       const value = schema.type === 'array' || schema.type === 'object' ? list : schema.type === 'boolean' ? schema.default !== true : schema.type === 'integer' ? Number(schema.default) + 1 : schema.type === 'number' ? Number(schema.default) / 4 : texts[path] ?? schema.anyOf?.at(-1)?.const ?? 'other'
-      // Siblings mean nothing without our own URL.
-      const beside: Record<string, string> = path === 'upstream.siblings' ? { ICN_RELAY_UPSTREAM_SELF_URL: 'http://self:9003' } : {}
-      const config = loadConfig(NOTHING, { ...beside, [name]: typeof value === 'string' ? value : JSON.stringify(value) })
+      const beside = needed[path]
+      const config = loadConfig(NOTHING, { ...beside === undefined ? {} : { [environmentName(...beside.path)]: beside.text }, [name]: typeof value === 'string' ? value : JSON.stringify(value) })
       assert.deepEqual(valueOf(config, item.path), value, path)
       // Every other key keeps its default.
-      for (const rest of KEYS) if (rest !== item && !(rest.path[1] === 'self_url' && path === 'upstream.siblings')) assert.deepEqual(valueOf(config, rest.path), rest.schema.default, `${path} changed ${rest.path.join('.')}`)
+      for (const rest of KEYS) if (rest !== item && rest.path.join('.') !== beside?.path.join('.')) assert.deepEqual(valueOf(config, rest.path), rest.schema.default, `${path} changed ${rest.path.join('.')}`)
     }
   })
 
