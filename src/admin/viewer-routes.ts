@@ -1,6 +1,7 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import Type from 'typebox'
 import { RelayError } from '../errors.ts'
+import type { LiveRecord } from '../gateway/live-settings.ts'
 import type { Supervisor } from '../gateway/supervisor.ts'
 import { problems } from './schemas.ts'
 
@@ -24,7 +25,8 @@ const Drain = Type.Object({
 }, { additionalProperties: false })
 
 /** `/viewers` and `/drain`: sessions of the gateway. */
-export const viewerRoutes: FastifyPluginAsyncTypebox<{ supervisor: Supervisor | undefined }> = async (app, { supervisor }) => {
+export const viewerRoutes: FastifyPluginAsyncTypebox<{ supervisor: Supervisor | undefined, live: LiveRecord }> = async (app, { supervisor, live }) => {
+  /** @throws RelayError RELAY_ERR_GATEWAY when there is never one */
   const gateway = (): Supervisor => {
     if (supervisor === undefined) throw new RelayError('RELAY_ERR_GATEWAY', 'transport.engine is off')
     return supervisor
@@ -70,7 +72,8 @@ export const viewerRoutes: FastifyPluginAsyncTypebox<{ supervisor: Supervisor | 
     }
   }, async (request, reply) => {
     const { deadlineMs, alternates } = request.body
-    gateway().drain(deadlineMs, alternates)
+    gateway()
+    live.update({ drain: { deadlineMs, alternates } })
     request.log.warn({ deadlineMs, alternates }, 'draining viewers')
     return await reply.code(202).send({ draining: true })
   })
@@ -84,7 +87,8 @@ export const viewerRoutes: FastifyPluginAsyncTypebox<{ supervisor: Supervisor | 
       response: { 200: Type.Object({ draining: Type.Boolean() }), ...problems(401, 403, 429, 503) }
     }
   }, async request => {
-    gateway().resume()
+    gateway()
+    live.update({ drain: undefined })
     request.log.warn('taking viewers again')
     return { draining: false }
   })

@@ -5,13 +5,10 @@ import type { Demand } from '../throttle/split-budget.ts'
 import { Throttle } from '../throttle/throttle.ts'
 import { SessionPacing, SharedViewer } from './session-pacing.ts'
 
-/** What the viewers of a gateway share at its start; it crosses processes. */
-export interface GatewayBandwidthSettings extends BandwidthClasses {
-  readonly share: GatewayShare
-}
-
 export interface GatewayBandwidthOptions {
-  readonly settings: GatewayBandwidthSettings
+  readonly classes: BandwidthClasses
+  /** At its start. */
+  readonly share: GatewayShare
   readonly maxSessions: number
   readonly timers: Timers
   /** What the viewers ask for, while anything is limited. */
@@ -27,7 +24,7 @@ export class GatewayBandwidth {
   #cancel: (() => void) | undefined
 
   constructor (options: GatewayBandwidthOptions) {
-    const { settings: { share }, maxSessions, timers } = options
+    const { share, maxSessions, timers } = options
     this.#options = options
     this.#share = share
     this.#throttle = new Throttle({
@@ -56,7 +53,7 @@ export class GatewayBandwidth {
 
   /** A session of a viewer begins; those with one id are one viewer. @throws RelayError RELAY_ERR_RATE_LIMITED beyond `maxSessions` */
   join (id: string, className?: string): SessionPacing {
-    const { weights, ladder } = this.#options.settings
+    const { weights, ladder } = this.#options.classes
     const viewer = this.#viewers.get(id) ?? new SharedViewer(id, className, { throttle: this.#throttle, limits: name => shareLimits(this.#share, weights, name) })
     this.#viewers.set(id, viewer)
     viewer.sessions++

@@ -7,7 +7,6 @@ import { HandshakeLimiter } from '../limits/handshake-limiter.ts'
 import { SharedBuckets } from '../limits/shared-buckets.ts'
 import { LogBudget } from '../log-budget.ts'
 import { LoopDelay } from '../loop-delay.ts'
-import type { OverloadState } from '../overload/states.ts'
 import { residentBytes } from '../process-use.ts'
 import { TicketGate } from '../tickets/ticket-gate.ts'
 import { CLOSE_CODE } from '../wire/stream-codes.ts'
@@ -16,6 +15,7 @@ import type { FromGateway } from './from-gateway.ts'
 import { GatewayBandwidth } from './gateway-bandwidth.ts'
 import { GatewayMeter } from './gateway-meter.ts'
 import { Guests } from './guests.ts'
+import type { LiveSettings } from './live-settings.ts'
 import { listenerOptions } from './listener-options.ts'
 import type { GatewayLimits, GatewaySettings, ToGateway } from './protocol.ts'
 import { Reception } from './reception.ts'
@@ -43,12 +43,6 @@ const SPENT_PER_RATE = 2 * 60
 
 const TRANSPORT_OF: Readonly<Record<RoadName, TransportName>> = { http3: 'webtransport', websocket: 'websocket' }
 
-interface Draining {
-  /** Monotonic, ms. */
-  readonly until: number
-  readonly alternates: readonly string[]
-}
-
 const text = (error: unknown): string => error instanceof Error ? error.stack ?? error.message : String(error)
 
 /** Everything inside the gateway process: engines, sessions, and the line to the relay. */
@@ -71,33 +65,51 @@ export class Gateway {
   readonly #timers: NodeJS.Timeout[] = []
   #beatAt: number
   #region: string
-  #draining: Draining | undefined
+  #draining: LiveSettings['drain']
   readonly #reception: Reception
   readonly #tickets: TicketGate
+  /** What each of the live settings changes. */
+  readonly #on: { readonly [K in keyof LiveSettings]: (value: LiveSettings[K]) => void } = {
+    tls: tls => { this.#roads.setTls(tls) },
+    limits: limits => { this.#limit(limits) },
+    auth: auth => { this.#judge.replace(auth) },
+    region: region => { this.#region = region },
+    share: share => { this.#bandwidth.setShare(share) },
+    overload: ({ state, targets }) => {
+      this.#shedding.set(state, targets)
+      this.#source.loadsAllowed = this.#shedding.backgroundAllowed
+    },
+    drain: drain => {
+      if (drain === undefined) this.#draining = undefined
+      else this.#drain(drain)
+    }
+  }
+
   /** When the gateway was told to stop, monotonic ms. */
   #stoppingSince: number | undefined
 
-  constructor (settings: GatewaySettings, send: (message: FromGateway) => void, clock: Clock) {
+  constructor (settings: GatewaySettings, live: LiveSettings, send: (message: FromGateway) => void, clock: Clock) {
     this.#settings = settings
-    this.#region = settings.region
+    this.#region = live.region
     this.#send = send
     this.#clock = clock
     this.#source = new RemoteSource(send, settings.ramBytes, settings.ioTimeoutMs)
     this.#beatAt = clock.monotonic()
-    this.#judge = new ViewerJudge(settings.auth, clock.now)
-    this.#handshakes = new HandshakeLimiter(settings.limits)
-    this.#tickets = new TicketGate(settings.ticketKey, Math.max(MAX_SPENT_TICKETS, SPENT_PER_RATE * settings.limits.handshakesPerSecond))
+    this.#judge = new ViewerJudge(live.auth, clock.now)
+    this.#handshakes = new HandshakeLimiter(live.limits)
+    this.#tickets = new TicketGate(settings.ticketKey, Math.max(MAX_SPENT_TICKETS, SPENT_PER_RATE * live.limits.handshakesPerSecond))
     this.#reception = new Reception({ tickets: this.#tickets, requireTicket: settings.requireTicket, handshakes: this.#handshakes, clock })
-    this.#requests = new SharedBuckets(settings.limits.requestsPerSecondPerViewer, settings.limits.trackedIps)
-    this.#limits = sessionLimits(settings, settings.limits, this.#shedding)
+    this.#requests = new SharedBuckets(live.limits.requestsPerSecondPerViewer, live.limits.trackedIps)
+    this.#limits = sessionLimits(settings, live.limits, this.#shedding)
     this.#bandwidth = new GatewayBandwidth({
-      settings: settings.bandwidth,
+      classes: settings.bandwidth,
+      share: live.share,
       maxSessions: settings.maxSessions,
       timers: { ...systemTimers, now: clock.monotonic },
       report: demand => { send({ type: 'demand', demand }) }
     })
     this.#roads = new Roads({
-      tls: settings.tls,
+      tls: live.tls,
       open: async (name, tls) => name === 'http3'
         ? await openHttp3(settings, listenerOptions(settings, name, tls), this.#eventsOf(name))
         : await openWebSocket(listenerOptions(settings, name, tls), this.#eventsOf(name)),
@@ -105,6 +117,7 @@ export class Gateway {
       certificateRefused: (road, error) => { this.#log('error', 'certificate not taken over, the old one stays in use', { road, error: String(error) }) },
       empty: async (road) => { await this.#moveAway(TRANSPORT_OF[road]) }
     })
+    this.#update({ overload: live.overload, drain: live.drain })
   }
 
   /** Opens the listeners and reports them; a road that cannot be opened is a note and not an end. */
@@ -116,16 +129,9 @@ export class Gateway {
 
   take (message: ToGateway): void {
     if (this.#source.take(message)) return
-    if (message.type === 'tls') this.#roads.setTls(message.tls)
-    else if (message.type === 'limits') this.#limit(message.limits)
+    if (message.type === 'update') this.#update(message.live)
     else if (message.type === 'spent') this.#requests.charge(message.spent, this.#clock.monotonic())
-    else if (message.type === 'auth') this.#judge.replace(message.auth)
-    else if (message.type === 'region') this.#region = message.region
-    else if (message.type === 'share') this.#bandwidth.setShare(message.share)
     else if (message.type === 'list') this.#send({ type: 'sessions', id: message.id, rows: Array.from(this.#guests, sessionRow) })
-    else if (message.type === 'drain') this.#drain(message.deadlineMs, message.alternates)
-    else if (message.type === 'resume') this.#draining = undefined
-    else if (message.type === 'overload') this.#setOverload(message.state, message.targets)
     else if (message.type === 'disconnect') {
       const guest = this.#guests.get(message.session)
       guest?.session.close(CLOSE_CODE.none, 'disconnected by the operator')
@@ -135,7 +141,7 @@ export class Gateway {
 
   /** Asks every viewer to move, waits until what they have under way is sent or the deadline has come, then closes everything. */
   async stop (deadlineMs: number): Promise<void> {
-    this.#drain(deadlineMs, this.#draining?.alternates ?? [])
+    this.#drain({ deadlineMs, alternates: this.#draining?.alternates ?? [] })
     this.#stoppingSince = this.#clock.monotonic()
     await this.#guests.left(() => this.#guests.size === 0, deadlineMs)
     for (const timer of this.#timers) clearInterval(timer)
@@ -163,13 +169,12 @@ export class Gateway {
     if (this.#budget.spend()) this.#send({ type: 'log', level, message: message.slice(0, 4_000), fields })
   }
 
-  #setOverload (state: OverloadState, targets: readonly string[]): void {
-    this.#shedding.set(state, targets)
-    this.#source.loadsAllowed = this.#shedding.backgroundAllowed
+  #update (live: Partial<LiveSettings>): void {
+    for (const [key, value] of Object.entries(live)) (this.#on[key as keyof LiveSettings] as (value: unknown) => void)(value)
   }
 
-  #drain (deadlineMs: number, alternates: readonly string[]): void {
-    this.#draining = { until: this.#clock.monotonic() + deadlineMs, alternates }
+  #drain ({ deadlineMs, alternates }: NonNullable<LiveSettings['drain']>): void {
+    this.#draining = { deadlineMs, alternates }
     for (const { session } of this.#guests) this.#guarded(session, () => { session.drain(deadlineMs, alternates) })
   }
 
@@ -298,20 +303,11 @@ export class Gateway {
     const dropped = this.#budget.renew()
     if (dropped > 0) this.#log('warn', 'log lines dropped', { dropped })
     const now = this.#clock.monotonic()
-    const seconds = Math.max(0.001, (now - this.#beatAt) / 1_000)
+    const sessions = this.#guests.measure(Math.max(0.001, (now - this.#beatAt) / 1_000), ({ session, pacing }) => { this.#meter.throttled(session.transport.transport, pacing.takeWaited()) })
     this.#beatAt = now
     this.#handshakes.forgetIdle(now)
     this.#tickets.forgetExpired(this.#clock.now())
     this.#requests.forgetIdle(now)
-    const sessions: Record<string, number> = {}
-    for (const guest of this.#guests) {
-      const { transport } = guest.session.transport
-      sessions[transport] = (sessions[transport] ?? 0) + 1
-      const { bytes } = guest.session.stats()
-      guest.rate = guest.rate / 2 + (bytes - guest.bytes) / seconds / 2
-      guest.bytes = bytes
-      this.#meter.throttled(transport, guest.pacing.takeWaited())
-    }
     const { known, checking } = this.#judge.sizes()
     const sizes = { ...this.#source.sizes(), ...this.#roads.sizes(), ...this.#bandwidth.sizes(), 'auth.known': known, 'auth.checking': checking, 'gateway.sessions': this.#guests.size, 'gateway.addresses': this.#guests.addresses, 'gateway.tracked': this.#handshakes.size, 'gateway.spentTickets': this.#tickets.size }
     this.#send({ type: 'heartbeat', stats: { sessions, sizes, rssBytes: residentBytes(), spent: this.#requests.report(), loopDelayMs: this.#loopDelay.take(), counts: this.#meter.take() } })

@@ -15,6 +15,20 @@ export class Guests {
 
   [Symbol.iterator] (): IterableIterator<Guest> { return this.#sessions.values() }
 
+  /** Brings the rates of all sessions up to date. @param seconds since the last time @returns sessions by transport */
+  measure (seconds: number, each: (guest: Guest) => void): Record<string, number> {
+    const sessions: Record<string, number> = {}
+    for (const guest of this) {
+      const { transport } = guest.session.transport
+      sessions[transport] = (sessions[transport] ?? 0) + 1
+      const { bytes } = guest.session.stats()
+      guest.rate = guest.rate / 2 + (bytes - guest.bytes) / seconds / 2
+      guest.bytes = bytes
+      each(guest)
+    }
+    return sessions
+  }
+
   get (id: string): Guest | undefined { return this.#sessions.get(id) }
 
   /** Sessions of one address. */

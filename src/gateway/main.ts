@@ -28,7 +28,7 @@ function fail (error: unknown): void {
 
 function take (message: ToGateway): void {
   if (message.type === 'start') {
-    gateway = new Gateway(message.settings, send, systemClock)
+    gateway = new Gateway(message.settings, message.live, send, systemClock)
     gateway.start().catch(fail)
   } else if (message.type === 'stop') {
     const end = (): void => { channel.end() }

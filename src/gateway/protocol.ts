@@ -2,21 +2,18 @@
  * Messages between the relay and its gateway process, over a channel with structured cloning. Bytes of an object cross
  * it only when no file holds them. What the gateway says is checked on arrival: see `from-gateway.ts`.
  */
-import type { AuthSettings } from '../auth/auth-settings.ts'
-import type { GatewayShare } from '../bandwidth/bandwidth-limits.ts'
+import type { BandwidthClasses } from '../bandwidth/bandwidth-limits.ts'
 import type { ErrorCode } from '../errors.ts'
 import type { LimitNumbers } from '../limits/limits.ts'
 import type { Spent } from '../limits/shared-buckets.ts'
-import type { OverloadState } from '../overload/states.ts'
-import type { GatewayBandwidthSettings } from './gateway-bandwidth.ts'
-import type { TlsMaterial } from './transports/viewer-transport.ts'
+import type { LiveSettings } from './live-settings.ts'
 
 export type EngineChoice = 'auto' | 'quinn' | 'fails'
 
 /** The limits that the gateway enforces; those of plain HTTP are the relay's. */
 export type GatewayLimits = Pick<LimitNumbers, 'handshakesPerSecond' | 'handshakesPerSecondPerIp' | 'trackedIps' | 'requestsPerSecondPerViewer'>
 
-/** What a gateway needs to run; sent once, first. */
+/** What a gateway needs to run and keeps; sent once, first, with the {@link LiveSettings}. */
 export interface GatewaySettings {
   readonly host: string
   /** UDP port for HTTP/3; 0 for any. */
@@ -24,7 +21,6 @@ export interface GatewaySettings {
   /** TCP port for WebSocket and HTTP/2; 0 for any. */
   readonly websocketPort: number
   readonly engine: EngineChoice
-  readonly tls: TlsMaterial
   /** Where an engine file may be kept that was made for this system. */
   readonly engineDirectory: string
   readonly glibcShim: boolean
@@ -32,7 +28,6 @@ export interface GatewaySettings {
   readonly ticketKey: Uint8Array
   readonly requireTicket: boolean
   readonly version: string
-  readonly region: string
   readonly maxSessions: number
   readonly maxSessionsPerIp: number
   readonly maxStreamsPerSession: number
@@ -44,9 +39,7 @@ export interface GatewaySettings {
   /** Time the disk has to open or read, ms. */
   readonly ioTimeoutMs: number
   readonly heartbeatMs: number
-  readonly limits: GatewayLimits
-  readonly auth: AuthSettings
-  readonly bandwidth: GatewayBandwidthSettings
+  readonly bandwidth: BandwidthClasses
   /** Whether anybody reads debug lines; they do not cross the channel otherwise. */
   readonly debug: boolean
 }
@@ -71,18 +64,11 @@ export interface Refusal {
 }
 
 export type ToGateway =
-  | { readonly type: 'start', readonly settings: GatewaySettings }
-  | { readonly type: 'tls', readonly tls: TlsMaterial }
+  | { readonly type: 'start', readonly settings: GatewaySettings, readonly live: LiveSettings }
   /** In force from now on, also for sessions that exist. */
-  | { readonly type: 'limits', readonly limits: GatewayLimits }
+  | { readonly type: 'update', readonly live: Partial<LiveSettings> }
   /** Requests that addresses have sent over HTTP. */
   | { readonly type: 'spent', readonly spent: Spent }
-  /** Viewers are judged by these from now on, those that have a session too. */
-  | { readonly type: 'auth', readonly auth: AuthSettings }
-  /** New sessions are told this region. */
-  | { readonly type: 'region', readonly region: string }
-  /** The gateway's part of the bandwidth from now on. */
-  | { readonly type: 'share', readonly share: GatewayShare }
   | { readonly type: 'resolved', readonly id: number, readonly info: LeaseInfo }
   | { readonly type: 'rejected', readonly id: number, readonly refusal: Refusal }
   /** More of growing files may be read; pairs of lease and bytes. */
@@ -92,12 +78,6 @@ export type ToGateway =
   | { readonly type: 'bytes', readonly id: number, readonly chunk: Uint8Array, readonly file: string | undefined }
   | { readonly type: 'list', readonly id: number }
   | { readonly type: 'disconnect', readonly id: number, readonly session: string }
-  /** Take no new sessions, and ask those that exist to move. */
-  | { readonly type: 'drain', readonly deadlineMs: number, readonly alternates: readonly string[] }
-  /** Take new sessions again. */
-  | { readonly type: 'resume' }
-  /** While shedding, new sessions are sent to the targets in turn, base URLs of relays or super-nodes; without any they are refused. */
-  | { readonly type: 'overload', readonly state: OverloadState, readonly targets: readonly string[] }
   /** End: sessions get `deadlineMs` to finish what they have under way. */
   | { readonly type: 'stop', readonly deadlineMs: number }
 

@@ -80,7 +80,7 @@ export class RemoteSource implements ShardSource {
         for (const [lease, readable] of message.leases) this.#leases.get(lease)?.grew(readable)
         return true
       case 'broken': this.#leases.get(message.lease)?.broke(message.refusal); return true
-      case 'start': case 'tls': case 'auth': case 'limits': case 'spent': case 'region': case 'share': case 'list': case 'disconnect': case 'drain': case 'resume': case 'overload': case 'stop': return false
+      case 'start': case 'update': case 'spent': case 'list': case 'disconnect': case 'stop': return false
     }
   }
 

@@ -1,26 +1,24 @@
-import type { AuthSettings } from '../auth/auth-settings.ts'
-import type { GatewayShare } from '../bandwidth/bandwidth-limits.ts'
 import type { Clock } from '../clock.ts'
 import { deferred, type Deferred } from '../deferred.ts'
 import { RelayError } from '../errors.ts'
 import type { Spent } from '../limits/shared-buckets.ts'
-import type { OverloadState } from '../overload/states.ts'
 import type { ShardService } from '../shard/shard-service.ts'
 import type { Demand } from '../throttle/split-budget.ts'
 import { checkFromGateway, type FromGateway, type GatewayStats, type ListeningInfo, type SessionRow } from './from-gateway.ts'
 import { GatewayDesk, type ResponseCount } from './gateway-desk.ts'
 import type { GatewayProcess, StartGateway } from './gateway-process.ts'
 import { GatewayQuestions } from './gateway-questions.ts'
-import type { GatewayLimits, GatewaySettings, ToGateway } from './protocol.ts'
+import type { LiveRecord } from './live-settings.ts'
+import type { GatewaySettings, ToGateway } from './protocol.ts'
 import { countEarly, DEFAULT_RESTART_POLICY, restartDelay } from './restart-policy.ts'
-import type { TlsMaterial } from './transports/viewer-transport.ts'
 
 /** Why a gateway ended: by itself, or killed because it was silent, too large, or did not keep to the protocol. */
 export type GatewayEnd = 'exit' | 'hang' | 'memory' | 'protocol'
 
 export interface SupervisorOptions {
-  /** Asked at every start, so that a restarted gateway gets the current certificate and the ports its viewers know. */
+  /** Asked at every start, so that a restarted gateway gets the ports its viewers know. */
   readonly settings: () => GatewaySettings
+  readonly live: LiveRecord
   readonly shards: Pick<ShardService, 'open'>
   readonly responses?: ResponseCount
   /** A gateway silent for longer is killed, ms. */
@@ -75,12 +73,11 @@ export class Supervisor {
   #restartTimer: NodeJS.Timeout | undefined
   #watch: NodeJS.Timeout | undefined
   #lookedAt = 0
-  #drain: { readonly until: number, readonly alternates: readonly string[] } | undefined
-  #overload: Extract<ToGateway, { type: 'overload' }> = { type: 'overload', state: 'normal', targets: [] }
   #stopping: Promise<void> | undefined
 
   constructor (options: SupervisorOptions) {
     this.#options = options
+    options.live.onUpdate(changed => { this.#send({ type: 'update', live: changed }) })
   }
 
   /** What the gateway listens on; undefined while there is none. */
@@ -89,7 +86,6 @@ export class Supervisor {
   get pid (): number | undefined { return this.#life?.process.pid }
   get leases (): number { return this.#life?.desk.leases ?? 0 }
   get stats (): GatewayStats | undefined { return this.#life?.stats }
-  get draining (): boolean { return this.#drain !== undefined }
 
   /** Sizes of every map and queue on both sides of the channel. */
   sizes (): Record<string, number> {
@@ -109,45 +105,8 @@ export class Supervisor {
     return this.listening
   }
 
-  setTls (tls: TlsMaterial): void { this.#send({ type: 'tls', tls }) }
-
-  /** In force from now on; a gateway that starts later has them from its settings. */
-  setLimits (limits: GatewayLimits): void { this.#send({ type: 'limits', limits }) }
-
   /** Requests that addresses have sent over HTTP. */
   tellSpent (spent: Spent): void { this.#send({ type: 'spent', spent }) }
-
-  /** Viewers are judged by these from now on. */
-  setAuth (auth: AuthSettings): void { this.#send({ type: 'auth', auth }) }
-
-  /** The gateway's part of the bandwidth from now on. */
-  setShare (share: GatewayShare): void {
-    this.#send({ type: 'share', share })
-  }
-
-  /** Sessions that begin from now on are told this region. */
-  setRegion (region: string): void {
-    this.#send({ type: 'region', region })
-  }
-
-  /** No new sessions, and those that exist are asked to move. Holds until {@link resume}, also over the end of a gateway. */
-  drain (deadlineMs: number, alternates: readonly string[]): void {
-    this.#drain = { until: this.#options.clock.monotonic() + deadlineMs, alternates }
-    this.#send({ type: 'drain', deadlineMs, alternates })
-  }
-
-  /** New sessions are taken again; those that were asked to move still end. */
-  resume (): void {
-    this.#drain = undefined
-    this.#send({ type: 'resume' })
-  }
-
-  /** Tells how overloaded the relay is, and where new sessions go while it sheds; nothing when that is known. Holds over the end of a gateway. */
-  setOverload (state: OverloadState, targets: readonly string[]): void {
-    if (state === this.#overload.state && targets.join(' ') === this.#overload.targets.join(' ')) return
-    this.#overload = { type: 'overload', state, targets }
-    this.#send(this.#overload)
-  }
 
   async sessions (): Promise<readonly SessionRow[]> {
     const rows = await this.#ask(id => ({ type: 'list', id }))
@@ -187,7 +146,7 @@ export class Supervisor {
   }
 
   #begin (): void {
-    const { clock, shards, log, start, settings, responses } = this.#options
+    const { clock, shards, log, start, settings, live, responses } = this.#options
     const process = start({
       message: message => { this.#hear(life, message) },
       broken: detail => { this.#broke(life, detail) },
@@ -198,10 +157,7 @@ export class Supervisor {
     const now = clock.monotonic()
     const life: Life = { process, desk: new GatewayDesk(shards, process.send, responses, clock.now), startedAt: now, heardAt: now, ended: deferred<undefined>(), listening: undefined, stats: undefined, reason: 'exit', output: '' }
     this.#life = life
-    this.#send({ type: 'start', settings: settings() })
-    if (this.#overload.state !== 'normal') this.#send(this.#overload)
-    // A crash must not put a relay back into service that its operator took out.
-    if (this.#drain !== undefined) this.#send({ type: 'drain', deadlineMs: Math.max(0, this.#drain.until - clock.monotonic()), alternates: this.#drain.alternates })
+    this.#send({ type: 'start', settings: settings(), live: live.current })
   }
 
   #hear (life: Life, value: unknown): void {

@@ -66,7 +66,7 @@ export default fp<{ config: Config }>(async (app: FastifyInstance, { config }) =
       if (body === '' && request.routeOptions.schema?.body === undefined) done(null)
       else void parseJson(request, body, done)
     })
-    await admin.register(viewerRoutes, { supervisor: app.viewers.supervisor })
+    await admin.register(viewerRoutes, { supervisor: app.viewers.supervisor, live: app.viewers.live })
     await admin.register(cacheRoutes, { cache: app.shardCache, shards: app.shards })
     await admin.register(limitsRoutes, { limits: app.limits, handshakeAddresses: () => app.viewers.trackedAddresses() })
     await admin.register(overloadRoutes, { overload: app.overload, redirectTo: () => app.viewers.redirectTo(), now: systemClock.now })

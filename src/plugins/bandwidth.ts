@@ -4,7 +4,6 @@ import { BudgetKeeper } from '../bandwidth/budget-keeper.ts'
 import { HttpViewers } from '../bandwidth/http-viewers.ts'
 import { systemClock, systemTimers } from '../clock.ts'
 import type { Config } from '../config.ts'
-import type { GatewayBandwidthSettings } from '../gateway/gateway-bandwidth.ts'
 import { Throttle } from '../throttle/throttle.ts'
 
 export interface Bandwidth {
@@ -12,8 +11,6 @@ export interface Bandwidth {
   readonly classes: BandwidthClasses
   /** Viewers over HTTP. */
   readonly viewers: HttpViewers
-  /** What a gateway begins with. */
-  gateway (): GatewayBandwidthSettings
 }
 
 declare module 'fastify' {
@@ -52,7 +49,7 @@ export default fp<{ config: Config }>(async (app, { config }) => {
     maxViewers: limits.tracked_ips,
     timers: systemTimers
   })
-  app.decorate('bandwidth', { keeper, classes, viewers, gateway: () => ({ ...classes, share: keeper.share() }) })
+  app.decorate('bandwidth', { keeper, classes, viewers })
   metrics.onCollect(() => {
     const { bytes, waitedMs } = throttle.takeCounts()
     metrics.count('icn_relay_bandwidth_granted_bytes_total', { transport: 'http' }, bytes)

@@ -41,7 +41,7 @@ export default fp(async app => {
     const up = nodes.filter(node => node.state === 'up').length
     // Not before the gateway has had its chance: a viewer sent here earlier would settle for plain HTTP.
     const listening = app.viewer.server.listening && app.viewers.started() && !stopping
-    const draining = app.viewers.supervisor?.draining === true
+    const draining = app.viewers.live.draining
     // Degraded relays serve everybody; one that sheds would only send new viewers on.
     const { state } = app.overload
     const ready = listening && !draining && state !== 'shedding'

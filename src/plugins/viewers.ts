@@ -6,6 +6,7 @@ import { systemClock } from '../clock.ts'
 import type { Config } from '../config.ts'
 import type { GatewayStats, ListeningInfo } from '../gateway/from-gateway.ts'
 import { childGateways, gatewayPaths } from '../gateway/gateway-process.ts'
+import { LiveRecord } from '../gateway/live-settings.ts'
 import { Supervisor } from '../gateway/supervisor.ts'
 import { hasSeparateGateway, isLaunched, launchedGateways } from '../launcher/launched-gateways.ts'
 import type { RefusedCounts } from '../limits/limits.ts'
@@ -23,6 +24,8 @@ export interface GatewayPorts {
 export interface Viewers {
   /** Undefined when `transport.engine` is off. */
   readonly supervisor: Supervisor | undefined
+  /** Settings of the gateway that may change while it runs. */
+  readonly live: LiveRecord
   /** Sessions open now, over every transport but plain HTTP. */
   sessions (): number
   /** Addresses that the handshake limiter of the gateway remembers. */
@@ -99,6 +102,16 @@ export default fp<{ config: Config }>(async (app, { config }) => {
     ticketKey = randomBytes(TICKET_KEY_BYTES)
     return ticketKey
   }
+  const { keeper } = app.bandwidth
+  const live = new LiveRecord({
+    tls: app.certificates.current(),
+    limits: app.limits.numbers,
+    auth: forGateway(app.auth.current()),
+    region: app.region.current,
+    share: keeper.share(),
+    overload: { state: 'normal', targets: [] },
+    drain: undefined
+  }, systemClock)
   const supervisor = engine === 'off'
     ? undefined
     : new Supervisor({
@@ -107,13 +120,11 @@ export default fp<{ config: Config }>(async (app, { config }) => {
         http3Port: ports.http3,
         websocketPort: ports.websocket,
         engine,
-        tls: app.certificates.current(),
         engineDirectory: paths.engine,
         glibcShim: transport.glibc_shim,
         ticketKey: newTicketKey(),
         requireTicket: viewer.require_ticket,
         version: VERSION,
-        region: app.region.current,
         maxSessions: transport.max_sessions,
         maxSessionsPerIp: transport.max_sessions_per_ip,
         maxStreamsPerSession: transport.max_streams_per_session,
@@ -123,11 +134,10 @@ export default fp<{ config: Config }>(async (app, { config }) => {
         ramBytes: transport.ram_bytes,
         ioTimeoutMs: config.cache.io_timeout_ms,
         heartbeatMs: transport.heartbeat_ms,
-        limits: app.limits.numbers,
-        auth: forGateway(app.auth.current()),
-        bandwidth: app.bandwidth.gateway(),
+        bandwidth: app.bandwidth.classes,
         debug: config.log.level === 'debug' || config.log.level === 'trace'
       }),
+      live,
       start: isLaunched() ? launchedGateways : childGateways(paths),
       shards: app.shards,
       responses: app.limits.responses,
@@ -146,8 +156,11 @@ export default fp<{ config: Config }>(async (app, { config }) => {
           tellOverload()
         },
         demand: demand => {
-          if (demand === undefined) app.bandwidth.keeper.gatewayGone()
-          else app.bandwidth.keeper.reported(demand)
+          if (demand !== undefined) keeper.reported(demand)
+          else {
+            keeper.gatewayGone()
+            live.update({ share: keeper.share() })
+          }
         },
         // A restarted gateway takes the ports its viewers know.
         listening: ({ http3, websocket }) => { ports = { http3: http3?.port ?? ports.http3, websocket: websocket?.port ?? ports.websocket } }
@@ -155,7 +168,7 @@ export default fp<{ config: Config }>(async (app, { config }) => {
       log: (level, message, fields) => { log[level](fields ?? {}, message) }
     })
   const redirectTo = (): readonly string[] => redirectTargets(config.overload, () => app.upstream.nodes.nearest(app.region.current)?.url)
-  const tellOverload = (): void => { supervisor?.setOverload(app.overload.state, app.overload.shedsSessions ? redirectTo() : []) }
+  const tellOverload = (): void => { live.update({ overload: { state: app.overload.state, targets: app.overload.shedsSessions ? redirectTo() : [] } }) }
   const sized = new Set<string>()
   const sessions = (): number => Object.values(supervisor?.stats?.sessions ?? {}).reduce((sum, value) => sum + value, 0)
   const trackedAddresses = (): number => (supervisor?.stats?.sizes[TRACKED] ?? 0) + app.limits.tickets.size
@@ -176,10 +189,11 @@ export default fp<{ config: Config }>(async (app, { config }) => {
   let started = false
   app.decorate('viewers', {
     supervisor,
+    live,
     sessions,
     trackedAddresses,
     // Nobody should pay for a handshake that is going to be refused.
-    listening: () => supervisor?.draining === true || (app.overload.shedsSessions && redirectTo().length === 0) ? undefined : supervisor?.listening,
+    listening: () => live.draining || (app.overload.shedsSessions && redirectTo().length === 0) ? undefined : supervisor?.listening,
     gatewayId: () => gatewayId,
     tickets: viewer.require_ticket ? new TicketOffice({ key: () => ticketKey, limiter: app.limits.tickets, clock: systemClock, randomBytes }) : undefined,
     redirectTo,
@@ -193,12 +207,12 @@ export default fp<{ config: Config }>(async (app, { config }) => {
     started: () => started,
     stop: async (deadlineMs: number) => { await supervisor?.stop(deadlineMs) }
   })
-  app.bandwidth.keeper.onShare(share => { supervisor?.setShare(share) })
+  keeper.onShare(share => { live.update({ share }) })
   const subscriptions = [
-    app.auth.onChange(settings => { supervisor?.setAuth(forGateway(settings)) }),
-    app.certificates.onChange(material => { supervisor?.setTls(material) }),
-    app.limits.onChange(numbers => { supervisor?.setLimits(numbers) }),
-    app.region.onChange(region => { supervisor?.setRegion(region) }),
+    app.auth.onChange(settings => { live.update({ auth: forGateway(settings) }) }),
+    app.certificates.onChange(tls => { live.update({ tls }) }),
+    app.limits.onChange(limits => { live.update({ limits }) }),
+    app.region.onChange(region => { live.update({ region }) }),
     app.overload.onChange(tellOverload)
   ]
   app.addHook('onClose', async () => {

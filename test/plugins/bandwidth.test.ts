@@ -186,7 +186,7 @@ test('kill -9 of the gateway: HTTP has the whole budget, and the next gateway be
   assert.ok(pid)
   process.kill(pid, 'SIGKILL')
   await until(async () => keeper.parts, ({ http }) => http === 1_000_000)
-  const { share } = relay.relay.admin.bandwidth.gateway()
+  const { share } = relay.relay.admin.viewers.live.current
   assert.ok(Math.abs(share.budgetBps / 500_000 - 1) < 0.2, `${share.budgetBps}`)
   await until(async () => supervisor, value => value?.listening !== undefined && value.pid !== pid)
   const [six, seven] = await viewing

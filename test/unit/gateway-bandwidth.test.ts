@@ -13,7 +13,8 @@ function rig (first: Partial<GatewayShare> = {}) {
   const timers = virtualTimers()
   const reports: Demand[] = []
   const bandwidth = new GatewayBandwidth({
-    settings: { share: share(first), weights: { default: 1, premium: 3 }, ladder: [{ name: '480p', min_bps: 1e6 }, { name: '720p', min_bps: 2.5e6 }, { name: '1080p', min_bps: 5e6 }] },
+    share: share(first),
+    classes: { weights: { default: 1, premium: 3 }, ladder: [{ name: '480p', min_bps: 1e6 }, { name: '720p', min_bps: 2.5e6 }, { name: '1080p', min_bps: 5e6 }] },
     maxSessions: 20,
     timers,
     report: demand => {

@@ -6,6 +6,7 @@ import test, { type TestContext } from 'node:test'
 import { systemClock } from '../../src/clock.ts'
 import { childGateways } from '../../src/gateway/gateway-process.ts'
 import type { GatewaySettings } from '../../src/gateway/protocol.ts'
+import { LiveRecord, type LiveSettings } from '../../src/gateway/live-settings.ts'
 import { Supervisor, type GatewayEnd } from '../../src/gateway/supervisor.ts'
 import { FakeShards, GrowingObject } from '../support/gateway-rig.ts'
 import { until } from '../support/http.ts'
@@ -24,7 +25,17 @@ const send = m => { channel.send(m) }
 const onMessage = callback => { listener = callback; for (const m of early.splice(0)) callback(m) }`
 const LISTENING = "send({ type: 'listening', info: { notes: ['a note'], websocket: { port: 9, description: 'fake' } } })"
 
-interface Rig { readonly supervisor: Supervisor, readonly shards: FakeShards, readonly ends: GatewayEnd[], readonly lines: string[], readonly settings: () => number }
+const LIVE: LiveSettings = {
+  tls: { cert: '', key: '' },
+  limits: { handshakesPerSecond: 1, handshakesPerSecondPerIp: 1, trackedIps: 1, requestsPerSecondPerViewer: 1 },
+  auth: {} as LiveSettings['auth'],
+  region: 'EU-WEST',
+  share: { budgetBps: 0, levelBps: undefined, viewerCapBps: 0, viewerFloorBps: 0, burstBytes: 0 },
+  overload: { state: 'normal', targets: [] },
+  drain: undefined
+}
+
+interface Rig { readonly supervisor: Supervisor, readonly live: LiveRecord, readonly shards: FakeShards, readonly ends: GatewayEnd[], readonly lines: string[], readonly settings: () => number }
 
 /** A supervisor whose gateway is the program given. */
 async function rig (t: TestContext, program: string, options: { hangMs?: number, maxRssBytes?: number } = {}): Promise<Rig> {
@@ -34,9 +45,11 @@ async function rig (t: TestContext, program: string, options: { hangMs?: number,
   const lines: string[] = []
   const shards = new FakeShards()
   let asked = 0
+  const live = new LiveRecord(LIVE, systemClock)
   const supervisor = new Supervisor({
     start: childGateways({ shards: tmpdir(), engine: tmpdir() }, entry),
     shards,
+    live,
     settings: () => {
       asked++
       return { host: 'h' } as unknown as GatewaySettings
@@ -48,7 +61,7 @@ async function rig (t: TestContext, program: string, options: { hangMs?: number,
     log: (level, message, fields) => { lines.push(`${level} ${message} ${JSON.stringify(fields ?? {})}`) }
   })
   t.after(async () => { await supervisor.stop(500) })
-  return { supervisor, shards, ends, lines, settings: () => asked }
+  return { supervisor, live, shards, ends, lines, settings: () => asked }
 }
 
 for (const [what, garbage] of [
@@ -107,41 +120,42 @@ test('what a gateway held is released with its end, what arrives later too', LIM
   assert.equal(shards.twice, 0)
 })
 
-test('settings are sent once and first, and a drain follows them', LIMIT, async t => {
-  const { supervisor, settings, lines } = await rig(t, `let seen = []
-    onMessage(m => { seen.push(m.type); if (m.type === 'drain') { send({ type: 'log', level: 'info', message: seen.join(' '), fields: {} }); ${LISTENING} } })`)
-  supervisor.drain(1_000, [])
+test('settings are sent once and first, with the live ones as they are then; a drain holds over the end of a gateway', LIMIT, async t => {
+  const { supervisor, live, settings, lines } = await rig(t, `let seen = []
+    onMessage(m => { seen.push(m.type, m.live.drain?.deadlineMs <= 60000 && m.live.drain?.alternates.join()); send({ type: 'log', level: 'info', message: seen.join(' '), fields: {} }); ${LISTENING} })`)
+  live.update({ drain: { deadlineMs: 60_000, alternates: ['http://a'] } })
   await supervisor.start()
   assert.equal(settings(), 1)
-  assert.ok(lines.some(line => line.startsWith('info start drain ')), lines.join('\n'))
-  assert.equal(supervisor.draining, true)
+  const { pid } = supervisor
+  assert.ok(pid !== undefined)
+  process.kill(pid, 'SIGKILL')
+  await until(async () => lines.filter(line => line.startsWith('info start http://a ')), all => all.length === 2)
+  assert.equal(settings(), 2)
 })
 
-test('overload is told when it changes and again to every new gateway, which in normal times hears nothing', LIMIT, async t => {
-  const { supervisor, ends, lines } = await rig(t, `onMessage(m => {
+test('a running gateway is told what changes, and only that; the next one is told all of it', LIMIT, async t => {
+  const { supervisor, live, ends, lines } = await rig(t, `onMessage(m => {
       if (m.type === 'start') ${LISTENING}
-      if (m.type !== 'overload') return
-      send({ type: 'log', level: 'info', message: [process.pid, m.state, ...m.targets].join(' '), fields: {} })
-      if (m.state === 'normal') channel.end()
+      send({ type: 'log', level: 'info', message: ['told', process.pid, ...m.type === 'update' ? Object.keys(m.live) : [], m.live.overload.state, ...m.live.overload.targets].join(' '), fields: {} })
+      if (m.type === 'update' && m.live.overload.state === 'normal') channel.end()
     })`)
-  const told = (): string[] => lines.flatMap(line => /^info (\d+ (?:normal|degraded|shedding).*) \{/.exec(line)?.[1] ?? [])
-  supervisor.setOverload('normal', [])
-  supervisor.setOverload('shedding', ['http://a', 'http://b'])
+  const told = (): string[] => lines.flatMap(line => /^info told (\d+ .*) \{/.exec(line)?.[1] ?? [])
+  const shed = (...targets: string[]): void => { live.update({ overload: { state: 'shedding', targets } }) }
+  shed('http://a', 'http://b')
   await supervisor.start()
   const first = supervisor.pid
-  await until(async () => told(), all => all.length === 1)
-  supervisor.setOverload('shedding', ['http://a', 'http://b'])
-  supervisor.setOverload('shedding', ['http://b'])
+  shed('http://a', 'http://b')
+  shed('http://b')
   await until(async () => told(), all => all.length === 2)
   assert.ok(first !== undefined)
   process.kill(first, 'SIGKILL')
   await until(async () => told(), all => all.length === 3)
   const second = supervisor.pid
-  assert.deepEqual(told(), [`${first} shedding http://a http://b`, `${first} shedding http://b`, `${second} shedding http://b`])
-  supervisor.setOverload('normal', [])
+  assert.deepEqual(told(), [`${first} shedding http://a http://b`, `${first} overload shedding http://b`, `${second} shedding http://b`])
+  live.update({ overload: { state: 'normal', targets: [] } })
   await until(async () => ends, all => all.length >= 2)
-  await until(async () => supervisor.listening, listening => listening !== undefined)
-  assert.equal(told().length, 4, 'the third gateway, in normal times, is told nothing')
+  await until(async () => told(), all => all.length === 5)
+  assert.match(told()[4] ?? '', /^\d+ normal$/)
 })
 
 test('stop: a gateway that does not listen to it is killed at the deadline, and questions to it are answered', LIMIT, async t => {
