@@ -1,7 +1,7 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import Type from 'typebox'
 import { RelayError } from '../errors.ts'
-import type { LiveRecord } from '../gateway/live-settings.ts'
+import type { LiveRecord } from '../gateway/live-record.ts'
 import type { Supervisor } from '../gateway/supervisor.ts'
 import { problems } from './schemas.ts'
 

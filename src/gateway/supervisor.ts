@@ -8,7 +8,7 @@ import { checkFromGateway, type FromGateway, type GatewayStats, type ListeningIn
 import { GatewayDesk, type ResponseCount } from './gateway-desk.ts'
 import type { GatewayProcess, StartGateway } from './gateway-process.ts'
 import { GatewayQuestions } from './gateway-questions.ts'
-import type { LiveRecord } from './live-settings.ts'
+import type { LiveRecord } from './live-record.ts'
 import type { GatewaySettings, ToGateway } from './protocol.ts'
 import { countEarly, DEFAULT_RESTART_POLICY, restartDelay } from './restart-policy.ts'
 
