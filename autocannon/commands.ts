@@ -1,7 +1,7 @@
 /** The command lines of `npm run load`, and what they start. */
 import { cpus } from 'node:os'
-import { withCleanup } from '../benchmarks/cleanup.ts'
-import { buildRelay } from '../test/support/processes.ts'
+import { withCleanup } from '../tools/harness/cleanup.ts'
+import { buildRelay } from '../tools/harness/processes.ts'
 import { UsageError, optionHelp, readArguments, settingsOf, type OptionDefinitions, type OptionValues } from './arguments.ts'
 import type { LoadResult } from './result.ts'
 import type { RigOptions } from './rig.ts'

@@ -1,7 +1,7 @@
 /** CPU time and memory of server processes during a run (Linux). */
 import { readFile, readdir } from 'node:fs/promises'
-import { cpuMs, gatewayPid } from '../test/support/gateway-process.ts'
-import { residentBytes, type SpawnedRelay } from '../test/support/processes.ts'
+import { cpuMs, gatewayPid } from '../tools/harness/gateway-process.ts'
+import { residentBytes, type SpawnedRelay } from '../tools/harness/processes.ts'
 import type { ProcessUse } from './result.ts'
 
 export interface Metered {

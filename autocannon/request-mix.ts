@@ -1,6 +1,6 @@
 /** What a scenario asks for, as data: it goes to load processes over IPC, and every process draws the same requests from the same seed. */
 import { seededRandom } from '../demo/super-node/faults.ts'
-import { shardPath } from '../src/shard/shard-key.ts'
+import { shardPath } from '../src/protocol/shard-key.ts'
 import { Zipf } from './zipf.ts'
 
 export interface RequestShape {

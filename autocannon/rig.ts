@@ -1,8 +1,8 @@
 /** Real processes for every load test: super-nodes, and a relay as it is installed. */
 import type { Faults } from '../demo/super-node/faults.ts'
-import type { Cleanup } from '../benchmarks/cleanup.ts'
+import type { Cleanup } from '../tools/harness/cleanup.ts'
 import { profiledEnvironment } from './profile/profiler.ts'
-import { buildRelay, spawnRelay, spawnSuperNode, type SpawnedNode, type SpawnedRelay } from '../test/support/processes.ts'
+import { buildRelay, spawnRelay, spawnSuperNode, type SpawnedNode, type SpawnedRelay } from '../tools/harness/processes.ts'
 import type { RelaySettings } from './scenario.ts'
 
 export interface Rig {

@@ -1,4 +1,4 @@
-import type { Cleanup } from '../benchmarks/cleanup.ts'
+import type { Cleanup } from '../tools/harness/cleanup.ts'
 import { mergedHistogram } from './histogram.ts'
 import type { HttpOrder, HttpOutcome } from './http-process.ts'
 import { hitRatioBetween, relayCounters } from './relay-counters.ts'

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
 import { syntheticShard } from '../demo/super-node/server.ts'
 import type { Faults } from '../demo/super-node/faults.ts'
-import { parseShardPath } from '../src/shard/shard-key.ts'
+import { parseShardPath } from '../src/protocol/shard-key.ts'
 import { MB } from './result.ts'
 import type { Mix } from './request-mix.ts'
 

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
 import { request as httpRequest } from 'undici'
-import { inParallel } from '../test/support/http.ts'
+import { inParallel } from '../tools/harness/http.ts'
 import { requestSource, type Mix, type RequestShape } from './request-mix.ts'
 import { trueBytes, type Scenario } from './scenario.ts'
 

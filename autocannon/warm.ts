@@ -1,4 +1,4 @@
-import { fetchHashed, inParallel } from '../test/support/http.ts'
+import { fetchHashed, inParallel } from '../tools/harness/http.ts'
 import type { Mix } from './request-mix.ts'
 
 const WIDTH = 8

@@ -1,6 +1,6 @@
 import { fork, type ChildProcess } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
-import type { Cleanup } from '../benchmarks/cleanup.ts'
+import type { Cleanup } from '../tools/harness/cleanup.ts'
 
 /** A program of this folder in a process of its own that answers every order it is sent, one at a time, with an outcome or an error. */
 export class WorkerProcess<Order extends object, Outcome> {

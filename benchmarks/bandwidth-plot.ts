@@ -3,9 +3,9 @@
  * `node --import tsx benchmarks/bandwidth-plot.ts [file]` writes docs/bandwidth-surge.svg and prints what each step came to.
  */
 import { writeFile } from 'node:fs/promises'
-import { Crowd, machineNow, range, spawnShared } from '../test/support/bandwidth-rig.ts'
-import { withCleanup } from './cleanup.ts'
-import { FAINT, INK, svgDocument, text } from './svg.ts'
+import { Crowd, machineNow, range, spawnShared } from '../tools/harness/bandwidth-rig.ts'
+import { withCleanup } from '../tools/harness/cleanup.ts'
+import { FAINT, INK, svgDocument, text } from '../tools/harness/svg.ts'
 
 const TOTAL_BPS = 100e6
 const STEP_MS = 6_000

@@ -2,7 +2,7 @@
 import { fork, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import { fileURLToPath } from 'node:url'
-import type { Cleanup } from './cleanup.ts'
+import type { Cleanup } from '../tools/harness/cleanup.ts'
 
 const ROOT = fileURLToPath(new URL('../', import.meta.url))
 

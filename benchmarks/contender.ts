@@ -1,13 +1,13 @@
 /** What viewers are sent to in `gateway.ts` and `engine.ts`, with a client in a process of its own. */
 import type { ChildProcess } from 'node:child_process'
 import { syntheticShard } from '../demo/super-node/server.ts'
-import { cpuMs, gatewayPid } from '../test/support/gateway-process.ts'
-import { sha256 } from '../test/support/http.ts'
-import { NEVER_OVERLOADED, PATIENT_UPSTREAM } from '../test/support/limits.ts'
-import { spawnRelay, type SpawnedRelay } from '../test/support/processes.ts'
-import { transportOffer, type TransportOffer } from '../test/support/transport-offer.ts'
+import type { Cleanup } from '../tools/harness/cleanup.ts'
+import { cpuMs, gatewayPid } from '../tools/harness/gateway-process.ts'
+import { sha256 } from '../tools/harness/http.ts'
+import { NEVER_OVERLOADED, PATIENT_UPSTREAM } from '../tools/harness/limits.ts'
+import { spawnRelay, type SpawnedRelay } from '../tools/harness/processes.ts'
+import { transportOffer, type TransportOffer } from '../tools/harness/transport-offer.ts'
 import { ask, startChild } from './child.ts'
-import type { Cleanup } from './cleanup.ts'
 import type { Order, Outcome, RoadName } from './gateway-client.ts'
 
 export const MB = 1_000_000

@@ -2,9 +2,9 @@
 import { createHash, X509Certificate } from 'node:crypto'
 import { createSocket } from 'node:dgram'
 import { once } from 'node:events'
-import { createSelfSigned } from '../src/tls/self-signed.ts'
-import type { NapiBiStream, NapiRequest } from '../src/gateway/transports/quinn/binding.ts'
-import { quinnBinding } from '../test/support/quinn.ts'
+import { createSelfSigned } from '../src/plugins/tls/self-signed.ts'
+import type { NapiBiStream, NapiRequest } from '../src/quinn/binding.ts'
+import { quinnBinding } from '../tools/harness/quinn.ts'
 
 export interface EngineReady {
   readonly url: string

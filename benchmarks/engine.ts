@@ -6,11 +6,11 @@
 import { cpus } from 'node:os'
 import { resolve } from 'node:path'
 import { startSuperNode } from '../demo/super-node/server.ts'
+import { withCleanup, type Cleanup } from '../tools/harness/cleanup.ts'
+import { median } from '../tools/harness/median.ts'
 import { answerOf, startChild } from './child.ts'
-import { withCleanup, type Cleanup } from './cleanup.ts'
 import { MB, RelayContender, SIZES, line, measure, type Load, type Measured } from './contender.ts'
 import type { EngineReady } from './engine-server.ts'
-import { median } from './median.ts'
 
 const QUICK = process.argv.includes('--quick')
 const RUNS = Number(process.argv.find(argument => argument.startsWith('--runs='))?.slice(7) ?? (QUICK ? 1 : 5))

@@ -2,7 +2,7 @@
  * What one grant of the fair-share scheduler costs while 10, 1,000 and 10,000 viewers wait: `node --import tsx benchmarks/fair-share.ts`.
  * Measured are asking, waiting in the queue, being chosen and being charged. Prints one table.
  */
-import { FairShare } from '../src/throttle/fair-share.ts'
+import { FairShare } from '../src/pacing/fair-share.ts'
 
 const GRANTS = 300_000
 const ROUNDS = 5

@@ -3,10 +3,10 @@
  * Every phase runs twice; the first time brings memory to its plateau, the second is the one that counts.
  */
 import { startSuperNode } from '../demo/super-node/server.ts'
-import { GatewayAbuse, type AbuseCounts, type AbuseRow } from '../test/support/gateway-abuse.ts'
-import { NEVER_OVERLOADED } from '../test/support/limits.ts'
-import { spawnRelay } from '../test/support/processes.ts'
-import { withCleanup } from './cleanup.ts'
+import { withCleanup } from '../tools/harness/cleanup.ts'
+import { GatewayAbuse, type AbuseCounts, type AbuseRow } from '../tools/harness/gateway-abuse.ts'
+import { NEVER_OVERLOADED } from '../tools/harness/limits.ts'
+import { spawnRelay } from '../tools/harness/processes.ts'
 
 const FULL = { sessions: 10_000, streams: 100_000, uninvited: 3_000, unended: 10_000, unwanted: 100, halfOpen: 20_000, cryptoGaps: 200, datagrams: 10_000, mutated: 10_000, truncationStep: 1 }
 const QUICK = { sessions: 300, streams: 3_000, uninvited: 90, unended: 990, unwanted: 4, halfOpen: 1_000, cryptoGaps: 20, datagrams: 1_000, mutated: 1_000, truncationStep: 8 }

@@ -4,11 +4,11 @@
  */
 import { cpus } from 'node:os'
 import { startSuperNode } from '../demo/super-node/server.ts'
+import { withCleanup } from '../tools/harness/cleanup.ts'
+import { median } from '../tools/harness/median.ts'
 import { ask, startChild } from './child.ts'
-import { withCleanup } from './cleanup.ts'
 import { MB, RelayContender, SIZES, line, type Measured } from './contender.ts'
 import type { RoadName } from './gateway-client.ts'
-import { median } from './median.ts'
 import type { PathOrder } from './path-process.ts'
 
 const QUICK = process.argv.includes('--quick')

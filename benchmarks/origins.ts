@@ -7,9 +7,9 @@
  */
 import { setTimeout } from 'node:timers/promises'
 import { Agent } from 'undici'
-import { fetchTimed, killMidBody, quantile, spawnThree, type Timed } from '../test/support/origins.ts'
-import { spawnRelay, spawnSuperNode } from '../test/support/processes.ts'
-import { withCleanup } from './cleanup.ts'
+import { withCleanup } from '../tools/harness/cleanup.ts'
+import { fetchTimed, killMidBody, quantile, spawnThree, type Timed } from '../tools/harness/origins.ts'
+import { spawnRelay, spawnSuperNode } from '../tools/harness/processes.ts'
 
 const KILLS = Number(process.argv[2] ?? 50)
 const MISSES = Number(process.argv[3] ?? 1_000)

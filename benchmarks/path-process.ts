@@ -1,6 +1,6 @@
 /** A path between viewers and a relay in a process of its own: told over IPC what it is like, answers with the port to use. */
 import { seededRandom } from '../demo/super-node/faults.ts'
-import { startProxy, type ProxyOptions, type UdpProxy } from '../test/support/udp-proxy.ts'
+import { startProxy, type ProxyOptions, type UdpProxy } from '../tools/harness/udp-proxy.ts'
 
 export interface PathOrder extends Required<Omit<ProxyOptions, 'drop' | 'tamper'>> {
   readonly serverPort: number

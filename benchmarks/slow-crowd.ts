@@ -1,5 +1,5 @@
 /** The slow viewers of `slow-viewers.ts`, in a process of their own: gathers them when told to, and lets them go. */
-import { SlowViewers, type SlowCounts, type SlowTarget } from '../test/support/slow-viewers.ts'
+import { SlowViewers, type SlowCounts, type SlowTarget } from '../tools/harness/slow-viewers.ts'
 
 export interface CrowdOrder {
   /** Undefined: go home. */

@@ -3,15 +3,15 @@
  * SIGKILL and SIGTERM, and by SIGTERM as process 1 (root). Afterwards every object has to be there. Linux.
  */
 import { join } from 'node:path'
-import { systemClock } from '../src/clock.ts'
-import { openCache, type OpenedCache } from '../src/cache/open-cache.ts'
-import { spawnRelay } from '../test/support/processes.ts'
-import { temporaryDirectory } from '../test/support/relay.ts'
+import { systemClock } from '../src/base/clock.ts'
+import { openCache, type OpenedCache } from '../src/plugins/shard-cache/open-cache.ts'
+import { spawnRelay } from '../tools/harness/processes.ts'
+import { temporaryDirectory } from '../tools/harness/relay.ts'
 import { storeBytes } from '../test/support/cache.ts'
-import { configFor, endEarly } from '../test/support/start-signals.ts'
-import { withCleanup } from './cleanup.ts'
+import { configFor, endEarly } from '../tools/harness/start-signals.ts'
+import { withCleanup } from '../tools/harness/cleanup.ts'
 import { line } from './contender.ts'
-import { median } from './median.ts'
+import { median } from '../tools/harness/median.ts'
 
 const number = (name: string, otherwise: number): number => Number(process.argv.find(argument => argument.startsWith(`--${name}=`))?.split('=')[1] ?? otherwise)
 const OBJECTS = number('objects', 100_000)

@@ -1,4 +1,4 @@
-import { FAINT, svgDocument, text } from '../benchmarks/svg.ts'
+import { FAINT, svgDocument, text } from '../tools/harness/svg.ts'
 import { METRICS, type Metric, type ScenarioResult } from './result.ts'
 import { medianOf } from './table.ts'
 

@@ -1,4 +1,4 @@
-import { median } from '../benchmarks/median.ts'
+import { median } from '../tools/harness/median.ts'
 
 /**
  * The smallest value that at least a share `q` of all are no larger than (nearest rank); NaN of none.

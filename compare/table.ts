@@ -1,5 +1,5 @@
 import { METRICS, series, type GoalResult, type Metric, type Row, type ScenarioResult } from './result.ts'
-import { median } from '../benchmarks/median.ts'
+import { median } from '../tools/harness/median.ts'
 
 function cells (texts: readonly string[]): string {
   return `| ${texts.map(text => text.replaceAll('|', '\\|').replaceAll('\n', ' ')).join(' | ')} |`

@@ -1,6 +1,6 @@
 import { once } from 'node:events'
 import { createServer, type AddressInfo } from 'node:net'
-import { systemCode } from '../src/errors.ts'
+import { systemCode } from '../src/base/errors.ts'
 
 /** Where everything of the demo listens, on 127.0.0.1. */
 export interface Ports {

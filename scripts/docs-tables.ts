@@ -1,7 +1,7 @@
-import { environmentName } from '../src/config.ts'
-import { configTables } from '../src/config-schema.ts'
-import { ERRORS } from '../src/errors.ts'
-import { METRICS, type MetricDefinition } from '../src/metrics/definitions.ts'
+import { ERRORS } from '../src/base/errors.ts'
+import { environmentName } from '../src/config/config.ts'
+import { configTables } from '../src/config/schema.ts'
+import { METRICS, type MetricDefinition } from '../src/plugins/metrics/definitions.ts'
 
 /** The parts of `docs/operations.md` that come from the code, between `<!-- generated:NAME -->` and `<!-- /generated:NAME -->`. */
 export const FILE = new URL('../docs/operations.md', import.meta.url)

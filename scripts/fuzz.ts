@@ -3,7 +3,7 @@ import { readdir } from 'node:fs/promises'
 import { availableParallelism } from 'node:os'
 import { basename, join } from 'node:path'
 import { parseArgs } from 'node:util'
-import { newerGlibc } from '../test/support/newer-glibc.ts'
+import { newerGlibc } from '../tools/harness/newer-glibc.ts'
 import { fuzzTarget, type FuzzResult } from './fuzz-target.ts'
 
 /*

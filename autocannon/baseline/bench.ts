@@ -1,7 +1,7 @@
 /** Everything a round of ratios needs, running: a relay, a super-node, the bare servers to compare with, and the generators. */
 import { Agent } from 'undici'
-import type { Cleanup } from '../../benchmarks/cleanup.ts'
-import { spawnProgram, type SpawnedNode, type SpawnedRelay } from '../../test/support/processes.ts'
+import type { Cleanup } from '../../tools/harness/cleanup.ts'
+import { spawnProgram, type SpawnedNode, type SpawnedRelay } from '../../tools/harness/processes.ts'
 import { preciseCpuMs, relayProcesses } from '../process-meter.ts'
 import { syntheticRequests, type Mix } from '../request-mix.ts'
 import { MB } from '../result.ts'

@@ -1,5 +1,5 @@
 /** Whether measured ratios are worse than a baseline beyond its noise; pure. */
-import { median } from '../../benchmarks/median.ts'
+import { median } from '../../tools/harness/median.ts'
 import type { Machine } from '../result.ts'
 
 /** Which way a ratio gets worse. */

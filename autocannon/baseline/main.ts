@@ -5,7 +5,7 @@
 import { readFile, writeFile } from 'node:fs/promises'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 import { resolve } from 'node:path'
-import { withCleanup } from '../../benchmarks/cleanup.ts'
+import { withCleanup } from '../../tools/harness/cleanup.ts'
 import { UsageError, optionHelp, readArguments, runProgram, type OptionDefinitions, type OptionValues } from '../arguments.ts'
 import { thisMachine } from '../result.ts'
 import { startBench, type Bench } from './bench.ts'

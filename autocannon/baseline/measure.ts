@@ -1,4 +1,4 @@
-import { median } from '../../benchmarks/median.ts'
+import { median } from '../../tools/harness/median.ts'
 import type { Bench } from './bench.ts'
 import type { RatioTrait } from './compare.ts'
 import { GROUPS, type RatioGroup } from './ratios.ts'

@@ -1,7 +1,7 @@
 /** The ratios that the gate watches. Both sides of each are measured within seconds of each other, and take turns in going first. */
 import { request, type Dispatcher } from 'undici'
-import { median } from '../../benchmarks/median.ts'
-import { shardPath } from '../../src/shard/shard-key.ts'
+import { shardPath } from '../../src/protocol/shard-key.ts'
+import { median } from '../../tools/harness/median.ts'
 import { mergedHistogram } from '../histogram.ts'
 import { preciseCpuMs } from '../process-meter.ts'
 import { syntheticCid } from '../request-mix.ts'

@@ -1,5 +1,5 @@
 import { seededRandom } from '../../demo/super-node/faults.ts'
-import { DATA_SHARDS, shardPath } from '../../src/shard/shard-key.ts'
+import { DATA_SHARDS, shardPath } from '../../src/protocol/shard-key.ts'
 import { syntheticCid } from '../request-mix.ts'
 import { Zipf } from '../zipf.ts'
 

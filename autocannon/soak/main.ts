@@ -1,6 +1,6 @@
 /** `npm run soak`: ten minutes of mixed load while super-nodes fail, caches are purged and the gateway is killed. Exits 1 when something did not hold. */
 import { writeFile } from 'node:fs/promises'
-import { withCleanup } from '../../benchmarks/cleanup.ts'
+import { withCleanup } from '../../tools/harness/cleanup.ts'
 import { UsageError, optionHelp, readArguments, runProgram, type OptionDefinitions } from '../arguments.ts'
 import { runSoak, type SoakReport } from './run-soak.ts'
 

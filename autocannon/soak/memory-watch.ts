@@ -1,5 +1,5 @@
-import { gatewayPid } from '../../test/support/gateway-process.ts'
-import { residentBytes } from '../../test/support/processes.ts'
+import { gatewayPid } from '../../tools/harness/gateway-process.ts'
+import { residentBytes } from '../../tools/harness/processes.ts'
 import { trendOf, type Sample, type Trend } from './slope.ts'
 
 const SAMPLE_MS = 1_000

@@ -1,6 +1,6 @@
 /** Mixed load for a long time while things break: what must hold is checked, and reported when it does not. */
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { Cleanup } from '../../benchmarks/cleanup.ts'
+import type { Cleanup } from '../../tools/harness/cleanup.ts'
 import { relayCounters, type Counters } from '../relay-counters.ts'
 import { startRig } from '../rig.ts'
 import { checkBytes, checkCalm, checkStorm, grown, type Grown } from './books.ts'

@@ -1,9 +1,9 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { request } from 'undici'
-import type { Cleanup } from '../../benchmarks/cleanup.ts'
-import { gatewayPid } from '../../test/support/gateway-process.ts'
-import { metric } from '../../test/support/http.ts'
-import { spawnSuperNode, type SpawnedNode, type SpawnedRelay } from '../../test/support/processes.ts'
+import type { Cleanup } from '../../tools/harness/cleanup.ts'
+import { gatewayPid } from '../../tools/harness/gateway-process.ts'
+import { metric } from '../../tools/harness/http.ts'
+import { spawnSuperNode, type SpawnedNode, type SpawnedRelay } from '../../tools/harness/processes.ts'
 import { CIDS } from './catalogue.ts'
 import type { Disturbance, Planned } from './disturbances.ts'
 

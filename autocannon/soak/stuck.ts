@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { request } from 'undici'
-import { gatewaySizes } from '../../test/support/gateway-process.ts'
-import { cacheStats } from '../../test/support/http.ts'
+import { gatewaySizes } from '../../tools/harness/gateway-process.ts'
+import { cacheStats } from '../../tools/harness/http.ts'
 import { relayCounters, total } from '../relay-counters.ts'
 
 /** What a gateway holds for requests under way, by the names of `icn_relay_gateway_size`. */

@@ -1,4 +1,4 @@
-import type { Cleanup } from '../../benchmarks/cleanup.ts'
+import type { Cleanup } from '../../tools/harness/cleanup.ts'
 import { WorkerProcess } from '../worker-process.ts'
 import { ROADS, type RoadTally } from './books.ts'
 

@@ -1,4 +1,4 @@
-import type { Cleanup } from '../../benchmarks/cleanup.ts'
+import type { Cleanup } from '../../tools/harness/cleanup.ts'
 import { mergedHistogram, type TimeHistogram } from '../histogram.ts'
 import type { GeneratorUse } from '../result.ts'
 import { WorkerProcess } from '../worker-process.ts'

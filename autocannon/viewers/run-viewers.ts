@@ -1,4 +1,4 @@
-import type { Cleanup } from '../../benchmarks/cleanup.ts'
+import type { Cleanup } from '../../tools/harness/cleanup.ts'
 import type { TransportName } from '../../src/client/dial.ts'
 import { Profiler } from '../profile/profiler.ts'
 import { ProcessMeter, relayProcesses } from '../process-meter.ts'

@@ -2,7 +2,7 @@
 import { monitorEventLoopDelay } from 'node:perf_hooks'
 import { cpuUsage } from 'node:process'
 import { connect } from '../../src/client/node.ts'
-import { parseShardPath } from '../../src/shard/shard-key.ts'
+import { parseShardPath } from '../../src/protocol/shard-key.ts'
 import { TimeHistogram } from '../histogram.ts'
 import { requestSource } from '../request-mix.ts'
 import { trueBytes } from '../scenario.ts'

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { ShardClientError } from '../../src/client/client-error.ts'
 import type { ShardClient } from '../../src/client/shard-client.ts'
-import { parseShardPath } from '../../src/shard/shard-key.ts'
+import { parseShardPath } from '../../src/protocol/shard-key.ts'
 import { TimeHistogram } from '../histogram.ts'
 import type { RequestShape } from '../request-mix.ts'
 import type { LoadOrder, LoadOutcome } from './orders.ts'

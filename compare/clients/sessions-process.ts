@@ -6,7 +6,7 @@ import { dialHttp3, nodePonyfill } from '../../src/client/node.ts'
 import type { ClientSession, Connector } from '../../src/client/session.ts'
 import { transportConnector } from '../../src/client/transport-session.ts'
 import { PONYFILL_OPTIONS, w3cConnector } from '../../src/client/w3c-session.ts'
-import { transportOffer } from '../../test/support/transport-offer.ts'
+import { transportOffer } from '../../tools/harness/transport-offer.ts'
 import type { Timing } from './http1-connection.ts'
 import { runLoad, type Fetcher, type Load, type LoadOutcome } from './load.ts'
 

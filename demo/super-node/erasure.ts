@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { ReedSolomonErasure } from '@digitaldefiance/reed-solomon-erasure.wasm'
-import { DATA_SHARDS, PARITY_SHARDS, TOTAL_SHARDS } from '../../src/shard/shard-key.ts'
+import { DATA_SHARDS, PARITY_SHARDS, TOTAL_SHARDS } from '../../src/protocol/shard-key.ts'
 
 /** Bytes of each shard coded in one call. The code works on columns, so stripes bound the wasm memory to 14 x 64 KiB for any shard size. */
 export const STRIPE_BYTES = 65_536

@@ -1,5 +1,5 @@
 import { parseArgs } from 'node:util'
-import { systemCode } from '../../src/errors.ts'
+import { systemCode } from '../../src/base/errors.ts'
 import { parseFaults, type Faults } from './faults.ts'
 import { startSuperNode, type SuperNodeOptions } from './server.ts'
 

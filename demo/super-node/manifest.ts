@@ -1,5 +1,5 @@
 import { createHash, createPrivateKey, createPublicKey, sign, verify } from 'node:crypto'
-import { DATA_SHARDS, PARITY_SHARDS, TOTAL_SHARDS, isCid } from '../../src/shard/shard-key.ts'
+import { DATA_SHARDS, PARITY_SHARDS, TOTAL_SHARDS, isCid } from '../../src/protocol/shard-key.ts'
 
 /** One shard as the manifest lists it. */
 export interface ManifestShard {

@@ -1,6 +1,6 @@
 import { createCipheriv, createHash, type Cipher } from 'node:crypto'
 import { setImmediate as nextTurn } from 'node:timers/promises'
-import { DATA_SHARDS, PARITY_SHARDS, TOTAL_SHARDS } from '../../src/shard/shard-key.ts'
+import { DATA_SHARDS, PARITY_SHARDS, TOTAL_SHARDS } from '../../src/protocol/shard-key.ts'
 import { STRIPE_BYTES, encodeStripe } from './erasure.ts'
 import { buildManifest, type Manifest } from './manifest.ts'
 

@@ -1,13 +1,13 @@
-import type { ControlMessage } from '../wire/control-messages.ts'
-import { bytesOfBase64 } from '../wire/repr-digest.ts'
+import type { ControlMessage } from '../protocol/control-messages.ts'
+import { bytesOfBase64 } from '../protocol/repr-digest.ts'
 import { ShardClientError, reasonText, retryAfterOf } from './client-error.ts'
 import type { ClientPlatform } from './platform.ts'
 import { FetchRoad, SessionRoad, controlListener } from './road.ts'
 import type { Road } from './road.ts'
 import type { Connector } from './session.ts'
 import type { Candidate } from './transport-memory.ts'
-import { abortable, linkedAbort } from './waiting.ts'
 import type { FetchResponse } from './w3c-types.ts'
+import { abortable, linkedAbort } from './waiting.ts'
 
 /** In the order of preference. */
 export const TRANSPORTS = ['webtransport', 'websocket', 'http'] as const

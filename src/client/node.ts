@@ -3,7 +3,7 @@ import { readFile } from 'node:fs/promises'
 import { createRequire } from 'node:module'
 import { homedir } from 'node:os'
 import { join } from 'node:path'
-import type { NapiBinding } from '../gateway/transports/quinn/binding.ts'
+import type { NapiBinding } from '../quinn/binding.ts'
 import type { ErasureDecoder, ReedSolomonWasm } from './erasure.ts'
 import { wasmDecoder } from './erasure.ts'
 import { nodePonyfill } from './node-ponyfill.ts'
@@ -28,7 +28,7 @@ let binding: NapiBinding | undefined
 
 /** Opens HTTP/3 sessions with the quinn engine, loaded when it is first needed. Without hashes, authorities that Node trusts vouch for the relay. */
 export const dialHttp3: TransportDialler = async ({ url, certificateHashes, signal }, opened) => {
-  const [{ connectQuinn }, { engineFile, loadEngine }] = await Promise.all([import('../gateway/transports/quinn/client.ts'), import('../gateway/transports/quinn/engine-file.ts')])
+  const [{ connectQuinn }, { engineFile, loadEngine }] = await Promise.all([import('./node-quinn.ts'), import('../quinn/engine-file.ts')])
   binding ??= loadEngine(engineFile({ directory: engineDirectory(), shim: true, log: () => {} }))
   return await connectQuinn(binding, url, { certificateHashes, signal, opened })
 }

@@ -1,9 +1,9 @@
-import { systemCode } from '../errors.ts'
+import { systemCode } from '../base/errors.ts'
+import type { GatewaySettings } from '../channel/to-gateway.ts'
+import { engineFile, loadEngine } from '../quinn/engine-file.ts'
 import { failsHttp3Transport } from './transports/fails/http3.ts'
 import { failsWebSocketTransport } from './transports/fails/websocket.ts'
-import { engineFile, loadEngine } from './transports/quinn/engine-file.ts'
 import { quinnTransport } from './transports/quinn/server.ts'
-import type { GatewaySettings } from './protocol.ts'
 import type { ListenerEvents, ListenerOptions, TransportListener } from './transports/viewer-transport.ts'
 
 export interface Road {

@@ -1,4 +1,4 @@
-import { AddressCounts } from '../limits/address-counts.ts'
+import { AddressCounts } from '../admission/address-counts.ts'
 import type { Guest } from './session-row.ts'
 import type { TransportName } from './transports/viewer-transport.ts'
 

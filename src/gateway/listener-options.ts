@@ -1,4 +1,4 @@
-import type { GatewaySettings } from './protocol.ts'
+import type { GatewaySettings } from '../channel/to-gateway.ts'
 import type { RoadName } from './roads.ts'
 import type { ListenerOptions, TlsMaterial } from './transports/viewer-transport.ts'
 

@@ -1,9 +1,9 @@
 import { Socket } from 'node:net'
-import { systemClock } from '../clock.ts'
-import { Channel, CHANNEL_FD } from './channel.ts'
-import type { FromGateway } from './from-gateway.ts'
+import { systemClock } from '../base/clock.ts'
+import { Channel, CHANNEL_FD } from '../channel/channel.ts'
+import type { FromGateway } from '../channel/from-gateway.ts'
+import type { ToGateway } from '../channel/to-gateway.ts'
 import { Gateway } from './gateway.ts'
-import type { ToGateway } from './protocol.ts'
 
 /* Entry of the gateway process. It lives and dies with its relay: without the channel it has no objects to serve. */
 

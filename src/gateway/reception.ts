@@ -1,5 +1,5 @@
-import type { HandshakeLimiter } from '../limits/handshake-limiter.ts'
-import type { TicketGate } from '../tickets/ticket-gate.ts'
+import type { HandshakeLimiter } from '../admission/handshake-limiter.ts'
+import type { TicketGate } from './ticket-gate.ts'
 import type { SessionDecision, SessionRequest } from './transports/viewer-transport.ts'
 
 /** Address of viewers whose engine does not tell it and who have no ticket: they share one. */

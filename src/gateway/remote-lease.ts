@@ -1,9 +1,9 @@
-import type { OpenFile } from '../cache/disk-files.ts'
-import type { RamObject } from '../cache/ram-tier.ts'
-import { deferred } from '../deferred.ts'
-import { RelayError } from '../errors.ts'
-import type { RangeSpec } from '../shard/range.ts'
-import type { LeaseInfo, Refusal, ToGateway } from './protocol.ts'
+import { deferred } from '../base/deferred.ts'
+import { RelayError } from '../base/errors.ts'
+import type { LeaseInfo, Refusal, ToGateway } from '../channel/to-gateway.ts'
+import type { RangeSpec } from '../protocol/range.ts'
+import type { OpenFile } from '../storage/disk-files.ts'
+import type { RamObject } from '../storage/ram-tier.ts'
 import type { ShardLease } from './session/shard-source.ts'
 
 /** What the relay has told of an object it holds for us. */

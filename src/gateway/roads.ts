@@ -1,4 +1,4 @@
-import type { ListeningInfo } from './from-gateway.ts'
+import type { ListeningInfo } from '../channel/from-gateway.ts'
 import type { Road } from './engine.ts'
 import type { TlsMaterial, TransportListener } from './transports/viewer-transport.ts'
 

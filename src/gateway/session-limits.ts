@@ -1,4 +1,4 @@
-import type { GatewayLimits, GatewaySettings } from './protocol.ts'
+import type { GatewayLimits, GatewaySettings } from '../channel/to-gateway.ts'
 import { DEFAULT_SESSION_LIMITS, type SessionLimits } from './session/session-types.ts'
 import type { Shedding } from './shedding.ts'
 

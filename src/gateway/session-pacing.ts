@@ -1,5 +1,5 @@
-import { BandwidthAdviser, ViewerShare, type BandwidthAdvice } from '../bandwidth/viewer-share.ts'
-import type { Rendition } from '../throttle/rendition-ladder.ts'
+import type { Rendition } from '../pacing/rendition-ladder.ts'
+import { BandwidthAdviser, ViewerShare, type BandwidthAdvice } from '../pacing/viewer-share.ts'
 import type { ViewerPace } from './session/viewer-session.ts'
 
 /** The part of the bandwidth that all sessions of a viewer share. */

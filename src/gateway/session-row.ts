@@ -1,6 +1,6 @@
-import type { SessionRow } from './from-gateway.ts'
-import type { SessionPacing } from './session-pacing.ts'
+import type { SessionRow } from '../channel/from-gateway.ts'
 import type { Visitor } from './reception.ts'
+import type { SessionPacing } from './session-pacing.ts'
 import type { ViewerSession } from './session/viewer-session.ts'
 
 /** A session and what the gateway keeps of it. */

@@ -1,4 +1,4 @@
-import { OVERLOAD_EFFECTS, type OverloadState } from '../overload/states.ts'
+import { OVERLOAD_EFFECTS, type OverloadState } from '../channel/overload-states.ts'
 
 /** What the relay's overload means for sessions: how large their chunks are, and where new ones go. */
 export class Shedding {

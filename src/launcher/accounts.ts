@@ -1,6 +1,6 @@
 import { execFile } from 'node:child_process'
 import { promisify } from 'node:util'
-import { RelayError } from '../errors.ts'
+import { RelayError } from '../base/errors.ts'
 
 const run = promisify(execFile)
 

@@ -1,6 +1,6 @@
 import { access, readFile } from 'node:fs/promises'
-import type { Config } from '../config.ts'
-import { RelayError } from '../errors.ts'
+import { RelayError } from '../base/errors.ts'
+import type { Config } from '../config/config.ts'
 import type { Account } from './accounts.ts'
 
 /** What `spawn` of `node:child_process` is called with. */

@@ -3,12 +3,12 @@ import { chown, mkdir } from 'node:fs/promises'
 import { Socket } from 'node:net'
 import { constants } from 'node:os'
 import { dirname, join, resolve } from 'node:path'
-import type { Config } from '../config.ts'
-import { RelayError, systemCode } from '../errors.ts'
-import { GATEWAY_DIRECTORY, GATEWAY_STDIO, gatewayCommand, gatewayPaths } from '../gateway/gateway-process.ts'
+import { RelayError, systemCode } from '../base/errors.ts'
+import { LAUNCHED, SEPARATE_GATEWAY, type FromLauncher, type ToLauncher } from '../channel/launcher-messages.ts'
+import type { Config } from '../config/config.ts'
+import { GATEWAY_DIRECTORY, GATEWAY_STDIO, gatewayCommand, gatewayPaths } from '../spawn/gateway-process.ts'
 import { findAccount, type Account } from './accounts.ts'
 import { commandAs, type Command } from './command-as.ts'
-import { LAUNCHED, SEPARATE_GATEWAY, type FromLauncher, type ToLauncher } from './messages.ts'
 
 /*
  * As root the program is this launcher and nothing else: it starts the relay as `process.user`, its gateway as `process.gateway_user` when the relay

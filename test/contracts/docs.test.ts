@@ -4,10 +4,10 @@ import { before, suite, test } from 'node:test'
 import { parse as parseToml } from 'smol-toml'
 import { parse as parseYaml } from 'yaml'
 import { FILE, withTables } from '../../scripts/docs-tables.ts'
-import { checkConfig, environmentName } from '../../src/config.ts'
-import { configKeys, ConfigSchema, configTables } from '../../src/config-schema.ts'
-import { ERRORS } from '../../src/errors.ts'
-import { METRICS } from '../../src/metrics/definitions.ts'
+import { ERRORS } from '../../src/base/errors.ts'
+import { checkConfig, environmentName } from '../../src/config/config.ts'
+import { configKeys, ConfigSchema, configTables } from '../../src/config/schema.ts'
+import { METRICS } from '../../src/plugins/metrics/definitions.ts'
 
 const SOURCE = new URL('../../src/', import.meta.url)
 
@@ -29,7 +29,7 @@ suite('error codes', () => {
   test('every code the source throws is defined, and every one defined is thrown', async () => {
     const used = new Set<string>()
     for (const [name, text] of await sources()) {
-      if (name !== 'errors.ts') for (const code of matches(text, /'(RELAY_ERR_[A-Z_]+)'/g)) used.add(code)
+      if (name !== 'base/errors.ts') for (const code of matches(text, /'(RELAY_ERR_[A-Z_]+)'/g)) used.add(code)
     }
     assert.deepEqual([...used].sort(), Object.keys(ERRORS).sort())
   })
@@ -42,7 +42,7 @@ suite('error codes', () => {
 })
 
 test('every metric that is defined is written somewhere in the source', async () => {
-  const text = [...await sources()].filter(([name]) => name !== 'metrics/definitions.ts').map(([, source]) => source).join('\n')
+  const text = [...await sources()].filter(([name]) => name !== 'plugins/metrics/definitions.ts').map(([, source]) => source).join('\n')
   assert.deepEqual(Object.keys(METRICS).filter(name => !text.includes(`'${name}'`)), [])
 })
 

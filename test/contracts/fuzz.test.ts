@@ -4,8 +4,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { suite, test, type TestContext } from 'node:test'
 import { fuzzTarget } from '../../scripts/fuzz-target.ts'
+import { newerGlibc } from '../../tools/harness/newer-glibc.ts'
 import { fuzz as planted } from '../fakes/planted-fault.ts'
-import { newerGlibc } from '../support/newer-glibc.ts'
 
 const glibc = await newerGlibc()
 const node = 'command' in glibc ? glibc.command : []

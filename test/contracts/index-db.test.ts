@@ -7,9 +7,9 @@ import { promisify } from 'node:util'
 import { text } from 'node:stream/consumers'
 import fc from 'fast-check'
 import { open } from 'lmdb'
-import { decodeRecord, encodeRecord, openIndexDb } from '../../src/cache/index-db.ts'
+import { decodeRecord, encodeRecord, openIndexDb } from '../../src/plugins/shard-cache/index-db.ts'
+import { temporaryDirectory } from '../../tools/harness/relay.ts'
 import { MemoryIndexDb } from '../fakes/index-db.ts'
-import { temporaryDirectory } from '../support/relay.ts'
 import { indexDbContract, recordOf } from './index-db.ts'
 
 indexDbContract('lmdb', async t => {
@@ -75,7 +75,7 @@ test('what cannot be decoded is skipped and counted, and listing goes on', async
 
 const FULL_DISK = `
 import { spawnSync } from 'node:child_process'
-import { openIndexDb } from './src/cache/index-db.ts'
+import { openIndexDb } from './src/plugins/shard-cache/index-db.ts'
 process.on('SIGXFSZ', () => {})
 const limit = bytes => {
   const { status } = spawnSync('prlimit', ['--pid', String(process.pid), '--fsize=' + bytes + ':unlimited'])
@@ -108,8 +108,8 @@ test('a disk that is full fails the write alone: nothing unhandled, nothing half
 
 const DAMAGE = `
 import { cpSync, existsSync, readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs'
-import { openCache } from './src/cache/open-cache.ts'
-import { openIndexDb } from './src/cache/index-db.ts'
+import { openCache } from './src/plugins/shard-cache/open-cache.ts'
+import { openIndexDb } from './src/plugins/shard-cache/index-db.ts'
 import { seededRandom } from './demo/super-node/faults.ts'
 const base = process.argv[1]
 const random = seededRandom(7)

@@ -1,8 +1,8 @@
 import { test, type TestContext } from 'node:test'
 import assert from 'node:assert/strict'
 import fc from 'fast-check'
-import type { EntryRecord } from '../../src/cache/entry.ts'
-import type { IndexDb } from '../../src/cache/index-db.ts'
+import type { EntryRecord } from '../../src/plugins/shard-cache/entry.ts'
+import type { IndexDb } from '../../src/plugins/shard-cache/index-db.ts'
 
 /** An index that can be closed and opened again over the same data. */
 export interface IndexUnderTest {

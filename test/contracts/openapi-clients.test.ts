@@ -6,8 +6,8 @@ import { parse } from 'yaml'
 import { startSuperNode } from '../../demo/super-node/server.ts'
 import type { OpenApiDocument } from '../../scripts/openapi-document.ts'
 import { TYPES_FILE, typesText } from '../../scripts/openapi-types.ts'
-import { until } from '../support/http.ts'
-import { startRelay } from '../support/relay.ts'
+import { until } from '../../tools/harness/http.ts'
+import { startRelay } from '../../tools/harness/relay.ts'
 import type { components, paths } from '../support/openapi-types.d.ts'
 
 const FILE = new URL('../../openapi.yaml', import.meta.url)

@@ -6,8 +6,8 @@ import { request } from 'undici'
 import { parse } from 'yaml'
 import { startSuperNode, type SuperNode } from '../../demo/super-node/server.ts'
 import { buildDocument, documentText, type OpenApiDocument, type Operation, type RegisteredRoute } from '../../scripts/openapi-document.ts'
-import { cacheStats, until } from '../support/http.ts'
-import { startRelay, type RunningRelay } from '../support/relay.ts'
+import { cacheStats, until } from '../../tools/harness/http.ts'
+import { startRelay, type RunningRelay } from '../../tools/harness/relay.ts'
 
 const FILE = new URL('../../openapi.yaml', import.meta.url)
 

@@ -8,7 +8,7 @@ import { parse as parseToml } from 'smol-toml'
 import { parse as parseYaml } from 'yaml'
 import { DEFAULT_PORTS } from '../../demo/ports.ts'
 import { mediaCid } from '../../demo/super-node/manifest.ts'
-import { checkConfig } from '../../src/config.ts'
+import { checkConfig } from '../../src/config/config.ts'
 
 const ROOT = new URL('../../', import.meta.url)
 const read = async (path: string): Promise<string> => await readFile(new URL(path, ROOT), 'utf8')

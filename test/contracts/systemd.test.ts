@@ -4,7 +4,7 @@ import { execFileSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { suite, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
-import { defaultConfig } from '../../src/config.ts'
+import { defaultConfig } from '../../src/config/config.ts'
 
 const UNIT = fileURLToPath(new URL('../../deploy/icn-relay.service', import.meta.url))
 /** "OK" begins below 3, of 10. */

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { connectMemory, memoryTransport } from '../support/memory-transport.ts'
-import type { Timers } from '../../src/clock.ts'
+import type { Timers } from '../../src/base/clock.ts'
 import type { ListenerEvents, TransportSession } from '../../src/gateway/transports/viewer-transport.ts'
 import { contractTls, viewerTransportContract } from './viewer-transport.ts'
 

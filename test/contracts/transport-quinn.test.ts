@@ -1,7 +1,7 @@
 import { X509Certificate } from 'node:crypto'
-import { connectQuinn } from '../../src/gateway/transports/quinn/client.ts'
+import { connectQuinn } from '../../src/client/node-quinn.ts'
 import { quinnTransport } from '../../src/gateway/transports/quinn/server.ts'
-import { quinnBinding } from '../support/quinn.ts'
+import { quinnBinding } from '../../tools/harness/quinn.ts'
 import { viewerTransportContract } from './viewer-transport.ts'
 
 viewerTransportContract('quinn, HTTP/3', {

@@ -3,8 +3,8 @@ import { createHash, randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import { after, before, describe, test } from 'node:test'
 import { setTimeout as delay } from 'node:timers/promises'
-import { HandshakeLimiter, openGate, type HandshakeGate } from '../../src/limits/handshake-limiter.ts'
-import { createSelfSigned } from '../../src/tls/self-signed.ts'
+import { HandshakeLimiter, openGate, type HandshakeGate } from '../../src/admission/handshake-limiter.ts'
+import { createSelfSigned } from '../../src/plugins/tls/self-signed.ts'
 import {
   TransportError,
   type BidiStream, type HandshakeFailure, type ListenerEvents, type ListenerOptions, type ReceiveStream, type SendStream,

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import test from 'node:test'
-import { Crowd, machineNow, range, spawnShared } from '../support/bandwidth-rig.ts'
-import { metric } from '../support/http.ts'
+import { Crowd, machineNow, range, spawnShared } from '../../tools/harness/bandwidth-rig.ts'
+import { metric } from '../../tools/harness/http.ts'
 
 const TOTAL_BPS = 100e6
 /** A viewer's share may be off by this much. */

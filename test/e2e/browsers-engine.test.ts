@@ -2,8 +2,8 @@
 import assert from 'node:assert/strict'
 import test, { type TestContext } from 'node:test'
 import type { TransportSession } from '../../src/gateway/transports/viewer-transport.ts'
+import { certificate, pattern, serveBytes, startListener } from '../../tools/harness/quinn-rig.ts'
 import { BROWSERS } from '../support/browsers.ts'
-import { certificate, pattern, serveBytes, startListener } from '../support/quinn-rig.ts'
 import { openSite } from '../support/viewer-page.ts'
 
 const body = pattern(1_048_576)

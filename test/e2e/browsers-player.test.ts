@@ -1,10 +1,10 @@
 /** The player page in Chromium and Firefox: over WebTransport, where UDP is blocked, and as it is left. */
 import assert from 'node:assert/strict'
 import test from 'node:test'
+import { until } from '../../tools/harness/http.ts'
 import { blockUdp } from '../support/blocked-udp.ts'
 import { spkiOf, startBrowserRig } from '../support/browser-rig.ts'
 import { BROWSERS, type BrowserPage } from '../support/browsers.ts'
-import { until } from '../support/http.ts'
 
 type State = Readonly<Record<string, string | undefined>>
 

@@ -2,10 +2,10 @@
 import assert from 'node:assert/strict'
 import test, { type TestContext } from 'node:test'
 import { request } from 'undici'
-import { CLOSE_CODE } from '../../src/wire/stream-codes.ts'
+import { CLOSE_CODE } from '../../src/protocol/stream-codes.ts'
+import { metric, until } from '../../tools/harness/http.ts'
 import { startBrowserRig, type BrowserRig } from '../support/browser-rig.ts'
 import { BROWSERS, type BrowserKind, type BrowserPage } from '../support/browsers.ts'
-import { metric, until } from '../support/http.ts'
 import { openSite, shard, type Answer } from '../support/viewer-page.ts'
 
 const MB = 1_000_000

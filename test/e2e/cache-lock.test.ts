@@ -3,9 +3,9 @@ import { rm, stat, unlink } from 'node:fs/promises'
 import { join } from 'node:path'
 import test, { type TestContext } from 'node:test'
 import { startSuperNode } from '../../demo/super-node/server.ts'
-import { fetchHashed, until } from '../support/http.ts'
-import { PATIENT_UPSTREAM } from '../support/limits.ts'
-import { spawnRelay, type SpawnedRelay } from '../support/processes.ts'
+import { fetchHashed, until } from '../../tools/harness/http.ts'
+import { PATIENT_UPSTREAM } from '../../tools/harness/limits.ts'
+import { spawnRelay, type SpawnedRelay } from '../../tools/harness/processes.ts'
 
 const IN_USE = /RELAY_ERR_CACHE_PATH: cache\.path .* is in use by another relay process/
 const MESSAGE = 'cache lock was removed by somebody, taken again'

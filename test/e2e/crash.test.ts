@@ -4,9 +4,9 @@ import { join, relative } from 'node:path'
 import test from 'node:test'
 import { Agent } from 'undici'
 import { startSuperNode, syntheticShard } from '../../demo/super-node/server.ts'
-import { cacheStats, fetchHashed, inParallel, sha256, until } from '../support/http.ts'
-import { NEVER_OVERLOADED, PATIENT_UPSTREAM } from '../support/limits.ts'
-import { spawnRelay } from '../support/processes.ts'
+import { cacheStats, fetchHashed, inParallel, sha256, until } from '../../tools/harness/http.ts'
+import { NEVER_OVERLOADED, PATIENT_UPSTREAM } from '../../tools/harness/limits.ts'
+import { spawnRelay } from '../../tools/harness/processes.ts'
 
 const SIZE = 256 * 1024
 

@@ -6,7 +6,7 @@ import { fileURLToPath } from 'node:url'
 import test, { type TestContext } from 'node:test'
 import { promisify } from 'node:util'
 import { connect } from '../../src/client/node.ts'
-import { metric, until } from '../support/http.ts'
+import { metric, until } from '../../tools/harness/http.ts'
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url))
 
@@ -28,7 +28,7 @@ test('npm run demo -- --once: a table of manifest and 14 shards, first misses, t
 })
 
 test('the demo says no with an honest exit code when its relay cannot start', { timeout: 60_000 }, async () => {
-  const { code, text } = await demo(['--once', '--random-ports', '--relay', 'test/support/ci.ts'])
+  const { code, text } = await demo(['--once', '--random-ports', '--relay', 'tools/harness/ci.ts'])
   assert.equal(code, 1)
   assert.match(text, /relay/)
 })

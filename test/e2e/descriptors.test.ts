@@ -2,9 +2,9 @@ import assert from 'node:assert/strict'
 import test, { type TestContext } from 'node:test'
 import { Client, request } from 'undici'
 import { syntheticShard } from '../../demo/super-node/server.ts'
-import { fetchHashed, metric, sha256, until } from '../support/http.ts'
-import { PATIENT_UPSTREAM } from '../support/limits.ts'
-import { spawnRelay, spawnSuperNode, type SpawnedRelay } from '../support/processes.ts'
+import { fetchHashed, metric, sha256, until } from '../../tools/harness/http.ts'
+import { PATIENT_UPSTREAM } from '../../tools/harness/limits.ts'
+import { spawnRelay, spawnSuperNode, type SpawnedRelay } from '../../tools/harness/processes.ts'
 
 const DESCRIPTORS = 512
 const VIEWERS = 600

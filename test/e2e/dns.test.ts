@@ -2,10 +2,10 @@ import assert from 'node:assert/strict'
 import { test, type TestContext } from 'node:test'
 import { request } from 'undici'
 import { syntheticShard } from '../../demo/super-node/server.ts'
+import { fetchHashed, sha256, until } from '../../tools/harness/http.ts'
+import { PATIENT_UPSTREAM } from '../../tools/harness/limits.ts'
+import { spawnRelay, spawnSuperNode, type SpawnedNode, type SpawnedRelay } from '../../tools/harness/processes.ts'
 import { NXDOMAIN, startDnsServer, type DnsServer } from '../support/dns-server.ts'
-import { fetchHashed, sha256, until } from '../support/http.ts'
-import { PATIENT_UPSTREAM } from '../support/limits.ts'
-import { spawnRelay, spawnSuperNode, type SpawnedNode, type SpawnedRelay } from '../support/processes.ts'
 
 const LIMIT = { timeout: 240_000 }
 const REGION = 'NA-WEST'

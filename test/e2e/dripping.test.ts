@@ -5,9 +5,9 @@ import test, { type TestContext } from 'node:test'
 import { setTimeout as delay } from 'node:timers/promises'
 import { request } from 'undici'
 import { syntheticShard } from '../../demo/super-node/server.ts'
-import { metric, sha256, until } from '../support/http.ts'
-import { PATIENT_UPSTREAM } from '../support/limits.ts'
-import { spawnRelay, spawnSuperNode, type SpawnedRelay } from '../support/processes.ts'
+import { metric, sha256, until } from '../../tools/harness/http.ts'
+import { PATIENT_UPSTREAM } from '../../tools/harness/limits.ts'
+import { spawnRelay, spawnSuperNode, type SpawnedRelay } from '../../tools/harness/processes.ts'
 import { head } from '../support/raw-http.ts'
 
 /** The numbers of the case: more objects than there are connections to a node, each a byte a second, given up after two seconds. */

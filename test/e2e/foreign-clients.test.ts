@@ -7,8 +7,8 @@ import { join } from 'node:path'
 import test, { type TestContext } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
+import { temporaryDirectory } from '../../tools/harness/relay.ts'
 import { startBrowserRig } from '../support/browser-rig.ts'
-import { temporaryDirectory } from '../support/relay.ts'
 import { shard } from '../support/viewer-page.ts'
 
 const run = promisify(execFile)

@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict'
 import test from 'node:test'
 import { startSuperNode } from '../../demo/super-node/server.ts'
-import { GatewayAbuse } from '../support/gateway-abuse.ts'
-import { metric } from '../support/http.ts'
-import { NEVER_OVERLOADED } from '../support/limits.ts'
-import { spawnRelay } from '../support/processes.ts'
+import { GatewayAbuse } from '../../tools/harness/gateway-abuse.ts'
+import { metric } from '../../tools/harness/http.ts'
+import { NEVER_OVERLOADED } from '../../tools/harness/limits.ts'
+import { spawnRelay } from '../../tools/harness/processes.ts'
 
 const MB = 1024 * 1024
 /** A thirtieth of what `benchmarks/gateway-abuse.ts` does; every truncation is there in both. */

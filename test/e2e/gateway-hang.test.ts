@@ -5,10 +5,10 @@ import { once } from 'node:events'
 import test, { type TestContext } from 'node:test'
 import { startSuperNode, syntheticShard, type Faults } from '../../demo/super-node/server.ts'
 import { connect } from '../../src/client/node.ts'
-import { freePort } from '../support/ci.ts'
-import { gatewayPid } from '../support/gateway-process.ts'
-import { fetchHashed, metric, sha256, until } from '../support/http.ts'
-import { spawnRelay, type SpawnedRelay } from '../support/processes.ts'
+import { freePort } from '../../tools/harness/ci.ts'
+import { gatewayPid } from '../../tools/harness/gateway-process.ts'
+import { fetchHashed, metric, sha256, until } from '../../tools/harness/http.ts'
+import { spawnRelay, type SpawnedRelay } from '../../tools/harness/processes.ts'
 
 const SIZE = 200_000
 const CID = `syn-${SIZE}-hang`

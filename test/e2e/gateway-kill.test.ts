@@ -4,9 +4,9 @@ import test from 'node:test'
 import { Agent } from 'undici'
 import { startSuperNode, syntheticShard } from '../../demo/super-node/server.ts'
 import { connect } from '../../src/client/node.ts'
-import { gatewayPid, gatewaySizes } from '../support/gateway-process.ts'
-import { cacheStats, fetchHashed, metric, sha256, until } from '../support/http.ts'
-import { buildRelay, spawnRelay } from '../support/processes.ts'
+import { gatewayPid, gatewaySizes } from '../../tools/harness/gateway-process.ts'
+import { cacheStats, fetchHashed, metric, sha256, until } from '../../tools/harness/http.ts'
+import { buildRelay, spawnRelay } from '../../tools/harness/processes.ts'
 
 const SIZE = 60_000
 const VIEWERS = 50

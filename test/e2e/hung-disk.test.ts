@@ -6,9 +6,9 @@ import test, { type TestContext } from 'node:test'
 import { promisify } from 'node:util'
 import { request } from 'undici'
 import { startSuperNode, syntheticShard } from '../../demo/super-node/server.ts'
-import { fetchHashed, metric, sha256, until } from '../support/http.ts'
-import { spawnRelay, type SpawnedRelay } from '../support/processes.ts'
-import { PATIENT_UPSTREAM } from '../support/limits.ts'
+import { fetchHashed, metric, sha256, until } from '../../tools/harness/http.ts'
+import { spawnRelay, type SpawnedRelay } from '../../tools/harness/processes.ts'
+import { PATIENT_UPSTREAM } from '../../tools/harness/limits.ts'
 
 const SIZE = 20_000
 const cid = (n: number): string => `syn-${SIZE}-hung${n}`

@@ -2,8 +2,8 @@ import assert from 'node:assert/strict'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { fileURLToPath } from 'node:url'
-import { buildRelay, runToEnd, type Ended } from '../support/processes.ts'
-import { temporaryDirectory } from '../support/relay.ts'
+import { buildRelay, runToEnd, type Ended } from '../../tools/harness/processes.ts'
+import { temporaryDirectory } from '../../tools/harness/relay.ts'
 
 const SLOW = fileURLToPath(new URL('../support/slow-relay.mjs', import.meta.url))
 

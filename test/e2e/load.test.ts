@@ -8,8 +8,8 @@ import { httpWorker, loadRig, type HttpWorker } from '../../autocannon/run-scena
 import { SCENARIOS } from '../../autocannon/scenarios/index.ts'
 import { ViewerFleet } from '../../autocannon/viewers/fleet.ts'
 import { loadViewers, type ViewersOptions } from '../../autocannon/viewers/run-viewers.ts'
-import { buildRelay, runToEnd, type Ended } from '../support/processes.ts'
-import { temporaryDirectory } from '../support/relay.ts'
+import { buildRelay, runToEnd, type Ended } from '../../tools/harness/processes.ts'
+import { temporaryDirectory } from '../../tools/harness/relay.ts'
 
 const load = async (...args: string[]): Promise<Ended> => await runToEnd('autocannon/main.ts', args)
 

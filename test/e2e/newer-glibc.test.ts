@@ -6,10 +6,10 @@ import { join } from 'node:path'
 import { suite, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
-import { glibcVersion, isNewer } from '../../src/gateway/transports/quinn/glibc-shim.ts'
+import { glibcVersion, isNewer } from '../../src/quinn/glibc-shim.ts'
+import { newerGlibc } from '../../tools/harness/newer-glibc.ts'
+import { temporaryDirectory } from '../../tools/harness/relay.ts'
 import type { EngineSmoke } from '../support/engine-smoke.ts'
-import { newerGlibc } from '../support/newer-glibc.ts'
-import { temporaryDirectory } from '../support/relay.ts'
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url))
 const PACKAGE = `@moq/web-transport-linux-${process.arch}-gnu`

@@ -6,8 +6,8 @@ import type { AddressInfo } from 'node:net'
 import test, { type TestContext } from 'node:test'
 import { startSuperNode, syntheticShard } from '../../demo/super-node/server.ts'
 import { connect } from '../../src/client/node.ts'
-import { sha256 } from '../support/http.ts'
-import { runToEnd, spawnRelay, type SpawnedRelay } from '../support/processes.ts'
+import { sha256 } from '../../tools/harness/http.ts'
+import { runToEnd, spawnRelay, type SpawnedRelay } from '../../tools/harness/processes.ts'
 
 const CID = 'syn-100000-tcp'
 

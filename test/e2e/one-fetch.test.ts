@@ -2,8 +2,8 @@ import assert from 'node:assert/strict'
 import test from 'node:test'
 import { Agent } from 'undici'
 import { startSuperNode, syntheticShard } from '../../demo/super-node/server.ts'
-import { fetchHashed, sha256 } from '../support/http.ts'
-import { residentBytes, spawnRelay } from '../support/processes.ts'
+import { fetchHashed, sha256 } from '../../tools/harness/http.ts'
+import { residentBytes, spawnRelay } from '../../tools/harness/processes.ts'
 
 const SIZE = 8 * 1024 * 1024
 

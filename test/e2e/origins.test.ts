@@ -2,9 +2,9 @@ import assert from 'node:assert/strict'
 import test from 'node:test'
 import { Agent } from 'undici'
 import { startSuperNode } from '../../demo/super-node/server.ts'
-import { cacheStats, inParallel, metric, until } from '../support/http.ts'
-import { fetchTimed, killMidBody, quantile, spawnThree } from '../support/origins.ts'
-import { spawnRelay, spawnSuperNode } from '../support/processes.ts'
+import { cacheStats, inParallel, metric, until } from '../../tools/harness/http.ts'
+import { fetchTimed, killMidBody, quantile, spawnThree } from '../../tools/harness/origins.ts'
+import { spawnRelay, spawnSuperNode } from '../../tools/harness/processes.ts'
 
 const MB = 1024 * 1024
 const OWN = { region: { override: 'NA-WEST' }, transport: { engine: 'off' } }

@@ -6,11 +6,11 @@ import { test, type TestContext } from 'node:test'
 import { request } from 'undici'
 import { syntheticShard } from '../../demo/super-node/server.ts'
 import { connect, type ShardClient, type TransportInfo } from '../../src/client/node.ts'
-import type { ControlMessage } from '../../src/wire/control-messages.ts'
-import { fetchHashed, metric, sha256, until } from '../support/http.ts'
-import { PATIENT_UPSTREAM } from '../support/limits.ts'
+import type { ControlMessage } from '../../src/protocol/control-messages.ts'
+import { fetchHashed, metric, sha256, until } from '../../tools/harness/http.ts'
+import { PATIENT_UPSTREAM } from '../../tools/harness/limits.ts'
+import { spawnRelay, spawnSuperNode, type SpawnedRelay } from '../../tools/harness/processes.ts'
 import { assertProblem, type AnyResponse } from '../support/problem.ts'
-import { spawnRelay, spawnSuperNode, type SpawnedRelay } from '../support/processes.ts'
 
 const SIZE = 200_000
 const CID = `syn-${SIZE}-drill`

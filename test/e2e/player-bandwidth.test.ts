@@ -6,10 +6,10 @@ import test, { type TestContext } from 'node:test'
 import type { Page } from 'playwright-core'
 import { request } from 'undici'
 import { PATIENT } from '../support/browser-rig.ts'
-import { openBrowser } from '../support/browser.ts'
-import { withoutChromium } from '../support/ci.ts'
-import { until } from '../support/http.ts'
-import { SUPER_NODE, spawnProgram, spawnRelay, type SpawnedRelay } from '../support/processes.ts'
+import { openBrowser } from '../../tools/harness/browser.ts'
+import { withoutChromium } from '../../tools/harness/ci.ts'
+import { until } from '../../tools/harness/http.ts'
+import { SUPER_NODE, spawnProgram, spawnRelay, type SpawnedRelay } from '../../tools/harness/processes.ts'
 
 /** Where screenshots go, when somebody wants to look at them. */
 const SCREENSHOTS = process.env['TEST_SCREENSHOTS']

@@ -7,12 +7,12 @@ import { join } from 'node:path'
 import test, { type TestContext } from 'node:test'
 import type { Page } from 'playwright-core'
 import { request } from 'undici'
-import { openBrowser } from '../support/browser.ts'
-import { freePort, withoutChromium } from '../support/ci.ts'
-import { metric, until } from '../support/http.ts'
+import { openBrowser } from '../../tools/harness/browser.ts'
+import { freePort, withoutChromium } from '../../tools/harness/ci.ts'
+import { metric, until } from '../../tools/harness/http.ts'
 import { PATIENT, spkiOf } from '../support/browser-rig.ts'
-import { PATIENT_UPSTREAM } from '../support/limits.ts'
-import { SUPER_NODE, spawnProgram, spawnRelay, type SpawnedRelay } from '../support/processes.ts'
+import { PATIENT_UPSTREAM } from '../../tools/harness/limits.ts'
+import { SUPER_NODE, spawnProgram, spawnRelay, type SpawnedRelay } from '../../tools/harness/processes.ts'
 
 /** Where screenshots go, when somebody wants to look at them. */
 const SCREENSHOTS = process.env['TEST_SCREENSHOTS']

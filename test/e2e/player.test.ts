@@ -2,11 +2,11 @@ import assert from 'node:assert/strict'
 import { mkdir } from 'node:fs/promises'
 import test, { type TestContext } from 'node:test'
 import type { Page } from 'playwright-core'
-import { withoutChromium } from '../support/ci.ts'
-import { openBrowser } from '../support/browser.ts'
-import { until } from '../support/http.ts'
+import { withoutChromium } from '../../tools/harness/ci.ts'
+import { openBrowser } from '../../tools/harness/browser.ts'
+import { until } from '../../tools/harness/http.ts'
 import { PATIENT } from '../support/browser-rig.ts'
-import { SUPER_NODE, spawnProgram, spawnRelay, type SpawnedProcess } from '../support/processes.ts'
+import { SUPER_NODE, spawnProgram, spawnRelay, type SpawnedProcess } from '../../tools/harness/processes.ts'
 
 const REGIONS = ['NA-WEST', 'EU-WEST', 'APAC']
 

@@ -5,11 +5,11 @@ import { test, type TestContext } from 'node:test'
 import { request } from 'undici'
 import { startSuperNode, syntheticShard, type SuperNode } from '../../demo/super-node/server.ts'
 import type { TlsMaterial } from '../../src/gateway/transports/viewer-transport.ts'
-import { createSelfSigned } from '../../src/tls/self-signed.ts'
-import { until } from '../support/http.ts'
-import { spawnRelay, type SpawnedRelay } from '../support/processes.ts'
+import { createSelfSigned } from '../../src/plugins/tls/self-signed.ts'
+import { until } from '../../tools/harness/http.ts'
+import { spawnRelay, type SpawnedRelay } from '../../tools/harness/processes.ts'
+import { temporaryDirectory } from '../../tools/harness/relay.ts'
 import { blackholes, distantOrigin, muteOrigin, type DistantOrigin } from '../support/region-fronts.ts'
-import { temporaryDirectory } from '../support/relay.ts'
 
 const LIMIT = { timeout: 120_000 }
 

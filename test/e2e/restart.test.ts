@@ -2,8 +2,8 @@ import assert from 'node:assert/strict'
 import test from 'node:test'
 import { Agent, request } from 'undici'
 import { startSuperNode, syntheticShard } from '../../demo/super-node/server.ts'
-import { cacheStats, fetchHashed, inParallel, sha256 } from '../support/http.ts'
-import { spawnRelay } from '../support/processes.ts'
+import { cacheStats, fetchHashed, inParallel, sha256 } from '../../tools/harness/http.ts'
+import { spawnRelay } from '../../tools/harness/processes.ts'
 
 const SIZE = 4_096
 const COUNT = 1_000

@@ -3,11 +3,11 @@ import assert from 'node:assert/strict'
 import { join } from 'node:path'
 import test, { type TestContext } from 'node:test'
 import { request } from 'undici'
+import { SERVER, spawnProgram } from '../../tools/harness/processes.ts'
+import { temporaryDirectory } from '../../tools/harness/relay.ts'
+import { configFor, endEarly } from '../../tools/harness/start-signals.ts'
 import { openTestCache, storeBytes } from '../support/cache.ts'
 import { withoutNamespaces } from '../support/namespaces.ts'
-import { SERVER, spawnProgram } from '../support/processes.ts'
-import { temporaryDirectory } from '../support/relay.ts'
-import { configFor, endEarly } from '../support/start-signals.ts'
 
 const COUNT = 300
 const LIMIT = { timeout: 240_000 }

@@ -4,9 +4,9 @@ import { readFile, writeFile } from 'node:fs/promises'
 import { connect, createServer } from 'node:net'
 import { join } from 'node:path'
 import { suite, test, type TestContext } from 'node:test'
-import { freePort } from '../support/ci.ts'
-import { SERVER, spawnProgram, spawnRelay } from '../support/processes.ts'
-import { temporaryDirectory } from '../support/relay.ts'
+import { freePort } from '../../tools/harness/ci.ts'
+import { SERVER, spawnProgram, spawnRelay } from '../../tools/harness/processes.ts'
+import { temporaryDirectory } from '../../tools/harness/relay.ts'
 
 interface Outcome {
   readonly code: number | null

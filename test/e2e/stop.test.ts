@@ -4,8 +4,8 @@ import { connect } from 'node:net'
 import test from 'node:test'
 import { request } from 'undici'
 import { startSuperNode, syntheticShard } from '../../demo/super-node/server.ts'
-import { cacheStats, fetchHashed, sha256, until } from '../support/http.ts'
-import { spawnRelay } from '../support/processes.ts'
+import { cacheStats, fetchHashed, sha256, until } from '../../tools/harness/http.ts'
+import { spawnRelay } from '../../tools/harness/processes.ts'
 
 const SIZE = 1_000_000
 

@@ -2,11 +2,11 @@ import assert from 'node:assert/strict'
 import test from 'node:test'
 import { request } from 'undici'
 import { syntheticShard } from '../../demo/super-node/server.ts'
-import { freePort } from '../support/ci.ts'
+import { freePort } from '../../tools/harness/ci.ts'
+import { fetchHashed, inParallel, sha256, until, cacheStats } from '../../tools/harness/http.ts'
+import { SUPER_NODE, spawnProgram, spawnRelay, type SpawnedRelay } from '../../tools/harness/processes.ts'
 import { crossing } from '../support/crossing.ts'
-import { fetchHashed, inParallel, sha256, until, cacheStats } from '../support/http.ts'
 import { assertProblem, type AnyResponse } from '../support/problem.ts'
-import { SUPER_NODE, spawnProgram, spawnRelay, type SpawnedRelay } from '../support/processes.ts'
 
 const SIZE = 200_000
 const CID = `syn-${SIZE}-tiers`

@@ -1,6 +1,6 @@
 import * as nodeFs from 'node:fs/promises'
 import type { FileHandle } from 'node:fs/promises'
-import { systemFiles, type FileSystem } from '../../src/cache/disk-files.ts'
+import { systemFiles, type FileSystem } from '../../src/storage/disk-files.ts'
 
 export type FsOperation = 'open' | 'create' | 'rename' | 'unlink' | 'mkdir' | 'readdir' | 'stat' | 'read' | 'write' | 'datasync' | 'fstat' | 'close'
 

@@ -1,6 +1,6 @@
-import type { EntryRecord } from '../../src/cache/entry.ts'
-import { decodeRecord, encodeRecord, type IndexDb } from '../../src/cache/index-db.ts'
-import { parseKeyId } from '../../src/shard/shard-key.ts'
+import type { EntryRecord } from '../../src/plugins/shard-cache/entry.ts'
+import { decodeRecord, encodeRecord, type IndexDb } from '../../src/plugins/shard-cache/index-db.ts'
+import { parseKeyId } from '../../src/protocol/shard-key.ts'
 
 /** An index in memory that keeps bytes, as LMDB does: what changes after a write is not seen. Passes `test/contracts/index-db.ts`. */
 export class MemoryIndexDb implements IndexDb {

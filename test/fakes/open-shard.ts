@@ -1,4 +1,4 @@
-import type { OpenShard } from '../../src/shard/shard-service.ts'
+import type { OpenShard } from '../../src/plugins/shards/shard-service.ts'
 
 /** An opened object of these bytes. @param changes what is to be different, such as `read` or `release` */
 export function openShardOf (body: Buffer, changes: Partial<OpenShard> = {}): OpenShard {

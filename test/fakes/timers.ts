@@ -1,4 +1,4 @@
-import type { Timers } from '../../src/clock.ts'
+import type { Timers } from '../../src/base/clock.ts'
 
 export interface VirtualTimers extends Timers {
   /** Timers that wait now. */

@@ -1,8 +1,8 @@
 import { Readable } from 'node:stream'
-import { RelayError } from '../../src/errors.ts'
-import { keyId, type ShardKey } from '../../src/shard/shard-key.ts'
-import type { AskedNodes, FetchOptions, UpstreamObject } from '../../src/upstream/upstream-types.ts'
-import { deferred } from '../../src/deferred.ts'
+import { RelayError } from '../../src/base/errors.ts'
+import { keyId, type ShardKey } from '../../src/protocol/shard-key.ts'
+import type { AskedNodes, FetchOptions, UpstreamObject } from '../../src/plugins/upstream/upstream-types.ts'
+import { deferred } from '../../src/base/deferred.ts'
 
 /** One fetch under the control of a test: first `answer` or `refuse`, then pieces, then `end` or `breakOff`. */
 export class ScriptedFetch {

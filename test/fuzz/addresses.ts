@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict'
+import { addressKey, NO_ADDRESS, plainAddress } from '../../src/admission/address-key.ts'
+import { isNetwork, Networks } from '../../src/admission/networks.ts'
 import { parsePeer } from '../../src/gateway/transports/fails/request.ts'
-import { addressKey, NO_ADDRESS, plainAddress } from '../../src/limits/address-key.ts'
-import { withoutPorts } from '../../src/limits/forwarded-for.ts'
-import { isNetwork, Networks } from '../../src/limits/networks.ts'
+import { withoutPorts } from '../../src/plugins/http/forwarded-for.ts'
 import { latin1 } from '../support/fuzz.ts'
 
 /** Addresses as proxies, libraries and operators write them. */

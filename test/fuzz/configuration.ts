@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
-import { combine, parseCommandLine } from '../../src/config.ts'
-import { fromUnits } from '../../src/config-text.ts'
+import { combine, parseCommandLine } from '../../src/config/config.ts'
+import { fromUnits } from '../../src/config/text.ts'
 import { orRefused } from '../support/fuzz.ts'
 
 /** Parts file, environment and command line from each other; none of them can hold it. */

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { ControlReader, encodeControl, MAX_CONTROL_LINE, type ControlMessage } from '../../src/wire/control-messages.ts'
+import { ControlReader, encodeControl, MAX_CONTROL_LINE, type ControlMessage } from '../../src/protocol/control-messages.ts'
 import { sameInPieces } from '../support/fuzz.ts'
 
 const TYPES = ['hello', 'bandwidth', 'drain', 'redirect', 'ping']

@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict'
-import { grantOf } from '../../src/auth/jwt-claims.ts'
-import { requestToken } from '../../src/auth/request-token.ts'
-import { SignedUrls, signUrl } from '../../src/auth/signed-url.ts'
-import { CID_PREFIX, CLASS_NAME, IDENTITY } from '../../src/auth/verdict.ts'
-import { decodeTicket, encodeTicket, NONCE_BYTES } from '../../src/tickets/ticket.ts'
+import { grantOf } from '../../src/admission/jwt-claims.ts'
+import { requestToken } from '../../src/admission/request-token.ts'
+import { SignedUrls, signUrl } from '../../src/admission/signed-url.ts'
+import { decodeTicket, encodeTicket, NONCE_BYTES } from '../../src/admission/ticket.ts'
+import { CID_PREFIX, CLASS_NAME, IDENTITY } from '../../src/admission/verdict.ts'
 import { latin1 } from '../support/fuzz.ts'
 
 const KEY = Buffer.alloc(32, 7)

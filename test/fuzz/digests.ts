@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { formatReprDigest, parseDigests, parseReprDigest } from '../../src/wire/repr-digest.ts'
+import { formatReprDigest, parseDigests, parseReprDigest } from '../../src/protocol/repr-digest.ts'
 import { latin1 } from '../support/fuzz.ts'
 
 /** `Repr-Digest`. */

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { checkFromGateway } from '../../src/gateway/from-gateway.ts'
+import { checkFromGateway } from '../../src/channel/from-gateway.ts'
 
 /** What the gateway may say to the relay: the process that strangers talk to may be anybody's. */
 export function fuzz (data: Uint8Array): void {

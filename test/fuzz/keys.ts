@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict'
-import { parseFileName, relativeFile } from '../../src/cache/entry.ts'
-import { decodeRecord, encodeRecord } from '../../src/cache/index-db.ts'
-import { cidOfPath, keyId, parseKeyId, parseShardPath, shardPath } from '../../src/shard/shard-key.ts'
-import { pathOf } from '../../src/upstream/shard-path.ts'
+import { parseFileName, relativeFile } from '../../src/plugins/shard-cache/entry.ts'
+import { decodeRecord, encodeRecord } from '../../src/plugins/shard-cache/index-db.ts'
+import { pathOf } from '../../src/plugins/upstream/shard-path.ts'
+import { cidOfPath, keyId, parseKeyId, parseShardPath, shardPath } from '../../src/protocol/shard-key.ts'
 import { latin1, orRefused } from '../support/fuzz.ts'
 
 const TEMPLATES = { shardPath: '/shards/{cid}/shard_{nn}.bin', manifestPath: '/shards/{cid}/manifest.json' }

@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict'
 import { basename } from 'node:path'
-import { makeEntry, parseFileName, relativeFile } from '../../src/cache/entry.ts'
-import { manifestText, parseManifest } from '../../src/cache/manifest.ts'
 import { ShardClientError } from '../../src/client/client-error.ts'
 import { parseManifest as parseVideo } from '../../src/client/manifest.ts'
-import { keyId } from '../../src/shard/shard-key.ts'
+import { makeEntry, parseFileName, relativeFile } from '../../src/plugins/shard-cache/entry.ts'
+import { manifestText, parseManifest } from '../../src/plugins/shard-cache/manifest.ts'
+import { keyId } from '../../src/protocol/shard-key.ts'
 import { orRefused } from '../support/fuzz.ts'
 
 const CID = 'QmFuzz'

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict'
-import { checkHost } from '../../src/http/host-field.ts'
-import { ifRangeMatches, matchesIfNoneMatch } from '../../src/shard/conditional.ts'
-import { contentRange, parseRange, parseRangeHeader, type RangeSpec } from '../../src/shard/range.ts'
-import { formatCmsd, parseCmsd } from '../../src/wire/cmsd.ts'
+import { checkHost } from '../../src/plugins/http/host-field.ts'
+import { formatCmsd, parseCmsd } from '../../src/protocol/cmsd.ts'
+import { ifRangeMatches, matchesIfNoneMatch } from '../../src/protocol/conditional.ts'
+import { contentRange, parseRange, parseRangeHeader, type RangeSpec } from '../../src/protocol/range.ts'
 import { latin1, orRefused } from '../support/fuzz.ts'
 
 const SIZES = [1, 1_000, 2 ** 32 + 1, Number.MAX_SAFE_INTEGER]

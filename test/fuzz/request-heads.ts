@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict'
 import { REQUEST_LIMITS, RequestReader, type ViewerRequest } from '../../src/gateway/session/request-codec.ts'
-import { parseRangeHeader } from '../../src/shard/range.ts'
-import { parseShardPath } from '../../src/shard/shard-key.ts'
-import { encodeHead } from '../../src/wire/message-head.ts'
-import { parseVia } from '../../src/wire/via.ts'
+import { encodeHead } from '../../src/protocol/message-head.ts'
+import { parseRangeHeader } from '../../src/protocol/range.ts'
+import { parseShardPath } from '../../src/protocol/shard-key.ts'
+import { parseVia } from '../../src/protocol/via.ts'
 import { orRefused, sameInPieces } from '../support/fuzz.ts'
 
 function read (chunks: readonly Uint8Array[]): ViewerRequest {

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
-import { fieldValue, readHead, retryAfterSeconds } from '../../src/upstream/answer.ts'
-import { InterimHeads } from '../../src/upstream/interim-heads.ts'
-import { HeadError, HeadReader, parseResponseHead, type RawHead } from '../../src/wire/message-head.ts'
+import { fieldValue, readHead, retryAfterSeconds } from '../../src/plugins/upstream/answer.ts'
+import { InterimHeads } from '../../src/plugins/upstream/interim-heads.ts'
+import { HeadError, HeadReader, parseResponseHead, type RawHead } from '../../src/protocol/message-head.ts'
 import { orRefused, sameInPieces } from '../support/fuzz.ts'
 
 const LIMITS = { maxBytes: 8192, maxFields: 64 }

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { formatVia, MAX_VIA_MEMBERS, parseVia, receivedBy } from '../../src/wire/via.ts'
+import { formatVia, MAX_VIA_MEMBERS, parseVia, receivedBy } from '../../src/protocol/via.ts'
 import { latin1 } from '../support/fuzz.ts'
 
 /** `Via`. */

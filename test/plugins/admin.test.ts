@@ -4,11 +4,11 @@ import { join } from 'node:path'
 import { suite, test, type TestContext } from 'node:test'
 import { request, type Dispatcher } from 'undici'
 import { startSuperNode, syntheticShard, type Faults, type SuperNode } from '../../demo/super-node/server.ts'
-import { METRICS } from '../../src/metrics/definitions.ts'
-import { cacheStats, inParallel, sha256, until } from '../support/http.ts'
+import { METRICS } from '../../src/plugins/metrics/definitions.ts'
+import { cacheStats, inParallel, sha256, until } from '../../tools/harness/http.ts'
+import { startRelay, temporaryDirectory, type RunningRelay } from '../../tools/harness/relay.ts'
 import { assertProblem } from '../support/problem.ts'
 import { exchange } from '../support/raw-http.ts'
-import { startRelay, temporaryDirectory, type RunningRelay } from '../support/relay.ts'
 
 type Settings = Record<string, Record<string, unknown>>
 interface Setup extends RunningRelay { readonly origin: SuperNode }

@@ -3,10 +3,10 @@ import { suite, test, type TestContext } from 'node:test'
 import fc from 'fast-check'
 import { request } from 'undici'
 import { startSuperNode, syntheticShard } from '../../demo/super-node/server.ts'
-import type { ErrorCode } from '../../src/errors.ts'
+import type { ErrorCode } from '../../src/base/errors.ts'
+import { startRelay } from '../../tools/harness/relay.ts'
 import { assertProblem } from '../support/problem.ts'
 import { exchange, head } from '../support/raw-http.ts'
-import { startRelay } from '../support/relay.ts'
 
 const GOOD = '/shards/syn-300-good/shard_7.bin'
 

@@ -4,10 +4,10 @@ import test, { suite, type TestContext } from 'node:test'
 import { request } from 'undici'
 import { startSuperNode, syntheticShard } from '../../demo/super-node/server.ts'
 import { connect } from '../../src/client/node.ts'
-import type { ControlMessage } from '../../src/wire/control-messages.ts'
-import { fetchHashed, metric, sha256, until } from '../support/http.ts'
+import type { ControlMessage } from '../../src/protocol/control-messages.ts'
+import { fetchHashed, metric, sha256, until } from '../../tools/harness/http.ts'
+import { startRelay, type RunningRelay } from '../../tools/harness/relay.ts'
 import { assertProblem, type AnyResponse } from '../support/problem.ts'
-import { startRelay, type RunningRelay } from '../support/relay.ts'
 
 const SIZE = 400_000
 const CID = `syn-${SIZE}-bandwidth`

@@ -2,9 +2,9 @@ import assert from 'node:assert/strict'
 import { suite, test, type TestContext } from 'node:test'
 import { request, type Dispatcher } from 'undici'
 import { startSuperNode, type Faults, type SuperNode } from '../../demo/super-node/server.ts'
-import { METRICS, type MetricDefinition } from '../../src/metrics/definitions.ts'
-import { cacheStats, inParallel, until } from '../support/http.ts'
-import { startRelay, type RunningRelay } from '../support/relay.ts'
+import { METRICS, type MetricDefinition } from '../../src/plugins/metrics/definitions.ts'
+import { cacheStats, inParallel, until } from '../../tools/harness/http.ts'
+import { startRelay, type RunningRelay } from '../../tools/harness/relay.ts'
 
 /** The names and types of the review of the earlier version, and those it misses. */
 const REVIEW = {

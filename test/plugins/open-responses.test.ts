@@ -4,11 +4,11 @@ import { suite, test, type TestContext } from 'node:test'
 import { Client, request } from 'undici'
 import { startSuperNode } from '../../demo/super-node/server.ts'
 import { connect, type ShardClient } from '../../src/client/node.ts'
-import { metric, until } from '../support/http.ts'
-import { PATIENT_SUPERVISOR, PATIENT_UPSTREAM } from '../support/limits.ts'
+import { metric, until } from '../../tools/harness/http.ts'
+import { PATIENT_SUPERVISOR, PATIENT_UPSTREAM } from '../../tools/harness/limits.ts'
+import { startRelay, type RunningRelay } from '../../tools/harness/relay.ts'
 import { assertProblem } from '../support/problem.ts'
 import { head } from '../support/raw-http.ts'
-import { startRelay, type RunningRelay } from '../support/relay.ts'
 
 const LIMIT = { timeout: 40_000 }
 const path = (name: string): string => `/shards/syn-1000-${name}/shard_0.bin`

@@ -3,12 +3,12 @@ import { suite, test, type TestContext } from 'node:test'
 import { request, type Dispatcher } from 'undici'
 import { startSuperNode, syntheticShard, type SuperNode } from '../../demo/super-node/server.ts'
 import { connect, type ShardClient } from '../../src/client/node.ts'
-import { OVERLOAD_SIGNALS } from '../../src/overload/signals.ts'
-import type { ControlMessage } from '../../src/wire/control-messages.ts'
-import { metric, sha256, until } from '../support/http.ts'
-import { openGatewaySession } from '../support/quinn-rig.ts'
+import { OVERLOAD_SIGNALS } from '../../src/plugins/overload/signals.ts'
+import type { ControlMessage } from '../../src/protocol/control-messages.ts'
+import { metric, sha256, until } from '../../tools/harness/http.ts'
+import { openGatewaySession } from '../../tools/harness/quinn-rig.ts'
 import { assertProblem, type AnyResponse } from '../support/problem.ts'
-import { startRelay, type RunningRelay } from '../support/relay.ts'
+import { startRelay, type RunningRelay } from '../../tools/harness/relay.ts'
 
 const LIMIT = { timeout: 120_000 }
 const SIZE = 300_000

@@ -3,9 +3,9 @@ import { suite, test, type TestContext } from 'node:test'
 import { request, type Dispatcher } from 'undici'
 import { startSuperNode, type SuperNode } from '../../demo/super-node/server.ts'
 import { connect } from '../../src/client/node.ts'
-import { metric, until } from '../support/http.ts'
+import { metric, until } from '../../tools/harness/http.ts'
+import { startRelay, type RunningRelay } from '../../tools/harness/relay.ts'
 import { assertProblem, type AnyResponse } from '../support/problem.ts'
-import { startRelay, type RunningRelay } from '../support/relay.ts'
 
 const LIMIT = { timeout: 120_000 }
 

@@ -1,12 +1,12 @@
 import assert from 'node:assert/strict'
 import { test, type TestContext } from 'node:test'
 import { request } from 'undici'
+import { until } from '../../tools/harness/http.ts'
+import { PATIENT_SUPERVISOR, PATIENT_UPSTREAM } from '../../tools/harness/limits.ts'
+import { openSession, readAll } from '../../tools/harness/quinn-rig.ts'
+import { startRelay, type RunningRelay } from '../../tools/harness/relay.ts'
 import { bytesOf } from '../support/cache.ts'
-import { until } from '../support/http.ts'
-import { PATIENT_SUPERVISOR, PATIENT_UPSTREAM } from '../support/limits.ts'
-import { openSession, readAll } from '../support/quinn-rig.ts'
 import { rawOrigin, response } from '../support/raw-origin.ts'
-import { startRelay, type RunningRelay } from '../support/relay.ts'
 
 const BODY = bytesOf('heads', 1_000)
 const LIMIT = { timeout: 60_000 }

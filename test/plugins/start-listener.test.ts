@@ -3,13 +3,13 @@ import assert from 'node:assert/strict'
 import { createServer } from 'node:http'
 import { suite, test, type TestContext } from 'node:test'
 import { request } from 'undici'
-import { checkConfig } from '../../src/config.ts'
-import { createLogger } from '../../src/log.ts'
-import { StartListener } from '../../src/start-listener.ts'
+import { createLogger } from '../../src/base/log.ts'
+import { checkConfig } from '../../src/config/config.ts'
+import { StartListener } from '../../src/plugins/http/start-listener.ts'
+import { until } from '../../tools/harness/http.ts'
+import { startRelay, temporaryDirectory } from '../../tools/harness/relay.ts'
 import { openTestCache, storeBytes } from '../support/cache.ts'
-import { until } from '../support/http.ts'
 import { assertProblem, type AnyResponse } from '../support/problem.ts'
-import { startRelay, temporaryDirectory } from '../support/relay.ts'
 
 async function open (t: TestContext, host = '127.0.0.1'): Promise<StartListener> {
   const listener = await StartListener.open(checkConfig({ admin: { host, port: 0 } }), createLogger('silent'))

@@ -4,10 +4,10 @@ import { once } from 'node:events'
 import { suite, test, type TestContext } from 'node:test'
 import { Client, request, type Dispatcher } from 'undici'
 import { startSuperNode, syntheticShard, type Faults, type SuperNode } from '../../demo/super-node/server.ts'
-import { cacheStats, inParallel, sha256, until } from '../support/http.ts'
+import { cacheStats, inParallel, sha256, until } from '../../tools/harness/http.ts'
+import { startRelay, type RunningRelay } from '../../tools/harness/relay.ts'
 import { assertProblem, type AnyResponse } from '../support/problem.ts'
 import { exchange, head } from '../support/raw-http.ts'
-import { startRelay, type RunningRelay } from '../support/relay.ts'
 
 interface Setup extends RunningRelay { readonly origin: SuperNode }
 

@@ -8,13 +8,13 @@ import test, { type TestContext } from 'node:test'
 import { connect as connectTls, type ConnectionOptions, type TLSSocket } from 'node:tls'
 import { Agent, fetch as fetchWith, request } from 'undici'
 import { startSuperNode, syntheticShard, type Faults, type SuperNode } from '../../demo/super-node/server.ts'
-import { makeCertificate, openGatewaySession, type TestCertificate } from '../support/quinn-rig.ts'
+import { makeCertificate, openGatewaySession, type TestCertificate } from '../../tools/harness/quinn-rig.ts'
 import type { AppDeps } from '../../src/app.ts'
 import { connect as connectRelay, systemPlatform, type TransportName } from '../../src/client/node.ts'
 import type { FetchLike } from '../../src/client/w3c-types.ts'
-import { createLogger } from '../../src/log.ts'
-import { cacheStats, metric, sha256, until } from '../support/http.ts'
-import { startRelay, temporaryDirectory, type RunningRelay } from '../support/relay.ts'
+import { createLogger } from '../../src/base/log.ts'
+import { cacheStats, metric, sha256, until } from '../../tools/harness/http.ts'
+import { startRelay, temporaryDirectory, type RunningRelay } from '../../tools/harness/relay.ts'
 
 const SIZE = 300_000
 const CID = `syn-${SIZE}-tls`

@@ -5,11 +5,11 @@ import test, { type TestContext } from 'node:test'
 import { request } from 'undici'
 import { startSuperNode, syntheticShard } from '../../demo/super-node/server.ts'
 import { connect, type ShardClient } from '../../src/client/node.ts'
-import type { ControlMessage } from '../../src/wire/control-messages.ts'
-import { metric, sha256, until } from '../support/http.ts'
+import type { ControlMessage } from '../../src/protocol/control-messages.ts'
+import { metric, sha256, until } from '../../tools/harness/http.ts'
+import { openGatewaySession } from '../../tools/harness/quinn-rig.ts'
+import { startRelay, type RunningRelay } from '../../tools/harness/relay.ts'
 import { assertProblem, type AnyResponse } from '../support/problem.ts'
-import { openGatewaySession } from '../support/quinn-rig.ts'
-import { startRelay, type RunningRelay } from '../support/relay.ts'
 
 const SIZE = 200_000
 const CID = `syn-${SIZE}-viewers`

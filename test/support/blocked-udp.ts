@@ -3,7 +3,7 @@ import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import type { TestContext } from 'node:test'
 import { request } from 'undici'
-import { startProxy, type UdpProxy } from './udp-proxy.ts'
+import { startProxy, type UdpProxy } from '../../tools/harness/udp-proxy.ts'
 
 export interface BlockedUdp {
   /** Instead of the relay's viewer URL. */

@@ -5,9 +5,9 @@ import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { TestContext } from 'node:test'
 import { Agent, request } from 'undici'
-import { fetchHashed, until } from './http.ts'
-import { DEFAULT_LIMITS, NEVER_OVERLOADED, PATIENT_SUPERVISOR, PATIENT_UPSTREAM } from './limits.ts'
-import { SUPER_NODE, spawnProgram, spawnRelay, type SpawnedRelay } from './processes.ts'
+import { fetchHashed, until } from '../../tools/harness/http.ts'
+import { DEFAULT_LIMITS, NEVER_OVERLOADED, PATIENT_SUPERVISOR, PATIENT_UPSTREAM } from '../../tools/harness/limits.ts'
+import { SUPER_NODE, spawnProgram, spawnRelay, type SpawnedRelay } from '../../tools/harness/processes.ts'
 
 /** A row of the admin list. */
 export interface ViewerRow {

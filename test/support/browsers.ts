@@ -3,8 +3,8 @@ import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { TestContext } from 'node:test'
 import puppeteer from 'puppeteer-core'
-import { openBrowser } from './browser.ts'
-import { FIREFOX, withoutChromium, withoutFirefox } from './ci.ts'
+import { openBrowser } from '../../tools/harness/browser.ts'
+import { FIREFOX, withoutChromium, withoutFirefox } from '../../tools/harness/ci.ts'
 
 /** Where screenshots go, when somebody wants to look at them. */
 const SCREENSHOTS = process.env['TEST_SCREENSHOTS']

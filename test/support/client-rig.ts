@@ -3,7 +3,7 @@ import type { ClientPlatform } from '../../src/client/platform.ts'
 import type { FetchInit, FetchResponse, W3cReadable, W3cWebTransport, W3cWebTransportConstructor } from '../../src/client/w3c-types.ts'
 import type { TransportDialler } from '../../src/client/transport-session.ts'
 import type { ReceiveStream, TransportSession } from '../../src/gateway/transports/viewer-transport.ts'
-import { keyId, parseShardPath } from '../../src/shard/shard-key.ts'
+import { keyId, parseShardPath } from '../../src/protocol/shard-key.ts'
 import { settle } from './viewer-rig.ts'
 import type { ViewerRig } from './viewer-rig.ts'
 

@@ -2,7 +2,7 @@ import { once } from 'node:events'
 import { createServer, request, type IncomingMessage } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import type { TestContext } from 'node:test'
-import { deferred } from '../../src/deferred.ts'
+import { deferred } from '../../src/base/deferred.ts'
 
 /**
  * Roads to two relays that ask each other. On each of them the first GET of an object waits until the other road has seen one, too: both

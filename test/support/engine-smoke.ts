@@ -6,9 +6,9 @@ import assert from 'node:assert/strict'
 import { randomBytes } from 'node:crypto'
 import { createSocket } from 'node:dgram'
 import { once } from 'node:events'
-import { engineFile, loadEngine, runningGlibc } from '../../src/gateway/transports/quinn/engine-file.ts'
-import type { NapiBinding, NapiRecvStream, NapiServer } from '../../src/gateway/transports/quinn/binding.ts'
-import { certificateHash, createSelfSigned } from '../../src/tls/self-signed.ts'
+import { engineFile, loadEngine, runningGlibc } from '../../src/quinn/engine-file.ts'
+import type { NapiBinding, NapiRecvStream, NapiServer } from '../../src/quinn/binding.ts'
+import { certificateHash, createSelfSigned } from '../../src/plugins/tls/self-signed.ts'
 
 const BYTES = 1_048_576
 const READ_BYTES = 65_536

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { RelayError, type ErrorCode } from '../../src/errors.ts'
+import { RelayError, type ErrorCode } from '../../src/base/errors.ts'
 
 /* What the targets in test/fuzz share. A target is a module with `fuzz(data)`, which throws when something does not hold. */
 

@@ -1,13 +1,13 @@
 import assert from 'node:assert/strict'
-import { deferred } from '../../src/deferred.ts'
-import { RelayError } from '../../src/errors.ts'
-import { checkFromGateway } from '../../src/gateway/from-gateway.ts'
-import { GatewayDesk } from '../../src/gateway/gateway-desk.ts'
-import type { ToGateway } from '../../src/gateway/protocol.ts'
+import { deferred } from '../../src/base/deferred.ts'
+import { RelayError } from '../../src/base/errors.ts'
+import { checkFromGateway } from '../../src/channel/from-gateway.ts'
+import { GatewayDesk } from '../../src/plugins/viewers/gateway-desk.ts'
+import type { ToGateway } from '../../src/channel/to-gateway.ts'
 import { RemoteSource } from '../../src/gateway/remote-source.ts'
-import { OpenResponses } from '../../src/limits/open-responses.ts'
-import type { OpenOptions, OpenShard, ShardService } from '../../src/shard/shard-service.ts'
-import type { ShardKey } from '../../src/shard/shard-key.ts'
+import { OpenResponses } from '../../src/plugins/limits/open-responses.ts'
+import type { OpenOptions, OpenShard, ShardService } from '../../src/plugins/shards/shard-service.ts'
+import type { ShardKey } from '../../src/protocol/shard-key.ts'
 
 /** Both ends of the channel in this process, joined by queues that a test empties as it likes. */
 export class Channel {

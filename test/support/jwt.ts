@@ -1,7 +1,7 @@
 import { generateKeyPairSync, type KeyObject } from 'node:crypto'
 import { SignJWT } from 'jose'
-import type { JwtKeySettings, JwtSettings } from '../../src/auth/auth-settings.ts'
-import { pemKey, secretKey } from '../../src/auth/jwt-keys.ts'
+import type { JwtKeySettings, JwtSettings } from '../../src/admission/auth-settings.ts'
+import { pemKey, secretKey } from '../../src/plugins/auth/jwt-keys.ts'
 
 /** 2030-01-01T00:00:00Z, Unix seconds; tests set their clocks by it. */
 export const EPOCH_S = 1_893_456_000

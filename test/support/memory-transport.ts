@@ -1,4 +1,4 @@
-import { systemTimers, type Timers } from '../../src/clock.ts'
+import { systemTimers, type Timers } from '../../src/base/clock.ts'
 import { Admission } from '../../src/gateway/transports/admission.ts'
 import { createPipe, type PipeEnd } from './memory-pipe.ts'
 import {

@@ -7,10 +7,10 @@ import { connect, type ShardClient, type TransportInfo } from '../../src/client/
 import { systemPlatform } from '../../src/client/platform.ts'
 import { TransportMemory } from '../../src/client/transport-memory.ts'
 import { syntheticShard } from '../../demo/super-node/server.ts'
-import { withCleanup } from '../../benchmarks/cleanup.ts'
-import { sha256 } from './http.ts'
-import { spawnRelay, spawnSuperNode } from './processes.ts'
-import { transportOffer } from './transport-offer.ts'
+import { withCleanup } from '../../tools/harness/cleanup.ts'
+import { sha256 } from '../../tools/harness/http.ts'
+import { spawnRelay, spawnSuperNode } from '../../tools/harness/processes.ts'
+import { transportOffer } from '../../tools/harness/transport-offer.ts'
 
 /** Total lengths of IPv4 packets with UDP inside that pass, bytes. QUIC begins with 1,228. */
 const LARGEST = [1_200, 1_280, 1_400]

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { ERRORS, type ErrorCode } from '../../src/errors.ts'
+import { ERRORS, type ErrorCode } from '../../src/base/errors.ts'
 
 /** Headers that describe an object and have no place on an error. */
 const OBJECT_HEADERS = ['etag', 'repr-digest', 'accept-ranges', 'last-modified', 'cache-status', 'content-disposition']

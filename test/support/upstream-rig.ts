@@ -1,10 +1,10 @@
 /** An upstream without a relay around it, for tests of how super-nodes are asked. */
 import type { TestContext } from 'node:test'
-import { systemClock } from '../../src/clock.ts'
-import { deferred } from '../../src/deferred.ts'
-import { DEFAULT_FITNESS_POLICY, type FitnessPolicy } from '../../src/upstream/node-state.ts'
-import { Upstream } from '../../src/upstream/upstream.ts'
-import type { UpstreamOptions } from '../../src/upstream/upstream-types.ts'
+import { systemClock } from '../../src/base/clock.ts'
+import { deferred } from '../../src/base/deferred.ts'
+import { DEFAULT_FITNESS_POLICY, type FitnessPolicy } from '../../src/plugins/upstream/node-state.ts'
+import { Upstream } from '../../src/plugins/upstream/upstream.ts'
+import type { UpstreamOptions } from '../../src/plugins/upstream/upstream-types.ts'
 
 /** A signal that does not abort, of its own for each fetch, as fills have. */
 export function patient (): AbortSignal {

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
 import type { TestContext } from 'node:test'
-import { ANONYMOUS } from '../../src/auth/verdict.ts'
-import { RelayError } from '../../src/errors.ts'
+import { ANONYMOUS } from '../../src/admission/verdict.ts'
+import { RelayError } from '../../src/base/errors.ts'
 import { DEFAULT_SESSION_LIMITS } from '../../src/gateway/session/session-types.ts'
 import type { SessionLimits, StreamReport } from '../../src/gateway/session/session-types.ts'
 import type { ShardLease, ShardSource } from '../../src/gateway/session/shard-source.ts'
@@ -9,7 +9,7 @@ import { ViewerSession } from '../../src/gateway/session/viewer-session.ts'
 import type { ViewerPace, ViewerSessionDeps } from '../../src/gateway/session/viewer-session.ts'
 import { connectMemory, memoryTransport } from './memory-transport.ts'
 import type { TransportListener, TransportSession } from '../../src/gateway/transports/viewer-transport.ts'
-import { keyId } from '../../src/shard/shard-key.ts'
+import { keyId } from '../../src/protocol/shard-key.ts'
 
 /** Objects by {@link keyId}; counts what it lends. `failAt` breaks the body of an object at a position. */
 export class FakeSource implements ShardSource {

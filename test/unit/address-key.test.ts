@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
 import fc from 'fast-check'
-import { AddressCounts } from '../../src/limits/address-counts.ts'
-import { addressKey, NO_ADDRESS, plainAddress } from '../../src/limits/address-key.ts'
-import { isNetwork, Networks } from '../../src/limits/networks.ts'
+import { AddressCounts } from '../../src/admission/address-counts.ts'
+import { addressKey, NO_ADDRESS, plainAddress } from '../../src/admission/address-key.ts'
+import { isNetwork, Networks } from '../../src/admission/networks.ts'
 
 const groups = fc.array(fc.oneof(fc.constant(0), fc.integer({ min: 0, max: 0xffff })), { minLength: 8, maxLength: 8 })
 const bytes = fc.array(fc.integer({ min: 0, max: 255 }), { minLength: 4, maxLength: 4 })

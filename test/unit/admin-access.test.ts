@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
 import fc from 'fast-check'
-import { AdminAccess, type AdminRequest, type AdminScope, type AdminToken } from '../../src/admin/access.ts'
-import { RelayError, type ErrorCode } from '../../src/errors.ts'
+import { RelayError, type ErrorCode } from '../../src/base/errors.ts'
+import { AdminAccess, type AdminRequest, type AdminScope, type AdminToken } from '../../src/plugins/admin/access.ts'
 
 const LOCAL: AdminRequest = { authorization: undefined, remoteAddress: '127.0.0.1', host: 'localhost:9103', origin: undefined, fetchSite: undefined, contentType: 'application/json', requestedWith: undefined }
 

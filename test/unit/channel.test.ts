@@ -4,7 +4,7 @@ import { Duplex } from 'node:stream'
 import test from 'node:test'
 import { serialize } from 'node:v8'
 import fc from 'fast-check'
-import { Channel, MAX_MESSAGE_BYTES } from '../../src/gateway/channel.ts'
+import { Channel, MAX_MESSAGE_BYTES } from '../../src/channel/channel.ts'
 
 /** One end of a channel whose other end is bytes: what it wrote, call by call, and what it is given to read. */
 class Wire extends Duplex {

@@ -7,13 +7,13 @@ import type { AddressInfo } from 'node:net'
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import test, { type TestContext } from 'node:test'
 import fc from 'fast-check'
-import { CHUNK_BYTES } from '../../src/cache/disk-files.ts'
-import { ChunkMemory } from '../../src/http/chunk-memory.ts'
-import { ChunkSize, LARGE_CHUNK_BYTES, LargeChunks } from '../../src/http/chunk-size.ts'
-import { ShardStream } from '../../src/http/shard-stream.ts'
+import { ChunkMemory } from '../../src/plugins/viewer-http/chunk-memory.ts'
+import { ChunkSize, LARGE_CHUNK_BYTES, LargeChunks } from '../../src/plugins/viewer-http/chunk-size.ts'
+import { ShardStream } from '../../src/plugins/viewer-http/shard-stream.ts'
+import { CHUNK_BYTES } from '../../src/storage/disk-files.ts'
+import { sha256 } from '../../tools/harness/http.ts'
 import { openShardOf } from '../fakes/open-shard.ts'
 import { bytesOf } from '../support/cache.ts'
-import { sha256 } from '../support/http.ts'
 
 test('what was given back is taken again, by size; no more than the bound is kept', () => {
   fc.assert(fc.property(fc.array(fc.record({ take: fc.boolean(), size: fc.constantFrom(10, 20, 35) }), { maxLength: 200 }), steps => {

@@ -9,7 +9,7 @@ import type { DialOptions } from '../../src/client/dial.ts'
 import { statedSha256 } from '../../src/client/digest.ts'
 import { PONYFILL_OPTIONS, w3cConnector } from '../../src/client/w3c-session.ts'
 import { Slots, abortable, backoffMs, delay, linkedAbort, onAbort } from '../../src/client/waiting.ts'
-import { bytesOfBase64, hexOf } from '../../src/wire/repr-digest.ts'
+import { bytesOfBase64, hexOf } from '../../src/protocol/repr-digest.ts'
 import { VirtualTime, browserWebTransport } from '../support/client-rig.ts'
 import { settle, viewerRig } from '../support/viewer-rig.ts'
 

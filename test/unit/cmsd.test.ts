@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import test from 'node:test'
 import fc from 'fast-check'
-import { formatCmsd, parseCmsd } from '../../src/wire/cmsd.ts'
+import { formatCmsd, parseCmsd } from '../../src/protocol/cmsd.ts'
 
 test('what a relay writes is read back, to the kilobit, alone and beside what others say', () => {
   const hints = fc.record({ bitsPerSecond: fc.nat({ max: 1e12 }), rendition: fc.stringMatching(/^[A-Za-z0-9._-]{1,32}$/) })

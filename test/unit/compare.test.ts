@@ -12,7 +12,7 @@ import { fillTemplate } from '../../compare/peers/peer.ts'
 import type { Metric, Row, Sample, ScenarioResult } from '../../compare/result.ts'
 import { orderOf, runScenario, type Contender, type Scenario } from '../../compare/scenario.ts'
 import { namesOf, select } from '../../compare/selection.ts'
-import { median } from '../../benchmarks/median.ts'
+import { median } from '../../tools/harness/median.ts'
 import { pairedRatio, quantile } from '../../compare/statistics.ts'
 import { goalsText, markdown, scenarioText } from '../../compare/table.ts'
 

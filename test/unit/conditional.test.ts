@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
 import fc from 'fast-check'
-import { ifRangeMatches, matchesIfNoneMatch } from '../../src/shard/conditional.ts'
+import { ifRangeMatches, matchesIfNoneMatch } from '../../src/protocol/conditional.ts'
 
 const etag = '"sha256-ab"'
 

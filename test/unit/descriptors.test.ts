@@ -1,12 +1,12 @@
 import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
 import fc from 'fast-check'
-import { isLocalLack } from '../../src/errors.ts'
-import { Descriptors } from '../../src/limits/descriptors.ts'
-import { MAX_REFUSALS, RefusalCounts } from '../../src/limits/refusal-counts.ts'
-import { descriptorLimit, openDescriptors, residentBytes } from '../../src/process-use.ts'
-import { attemptOutcome, circuitOutcome } from '../../src/upstream/outcomes.ts'
-import { translate } from '../../src/upstream/failure.ts'
+import { isLocalLack } from '../../src/base/errors.ts'
+import { Descriptors } from '../../src/plugins/limits/descriptors.ts'
+import { MAX_REFUSALS, RefusalCounts } from '../../src/plugins/limits/refusal-counts.ts'
+import { descriptorLimit, openDescriptors, residentBytes } from '../../src/base/process-use.ts'
+import { attemptOutcome, circuitOutcome } from '../../src/plugins/upstream/outcomes.ts'
+import { translate } from '../../src/plugins/upstream/failure.ts'
 
 const wait = async (): Promise<never> => await new Promise(() => {})
 

@@ -4,12 +4,12 @@ import { once } from 'node:events'
 import { chmod, mkdir, readdir, stat, symlink, unlink, utimes, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { suite, test } from 'node:test'
-import { lockDirectory, type DirectoryLock } from '../../src/cache/directory-lock.ts'
+import { lockDirectory, type DirectoryLock } from '../../src/plugins/shard-cache/directory-lock.ts'
+import { temporaryDirectory } from '../../tools/harness/relay.ts'
 import { bytesOf, openTestCache, storeBytes } from '../support/cache.ts'
-import { temporaryDirectory } from '../support/relay.ts'
 
 const IN_USE = { code: 'RELAY_ERR_CACHE_PATH', message: /is in use by another relay process/ }
-const HOLDER = `import { lockDirectory } from ${JSON.stringify(new URL('../../src/cache/directory-lock.ts', import.meta.url).href)}
+const HOLDER = `import { lockDirectory } from ${JSON.stringify(new URL('../../src/plugins/shard-cache/directory-lock.ts', import.meta.url).href)}
 await lockDirectory(process.argv[1])
 console.log('held')
 setInterval(() => {}, 1000)`

@@ -7,10 +7,10 @@ import { join } from 'node:path'
 import { suite, test, type TestContext } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
-import { engineFile, EngineUnavailableError, loadEngine, PINNED_BUILDS, runningGlibc, type EngineSystem } from '../../src/gateway/transports/quinn/engine-file.ts'
-import { glibcVersion, isNewer } from '../../src/gateway/transports/quinn/glibc-shim.ts'
+import { engineFile, EngineUnavailableError, loadEngine, PINNED_BUILDS, runningGlibc, type EngineSystem } from '../../src/quinn/engine-file.ts'
+import { glibcVersion, isNewer } from '../../src/quinn/glibc-shim.ts'
+import { temporaryDirectory } from '../../tools/harness/relay.ts'
 import type { EngineSmoke } from '../support/engine-smoke.ts'
-import { temporaryDirectory } from '../support/relay.ts'
 
 const run = promisify(execFile)
 const ROOT = fileURLToPath(new URL('../../', import.meta.url))

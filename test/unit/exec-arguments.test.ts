@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import test from 'node:test'
-import { inheritedArguments, inheritedEnvironment } from '../../src/gateway/exec-arguments.ts'
+import { inheritedArguments, inheritedEnvironment } from '../../src/spawn/exec-arguments.ts'
 
 test('loaders are taken over in both spellings', () => {
   assert.deepEqual(inheritedArguments(['--import', 'tsx']), ['--import', 'tsx'])

@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
-import { RelayError } from '../../src/errors.ts'
-import { FairShare } from '../../src/throttle/fair-share.ts'
-import { MAX_QUANTUM, MIN_QUANTUM } from '../../src/throttle/share-viewer.ts'
+import { RelayError } from '../../src/base/errors.ts'
+import { FairShare } from '../../src/pacing/fair-share.ts'
+import { MAX_QUANTUM, MIN_QUANTUM } from '../../src/pacing/share-viewer.ts'
 import { fluidShares, seededRandom, ShareSim, windowExtremes, type SimViewer } from '../support/share-sim.ts'
 
 /** The burst of a bucket that begins full is spent, and every viewer has come, long before this. */

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import test from 'node:test'
 import fc from 'fast-check'
-import { checkFromGateway } from '../../src/gateway/from-gateway.ts'
+import { checkFromGateway } from '../../src/channel/from-gateway.ts'
 
 const counts = { handshakes: {}, handshakeFailures: {}, streams: {}, limited: {}, bytes: {}, latencies: [] }
 const heartbeat = (stats: object): object => ({ type: 'heartbeat', stats: { sessions: {}, sizes: {}, rssBytes: 1, counts, ...stats } })

@@ -2,12 +2,12 @@ import assert from 'node:assert/strict'
 import { mkdir, readdir, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { suite, test, type TestContext } from 'node:test'
-import { CacheHealth } from '../../src/cache/cache-health.ts'
-import { DiskStore } from '../../src/cache/disk-store.ts'
+import { CacheHealth } from '../../src/plugins/shard-cache/cache-health.ts'
+import { DiskStore } from '../../src/plugins/shard-cache/disk-store.ts'
+import { temporaryDirectory } from '../../tools/harness/relay.ts'
 import { faultyFs, type FaultyFs } from '../fakes/faulty-fs.ts'
 import { MemoryIndexDb } from '../fakes/index-db.ts'
 import { bytesOf, filesIn, manualClock, type ManualClock, openTestCache, readAll, recordingObserver, storeBytes } from '../support/cache.ts'
-import { temporaryDirectory } from '../support/relay.ts'
 
 const SIZE = 1_000
 const key = (n: number): { cid: string, part: number } => ({ cid: `Qm${n}`, part: 0 })

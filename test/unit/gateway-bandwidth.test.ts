@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict'
 import test from 'node:test'
-import type { GatewayShare } from '../../src/bandwidth/bandwidth-limits.ts'
-import { checkFromGateway } from '../../src/gateway/from-gateway.ts'
-import { GatewayBandwidth } from '../../src/gateway/gateway-bandwidth.ts'
+import { checkFromGateway } from '../../src/channel/from-gateway.ts'
+import { GatewayBandwidth } from '../../src/gateway/bandwidth.ts'
 import type { SessionPacing } from '../../src/gateway/session-pacing.ts'
-import type { Demand } from '../../src/throttle/split-budget.ts'
+import type { GatewayShare } from '../../src/pacing/bandwidth-limits.ts'
+import type { Demand } from '../../src/pacing/split-budget.ts'
 import { virtualTimers } from '../fakes/timers.ts'
 
 const share = (changes: Partial<GatewayShare> = {}): GatewayShare => ({ budgetBps: 8e6, levelBps: 8e6, viewerCapBps: 0, viewerFloorBps: 0, burstBytes: 65_536, ...changes })

@@ -4,11 +4,11 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import test, { after } from 'node:test'
 import fc from 'fast-check'
-import { RelayError } from '../../src/errors.ts'
-import { GatewayDesk } from '../../src/gateway/gateway-desk.ts'
-import type { ToGateway } from '../../src/gateway/protocol.ts'
+import { RelayError } from '../../src/base/errors.ts'
+import type { ToGateway } from '../../src/channel/to-gateway.ts'
+import { GatewayDesk } from '../../src/plugins/viewers/gateway-desk.ts'
+import { pattern } from '../../tools/harness/quinn-rig.ts'
 import { Channel, FakeShards, GrowingObject, readThrough } from '../support/gateway-rig.ts'
-import { pattern } from '../support/quinn-rig.ts'
 
 const directory = mkdtempSync(join(tmpdir(), 'icn-relay-desk-'))
 after(() => { rmSync(directory, { recursive: true, force: true }) })

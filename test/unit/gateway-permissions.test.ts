@@ -4,8 +4,8 @@ import { mkdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import test from 'node:test'
 import fc from 'fast-check'
-import { permissionArguments } from '../../src/gateway/permissions.ts'
-import { temporaryDirectory } from '../support/relay.ts'
+import { permissionArguments } from '../../src/spawn/permissions.ts'
+import { temporaryDirectory } from '../../tools/harness/relay.ts'
 
 const allowed = (args: readonly string[], what: 'read' | 'write'): string[] => {
   const flag = `--allow-fs-${what}=`

@@ -4,8 +4,8 @@ import { readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { suite, test } from 'node:test'
 import fc from 'fast-check'
-import { PINNED_BUILDS } from '../../src/gateway/transports/quinn/engine-file.ts'
-import { glibcVersion, GlibcShimError, isNewer, withOldGlibc } from '../../src/gateway/transports/quinn/glibc-shim.ts'
+import { PINNED_BUILDS } from '../../src/quinn/engine-file.ts'
+import { glibcVersion, GlibcShimError, isNewer, withOldGlibc } from '../../src/quinn/glibc-shim.ts'
 
 const BOOKWORM = [2, 36]
 const JAMMY = [2, 35]

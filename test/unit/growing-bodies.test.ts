@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
-import { LeasedLru, type Leasable } from '../../src/cache/leased-lru.ts'
-import { MemoryBudget } from '../../src/cache/memory-budget.ts'
-import { MAX_KINDS, REPEAT_MS, watchStore } from '../../src/cache/store-watch.ts'
+import { MemoryBudget } from '../../src/plugins/shard-cache/memory-budget.ts'
+import { MAX_KINDS, REPEAT_MS, watchStore } from '../../src/plugins/shard-cache/store-watch.ts'
+import { LeasedLru, type Leasable } from '../../src/storage/leased-lru.ts'
 import { bytesOf, never, recordingObserver, sha256, storeBytes, testStore } from '../support/cache.ts'
 
 const MB = 1024 * 1024

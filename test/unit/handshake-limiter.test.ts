@@ -3,7 +3,7 @@ import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 import { suite, test } from 'node:test'
 import fc from 'fast-check'
-import { HandshakeLimiter, type HandshakeLimits, type HandshakeVerdict } from '../../src/limits/handshake-limiter.ts'
+import { HandshakeLimiter, type HandshakeLimits, type HandshakeVerdict } from '../../src/admission/handshake-limiter.ts'
 
 const DEFAULTS: HandshakeLimits = { handshakesPerSecond: 100, handshakesPerSecondPerIp: 10, trackedIps: 10_000 }
 const MB = 1024 * 1024

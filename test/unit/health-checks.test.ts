@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
-import { deferred } from '../../src/deferred.ts'
-import { RelayError } from '../../src/errors.ts'
-import { HealthChecks, type HealthTarget } from '../../src/upstream/health-checks.ts'
+import { deferred } from '../../src/base/deferred.ts'
+import { RelayError } from '../../src/base/errors.ts'
+import { HealthChecks, type HealthTarget } from '../../src/plugins/upstream/health-checks.ts'
 import { virtualTimers, type VirtualTimers } from '../fakes/timers.ts'
 
 const LIMITS = { intervalMs: 10_000, timeoutMs: 1_000, backoff: { initialMs: 1_000, maxMs: 60_000 } }

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { execFile } from 'node:child_process'
 import { test } from 'node:test'
 import { promisify } from 'node:util'
-import { HEAP_GROWING_PERCENT, growHeapFreely } from '../../src/heap-growth.ts'
+import { HEAP_GROWING_PERCENT, growHeapFreely } from '../../src/base/heap-growth.ts'
 
 test('this Node knows the flag that lets the heap grow, and takes it while it runs', async () => {
   const { stdout } = await promisify(execFile)(process.execPath, ['--v8-options'])

@@ -3,8 +3,8 @@ import { once } from 'node:events'
 import type { AddressInfo } from 'node:net'
 import { suite, test, type TestContext } from 'node:test'
 import { connect, type TLSSocket } from 'node:tls'
-import { createSecureServer } from '../../src/http/secure-server.ts'
-import { createSelfSigned } from '../../src/tls/self-signed.ts'
+import { createSecureServer } from '../../src/plugins/http/secure-server.ts'
+import { createSelfSigned } from '../../src/plugins/tls/self-signed.ts'
 
 const PREFACE = 'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n'
 const [HEADERS, RST_STREAM, SETTINGS, PING, CONTINUATION] = [1, 3, 4, 6, 9]

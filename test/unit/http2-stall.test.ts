@@ -3,8 +3,8 @@ import { once } from 'node:events'
 import { connect, constants, type ClientHttp2Session } from 'node:http2'
 import type { AddressInfo } from 'node:net'
 import test from 'node:test'
-import { createSecureServer } from '../../src/http/secure-server.ts'
-import { createSelfSigned } from '../../src/tls/self-signed.ts'
+import { createSecureServer } from '../../src/plugins/http/secure-server.ts'
+import { createSelfSigned } from '../../src/plugins/tls/self-signed.ts'
 
 const HEAD = ':status'
 

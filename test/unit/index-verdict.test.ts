@@ -4,12 +4,12 @@ import { mkdir, readdir, utimes, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { suite, test, type TestContext } from 'node:test'
 import { open } from 'lmdb'
-import { systemTimers } from '../../src/clock.ts'
-import { relativeFile } from '../../src/cache/entry.ts'
-import { checkIndex, type IndexVerdict } from '../../src/cache/index-check.ts'
-import { keyId, type ShardKey } from '../../src/shard/shard-key.ts'
+import { systemTimers } from '../../src/base/clock.ts'
+import { relativeFile } from '../../src/plugins/shard-cache/entry.ts'
+import { checkIndex, type IndexVerdict } from '../../src/plugins/shard-cache/index-check.ts'
+import { keyId, type ShardKey } from '../../src/protocol/shard-key.ts'
 import { bytesOf, filesIn, manualClock, openTestCache, readAll, sha256, storeBytes, type TestCache } from '../support/cache.ts'
-import { temporaryDirectory } from '../support/relay.ts'
+import { temporaryDirectory } from '../../tools/harness/relay.ts'
 
 const COUNT = 30
 const key = (n: number): ShardKey => ({ cid: `cid-${n}`, part: n % 14 })

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
-import { InterimHeads } from '../../src/upstream/interim-heads.ts'
+import { InterimHeads } from '../../src/plugins/upstream/interim-heads.ts'
 
 const interim = fc.record({ status: fc.constantFrom(100, 102, 103, 199), fields: fc.array(fc.constantFrom('x: y', 'link: </100 Continue>', 'z: HTTP/1.1 100'), { maxLength: 3 }), eol: fc.constantFrom('\r\n', '\n') })
 const last = fc.constantFrom('HTTP/1.1 200 OK\r\n\r\nHTTP/1.1 100 Continue\r\n\r\n', 'HTTP/1.0 100', 'HTTP/1.1 404\r\n\r\n', 'SSH-2.0 100 x', '\n 100 x', '', 'HTTP/1.1 1')

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
-import { LATENCY_SAMPLES, LatencyEstimator } from '../../src/upstream/latency.ts'
+import { LATENCY_SAMPLES, LatencyEstimator } from '../../src/plugins/upstream/latency.ts'
 
 const policy = { maxAgeMs: 60_000, minSamples: 10 }
 const sample = fc.record({ ms: fc.oneof(fc.double({ min: 0, max: 10_000, noNaN: true }), fc.nat(5)), wait: fc.oneof(fc.nat(100), fc.nat(20_000)), read: fc.boolean() })

@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict'
 import test from 'node:test'
 import fc from 'fast-check'
-import { RelayError } from '../../src/errors.ts'
-import { LeaseTable } from '../../src/gateway/lease-table.ts'
-import type { OpenShard } from '../../src/shard/shard-service.ts'
+import { RelayError } from '../../src/base/errors.ts'
+import type { OpenShard } from '../../src/plugins/shards/shard-service.ts'
+import { LeaseTable } from '../../src/plugins/viewers/lease-table.ts'
 
 function shardCounting (releases: number[], position: number): OpenShard {
   releases[position] = 0

@@ -1,7 +1,7 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import fc from 'fast-check'
-import { LeasedLru, type Leasable, type RemovalReason, type Reservation } from '../../src/cache/leased-lru.ts'
+import { LeasedLru, type Leasable, type RemovalReason, type Reservation } from '../../src/storage/leased-lru.ts'
 
 interface Value extends Leasable {
   readonly serial: number

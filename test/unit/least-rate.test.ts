@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
-import { LeastRate } from '../../src/upstream/least-rate.ts'
-import { ENOUGH_NOT_FOUND, SEARCH_BURST, SearchBudget } from '../../src/upstream/search-budget.ts'
+import { LeastRate } from '../../src/plugins/upstream/least-rate.ts'
+import { ENOUGH_NOT_FOUND, SEARCH_BURST, SearchBudget } from '../../src/plugins/upstream/search-budget.ts'
 
 test('a byte a second is too slow once a window has passed, one long wait counts as the windows it spans', () => {
   const drip = new LeastRate(65_536, 5_000)

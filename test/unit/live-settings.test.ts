@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict'
 import test from 'node:test'
 import fc from 'fast-check'
-import { LiveRecord } from '../../src/gateway/live-record.ts'
-import type { LiveSettings } from '../../src/gateway/live-settings.ts'
+import type { LiveSettings } from '../../src/channel/live-settings.ts'
+import { LiveRecord } from '../../src/plugins/viewers/live-record.ts'
 
 const FIRST: LiveSettings = {
   tls: { cert: 'a', key: 'a' },

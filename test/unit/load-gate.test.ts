@@ -5,7 +5,7 @@ import fc from 'fast-check'
 import { BANDS, bandOf, explain, isTooNoisy, judge, parseBaseline, summarise, type Verdict } from '../../autocannon/baseline/compare.ts'
 import { groupsOf, joined, medians, ratiosNamed, traitOf } from '../../autocannon/baseline/measure.ts'
 import { GROUPS } from '../../autocannon/baseline/ratios.ts'
-import { median } from '../../benchmarks/median.ts'
+import { median } from '../../tools/harness/median.ts'
 
 const COST = { better: 'lower', kind: 'cpu' } as const
 const calm = summarise(COST, [2, 2.1, 1.9])

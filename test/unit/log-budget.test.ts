@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import test from 'node:test'
-import { LogBudget } from '../../src/log-budget.ts'
+import { LogBudget } from '../../src/base/log-budget.ts'
 
 test('lines beyond the budget are counted, told once, and the next period starts afresh', () => {
   const budget = new LogBudget(3)

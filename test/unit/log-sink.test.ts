@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
 import fc from 'fast-check'
-import { LogSink } from '../../src/log-sink.ts'
+import { LogSink } from '../../src/base/log-sink.ts'
 import { draw } from '../support/cache.ts'
 import { virtualTimers, type VirtualTimers } from '../fakes/timers.ts'
 

@@ -2,7 +2,7 @@ import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import fc from 'fast-check'
-import { MemoryBudget, type MemoryGrant } from '../../src/cache/memory-budget.ts'
+import { MemoryBudget, type MemoryGrant } from '../../src/plugins/shard-cache/memory-budget.ts'
 
 const never = new AbortController().signal
 

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
-import { NEGATIVE_ENTRIES, NegativeCache } from '../../src/upstream/negative-cache.ts'
+import { NEGATIVE_ENTRIES, NegativeCache } from '../../src/plugins/upstream/negative-cache.ts'
 
 test('a key is missing for the time to live and not a moment longer', () => {
   const cache = new NegativeCache({ ttlMs: 1_000 })

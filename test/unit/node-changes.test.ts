@@ -4,9 +4,9 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import fc from 'fast-check'
-import { RelayError } from '../../src/errors.ts'
-import { replaceFile } from '../../src/replace-file.ts'
-import { lastGood, loadChanges, NodeChanges, saveChanges } from '../../src/upstream/node-changes.ts'
+import { RelayError } from '../../src/base/errors.ts'
+import { replaceFile } from '../../src/base/replace-file.ts'
+import { lastGood, loadChanges, NodeChanges, saveChanges } from '../../src/plugins/upstream/node-changes.ts'
 
 const warn = (message: string): void => { assert.fail(message) }
 const at = (port: number): { url: string, region: string } => ({ url: `http://127.0.0.1:${port}`, region: 'APAC' })

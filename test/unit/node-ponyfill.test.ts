@@ -6,7 +6,7 @@ import type { AddressInfo } from 'node:net'
 import { test } from 'node:test'
 import { nodePonyfill } from '../../src/client/node-ponyfill.ts'
 import { PONYFILL_OPTIONS } from '../../src/client/w3c-session.ts'
-import { certificateHash, createSelfSigned } from '../../src/tls/self-signed.ts'
+import { certificateHash, createSelfSigned } from '../../src/plugins/tls/self-signed.ts'
 
 const WINDOW = 16 * 1024 * 1024
 

@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
 import fc from 'fast-check'
-import { countWindow, mayTry, MIN_WEIGHT, type Attempt, type Outcome } from '../../src/upstream/circuit.ts'
-import { LATENCY_SAMPLES } from '../../src/upstream/latency.ts'
-import { isEjected } from '../../src/upstream/outlier.ts'
-import { beginAttempt, DEFAULT_FITNESS_POLICY as policy, EXPLORE_SHARE, finishAttempt, newFitness, nodeState, nodeWeight, orderCandidates, recordCheck, sweepOutliers, type AdminState, type Candidate, type FitnessPolicy } from '../../src/upstream/node-state.ts'
+import { countWindow, mayTry, MIN_WEIGHT, type Attempt, type Outcome } from '../../src/plugins/upstream/circuit.ts'
+import { LATENCY_SAMPLES } from '../../src/plugins/upstream/latency.ts'
+import { isEjected } from '../../src/plugins/upstream/outlier.ts'
+import { beginAttempt, DEFAULT_FITNESS_POLICY as policy, EXPLORE_SHARE, finishAttempt, newFitness, nodeState, nodeWeight, orderCandidates, recordCheck, sweepOutliers, type AdminState, type Candidate, type FitnessPolicy } from '../../src/plugins/upstream/node-state.ts'
 
 interface Node extends Candidate { readonly id: string }
 

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
-import { OpenResponses } from '../../src/limits/open-responses.ts'
+import { OpenResponses } from '../../src/plugins/limits/open-responses.ts'
 
 test('never more are open than the bounds say, of an address (IPv6 by its /64) and in total, and one that ends makes room, once', () => {
   fc.assert(fc.property(fc.array(fc.oneof(fc.constantFrom('192.0.2.1', '192.0.2.2', '2001:db8::1', '2001:db8::2', ''), fc.nat({ max: 20 })), { maxLength: 100 }), steps => {

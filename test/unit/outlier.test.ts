@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
 import fc from 'fast-check'
-import { DEFAULT_OUTLIER_POLICY, ejectOutliers, isEjected, newEjection, type OutlierPolicy, type Performance } from '../../src/upstream/outlier.ts'
+import { DEFAULT_OUTLIER_POLICY, ejectOutliers, isEjected, newEjection, type OutlierPolicy, type Performance } from '../../src/plugins/upstream/outlier.ts'
 
 const policy: OutlierPolicy = { ...DEFAULT_OUTLIER_POLICY, minRequests: 20, initialMs: 30_000, maxMs: 300_000 }
 

@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
 import fc from 'fast-check'
-import { defaultConfig } from '../../src/config.ts'
-import { Latch, type LatchPolicy, type Threshold } from '../../src/overload/latch.ts'
-import { MAX_TRANSITIONS, Overload, type OverloadPolicy, type OverloadTransition } from '../../src/overload/overload.ts'
-import { OVERLOAD_SIGNALS, signalThresholds, type OverloadSample, type OverloadSignal } from '../../src/overload/signals.ts'
-import { isWorse, OVERLOAD_STATES, type OverloadState } from '../../src/overload/states.ts'
+import { isWorse, OVERLOAD_STATES, type OverloadState } from '../../src/channel/overload-states.ts'
+import { defaultConfig } from '../../src/config/config.ts'
+import { Latch, type LatchPolicy, type Threshold } from '../../src/plugins/overload/latch.ts'
+import { MAX_TRANSITIONS, Overload, type OverloadPolicy, type OverloadTransition } from '../../src/plugins/overload/overload.ts'
+import { OVERLOAD_SIGNALS, signalThresholds, type OverloadSample, type OverloadSignal } from '../../src/plugins/overload/signals.ts'
 
 const SAMPLE_MS = 500
 const HOLD = { degraded: 10_000, shedding: 5_000 }

@@ -2,9 +2,9 @@ import assert from 'node:assert/strict'
 import { chmod, chown, mkdir, readFile, readdir, rm, stat, symlink, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { suite, test, type TestContext } from 'node:test'
-import { TOKEN_FILE, withOwnToken } from '../../src/admin/own-token.ts'
-import { checkConfig, type Config } from '../../src/config.ts'
-import { temporaryDirectory } from '../support/relay.ts'
+import { checkConfig, type Config } from '../../src/config/config.ts'
+import { TOKEN_FILE, withOwnToken } from '../../src/plugins/admin/own-token.ts'
+import { temporaryDirectory } from '../../tools/harness/relay.ts'
 
 const configOf = (path: string, admin: Record<string, unknown> = {}): Config => checkConfig({ cache: { path }, admin })
 

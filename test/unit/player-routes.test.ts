@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import test from 'node:test'
 import fastify from 'fastify'
-import { playerPolicy, playerRoutes } from '../../src/http/player-routes.ts'
+import { playerPolicy, playerRoutes } from '../../src/plugins/viewer-http/player-routes.ts'
 
 const connectSources = (hostname: string, protocol: string): string | undefined => playerPolicy(hostname, protocol).split('; ').find(directive => directive.startsWith('connect-src'))
 

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
-import { clientInitial, cryptoFrame, cryptoPieces, helloInitials, initialKeys, openInitial, recordClientHello, sealInitial } from '../support/quic-initial.ts'
+import { clientInitial, cryptoFrame, cryptoPieces, helloInitials, initialKeys, openInitial, recordClientHello, sealInitial } from '../../tools/harness/quic-initial.ts'
 
 /** Connection id and packets of RFC 9001, Appendix A. */
 const DCID = Buffer.from('8394c8f03e515708', 'hex')

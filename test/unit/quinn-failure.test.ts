@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { isLoss, isPlainClose } from '../../src/gateway/transports/quinn/failure.ts'
+import { isLoss, isPlainClose } from '../../src/quinn/failure.ts'
 
 test('a connection that the peer ends without an error is a close, and any other end of it a loss', () => {
   for (const reason of ['connection error: closed', 'connection error: closed by peer: 256']) assert.deepEqual([isPlainClose(reason), isLoss(reason)], [true, false], reason)

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
-import { HedgeBudget, Race } from '../../src/upstream/race.ts'
+import { HedgeBudget, Race } from '../../src/plugins/upstream/race.ts'
 
 const always = (): boolean => true
 const never = (): boolean => false

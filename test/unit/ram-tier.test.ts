@@ -3,13 +3,13 @@ import assert from 'node:assert/strict'
 import { writeFile } from 'node:fs/promises'
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import fc from 'fast-check'
-import { RamTier, type RamObject } from '../../src/cache/ram-tier.ts'
-import type { CachedObject, ShardCache } from '../../src/cache/shard-cache.ts'
-import { deferred } from '../../src/deferred.ts'
-import { keyId, type ShardKey } from '../../src/shard/shard-key.ts'
+import { deferred } from '../../src/base/deferred.ts'
+import type { CachedObject, ShardCache } from '../../src/plugins/shard-cache/shard-cache.ts'
+import { keyId, type ShardKey } from '../../src/protocol/shard-key.ts'
+import { RamTier, type RamObject } from '../../src/storage/ram-tier.ts'
+import { temporaryDirectory } from '../../tools/harness/relay.ts'
 import { faultyFs } from '../fakes/faulty-fs.ts'
 import { bytesOf, openTestCache, readAll, sha256, storeBytes, until } from '../support/cache.ts'
-import { temporaryDirectory } from '../support/relay.ts'
 
 const KEY: ShardKey = { cid: 'hot', part: 1 }
 const ID = keyId(KEY)

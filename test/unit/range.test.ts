@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
 import fc from 'fast-check'
-import { RelayError } from '../../src/errors.ts'
-import { contentRange, parseRange, parseRangeHeader, resolveRange, unsatisfiedContentRange } from '../../src/shard/range.ts'
+import { RelayError } from '../../src/base/errors.ts'
+import { contentRange, parseRange, parseRangeHeader, resolveRange, unsatisfiedContentRange } from '../../src/protocol/range.ts'
 
 const syntax = { name: 'RelayError', code: 'RELAY_ERR_RANGE_SYNTAX', status: 400 }
 const unsatisfiable = { name: 'RelayError', code: 'RELAY_ERR_RANGE_UNSATISFIABLE', status: 416 }

@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
 import fc from 'fast-check'
-import { AddressBuckets } from '../../src/limits/address-buckets.ts'
-import { FULL, isFull, Rate, TokenBucket } from '../../src/limits/rate.ts'
-import { requestStore } from '../../src/limits/request-store.ts'
+import { AddressBuckets } from '../../src/admission/address-buckets.ts'
+import { FULL, isFull, Rate, TokenBucket } from '../../src/admission/rate.ts'
+import { requestStore } from '../../src/plugins/limits/request-store.ts'
 
 const rates = fc.oneof(fc.integer({ min: 1, max: 20 }), fc.constantFrom(100, 999, 1_000_000))
 /** A process that has run up to 100 days, in parts of a millisecond as the clock gives them. */

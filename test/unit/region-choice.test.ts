@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
 import fc from 'fast-check'
-import { observe, outcomeOf, UNDETECTED, type RegionPolicy, type RegionState } from '../../src/region/choice.ts'
-import { latencyByRegion, median } from '../../src/region/measurement.ts'
+import { observe, outcomeOf, UNDETECTED, type RegionPolicy, type RegionState } from '../../src/plugins/region/choice.ts'
+import { latencyByRegion, median } from '../../src/plugins/region/measurement.ts'
 
 const POLICY: RegionPolicy = { minSaving: 0.2, marginMs: 5, rounds: 3 }
 const REGIONS = ['NA-WEST', 'EU-WEST', 'APAC', 'LATAM']

@@ -3,11 +3,11 @@ import { truncate, unlink, writeFile } from 'node:fs/promises'
 import test, { type TestContext } from 'node:test'
 import { startSuperNode, syntheticShard, type Faults, type SuperNode } from '../../demo/super-node/server.ts'
 import type { Relay } from '../../src/app.ts'
-import { RelayError } from '../../src/errors.ts'
-import { keyId, type ShardKey } from '../../src/shard/shard-key.ts'
+import { RelayError } from '../../src/base/errors.ts'
+import { keyId, type ShardKey } from '../../src/protocol/shard-key.ts'
+import { until } from '../../tools/harness/http.ts'
+import { startRelay } from '../../tools/harness/relay.ts'
 import { Channel, FakeShards, GrowingObject, readThrough } from '../support/gateway-rig.ts'
-import { until } from '../support/http.ts'
-import { startRelay } from '../support/relay.ts'
 
 const SIZE = 600_000
 const never = new AbortController().signal

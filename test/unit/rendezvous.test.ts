@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
 import fc from 'fast-check'
-import { preferSiblings, rendezvous, type Sibling } from '../../src/upstream/rendezvous.ts'
-import { TOTAL_SHARDS, type ShardKey } from '../../src/shard/shard-key.ts'
+import { preferSiblings, rendezvous, type Sibling } from '../../src/plugins/upstream/rendezvous.ts'
+import { TOTAL_SHARDS, type ShardKey } from '../../src/protocol/shard-key.ts'
 
 const relay = (n: number): Sibling => ({ url: `http://relay-${n}.example:9003`, region: 'EU-WEST' })
 const relays = (count: number): Sibling[] => Array.from({ length: count }, (_, n) => relay(n))

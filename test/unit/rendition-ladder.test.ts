@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
-import { RenditionAdvice, type Rendition } from '../../src/throttle/rendition-ladder.ts'
+import { RenditionAdvice, type Rendition } from '../../src/pacing/rendition-ladder.ts'
 
 const LADDER: readonly Rendition[] = [
   { name: '480p', min_bps: 1_000_000 },

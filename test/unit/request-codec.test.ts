@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
 import fc from 'fast-check'
-import { RelayError } from '../../src/errors.ts'
+import { RelayError } from '../../src/base/errors.ts'
 import { REQUEST_LIMITS, RequestReader } from '../../src/gateway/session/request-codec.ts'
 import type { ViewerRequest } from '../../src/gateway/session/request-codec.ts'
 

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import test from 'node:test'
 import fc from 'fast-check'
-import { countEarly, DEFAULT_RESTART_POLICY, restartDelay, type RestartPolicy } from '../../src/gateway/restart-policy.ts'
+import { countEarly, DEFAULT_RESTART_POLICY, restartDelay, type RestartPolicy } from '../../src/plugins/viewers/restart-policy.ts'
 
 const policies: fc.Arbitrary<RestartPolicy> = fc.record({
   initialMs: fc.integer({ min: 1, max: 1_000 }),

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import test, { type TestContext } from 'node:test'
+import type { ListeningInfo } from '../../src/channel/from-gateway.ts'
 import type { Road } from '../../src/gateway/engine.ts'
-import type { ListeningInfo } from '../../src/gateway/from-gateway.ts'
 import { Roads, type RoadName } from '../../src/gateway/roads.ts'
 import type { TlsMaterial, TransportListener } from '../../src/gateway/transports/viewer-transport.ts'
 

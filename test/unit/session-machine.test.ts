@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
 import fc from 'fast-check'
-import { RelayError } from '../../src/errors.ts'
+import { RelayError } from '../../src/base/errors.ts'
 import { SessionMachine } from '../../src/gateway/session/session-machine.ts'
 import { DEFAULT_SESSION_LIMITS } from '../../src/gateway/session/session-types.ts'
 import type { SessionAction, SessionEvent, SessionLimits, StreamEvent, StreamReport } from '../../src/gateway/session/session-types.ts'
-import { STREAM_CODE } from '../../src/wire/stream-codes.ts'
+import { STREAM_CODE } from '../../src/protocol/stream-codes.ts'
 
 const GET = (path = '/shards/v/shard_0.bin', more = ''): Uint8Array => new TextEncoder().encode(`GET ${path} HTTP/1.1\r\n${more}\r\n`)
 const FACTS = { size: 100_000, sha256: 'ab'.repeat(32), cacheStatus: 'icn-relay; hit', lasting: true, age: 0 }

@@ -1,12 +1,12 @@
 import assert from 'node:assert/strict'
 import { suite, test, type TestContext } from 'node:test'
-import { RelayError } from '../../src/errors.ts'
-import { ShardService, type OpenShard } from '../../src/shard/shard-service.ts'
-import type { ShardKey } from '../../src/shard/shard-key.ts'
+import { RelayError } from '../../src/base/errors.ts'
+import { ShardService, type OpenShard } from '../../src/plugins/shards/shard-service.ts'
+import type { ShardKey } from '../../src/protocol/shard-key.ts'
 import { faultyFs, type FaultyFs } from '../fakes/faulty-fs.ts'
 import { ScriptedUpstream, type ScriptedFetch } from '../fakes/upstream.ts'
 import { bytesOf, openTestCache, readAll, sha256, storeBytes, until } from '../support/cache.ts'
-import { temporaryDirectory } from '../support/relay.ts'
+import { temporaryDirectory } from '../../tools/harness/relay.ts'
 
 const BODY = bytesOf('overload', 300_000)
 const HIT: ShardKey = { cid: 'hit', part: 1 }

@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict'
 import { test, type TestContext } from 'node:test'
-import { RelayError } from '../../src/errors.ts'
-import { ShardService } from '../../src/shard/shard-service.ts'
-import type { ShardKey } from '../../src/shard/shard-key.ts'
+import { RelayError } from '../../src/base/errors.ts'
+import { ShardService } from '../../src/plugins/shards/shard-service.ts'
+import type { ShardKey } from '../../src/protocol/shard-key.ts'
 import { ScriptedUpstream, type ScriptedFetch } from '../fakes/upstream.ts'
 import { bytesOf, openTestCache, readAll, sha256, until } from '../support/cache.ts'
-import { temporaryDirectory } from '../support/relay.ts'
+import { temporaryDirectory } from '../../tools/harness/relay.ts'
 
 const KEY: ShardKey = { cid: 'tiers', part: 4 }
 const BODY = bytesOf('tiers', 2_000)

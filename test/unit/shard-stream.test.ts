@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict'
 import { test, suite } from 'node:test'
-import { RelayError } from '../../src/errors.ts'
-import { ChunkMemory } from '../../src/http/chunk-memory.ts'
-import { ChunkSize } from '../../src/http/chunk-size.ts'
-import { IdlePause } from '../../src/http/idle-pause.ts'
-import { ShardStream, type ResponsePace } from '../../src/http/shard-stream.ts'
-import type { OpenShard } from '../../src/shard/shard-service.ts'
+import { RelayError } from '../../src/base/errors.ts'
+import type { OpenShard } from '../../src/plugins/shards/shard-service.ts'
+import { ChunkMemory } from '../../src/plugins/viewer-http/chunk-memory.ts'
+import { ChunkSize } from '../../src/plugins/viewer-http/chunk-size.ts'
+import { IdlePause } from '../../src/plugins/viewer-http/idle-pause.ts'
+import { ShardStream, type ResponsePace } from '../../src/plugins/viewer-http/shard-stream.ts'
 import { openShardOf } from '../fakes/open-shard.ts'
 
 const BODY = Buffer.from(Array.from({ length: 1_000 }, (_, index) => index % 251))

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
 import fc from 'fast-check'
-import { MAX_REPORTED, SharedBuckets } from '../../src/limits/shared-buckets.ts'
+import { MAX_REPORTED, SharedBuckets } from '../../src/admission/shared-buckets.ts'
 
 const RATE = 200
 

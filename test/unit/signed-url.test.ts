@@ -2,8 +2,8 @@ import assert from 'node:assert/strict'
 import { createHmac } from 'node:crypto'
 import { suite, test } from 'node:test'
 import fc from 'fast-check'
-import { signQuery, SignedUrls, signUrl, type UrlScope } from '../../src/auth/signed-url.ts'
-import type { Verdict } from '../../src/auth/verdict.ts'
+import { signQuery, SignedUrls, signUrl, type UrlScope } from '../../src/admission/signed-url.ts'
+import type { Verdict } from '../../src/admission/verdict.ts'
 import { EPOCH_S } from '../support/jwt.ts'
 
 const KEY = { kid: '2030-01', secret: 'k'.repeat(32) }

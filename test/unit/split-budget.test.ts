@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
-import { FairShare } from '../../src/throttle/fair-share.ts'
-import { freshDemand, MAX_GROUPS, REPORT_MAX_AGE_MS, splitBudget, type Budgets, type Demand, type DemandGroup } from '../../src/throttle/split-budget.ts'
-import { fillLevel, takenAt } from '../../src/throttle/water-level.ts'
+import { FairShare } from '../../src/pacing/fair-share.ts'
+import { freshDemand, MAX_GROUPS, REPORT_MAX_AGE_MS, splitBudget, type Budgets, type Demand, type DemandGroup } from '../../src/pacing/split-budget.ts'
+import { fillLevel, takenAt } from '../../src/pacing/water-level.ts'
 import { fluidShares, seededRandom, ShareSim, windowExtremes, type SimViewer } from '../support/share-sim.ts'
 
 const NOBODY: Demand = { groups: [], joinedWeight: 0 }

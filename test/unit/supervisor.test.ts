@@ -3,20 +3,20 @@ import { writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import test, { type TestContext } from 'node:test'
-import { systemClock } from '../../src/clock.ts'
-import { childGateways } from '../../src/gateway/gateway-process.ts'
-import type { GatewaySettings } from '../../src/gateway/protocol.ts'
-import { LiveRecord } from '../../src/gateway/live-record.ts'
-import type { LiveSettings } from '../../src/gateway/live-settings.ts'
-import { Supervisor, type GatewayEnd } from '../../src/gateway/supervisor.ts'
+import { systemClock } from '../../src/base/clock.ts'
+import { childGateways } from '../../src/spawn/gateway-process.ts'
+import type { GatewaySettings } from '../../src/channel/to-gateway.ts'
+import { LiveRecord } from '../../src/plugins/viewers/live-record.ts'
+import type { LiveSettings } from '../../src/channel/live-settings.ts'
+import { Supervisor, type GatewayEnd } from '../../src/plugins/viewers/supervisor.ts'
 import { FakeShards, GrowingObject } from '../support/gateway-rig.ts'
-import { until } from '../support/http.ts'
-import { temporaryDirectory } from '../support/relay.ts'
+import { until } from '../../tools/harness/http.ts'
+import { temporaryDirectory } from '../../tools/harness/relay.ts'
 
 const LIMIT = { timeout: 60_000 }
 /** What every program has: `send`, and `onMessage`, which calls back for each message, those that came before it included. */
 const PRELUDE = `import { Socket } from 'node:net'
-import { Channel, CHANNEL_FD } from ${JSON.stringify(new URL('../../src/gateway/channel.ts', import.meta.url).href)}
+import { Channel, CHANNEL_FD } from ${JSON.stringify(new URL('../../src/channel/channel.ts', import.meta.url).href)}
 const early = []
 let listener
 const channel = new Channel(new Socket({ fd: CHANNEL_FD, readable: true, writable: true }), {

@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
-import { Heap, HeapNode } from '../../src/throttle/heap.ts'
-import { RequestQueue } from '../../src/throttle/request-queue.ts'
-import { TokenBucket } from '../../src/throttle/token-bucket.ts'
+import { Heap, HeapNode } from '../../src/pacing/heap.ts'
+import { RequestQueue } from '../../src/pacing/request-queue.ts'
+import { TokenBucket } from '../../src/pacing/token-bucket.ts'
 
 const heapSteps = fc.array(fc.record({ kind: fc.constantFrom('push', 'pop', 'remove', 'update', 'rekey'), item: fc.nat(30), key: fc.integer({ min: -20, max: 20 }) }), { maxLength: 200, size: 'max' })
 

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { RelayError } from '../../src/errors.ts'
-import { Throttle, type Allowance, type ThrottleOptions } from '../../src/throttle/throttle.ts'
+import { RelayError } from '../../src/base/errors.ts'
+import { Throttle, type Allowance, type ThrottleOptions } from '../../src/pacing/throttle.ts'
 import { virtualTimers, type VirtualTimers } from '../fakes/timers.ts'
 
 const CHUNK = 256 * 1024

@@ -2,11 +2,11 @@ import assert from 'node:assert/strict'
 import { randomBytes } from 'node:crypto'
 import test from 'node:test'
 import fc from 'fast-check'
+import { HandshakeLimiter } from '../../src/admission/handshake-limiter.ts'
+import { decodeTicket, encodeTicket, NONCE_BYTES, TICKET_LIFE_MS } from '../../src/admission/ticket.ts'
 import { Reception } from '../../src/gateway/reception.ts'
-import { HandshakeLimiter } from '../../src/limits/handshake-limiter.ts'
-import { decodeTicket, encodeTicket, NONCE_BYTES, TICKET_LIFE_MS } from '../../src/tickets/ticket.ts'
-import { TicketGate } from '../../src/tickets/ticket-gate.ts'
-import { TicketOffice } from '../../src/tickets/ticket-office.ts'
+import { TicketGate } from '../../src/gateway/ticket-gate.ts'
+import { TicketOffice } from '../../src/plugins/viewers/ticket-office.ts'
 
 const KEY = Buffer.alloc(32, 7)
 const NOW = 1_800_000_000_000

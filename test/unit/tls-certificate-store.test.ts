@@ -7,9 +7,9 @@ import { join } from 'node:path'
 import { test, type TestContext } from 'node:test'
 import { setTimeout as delay } from 'node:timers/promises'
 import { connect, createServer } from 'node:tls'
-import { RelayError } from '../../src/errors.ts'
-import { openCertificateStore, type CertificateStore, type CertificateStoreOptions } from '../../src/tls/certificate-store.ts'
-import { certificateHash, createSelfSigned } from '../../src/tls/self-signed.ts'
+import { RelayError } from '../../src/base/errors.ts'
+import { openCertificateStore, type CertificateStore, type CertificateStoreOptions } from '../../src/plugins/tls/certificate-store.ts'
+import { certificateHash, createSelfSigned } from '../../src/plugins/tls/self-signed.ts'
 
 const DAY = 86_400_000
 

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
-import { CREATE_NEXT_MS, LAST_MOMENT_MS, nextAction, PUBLISH_MS, SWITCH_MS, type Validity } from '../../src/tls/renewal.ts'
-import { BACKDATE_MS, VALIDITY_MS } from '../../src/tls/self-signed.ts'
+import { CREATE_NEXT_MS, LAST_MOMENT_MS, nextAction, PUBLISH_MS, SWITCH_MS, type Validity } from '../../src/plugins/tls/renewal.ts'
+import { BACKDATE_MS, VALIDITY_MS } from '../../src/plugins/tls/self-signed.ts'
 
 const DAY = 86_400_000
 const created = (at: number): Validity => ({ notBefore: at - BACKDATE_MS, notAfter: at - BACKDATE_MS + VALIDITY_MS })

@@ -5,8 +5,8 @@ import type { AddressInfo } from 'node:net'
 import { test } from 'node:test'
 import { connect, createServer } from 'node:tls'
 import fc from 'fast-check'
-import { generalName, integer, oid, time } from '../../src/tls/der.ts'
-import { certificateHash, coversHosts, createSelfSigned, PINNED_MAX_VALIDITY_MS, VALIDITY_MS } from '../../src/tls/self-signed.ts'
+import { generalName, integer, oid, time } from '../../src/plugins/tls/der.ts'
+import { certificateHash, coversHosts, createSelfSigned, PINNED_MAX_VALIDITY_MS, VALIDITY_MS } from '../../src/plugins/tls/self-signed.ts'
 
 test('a certificate follows the rules for serverCertificateHashes: P-256, valid now, at most 14 days', () => {
   const now = Date.UTC(2026, 10, 23, 12, 0, 0, 789)

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { createSocket, type RemoteInfo } from 'node:dgram'
 import { once } from 'node:events'
 import { test } from 'node:test'
-import { startProxy } from '../support/udp-proxy.ts'
+import { startProxy } from '../../tools/harness/udp-proxy.ts'
 
 test('a packet that is on its way when the viewer gets another port arrives, from the new one', async (t) => {
   const [server, viewer] = [createSocket('udp4'), createSocket('udp4')]

@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
 import fc from 'fast-check'
-import { RelayError } from '../../src/errors.ts'
+import { RelayError } from '../../src/base/errors.ts'
 import { planProblem } from '../../src/gateway/session/response.ts'
-import { cameFromRelay, onwardVia, refuseLoop, relayPseudonym, sameWay } from '../../src/upstream/tiers.ts'
-import { formatVia, MAX_VIA_MEMBERS, parseVia, receivedBy } from '../../src/wire/via.ts'
+import { cameFromRelay, onwardVia, refuseLoop, relayPseudonym, sameWay } from '../../src/plugins/upstream/tiers.ts'
+import { formatVia, MAX_VIA_MEMBERS, parseVia, receivedBy } from '../../src/protocol/via.ts'
 
 suite('the via field', () => {
   test('members in order, without comments; white space and empty elements do not count', () => {

@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
 import fc from 'fast-check'
-import { ControlReader, MAX_CONTROL_LINE, encodeControl, parseControl } from '../../src/wire/control-messages.ts'
-import type { ControlMessage } from '../../src/wire/control-messages.ts'
-import { HeadError, HeadReader, encodeHead, parseResponseHead } from '../../src/wire/message-head.ts'
+import { ControlReader, MAX_CONTROL_LINE, encodeControl, parseControl } from '../../src/protocol/control-messages.ts'
+import type { ControlMessage } from '../../src/protocol/control-messages.ts'
+import { HeadError, HeadReader, encodeHead, parseResponseHead } from '../../src/protocol/message-head.ts'
 
 suite('message head', () => {
   test('what is encoded is read back, and the body is left alone', () => {

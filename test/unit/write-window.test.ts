@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
-import { WINDOW_BYTES, WINDOW_CHUNKS, WindowBudget, WriteWindow } from '../../src/cache/write-window.ts'
+import { WINDOW_BYTES, WINDOW_CHUNKS, WindowBudget, WriteWindow } from '../../src/plugins/shard-cache/write-window.ts'
 
 const chunk = (bytes: number, value = 0): Buffer => Buffer.alloc(bytes, value)
 

@@ -1,4 +1,4 @@
-import type { ByteRange } from '../../shard/range.ts'
+import type { ByteRange } from '../../protocol/range.ts'
 import type { SessionAction } from './session-types.ts'
 
 /** What reading a body needs of its session. */

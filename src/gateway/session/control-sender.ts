@@ -1,5 +1,5 @@
-import { encodeControl } from '../../wire/control-messages.ts'
-import type { ControlMessage } from '../../wire/control-messages.ts'
+import { encodeControl } from '../../protocol/control-messages.ts'
+import type { ControlMessage } from '../../protocol/control-messages.ts'
 import type { SendStream } from '../transports/viewer-transport.ts'
 
 /**

@@ -1,6 +1,6 @@
-import { RelayError } from '../../errors.ts'
-import { HeadError, HeadReader, parseFields } from '../../wire/message-head.ts'
-import type { Fields, RawHead } from '../../wire/message-head.ts'
+import { RelayError } from '../../base/errors.ts'
+import { HeadError, HeadReader, parseFields } from '../../protocol/message-head.ts'
+import type { Fields, RawHead } from '../../protocol/message-head.ts'
 
 /** Limits of the viewer contract: a browser's request is under 1 KiB, a JWT at most a few KiB. */
 export const REQUEST_LIMITS = { maxBytes: 8192, maxFields: 64 } as const

@@ -1,5 +1,5 @@
-import { TokenBucket } from '../../limits/rate.ts'
-import { CLOSE_CODE, STREAM_CODE } from '../../wire/stream-codes.ts'
+import { TokenBucket } from '../../admission/rate.ts'
+import { CLOSE_CODE, STREAM_CODE } from '../../protocol/stream-codes.ts'
 import type { SessionAction, SessionEvent, SessionLimits, SessionPace, SessionStats, StreamEvent } from './session-types.ts'
 import { ViewerStream } from './viewer-stream.ts'
 import type { StreamHost } from './viewer-stream.ts'

@@ -1,6 +1,6 @@
-import type { ControlMessage } from '../../wire/control-messages.ts'
-import type { RangeSpec } from '../../shard/range.ts'
-import type { ShardKey } from '../../shard/shard-key.ts'
+import type { ControlMessage } from '../../protocol/control-messages.ts'
+import type { RangeSpec } from '../../protocol/range.ts'
+import type { ShardKey } from '../../protocol/shard-key.ts'
 import type { ShardFacts } from './shard-source.ts'
 
 /** Bounds of one viewer session; times in milliseconds. */

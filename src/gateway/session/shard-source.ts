@@ -1,5 +1,5 @@
-import type { RangeSpec } from '../../shard/range.ts'
-import type { ShardKey } from '../../shard/shard-key.ts'
+import type { RangeSpec } from '../../protocol/range.ts'
+import type { ShardKey } from '../../protocol/shard-key.ts'
 
 /** What a session may know of an object before its body. */
 export interface ShardFacts {

@@ -1,4 +1,4 @@
-import type { ShardKey } from '../../shard/shard-key.ts'
+import type { ShardKey } from '../../protocol/shard-key.ts'
 import { errorCode } from './response.ts'
 import type { StreamOutcome, StreamReport } from './session-types.ts'
 

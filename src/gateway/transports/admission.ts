@@ -1,5 +1,5 @@
-import { systemTimers, type Timers } from '../../clock.ts'
-import { openGate } from '../../limits/handshake-limiter.ts'
+import { openGate } from '../../admission/handshake-limiter.ts'
+import { systemTimers, type Timers } from '../../base/clock.ts'
 import type { HandshakeFailure, ListenerEvents, ListenerOptions, SessionRequest } from './viewer-transport.ts'
 
 /** What to answer to the request of a session; `detail` is for the log, never for the peer. */

@@ -1,4 +1,4 @@
-import type { HandshakeGate } from '../../limits/handshake-limiter.ts'
+import type { HandshakeGate } from '../../admission/handshake-limiter.ts'
 
 /**
  * What the gateway asks of an engine that carries WebTransport sessions. Every engine (quinn, fails-components,

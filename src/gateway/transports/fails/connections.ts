@@ -1,8 +1,8 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 import type { Server, TLSSocket } from 'node:tls'
-import { gateConnections } from '../../../limits/connection-gate.ts'
-import { openGate } from '../../../limits/handshake-limiter.ts'
+import { gateConnections } from '../../../admission/connection-gate.ts'
+import { openGate } from '../../../admission/handshake-limiter.ts'
 import type { HandshakeFailure, ListenerEvents, ListenerOptions } from '../viewer-transport.ts'
 import type { FailsSession } from './session.ts'
 

@@ -1,4 +1,4 @@
-import { plainAddress } from '../../../limits/address-key.ts'
+import { plainAddress } from '../../../admission/address-key.ts'
 import type { PeerAddress, SessionRequest } from '../viewer-transport.ts'
 import type { LibraryRequest } from './library.ts'
 

@@ -1,10 +1,10 @@
 import type { Duplex } from 'node:stream'
+import { closeReason } from '../../../protocol/close-reason.ts'
 import {
   TransportError,
   type BidiStream, type ReceiveStream, type SendStream, type SessionClose, type SessionRequest, type SessionStats, type TransportName,
   type TransportSession
 } from '../viewer-transport.ts'
-import { closeReason } from '../close-reason.ts'
 import type { LibrarySession, LibraryStream, SessionHandler, StreamOrder } from './library.ts'
 import { FailsStream, type StreamOwner } from './stream.ts'
 import { WebSocketGuard } from './websocket-guard.ts'

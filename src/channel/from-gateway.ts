@@ -1,0 +1,148 @@
+import { Ajv } from 'ajv'
+import Type, { type Static, type TSchema } from 'typebox'
+import { MAX_REPORTED } from '../admission/shared-buckets.ts'
+import { CLASS_NAME, IDENTITY, REFUSALS } from '../admission/verdict.ts'
+import { MAX_LATENCIES } from '../gateway/meter.ts'
+import { MAX_GROUPS, type Demand } from '../pacing/split-budget.ts'
+
+/*
+ * What the gateway may say. It is the process that talks to strangers and runs native code, so every message is checked against
+ * these schemas before anything acts on it: labels become metric labels, numbers become counters.
+ */
+
+const closed = { additionalProperties: false } as const
+const Id = Type.Integer({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER })
+const Count = Type.Number({ minimum: 0 })
+const Text = (maxLength: number) => Type.String({ maxLength })
+
+const TRANSPORT = '(?:webtransport|websocket|memory)'
+const OUTCOME = '(?:ok|not-modified|client-error|server-error|cancelled|stalled|broken|refused|session-closed)'
+
+const counts = (pattern: string) => Type.Record(Type.String({ pattern: `^${pattern}$` }), Count, closed)
+
+const Key = Type.Object({
+  cid: Type.String({ pattern: '^[A-Za-z0-9_-]{1,128}$' }),
+  part: Type.Union([Type.Integer({ minimum: 0, maximum: 13 }), Type.Literal('manifest')])
+}, closed)
+
+const Row = Type.Object({
+  id: Type.String({ pattern: '^[A-Za-z0-9_-]{1,64}$' }),
+  address: Text(128),
+  transport: Type.String({ pattern: `^${TRANSPORT}$` }),
+  /** Wall clock, ms since the epoch. */
+  since: Type.Integer({ minimum: 0 }),
+  streams: Type.Integer({ minimum: 0 }),
+  streamsTotal: Type.Integer({ minimum: 0 }),
+  bytes: Type.Integer({ minimum: 0 }),
+  /** Bytes per second over the last second or two. */
+  rate: Type.Integer({ minimum: 0 }),
+  identity: Type.Optional(Type.String({ pattern: IDENTITY.source })),
+  class: Type.Optional(Type.String({ pattern: CLASS_NAME.source })),
+  rttMs: Type.Optional(Count),
+  /** Bits per second; absent when nothing limits it. */
+  shareBps: Type.Optional(Count),
+  /** Milliseconds it has waited for bandwidth. */
+  waitedMs: Type.Optional(Count)
+}, closed)
+
+const Counts = Type.Object({
+  /** By transport. */
+  handshakes: counts(TRANSPORT),
+  /** By reason. */
+  handshakeFailures: counts('(?:timeout|tls|protocol|refused|limit|ticket|rate-address|rate-total)'),
+  /** By error code. */
+  refusals: Type.Optional(counts(`(?:${REFUSALS.join('|')})`)),
+  /** By `transport outcome`. */
+  streams: counts(`${TRANSPORT} ${OUTCOME}`),
+  /** Requests answered with 429, by transport. */
+  limited: counts(TRANSPORT),
+  /** Sessions sent elsewhere or refused because of overload; absent for none. */
+  shed: Type.Optional(Count),
+  /** Bytes of responses, heads included, by transport. */
+  bytes: counts(TRANSPORT),
+  /** Bytes admitted where bandwidth is limited, by transport. */
+  granted: Type.Optional(counts(TRANSPORT)),
+  /** Milliseconds viewers waited for bandwidth, by transport. */
+  throttledMs: Type.Optional(counts(TRANSPORT)),
+  /** `transport result stage`, seconds. */
+  latencies: Type.Array(Type.Tuple([Type.String({ pattern: `^${TRANSPORT} (?:hit|miss) (?:first_byte|complete)$` }), Count]), { maxItems: MAX_LATENCIES })
+}, closed)
+
+const Stats = Type.Object({
+  /** By transport. */
+  sessions: counts(TRANSPORT),
+  /** Sizes of every map and queue, by `<owner>.<name>`. */
+  sizes: Type.Record(Type.String({ pattern: '^[A-Za-z0-9_.-]{1,64}$' }), Type.Number(), { ...closed, maxProperties: 200 }),
+  rssBytes: Count,
+  /** Requests of addresses since the last heartbeat. */
+  spent: Type.Optional(Type.Array(Type.Tuple([Text(64), Type.Integer({ minimum: 1, maximum: 10_000_000 })]), { maxItems: MAX_REPORTED })),
+  /** 99th percentile of the event-loop delay since the last heartbeat, ms. */
+  loopDelayMs: Type.Optional(Count),
+  /** What happened since the last heartbeat. */
+  counts: Counts
+}, closed)
+
+const RoadInfo = Type.Object({ port: Type.Integer({ minimum: 1, maximum: 65_535 }), description: Text(1_000) }, closed)
+
+const Listening = Type.Object({
+  http3: Type.Optional(RoadInfo),
+  websocket: Type.Optional(RoadInfo),
+  /** Why a road is missing, and which engine was chosen. */
+  notes: Type.Array(Text(2_000), { maxItems: 8 })
+}, closed)
+
+/** Sums over viewers that are alike. */
+const DemandGroup = Type.Object({
+  viewers: Type.Integer({ minimum: 1 }),
+  weight: Type.Number({ exclusiveMinimum: 0 }),
+  floorBps: Count,
+  limitBps: Type.Optional(Count),
+  ceilingBps: Type.Optional(Count)
+}, closed)
+
+const SCHEMAS = {
+  /** Again whenever a road has changed. */
+  listening: Type.Object({ type: Type.Literal('listening'), info: Listening }, closed),
+  /** It could not start, and ends. */
+  failed: Type.Object({ type: Type.Literal('failed'), detail: Text(4_000) }, closed),
+  /** For a viewer at `address`, whose responses are counted with those over HTTP. */
+  resolve: Type.Object({ type: Type.Literal('resolve'), id: Id, key: Key, address: Text(128) }, closed),
+  /** The viewer is gone: whatever comes of the question is released. */
+  cancel: Type.Object({ type: Type.Literal('cancel'), id: Id }, closed),
+  read: Type.Object({ type: Type.Literal('read'), id: Id, lease: Id, position: Id, length: Type.Integer({ minimum: 1, maximum: Number.MAX_SAFE_INTEGER }), end: Type.Optional(Id) }, closed),
+  release: Type.Object({ type: Type.Literal('release'), lease: Id }, closed),
+  /** What viewers ask for, every 100 ms while anything is limited. */
+  demand: Type.Object({
+    type: Type.Literal('demand'),
+    demand: Type.Unsafe<Demand>(Type.Object({ groups: Type.Array(DemandGroup, { maxItems: MAX_GROUPS }), joinedWeight: Count }, closed))
+  }, closed),
+  heartbeat: Type.Object({ type: Type.Literal('heartbeat'), stats: Stats }, closed),
+  sessions: Type.Object({ type: Type.Literal('sessions'), id: Id, rows: Type.Array(Row) }, closed),
+  disconnected: Type.Object({ type: Type.Literal('disconnected'), id: Id, found: Type.Boolean() }, closed),
+  log: Type.Object({
+    type: Type.Literal('log'),
+    level: Type.Union([Type.Literal('debug'), Type.Literal('info'), Type.Literal('warn'), Type.Literal('error')]),
+    message: Text(4_000),
+    fields: Type.Record(Type.String(), Type.Unknown(), { maxProperties: 32 })
+  }, closed)
+} as const satisfies Record<string, TSchema>
+
+type Schemas = typeof SCHEMAS
+export type FromGateway = { [T in keyof Schemas]: Static<Schemas[T]> }[keyof Schemas]
+/** A session as operators see it. */
+export type SessionRow = Static<typeof Row>
+export type GatewayCounts = Static<typeof Counts>
+export type GatewayStats = Static<typeof Stats>
+export type ListeningInfo = Static<typeof Listening>
+
+const ajv = new Ajv({ strict: false, strictNumbers: true, allErrors: false })
+const validators = new Map(Object.entries(SCHEMAS).map(([type, schema]) => [type, ajv.compile<FromGateway>(schema)]))
+
+/** The message, or in words why it is none; never throws. */
+export function checkFromGateway (value: unknown): FromGateway | string {
+  const type = typeof value === 'object' && value !== null && 'type' in value ? value.type : undefined
+  const validate = typeof type === 'string' ? validators.get(type) : undefined
+  if (validate === undefined) return 'a message of unknown type'
+  if (validate(value)) return value
+  return `${String(type)}${ajv.errorsText(validate.errors, { dataVar: '' })}`.slice(0, 500)
+}

@@ -1,0 +1,21 @@
+import type { AuthSettings } from '../admission/auth-settings.ts'
+import type { TlsMaterial } from '../gateway/transports/viewer-transport.ts'
+import type { GatewayShare } from '../pacing/bandwidth-limits.ts'
+import type { OverloadState } from './overload-states.ts'
+import type { GatewayLimits } from './to-gateway.ts'
+
+/** What may change while a gateway runs, for sessions that exist too. A gateway gets all of it at its start, and then what changes. */
+export interface LiveSettings {
+  readonly tls: TlsMaterial
+  readonly limits: GatewayLimits
+  /** What viewers are judged by. */
+  readonly auth: AuthSettings
+  /** Told to new sessions. */
+  readonly region: string
+  /** The gateway's part of the bandwidth. */
+  readonly share: GatewayShare
+  /** While shedding, new sessions are sent to the targets in turn, base URLs of relays or super-nodes; without any they are refused. */
+  readonly overload: { readonly state: OverloadState, readonly targets: readonly string[] }
+  /** No new sessions, and those that exist are asked to move within the time, ms from now; undefined takes sessions again. */
+  readonly drain: { readonly deadlineMs: number, readonly alternates: readonly string[] } | undefined
+}

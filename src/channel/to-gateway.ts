@@ -1,0 +1,85 @@
+/**
+ * Messages between the relay and its gateway process, over a channel with structured cloning. Bytes of an object cross
+ * it only when no file holds them. What the gateway says is checked on arrival: see `from-gateway.ts`.
+ */
+import type { Spent } from '../admission/shared-buckets.ts'
+import type { ErrorCode } from '../base/errors.ts'
+import type { BandwidthClasses } from '../pacing/bandwidth-limits.ts'
+import type { LimitNumbers } from '../plugins/limits/limits.ts'
+import type { LiveSettings } from './live-settings.ts'
+
+export type EngineChoice = 'auto' | 'quinn' | 'fails'
+
+/** The limits that the gateway enforces; those of plain HTTP are the relay's. */
+export type GatewayLimits = Pick<LimitNumbers, 'handshakesPerSecond' | 'handshakesPerSecondPerIp' | 'trackedIps' | 'requestsPerSecondPerViewer'>
+
+/** What a gateway needs to run and keeps; sent once, first, with the {@link LiveSettings}. */
+export interface GatewaySettings {
+  readonly host: string
+  /** UDP port for HTTP/3; 0 for any. */
+  readonly http3Port: number
+  /** TCP port for WebSocket and HTTP/2; 0 for any. */
+  readonly websocketPort: number
+  readonly engine: EngineChoice
+  /** Where an engine file may be kept that was made for this system. */
+  readonly engineDirectory: string
+  readonly glibcShim: boolean
+  /** Key of the tickets this gateway takes: another for each, so that none is taken twice. */
+  readonly ticketKey: Uint8Array
+  readonly requireTicket: boolean
+  readonly version: string
+  readonly maxSessions: number
+  readonly maxSessionsPerIp: number
+  readonly maxStreamsPerSession: number
+  readonly handshakeTimeoutMs: number
+  readonly idleTimeoutMs: number
+  readonly requestTimeoutMs: number
+  /** Memory for hot objects inside the gateway, bytes. */
+  readonly ramBytes: number
+  /** Time the disk has to open or read, ms. */
+  readonly ioTimeoutMs: number
+  readonly heartbeatMs: number
+  readonly bandwidth: BandwidthClasses
+  /** Whether anybody reads debug lines; they do not cross the channel otherwise. */
+  readonly debug: boolean
+}
+
+/** An object held for the gateway by the relay. */
+export interface LeaseInfo {
+  readonly lease: number
+  readonly size: number
+  readonly sha256: string | undefined
+  readonly cacheStatus: string
+  readonly lasting: boolean
+  /** Of a hit, seconds. */
+  readonly age: number | undefined
+  /** File with the bytes, and how many of them may be read now; undefined when the gateway has to ask for them. */
+  readonly file: { readonly path: string, readonly readable: number } | undefined
+}
+
+export interface Refusal {
+  readonly code: ErrorCode
+  readonly detail: string
+  readonly retryAfterSeconds?: number | undefined
+}
+
+export type ToGateway =
+  | { readonly type: 'start', readonly settings: GatewaySettings, readonly live: LiveSettings }
+  /** In force from now on, also for sessions that exist. */
+  | { readonly type: 'update', readonly live: Partial<LiveSettings> }
+  /** Requests that addresses have sent over HTTP. */
+  | { readonly type: 'spent', readonly spent: Spent }
+  | { readonly type: 'resolved', readonly id: number, readonly info: LeaseInfo }
+  | { readonly type: 'rejected', readonly id: number, readonly refusal: Refusal }
+  /** More of growing files may be read; pairs of lease and bytes. */
+  | { readonly type: 'progress', readonly leases: readonly (readonly [lease: number, readable: number])[] }
+  | { readonly type: 'broken', readonly lease: number, readonly refusal: Refusal }
+  /** `file` names the file that holds the whole object now, if one does. */
+  | { readonly type: 'bytes', readonly id: number, readonly chunk: Uint8Array, readonly file: string | undefined }
+  | { readonly type: 'list', readonly id: number }
+  | { readonly type: 'disconnect', readonly id: number, readonly session: string }
+  /** End: sessions get `deadlineMs` to finish what they have under way. */
+  | { readonly type: 'stop', readonly deadlineMs: number }
+
+/** Sends one message; `sent` is called once, when the channel has taken it or is gone. Never throws. */
+export type SendToGateway = (message: ToGateway, sent?: () => void) => void

@@ -1,0 +1,77 @@
+import rateLimit from '@fastify/rate-limit'
+import fp from 'fastify-plugin'
+import type { FastifyInstance, FastifyRequest } from 'fastify'
+import { addressKey } from '../../admission/address-key.ts'
+import { systemClock } from '../../base/clock.ts'
+import { RelayError } from '../../base/errors.ts'
+import type { Config } from '../../config/config.ts'
+import { bandwidthRoutes } from '../bandwidth/routes.ts'
+import { limitsRoutes } from '../limits/routes.ts'
+import { overloadRoutes } from '../overload/routes.ts'
+import { regionRoutes } from '../region/routes.ts'
+import { cacheRoutes } from '../shard-cache/routes.ts'
+import { upstreamRoutes } from '../upstream/routes.ts'
+import { viewerRoutes } from '../viewers/routes.ts'
+import { AdminAccess, type AdminRequest, type AdminScope, type AdminToken } from './access.ts'
+
+declare module 'fastify' {
+  interface FastifyContextConfig {
+    /** What a token needs for this route; `read` when absent. */
+    scope?: AdminScope
+  }
+}
+
+/** Addresses the rate limiter remembers at most. */
+const TRACKED_ADDRESSES = 5_000
+
+/** Tokens whose files were read at start; the schema leaves `token` optional because a file may stand in its place. */
+function tokensOf (config: Config): AdminToken[] {
+  return config.admin.tokens.flatMap(({ token, scope }) => token === undefined ? [] : [{ token, scope }])
+}
+
+/** Node joins repeated fields of these names with commas; only the type says otherwise. */
+const first = (value: string | string[] | undefined): string | undefined => typeof value === 'string' ? value : value?.[0]
+
+function adminRequest ({ headers, raw }: FastifyRequest): AdminRequest {
+  return {
+    authorization: headers.authorization,
+    remoteAddress: raw.socket.remoteAddress,
+    host: headers.host,
+    origin: headers.origin,
+    fetchSite: first(headers['sec-fetch-site']),
+    contentType: headers['content-type'],
+    requestedWith: first(headers['x-requested-with'])
+  }
+}
+
+/** `/admin/v1`, behind tokens and a rate limit of its own. */
+export default fp<{ config: Config }>(async (app: FastifyInstance, { config }) => {
+  const access = new AdminAccess(tokensOf(config))
+  await app.register(async (admin: FastifyInstance) => {
+    await admin.register(rateLimit, {
+      max: config.admin.requests_per_minute,
+      timeWindow: 60_000,
+      cache: TRACKED_ADDRESSES,
+      keyGenerator: request => addressKey(request.ip),
+      errorResponseBuilder: (_request, context) => new RelayError('RELAY_ERR_RATE_LIMITED', `more than ${context.max} requests in a minute`)
+    })
+    // After the rate limiter, which works at onRequest, so that guesses at a token are limited too; before a body is read.
+    admin.addHook('preParsing', async request => {
+      access.check(adminRequest(request), request.routeOptions.config.scope ?? 'read')
+    })
+    const parseJson = admin.getDefaultJsonParser('error', 'error')
+    admin.removeContentTypeParser(['application/json', 'text/plain'])
+    // A content type is what tells a write from a form, so one without a body may have it too.
+    admin.addContentTypeParser<string>('application/json', { parseAs: 'string' }, (request, body, done) => {
+      if (body === '' && request.routeOptions.schema?.body === undefined) done(null)
+      else void parseJson(request, body, done)
+    })
+    await admin.register(viewerRoutes, { supervisor: app.viewers.supervisor, live: app.viewers.live })
+    await admin.register(cacheRoutes, { cache: app.shardCache, shards: app.shards })
+    await admin.register(limitsRoutes, { limits: app.limits, handshakeAddresses: () => app.viewers.trackedAddresses() })
+    await admin.register(overloadRoutes, { overload: app.overload, redirectTo: () => app.viewers.redirectTo(), now: systemClock.now })
+    await admin.register(bandwidthRoutes, { bandwidth: app.bandwidth, supervisor: app.viewers.supervisor })
+    await admin.register(regionRoutes, { detector: app.region, regions: config.region.regions })
+    await admin.register(upstreamRoutes, { upstream: app.upstream, roster: app.nodeRoster, source: app.nodeSource, region: () => app.region.current, regions: config.region.regions })
+  }, { prefix: '/admin/v1' })
+}, { name: 'admin', dependencies: ['bandwidth', 'limits', 'overload', 'region', 'shard-cache', 'upstream', 'shards', 'viewers'] })

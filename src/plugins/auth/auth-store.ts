@@ -1,0 +1,77 @@
+import { unwatchFile, watchFile } from 'node:fs'
+import { OPEN, type AuthSettings } from '../../admission/auth-settings.ts'
+import type { Config } from '../../config/schema.ts'
+import { authFiles, readAuth } from './auth-files.ts'
+
+/** Polled, since a rename or a symlink swap (Kubernetes) leaves inode watchers on the old file. */
+const WATCH_INTERVAL_MS = 2_000
+
+export interface AuthStoreDeps {
+  readonly log: (level: 'info' | 'error', message: string, fields?: Record<string, unknown>) => void
+  /** Polling interval of the files, milliseconds. */
+  readonly watchIntervalMs?: number
+}
+
+/** What viewers are judged by, kept up to date with the files it comes from. */
+export class AuthStore {
+  readonly #config: Config['auth']
+  readonly #deps: AuthStoreDeps
+  readonly #listeners = new Set<(settings: AuthSettings) => void>()
+  readonly #onFile = (): void => { void this.reload() }
+  #current: AuthSettings = OPEN
+  #work: Promise<void> = Promise.resolve()
+  #closed = false
+
+  private constructor (config: Config['auth'], deps: AuthStoreDeps) {
+    this.#config = config
+    this.#deps = deps
+  }
+
+  /** @throws RelayError RELAY_ERR_CONFIG naming the file that is missing or wrong */
+  static async open (config: Config['auth'], deps: AuthStoreDeps): Promise<AuthStore> {
+    const store = new AuthStore(config, deps)
+    store.#current = await readAuth(config)
+    const interval = deps.watchIntervalMs ?? WATCH_INTERVAL_MS
+    for (const file of authFiles(config)) watchFile(file, { interval, persistent: false }, store.#onFile)
+    return store
+  }
+
+  current (): AuthSettings { return this.#current }
+
+  /** Called after the settings changed; returns the way to unsubscribe. */
+  onChange (listener: (settings: AuthSettings) => void): () => void {
+    this.#listeners.add(listener)
+    return () => { this.#listeners.delete(listener) }
+  }
+
+  /** Reads the files again, one reading at a time; bad ones are logged and the old settings stay. Never rejects. */
+  reload (): Promise<void> {
+    this.#work = this.#work.then(async () => { await this.#refresh() })
+    return this.#work
+  }
+
+  async close (): Promise<void> {
+    this.#closed = true
+    for (const file of authFiles(this.#config)) unwatchFile(file, this.#onFile)
+    this.#listeners.clear()
+    await this.#work
+  }
+
+  async #refresh (): Promise<void> {
+    if (this.#closed) return
+    let found: AuthSettings
+    try {
+      found = await readAuth(this.#config)
+    } catch (error) {
+      this.#deps.log('error', 'keys of viewers not replaced, the old ones stay in use', { reason: error instanceof Error ? error.message : String(error) })
+      return
+    }
+    if (this.#isClosed() || JSON.stringify(found) === JSON.stringify(this.#current)) return
+    this.#current = found
+    this.#deps.log('info', 'keys of viewers replaced', { jwtKeys: found.jwt?.keys.length ?? 0, signedUrlKeys: found.signedUrlKeys.length })
+    for (const listener of this.#listeners) listener(found)
+  }
+
+  /** Again after a wait, which the compiler does not see. */
+  #isClosed (): boolean { return this.#closed }
+}

@@ -1,0 +1,79 @@
+import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
+import Type, { type Static } from 'typebox'
+import { BandwidthChange, BandwidthReport, BandwidthState, problems, type BandwidthViewer } from '../admin/schemas.ts'
+import type { Supervisor } from '../viewers/supervisor.ts'
+import type { Bandwidth } from './index.ts'
+
+export interface BandwidthRoutesOptions {
+  readonly bandwidth: Bandwidth
+  readonly supervisor: Supervisor | undefined
+}
+
+type Row = Static<typeof BandwidthViewer>
+
+/** One order for viewers of both processes; also the cursor of a page. */
+const place = ({ transport, id }: Row): string => `${transport} ${id}`
+
+/** `/bandwidth`: budget, limits of one viewer, and who gets what. */
+export const bandwidthRoutes: FastifyPluginAsyncTypebox<BandwidthRoutesOptions> = async (app, { bandwidth: { keeper, classes, viewers }, supervisor }) => {
+  const state = (): Static<typeof BandwidthState> => ({
+    ...keeper.limits,
+    levelBps: keeper.levelBps === undefined ? null : Math.round(keeper.levelBps),
+    parts: { http: Math.round(keeper.parts.http), gateway: Math.round(keeper.parts.gateway) },
+    backloggedViewers: keeper.backlogged(),
+    weights: classes.weights,
+    ladder: classes.ladder.map(({ name, min_bps: minBps }) => ({ rendition: name, minBps }))
+  })
+
+  const overSessions = async (): Promise<Row[]> => {
+    // A gateway that is gone has no viewers.
+    if (supervisor?.listening === undefined) return []
+    const rows = await supervisor.sessions()
+    return rows.map(({ id, transport, shareBps, rate, waitedMs }) => ({ id, transport, shareBps: shareBps === undefined ? null : Math.round(shareBps), rateBps: rate * 8, waitedMs: Math.round(waitedMs ?? 0) }))
+  }
+
+  const overHttp = (): Row[] => viewers.rows().map(({ id, shareBps, rateBps, waitedMs }) =>
+    ({ id, transport: 'http', shareBps: shareBps === undefined ? null : Math.round(shareBps), rateBps: Math.round(rateBps), waitedMs: Math.round(waitedMs) }))
+
+  app.get('/bandwidth', {
+    schema: {
+      operationId: 'getBandwidth',
+      summary: 'Budget, limits, and the share of each viewer',
+      description: 'Viewers are ordered by transport and id, a page at a time.',
+      tags: ['bandwidth'],
+      querystring: Type.Object({
+        cursor: Type.Optional(Type.String({ minLength: 1, maxLength: 512, description: '`next` of the page before' })),
+        limit: Type.Integer({ minimum: 1, maximum: 1_000, default: 100, description: 'viewers on the page' })
+      }, { additionalProperties: false }),
+      response: { 200: BandwidthReport, ...problems(400, 401, 403, 429, 503) }
+    }
+  }, async request => {
+    const { cursor = '', limit } = request.query
+    const rows = [...overHttp(), ...await overSessions()].filter(row => place(row) > cursor)
+    const page = rows.sort((a, b) => place(a) < place(b) ? -1 : 1).slice(0, limit)
+    const last = page.at(-1)
+    return { ...state(), viewers: page, ...last === undefined || page.length === rows.length ? {} : { next: place(last) } }
+  })
+
+  app.put('/bandwidth', {
+    config: { scope: 'write' },
+    schema: {
+      operationId: 'changeBandwidth',
+      summary: 'Change budget and limits',
+      description: 'What is left out stays; all holds until the relay restarts.',
+      tags: ['bandwidth'],
+      body: BandwidthChange,
+      response: { 200: BandwidthState, ...problems(400, 401, 403, 413, 415, 429) }
+    }
+  }, async request => {
+    const { totalBps, viewerCapBps, viewerFloorBps, burstBytes } = request.body
+    keeper.set({
+      ...totalBps === undefined ? {} : { totalBps },
+      ...viewerCapBps === undefined ? {} : { viewerCapBps },
+      ...viewerFloorBps === undefined ? {} : { viewerFloorBps },
+      ...burstBytes === undefined ? {} : { burstBytes }
+    })
+    request.log.warn({ ...keeper.limits }, 'bandwidth changed')
+    return state()
+  })
+}

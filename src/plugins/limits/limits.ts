@@ -1,0 +1,63 @@
+import { AddressCounts } from '../../admission/address-counts.ts'
+import { HandshakeLimiter } from '../../admission/handshake-limiter.ts'
+import { SharedBuckets } from '../../admission/shared-buckets.ts'
+import { OpenResponses, type ResponseLimits } from './open-responses.ts'
+
+/** The numbers of `[limits]` in force. */
+export interface LimitNumbers {
+  /** Handshakes of viewer sessions, in total. */
+  readonly handshakesPerSecond: number
+  readonly handshakesPerSecondPerIp: number
+  /** Addresses each table remembers at most. */
+  readonly trackedIps: number
+  /** Of one address, over all its sessions and HTTP. */
+  readonly requestsPerSecondPerViewer: number
+  /** TCP connections of one address to the viewer HTTP listener. */
+  readonly connectionsPerIp: number
+}
+
+/** How often each limit has refused since the relay started. */
+export interface RefusedCounts {
+  handshakesTotal: number
+  handshakesPerIp: number
+  requests: number
+  connections: number
+}
+
+/** The limits of a relay: numbers that may change at run time, what viewers of plain HTTP have used of them, and what was refused. */
+export class Limits {
+  #numbers: LimitNumbers
+  readonly #listeners = new Set<(numbers: LimitNumbers) => void>()
+  /** Requests over HTTP, and those over sessions that the gateway reports. */
+  readonly requests: SharedBuckets
+  /** Over HTTP and over sessions. */
+  readonly responses: OpenResponses
+  /** Connections of the viewer HTTP listener. */
+  readonly connections = new AddressCounts()
+  /** Handshakes of sessions whose engine tells no address: each takes a ticket, which is issued here. */
+  readonly tickets: HandshakeLimiter
+  readonly refused: RefusedCounts = { handshakesTotal: 0, handshakesPerIp: 0, requests: 0, connections: 0 }
+
+  constructor (numbers: LimitNumbers, responses: ResponseLimits) {
+    this.#numbers = numbers
+    this.responses = new OpenResponses(responses)
+    this.tickets = new HandshakeLimiter(numbers)
+    this.requests = new SharedBuckets(numbers.requestsPerSecondPerViewer, numbers.trackedIps)
+  }
+
+  get numbers (): LimitNumbers { return this.#numbers }
+
+  /** Numbers that are named change, the others stay. */
+  change (part: Partial<LimitNumbers>): void {
+    this.#numbers = { ...this.#numbers, ...part }
+    this.requests.change(this.#numbers.requestsPerSecondPerViewer, this.#numbers.trackedIps)
+    this.tickets.change(this.#numbers)
+    for (const listener of this.#listeners) listener(this.#numbers)
+  }
+
+  /** Called after every change; returns the end of the subscription. */
+  onChange (listener: (numbers: LimitNumbers) => void): () => void {
+    this.#listeners.add(listener)
+    return () => { this.#listeners.delete(listener) }
+  }
+}

@@ -1,0 +1,80 @@
+import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
+import Type, { type Static, type TInteger } from 'typebox'
+import { problems } from '../admin/schemas.ts'
+import type { Limits } from './limits.ts'
+
+export interface LimitsRoutesOptions {
+  readonly limits: Limits
+  /** Addresses that the handshake limiter of the gateway remembers. */
+  readonly handshakeAddresses: () => number
+}
+
+/** One upper bound for all of them, as in the configuration. */
+const MAX_NUMBER = 1_000_000
+
+const NUMBERS = {
+  handshakesPerSecond: 'handshakes of viewer sessions in total',
+  handshakesPerSecondPerIp: 'handshakes of viewer sessions of one address',
+  trackedIps: 'addresses each table remembers at most',
+  requestsPerSecondPerViewer: 'requests of one address, over all its sessions and HTTP',
+  connectionsPerIp: 'viewer HTTP connections of one address at once'
+} as const
+
+const numbers = <T>(make: (description: string) => T): Record<keyof typeof NUMBERS, T> =>
+  Object.fromEntries(Object.entries(NUMBERS).map(([name, description]) => [name, make(description)])) as Record<keyof typeof NUMBERS, T>
+
+const Limit = (description: string): TInteger => Type.Integer({ minimum: 1, maximum: MAX_NUMBER, description })
+const Count = (description: string): TInteger => Type.Integer({ minimum: 0, description })
+
+const Numbers = Type.Object(numbers(Limit))
+const Change = Type.Object(numbers(description => Type.Optional(Limit(description))), { additionalProperties: false, minProperties: 1 })
+
+const LimitsReport = Type.Object({
+  limits: Numbers,
+  tracked: Type.Object({
+    handshakes: Count('addresses with a handshake in the last second or so'),
+    requests: Count('addresses with a request over HTTP in the last second or so'),
+    connections: Count('addresses with an HTTP connection')
+  }, { description: 'addresses remembered now' }),
+  refused: Type.Object({
+    handshakesTotal: Count('by handshakesPerSecond'),
+    handshakesPerIp: Count('by handshakesPerSecondPerIp'),
+    requests: Count('answered with 429, over every transport'),
+    connections: Count('by connectionsPerIp')
+  }, { description: 'since the relay started' })
+})
+
+/** `/limits`: what viewers may do, and how often they wanted more. */
+export const limitsRoutes: FastifyPluginAsyncTypebox<LimitsRoutesOptions> = async (app, { limits, handshakeAddresses }) => {
+  const report = (): Static<typeof LimitsReport> => ({
+    limits: { ...limits.numbers },
+    tracked: { handshakes: handshakeAddresses(), requests: limits.requests.size, connections: limits.connections.size },
+    refused: { ...limits.refused }
+  })
+
+  app.get('/limits', {
+    schema: {
+      operationId: 'getLimits',
+      summary: 'Limits of viewers, and what they have refused',
+      description: 'The limits in force, the addresses remembered now, and refusals since the relay started.',
+      tags: ['limits'],
+      response: { 200: LimitsReport, ...problems(401, 403, 429) }
+    }
+  }, async () => report())
+
+  app.put('/limits', {
+    config: { scope: 'write' },
+    schema: {
+      operationId: 'changeLimits',
+      summary: 'Change limits',
+      description: 'Those not named stay, and all hold until the relay restarts, also when the gateway restarts.',
+      tags: ['limits'],
+      body: Change,
+      response: { 200: LimitsReport, ...problems(400, 401, 403, 413, 415, 429) }
+    }
+  }, async request => {
+    limits.change(request.body)
+    request.log.warn({ limits: limits.numbers }, 'limits changed')
+    return report()
+  })
+}

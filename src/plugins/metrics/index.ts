@@ -1,0 +1,61 @@
+import fp from 'fastify-plugin'
+import type { FastifyInstance } from 'fastify'
+import fastifyMetrics from 'fastify-metrics'
+import { Registry } from 'prom-client'
+import { problems } from '../admin/schemas.ts'
+import { METRICS, type MetricName } from './definitions.ts'
+import { RelayMetrics } from './relay-metrics.ts'
+
+declare module 'fastify' {
+  interface FastifyInstance {
+    relayMetrics: RelayMetrics
+  }
+}
+
+type RouteMetricName = Extract<MetricName, `icn_relay_${string}_http_request_duration_seconds`>
+
+/** Times the requests of an instance into the relay's registry; one line for each of the two listeners. */
+export async function timeRequests (app: FastifyInstance, metrics: RelayMetrics, name: RouteMetricName): Promise<void> {
+  const { help, buckets } = METRICS[name]
+  await app.register(fastifyMetrics.default, {
+    name: 'routeMetrics',
+    endpoint: null,
+    defaultMetrics: { enabled: false },
+    routeMetrics: {
+      enabled: { histogram: true, summary: false },
+      methodBlacklist: [],
+      // Requests that meet no route count too, all under the one route label `__unknown__`.
+      registeredRoutesOnly: false,
+      overrides: {
+        histogram: { name, help, buckets: [...buckets], registers: [metrics.registry] },
+        // fastify-metrics creates its summary even when it is switched off; it gets a registry nobody reads.
+        summary: { name: `${name}_summary`, registers: [new Registry()] }
+      }
+    }
+  })
+}
+
+/** Metrics of the whole relay, at `/metrics` on the admin listener. */
+export default fp<{ droppedLines?: (() => number) | undefined }>(async (app: FastifyInstance, { droppedLines = () => 0 }) => {
+  const metrics = new RelayMetrics()
+  let counted = 0
+  metrics.onCollect(() => {
+    metrics.count('icn_relay_log_lines_dropped_total', {}, droppedLines() - counted)
+    counted = droppedLines()
+  })
+  const { collectDefaultMetrics } = await import('prom-client')
+  collectDefaultMetrics({ register: metrics.registry })
+  app.decorate('relayMetrics', metrics)
+  await timeRequests(app, metrics, 'icn_relay_admin_http_request_duration_seconds')
+  app.get('/metrics', {
+    schema: {
+      operationId: 'getMetrics',
+      summary: 'Metrics in the Prometheus text format',
+      description: 'docs/operations.md has a table of them.',
+      tags: ['observability'],
+      response: { 200: { description: 'Prometheus text format 0.0.4', content: { 'text/plain': { schema: { type: 'string' } } } }, ...problems(400, 403) }
+    }
+  }, async (_request, reply) => {
+    return await reply.type(metrics.registry.contentType).send(await metrics.text())
+  })
+}, { name: 'metrics' })

@@ -1,0 +1,77 @@
+import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
+import type { Static } from 'typebox'
+import { roundMs } from '../../base/clock.ts'
+import { RelayError } from '../../base/errors.ts'
+import { Override, problems, RegionReport } from '../admin/schemas.ts'
+import type { RegionDetector } from './region-detector.ts'
+
+export interface RegionRoutesOptions {
+  readonly detector: RegionDetector
+  /** Region names in use. */
+  readonly regions: readonly string[]
+}
+
+/** @throws RelayError RELAY_ERR_BAD_REQUEST when no region has that name */
+export function requireRegion (region: string, regions: readonly string[]): void {
+  if (!regions.includes(region)) throw new RelayError('RELAY_ERR_BAD_REQUEST', `${JSON.stringify(region)} is not one of ${regions.join(', ')}`)
+}
+
+function report ({ current, source, override, detected, last }: RegionDetector): Static<typeof RegionReport> {
+  const measured = new Set(last?.nodes.map(node => node.region))
+  return {
+    current,
+    source,
+    override: override ?? null,
+    detected: detected ?? null,
+    measuredAt: last?.measuredAt ?? null,
+    tookMs: roundMs(last?.tookMs ?? null),
+    outcome: last?.outcome ?? null,
+    regions: [...measured].map(region => ({ region, latencyMs: roundMs(last?.latencies.get(region) ?? null) })),
+    nodes: (last?.nodes ?? []).map(({ id, region, samples, medianMs }) => ({ id, region, samplesMs: samples.map(roundMs), medianMs: roundMs(medianMs), reachable: medianMs !== null }))
+  }
+}
+
+/** `/region`: where the relay stands, and how it knows. */
+export const regionRoutes: FastifyPluginAsyncTypebox<RegionRoutesOptions> = async (app, { detector, regions }) => {
+  app.get('/region', {
+    schema: {
+      operationId: 'getRegion',
+      summary: 'The region of the relay',
+      description: 'With the latest detection and what it measured.',
+      tags: ['region'],
+      response: { 200: RegionReport, ...problems(401, 403, 429) }
+    }
+  }, async () => report(detector))
+
+  app.put('/region', {
+    config: { scope: 'write' },
+    schema: {
+      operationId: 'setRegion',
+      summary: 'Set the region, or null for the detected one',
+      description: 'Holds until the relay restarts.',
+      tags: ['region'],
+      body: Override,
+      response: { 200: RegionReport, ...problems(400, 401, 403, 413, 415, 429) }
+    }
+  }, async request => {
+    const { override } = request.body
+    if (override !== null) requireRegion(override, regions)
+    detector.setOverride(override ?? undefined)
+    request.log.warn({ override, region: detector.current }, 'region set')
+    return report(detector)
+  })
+
+  app.post('/region/detect', {
+    config: { scope: 'write' },
+    schema: {
+      operationId: 'detectRegion',
+      summary: 'Detect the region now and answer with the result',
+      description: 'Joins a detection under way; an override stays in force.',
+      tags: ['region'],
+      response: { 200: RegionReport, ...problems(401, 403, 429, 503) }
+    }
+  }, async () => {
+    await detector.detect()
+    return report(detector)
+  })
+}

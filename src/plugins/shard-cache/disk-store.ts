@@ -1,0 +1,283 @@
+import { join } from 'node:path'
+import type { Clock } from '../../base/clock.ts'
+import { systemCode } from '../../base/errors.ts'
+import type { ShardKey } from '../../protocol/shard-key.ts'
+import { MeasuredDisk, type CacheObserver, type FileSystem } from '../../storage/disk-files.ts'
+import { LeasedLru, type RemovalReason } from '../../storage/leased-lru.ts'
+import type { CacheHealth } from './cache-health.ts'
+import { makeEntry, relativeFile, type CacheEntry, type EntryRecord } from './entry.ts'
+import type { IndexDb } from './index-db.ts'
+import { Intake, type StoreTicket } from './intake.ts'
+import { loadEntries } from './load-entries.ts'
+import { MemoryBudget } from './memory-budget.ts'
+import { ReaderFiles, type FileLease } from './reader-files.ts'
+import { UnlinkQueue } from './unlink-queue.ts'
+import { WriteBehind } from './write-behind.ts'
+
+export interface DiskStoreOptions {
+  /** Directory of the shard files and of `tmp/`; both exist. */
+  readonly root: string
+  readonly maxBytes: number
+  /** Memory for bodies that pass through because the disk refuses them. */
+  readonly passThroughBytes: number
+  readonly fs: FileSystem
+  readonly db: IndexDb
+  readonly clock: Clock
+  /** Prefix of every generation of this run, `[0-9a-z]{1,16}`, never used before on this directory. */
+  readonly bootId: string
+  readonly observer: CacheObserver
+  /** Free space that is left to others, bytes; 0 by default. */
+  readonly minFreeBytes?: number
+  readonly health?: Pick<CacheHealth, 'set'>
+  /** Whether there is a descriptor for a file of a reader, now or before long; always by default. Must not reject. */
+  readonly mayOpen?: () => boolean | Promise<boolean>
+  /** Whether the disk takes new bodies now; always by default. */
+  readonly takesWrites?: () => boolean
+  /** Time the index may take for a batch, ms; any by default. Later, nothing is stored that it would not know. */
+  readonly indexTimeoutMs?: number
+}
+
+/** Evicted when the disk is full, as a share of what there is: one eviction for many bodies. */
+const ROOM_SHARE = 1 / 64
+/** Share of the bound from which a disk that sets it is called full, and the time until it is not any more, ms: room comes and goes by the second. */
+const SHORT_SHARE = 0.95
+const CALM_MS = 60_000
+
+/**
+ * Objects as files, an LRU index in memory, a copy of the index in LMDB. Index and accounting change synchronously; disk I/O comes
+ * after and holds no lock. File names are never used twice (see {@link EntryRecord.generation}), so the order in which unlinks
+ * and renames reach the disk does not matter.
+ */
+export class DiskStore {
+  readonly disk: MeasuredDisk
+  readonly bootId: string
+  readonly root: string
+  readonly passThrough: MemoryBudget
+  readonly index: WriteBehind
+  readonly #options: DiskStoreOptions
+  readonly #lru: LeasedLru<CacheEntry>
+  readonly #unlinks: UnlinkQueue
+  readonly #intake: Intake
+  readonly #readers: ReaderFiles
+  #makingRoom: Promise<boolean> | undefined
+  #configuredBytes: number
+  #freeBytes: number | undefined
+  /** When the disk was short of room last, monotonic ms. */
+  #shortAt = -Infinity
+  #lastAccess = 0
+
+  constructor (options: DiskStoreOptions) {
+    this.#options = options
+    this.root = options.root
+    this.bootId = options.bootId
+    this.disk = new MeasuredDisk(options.fs, options.observer, options.clock.monotonic)
+    this.#unlinks = new UnlinkQueue(this.disk)
+    this.passThrough = new MemoryBudget(options.passThroughBytes)
+    this.index = new WriteBehind(options.db, {
+      batchSize: 5_000,
+      maxPending: 50_000,
+      ...options.indexTimeoutMs === undefined ? {} : { timeoutMs: options.indexTimeoutMs },
+      onError: error => {
+        const code = systemCode(error) ?? 'UNKNOWN'
+        options.observer.diskError('index', code)
+        options.health?.set('index', true, { code })
+      },
+      onWritten: () => { options.health?.set('index', false) }
+    })
+    this.#readers = new ReaderFiles({
+      disk: this.disk,
+      mayOpen: options.mayOpen ?? (() => true),
+      fileOf: entry => this.fileOf(entry),
+      invalid: entry => { this.invalidate(entry) },
+      mismatch: () => { options.observer.diskError('open', 'SIZE_MISMATCH') }
+    })
+    this.#configuredBytes = options.maxBytes
+    this.#lru = new LeasedLru<CacheEntry>({ maxBytes: options.maxBytes, onFree: (entry, reason) => this.#free(entry, reason) })
+    this.#intake = new Intake({
+      ...options,
+      disk: this.disk,
+      memory: this.passThrough,
+      lru: this.#lru,
+      index: this.index,
+      takesWrites: () => !this.index.late && (options.takesWrites?.() ?? true),
+      makeRoom: async bytes => await (this.#makingRoom ??= this.#makeRoom(bytes).finally(() => { this.#makingRoom = undefined })),
+      stored: code => { options.health?.set('failing', code !== undefined, { code }) },
+      tick: () => this.#tick(),
+      fileOf: entry => this.fileOf(entry)
+    })
+  }
+
+  /** The bound in force: what is configured, or less while the disk is short of room. */
+  get maxBytes (): number { return this.#lru.maxBytes }
+  /** Free space of the disk at the last look, bytes. */
+  get freeBytes (): number | undefined { return this.#freeBytes }
+  get usedBytes (): number { return this.#lru.usedBytes }
+  get indexedBytes (): number { return this.#lru.indexedBytes }
+  get reservedBytes (): number { return this.#lru.reservedBytes }
+  get condemnedBytes (): number { return this.#lru.condemnedBytes }
+  get count (): number { return this.#lru.count }
+  /** Files that readers and fills hold open. */
+  get openFiles (): number { return this.#readers.open + this.#intake.openFiles }
+
+  /**
+   * Fills an empty store from the index of an earlier run, in its order of recency; the oldest entries that exceed the bound go.
+   * @param progress as of {@link loadEntries}
+   * @returns how many entries were restored
+   */
+  async restore (progress: (share: number) => void = () => {}): Promise<number> {
+    const entries = await loadEntries(this.#options.db, this.#options.clock.now(), progress)
+    let total = entries.reduce((sum, { size }) => sum + size, 0)
+    for (const entry of entries) {
+      if (total > this.maxBytes) {
+        total -= entry.size
+        this.index.removed(entry.id)
+        this.#options.observer.removed('disk', 'capacity', entry.size)
+        continue
+      }
+      this.#lru.restore(entry)
+      this.#lastAccess = entry.lastAccess
+    }
+    return this.count
+  }
+
+  /** Takes over a file that is in place already; false when it is known or does not fit. */
+  adopt (id: string, record: EntryRecord): boolean {
+    const entry = makeEntry(id, record, true)
+    if (!this.#lru.restore(entry)) return false
+    this.index.stored(id, entry)
+    return true
+  }
+
+  /** Looks an object up as a reader does: it becomes the most recently used, and the hit counts. */
+  find (id: string): CacheEntry | undefined {
+    const entry = this.#lru.get(id)
+    if (entry === undefined) return undefined
+    entry.lastAccess = this.#tick()
+    entry.hits++
+    this.index.touched(id, entry)
+    return entry
+  }
+
+  peek (id: string): CacheEntry | undefined {
+    return this.#lru.peek(id)
+  }
+
+  oldestFirst (): Generator<CacheEntry, void> {
+    return this.#lru.oldestFirst()
+  }
+
+  newestFirst (): Generator<CacheEntry, void> {
+    return this.#lru.newestFirst()
+  }
+
+  fileOf (entry: CacheEntry): string {
+    return join(this.root, relativeFile(entry.id, entry.generation))
+  }
+
+  /**
+   * Opens the file of an entry and pins it until released.
+   * @returns undefined when the file is missing, has another size or cannot be opened; the entry is then gone from the cache
+   */
+  async openFile (entry: CacheEntry): Promise<FileLease | undefined> {
+    this.#lru.lease(entry)
+    const file = await this.#readers.join(entry)
+    if (file === undefined) {
+      this.#lru.release(entry)
+      return undefined
+    }
+    let released = false
+    const release = (): void => {
+      if (released) return
+      released = true
+      void this.#readers.leave(entry, file).then(() => { this.#lru.release(entry) })
+    }
+    return { entry, handle: file.handle, release }
+  }
+
+  /** Pins an entry without opening it; the returned function lets go, once. */
+  pin (entry: CacheEntry): () => void {
+    this.#lru.lease(entry)
+    let held = true
+    return () => {
+      if (held) this.#lru.release(entry)
+      held = false
+    }
+  }
+
+  /** Drops an entry whose file turned out to be missing or damaged. */
+  invalidate (entry: CacheEntry): void {
+    if (this.#lru.peek(entry.id) === entry) this.#delete(entry, 'invalid')
+  }
+
+  /** Removes an object; readers that hold it finish. False when there is none. */
+  purge (id: string): boolean {
+    const entry = this.#lru.peek(id)
+    if (entry === undefined) return false
+    this.#delete(entry, 'purge')
+    return true
+  }
+
+  /** Changes the bound; evicts down to it at once, except what readers hold. */
+  resize (maxBytes: number): void {
+    this.#configuredBytes = maxBytes
+    this.#bind()
+  }
+
+  /** Looks how much room the disk has, and keeps less than is configured while that is too little. @throws what the disk says */
+  async lookAtSpace (): Promise<void> {
+    const { bavail, bsize } = await this.#options.fs.statfs(this.root)
+    this.#freeBytes = bavail * bsize
+    this.#bind()
+  }
+
+  #bind (): void {
+    const { minFreeBytes = 0, health, clock } = this.#options
+    // What waits to be unlinked is free as soon as it is.
+    const room = this.#freeBytes === undefined || minFreeBytes === 0
+      ? Infinity
+      : this.indexedBytes + this.condemnedBytes + this.#unlinks.bytes + this.#freeBytes - minFreeBytes
+    const bound = Math.max(0, Math.min(this.#configuredBytes, room))
+    if (bound !== this.maxBytes) this.#lru.resize(bound)
+    const now = clock.monotonic()
+    if (bound < this.#configuredBytes && this.usedBytes >= bound * SHORT_SHARE) this.#shortAt = now
+    health?.set('full', now - this.#shortAt < CALM_MS, { freeBytes: this.#freeBytes, minFreeBytes, keptBytes: this.indexedBytes })
+  }
+
+  /** Evicts for a disk that is full although the bound is not reached; false when nothing could go. */
+  async #makeRoom (bytes: number): Promise<boolean> {
+    this.#shortAt = this.#options.clock.monotonic()
+    this.#options.health?.set('full', true, { keptBytes: this.indexedBytes })
+    if (this.#lru.evict(Math.max(bytes, this.indexedBytes * ROOM_SHARE)) === 0) return false
+    await this.#unlinks.drained()
+    return true
+  }
+
+  /** Starts a body, see {@link Intake.begin}. */
+  async createSpool (key: ShardKey, capacity: number, store = true, grows = false): Promise<StoreTicket> {
+    return await this.#intake.begin(key, capacity, store, grows)
+  }
+
+  /** Waits for index writes and removals under way. */
+  async flush (): Promise<void> {
+    await this.index.flush()
+    await this.#unlinks.drained()
+  }
+
+  #delete (entry: CacheEntry, reason: RemovalReason): void {
+    this.#lru.delete(entry.id, reason)
+    // Gone from the index at once, also while readers keep the bytes: a crash now must not bring it back.
+    this.index.removed(entry.id)
+  }
+
+  #free (entry: CacheEntry, reason: RemovalReason): void {
+    this.#options.observer.removed('disk', reason, entry.size)
+    if (reason === 'capacity') this.index.removed(entry.id)
+    this.#unlinks.add(this.fileOf(entry), entry.size)
+  }
+
+  /** Access times that strictly rise, so that order survives equal clock readings and a clock set back (1 µs steps). */
+  #tick (): number {
+    this.#lastAccess = Math.max(this.#options.clock.now(), this.#lastAccess + 0.001)
+    return this.#lastAccess
+  }
+}

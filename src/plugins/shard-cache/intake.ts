@@ -1,0 +1,199 @@
+import { dirname, join } from 'node:path'
+import type { Clock } from '../../base/clock.ts'
+import { systemCode } from '../../base/errors.ts'
+import { keyId, type ShardKey } from '../../protocol/shard-key.ts'
+import type { CacheObserver, FileSystem, MeasuredDisk } from '../../storage/disk-files.ts'
+import type { LeasedLru, Reservation } from '../../storage/leased-lru.ts'
+import { makeEntry, type CacheEntry } from './entry.ts'
+import type { MemoryBudget } from './memory-budget.ts'
+import { Spool, type SpoolFile } from './spool.ts'
+import type { WriteBehind } from './write-behind.ts'
+import { WindowBudget } from './write-window.ts'
+
+/** A body being written together with what `commit` needs to know of it. */
+export interface StoreTicket {
+  readonly spool: Spool
+  /** Stores the finished body; false when it could not be stored. The spool can be read before and after. */
+  readonly commit: (sha256: string) => Promise<boolean>
+  /** File that holds what of the body is {@link Spool.written}, for a reader in another process; undefined when memory does. */
+  readonly path: () => string | undefined
+  /** The body must not be stored any more, for instance because its key was purged meanwhile. */
+  readonly forbidStore: () => void
+}
+
+export interface IntakeOptions {
+  /** Directory of the shard files and of `tmp/`. */
+  readonly root: string
+  readonly fs: FileSystem
+  readonly disk: MeasuredDisk
+  /** For bodies that pass through. */
+  readonly memory: MemoryBudget
+  readonly lru: LeasedLru<CacheEntry>
+  readonly index: WriteBehind
+  readonly clock: Clock
+  /** Prefix of every file name of this run, never used before on this directory. */
+  readonly bootId: string
+  /** The next access time. */
+  readonly tick: () => number
+  readonly fileOf: (entry: CacheEntry) => string
+  readonly observer: CacheObserver
+  /** Whether the disk takes new bodies now. */
+  readonly takesWrites: () => boolean
+  /** Frees so many bytes of a disk that is full; false when it cannot. */
+  readonly makeRoom: (bytes: number) => Promise<boolean>
+  /** Told of every body that was stored, or why the disk did not. */
+  readonly stored: (code: string | undefined) => void
+}
+
+/** Evictions for one operation on a disk that is full; others may take the room each time. */
+const MAX_EVICTIONS = 3
+
+/** Whether the disk has no room: of its own, or for us. */
+export function isFullDisk (error: unknown): boolean {
+  return ['ENOSPC', 'EDQUOT'].includes(systemCode(error) ?? '')
+}
+
+/** Bodies on their way into the store: room is reserved, a temporary file grows, and becomes the file of an entry. */
+export class Intake {
+  readonly #options: IntakeOptions
+  readonly #windows = new WindowBudget()
+  /** One sequence for temporary files and generations: no name is used twice. */
+  #sequence = 0
+  #openFiles = 0
+
+  constructor (options: IntakeOptions) {
+    this.#options = options
+  }
+
+  /** Files that bodies and their readers hold open. */
+  get openFiles (): number { return this.#openFiles }
+
+  /**
+   * Starts a body of at most `capacity` bytes. It is stored if room and disk allow, and can be read either way.
+   * @param store false: it goes through memory, the disk is not touched
+   * @param grows the body may end long before `capacity`: room is taken as it comes, and it is not stored where that runs out
+   */
+  async begin (key: ShardKey, capacity: number, store: boolean, grows: boolean): Promise<StoreTicket> {
+    const { lru, disk, memory, index, clock, observer, tick, fileOf, takesWrites, makeRoom, stored: ended } = this.#options
+    const id = keyId(key)
+    const reservation = store ? lru.reserve(grows ? 0 : capacity) : undefined
+    const file = reservation === undefined || !takesWrites() ? undefined : await this.#openTemporary(grows ? 0 : capacity)
+    if (reservation !== undefined && file === undefined) this.#giveUp(reservation)
+    else if (store && reservation === undefined) observer.storeBypassed('no-room')
+    let committed: CacheEntry | undefined
+    let forbidden = false
+    const spool = new Spool({
+      capacity,
+      file,
+      disk,
+      memory,
+      windows: this.#windows,
+      grows,
+      roomFor: bytes => {
+        const room = reservation === undefined || lru.grow(reservation, bytes)
+        if (!room) observer.storeBypassed('no-room')
+        return room
+      },
+      makeRoom: async (error, bytes) => isFullDisk(error) && await makeRoom(bytes),
+      onDiskError: error => {
+        observer.storeBypassed('disk-error')
+        ended(systemCode(error) ?? 'UNKNOWN')
+      },
+      onClosed: async () => {
+        if (file !== undefined) this.#openFiles--
+        if (committed !== undefined) lru.release(committed)
+        else if (file !== undefined) await disk.remove(file.path)
+        if (reservation !== undefined) lru.cancel(reservation)
+      }
+    })
+    const commit = async (sha256: string): Promise<boolean> => {
+      await spool.flush()
+      const stored = spool.storable
+      if (stored === undefined || reservation === undefined || reservation.settled || forbidden) return false
+      const entry = makeEntry(id, {
+        size: spool.length, sha256, storedAt: clock.now(), lastAccess: tick(), hits: 0, generation: this.#nextGeneration()
+      }, true)
+      if (!await this.#publish(stored, entry)) return false
+      if (forbidden) {
+        await disk.remove(fileOf(entry))
+        return false
+      }
+      // Readers of the spool still hold the file, so the entry starts its life leased.
+      lru.lease(entry)
+      committed = entry
+      lru.commit(reservation, entry)
+      index.stored(id, entry)
+      observer.stored()
+      ended(undefined)
+      return true
+    }
+    const path = (): string | undefined => committed === undefined ? spool.storable?.path : fileOf(committed)
+    return { spool, commit, path, forbidStore: () => { forbidden = true } }
+  }
+
+  async #openTemporary (capacity: number): Promise<SpoolFile | undefined> {
+    const { root, bootId, disk, fs, stored } = this.#options
+    const directory = join(root, 'tmp')
+    const path = join(directory, `${bootId}.${(this.#sequence++).toString(36)}`)
+    try {
+      const handle = await this.#withRoom(capacity, async () => await disk.run('open', async () => {
+        try {
+          return await fs.open(path, 'wx+', 0o600)
+        } catch (error) {
+          if (systemCode(error) !== 'ENOENT') throw error
+          // Somebody has emptied the cache directory.
+          await fs.mkdir(directory, { recursive: true, mode: 0o700 })
+          return await fs.open(path, 'wx+', 0o600)
+        }
+      }))
+      this.#openFiles++
+      return { handle, path }
+    } catch (error) {
+      stored(systemCode(error) ?? 'UNKNOWN')
+      return undefined
+    }
+  }
+
+  /** Evicts and tries again while the disk has no room. */
+  async #withRoom<T> (bytes: number, work: () => Promise<T>): Promise<T> {
+    for (let evictions = 0; ; evictions++) {
+      try {
+        return await work()
+      } catch (error) {
+        if (evictions === MAX_EVICTIONS || !isFullDisk(error) || !await this.#options.makeRoom(bytes)) throw error
+      }
+    }
+  }
+
+  #giveUp (reservation: Reservation): void {
+    this.#options.lru.cancel(reservation)
+    this.#options.observer.storeBypassed('disk-error')
+  }
+
+  /** Makes a finished temporary file the object's file: on disk before it can be seen (fsync, then rename). */
+  async #publish (file: SpoolFile, entry: CacheEntry): Promise<boolean> {
+    const { disk, fs, observer, fileOf, stored } = this.#options
+    const target = fileOf(entry)
+    try {
+      await this.#withRoom(entry.size, async () => { await disk.run('fsync', () => file.handle.datasync()) })
+      await this.#withRoom(entry.size, async () => await disk.run('rename', async () => {
+        try {
+          await fs.rename(file.path, target)
+        } catch (error) {
+          if (systemCode(error) !== 'ENOENT') throw error
+          await fs.mkdir(dirname(target), { recursive: true, mode: 0o700 })
+          await fs.rename(file.path, target)
+        }
+      }))
+      return true
+    } catch (error) {
+      observer.storeBypassed('disk-error')
+      stored(systemCode(error) ?? 'UNKNOWN')
+      return false
+    }
+  }
+
+  #nextGeneration (): string {
+    return this.#options.bootId + (this.#sequence++).toString(36)
+  }
+}

@@ -1,0 +1,315 @@
+import { createHash } from 'node:crypto'
+import { join } from 'node:path'
+import { RelayError } from '../../base/errors.ts'
+import { keyId, keysOfCid, parseKeyId, type ShardKey } from '../../protocol/shard-key.ts'
+import { MAX_READ_BYTES, type CacheObserver, type CacheTier } from '../../storage/disk-files.ts'
+import { RamTier, type RamObject } from '../../storage/ram-tier.ts'
+import type { DiskStore } from './disk-store.ts'
+import { relativeFile, type CacheEntry } from './entry.ts'
+import type { IndexDb } from './index-db.ts'
+import type { StoreTicket } from './intake.ts'
+import { checkManifest, manifestText, voucher } from './manifest.ts'
+import type { FileLease } from './reader-files.ts'
+import type { ReconcileReport } from './reconcile.ts'
+
+/** Hits after which an object on disk is copied to memory: once may be chance, twice is a pattern. */
+const PROMOTE_AT_HITS = 2
+/** Copies to memory under way at once; further candidates wait for their next hit. */
+const MAX_PROMOTIONS = 2
+
+/** Objects looked at for {@link ShardCache.recentVideos}: some 700 videos of 15 objects, in about a millisecond. */
+const RECENT_ENTRIES = 10_000
+
+/** A video whose manifest is cached. */
+export interface RecentVideo {
+  readonly cid: string
+  /** When the manifest was stored, ms since the epoch. */
+  readonly storedAt: number
+}
+
+/** A cached object opened for reading; `release` once. */
+export interface CachedObject {
+  readonly size: number
+  /** SHA-256, lower-case hex. */
+  readonly sha256: string
+  readonly tier: CacheTier
+  /** Milliseconds since the Unix epoch. */
+  readonly storedAt: number
+  /** The whole body, when it is in memory. */
+  readonly buffer: Buffer | undefined
+  /** File with the whole body, for a reader in another process; undefined when the object was not opened for one. */
+  readonly path: string | undefined
+  /**
+   * Bytes at `position`, at least one and at most `length`.
+   * @param into memory that they may be read into, instead of new memory
+   * @throws Error when the disk fails; the entry is then gone from the cache
+   */
+  read (position: number, length: number, into?: Buffer): Promise<Uint8Array>
+  release (): void
+}
+
+/** What operators see of an entry. */
+export interface EntryDetails {
+  readonly cid: string
+  readonly part: ShardKey['part']
+  readonly size: number
+  readonly sha256: string
+  /** Wall clock, ms since the epoch. */
+  readonly storedAt: number
+  readonly lastAccess: number
+  readonly hits: number
+  readonly readers: number
+}
+
+export interface ShardCacheOptions {
+  readonly disk: DiskStore
+  readonly db: IndexDb
+  readonly ramBytes: number
+  readonly observer: CacheObserver
+  /** Settles when index and directory agree. */
+  readonly reconciled: Promise<ReconcileReport>
+  /** Whether objects may be copied to memory now; always by default. */
+  readonly mayPromote?: () => boolean
+}
+
+/** The cache as the rest of the relay sees it: disk with memory in front, one lookup for both. */
+export class ShardCache {
+  readonly disk: DiskStore
+  readonly ram: RamTier
+  readonly reconciled: Promise<ReconcileReport>
+  readonly #db: IndexDb
+  readonly #mayPromote: () => boolean
+  readonly #promotions = new Set<Promise<void>>()
+
+  constructor (options: ShardCacheOptions) {
+    this.disk = options.disk
+    this.#db = options.db
+    this.#mayPromote = options.mayPromote ?? (() => true)
+    this.reconciled = options.reconciled
+    this.ram = new RamTier({
+      maxBytes: options.ramBytes,
+      onRemoved: (bytes, reason) => options.observer.removed('ram', reason, bytes)
+    })
+  }
+
+  /** Opens an object; undefined is a miss, also when the disk failed to deliver. */
+  async open (key: ShardKey): Promise<CachedObject | undefined> {
+    const entry = this.disk.find(keyId(key))
+    if (entry === undefined) return undefined
+    const object = this.ram.lease(entry.id, entry.sha256)
+    if (object !== undefined) return this.#fromMemory(entry, object)
+    const lease = await this.disk.openFile(entry)
+    if (lease === undefined) {
+      this.ram.delete(entry.id, 'invalid')
+      return undefined
+    }
+    if (entry.hits >= PROMOTE_AT_HITS && this.#mayPromote()) this.#promote(entry)
+    return this.#fromDisk(entry, lease)
+  }
+
+  /**
+   * Pins an object for a reader in another process, which opens the file by itself; undefined is a miss. No disk I/O happens here
+   * unless that reader fails and the bytes are read here after all.
+   */
+  pin (key: ShardKey): CachedObject | undefined {
+    const entry = this.disk.find(keyId(key))
+    if (entry === undefined) return undefined
+    const unpin = this.disk.pin(entry)
+    let opening: Promise<FileLease | undefined> | undefined
+    return {
+      size: entry.size,
+      sha256: entry.sha256,
+      tier: 'disk',
+      storedAt: entry.storedAt,
+      buffer: undefined,
+      path: this.disk.fileOf(entry),
+      read: async (position, length) => {
+        opening ??= this.disk.openFile(entry)
+        const lease = await opening
+        if (lease === undefined) throw new Error(`the file of ${entry.id} cannot be opened`)
+        return await this.#readFile(lease, position, length)
+      },
+      release: () => {
+        void opening?.then(lease => { lease?.release() })
+        unpin()
+      }
+    }
+  }
+
+  has (key: ShardKey): boolean {
+    return this.disk.peek(keyId(key)) !== undefined
+  }
+
+  /** Starts writing a body of at most `capacity` bytes; with `store` false it only passes through memory. See {@link Intake.begin} for `grows`. */
+  async createSpool (key: ShardKey, capacity: number, store: boolean, grows = false): Promise<StoreTicket> {
+    return await this.disk.createSpool(key, capacity, store, grows)
+  }
+
+  purge (key: ShardKey): boolean {
+    const id = keyId(key)
+    this.ram.delete(id, 'purge')
+    return this.disk.purge(id)
+  }
+
+  /** @returns how many objects went */
+  purgeCid (cid: string): number {
+    return keysOfCid(cid).filter(key => this.purge(key)).length
+  }
+
+  /** @returns how many objects went */
+  purgeAll (): number {
+    const ids = Array.from(this.disk.oldestFirst(), entry => entry.id)
+    for (const id of ids) {
+      this.ram.delete(id, 'purge')
+      this.disk.purge(id)
+    }
+    return ids.length
+  }
+
+  details (key: ShardKey): EntryDetails | undefined {
+    const entry = this.disk.peek(keyId(key))
+    return entry === undefined ? undefined : describe(key, entry)
+  }
+
+  /**
+   * A page of entries ordered by key, of one CID or of all, after `cursor` (exclusive). `next` is absent on the last page.
+   * @throws RelayError RELAY_ERR_CACHE_READ while the disk of the index hangs
+   */
+  async list (query: { cid?: string | undefined, cursor?: string | undefined, limit: number }): Promise<{ entries: EntryDetails[], next?: string }> {
+    await this.disk.index.flush()
+    // Asking it would hold the one thread there is for everything.
+    if (this.disk.index.late) throw new RelayError('RELAY_ERR_CACHE_READ', 'the index of the cache does not answer')
+    const prefix = query.cid === undefined ? '' : `${query.cid}/`
+    const ids = this.#db.ids({ prefix, after: query.cursor ?? '', limit: query.limit + 1 })
+    const page = ids.slice(0, query.limit)
+    const entries = page.flatMap(id => {
+      const entry = this.disk.peek(id)
+      const key = parseKeyId(id)
+      return entry === undefined || key === undefined ? [] : [describe(key, entry)]
+    })
+    const last = page.at(-1)
+    return ids.length > query.limit && last !== undefined ? { entries, next: last } : { entries }
+  }
+
+  /** Videos whose manifest is among the {@link RECENT_ENTRIES} objects used last, those stored last first, at most `limit`. */
+  recentVideos (limit: number): RecentVideo[] {
+    const found: RecentVideo[] = []
+    let looked = 0
+    for (const { id, storedAt } of this.disk.newestFirst()) {
+      if (looked++ === RECENT_ENTRIES) break
+      const key = parseKeyId(id)
+      if (key?.part === 'manifest') found.push({ cid: key.cid, storedAt })
+    }
+    return found.sort((one, other) => other.storedAt - one.storedAt).slice(0, limit)
+  }
+
+  /** `cache_manifest.json`, from least to most recently used. */
+  exportManifest (): Generator<string> {
+    return manifestText(Array.from(this.disk.oldestFirst()))
+  }
+
+  /**
+   * Takes over files that lie in the cache directory already and that `manifest` lists with the right size and digest.
+   * @throws RelayError RELAY_ERR_MANIFEST; nothing is taken over then
+   */
+  async importManifest (manifest: unknown): Promise<{ adopted: number, known: number, rejected: number }> {
+    const entries = checkManifest(manifest)
+    // Until then, files that nothing vouches for are being removed.
+    await this.reconciled.catch(() => {})
+    const vouch = voucher(entries)
+    const result = { adopted: 0, known: 0, rejected: 0 }
+    for (const entry of entries) {
+      const id = keyId(entry)
+      if (this.disk.peek(id) !== undefined) {
+        result.known++
+        continue
+      }
+      const file = join(this.disk.root, relativeFile(id, entry.generation))
+      const size = await this.disk.disk.fs.stat(file).then(stat => stat.size, () => -1)
+      const record = size < 0 ? undefined : await vouch(id, entry.generation, file, size)
+      if (record !== undefined && this.disk.adopt(id, record)) result.adopted++
+      else result.rejected++
+    }
+    return result
+  }
+
+  /** Waits for background work; the index is on disk afterwards. */
+  async flush (): Promise<void> {
+    await Promise.all(this.#promotions)
+    await this.disk.flush()
+  }
+
+  #fromMemory (entry: CacheEntry, object: RamObject): CachedObject {
+    let held = true
+    return {
+      size: entry.size,
+      sha256: entry.sha256,
+      tier: 'ram',
+      storedAt: entry.storedAt,
+      buffer: object.buffer,
+      path: undefined,
+      read: async (position, length) => object.buffer.subarray(position, position + length),
+      release: () => {
+        if (!held) return
+        held = false
+        this.ram.release(object)
+      }
+    }
+  }
+
+  #fromDisk (entry: CacheEntry, lease: FileLease): CachedObject {
+    return {
+      size: entry.size,
+      sha256: entry.sha256,
+      tier: 'disk',
+      storedAt: entry.storedAt,
+      buffer: undefined,
+      path: undefined,
+      read: async (position, length, into) => await this.#readFile(lease, position, length, into),
+      release: () => { lease.release() }
+    }
+  }
+
+  async #readFile (lease: FileLease, position: number, length: number, into?: Buffer): Promise<Uint8Array> {
+    try {
+      return await this.disk.disk.readAt(lease.handle, position, Math.min(length, MAX_READ_BYTES, lease.entry.size - position), into)
+    } catch (error) {
+      this.disk.invalidate(lease.entry)
+      this.ram.delete(lease.entry.id, 'invalid')
+      throw error
+    }
+  }
+
+  #promote (entry: CacheEntry): void {
+    if (this.#promotions.size >= MAX_PROMOTIONS) return
+    const work: Promise<void> = this.ram.load(entry, async into => await this.#readVerified(entry, into))
+      .then(() => {}, () => {})
+      .finally(() => { this.#promotions.delete(work) })
+    this.#promotions.add(work)
+  }
+
+  /** Reads a whole file and checks its digest on the way, so that memory never multiplies a damaged file. */
+  async #readVerified (entry: CacheEntry, into: Buffer): Promise<boolean> {
+    const lease = await this.disk.openFile(entry)
+    if (lease === undefined) return false
+    try {
+      const hash = createHash('sha256')
+      for (let position = 0; position < entry.size;) {
+        const chunk = await this.#readFile(lease, position, entry.size - position)
+        hash.update(chunk)
+        into.set(chunk, position)
+        position += chunk.length
+      }
+      const intact = hash.digest('hex') === entry.sha256
+      if (!intact) this.disk.invalidate(entry)
+      return intact && this.disk.peek(entry.id) === entry
+    } finally {
+      lease.release()
+    }
+  }
+}
+
+function describe (key: ShardKey, entry: CacheEntry): EntryDetails {
+  const { size, sha256, hits, leases } = entry
+  return { cid: key.cid, part: key.part, size, sha256, storedAt: Math.floor(entry.storedAt), lastAccess: Math.floor(entry.lastAccess), hits, readers: leases }
+}

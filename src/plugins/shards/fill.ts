@@ -1,0 +1,222 @@
+import { createHash } from 'node:crypto'
+import { deferred } from '../../base/deferred.ts'
+import { RelayError } from '../../base/errors.ts'
+import type { StoreTicket } from '../shard-cache/intake.ts'
+import type { AskedNodes, UpstreamObject } from '../upstream/upstream-types.ts'
+
+/** What is known of a missing object once a super-node has answered. */
+export interface FillHead {
+  readonly size: number
+  /** Lower-case hex; undefined while only the bytes themselves could tell. */
+  readonly sha256: string | undefined
+  readonly node: string
+  readonly region: string
+  /** Time until the super-node's response head, ms. */
+  readonly headMs: number
+  /** False for what may not be kept: nobody vouches that it is whole, or its origin does not want it. */
+  readonly lasting: boolean
+}
+
+/** What a fill tells whoever fetches for it. */
+export interface FillState {
+  /** Kept up to date by the fetch until it has an answer. */
+  readonly asked: AskedNodes
+  readonly wanted: () => boolean
+  /** SHA-256 of the bytes received so far, lower-case hex. */
+  readonly soFar: () => string
+}
+
+export interface FillOptions {
+  /** `via` members of the request that caused it. */
+  readonly via: readonly string[]
+  readonly maxObjectBytes: number
+  readonly fetch: (signal: AbortSignal, state: FillState) => Promise<UpstreamObject>
+  /** @param grows the body may end long before `capacity` */
+  readonly createSpool: (capacity: number, grows: boolean) => Promise<StoreTicket>
+  /** Aborted when the relay stops or the fill exceeds its deadline; the reason is a RelayError. */
+  readonly signal: AbortSignal
+}
+
+/**
+ * One missing object on its way from a super-node into the cache, read by any number of viewers at their own pace while it
+ * arrives. It does not belong to the viewer who asked first: it goes on when viewers leave. The last byte is withheld until
+ * length and digest are verified, so a body that turns out bad can never look complete.
+ */
+export class Fill {
+  /** Resolves when size and origin are known; rejects when no super-node delivers. */
+  readonly head: Promise<FillHead>
+  /** Resolves when the object is stored or given up; never rejects. */
+  readonly finished: Promise<void>
+  /** Super-nodes it waits for, until one has answered with the object. */
+  readonly asked: AskedNodes = new Set()
+  readonly #options: FillOptions
+  readonly #head = deferred<FillHead>()
+  readonly #hash = createHash('sha256')
+  #ticket: StoreTicket | undefined
+  /** The writer, every reader and every read under way hold the spool; the last to leave closes it. */
+  #holds = 1
+  #readers = 0
+  #readable = 0
+  #error: RelayError | undefined
+  #sha256: string | undefined
+  #forbidden = false
+  #answered = false
+  #progress = deferred<undefined>()
+
+  constructor (options: FillOptions) {
+    this.#options = options
+    this.head = this.#head.promise
+    // A fill goes on without viewers, and then nobody is there to hear that it failed.
+    this.head.catch(() => {})
+    this.finished = this.#run()
+  }
+
+  /** Bytes that may be read now. */
+  get readable (): number { return this.#readable }
+  /** File with the bytes that may be read from it, for a reader in another process; undefined when memory holds them. */
+  get path (): string | undefined { return this.#ticket?.path() }
+  /** Bytes of {@link path} that may be read now; the disk may be a little behind {@link readable}. */
+  get readableInFile (): number { return Math.min(this.#readable, this.#ticket?.spool.written ?? 0) }
+  get readers (): number { return this.#readers }
+  /** `via` members of the request that caused it; they went upstream. */
+  get via (): readonly string[] { return this.#options.via }
+  /** Whether a super-node has answered with the object. */
+  get answered (): boolean { return this.#answered }
+  /** Digest of the whole body; undefined until it is verified. */
+  get sha256 (): string | undefined { return this.#sha256 }
+
+  /** The object is served to those who wait for it and not stored, because its key was purged. */
+  forbidStore (): void {
+    this.#forbidden = true
+    this.#ticket?.forbidStore()
+  }
+
+  /** A reader joins; it must call the returned function once. Undefined when the fill is over and its bytes are gone. */
+  join (): (() => void) | undefined {
+    if (this.#holds === 0) return undefined
+    this.#holds++
+    this.#readers++
+    let left = false
+    return () => {
+      if (left) return
+      left = true
+      this.#readers--
+      void this.#letGo()
+    }
+  }
+
+  /** Resolves when more than `position` bytes may be read. @throws RelayError when the fill failed */
+  async more (position: number): Promise<void> {
+    await this.#until(() => this.#readable > position)
+  }
+
+  /** Resolves when more than `position` bytes may be read from {@link path}. @throws RelayError when the fill failed */
+  async moreInFile (position: number): Promise<void> {
+    await this.#until(() => this.readableInFile > position)
+  }
+
+  /**
+   * Bytes at `position`, at least one and at most `length`, as soon as they are there; for readers that joined and know the head.
+   * @param end where the response ends, exclusive: its last byte waits for the verdict like that of the whole body
+   * @param into memory that they may be read into, instead of new memory
+   * @throws RelayError when the fill failed
+   */
+  async read (position: number, length: number, end = Infinity, into?: Buffer): Promise<Uint8Array> {
+    await this.more(position)
+    if (position === end - 1) await this.#verdict()
+    const spool = this.#ticket?.spool
+    if (spool === undefined || this.#holds === 0) throw new Error('read without join')
+    this.#holds++
+    try {
+      const readable = this.#sha256 === undefined && position < end ? Math.min(this.#readable, end - 1) : this.#readable
+      return await spool.read(position, Math.min(length, readable - position), into)
+    } finally {
+      void this.#letGo()
+    }
+  }
+
+  /** Resolves when the whole body is verified. @throws RelayError when the fill failed */
+  async #verdict (): Promise<void> {
+    await this.#until(() => this.#sha256 !== undefined)
+  }
+
+  async #until (reached: () => boolean): Promise<void> {
+    while (!reached()) {
+      if (this.#error !== undefined) throw this.#error
+      await this.#progress.promise
+    }
+  }
+
+  async #run (): Promise<void> {
+    const { signal, maxObjectBytes } = this.#options
+    let object: UpstreamObject | undefined
+    try {
+      object = await this.#options.fetch(signal, { asked: this.asked, wanted: () => this.#readers > 0, soFar: () => this.#hash.copy().digest('hex') })
+      this.#answered = true
+      if (object.size !== undefined && object.size > maxObjectBytes) {
+        throw new RelayError('RELAY_ERR_UPSTREAM_TOO_LARGE', `super-node ${object.node} announced ${object.size} bytes, the cap is ${maxObjectBytes}`)
+      }
+      const ticket = await this.#options.createSpool(object.size ?? maxObjectBytes, object.size === undefined)
+      if (this.#forbidden) ticket.forbidStore()
+      this.#ticket = ticket
+      ticket.spool.watch(() => { this.#notify() })
+      const digest = await this.#receive(object, ticket)
+      this.#sha256 = digest
+      this.#readable = ticket.spool.length
+      if (!object.storable) ticket.forbidStore()
+      this.#announce(object, ticket.spool.length, digest)
+      this.#notify()
+      await ticket.commit(digest)
+    } catch (error) {
+      object?.body.destroy()
+      const known = object?.failed(error) ?? (error instanceof RelayError ? error : new RelayError('RELAY_ERR_INTERNAL', 'the fill failed', { cause: error }))
+      this.#error = known
+      this.#head.reject(known)
+      this.#notify()
+    } finally {
+      await this.#letGo()
+    }
+  }
+
+  async #receive (object: UpstreamObject, { spool }: StoreTicket): Promise<string> {
+    const { signal, maxObjectBytes } = this.#options
+    if (object.size !== undefined && object.size > 0) this.#announce(object, object.size, object.sha256)
+    const hash512 = object.sha512 === undefined ? undefined : createHash('sha512')
+    for await (const chunk of object.body) {
+      if (spool.length + chunk.length > (object.size ?? maxObjectBytes)) {
+        throw new RelayError('RELAY_ERR_UPSTREAM_TOO_LARGE', `super-node ${object.node} sent more than ${object.size ?? maxObjectBytes} bytes`)
+      }
+      this.#hash.update(chunk)
+      hash512?.update(chunk)
+      await spool.append(chunk, signal)
+      // Without an announced size nobody reads yet, and any byte may be the last.
+      this.#readable = object.size === undefined ? Math.max(0, spool.length - 1) : Math.min(spool.length, object.size - 1)
+      this.#notify()
+    }
+    if (signal.aborted) throw signal.reason
+    if (object.size !== undefined && spool.length !== object.size) {
+      throw new RelayError('RELAY_ERR_UPSTREAM_BODY', `super-node ${object.node} sent ${spool.length} of ${object.size} bytes`)
+    }
+    if (spool.length === 0) throw new RelayError('RELAY_ERR_UPSTREAM_BODY', `super-node ${object.node} sent an empty body`)
+    const digest = this.#hash.copy().digest('hex')
+    if ((object.sha256 !== undefined && digest !== object.sha256) || hash512?.digest('hex') !== object.sha512) {
+      throw new RelayError('RELAY_ERR_UPSTREAM_CORRUPT', `super-node ${object.node} sent bytes that do not match its digest`)
+    }
+    return digest
+  }
+
+  #announce (object: UpstreamObject, size: number, sha256: string | undefined): void {
+    this.#head.resolve({ size, sha256, node: object.node, region: object.region, headMs: object.headMs, lasting: object.storable })
+  }
+
+  #notify (): void {
+    const progress = this.#progress
+    this.#progress = deferred<undefined>()
+    progress.resolve(undefined)
+  }
+
+  async #letGo (): Promise<void> {
+    this.#holds--
+    if (this.#holds === 0) await this.#ticket?.spool.close()
+  }
+}

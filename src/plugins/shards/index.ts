@@ -1,0 +1,39 @@
+import fp from 'fastify-plugin'
+import { RelayError } from '../../base/errors.ts'
+import type { Config } from '../../config/config.ts'
+import { missRefusal } from '../overload/miss-refusal.ts'
+import { ShardService } from './shard-service.ts'
+
+declare module 'fastify' {
+  interface FastifyInstance {
+    shards: ShardService
+  }
+}
+
+/** The one door to objects, shared by every viewer surface. */
+export default fp<{ config: Config }>(async (app, { config }) => {
+  const { upstream: settings } = config
+  const shards = new ShardService({
+    cache: app.shardCache,
+    upstream: app.upstream,
+    observer: app.relayMetrics.shards,
+    maxObjectBytes: settings.max_object_bytes,
+    maxManifestBytes: settings.max_manifest_bytes,
+    maxFills: settings.max_fills,
+    fillTimeoutMs: settings.fill_timeout_ms,
+    refuseMiss: () => {
+      if (app.overload.shedsMisses) {
+        app.relayMetrics.count('icn_relay_overload_shed_total', { kind: 'miss' })
+        return missRefusal(Math.random)
+      }
+      if (app.descriptors.admitMiss()) return undefined
+      return new RelayError('RELAY_ERR_LOCAL_LACK', 'the relay has no descriptor to spare', { retryAfterSeconds: 1 })
+    }
+  })
+  app.decorate('shards', shards)
+  app.relayMetrics.onCollect(() => {
+    app.relayMetrics.set('icn_relay_fills', shards.fills)
+    app.relayMetrics.set('icn_relay_fills_unwanted', shards.unwantedFills)
+  })
+  app.addHook('onClose', async () => { await shards.close() })
+}, { name: 'shards', dependencies: ['metrics', 'overload', 'shard-cache', 'upstream'] })

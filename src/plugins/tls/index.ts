@@ -1,0 +1,27 @@
+import { join } from 'node:path'
+import fp from 'fastify-plugin'
+import { systemClock } from '../../base/clock.ts'
+import type { Config } from '../../config/config.ts'
+import { openCertificateStore, type CertificateStore } from './certificate-store.ts'
+
+declare module 'fastify' {
+  interface FastifyInstance {
+    certificates: CertificateStore
+  }
+}
+
+/** The certificate of every viewer listener: configured files, or a self-signed one kept beside the cache. */
+export default fp<{ config: Config }>(async (app, { config }) => {
+  const log = app.log.child({ plugin: 'tls' })
+  const store = await openCertificateStore({
+    certFile: config.tls.cert,
+    keyFile: config.tls.key,
+    directory: join(config.cache.path, 'tls'),
+    hosts: config.tls.hosts
+  }, {
+    now: systemClock.now,
+    log: (level, message, fields) => { log[level](fields ?? {}, message) }
+  })
+  app.decorate('certificates', store)
+  app.addHook('onClose', async () => { await store.close() })
+}, { name: 'tls', dependencies: ['shard-cache'] })

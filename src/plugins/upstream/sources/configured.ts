@@ -1,0 +1,16 @@
+import type { Config } from '../../../config/schema.ts'
+import { DnsSource, type DnsSourceOptions } from './dns.ts'
+import { MergedSource } from './merged.ts'
+import type { NodeSource } from './node-source.ts'
+import { StaticSource } from './static.ts'
+
+/** Port of a super-node. */
+const DEFAULT_PORT = 9002
+
+/** The sources of `[upstream]` as one, configured nodes first. */
+export function configuredSource ({ super_nodes: nodes, dns, dns_servers: servers }: Pick<Config['upstream'], 'super_nodes' | 'dns' | 'dns_servers'>, deps: Pick<DnsSourceOptions, 'random' | 'log' | 'resolver' | 'schedule'>): NodeSource {
+  return new MergedSource([
+    new StaticSource(nodes),
+    ...dns.map(({ scheme = 'http', port = DEFAULT_PORT, role = 'origin', ...query }) => new DnsSource({ ...deps, ...query, servers, scheme, port, role }))
+  ])
+}

@@ -1,0 +1,317 @@
+import { ERRORS, RelayError } from '../../base/errors.ts'
+import { keyId, type ShardKey } from '../../protocol/shard-key.ts'
+import type { NodeResponse, Resume } from './answer.ts'
+import { Circles } from './circles.ts'
+import type { Attempt } from './circuit.ts'
+import { translate } from './failure.ts'
+import { hedgedRequest, RaceLostError, type AttemptEnd } from './hedged-request.ts'
+import { LeastRate } from './least-rate.ts'
+import { NegativeCache } from './negative-cache.ts'
+import { NodeSet } from './node-set.ts'
+import { attemptOutcome, circuitOutcome } from './outcomes.ts'
+import { HedgeBudget } from './race.ts'
+import { preferSiblings, type PreferredNodes } from './rendezvous.ts'
+import { ResumableBody, type BodySource } from './resumable-body.ts'
+import { ENOUGH_NOT_FOUND, SearchBudget } from './search-budget.ts'
+import { pathOf } from './shard-path.ts'
+import type { SuperNode } from './super-node.ts'
+import { onwardVia } from './tiers.ts'
+import type { AskedNodes, AttemptOutcome, FetchOptions, NodeStatus, UpstreamObject, UpstreamOptions } from './upstream-types.ts'
+import { Verdict } from './verdict.ts'
+
+interface Answer {
+  readonly node: SuperNode
+  readonly attempt: Attempt
+  readonly response: NodeResponse
+  readonly release: () => void
+}
+
+/** A request to one node. */
+interface Runner {
+  readonly node: SuperNode
+  readonly attempt: Attempt
+  /** Monotonic ms since when it waits for the node; undefined while it waits for one of our connections. */
+  assignedAt: number | undefined
+}
+
+interface RequestOptions {
+  /** Header fields. */
+  readonly fields: Readonly<Record<string, string>>
+  /** Asked before all others. */
+  readonly preferred: readonly SuperNode[]
+  readonly deadlineMs: number
+  readonly resume?: Resume
+  readonly asked?: AskedNodes | undefined
+  readonly wanted?: (() => boolean) | undefined
+  /** The node to ask after all others. */
+  readonly last?: SuperNode
+}
+
+/** Times one body may go on from another node; with every node broken, nobody waits for ever. */
+const MAX_RESUMES = 4
+/** A body under way is worth more waiting than one that has not begun. */
+const RESUME_PATIENCE = 2
+
+/** The super-nodes as one origin. The only layer that retries: the next node is asked at once when one fails, and beside one that is late. */
+export class Upstream {
+  readonly #options: UpstreamOptions
+  /** Changes at run time. */
+  readonly nodes: NodeSet
+  /** Relays of our own tier. */
+  readonly #siblings: NodeSet
+  readonly #preferred: PreferredNodes
+  readonly #budget: HedgeBudget
+  readonly #search: SearchBudget
+  readonly #missing: NegativeCache
+  readonly #circles = new Circles()
+
+  constructor (options: UpstreamOptions) {
+    this.#options = options
+    this.#budget = new HedgeBudget(options.hedge.budget, options.hedge.burst)
+    this.#search = new SearchBudget(options.clock.monotonic())
+    this.#missing = new NegativeCache({ ttlMs: options.negativeTtlMs })
+    const { fitness, hedge, health, clock, random, observer, log } = options
+    const settings = {
+      connection: {
+        connections: options.connectionsPerNode,
+        connectTimeoutMs: options.connectTimeoutMs,
+        headersTimeoutMs: options.headersTimeoutMs,
+        bodyTimeoutMs: options.bodyTimeoutMs
+      },
+      fitness,
+      // What a relay does not have it asks for in turn; the rest of the time is for somebody else, should it not answer at all.
+      hedge: { ...hedge, relayMaxMs: Math.max(hedge.maxMs, options.firstByteTimeoutMs / 2) },
+      health,
+      clock,
+      random,
+      log
+    }
+    this.nodes = new NodeSet({
+      ...settings,
+      observer: {
+        healthCheckFailed: node => { observer.healthCheckFailed(node) },
+        oddAnswer: (node, oddity) => { observer.oddAnswer(node, oddity) },
+        // A relay may be on both lists.
+        nodeGone: node => { if (this.#siblings.find(node) === undefined) observer.nodeGone(node) }
+      }
+    })
+    const { siblings = [], self = '' } = options.siblings ?? {}
+    this.#preferred = preferSiblings({ siblings, self })
+    this.#siblings = new NodeSet({ ...settings, observer })
+    this.#siblings.set(siblings.filter(({ url }) => self === '' || new URL(url).origin !== new URL(self).origin).map(sibling => ({ ...sibling, role: 'relay' as const })))
+  }
+
+  /**
+   * Finds a node that has the object. Its body goes on from another node where one breaks off.
+   * @throws RelayError RELAY_ERR_SHARD_NOT_FOUND when every node says so, RELAY_ERR_UPSTREAM_TIMEOUT when none answers in time, RELAY_ERR_LOOP when the
+   * request goes in circles wherever it is sent, else the last failure
+   */
+  async fetch (key: ShardKey, signal: AbortSignal, { via = [], asked, wanted, soFar }: FetchOptions = {}): Promise<UpstreamObject> {
+    const { clock, firstByteTimeoutMs, leastBodyBps, bodyTimeoutMs } = this.#options
+    const start = clock.monotonic()
+    const id = keyId(key)
+    if (this.#missing.isMissing(id, start)) throw new RelayError('RELAY_ERR_SHARD_NOT_FOUND', ERRORS.RELAY_ERR_SHARD_NOT_FOUND.title.toLowerCase())
+    const fields = this.#fields(via)
+    const preferred = this.#preferred(key, via).flatMap(({ url }) => this.#siblings.usable(url) ?? [])
+    const path = pathOf(key, this.#options)
+    const first = await this.#request(path, signal, { fields, preferred, deadlineMs: firstByteTimeoutMs, asked, wanted }).catch((error: unknown) => {
+      if (error instanceof RelayError && error.code === 'RELAY_ERR_SHARD_NOT_FOUND') this.#missing.remember(id, clock.monotonic())
+      throw error
+    })
+    const { size, sha256, sha512, etag } = first.response
+    let { node, attempt } = first
+    let { storable } = first.response
+    /** Everyone who sent part of it: which of them sent a wrong byte cannot be told. */
+    const senders = new Map([[node, attempt]])
+    let lost = false
+    const resume = async (position: number, error: unknown): Promise<BodySource> => {
+      // Nobody waits for it any more: another node need not carry it too.
+      if (signal.aborted || size === undefined || isOurs(error) || wanted?.() === false) throw error
+      this.#bodyFailed(node, attempt, error, signal)
+      const next = await this.#request(path, signal, { fields, preferred: [], deadlineMs: RESUME_PATIENCE * firstByteTimeoutMs, resume: { from: position, size, sha256, etag }, wanted, last: node })
+        .catch((failure: unknown) => {
+          lost = true
+          this.#options.observer.resumed('failed')
+          throw failure
+        })
+      this.#options.observer.resumed('ok')
+      this.#options.log('info', 'super-node body goes on from another', { node: next.node.id, before: node.id, position, path })
+      node = next.node
+      attempt = next.attempt
+      storable &&= next.response.storable
+      senders.set(node, attempt)
+      return { body: next.response.body, skip: position - next.response.offset, release: next.release }
+    }
+    const body = new ResumableBody({
+      first: { body: first.response.body, skip: 0, release: first.release },
+      size,
+      maxResumes: MAX_RESUMES,
+      leastRate: () => new LeastRate(leastBodyBps, bodyTimeoutMs),
+      monotonic: clock.monotonic,
+      soFar,
+      resume
+    })
+    return {
+      size,
+      sha256,
+      sha512,
+      get storable () { return storable },
+      body,
+      node: node.id,
+      region: node.region,
+      headMs: clock.monotonic() - start,
+      failed: error => {
+        let known = translate(error, node.id, signal)
+        // Whoever could not give the rest has been counted.
+        if (lost) return known
+        const blamed = known.code === 'RELAY_ERR_UPSTREAM_CORRUPT' ? [...senders] : [[node, attempt] as const]
+        for (const [sender, sent] of blamed) known = this.#bodyFailed(sender, sent, error, signal)
+        return known
+      }
+    }
+  }
+
+  /**
+   * Whether a fetch that is under way waits for the relay that asks now, which must then not wait for the fetch.
+   * @param asked of that fetch
+   * @param via members of the request that asks now
+   */
+  async waitsFor (key: ShardKey, asked: AskedNodes, via: readonly string[]): Promise<boolean> {
+    const path = pathOf(key, this.#options)
+    const fields = this.#fields(via)
+    const node = await this.#circles.find(asked, path, fields)
+    if (node === undefined) return false
+    this.#options.log('info', 'request would wait for itself in a circle of relays', { node: node.id, path, via: fields.via })
+    return true
+  }
+
+  #fields (via: readonly string[]): { via?: string } {
+    const { pseudonym } = this.#options
+    return pseudonym === undefined ? {} : { via: onwardVia(via, pseudonym) }
+  }
+
+  async #request (path: string, signal: AbortSignal, { fields, preferred, deadlineMs, resume, asked, wanted, last }: RequestOptions): Promise<Answer> {
+    const { clock, region, hedge } = this.#options
+    const ordered = [...preferred, ...this.nodes.candidates(region())]
+    // A node whose body has just broken off may be back, but whoever else there is comes first.
+    const nodes = last === undefined ? ordered : [...ordered.filter(node => node !== last), last]
+    const runners: Runner[] = []
+    const verdict = new Verdict()
+    const started = <T>(runner: T | undefined): T => {
+      if (runner === undefined) throw new RelayError('RELAY_ERR_INTERNAL', 'the race names a node that does not run')
+      return runner
+    }
+    try {
+      const { index, answer, release } = await hedgedRequest({
+        delays: nodes.map(node => this.nodes.hedgeDelay(node)),
+        ask: async (index, abort) => {
+          const node = started(nodes[index])
+          const runner: Runner = { node, attempt: this.nodes.begin(node), assignedAt: undefined }
+          runners[index] = runner
+          asked?.add(node)
+          return await node.get(path, abort, { fields, resume, wanted, assigned: () => { runner.assignedAt ??= clock.monotonic() } })
+        },
+        discard: ({ body }) => { body.destroy() },
+        policy: { deadlineMs, maxParallel: hedge.maxParallel, patienceMs: deadlineMs / 2 },
+        budget: this.#budget,
+        clock,
+        signal,
+        mayGoOn: () => verdict.notFoundAt < ENOUGH_NOT_FOUND || verdict.open || this.#search.spend(clock.monotonic()),
+        ended: (index, end) => {
+          const runner = started(runners[index])
+          asked?.delete(runner.node)
+          const known = this.#attemptEnded(runner, end, { path, via: fields['via'] }, signal)
+          if (known !== undefined) verdict.add(known)
+        }
+      })
+      if (verdict.notFoundAt >= ENOUGH_NOT_FOUND) this.#search.found()
+      const { node, attempt } = started(runners[index])
+      return { node, attempt, response: answer, release }
+    } catch (error) {
+      if (!(error instanceof RaceLostError)) throw error instanceof RelayError ? error : translate(error, '', signal)
+      if (error.why === 'deadline') throw new RelayError('RELAY_ERR_UPSTREAM_TIMEOUT', `no super-node answered within ${deadlineMs} ms`, { cause: verdict.error })
+      const known = verdict.error
+      if (known === undefined) throw new RelayError('RELAY_ERR_UPSTREAM_UNREACHABLE', 'no super-node is configured')
+      throw withoutAddress(known)
+    }
+  }
+
+  /** Counts what an attempt says of its node. Returns the failure, if it was one. */
+  #attemptEnded ({ node, attempt, assignedAt }: Runner, end: AttemptEnd, asked: { path: string, via: string | undefined }, signal: AbortSignal): RelayError | undefined {
+    const { observer, log, clock } = this.#options
+    // What it waited for one of our connections is not the node's time.
+    const ms = assignedAt === undefined ? 0 : clock.monotonic() - assignedAt
+    if (end.hedge) observer.hedged(end.how === 'won' ? 'won' : 'lost')
+    if (end.how === 'won') {
+      this.nodes.finish(node, attempt, 'ok', ms)
+      this.#count(node, 'ok', ms)
+      return undefined
+    }
+    if (end.how !== 'failed') {
+      // Let go of before it was late, it says nothing of the node.
+      const late = !signal.aborted && ms >= this.nodes.hedgeDelay(node)
+      this.nodes.finish(node, attempt, late ? 'timeout' : 'aborted', ms)
+      this.#count(node, late ? 'timeout' : 'aborted', ms)
+      return undefined
+    }
+    const known = translate(end.error, node.id, signal)
+    const outcome = signal.aborted ? 'aborted' : attemptOutcome(known) ?? 'unreachable'
+    this.#count(node, outcome, ms)
+    if (known.code === 'RELAY_ERR_LOOP') {
+      // Anyone can send a `via`, so it must not count against the node.
+      this.nodes.finish(node, attempt, 'aborted')
+      log('warn', 'request went in circles, asking the next', { node: node.id, ...asked })
+      return known
+    }
+    // A 404 is an answer like any other: a node without samples would be asked first for ever.
+    this.nodes.finish(node, attempt, outcome === 'not_found' ? 'ok' : circuitOutcome(outcome), outcome === 'not_found' ? ms : undefined)
+    if (outcome !== 'not_found' && outcome !== 'aborted' && outcome !== 'local') log('warn', 'super-node failed', { node: node.id, code: known.code, detail: known.message, path: asked.path })
+    return known
+  }
+
+  /** A node that is gone is not counted any more: its series have been removed. */
+  #count (node: SuperNode, outcome: AttemptOutcome, ms: number): void {
+    if (this.nodes.knows(node) || this.#siblings.knows(node)) this.#options.observer.attempt(node.id, outcome, ms)
+  }
+
+  status (): NodeStatus[] {
+    return this.nodes.status()
+  }
+
+  /** The relays of our own tier, without ourselves. */
+  siblingStatus (): NodeStatus[] {
+    return this.#siblings.status()
+  }
+
+  /** An object that was purged is asked for again, also when it was missing. */
+  forgetMissing (matches: (id: string) => boolean): void {
+    this.#missing.purge(matches)
+  }
+
+  async close (): Promise<void> {
+    await Promise.all([this.nodes.close(), this.#siblings.close()])
+  }
+
+  #bodyFailed (node: SuperNode, attempt: Attempt, error: unknown, signal: AbortSignal): RelayError {
+    const translated = translate(error, node.id, signal)
+    const known = translated.code === 'RELAY_ERR_UPSTREAM_UNREACHABLE' || translated.code === 'RELAY_ERR_UPSTREAM_PROTOCOL'
+      ? new RelayError('RELAY_ERR_UPSTREAM_BODY', translated.message, { cause: error })
+      : translated
+    if (signal.aborted || isOurs(known)) return known
+    const outcome = attemptOutcome(known) ?? 'body'
+    this.#count(node, outcome, 0)
+    this.#options.log('warn', 'super-node body failed', { node: node.id, code: known.code, detail: known.message })
+    this.nodes.finish(node, attempt, circuitOutcome(outcome))
+    return withoutAddress(known)
+  }
+}
+
+/** The error as viewers may see it: addresses of super-nodes stay in the log. */
+function withoutAddress (error: RelayError): RelayError {
+  return new RelayError(error.code, ERRORS[error.code].title.toLowerCase(), { cause: error, retryAfterSeconds: error.retryAfterSeconds })
+}
+
+/** Whether an error is of the relay itself and says nothing of a node. */
+function isOurs (error: unknown): boolean {
+  return error instanceof RelayError && (error.source !== 'upstream' || error.code === 'RELAY_ERR_FILLS_BUSY')
+}

@@ -1,0 +1,192 @@
+import { METHODS } from 'node:http'
+import type { ServerHttp2Stream } from 'node:http2'
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import { requestToken } from '../../admission/request-token.ts'
+import { ViewerRefused, type Admitted } from '../../admission/verdict.ts'
+import type { ViewerJudge } from '../../admission/viewer-judge.ts'
+import { RelayError } from '../../base/errors.ts'
+import { loggedUrl, shortened } from '../../base/log.ts'
+import { formatCmsd } from '../../protocol/cmsd.ts'
+import { parseRangeHeader } from '../../protocol/range.ts'
+import { cidOfPath, parseShardPath } from '../../protocol/shard-key.ts'
+import { formatVia, parseVia } from '../../protocol/via.ts'
+import { CHUNK_BYTES } from '../../storage/disk-files.ts'
+import { httpViewerKey, type HttpViewers } from '../bandwidth/http-viewers.ts'
+import type { RelayMetrics } from '../metrics/relay-metrics.ts'
+import type { OpenShard, ShardService } from '../shards/shard-service.ts'
+import { refuseLoop, type Tier } from '../upstream/tiers.ts'
+import { ChunkMemory } from './chunk-memory.ts'
+import { ChunkSize, LargeChunks } from './chunk-size.ts'
+import { IdlePause, type TimedConnection } from './idle-pause.ts'
+import { planResponse, unsatisfiedHeaders, type ResponsePlan } from './shard-response.ts'
+import { ShardStream } from './shard-stream.ts'
+import { OBJECT_DOCS } from './viewer-docs.ts'
+
+declare module 'fastify' {
+  interface FastifyRequest {
+    /** Who asks for an object, and with which weight class; null on other routes. */
+    admitted: Admitted | null
+  }
+}
+
+export interface ShardRoutesOptions {
+  readonly judge: ViewerJudge
+  /** Who shares the bandwidth. */
+  readonly viewers: HttpViewers
+  /** Silence after which a connection is closed, ms. */
+  readonly idleTimeoutMs: number
+  readonly shards: ShardService
+  readonly tier: Tier
+  readonly metrics: RelayMetrics
+  readonly monotonic: () => number
+  /** Wall clock, ms since the epoch. */
+  readonly now: () => number
+  /** What chunks are multiplied by, in (0, 1]. */
+  readonly burstFactor: () => number
+}
+
+const PATH = '/shards/*'
+/** One connection of HTTP/2 may have hundreds of responses under way; two chunks of each are in memory. */
+const MULTIPLEXED_CHUNK_BYTES = 64 * 1024
+/** RFC 9111 §5.2.1.7. */
+const ONLY_IF_CACHED = /(?:^|,)[ \t]*only-if-cached[ \t]*(?:,|$)/i
+const ALLOWED = ['GET', 'HEAD', 'OPTIONS']
+
+/**
+ * Path and query as they stood in the request line, because the router's decoding would let an encoded slash through. A request may name
+ * scheme and host before them (RFC 9112 §3.2.2).
+ */
+function rawTarget (request: FastifyRequest): string {
+  return (request.raw.url ?? '').replace(/^https?:\/\/[^/?#]*/i, '')
+}
+
+function rawPath (request: FastifyRequest): string {
+  return rawTarget(request).split('?', 1)[0] ?? ''
+}
+
+/** What has an idle timeout: the session of an HTTP/2 stream, or the socket. */
+function connectionOf ({ raw }: FastifyRequest): TimedConnection {
+  return ('stream' in raw ? (raw.stream as ServerHttp2Stream).session : undefined) ?? raw.socket
+}
+
+/** `GET|HEAD /shards/<CID>/shard_<N>.bin` and `/shards/<CID>/manifest.json`. */
+export async function shardRoutes (viewer: FastifyInstance, { shards, metrics, monotonic, now, judge, tier, burstFactor, viewers, idleTimeoutMs }: ShardRoutesOptions): Promise<void> {
+  const pause = new IdlePause(idleTimeoutMs)
+  viewer.decorateRequest('admitted', null)
+  const largeChunks = new LargeChunks()
+  const memory = new ChunkMemory()
+  viewer.route({
+    method: ['GET', 'HEAD'],
+    url: PATH,
+    config: { documentedAs: OBJECT_DOCS },
+    onRequest: async request => {
+      const target = rawTarget(request)
+      const verdict = await judge.judge({ token: requestToken(request.headers.authorization, target), url: { target, ip: request.ip } }, cidOfPath(rawPath(request)))
+      if (!verdict.ok) {
+        metrics.count('icn_relay_viewer_refusals_total', { code: verdict.code })
+        throw new ViewerRefused(verdict)
+      }
+      request.admitted = verdict
+    },
+    handler: async (request, reply) => {
+      const start = monotonic()
+      const via = viaOf(request)
+      const key = parseShardPath(rawPath(request))
+      // A malformed range is refused before it costs a fill.
+      if (request.method === 'GET') parseRangeHeader(request.headers.range)
+      const shard = await shards.open(key, { via, onlyIfCached: ONLY_IF_CACHED.test(request.headers['cache-control'] ?? '') })
+      let plan: ResponsePlan
+      try {
+        plan = planResponse(request.method, request.headers, shard, monotonic() - start, now())
+      } catch (error) {
+        shard.release()
+        reply.headers(unsatisfiedHeaders(error, shard.size))
+        throw error
+      }
+      return await send(request, reply, shard, plan, start)
+    }
+  })
+
+  // Without CONNECT, which Node's server never hands to a handler.
+  const refused = METHODS.filter(method => method !== 'CONNECT' && !ALLOWED.includes(method))
+  for (const method of refused) if (!viewer.supportedMethods.includes(method)) viewer.addHttpMethod(method)
+  viewer.route({
+    method: refused,
+    url: PATH,
+    config: { documentedAs: {} },
+    onRequest: async (request, reply) => {
+      reply.header('allow', ALLOWED.join(', '))
+      throw new RelayError('RELAY_ERR_METHOD', `shards are read with GET or HEAD, not ${request.method}`)
+    },
+    handler: () => {}
+  })
+
+  /** @throws RelayError RELAY_ERR_LOOP, before the request waits for anything */
+  function viaOf (request: FastifyRequest): string[] {
+    const via = parseVia(request.headers.via)
+    try {
+      refuseLoop(via, tier)
+    } catch (error) {
+      request.log.warn({ via: shortened(formatVia(via)), self: tier.pseudonym, maxHops: tier.maxHops, url: loggedUrl(request.url) }, 'request goes in circles, refused')
+      throw error
+    }
+    return via
+  }
+
+  async function send (request: FastifyRequest, reply: FastifyReply, shard: OpenShard, plan: ResponsePlan, start: number): Promise<FastifyReply> {
+    reply.code(plan.status)
+    reply.headers(plan.headers)
+    // RFC 9111 §3.5: with `public`, a shared cache would serve to everybody what one token was needed for.
+    if (judge.required) reply.header('cache-control', plan.headers['cache-control']?.replace('public', 'private'))
+    reply.header('x-content-type-options', 'nosniff')
+    reply.header('timing-allow-origin', '*')
+    reply.header('cross-origin-resource-policy', 'cross-origin')
+    const pace = viewers.acquire(httpViewerKey(request.admitted?.identity, request.ip), request.admitted?.class)
+    reply.raw.once('close', () => { viewers.release(pace) })
+    const advice = pace.advice()
+    if (advice !== undefined) reply.header('cmsd-dynamic', formatCmsd(advice))
+    const { body } = plan
+    // The viewer may have gone while the object was opened.
+    if (body === undefined || request.raw.socket.destroyed) {
+      shard.release()
+      return await reply.send()
+    }
+    const labels = { transport: 'http', result: shard.origin.hit ? 'hit' : 'miss' }
+    const observe = (stage: string): void => {
+      metrics.observe('icn_relay_shard_serve_latency_seconds', (monotonic() - start) / 1_000, { ...labels, stage })
+    }
+    const length = body.end - body.start
+    // HTTP/2 emits finish for streams that were reset, too.
+    reply.raw.once('finish', () => { if (reply.raw.writableFinished) observe('complete') })
+    // What a socket of HTTP/2 has sent belongs to many responses, so there a body is counted chunk by chunk.
+    const multiplexed = request.raw.httpVersionMajor > 1
+    if (length === 0 || (shard.buffer !== undefined && !multiplexed && !pace.limited)) {
+      const before = request.raw.socket.bytesWritten
+      observe('first_byte')
+      reply.raw.once('close', () => {
+        const sent = reply.raw.writableFinished ? length : Math.min(length, request.raw.socket.bytesWritten - before)
+        metrics.count('icn_relay_bytes_served_total', { transport: 'http' }, Math.max(0, sent))
+        shard.release()
+      })
+      return await reply.send(shard.buffer?.subarray(body.start, body.end) ?? Buffer.alloc(0))
+    }
+    const burst = burstFactor()
+    const chunkSize = new ChunkSize((multiplexed ? MULTIPLEXED_CHUNK_BYTES : CHUNK_BYTES) * burst, multiplexed || burst < 1 ? undefined : largeChunks)
+    // What the stream has given away lies with the socket until then.
+    reply.raw.once('close', () => { chunkSize.end() })
+    let first = true
+    const connection = connectionOf(request)
+    return await reply.send(new ShardStream(shard, body, {
+      chunkSize,
+      memory,
+      pace,
+      onChunk: bytes => {
+        if (first) observe('first_byte')
+        first = false
+        pace.sent(bytes)
+        metrics.count('icn_relay_bytes_served_total', { transport: 'http' }, bytes)
+      },
+      onWait: waits => { pause.note(connection, waits) }
+    }))
+  }
+}

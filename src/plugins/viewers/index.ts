@@ -1,0 +1,222 @@
+import { randomBytes } from 'node:crypto'
+import { mkdir } from 'node:fs/promises'
+import fp from 'fastify-plugin'
+import { forGateway } from '../../admission/auth-settings.ts'
+import { systemClock } from '../../base/clock.ts'
+import { VERSION } from '../../base/version.ts'
+import type { GatewayStats, ListeningInfo } from '../../channel/from-gateway.ts'
+import type { Config } from '../../config/config.ts'
+import { childGateways, gatewayPaths } from '../../spawn/gateway-process.ts'
+import type { RefusedCounts } from '../limits/limits.ts'
+import type { RelayMetrics } from '../metrics/relay-metrics.ts'
+import { redirectTargets } from '../overload/redirect-targets.ts'
+import { hasSeparateGateway, isLaunched, launchedGateways } from './launched-gateways.ts'
+import { LiveRecord } from './live-record.ts'
+import { Supervisor } from './supervisor.ts'
+import { TicketOffice } from './ticket-office.ts'
+
+/** Ports of the gateway's listeners; 0 for any. */
+export interface GatewayPorts {
+  readonly http3: number
+  readonly websocket: number
+}
+
+export interface Viewers {
+  /** Undefined when `transport.engine` is off. */
+  readonly supervisor: Supervisor | undefined
+  /** Settings of the gateway that may change while it runs. */
+  readonly live: LiveRecord
+  /** Sessions open now, over every transport but plain HTTP. */
+  sessions (): number
+  /** Addresses that the handshake limiter of the gateway remembers. */
+  trackedAddresses (): number
+  /** What viewers can open sessions on; undefined while there is no gateway, while it is drained, and while new sessions are refused for overload. */
+  listening (): ListeningInfo | undefined
+  /** Another one for every gateway process: the sessions of the last ended with it. */
+  gatewayId (): string
+  /** Tickets for sessions; undefined where none are asked for. */
+  readonly tickets: TicketOffice | undefined
+  /** Where new sessions are sent in turn while the relay sheds load, base URLs; refused when empty. */
+  redirectTo (): readonly string[]
+  start (ports: GatewayPorts): Promise<void>
+  /** Whether {@link start} is through: every road that could be opened is open. */
+  started (): boolean
+  /** Ends the gateway within `deadlineMs`; sessions get most of it to finish what they have under way. */
+  stop (deadlineMs: number): Promise<void>
+}
+
+declare module 'fastify' {
+  interface FastifyInstance {
+    viewers: Viewers
+  }
+}
+
+const TRANSPORTS = ['webtransport', 'websocket']
+/** Size under which the gateway reports the addresses that its handshake limiter remembers. */
+const TRACKED = 'gateway.tracked'
+/** As long as what it authenticates with, SHA-256 (RFC 2104 §3). */
+const TICKET_KEY_BYTES = 32
+const GATEWAY_ID_BYTES = 8
+/** Names of sizes that become labels at most. */
+const MAX_SIZES = 200
+/** Time to stop for whoever closes the plugin without having stopped the gateway before, ms. */
+const LATE_STOP_MS = 1_500
+
+function count (metrics: RelayMetrics, refused: RefusedCounts, { counts }: GatewayStats): void {
+  for (const [transport, by] of Object.entries(counts.handshakes)) metrics.count('icn_relay_viewer_handshakes_total', { transport }, by)
+  for (const [reason, by] of Object.entries(counts.handshakeFailures)) metrics.count('icn_relay_viewer_handshake_failures_total', { reason }, by)
+  refused.handshakesTotal += counts.handshakeFailures['rate-total'] ?? 0
+  refused.handshakesPerIp += counts.handshakeFailures['rate-address'] ?? 0
+  for (const [transport, by] of Object.entries(counts.limited)) {
+    metrics.count('icn_relay_viewer_requests_limited_total', { transport }, by)
+    refused.requests += by
+  }
+  for (const [transport, by] of Object.entries(counts.bytes)) metrics.count('icn_relay_bytes_served_total', { transport }, by)
+  for (const [code, by] of Object.entries(counts.refusals ?? {})) metrics.count('icn_relay_viewer_refusals_total', { code }, by)
+  for (const [transport, by] of Object.entries(counts.granted ?? {})) metrics.count('icn_relay_bandwidth_granted_bytes_total', { transport }, by)
+  for (const [transport, ms] of Object.entries(counts.throttledMs ?? {})) metrics.count('icn_relay_bandwidth_throttled_seconds_total', { transport }, ms / 1_000)
+  for (const [labels, by] of Object.entries(counts.streams)) {
+    const [transport = '', outcome = ''] = labels.split(' ')
+    metrics.count('icn_relay_viewer_streams_total', { transport, outcome }, by)
+  }
+  metrics.count('icn_relay_overload_shed_total', { kind: 'session' }, counts.shed ?? 0)
+  for (const [labels, seconds] of counts.latencies) {
+    const [transport = '', result = '', stage = ''] = labels.split(' ')
+    metrics.observe('icn_relay_shard_serve_latency_seconds', seconds, { transport, result, stage })
+  }
+}
+
+/** Viewers over WebTransport: the supervised gateway process that owns QUIC, and what the relay knows of it. */
+export default fp<{ config: Config }>(async (app, { config }) => {
+  const { viewer, transport } = config
+  const { relayMetrics: metrics } = app
+  const log = app.log.child({ plugin: 'viewers' })
+  let ports: GatewayPorts = { http3: viewer.port, websocket: viewer.websocket_port }
+  const { engine } = transport
+  const paths = gatewayPaths(config.cache.path, hasSeparateGateway())
+  let ticketKey = randomBytes(TICKET_KEY_BYTES)
+  let gatewayId = ''
+  /** Of a gateway that begins: what it takes as tickets, and what tells it from the one before. */
+  const newTicketKey = (): Buffer => {
+    gatewayId = randomBytes(GATEWAY_ID_BYTES).toString('hex')
+    ticketKey = randomBytes(TICKET_KEY_BYTES)
+    return ticketKey
+  }
+  const { keeper } = app.bandwidth
+  const live = new LiveRecord({
+    tls: app.certificates.current(),
+    limits: app.limits.numbers,
+    auth: forGateway(app.auth.current()),
+    region: app.region.current,
+    share: keeper.share(),
+    overload: { state: 'normal', targets: [] },
+    drain: undefined
+  }, systemClock)
+  const supervisor = engine === 'off'
+    ? undefined
+    : new Supervisor({
+      settings: () => ({
+        host: viewer.host,
+        http3Port: ports.http3,
+        websocketPort: ports.websocket,
+        engine,
+        engineDirectory: paths.engine,
+        glibcShim: transport.glibc_shim,
+        ticketKey: newTicketKey(),
+        requireTicket: viewer.require_ticket,
+        version: VERSION,
+        maxSessions: transport.max_sessions,
+        maxSessionsPerIp: transport.max_sessions_per_ip,
+        maxStreamsPerSession: transport.max_streams_per_session,
+        handshakeTimeoutMs: transport.handshake_timeout_ms,
+        idleTimeoutMs: transport.idle_timeout_ms,
+        requestTimeoutMs: viewer.request_timeout_ms,
+        ramBytes: transport.ram_bytes,
+        ioTimeoutMs: config.cache.io_timeout_ms,
+        heartbeatMs: transport.heartbeat_ms,
+        bandwidth: app.bandwidth.classes,
+        debug: config.log.level === 'debug' || config.log.level === 'trace'
+      }),
+      live,
+      start: isLaunched() ? launchedGateways : childGateways(paths),
+      shards: app.shards,
+      responses: app.limits.responses,
+      hangMs: transport.hang_ms,
+      maxRssBytes: transport.max_rss_bytes,
+      clock: systemClock,
+      observer: {
+        restarted: reason => { metrics.count('icn_relay_gateway_restarts_total', { reason }) },
+        heartbeat: stats => {
+          count(metrics, app.limits.refused, stats)
+          app.gatewayLoad.hear(stats)
+          app.limits.requests.charge(stats.spent ?? [], systemClock.monotonic())
+          const spent = app.limits.requests.report()
+          if (spent.length > 0) supervisor?.tellSpent(spent)
+          // The nearest super-node may be another one meanwhile.
+          tellOverload()
+        },
+        demand: demand => {
+          if (demand !== undefined) keeper.reported(demand)
+          else {
+            keeper.gatewayGone()
+            live.update({ share: keeper.share() })
+          }
+        },
+        // A restarted gateway takes the ports its viewers know.
+        listening: ({ http3, websocket }) => { ports = { http3: http3?.port ?? ports.http3, websocket: websocket?.port ?? ports.websocket } }
+      },
+      log: (level, message, fields) => { log[level](fields ?? {}, message) }
+    })
+  const redirectTo = (): readonly string[] => redirectTargets(config.overload, () => app.upstream.nodes.nearest(app.region.current)?.url)
+  const tellOverload = (): void => { live.update({ overload: { state: app.overload.state, targets: app.overload.shedsSessions ? redirectTo() : [] } }) }
+  const sized = new Set<string>()
+  const sessions = (): number => Object.values(supervisor?.stats?.sessions ?? {}).reduce((sum, value) => sum + value, 0)
+  const trackedAddresses = (): number => (supervisor?.stats?.sizes[TRACKED] ?? 0) + app.limits.tickets.size
+  metrics.onCollect(() => {
+    for (const name of TRANSPORTS) metrics.set('icn_relay_viewer_connections', supervisor?.stats?.sessions[name] ?? 0, { transport: name })
+    metrics.set('icn_relay_gateway_up', supervisor?.listening === undefined ? 0 : 1)
+    metrics.set('icn_relay_gateway_leases', supervisor?.leases ?? 0)
+    metrics.set('icn_relay_limits_tracked_addresses', trackedAddresses(), { limit: 'handshakes' })
+    metrics.set('icn_relay_gateway_rss_bytes', supervisor?.stats?.rssBytes ?? 0)
+    // What a gateway that is gone had held must not stand on.
+    const sizes = supervisor?.sizes() ?? {}
+    for (const name of sized) metrics.set('icn_relay_gateway_size', 0, { name })
+    for (const [name, size] of Object.entries(sizes)) {
+      if (sized.size < MAX_SIZES) sized.add(name)
+      if (sized.has(name)) metrics.set('icn_relay_gateway_size', size, { name })
+    }
+  })
+  let started = false
+  app.decorate('viewers', {
+    supervisor,
+    live,
+    sessions,
+    trackedAddresses,
+    // Nobody should pay for a handshake that is going to be refused.
+    listening: () => live.draining || (app.overload.shedsSessions && redirectTo().length === 0) ? undefined : supervisor?.listening,
+    gatewayId: () => gatewayId,
+    tickets: viewer.require_ticket ? new TicketOffice({ key: () => ticketKey, limiter: app.limits.tickets, clock: systemClock, randomBytes }) : undefined,
+    redirectTo,
+    start: async (wanted: GatewayPorts) => {
+      ports = wanted
+      // What is not there when it starts, the gateway may not make.
+      if (!hasSeparateGateway()) await mkdir(paths.engine, { mode: 0o700 }).catch(() => {})
+      await supervisor?.start()
+      started = true
+    },
+    started: () => started,
+    stop: async (deadlineMs: number) => { await supervisor?.stop(deadlineMs) }
+  })
+  keeper.onShare(share => { live.update({ share }) })
+  const subscriptions = [
+    app.auth.onChange(settings => { live.update({ auth: forGateway(settings) }) }),
+    app.certificates.onChange(tls => { live.update({ tls }) }),
+    app.limits.onChange(limits => { live.update({ limits }) }),
+    app.region.onChange(region => { live.update({ region }) }),
+    app.overload.onChange(tellOverload)
+  ]
+  app.addHook('onClose', async () => {
+    for (const unsubscribe of subscriptions) unsubscribe()
+    await supervisor?.stop(LATE_STOP_MS)
+  })
+}, { name: 'viewers', dependencies: ['auth', 'bandwidth', 'limits', 'metrics', 'overload', 'region', 'shards', 'tls', 'upstream'] })

@@ -1,0 +1,95 @@
+import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
+import Type from 'typebox'
+import { RelayError } from '../../base/errors.ts'
+import { problems } from '../admin/schemas.ts'
+import type { LiveRecord } from './live-record.ts'
+import type { Supervisor } from './supervisor.ts'
+
+const Viewer = Type.Object({
+  id: Type.String(),
+  address: Type.String({ description: 'address and port' }),
+  transport: Type.String({ description: 'webtransport or websocket' }),
+  since: Type.Integer({ description: 'milliseconds since the epoch' }),
+  streams: Type.Integer({ minimum: 0, description: 'open now' }),
+  streamsTotal: Type.Integer({ minimum: 0, description: 'since the session began' }),
+  bytes: Type.Integer({ minimum: 0, description: 'sent to the viewer' }),
+  rate: Type.Integer({ minimum: 0, description: 'bytes per second, smoothed over about two heartbeats' }),
+  identity: Type.Optional(Type.String({ description: '`sub` of the JWT of its latest request' })),
+  class: Type.Optional(Type.String({ description: 'weight class of the token of its latest request' })),
+  rttMs: Type.Optional(Type.Number({ description: 'smoothed round trip, where the transport knows it' }))
+})
+
+const Drain = Type.Object({
+  deadlineMs: Type.Integer({ minimum: 0, maximum: 3_600_000, description: 'time viewers have to move' }),
+  alternates: Type.Array(Type.String({ pattern: '^https?://', maxLength: 256 }), { maxItems: 16, default: [], description: 'relays to move to, best first' })
+}, { additionalProperties: false })
+
+/** `/viewers` and `/drain`: sessions of the gateway. */
+export const viewerRoutes: FastifyPluginAsyncTypebox<{ supervisor: Supervisor | undefined, live: LiveRecord }> = async (app, { supervisor, live }) => {
+  /** @throws RelayError RELAY_ERR_GATEWAY when there is never one */
+  const gateway = (): Supervisor => {
+    if (supervisor === undefined) throw new RelayError('RELAY_ERR_GATEWAY', 'transport.engine is off')
+    return supervisor
+  }
+
+  app.get('/viewers', {
+    schema: {
+      operationId: 'listViewers',
+      summary: 'Viewer sessions',
+      description: 'Sessions over WebTransport and WebSocket; viewers over plain HTTP have none.',
+      tags: ['viewers'],
+      response: { 200: Type.Object({ viewers: Type.Array(Viewer) }), ...problems(401, 403, 429, 503) }
+    }
+  }, async () => {
+    const rows = await gateway().sessions()
+    return { viewers: rows.map(({ rttMs, ...row }) => rttMs === undefined ? row : { ...row, rttMs }) }
+  })
+
+  app.delete('/viewers/:id', {
+    config: { scope: 'write' },
+    schema: {
+      operationId: 'disconnectViewer',
+      summary: 'Disconnect a viewer',
+      description: 'Ends its session; nothing keeps it from beginning another.',
+      tags: ['viewers'],
+      params: Type.Object({ id: Type.String({ pattern: '^[A-Za-z0-9_-]{1,64}$', description: 'session, as in the list' }) }),
+      response: { 200: Type.Object({ disconnected: Type.Boolean() }), ...problems(400, 401, 403, 404, 429, 503) }
+    }
+  }, async request => {
+    if (!await gateway().disconnect(request.params.id)) throw new RelayError('RELAY_ERR_NOT_FOUND', 'no such viewer')
+    return { disconnected: true }
+  })
+
+  app.post('/drain', {
+    config: { scope: 'write' },
+    schema: {
+      operationId: 'drainViewers',
+      summary: 'Ask every viewer to move and take no new sessions',
+      description: 'Holds until DELETE or a restart of the relay, also when the gateway restarts.',
+      tags: ['viewers'],
+      body: Drain,
+      response: { 202: Type.Object({ draining: Type.Boolean() }), ...problems(400, 401, 403, 413, 415, 429, 503) }
+    }
+  }, async (request, reply) => {
+    const { deadlineMs, alternates } = request.body
+    gateway()
+    live.update({ drain: { deadlineMs, alternates } })
+    request.log.warn({ deadlineMs, alternates }, 'draining viewers')
+    return await reply.code(202).send({ draining: true })
+  })
+  app.delete('/drain', {
+    config: { scope: 'write' },
+    schema: {
+      operationId: 'resumeViewers',
+      summary: 'Take new sessions again',
+      description: 'Those that were asked to move still end.',
+      tags: ['viewers'],
+      response: { 200: Type.Object({ draining: Type.Boolean() }), ...problems(401, 403, 429, 503) }
+    }
+  }, async request => {
+    gateway()
+    live.update({ drain: undefined })
+    request.log.warn('taking viewers again')
+    return { draining: false }
+  })
+}

@@ -1,0 +1,78 @@
+import { spawn } from 'node:child_process'
+import { Socket } from 'node:net'
+import { join, resolve } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { Channel } from '../channel/channel.ts'
+import type { SendToGateway } from '../channel/to-gateway.ts'
+import { inheritedArguments, inheritedEnvironment } from './exec-arguments.ts'
+import { permissionArguments, type GatewayPaths } from './permissions.ts'
+
+/** The heap cannot outgrow what the supervisor would replace the process for anyway. */
+const OLD_SPACE_MB = 512
+
+/** Below `cache.path`, of a gateway that is another user. */
+export const GATEWAY_DIRECTORY = 'gateway'
+
+const ENTRY = fileURLToPath(new URL(import.meta.url.endsWith('.ts') ? '../gateway/main.ts' : '../gateway/main.js', import.meta.url))
+
+/** A gateway that was started, by this process or for it. */
+export interface GatewayProcess {
+  /** Undefined when it could not be started; `closed` follows. */
+  readonly pid: number | undefined
+  readonly send: SendToGateway
+  readonly kill: () => void
+}
+
+export interface GatewayProcessEvents {
+  readonly message: (value: unknown) => void
+  /** What it says is no message. */
+  readonly broken: (detail: string) => void
+  /** What native code and Node printed. */
+  readonly output: (text: string) => void
+  readonly failed: (error: Error) => void
+  /** It has ended; called once, last. */
+  readonly closed: (code: number | null, signal: NodeJS.Signals | null) => void
+}
+
+/** @throws Error when the system has no memory or descriptors for one */
+export type StartGateway = (events: GatewayProcessEvents) => GatewayProcess
+
+/** Program and arguments of a gateway. @param entry its module; tests give one of their own */
+export function gatewayCommand (paths: GatewayPaths, entry = ENTRY): { readonly file: string, readonly args: readonly string[], readonly env: NodeJS.ProcessEnv } {
+  return {
+    file: process.execPath,
+    args: [...inheritedArguments(process.execArgv), `--max-old-space-size=${OLD_SPACE_MB}`, ...permissionArguments(entry, paths), entry],
+    env: inheritedEnvironment(process.env)
+  }
+}
+
+/** Where the gateway of a relay finds what it needs. @param cachePath of the configuration @param own whether the gateway is another user */
+export function gatewayPaths (cachePath: string, own: boolean): GatewayPaths {
+  const path = resolve(cachePath)
+  return { shards: join(path, 'shards'), engine: join(path, ...own ? [GATEWAY_DIRECTORY] : [], 'engine') }
+}
+
+/** Descriptors of a gateway: the log is the relay's, what native code prints goes into the line about its end; the fourth is the channel. */
+export const GATEWAY_STDIO = ['ignore', 'pipe', 'pipe', 'pipe'] as const
+
+/** Starts gateways as children of this process. */
+export function childGateways (paths: GatewayPaths, entry?: string): StartGateway {
+  return events => {
+    const { file, args, env } = gatewayCommand(paths, entry)
+    const child = spawn(file, args, { env, stdio: [...GATEWAY_STDIO] })
+    const [, , , socket] = child.stdio
+    const channel = socket instanceof Socket ? new Channel(socket, { message: events.message, broken: events.broken, closed: () => {} }) : undefined
+    for (const stream of [child.stdout, child.stderr]) stream?.setEncoding('utf8').on('data', events.output)
+    child.on('error', events.failed)
+    // A child that could not be spawned emits error and close, and no exit.
+    child.once('close', events.closed)
+    return {
+      pid: child.pid,
+      send: (message, sent) => {
+        if (channel === undefined) sent?.()
+        else channel.send(message, sent)
+      },
+      kill: () => { child.kill('SIGKILL') }
+    }
+  }
+}

@@ -1,0 +1,51 @@
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import type { TestContext } from 'node:test'
+import { buildApp, type AppDeps, type Relay } from '../../src/app.ts'
+import { createLogger } from '../../src/base/log.ts'
+import { checkConfig } from '../../src/config/config.ts'
+import { GENEROUS_LIMITS } from './limits.ts'
+
+/** A directory that goes with the test. */
+export async function temporaryDirectory (t: Pick<TestContext, 'after'>): Promise<string> {
+  const path = await mkdtemp(join(tmpdir(), 'icn-relay-test-'))
+  // A relay that still runs heals a cache directory that somebody empties.
+  t.after(async () => { await rm(path, { recursive: true, force: true, maxRetries: 20, retryDelay: 100 }) })
+  return path
+}
+
+export interface RunningRelay {
+  readonly relay: Relay
+  readonly viewerUrl: string
+  readonly adminUrl: string
+}
+
+/** A relay in this process on free ports, closed with the test. Sections of `settings` are merged over the test defaults. */
+export async function startRelay (t: TestContext, superNodes: readonly { url: string, region: string }[], settings: Record<string, Record<string, unknown>> = {}, deps: Partial<AppDeps> = {}): Promise<RunningRelay> {
+  const path = await mkdtemp(join(tmpdir(), 'icn-relay-test-'))
+  const removeDirectory = async (): Promise<void> => { await rm(path, { recursive: true, force: true, maxRetries: 20, retryDelay: 100 }) }
+  const config = checkConfig({
+    ...settings,
+    viewer: { host: '127.0.0.1', port: 0, websocket_port: 0, stop_timeout_ms: 500, ...settings['viewer'] },
+    admin: { port: 0, ...settings['admin'] },
+    // A gateway process for tests that are about it; the others start faster without.
+    transport: { engine: 'off', ...settings['transport'] },
+    // A test that keeps the event loop it shares with the relay busy is not an overload.
+    overload: { degraded_delay_ms: 600_000, shedding_delay_ms: 600_000, ...settings['overload'] },
+    cache: { path, ...settings['cache'] },
+    limits: { ...GENEROUS_LIMITS, ...settings['limits'] },
+    upstream: { super_nodes: superNodes, ...settings['upstream'] }
+  })
+  const relay = await buildApp(config, { logger: createLogger('silent'), ...deps }).catch(async (error: unknown) => {
+    await removeDirectory()
+    throw error
+  })
+  // One hook for both: hooks run in the order they were registered, and the directory must outlive the relay.
+  t.after(async () => {
+    await relay.close()
+    await removeDirectory()
+  })
+  const { viewerPort, adminPort } = await relay.listen()
+  return { relay, viewerUrl: `http://127.0.0.1:${viewerPort}`, adminUrl: `http://127.0.0.1:${adminPort}` }
+}
