@@ -2,8 +2,8 @@
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { failsWebSocketTransport } from '../../src/gateway/transports/fails/websocket.ts'
-import type { BidiStream } from '../../src/gateway/transports/viewer-transport.ts'
 import { certificateHash, createSelfSigned } from '../../src/plugins/tls/self-signed.ts'
+import type { BidiStream } from '../../src/protocol/transport-session.ts'
 
 const WRITE_BYTES = 65_536
 const body = Buffer.alloc(Number(process.argv[2] ?? 1_000_000), 'icn-relay')

@@ -1,7 +1,7 @@
 import type { AuthSettings } from '../admission/auth-settings.ts'
-import type { TlsMaterial } from '../gateway/transports/viewer-transport.ts'
 import type { GatewayShare } from '../pacing/bandwidth-limits.ts'
 import type { OverloadState } from './overload-states.ts'
+import type { TlsMaterial } from './tls-material.ts'
 import type { GatewayLimits } from './to-gateway.ts'
 
 /** What may change while a gateway runs, for sessions that exist too. A gateway gets all of it at its start, and then what changes. */

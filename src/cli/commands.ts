@@ -2,8 +2,9 @@ import type { Readable } from 'node:stream'
 import { signQuery, signUrl } from '../admission/signed-url.ts'
 import { hashedToken } from '../admission/static-tokens.ts'
 import { RelayError } from '../base/errors.ts'
-import type { Config, SignUrlCommand } from '../config/config.ts'
+import type { Config } from '../config/config.ts'
 import { readAuth } from '../plugins/auth/auth-files.ts'
+import type { SignUrlCommand } from './arguments.ts'
 
 /* What the program does besides running a relay: each takes its input and gives the line to print. */
 

@@ -4,19 +4,20 @@ import { Ajv, type ErrorObject } from 'ajv'
 import { parse as parseToml, TomlError } from 'smol-toml'
 import { isNetwork } from '../admission/networks.ts'
 import { RelayError, systemCode } from '../base/errors.ts'
-import type { CommandLine } from '../cli/arguments.ts'
 import { authProblems } from './auth.ts'
 import { ADMIN_TOKEN, configKeys, ConfigSchema, configTables, type Config } from './schema.ts'
 import { fromUnits, isDeeper, MAX_DEPTH, nearest, UNIT_EXAMPLES, type Unit } from './text.ts'
 
 export type { Config } from './schema.ts'
-export { parseCommandLine, USAGE, type CommandLine, type SignUrlCommand } from '../cli/arguments.ts'
 
 const PREFIX = 'ICN_RELAY_'
 /** Tables within tables that are merged key by key: sections, and tables of keys in them. */
 const TABLE_DEPTH = 2
 
 type Tree = Record<string, unknown>
+
+/** What the command line says of the configuration; undefined where it is silent. */
+export type ConfigFlags = Readonly<Record<'config' | 'cachePath' | 'region', string | undefined>>
 
 /** A configuration file that has been read. */
 export interface ConfigText {
@@ -310,7 +311,7 @@ export function combine (file: ConfigText | undefined, env: NodeJS.ProcessEnv, f
  * Reads file, environment and command line into one configuration.
  * @throws RelayError RELAY_ERR_CONFIG naming every key that is wrong
  */
-export function loadConfig (commandLine: CommandLine, env: NodeJS.ProcessEnv): Config {
+export function loadConfig (commandLine: ConfigFlags, env: NodeJS.ProcessEnv): Config {
   const path = commandLine.config ?? env[`${PREFIX}CONFIG`]
   const flags: Record<string, Tree> = {}
   if (commandLine.cachePath !== undefined) flags['cache'] = { path: commandLine.cachePath }

@@ -12,6 +12,7 @@ import type { FromGateway } from '../channel/from-gateway.ts'
 import type { LiveSettings } from '../channel/live-settings.ts'
 import type { GatewayLimits, GatewaySettings, ToGateway } from '../channel/to-gateway.ts'
 import { CLOSE_CODE } from '../protocol/stream-codes.ts'
+import type { SessionRequest, TransportName, TransportSession } from '../protocol/transport-session.ts'
 import { GatewayBandwidth } from './bandwidth.ts'
 import { openHttp3, openWebSocket } from './engine.ts'
 import { Guests } from './guests.ts'
@@ -26,7 +27,7 @@ import type { SessionLimits } from './session/session-types.ts'
 import { sessionToken, ViewerSession } from './session/viewer-session.ts'
 import { Shedding } from './shedding.ts'
 import { TicketGate } from './ticket-gate.ts'
-import type { ListenerEvents, SessionDecision, SessionRequest, TransportName, TransportSession } from './transports/viewer-transport.ts'
+import type { ListenerEvents, SessionDecision } from './transports/viewer-transport.ts'
 
 /** Sessions look at their timeouts this often, ms. */
 const TICK_MS = 250

@@ -1,6 +1,6 @@
 import { AddressCounts } from '../admission/address-counts.ts'
+import type { TransportName } from '../protocol/transport-session.ts'
 import type { Guest } from './session-row.ts'
-import type { TransportName } from './transports/viewer-transport.ts'
 
 /** The sessions of a gateway, and how many of them each address has. */
 export class Guests {

@@ -1,6 +1,7 @@
+import type { TlsMaterial } from '../channel/tls-material.ts'
 import type { GatewaySettings } from '../channel/to-gateway.ts'
 import type { RoadName } from './roads.ts'
-import type { ListenerOptions, TlsMaterial } from './transports/viewer-transport.ts'
+import type { ListenerOptions } from './transports/viewer-transport.ts'
 
 /** Path a session asks for. */
 export const VIEWER_PATH = '/v1/viewer'

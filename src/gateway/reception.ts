@@ -1,6 +1,7 @@
 import type { HandshakeLimiter } from '../admission/handshake-limiter.ts'
+import type { SessionRequest } from '../protocol/transport-session.ts'
 import type { TicketGate } from './ticket-gate.ts'
-import type { SessionDecision, SessionRequest } from './transports/viewer-transport.ts'
+import type { SessionDecision } from './transports/viewer-transport.ts'
 
 /** Address of viewers whose engine does not tell it and who have no ticket: they share one. */
 export const UNKNOWN_ADDRESS = 'unknown'

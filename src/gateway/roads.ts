@@ -1,6 +1,7 @@
 import type { ListeningInfo } from '../channel/from-gateway.ts'
+import type { TlsMaterial } from '../channel/tls-material.ts'
 import type { Road } from './engine.ts'
-import type { TlsMaterial, TransportListener } from './transports/viewer-transport.ts'
+import type { TransportListener } from './transports/viewer-transport.ts'
 
 export type RoadName = 'http3' | 'websocket'
 

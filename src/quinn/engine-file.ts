@@ -3,7 +3,6 @@ import { chmodSync, closeSync, existsSync, lstatSync, mkdirSync, openSync, readd
 import { createRequire } from 'node:module'
 import { basename, dirname, join } from 'node:path'
 import { systemCode } from '../base/errors.ts'
-import type { ListenerEvents } from '../gateway/transports/viewer-transport.ts'
 import type { NapiBinding } from './binding.ts'
 import { GlibcShimError, glibcVersion, isNewer, withOldGlibc } from './glibc-shim.ts'
 
@@ -48,7 +47,7 @@ export interface EngineFileOptions {
   readonly directory: string
   /** Whether such a copy may be made. */
   readonly shim: boolean
-  readonly log: ListenerEvents['log']
+  readonly log: (level: 'info' | 'warn', message: string, fields?: Record<string, unknown>) => void
   readonly system?: EngineSystem
 }
 

@@ -1,4 +1,4 @@
-import { TransportError } from '../gateway/transports/viewer-transport.ts'
+import { TransportError } from '../protocol/transport-session.ts'
 
 /*
  * The binding tells failures in words only: the texts of `ReadError`, `WriteError` and `SessionError` of web-transport-quinn 0.12. A text

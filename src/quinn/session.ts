@@ -1,6 +1,6 @@
 import { systemTimers, type Timers } from '../base/clock.ts'
-import { TransportError, type BidiStream, type ReceiveStream, type SendStream, type SessionClose, type SessionRequest, type SessionStats, type TransportSession } from '../gateway/transports/viewer-transport.ts'
 import { closeReason } from '../protocol/close-reason.ts'
+import { TransportError, type BidiStream, type ReceiveStream, type SendStream, type SessionClose, type SessionRequest, type SessionStats, type TransportSession } from '../protocol/transport-session.ts'
 import type { NapiBiStream, NapiCloseInfo, NapiSession } from './binding.ts'
 import { isLoss, isPlainClose, streamFailure } from './failure.ts'
 import { QuinnBidi, QuinnReceive, QuinnSend, type Half, type StreamOwner } from './stream.ts'

@@ -1,4 +1,4 @@
-import { TransportError, type BidiStream, type ReceiveStream, type SendStream } from '../gateway/transports/viewer-transport.ts'
+import { TransportError, type BidiStream, type ReceiveStream, type SendStream } from '../protocol/transport-session.ts'
 import type { NapiBiStream, NapiRecvStream, NapiSendStream } from './binding.ts'
 import { streamFailure } from './failure.ts'
 

@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import type { TransportSession } from '../../src/protocol/transport-session.ts'
 import { connectMemory, memoryTransport } from '../support/memory-transport.ts'
 import type { Timers } from '../../src/base/clock.ts'
-import type { ListenerEvents, TransportSession } from '../../src/gateway/transports/viewer-transport.ts'
+import type { ListenerEvents } from '../../src/gateway/transports/viewer-transport.ts'
 import { contractTls, viewerTransportContract } from './viewer-transport.ts'
 
 const memory = memoryTransport()

@@ -4,13 +4,10 @@ import { once } from 'node:events'
 import { after, before, describe, test } from 'node:test'
 import { setTimeout as delay } from 'node:timers/promises'
 import { HandshakeLimiter, openGate, type HandshakeGate } from '../../src/admission/handshake-limiter.ts'
+import type { TlsMaterial } from '../../src/channel/tls-material.ts'
 import { createSelfSigned } from '../../src/plugins/tls/self-signed.ts'
-import {
-  TransportError,
-  type BidiStream, type HandshakeFailure, type ListenerEvents, type ListenerOptions, type ReceiveStream, type SendStream,
-  type SessionDecision, type SessionRequest, type TlsMaterial, type TransportListener, type TransportName, type TransportSession,
-  type ViewerTransport
-} from '../../src/gateway/transports/viewer-transport.ts'
+import type { HandshakeFailure, ListenerEvents, ListenerOptions, SessionDecision, TransportListener, ViewerTransport } from '../../src/gateway/transports/viewer-transport.ts'
+import { TransportError, type BidiStream, type ReceiveStream, type SendStream, type SessionRequest, type TransportName, type TransportSession } from '../../src/protocol/transport-session.ts'
 
 /** The viewer's end of a session, in the words of the same interface. */
 export interface ContractClient extends Pick<TransportSession, 'openBidi' | 'openUni' | 'onStream' | 'onUni' | 'close' | 'closed'> {

@@ -1,5 +1,5 @@
 import type { WebTransport as LibraryWebTransport } from '@fails-components/webtransport'
-import { TransportError, type BidiStream, type ReceiveStream, type SendStream, type SessionClose } from '../../src/gateway/transports/viewer-transport.ts'
+import { TransportError, type BidiStream, type ReceiveStream, type SendStream, type SessionClose } from '../../src/protocol/transport-session.ts'
 import type { ContractClient } from './viewer-transport.ts'
 
 type Readable = LibraryWebTransport['incomingUnidirectionalStreams'] extends ReadableStream<infer T> ? T : never

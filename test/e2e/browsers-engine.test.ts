@@ -1,7 +1,7 @@
 /** Chromium and Firefox against the engine itself: what each side hears of the other's closes and resets. */
 import assert from 'node:assert/strict'
 import test, { type TestContext } from 'node:test'
-import type { TransportSession } from '../../src/gateway/transports/viewer-transport.ts'
+import type { TransportSession } from '../../src/protocol/transport-session.ts'
 import { certificate, pattern, serveBytes, startListener } from '../../tools/harness/quinn-rig.ts'
 import { BROWSERS } from '../support/browsers.ts'
 import { openSite } from '../support/viewer-page.ts'

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
-import { combine, parseCommandLine } from '../../src/config/config.ts'
+import { parseCommandLine } from '../../src/cli/arguments.ts'
+import { combine } from '../../src/config/config.ts'
 import { fromUnits } from '../../src/config/text.ts'
 import { orRefused } from '../support/fuzz.ts'
 

@@ -1,4 +1,4 @@
-import { TransportError, type ReceiveStream, type SendStream } from '../../src/gateway/transports/viewer-transport.ts'
+import { TransportError, type ReceiveStream, type SendStream } from '../../src/protocol/transport-session.ts'
 
 /** One direction of a stream: a bounded queue with a sending and a receiving end. */
 export interface PipeEnd {

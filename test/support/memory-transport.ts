@@ -1,11 +1,8 @@
 import { systemTimers, type Timers } from '../../src/base/clock.ts'
 import { Admission } from '../../src/gateway/transports/admission.ts'
+import { TransportError, type BidiStream, type ReceiveStream, type SendStream, type SessionClose, type SessionRequest, type SessionStats, type TransportSession } from '../../src/protocol/transport-session.ts'
 import { createPipe, type PipeEnd } from './memory-pipe.ts'
-import {
-  TransportError,
-  type BidiStream, type EngineSizes, type ListenerEvents, type ListenerOptions, type ReceiveStream, type SendStream,
-  type SessionClose, type SessionRequest, type SessionStats, type TransportListener, type TransportSession, type ViewerTransport
-} from '../../src/gateway/transports/viewer-transport.ts'
+import type { EngineSizes, ListenerEvents, ListenerOptions, TransportListener, ViewerTransport } from '../../src/gateway/transports/viewer-transport.ts'
 
 /** Bytes a direction of a stream buffers; the stream window of the network engines, so back-pressure shows in tests. */
 const WINDOW_BYTES = 65_536

@@ -3,7 +3,7 @@ import { connect, createServer, type AddressInfo, type Server, type Socket } fro
 import type { TestContext } from 'node:test'
 import { createServer as createTlsServer } from 'node:tls'
 import { Worker } from 'node:worker_threads'
-import type { TlsMaterial } from '../../src/gateway/transports/viewer-transport.ts'
+import type { TlsMaterial } from '../../src/channel/tls-material.ts'
 
 export type After = Pick<TestContext, 'after'>
 

@@ -7,8 +7,9 @@ import type { SessionLimits, StreamReport } from '../../src/gateway/session/sess
 import type { ShardLease, ShardSource } from '../../src/gateway/session/shard-source.ts'
 import { ViewerSession } from '../../src/gateway/session/viewer-session.ts'
 import type { ViewerPace, ViewerSessionDeps } from '../../src/gateway/session/viewer-session.ts'
+import type { TransportSession } from '../../src/protocol/transport-session.ts'
 import { connectMemory, memoryTransport } from './memory-transport.ts'
-import type { TransportListener, TransportSession } from '../../src/gateway/transports/viewer-transport.ts'
+import type { TransportListener } from '../../src/gateway/transports/viewer-transport.ts'
 import { keyId } from '../../src/protocol/shard-key.ts'
 
 /** Objects by {@link keyId}; counts what it lends. `failAt` breaks the body of an object at a position. */

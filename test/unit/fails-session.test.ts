@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import type { LibrarySession, LibraryStream } from '../../src/gateway/transports/fails/library.ts'
 import { FailsSession, RETIRED } from '../../src/gateway/transports/fails/session.ts'
-import { TransportError, type BidiStream } from '../../src/gateway/transports/viewer-transport.ts'
+import { TransportError, type BidiStream } from '../../src/protocol/transport-session.ts'
 
 class FakeStream implements LibraryStream {
   declare jsobj: LibraryStream['jsobj']

@@ -1,9 +1,10 @@
 import assert from 'node:assert/strict'
 import test, { type TestContext } from 'node:test'
 import type { ListeningInfo } from '../../src/channel/from-gateway.ts'
+import type { TlsMaterial } from '../../src/channel/tls-material.ts'
 import type { Road } from '../../src/gateway/engine.ts'
 import { Roads, type RoadName } from '../../src/gateway/roads.ts'
-import type { TlsMaterial, TransportListener } from '../../src/gateway/transports/viewer-transport.ts'
+import type { TransportListener } from '../../src/gateway/transports/viewer-transport.ts'
 
 const OLD: TlsMaterial = { cert: 'old', key: 'old' }
 const NEW: TlsMaterial = { cert: 'new', key: 'new' }

@@ -3,11 +3,11 @@ import { suite, test } from 'node:test'
 import { MISSING, refused } from '../../src/admission/verdict.ts'
 import { RelayError } from '../../src/base/errors.ts'
 import { sessionToken, type ViewerPace } from '../../src/gateway/session/viewer-session.ts'
-import type { BidiStream, ReceiveStream, TransportSession } from '../../src/gateway/transports/viewer-transport.ts'
 import type { BandwidthAdvice } from '../../src/pacing/viewer-share.ts'
 import { ControlReader } from '../../src/protocol/control-messages.ts'
 import type { ControlMessage } from '../../src/protocol/control-messages.ts'
 import { HeadReader, parseResponseHead } from '../../src/protocol/message-head.ts'
+import type { BidiStream, ReceiveStream, TransportSession } from '../../src/protocol/transport-session.ts'
 import { until, viewerRig } from '../support/viewer-rig.ts'
 
 interface Answer { status: number, fields: ReadonlyMap<string, string>, body: Buffer }

@@ -1,7 +1,7 @@
+import type { TransportSession } from '../../src/protocol/transport-session.ts'
 import { AbusePhases } from './abuse-phases.ts'
 import { gatewayPid, gatewaySizes } from './gateway-process.ts'
 import { residentBytes, type SpawnedRelay } from './processes.ts'
-import type { TransportSession } from '../../src/gateway/transports/viewer-transport.ts'
 
 /** How much of each; a phase with 0 is left out. */
 export interface AbuseCounts {

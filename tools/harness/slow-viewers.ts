@@ -1,6 +1,6 @@
 /** Viewers that hold a server up: they read a byte a second or nothing, or never finish what they ask. */
 import { connect, type Socket } from 'node:net'
-import type { BidiStream, TransportSession } from '../../src/gateway/transports/viewer-transport.ts'
+import type { BidiStream, TransportSession } from '../../src/protocol/transport-session.ts'
 import { openSession } from './quinn-rig.ts'
 
 export interface SlowCounts {

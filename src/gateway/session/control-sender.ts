@@ -1,6 +1,6 @@
 import { encodeControl } from '../../protocol/control-messages.ts'
 import type { ControlMessage } from '../../protocol/control-messages.ts'
-import type { SendStream } from '../transports/viewer-transport.ts'
+import type { SendStream } from '../../protocol/transport-session.ts'
 
 /**
  * The control stream of a session. Each type of message waits at most once, the latest wins: a viewer that does not read

@@ -3,7 +3,7 @@ import { ANONYMOUS, ViewerRefused, type Admitted, type Verdict } from '../../adm
 import { RelayError } from '../../base/errors.ts'
 import type { BandwidthAdvice } from '../../pacing/viewer-share.ts'
 import type { ShardKey } from '../../protocol/shard-key.ts'
-import type { BidiStream, SessionClose, SessionRequest, TransportSession } from '../transports/viewer-transport.ts'
+import type { BidiStream, SessionClose, SessionRequest, TransportSession } from '../../protocol/transport-session.ts'
 import { ControlSender } from './control-sender.ts'
 import { SessionMachine } from './session-machine.ts'
 import type { ResolveRequest, SessionAction, SessionEvent, SessionLimits, SessionPace, SessionStats, StreamEvent, StreamReport } from './session-types.ts'

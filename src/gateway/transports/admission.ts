@@ -1,6 +1,7 @@
 import { openGate } from '../../admission/handshake-limiter.ts'
 import { systemTimers, type Timers } from '../../base/clock.ts'
-import type { HandshakeFailure, ListenerEvents, ListenerOptions, SessionRequest } from './viewer-transport.ts'
+import type { SessionRequest } from '../../protocol/transport-session.ts'
+import type { HandshakeFailure, ListenerEvents, ListenerOptions } from './viewer-transport.ts'
 
 /** What to answer to the request of a session; `detail` is for the log, never for the peer. */
 export type Verdict =

@@ -1,20 +1,8 @@
 import { AddressCounts } from '../../admission/address-counts.ts'
 import { HandshakeLimiter } from '../../admission/handshake-limiter.ts'
+import type { LimitNumbers } from '../../admission/limit-numbers.ts'
 import { SharedBuckets } from '../../admission/shared-buckets.ts'
 import { OpenResponses, type ResponseLimits } from './open-responses.ts'
-
-/** The numbers of `[limits]` in force. */
-export interface LimitNumbers {
-  /** Handshakes of viewer sessions, in total. */
-  readonly handshakesPerSecond: number
-  readonly handshakesPerSecondPerIp: number
-  /** Addresses each table remembers at most. */
-  readonly trackedIps: number
-  /** Of one address, over all its sessions and HTTP. */
-  readonly requestsPerSecondPerViewer: number
-  /** TCP connections of one address to the viewer HTTP listener. */
-  readonly connectionsPerIp: number
-}
 
 /** How often each limit has refused since the relay started. */
 export interface RefusedCounts {

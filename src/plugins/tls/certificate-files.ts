@@ -4,7 +4,7 @@ import { dirname } from 'node:path'
 import { createSecureContext } from 'node:tls'
 import { RelayError, systemCode } from '../../base/errors.ts'
 import { replaceFile } from '../../base/replace-file.ts'
-import type { TlsMaterial } from '../../gateway/transports/viewer-transport.ts'
+import type { TlsMaterial } from '../../channel/tls-material.ts'
 import type { Validity } from './renewal.ts'
 
 /** A certificate and key that were checked to belong together. */

@@ -1,6 +1,6 @@
 import { generateKeyPairSync, randomBytes, sign, X509Certificate, type KeyObject } from 'node:crypto'
 import { isIP } from 'node:net'
-import type { TlsMaterial } from '../../gateway/transports/viewer-transport.ts'
+import type { TlsMaterial } from '../../channel/tls-material.ts'
 import { bits, boolean, generalName, integer, octets, oid, sequence, set, time, tlv, utf8 } from './der.ts'
 
 const DAY_MS = 86_400_000

@@ -1,5 +1,5 @@
 import { plainAddress } from '../../../admission/address-key.ts'
-import type { PeerAddress, SessionRequest } from '../viewer-transport.ts'
+import type { PeerAddress, SessionRequest } from '../../../protocol/transport-session.ts'
 import type { LibraryRequest } from './library.ts'
 
 /** Reads the library's `ip:port`, `[v6]:port` or, on its TCP roads, `v6:port` without brackets; IPv4-mapped addresses become IPv4. */

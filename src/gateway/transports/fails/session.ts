@@ -1,10 +1,6 @@
 import type { Duplex } from 'node:stream'
 import { closeReason } from '../../../protocol/close-reason.ts'
-import {
-  TransportError,
-  type BidiStream, type ReceiveStream, type SendStream, type SessionClose, type SessionRequest, type SessionStats, type TransportName,
-  type TransportSession
-} from '../viewer-transport.ts'
+import { TransportError, type BidiStream, type ReceiveStream, type SendStream, type SessionClose, type SessionRequest, type SessionStats, type TransportName, type TransportSession } from '../../../protocol/transport-session.ts'
 import type { LibrarySession, LibraryStream, SessionHandler, StreamOrder } from './library.ts'
 import { FailsStream, type StreamOwner } from './stream.ts'
 import { WebSocketGuard } from './websocket-guard.ts'

@@ -1,4 +1,4 @@
-import { TransportError, type BidiStream, type ReceiveStream } from '../viewer-transport.ts'
+import { TransportError, type BidiStream, type ReceiveStream } from '../../../protocol/transport-session.ts'
 import type { LibraryStream, ReadBuffer, StreamHandler } from './library.ts'
 
 /** Bytes one write hands to the library at a time: it copies what a window cuts off, so a larger piece is copied often. */

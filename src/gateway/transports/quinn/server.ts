@@ -7,11 +7,13 @@ import { createSecureContext } from 'node:tls'
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 import { systemTimers } from '../../../base/clock.ts'
+import type { TlsMaterial } from '../../../channel/tls-material.ts'
+import type { SessionRequest } from '../../../protocol/transport-session.ts'
 import type { NapiBinding, NapiRequest, NapiServer, NapiSession } from '../../../quinn/binding.ts'
 import { messageOf } from '../../../quinn/failure.ts'
 import { QuinnSession } from '../../../quinn/session.ts'
 import { Admission } from '../admission.ts'
-import type { EngineSizes, ListenerEvents, ListenerOptions, SessionRequest, TlsMaterial, TransportListener, ViewerTransport } from '../viewer-transport.ts'
+import type { EngineSizes, ListenerEvents, ListenerOptions, TransportListener, ViewerTransport } from '../viewer-transport.ts'
 
 /** Bidirectional streams a peer may have open at once in a session: the engine fixes 100, and CONNECT is one of them. */
 export const ENGINE_STREAMS = 99
