@@ -12,7 +12,8 @@ import { MANIFEST_VERSION, type ManifestEntry } from '../../src/plugins/shard-ca
 import { openCertificateStore, type CertificateHash } from '../../src/plugins/tls/certificate-store.ts'
 import { CHANGES_VERSION, lastGood, loadChanges, type NodeChanges } from '../../src/plugins/upstream/node-changes.ts'
 import { startRelay, temporaryDirectory } from '../../tools/harness/relay.ts'
-import { manualClock, openTestCache, readAll, sha256, type TestCache } from '../support/cache.ts'
+import { sha256 } from '../../tools/harness/store-bytes.ts'
+import { manualClock, openTestCache, readAll, type TestCache } from '../support/cache.ts'
 
 /** What versions of the relay have left on disk, by version, written by scripts/state-fixtures.ts. */
 const FIXTURES = fileURLToPath(new URL('../fixtures/state/', import.meta.url))

@@ -6,7 +6,8 @@ import { request } from 'undici'
 import { SERVER, spawnProgram } from '../../tools/harness/processes.ts'
 import { temporaryDirectory } from '../../tools/harness/relay.ts'
 import { configFor, endEarly } from '../../tools/harness/start-signals.ts'
-import { openTestCache, storeBytes } from '../support/cache.ts'
+import { storeBytes } from '../../tools/harness/store-bytes.ts'
+import { openTestCache } from '../support/cache.ts'
 import { withoutNamespaces } from '../support/namespaces.ts'
 
 const COUNT = 300

@@ -8,7 +8,8 @@ import { checkConfig } from '../../src/config/config.ts'
 import { StartListener } from '../../src/plugins/http/start-listener.ts'
 import { until } from '../../tools/harness/http.ts'
 import { startRelay, temporaryDirectory } from '../../tools/harness/relay.ts'
-import { openTestCache, storeBytes } from '../support/cache.ts'
+import { storeBytes } from '../../tools/harness/store-bytes.ts'
+import { openTestCache } from '../support/cache.ts'
 import { assertProblem, type AnyResponse } from '../support/problem.ts'
 
 async function open (t: TestContext, host = '127.0.0.1'): Promise<StartListener> {

@@ -5,16 +5,12 @@ import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { TestContext } from 'node:test'
 import type { CacheObserver, FileSystem } from '../../src/storage/disk-files.ts'
 import { DiskStore } from '../../src/plugins/shard-cache/disk-store.ts'
-import type { StoreTicket } from '../../src/plugins/shard-cache/intake.ts'
 import { openCache, type OpenCacheOptions, type OpenedCache } from '../../src/plugins/shard-cache/open-cache.ts'
 import type { Clock } from '../../src/base/clock.ts'
-import type { ShardKey } from '../../src/protocol/shard-key.ts'
 import { seededRandom } from '../../demo/super-node/faults.ts'
 import { MemoryIndexDb } from '../fakes/index-db.ts'
 import { faultyFs, type FaultyFs } from '../fakes/faulty-fs.ts'
 import { temporaryDirectory } from '../../tools/harness/relay.ts'
-
-export const never: AbortSignal = new AbortController().signal
 
 /** Bytes told apart by `label`, the same for the same label. */
 export function bytesOf (label: string, size: number): Buffer {
@@ -25,10 +21,6 @@ export function bytesOf (label: string, size: number): Buffer {
     seed.copy(bytes, at)
   }
   return bytes
-}
-
-export function sha256 (bytes: Uint8Array): string {
-  return createHash('sha256').update(bytes).digest('hex')
 }
 
 export interface RecordingObserver extends CacheObserver {
@@ -81,17 +73,6 @@ export async function testStore (t: TestContext, options: { maxBytes?: number, p
   const clock = manualClock()
   const store = new DiskStore({ root, maxBytes: 1_000_000, passThroughBytes: 10_000_000, fs: faulty.fs, db, clock, bootId: 'boot', observer, ...options })
   return { store, db, faulty, observer, root, clock }
-}
-
-/** Writes a body and commits it; false when it was not stored. */
-export async function storeBytes (cache: { createSpool: (key: ShardKey, capacity: number, store: boolean) => Promise<StoreTicket> }, key: ShardKey, bytes: Uint8Array): Promise<boolean> {
-  const { spool, commit } = await cache.createSpool(key, bytes.length, true)
-  try {
-    if (bytes.length > 0) await spool.append(bytes, never)
-    return await commit(sha256(bytes))
-  } finally {
-    await spool.close()
-  }
 }
 
 /** Reads all of a body through whatever reads pieces of it. */

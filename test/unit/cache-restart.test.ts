@@ -10,8 +10,9 @@ import { checkManifest, parseManifest } from '../../src/plugins/shard-cache/mani
 import type { ShardCache } from '../../src/plugins/shard-cache/shard-cache.ts'
 import { keyId, type ShardKey } from '../../src/protocol/shard-key.ts'
 import { temporaryDirectory } from '../../tools/harness/relay.ts'
+import { never, sha256, storeBytes } from '../../tools/harness/store-bytes.ts'
 import { faultyFs } from '../fakes/faulty-fs.ts'
-import { bytesOf, filesIn, manualClock, never, openTestCache, readAll, sha256, storeBytes } from '../support/cache.ts'
+import { bytesOf, filesIn, manualClock, openTestCache, readAll } from '../support/cache.ts'
 
 const key = (n: number): ShardKey => ({ cid: `cid-${n}`, part: n % 14 })
 const body = (n: number): Buffer => bytesOf(`body ${n}`, 1_000 + n)

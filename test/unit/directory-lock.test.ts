@@ -6,7 +6,8 @@ import { join } from 'node:path'
 import { suite, test } from 'node:test'
 import { lockDirectory, type DirectoryLock } from '../../src/plugins/shard-cache/directory-lock.ts'
 import { temporaryDirectory } from '../../tools/harness/relay.ts'
-import { bytesOf, openTestCache, storeBytes } from '../support/cache.ts'
+import { storeBytes } from '../../tools/harness/store-bytes.ts'
+import { bytesOf, openTestCache } from '../support/cache.ts'
 
 const IN_USE = { code: 'RELAY_ERR_CACHE_PATH', message: /is in use by another relay process/ }
 const HOLDER = `import { lockDirectory } from ${JSON.stringify(new URL('../../src/plugins/shard-cache/directory-lock.ts', import.meta.url).href)}

@@ -10,8 +10,9 @@ import type { FileLease } from '../../src/plugins/shard-cache/reader-files.ts'
 import { WINDOW_BYTES } from '../../src/plugins/shard-cache/write-window.ts'
 import { keyId, type ShardKey } from '../../src/protocol/shard-key.ts'
 import { CHUNK_BYTES } from '../../src/storage/disk-files.ts'
+import { never, sha256, storeBytes } from '../../tools/harness/store-bytes.ts'
 import type { FsOperation } from '../fakes/faulty-fs.ts'
-import { bytesOf, draw, filesIn, never, readAll, sha256, storeBytes, testStore, until, type TestStore } from '../support/cache.ts'
+import { bytesOf, draw, filesIn, readAll, testStore, until, type TestStore } from '../support/cache.ts'
 
 const KEY: ShardKey = { cid: 'QmTest', part: 3 }
 const ID = keyId(KEY)

@@ -7,8 +7,9 @@ import { deferred } from '../../src/base/deferred.ts'
 import { RelayError } from '../../src/base/errors.ts'
 import { Fill } from '../../src/plugins/shards/fill.ts'
 import { keyId, type ShardKey } from '../../src/protocol/shard-key.ts'
+import { sha256 } from '../../tools/harness/store-bytes.ts'
 import { ScriptedFetch } from '../fakes/upstream.ts'
-import { bytesOf, filesIn, sha256, testStore, until, type TestStore } from '../support/cache.ts'
+import { bytesOf, filesIn, testStore, until, type TestStore } from '../support/cache.ts'
 
 const KEY: ShardKey = { cid: 'fill', part: 0 }
 const BODY = bytesOf('fill', 10_000)

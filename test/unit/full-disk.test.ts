@@ -5,9 +5,10 @@ import { suite, test, type TestContext } from 'node:test'
 import { CacheHealth } from '../../src/plugins/shard-cache/cache-health.ts'
 import { DiskStore } from '../../src/plugins/shard-cache/disk-store.ts'
 import { temporaryDirectory } from '../../tools/harness/relay.ts'
+import { storeBytes } from '../../tools/harness/store-bytes.ts'
 import { faultyFs, type FaultyFs } from '../fakes/faulty-fs.ts'
 import { MemoryIndexDb } from '../fakes/index-db.ts'
-import { bytesOf, filesIn, manualClock, type ManualClock, openTestCache, readAll, recordingObserver, storeBytes } from '../support/cache.ts'
+import { bytesOf, filesIn, manualClock, type ManualClock, openTestCache, readAll, recordingObserver } from '../support/cache.ts'
 
 const SIZE = 1_000
 const key = (n: number): { cid: string, part: number } => ({ cid: `Qm${n}`, part: 0 })

@@ -4,7 +4,8 @@ import fc from 'fast-check'
 import { MemoryBudget } from '../../src/plugins/shard-cache/memory-budget.ts'
 import { MAX_KINDS, REPEAT_MS, watchStore } from '../../src/plugins/shard-cache/store-watch.ts'
 import { LeasedLru, type Leasable } from '../../src/storage/leased-lru.ts'
-import { bytesOf, never, recordingObserver, sha256, storeBytes, testStore } from '../support/cache.ts'
+import { never, sha256, storeBytes } from '../../tools/harness/store-bytes.ts'
+import { bytesOf, recordingObserver, testStore } from '../support/cache.ts'
 
 const MB = 1024 * 1024
 const key = (n: number): { cid: string, part: number } => ({ cid: `grow${n}`, part: 0 })

@@ -7,9 +7,10 @@ import { CacheHealth } from '../../src/plugins/shard-cache/cache-health.ts'
 import { DiskStore } from '../../src/plugins/shard-cache/disk-store.ts'
 import { ShardCache } from '../../src/plugins/shard-cache/shard-cache.ts'
 import { temporaryDirectory } from '../../tools/harness/relay.ts'
+import { storeBytes } from '../../tools/harness/store-bytes.ts'
 import { faultyFs } from '../fakes/faulty-fs.ts'
 import { MemoryIndexDb } from '../fakes/index-db.ts'
-import { bytesOf, filesIn, manualClock, readAll, recordingObserver, storeBytes, until } from '../support/cache.ts'
+import { bytesOf, filesIn, manualClock, readAll, recordingObserver, until } from '../support/cache.ts'
 
 const key = (n: number): { cid: string, part: number } => ({ cid: `Qm${n}`, part: 0 })
 

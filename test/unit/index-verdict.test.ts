@@ -8,7 +8,8 @@ import { systemTimers } from '../../src/base/clock.ts'
 import { relativeFile } from '../../src/plugins/shard-cache/entry.ts'
 import { checkIndex, type IndexVerdict } from '../../src/plugins/shard-cache/index-check.ts'
 import { keyId, type ShardKey } from '../../src/protocol/shard-key.ts'
-import { bytesOf, filesIn, manualClock, openTestCache, readAll, sha256, storeBytes, type TestCache } from '../support/cache.ts'
+import { sha256, storeBytes } from '../../tools/harness/store-bytes.ts'
+import { bytesOf, filesIn, manualClock, openTestCache, readAll, type TestCache } from '../support/cache.ts'
 import { temporaryDirectory } from '../../tools/harness/relay.ts'
 
 const COUNT = 30

@@ -8,8 +8,9 @@ import type { CachedObject, ShardCache } from '../../src/plugins/shard-cache/sha
 import { keyId, type ShardKey } from '../../src/protocol/shard-key.ts'
 import { RamTier, type RamObject } from '../../src/storage/ram-tier.ts'
 import { temporaryDirectory } from '../../tools/harness/relay.ts'
+import { sha256, storeBytes } from '../../tools/harness/store-bytes.ts'
 import { faultyFs } from '../fakes/faulty-fs.ts'
-import { bytesOf, openTestCache, readAll, sha256, storeBytes, until } from '../support/cache.ts'
+import { bytesOf, openTestCache, readAll, until } from '../support/cache.ts'
 
 const KEY: ShardKey = { cid: 'hot', part: 1 }
 const ID = keyId(KEY)

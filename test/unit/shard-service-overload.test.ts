@@ -3,9 +3,10 @@ import { suite, test, type TestContext } from 'node:test'
 import { RelayError } from '../../src/base/errors.ts'
 import { ShardService, type OpenShard } from '../../src/plugins/shards/shard-service.ts'
 import type { ShardKey } from '../../src/protocol/shard-key.ts'
+import { sha256, storeBytes } from '../../tools/harness/store-bytes.ts'
 import { faultyFs, type FaultyFs } from '../fakes/faulty-fs.ts'
 import { ScriptedUpstream, type ScriptedFetch } from '../fakes/upstream.ts'
-import { bytesOf, openTestCache, readAll, sha256, storeBytes, until } from '../support/cache.ts'
+import { bytesOf, openTestCache, readAll, until } from '../support/cache.ts'
 import { temporaryDirectory } from '../../tools/harness/relay.ts'
 
 const BODY = bytesOf('overload', 300_000)

@@ -3,8 +3,9 @@ import { test, type TestContext } from 'node:test'
 import { RelayError } from '../../src/base/errors.ts'
 import { ShardService } from '../../src/plugins/shards/shard-service.ts'
 import type { ShardKey } from '../../src/protocol/shard-key.ts'
+import { sha256 } from '../../tools/harness/store-bytes.ts'
 import { ScriptedUpstream, type ScriptedFetch } from '../fakes/upstream.ts'
-import { bytesOf, openTestCache, readAll, sha256, until } from '../support/cache.ts'
+import { bytesOf, openTestCache, readAll, until } from '../support/cache.ts'
 import { temporaryDirectory } from '../../tools/harness/relay.ts'
 
 const KEY: ShardKey = { cid: 'tiers', part: 4 }

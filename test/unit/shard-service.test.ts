@@ -9,9 +9,10 @@ import { deferred } from '../../src/base/deferred.ts'
 import { RelayError } from '../../src/base/errors.ts'
 import { ShardService, type OpenShard, type Origin, type ShardServiceOptions } from '../../src/plugins/shards/shard-service.ts'
 import { keyId, type ShardKey } from '../../src/protocol/shard-key.ts'
+import { sha256, storeBytes } from '../../tools/harness/store-bytes.ts'
 import { faultyFs, type FaultyFs } from '../fakes/faulty-fs.ts'
 import { ScriptedUpstream, type ScriptedFetch } from '../fakes/upstream.ts'
-import { bytesOf, draw, filesIn, openTestCache, readAll, sha256, storeBytes, until, type RecordingObserver } from '../support/cache.ts'
+import { bytesOf, draw, filesIn, openTestCache, readAll, until, type RecordingObserver } from '../support/cache.ts'
 import { temporaryDirectory } from '../../tools/harness/relay.ts'
 
 const KEY: ShardKey = { cid: 'service', part: 4 }
