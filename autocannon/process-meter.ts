@@ -2,12 +2,8 @@
 import { readFile, readdir } from 'node:fs/promises'
 import { cpuMs, gatewayPid } from '../tools/harness/gateway-process.ts'
 import { residentBytes, type SpawnedRelay } from '../tools/harness/processes.ts'
+import type { Metered } from './metered.ts'
 import type { ProcessUse } from './result.ts'
-
-export interface Metered {
-  readonly name: string
-  readonly pid: number
-}
 
 const SAMPLE_MS = 250
 

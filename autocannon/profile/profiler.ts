@@ -2,7 +2,7 @@
 import { mkdir, readFile, rename, rm } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { Metered } from '../process-meter.ts'
+import type { Metered } from '../metered.ts'
 import { hotSpots, type CpuProfile, type HotSpot } from './hot-spots.ts'
 
 export interface ProcessProfile {

@@ -1,5 +1,5 @@
+import type { TransportName } from '../../src/client/transports.ts'
 import type { Cleanup } from '../../tools/harness/cleanup.ts'
-import type { TransportName } from '../../src/client/dial.ts'
 import { Profiler } from '../profile/profiler.ts'
 import { ProcessMeter, relayProcesses } from '../process-meter.ts'
 import { hitRatioBetween, relayCounters } from '../relay-counters.ts'

@@ -2,13 +2,15 @@ import { Ajv } from 'ajv'
 import Type, { type Static, type TSchema } from 'typebox'
 import { MAX_REPORTED } from '../admission/shared-buckets.ts'
 import { CLASS_NAME, IDENTITY, REFUSALS } from '../admission/verdict.ts'
-import { MAX_LATENCIES } from '../gateway/meter.ts'
 import { MAX_GROUPS, type Demand } from '../pacing/split-budget.ts'
 
 /*
  * What the gateway may say. It is the process that talks to strangers and runs native code, so every message is checked against
  * these schemas before anything acts on it: labels become metric labels, numbers become counters.
  */
+
+/** Latencies one heartbeat carries at most. */
+export const MAX_LATENCIES = 4_000
 
 const closed = { additionalProperties: false } as const
 const Id = Type.Integer({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER })

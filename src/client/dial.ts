@@ -6,12 +6,9 @@ import { FetchRoad, SessionRoad, controlListener } from './road.ts'
 import type { Road } from './road.ts'
 import type { Connector } from './session.ts'
 import type { Candidate } from './transport-memory.ts'
+import type { TransportName } from './transports.ts'
 import type { FetchResponse } from './w3c-types.ts'
 import { abortable, linkedAbort } from './waiting.ts'
-
-/** In the order of preference. */
-export const TRANSPORTS = ['webtransport', 'websocket', 'http'] as const
-export type TransportName = typeof TRANSPORTS[number]
 
 export interface TransportFailure {
   readonly transport: TransportName

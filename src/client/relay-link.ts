@@ -1,7 +1,7 @@
 import type { ControlMessage } from '../protocol/control-messages.ts'
 import { signalOf, type BandwidthSignal } from './bandwidth-signal.ts'
 import { ShardClientError } from './client-error.ts'
-import type { DialMode, Dialled, TransportInfo, TransportName } from './dial.ts'
+import type { DialMode, Dialled, TransportInfo } from './dial.ts'
 import { GatewayWatch } from './gateway-watch.ts'
 import { Lane } from './lane.ts'
 import { LanePool } from './lane-pool.ts'
@@ -12,6 +12,7 @@ import type { Sessions, SharedBody } from './shared-body.ts'
 import { TransportChoice } from './transport-choice.ts'
 import { TransportMemory } from './transport-memory.ts'
 import { TransportScout } from './transport-scout.ts'
+import type { TransportName } from './transports.ts'
 import { abortable, backoffMs, delay } from './waiting.ts'
 
 export interface LinkOptions {

@@ -1,4 +1,4 @@
-import type { TransportName } from './dial.ts'
+import type { TransportName } from './transports.ts'
 
 /** Relays remembered; a page meets a handful. */
 const MAX_RELAYS = 64

@@ -1,11 +1,8 @@
 import type { RefusalCode } from '../admission/verdict.ts'
-import type { GatewayCounts } from '../channel/from-gateway.ts'
+import { MAX_LATENCIES, type GatewayCounts } from '../channel/from-gateway.ts'
 import type { TransportName } from '../protocol/transport-session.ts'
 import type { StreamReport } from './session/session-types.ts'
 import type { HandshakeFailure } from './transports/viewer-transport.ts'
-
-/** Latencies one heartbeat carries at most. */
-export const MAX_LATENCIES = 4_000
 
 /** `refusals` is optional on the channel, here it is always there. */
 function empty (): GatewayCounts & Required<Pick<GatewayCounts, 'refusals'>> {

@@ -1,4 +1,4 @@
-import type { ShareLimits } from './share-viewer.ts'
+import type { ShareLimits } from './share-limits.ts'
 import { MAX_GROUPS, type Demand, type DemandGroup } from './split-budget.ts'
 
 /** Short, or a process would keep what its viewers took until a moment ago; too low an estimate makes them wait, which raises it again. */

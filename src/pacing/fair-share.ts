@@ -1,7 +1,8 @@
 import { RelayError } from '../base/errors.ts'
 import { gatherDemand } from './demand-meter.ts'
 import { ServiceOrder } from './service-order.ts'
-import { bytesPerMs, defaultBurst, MIN_QUANTUM, ShareViewer, type ShareLimits } from './share-viewer.ts'
+import type { ShareLimits } from './share-limits.ts'
+import { bytesPerMs, defaultBurst, MIN_QUANTUM, ShareViewer } from './share-viewer.ts'
 import type { Demand } from './split-budget.ts'
 import { TokenBucket } from './token-bucket.ts'
 

@@ -1,17 +1,8 @@
 import { HeapNode } from './heap.ts'
 import { RequestQueue } from './request-queue.ts'
+import type { ShareLimits } from './share-limits.ts'
 import { TokenBucket } from './token-bucket.ts'
 import { DemandMeter } from './demand-meter.ts'
-
-/** Bits per second. */
-export interface ShareLimits {
-  /** Above 0; viewers share what is left of the total in proportion. */
-  readonly weight: number
-  /** Never exceeded apart from its burst. */
-  readonly capBps?: number | undefined
-  /** Guaranteed before the excess is shared; scaled down when all floors together exceed the total. */
-  readonly floorBps?: number | undefined
-}
 
 /** Half a packet: a smaller read costs as much as this one, and at 200 kbit/s it is no more than 2.4 % of a second. */
 export const MIN_QUANTUM = 600

@@ -2,10 +2,10 @@ import { setMaxListeners } from 'node:events'
 import type { Clock, Timers } from '../base/clock.ts'
 import { RelayError } from '../base/errors.ts'
 import { FairShare } from './fair-share.ts'
-import type { ShareLimits } from './share-viewer.ts'
+import type { ShareLimits } from './share-limits.ts'
 import { floorScale, splitBudget, type Demand } from './split-budget.ts'
 
-export type { ShareLimits } from './share-viewer.ts'
+export type { ShareLimits } from './share-limits.ts'
 
 /** How old the share may be that a viewer is told, when no other process computes it. */
 const LEVEL_AGE_MS = 100

@@ -1,6 +1,6 @@
 import type { FairShare } from '../../src/pacing/fair-share.ts'
 import { Heap, HeapNode } from '../../src/pacing/heap.ts'
-import type { ShareLimits } from '../../src/pacing/share-viewer.ts'
+import type { ShareLimits } from '../../src/pacing/share-limits.ts'
 
 /** How one viewer behaves; times are ms. */
 export interface SimViewer {

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict'
 import test from 'node:test'
 import { REFUSALS } from '../../src/admission/verdict.ts'
-import { checkFromGateway } from '../../src/channel/from-gateway.ts'
-import { GatewayMeter, MAX_LATENCIES } from '../../src/gateway/meter.ts'
+import { checkFromGateway, MAX_LATENCIES } from '../../src/channel/from-gateway.ts'
+import { GatewayMeter } from '../../src/gateway/meter.ts'
 import type { StreamOutcome, StreamReport } from '../../src/gateway/session/session-types.ts'
 
 const report = (overrides: Partial<StreamReport> = {}): StreamReport => ({

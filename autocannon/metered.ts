@@ -1,0 +1,4 @@
+export interface Metered {
+  readonly name: string
+  readonly pid: number
+}
