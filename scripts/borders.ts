@@ -1,0 +1,122 @@
+import { cruise, type IRegularForbiddenRuleType } from 'dependency-cruiser'
+import { ENTRY, EXCEPTIONS, ROOMS, type Room } from './rooms.ts'
+
+/** Folders with TypeScript of ours. */
+const FOLDERS = ['src', 'test', 'demo', 'scripts', 'benchmarks', 'autocannon', 'compare', 'tools'] as const
+const TOOLS = ['autocannon', 'benchmarks', 'compare'] as const
+
+const FASTIFY = '^(?:node_modules/)?(?:@fastify/|fastify(?:$|[-/]))'
+/** Who wires: the application, what each concern shows of itself to it, and the instance that its listeners are. */
+const WIRING = ['^src/app\\.ts$', '^src/plugins/[^/]+/(?:index|routes)\\.ts$', '^src/plugins/[^/]+/[^/]+-routes\\.ts$', '^src/plugins/http/']
+
+const within = (folders: readonly string[]): string => `^(?:${folders.join('|')})/`
+
+function roomRules ({ folder, imports, except }: Room): IRegularForbiddenRuleType[] {
+  const rule = (name: string, files: string, allowed: readonly string[], notThese?: string): IRegularForbiddenRuleType => ({
+    name,
+    severity: 'error',
+    comment: `${name.replace('room ', '')} imports ${allowed.length === 0 ? 'no other room' : `${allowed.join(', ')} only`}`,
+    from: { path: files, ...notThese === undefined ? {} : { pathNot: notThese } },
+    to: { path: '^src/', pathNot: within([folder, ...allowed]) }
+  })
+  const all = `^${folder}/`
+  if (except === undefined) return [rule(`room ${folder}`, all, imports)]
+  const some = `${all}${except.files}`
+  return [rule(`room ${folder}`, all, imports, some), rule(`room ${folder}/${except.shown}`, some, [...imports, ...except.imports])]
+}
+
+/** What the borders forbid, in the words of dependency-cruiser. */
+export const RULES: readonly IRegularForbiddenRuleType[] = [
+  ...ROOMS.flatMap(roomRules),
+  {
+    name: 'rooms',
+    severity: 'error',
+    comment: 'every file of src stands in a room',
+    from: {},
+    to: { path: '^src/', pathNot: [within(ROOMS.map(({ folder }) => folder)), `^${ENTRY}$`] }
+  },
+  {
+    name: 'browsers',
+    severity: 'error',
+    comment: 'what browsers load of src/client is not what only Node loads of it',
+    from: { path: '^src/client/', pathNot: '^src/client/node[^/]*\\.ts$' },
+    to: { path: '^src/client/node[^/]*\\.ts$' }
+  },
+  {
+    name: 'fastify',
+    severity: 'error',
+    comment: 'index.ts and routes.ts of a concern, src/app.ts and src/plugins/http import fastify; nothing else does',
+    from: { path: '^src/', pathNot: WIRING },
+    to: { path: FASTIFY }
+  },
+  {
+    name: 'sources',
+    severity: 'error',
+    comment: 'src imports nothing that is not published',
+    from: { path: '^src/' },
+    to: { path: within(FOLDERS.filter(folder => folder !== 'src')) }
+  },
+  {
+    name: 'no test in tools',
+    severity: 'error',
+    comment: 'tools stand on tools/harness and not on tests',
+    from: { path: within(FOLDERS.filter(folder => folder !== 'src' && folder !== 'test')) },
+    to: { path: '^test/' }
+  },
+  {
+    name: 'no program in tests',
+    severity: 'error',
+    comment: 'tests import the parts of tools, and start their programs as processes',
+    from: { path: '^(?:test|tools/harness)/' },
+    to: { path: ['^benchmarks/', '^(?:autocannon|compare|demo)/.*-process\\.ts$', '^(?:autocannon|compare|demo)/(?:.*/|)main\\.ts$'] }
+  },
+  ...TOOLS.map((tool): IRegularForbiddenRuleType => ({
+    name: `tool ${tool}`,
+    severity: 'error',
+    comment: `what ${tool} shares with other tools is in tools/harness`,
+    from: { path: within([tool, 'tools/harness']) },
+    to: { path: within(TOOLS), pathNot: `^${tool}/` }
+  })),
+  {
+    name: 'no cycles',
+    severity: 'error',
+    comment: 'no file imports itself through others',
+    from: {},
+    to: { circular: true }
+  }
+]
+
+export interface BorderError {
+  /** Name in {@link RULES}. */
+  readonly rule: string
+  readonly from: string
+  readonly to: string
+}
+
+/**
+ * Imports that cross a border, those of types too, in the order of their files; exceptions count as well.
+ * @param folders of `root` to look into; those that are ours by default
+ */
+export async function crossings (root: string, folders: readonly string[] = FOLDERS): Promise<BorderError[]> {
+  const { output } = await cruise([...folders], {
+    baseDir: root,
+    validate: true,
+    ruleSet: { forbidden: [...RULES] },
+    tsPreCompilationDeps: true,
+    doNotFollow: { path: 'node_modules' },
+    exclude: { path: '^demo/player/' }
+  }, { extensions: ['.ts', '.cts', '.js', '.mjs'] })
+  if (typeof output === 'string') throw new Error(output)
+  return output.summary.violations.map(({ rule, from, to }) => ({ rule: rule.name, from, to }))
+    .sort((a, b) => a.from.localeCompare(b.from) || a.to.localeCompare(b.to) || a.rule.localeCompare(b.rule))
+}
+
+/** Sentences: what crosses a border and is no exception, and the exceptions that nothing needs any more. */
+export function problemsOf (found: readonly BorderError[]): string[] {
+  const isExcepted = ({ rule, from }: BorderError): boolean => EXCEPTIONS.some(exception => exception.rule === rule && exception.file === from)
+  const unused = EXCEPTIONS.filter(({ rule, file }) => !found.some(error => error.rule === rule && error.from === file))
+  return [
+    ...found.filter(error => !isExcepted(error)).map(({ rule, from, to }) => `${from} imports ${to}: ${RULES.find(({ name }) => name === rule)?.comment ?? rule}`),
+    ...unused.map(({ rule, file }) => `${file} keeps to the rule "${rule}" and needs no exception`)
+  ]
+}
