@@ -17,7 +17,8 @@ interface KeySchema {
   readonly unit?: 'size' | 'time'
 }
 
-function table (head: readonly string[], rows: readonly (readonly string[])[]): string {
+/** A table in Markdown. */
+export function table (head: readonly string[], rows: readonly (readonly string[])[]): string {
   const line = (cells: readonly string[]): string => `| ${cells.map(cell => cell.replaceAll('|', '\\|')).join(' | ')} |`
   return [line(head), line(head.map(() => '---')), ...rows.map(line)].join('\n')
 }
@@ -52,12 +53,17 @@ function errors (): string {
   return table(['Code', 'Status', 'Retryable', 'Source', 'Title'], rows)
 }
 
-/** `text` with every generated part as the code has it now. @throws Error when a part has no markers */
-export function withTables (text: string): string {
-  return Object.entries({ configuration, metrics, errors }).reduce((result, [name, make]) => {
+/** `text` of `file` with every generated part as `parts` make it now. @throws Error when one has no markers */
+export function withParts (file: string, text: string, parts: Readonly<Record<string, () => string>>): string {
+  return Object.entries(parts).reduce((result, [name, make]) => {
     const [begin, end] = [`<!-- generated:${name} -->`, `<!-- /generated:${name} -->`]
     const [from, to] = [result.indexOf(begin), result.indexOf(end)]
-    if (from < 0 || to < from) throw new Error(`docs/operations.md has no ${begin} … ${end}`)
+    if (from < 0 || to < from) throw new Error(`${file} has no ${begin} … ${end}`)
     return `${result.slice(0, from)}${begin}\n\n${make()}\n\n${result.slice(to)}`
   }, text)
+}
+
+/** `text` with every generated part as the code has it now. @throws Error when a part has no markers */
+export function withTables (text: string): string {
+  return withParts('docs/operations.md', text, { configuration, metrics, errors })
 }
