@@ -1,8 +1,11 @@
 import type { AuthSettings } from '../admission/auth-settings.ts'
+import type { LimitNumbers } from '../admission/limit-numbers.ts'
 import type { GatewayShare } from '../pacing/bandwidth-limits.ts'
 import type { OverloadState } from './overload-states.ts'
 import type { TlsMaterial } from './tls-material.ts'
-import type { GatewayLimits } from './to-gateway.ts'
+
+/** The limits that the gateway enforces; those of plain HTTP are the relay's. */
+export type GatewayLimits = Pick<LimitNumbers, 'handshakesPerSecond' | 'handshakesPerSecondPerIp' | 'trackedIps' | 'requestsPerSecondPerViewer'>
 
 /** What may change while a gateway runs, for sessions that exist too. A gateway gets all of it at its start, and then what changes. */
 export interface LiveSettings {

@@ -2,16 +2,12 @@
  * Messages between the relay and its gateway process, over a channel with structured cloning. Bytes of an object cross
  * it only when no file holds them. What the gateway says is checked on arrival: see `from-gateway.ts`.
  */
-import type { LimitNumbers } from '../admission/limit-numbers.ts'
 import type { Spent } from '../admission/shared-buckets.ts'
 import type { ErrorCode } from '../base/errors.ts'
 import type { BandwidthClasses } from '../pacing/bandwidth-limits.ts'
 import type { LiveSettings } from './live-settings.ts'
 
 export type EngineChoice = 'auto' | 'quinn' | 'fails'
-
-/** The limits that the gateway enforces; those of plain HTTP are the relay's. */
-export type GatewayLimits = Pick<LimitNumbers, 'handshakesPerSecond' | 'handshakesPerSecondPerIp' | 'trackedIps' | 'requestsPerSecondPerViewer'>
 
 /** What a gateway needs to run and keeps; sent once, first, with the {@link LiveSettings}. */
 export interface GatewaySettings {

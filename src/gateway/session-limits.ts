@@ -1,4 +1,5 @@
-import type { GatewayLimits, GatewaySettings } from '../channel/to-gateway.ts'
+import type { GatewayLimits } from '../channel/live-settings.ts'
+import type { GatewaySettings } from '../channel/to-gateway.ts'
 import { DEFAULT_SESSION_LIMITS, type SessionLimits } from './session/session-types.ts'
 import type { Shedding } from './shedding.ts'
 
