@@ -56,7 +56,7 @@ export const ROOMS: readonly Room[] = [
     folder: 'src/channel',
     runs: 'relay and gateway',
     holds: 'what the processes say to each other, and the checks of it',
-    imports: ['src/base', 'src/admission', 'src/pacing']
+    imports: ['src/base', 'src/protocol', 'src/admission', 'src/pacing']
   },
   {
     folder: 'src/admission',

@@ -1,4 +1,4 @@
-import { RelayError } from '../base/errors.ts'
+import { ERRORS, RelayError } from '../base/errors.ts'
 
 /** Why a viewer is refused; the label of a metric, so the list is closed. */
 export const REFUSALS = [
@@ -76,12 +76,8 @@ export function applyGrant (grant: Grant, cid: string | undefined, now: number):
 
 /** A refused viewer as an error for the surface that met it. */
 export class ViewerRefused extends RelayError {
-  /** Value of `www-authenticate` (RFC 6750 §3); undefined where asking again with another token is no answer. */
-  readonly challenge: string | undefined
-
   constructor ({ code, detail, missing }: Refused) {
-    super(code, detail)
-    this.challenge = challenge(this.status, detail, missing)
+    super(code, detail, { challenge: challenge(ERRORS[code].status, detail, missing) })
   }
 }
 
@@ -90,11 +86,4 @@ function challenge (status: number, detail: string, missing: boolean): string | 
   if (missing) return 'Bearer'
   const error = status === 401 ? 'invalid_token' : status === 403 ? 'insufficient_scope' : undefined
   return error === undefined ? undefined : `Bearer error="${error}", error_description="${detail}"`
-}
-
-/** Value of `www-authenticate` for an error of any kind with this status. */
-export function challengeOf (error: unknown, status: number): string | undefined {
-  if (error instanceof ViewerRefused) return error.challenge
-  // RFC 9110 §15.5.2: a 401 says how to authenticate.
-  return status === 401 ? 'Bearer' : undefined
 }

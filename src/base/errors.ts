@@ -67,12 +67,15 @@ export class RelayError extends Error {
   readonly code: ErrorCode
   /** For `retry-after`; undefined leaves it to the surface. */
   readonly retryAfterSeconds: number | undefined
+  /** For `www-authenticate` (RFC 6750 §3). */
+  readonly challenge: string | undefined
 
   /** @param detail what was wrong with this very request, safe to show to the client: no secrets, no paths of the host */
-  constructor (code: ErrorCode, detail: string, options?: ErrorOptions & { readonly retryAfterSeconds?: number | undefined }) {
+  constructor (code: ErrorCode, detail: string, options?: ErrorOptions & { readonly retryAfterSeconds?: number | undefined, readonly challenge?: string | undefined }) {
     super(detail, options)
     this.code = code
     this.retryAfterSeconds = options?.retryAfterSeconds
+    this.challenge = options?.challenge
   }
 
   get status (): number { return ERRORS[this.code].status }

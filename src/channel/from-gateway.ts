@@ -11,6 +11,8 @@ import { MAX_GROUPS, type Demand } from '../pacing/split-budget.ts'
 
 /** Latencies one heartbeat carries at most. */
 export const MAX_LATENCIES = 4_000
+/** Three transports, nine outcomes. */
+const MAX_STREAM_COUNTS = 27
 
 const closed = { additionalProperties: false } as const
 const Id = Type.Integer({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER })
@@ -18,7 +20,10 @@ const Count = Type.Number({ minimum: 0 })
 const Text = (maxLength: number) => Type.String({ maxLength })
 
 const TRANSPORT = '(?:webtransport|websocket|memory)'
-const OUTCOME = '(?:ok|not-modified|client-error|server-error|cancelled|stalled|broken|refused|session-closed)'
+/** One of a closed list of words. */
+const oneOf = <T extends string>(...words: readonly T[]) => Type.Unsafe<T>({ type: 'string', enum: words })
+const Transport = oneOf('webtransport', 'websocket', 'memory')
+const Outcome = oneOf('ok', 'not-modified', 'client-error', 'server-error', 'cancelled', 'stalled', 'broken', 'refused', 'session-closed')
 
 const counts = (pattern: string) => Type.Record(Type.String({ pattern: `^${pattern}$` }), Count, closed)
 
@@ -54,20 +59,20 @@ const Counts = Type.Object({
   handshakeFailures: counts('(?:timeout|tls|protocol|refused|limit|ticket|rate-address|rate-total)'),
   /** By error code. */
   refusals: Type.Optional(counts(`(?:${REFUSALS.join('|')})`)),
-  /** By `transport outcome`. */
-  streams: counts(`${TRANSPORT} ${OUTCOME}`),
+  /** Requests that are over; one element for each transport and outcome. */
+  streams: Type.Array(Type.Object({ transport: Transport, outcome: Outcome, count: Count }, closed), { maxItems: MAX_STREAM_COUNTS }),
   /** Requests answered with 429, by transport. */
   limited: counts(TRANSPORT),
   /** Sessions sent elsewhere or refused because of overload; absent for none. */
   shed: Type.Optional(Count),
-  /** Bytes of responses, heads included, by transport. */
+  /** Bytes of objects, by transport. */
   bytes: counts(TRANSPORT),
   /** Bytes admitted where bandwidth is limited, by transport. */
   granted: Type.Optional(counts(TRANSPORT)),
   /** Milliseconds viewers waited for bandwidth, by transport. */
   throttledMs: Type.Optional(counts(TRANSPORT)),
-  /** `transport result stage`, seconds. */
-  latencies: Type.Array(Type.Tuple([Type.String({ pattern: `^${TRANSPORT} (?:hit|miss) (?:first_byte|complete)$` }), Count]), { maxItems: MAX_LATENCIES })
+  /** Seconds of responses that were sent whole. */
+  latencies: Type.Array(Type.Tuple([Transport, oneOf('hit', 'miss'), oneOf('first_byte', 'complete'), Count]), { maxItems: MAX_LATENCIES })
 }, closed)
 
 const Stats = Type.Object({

@@ -5,6 +5,7 @@
 import type { Spent } from '../admission/shared-buckets.ts'
 import type { ErrorCode } from '../base/errors.ts'
 import type { BandwidthClasses } from '../pacing/bandwidth-limits.ts'
+import type { ObjectFacts } from '../protocol/answer.ts'
 import type { LiveSettings } from './live-settings.ts'
 
 export type EngineChoice = 'auto' | 'quinn' | 'fails'
@@ -41,14 +42,8 @@ export interface GatewaySettings {
 }
 
 /** An object held for the gateway by the relay. */
-export interface LeaseInfo {
+export interface LeaseInfo extends ObjectFacts {
   readonly lease: number
-  readonly size: number
-  readonly sha256: string | undefined
-  readonly cacheStatus: string
-  readonly lasting: boolean
-  /** Of a hit, seconds. */
-  readonly age: number | undefined
   /** File with the bytes, and how many of them may be read now; undefined when the gateway has to ask for them. */
   readonly file: { readonly path: string, readonly readable: number } | undefined
 }

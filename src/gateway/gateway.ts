@@ -251,6 +251,7 @@ export class Gateway {
       limits: this.#limits,
       mayRequest: now => this.#requests.take(key, now),
       pace: pacing,
+      answering: () => ({ now: this.#clock.now(), tokenRequired: this.#judge.required }),
       version: this.#settings.version,
       region: this.#region
     })

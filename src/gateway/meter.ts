@@ -6,10 +6,16 @@ import type { HandshakeFailure } from './transports/viewer-transport.ts'
 
 /** `refusals` is optional on the channel, here it is always there. */
 function empty (): GatewayCounts & Required<Pick<GatewayCounts, 'refusals'>> {
-  return { handshakes: {}, handshakeFailures: {}, refusals: {}, streams: {}, limited: {}, bytes: {}, latencies: [] }
+  return { handshakes: {}, handshakeFailures: {}, refusals: {}, streams: [], limited: {}, bytes: {}, latencies: [] }
 }
 
 const add = (counts: Record<string, number>, key: string, by: number): void => { counts[key] = (counts[key] ?? 0) + by }
+
+function addTo (streams: GatewayCounts['streams'], { transport, outcome }: Omit<GatewayCounts['streams'][number], 'count'>): void {
+  const known = streams.find(one => one.transport === transport && one.outcome === outcome)
+  if (known === undefined) streams.push({ transport, outcome, count: 1 })
+  else known.count++
+}
 
 /** Counts between two heartbeats; bounded whatever happens in between. */
 export class GatewayMeter {
@@ -25,14 +31,15 @@ export class GatewayMeter {
   refusal (code: RefusalCode): void { add(this.#counts.refusals, code, 1) }
 
   stream (transport: TransportName, report: StreamReport): void {
-    add(this.#counts.streams, `${transport} ${report.outcome}`, 1)
+    addTo(this.#counts.streams, { transport, outcome: report.outcome })
     if (report.status === 429) add(this.#counts.limited, transport, 1)
     add(this.#counts.bytes, transport, report.bytes)
     // Beyond the bound a stream still counts and its latency is not sampled.
-    if (report.cacheStatus === undefined || report.outcome !== 'ok' || this.#counts.latencies.length + 2 > MAX_LATENCIES) return
-    const labels = `${transport} ${report.cacheStatus.includes('; hit') ? 'hit' : 'miss'}`
-    if (report.firstByteMs !== undefined) this.#counts.latencies.push([`${labels} first_byte`, report.firstByteMs / 1_000])
-    if (report.totalMs !== undefined) this.#counts.latencies.push([`${labels} complete`, report.totalMs / 1_000])
+    const { latencies } = this.#counts
+    if (report.origin === undefined || report.outcome !== 'ok' || latencies.length + 2 > MAX_LATENCIES) return
+    const result = report.origin.hit ? 'hit' : 'miss'
+    if (report.firstByteMs !== undefined) latencies.push([transport, result, 'first_byte', report.firstByteMs / 1_000])
+    if (report.totalMs !== undefined) latencies.push([transport, result, 'complete', report.totalMs / 1_000])
   }
 
   /** Bytes that had to be admitted; negative when they came back. */

@@ -1,3 +1,4 @@
+import type { Origin } from '../protocol/answer.ts'
 import { deferred } from '../base/deferred.ts'
 import { RelayError } from '../base/errors.ts'
 import type { LeaseInfo, Refusal, ToGateway } from '../channel/to-gateway.ts'
@@ -59,9 +60,8 @@ export interface LeaseHome {
 export class RemoteLease implements ShardLease {
   readonly size: number
   readonly sha256: string | undefined
-  readonly cacheStatus: string
   readonly lasting: boolean
-  readonly age: number | undefined
+  readonly origin: Origin
   readonly body = { read: async (position: number, maxBytes: number) => await this.#read(position, maxBytes) }
   readonly #home: LeaseHome
   readonly #held: HeldLease
@@ -76,12 +76,11 @@ export class RemoteLease implements ShardLease {
   #unreadable: string | undefined
 
   constructor (home: LeaseHome, held: HeldLease, object: RamObject | undefined, range: RangeSpec | undefined, signal: AbortSignal) {
-    const { size, sha256, cacheStatus, lasting, age, file } = held.info
+    const { size, sha256, lasting, origin, file } = held.info
     this.size = size
     this.sha256 = sha256
-    this.cacheStatus = cacheStatus
     this.lasting = lasting
-    this.age = age
+    this.origin = origin
     this.#home = home
     this.#held = held
     this.#object = object

@@ -33,9 +33,8 @@ export class FakeSource implements ShardSource {
     return {
       size: bytes.length,
       sha256: createHash('sha256').update(bytes).digest('hex'),
-      cacheStatus: 'icn-relay; hit',
       lasting: true,
-      age: 0,
+      origin: { hit: true, tier: 'disk', storedAt: 0 },
       body: {
         read: async (position, maxBytes) => {
           if (this.gate !== undefined) await Promise.race([this.gate, aborted(signal)])
@@ -96,6 +95,7 @@ export async function viewerRig (t: TestContext, options: { limits?: Partial<Ses
         now: () => rig.now,
         limits: { ...DEFAULT_SESSION_LIMITS, ...options.limits },
         ...options.pace === undefined ? {} : { pace: options.pace },
+        answering: () => ({ now: 0, tokenRequired: false }),
         version: '1.2.3',
         region: 'EU-WEST'
       }))

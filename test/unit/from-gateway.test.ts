@@ -3,7 +3,7 @@ import test from 'node:test'
 import fc from 'fast-check'
 import { checkFromGateway } from '../../src/channel/from-gateway.ts'
 
-const counts = { handshakes: {}, handshakeFailures: {}, streams: {}, limited: {}, bytes: {}, latencies: [] }
+const counts = { handshakes: {}, handshakeFailures: {}, streams: [], limited: {}, bytes: {}, latencies: [] }
 const heartbeat = (stats: object): object => ({ type: 'heartbeat', stats: { sessions: {}, sizes: {}, rssBytes: 1, counts, ...stats } })
 
 test('what a gateway says in good order passes unchanged', () => {
@@ -14,7 +14,7 @@ test('what a gateway says in good order passes unchanged', () => {
     { type: 'listening', info: { notes: ['no HTTP/3: x'], websocket: { port: 9004, description: 'd' } } },
     { type: 'log', level: 'warn', message: 'm', fields: { any: { thing: [1] } } },
     heartbeat({ loopDelayMs: 12.5, counts: { ...counts, shed: 3 } }),
-    heartbeat({ counts: { ...counts, latencies: [['websocket miss complete', 0.5]] } })
+    heartbeat({ counts: { ...counts, latencies: [['websocket', 'miss', 'complete', 0.5]] } })
   ]
   for (const message of messages) assert.equal(checkFromGateway(message), message)
 })
@@ -39,7 +39,7 @@ test('what would become a label, a counter or an address is refused unless it is
     heartbeat({ counts: { ...counts, streams: { 'webtransport else': 1 } } }),
     heartbeat({ counts: { ...counts, refusals: { RELAY_ERR_INTERNAL: 1 } } }),
     heartbeat({ counts: { ...counts, handshakeFailures: { [`r${1}`]: 1 } } }),
-    heartbeat({ counts: { ...counts, latencies: [['webtransport hit complete', Number.NaN]] } }),
+    heartbeat({ counts: { ...counts, latencies: [['webtransport', 'hit', 'complete', Number.NaN]] } }),
     { type: 'listening', info: { notes: [], http3: { port: 70_000, description: '' } } },
     { type: 'log', level: 'fatal', message: 'm', fields: {} }
   ]

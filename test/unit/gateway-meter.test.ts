@@ -6,7 +6,7 @@ import { GatewayMeter } from '../../src/gateway/meter.ts'
 import type { StreamOutcome, StreamReport } from '../../src/gateway/session/session-types.ts'
 
 const report = (overrides: Partial<StreamReport> = {}): StreamReport => ({
-  outcome: 'ok', status: 200, code: undefined, cause: undefined, key: { cid: 'c', part: 0 }, cacheStatus: 'icn-relay; hit', bytes: 10, firstByteMs: 2, totalMs: 4, ...overrides
+  outcome: 'ok', status: 200, code: undefined, cause: undefined, key: { cid: 'c', part: 0 }, origin: { hit: true, tier: 'disk', storedAt: 0 }, bytes: 10, firstByteMs: 2, totalMs: 4, ...overrides
 })
 
 test('counts by transport, outcome and stage, and starts over when taken', () => {
@@ -16,23 +16,23 @@ test('counts by transport, outcome and stage, and starts over when taken', () =>
   meter.handshakeFailed('tls')
   meter.refusal('RELAY_ERR_VIEWER_SCOPE')
   meter.stream('webtransport', report())
-  meter.stream('webtransport', report({ cacheStatus: 'icn-relay; fwd=uri-miss; stored' }))
-  meter.stream('websocket', report({ outcome: 'client-error', cacheStatus: undefined, bytes: 3 }))
+  meter.stream('webtransport', report({ origin: { hit: false, collapsed: false, region: 'APAC', headMs: 1 } }))
+  meter.stream('websocket', report({ outcome: 'client-error', origin: undefined, bytes: 3 }))
   meter.stream('websocket', report({ outcome: 'cancelled', bytes: 1 }))
-  meter.stream('webtransport', report({ outcome: 'client-error', status: 429, cacheStatus: undefined, bytes: 5 }))
+  meter.stream('webtransport', report({ outcome: 'client-error', status: 429, origin: undefined, bytes: 5 }))
   assert.deepEqual(meter.take(), {
     handshakes: { webtransport: 2 },
     handshakeFailures: { tls: 1 },
     refusals: { RELAY_ERR_VIEWER_SCOPE: 1 },
-    streams: { 'webtransport ok': 2, 'websocket client-error': 1, 'websocket cancelled': 1, 'webtransport client-error': 1 },
+    streams: [{ transport: 'webtransport', outcome: 'ok', count: 2 }, { transport: 'websocket', outcome: 'client-error', count: 1 }, { transport: 'websocket', outcome: 'cancelled', count: 1 }, { transport: 'webtransport', outcome: 'client-error', count: 1 }],
     limited: { webtransport: 1 },
     bytes: { webtransport: 25, websocket: 4 },
     latencies: [
-      ['webtransport hit first_byte', 0.002], ['webtransport hit complete', 0.004],
-      ['webtransport miss first_byte', 0.002], ['webtransport miss complete', 0.004]
+      ['webtransport', 'hit', 'first_byte', 0.002], ['webtransport', 'hit', 'complete', 0.004],
+      ['webtransport', 'miss', 'first_byte', 0.002], ['webtransport', 'miss', 'complete', 0.004]
     ]
   })
-  assert.deepEqual(meter.take(), { handshakes: {}, handshakeFailures: {}, refusals: {}, streams: {}, limited: {}, bytes: {}, latencies: [] })
+  assert.deepEqual(meter.take(), { handshakes: {}, handshakeFailures: {}, refusals: {}, streams: [], limited: {}, bytes: {}, latencies: [] })
 })
 
 test('sessions sent elsewhere are counted, and without any nothing is said', () => {
@@ -47,7 +47,7 @@ test('however many streams end between two heartbeats, the heartbeat stays bound
   const meter = new GatewayMeter()
   for (let count = 0; count < 20_000; count++) meter.stream('webtransport', report())
   const counts = meter.take()
-  assert.equal(counts.streams['webtransport ok'], 20_000)
+  assert.deepEqual(counts.streams, [{ transport: 'webtransport', outcome: 'ok', count: 20_000 }])
   assert.equal(counts.bytes['webtransport'], 200_000)
   assert.equal(counts.latencies.length, MAX_LATENCIES)
 })

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
 import fc from 'fast-check'
 import { Shedding } from '../../src/gateway/shedding.ts'
-import { planProblem } from '../../src/gateway/session/response.ts'
+import { encodeProblem } from '../../src/gateway/session/response.ts'
 import { LoopDelay, MAX_LOOKS } from '../../src/base/loop-delay.ts'
 import { GatewayLoad } from '../../src/plugins/overload/gateway-load.ts'
 import { missRefusal } from '../../src/plugins/overload/miss-refusal.ts'
@@ -132,7 +132,7 @@ test('a refused miss names a time to come back that is spread over five seconds,
     const { code, retryAfterSeconds } = missRefusal(() => random)
     assert.equal(code, 'RELAY_ERR_OVERLOADED')
     seen.add(retryAfterSeconds)
-    const { status, head } = planProblem(missRefusal(() => random))
+    const { status, head } = encodeProblem(missRefusal(() => random))
     assert.equal(status, 503)
     assert.ok(Buffer.from(head).toString().includes(`\r\nretry-after: ${retryAfterSeconds}\r\n`))
   }

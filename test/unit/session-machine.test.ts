@@ -8,7 +8,8 @@ import type { SessionAction, SessionEvent, SessionLimits, StreamEvent, StreamRep
 import { STREAM_CODE } from '../../src/protocol/stream-codes.ts'
 
 const GET = (path = '/shards/v/shard_0.bin', more = ''): Uint8Array => new TextEncoder().encode(`GET ${path} HTTP/1.1\r\n${more}\r\n`)
-const FACTS = { size: 100_000, sha256: 'ab'.repeat(32), cacheStatus: 'icn-relay; hit', lasting: true, age: 0 }
+const FACTS = { size: 100_000, sha256: 'ab'.repeat(32), lasting: true, origin: { hit: true, tier: 'disk', storedAt: 0 } } as const
+const CONTEXT = { now: 0, tokenRequired: false }
 const limits = (more: Partial<SessionLimits> = {}): SessionLimits => ({ ...DEFAULT_SESSION_LIMITS, maxGrowth: 1, ...more })
 const text = (bytes: Uint8Array): string => new TextDecoder('latin1').decode(bytes)
 
@@ -40,9 +41,9 @@ suite('session machine', () => {
     const { request: asked } = only(request('s'), 'resolve')
     assert.deepEqual(asked, { key: { cid: 'v', part: 0 }, range: undefined, token: undefined })
     at(5)
-    assert.deepEqual(send({ type: 'resolved', id: 's', facts: FACTS }), [{ type: 'read', id: 's', position: 0, maxBytes: 60_000 }])
+    assert.deepEqual(send({ type: 'resolved', id: 's', facts: FACTS, context: CONTEXT }), [{ type: 'read', id: 's', position: 0, maxBytes: 60_000 }])
     const first = only(send({ type: 'read', id: 's', chunk: new Uint8Array(60_000) }), 'write').chunk
-    assert.match(text(first.subarray(0, 300)), /^HTTP\/1\.1 200 OK\r\ncontent-length: 100000\r\n/)
+    assert.match(text(first.subarray(0, 500)), /^HTTP\/1\.1 200 OK\r\n(?:.+\r\n)*server-timing: cache;desc="hit disk", open;dur=5\.00\r\n(?:.+\r\n)*content-length: 100000\r\n/)
     at(9)
     assert.deepEqual(send({ type: 'written', id: 's' }), [{ type: 'read', id: 's', position: 60_000, maxBytes: 40_000 }])
     assert.equal(only(send({ type: 'read', id: 's', chunk: new Uint8Array(40_000) }), 'write').chunk.length, 40_000)
@@ -51,16 +52,16 @@ suite('session machine', () => {
     const last = send({ type: 'written', id: 's' })
     assert.deepEqual(types(last), ['report', 'forget'])
     const { report } = only(last, 'report')
-    assert.deepEqual({ ...report, bytes: report.bytes - first.length }, {
-      outcome: 'ok', status: 200, code: undefined, cause: undefined, key: { cid: 'v', part: 0 }, cacheStatus: 'icn-relay; hit', bytes: 40_000, firstByteMs: 9, totalMs: 12
+    assert.deepEqual(report, {
+      outcome: 'ok', status: 200, code: undefined, cause: undefined, key: { cid: 'v', part: 0 }, origin: FACTS.origin, bytes: 100_000, firstByteMs: 9, totalMs: 12
     })
-    assert.deepEqual(machine.stats(), { streams: 0, resolving: 0, queued: 0, leases: 0, opened: 1, bytes: report.bytes, draining: false })
+    assert.deepEqual(machine.stats(), { streams: 0, resolving: 0, queued: 0, leases: 0, opened: 1, bytes: first.length + 40_000, draining: false })
   })
 
   test('reads grow while writes are accepted quickly, up to a bound, and are small again after a slow one', () => {
     const { send, at, request } = rig({ maxGrowth: 4, quickWriteMs: 20, maxChunkBytes: 1_000, minChunkBytes: 100, bufferBytes: 3_500 })
     request('s')
-    let [read] = send({ type: 'resolved', id: 's', facts: FACTS })
+    let [read] = send({ type: 'resolved', id: 's', facts: FACTS, context: CONTEXT })
     const sizes: number[] = []
     for (const [time, took] of [[0, 20], [100, 20], [200, 5], [300, 5], [400, 21], [500, 5]] as const) {
       assert.ok(read?.type === 'read')
@@ -79,7 +80,7 @@ suite('session machine', () => {
     const machine = new SessionMachine(Object.defineProperty(limits(), 'maxChunkBytes', { get: () => maxChunkBytes }), 0)
     const send = (event: SessionEvent | StreamEvent): SessionAction[] => [...machine.handle(event, 0)]
     for (const event of [{ type: 'opened', id: 's' }, { type: 'bytes', id: 's', chunk: GET() }, { type: 'fin', id: 's' }] as const) send(event)
-    assert.equal(only(send({ type: 'resolved', id: 's', facts: FACTS }), 'read').maxBytes, 64_000)
+    assert.equal(only(send({ type: 'resolved', id: 's', facts: FACTS, context: CONTEXT }), 'read').maxBytes, 64_000)
     maxChunkBytes = 16_384
     send({ type: 'read', id: 's', chunk: new Uint8Array(64_000) })
     assert.equal(only(send({ type: 'written', id: 's' }), 'read').maxBytes, 16_384)
@@ -89,7 +90,7 @@ suite('session machine', () => {
     const status = (headers: string): [number, string] => {
       const { send, request } = rig()
       request('s', GET(undefined, headers))
-      const actions = send({ type: 'resolved', id: 's', facts: FACTS })
+      const actions = send({ type: 'resolved', id: 's', facts: FACTS, context: CONTEXT })
       const read = actions.find((action) => action.type === 'read')
       const all = read === undefined ? actions : send({ type: 'read', id: 's', chunk: new Uint8Array(read.maxBytes) })
       const head = text(only(all, 'write').chunk.subarray(0, 500))
@@ -127,13 +128,13 @@ suite('session machine', () => {
     const corrupt = new RelayError('RELAY_ERR_UPSTREAM_CORRUPT', 'bad')
     const early = rig()
     early.request('s')
-    early.send({ type: 'resolved', id: 's', facts: FACTS })
+    early.send({ type: 'resolved', id: 's', facts: FACTS, context: CONTEXT })
     const answer = early.send({ type: 'read-failed', id: 's', error: corrupt })
     assert.deepEqual(types(answer), ['release', 'write'])
     assert.match(text(only(answer, 'write').chunk), /^HTTP\/1\.1 502 /)
     const late = rig()
     late.request('s')
-    late.send({ type: 'resolved', id: 's', facts: FACTS }, { type: 'read', id: 's', chunk: new Uint8Array(10) }, { type: 'written', id: 's' })
+    late.send({ type: 'resolved', id: 's', facts: FACTS, context: CONTEXT }, { type: 'read', id: 's', chunk: new Uint8Array(10) }, { type: 'written', id: 's' })
     const reset = late.send({ type: 'read-failed', id: 's', error: corrupt })
     assert.equal(only(reset, 'reset').code, STREAM_CODE.corrupt)
     assert.equal(only(reset, 'report').report.outcome, 'broken')
@@ -147,14 +148,14 @@ suite('session machine', () => {
     assert.deepEqual(types(gone), ['abort', 'reset', 'report'])
     assert.equal(only(gone, 'report').report.outcome, 'cancelled')
     assert.equal(machine.stats().resolving, 1, 'it still counts against the limit')
-    assert.deepEqual(types(send({ type: 'resolved', id: 's', facts: FACTS })), ['release', 'forget'])
+    assert.deepEqual(types(send({ type: 'resolved', id: 's', facts: FACTS, context: CONTEXT })), ['release', 'forget'])
   })
 
   test('an object is not released while its bytes are being read or written', () => {
     for (const before of [[], [{ type: 'read', id: 's', chunk: new Uint8Array(10) }]] as StreamEvent[][]) {
       const { send, request } = rig()
       request('s')
-      send({ type: 'resolved', id: 's', facts: FACTS }, ...before)
+      send({ type: 'resolved', id: 's', facts: FACTS, context: CONTEXT }, ...before)
       assert.ok(!types(send({ type: 'peer-reset', id: 's' })).includes('release'))
       const settled = send(before.length === 0 ? { type: 'read-failed', id: 's', error: new Error('aborted') } : { type: 'write-failed', id: 's' })
       assert.deepEqual(types(settled), ['release', 'forget'])
@@ -222,7 +223,7 @@ suite('session machine', () => {
   test('a viewer that accepts nothing loses its stream, one that accepts slowly keeps it', () => {
     const { send, request, at } = rig({ writeStallMs: 1000, maxChunkBytes: 10, minChunkBytes: 10 })
     request('s')
-    send({ type: 'resolved', id: 's', facts: FACTS })
+    send({ type: 'resolved', id: 's', facts: FACTS, context: CONTEXT })
     for (let now = 0; now < 5000; now += 900) {
       at(now)
       send({ type: 'read', id: 's', chunk: new Uint8Array(10) })
@@ -246,9 +247,9 @@ suite('session machine', () => {
     assert.deepEqual(types(answer), ['abort', 'write'])
     assert.match(text(only(answer, 'write').chunk), /^HTTP\/1\.1 504 /)
     send({ type: 'written', id: 's' }, { type: 'written', id: 's' })
-    assert.deepEqual(types(send({ type: 'resolved', id: 's', facts: FACTS })), ['release', 'forget'])
+    assert.deepEqual(types(send({ type: 'resolved', id: 's', facts: FACTS, context: CONTEXT })), ['release', 'forget'])
     request('t')
-    send({ type: 'resolved', id: 't', facts: FACTS }, { type: 'read', id: 't', chunk: new Uint8Array(10) }, { type: 'written', id: 't' })
+    send({ type: 'resolved', id: 't', facts: FACTS, context: CONTEXT }, { type: 'read', id: 't', chunk: new Uint8Array(10) }, { type: 'written', id: 't' })
     at(2000)
     assert.equal(only(send({ type: 'tick' }), 'reset').code, STREAM_CODE.unfinished)
     assert.deepEqual(types(send({ type: 'read', id: 't', chunk: new Uint8Array(10) })), ['release', 'forget'])
@@ -262,7 +263,7 @@ suite('session machine', () => {
     }
     assert.deepEqual([pings(999), pings(1_000), pings(1_999), pings(2_000)], [0, 1, 0, 1])
     request('s')
-    send({ type: 'resolved', id: 's', facts: FACTS }, { type: 'read', id: 's', chunk: new Uint8Array(100) })
+    send({ type: 'resolved', id: 's', facts: FACTS, context: CONTEXT }, { type: 'read', id: 's', chunk: new Uint8Array(100) })
     at(2_500)
     send({ type: 'written', id: 's' })
     assert.deepEqual([pings(3_499), pings(3_500)], [0, 1])
@@ -290,7 +291,7 @@ suite('session machine', () => {
     at(1000)
     const actions = send({ type: 'tick' })
     assert.deepEqual(types(actions), ['abort', 'reset', 'report', 'close'])
-    assert.deepEqual(types(send({ type: 'resolved', id: 's', facts: FACTS })), ['release', 'forget'])
+    assert.deepEqual(types(send({ type: 'resolved', id: 's', facts: FACTS, context: CONTEXT })), ['release', 'forget'])
   })
 
   test('a session is retired before its engine runs out of streams', () => {
@@ -326,15 +327,15 @@ suite('session machine', () => {
   })
 
   test('where bandwidth is limited each read is admitted first, and what is not read goes back', () => {
-    const { send, request, pace } = rig({ maxChunkBytes: 60_000, pacedReadMs: 1_000, minPacedBytes: 1_000 })
+    const { send, request, pace } = rig({ maxChunkBytes: 60_000 })
     pace.limited = true
-    pace.bps = 80_000
+    pace.bps = 800_000
     request('s')
-    assert.deepEqual(send({ type: 'resolved', id: 's', facts: FACTS }), [{ type: 'admit', id: 's', maxBytes: 10_000 }])
+    assert.deepEqual(send({ type: 'resolved', id: 's', facts: FACTS, context: CONTEXT }), [{ type: 'admit', id: 's', maxBytes: 10_000 }])
     assert.deepEqual(send({ type: 'admitted', id: 's', bytes: 4_000 }), [{ type: 'read', id: 's', position: 0, maxBytes: 4_000 }])
     assert.deepEqual(types(send({ type: 'read', id: 's', chunk: new Uint8Array(3_000) })), ['give-back', 'write'])
     pace.bps = 800
-    assert.deepEqual(send({ type: 'written', id: 's' }), [{ type: 'admit', id: 's', maxBytes: 1_000 }], 'never less than the smallest read')
+    assert.deepEqual(send({ type: 'written', id: 's' }), [{ type: 'admit', id: 's', maxBytes: 4_096 }], 'never less than the smallest read')
     send({ type: 'admitted', id: 's', bytes: 1_000 }, { type: 'read', id: 's', chunk: new Uint8Array(1_000) })
     pace.bps = undefined
     assert.deepEqual(send({ type: 'written', id: 's' }), [{ type: 'admit', id: 's', maxBytes: 60_000 }], 'a total that others do not use up')
@@ -342,19 +343,19 @@ suite('session machine', () => {
     assert.deepEqual(failed.slice(0, 2), [{ type: 'read', id: 's', position: 4_000, maxBytes: 500 }, { type: 'give-back', id: 's', bytes: 500 }])
     pace.limited = false
     request('t')
-    assert.deepEqual(types(send({ type: 'resolved', id: 't', facts: FACTS })), ['read'], 'no extra step where nothing is limited')
+    assert.deepEqual(types(send({ type: 'resolved', id: 't', facts: FACTS, context: CONTEXT })), ['read'], 'no extra step where nothing is limited')
   })
 
   test('the streams of a session share what it may ask for', () => {
-    const { send, request, pace } = rig({ pacedReadMs: 1_000, minPacedBytes: 1_000 })
+    const { send, request, pace } = rig()
     pace.limited = true
-    pace.bps = 80_000
+    pace.bps = 1_600_000
     for (const id of ['a', 'b', 'c', 'd']) {
       request(id)
-      send({ type: 'resolved', id, facts: FACTS })
+      send({ type: 'resolved', id, facts: FACTS, context: CONTEXT })
     }
     const [admit] = send({ type: 'admitted', id: 'a', bytes: 100 }, { type: 'read', id: 'a', chunk: new Uint8Array(100) }, { type: 'written', id: 'a' }).slice(-1)
-    assert.deepEqual(admit, { type: 'admit', id: 'a', maxBytes: 2_500 })
+    assert.deepEqual(admit, { type: 'admit', id: 'a', maxBytes: 5_000 })
   })
 
   test('waiting to be admitted is no stall of source or viewer, and ends with the stream or the session', () => {
@@ -362,7 +363,7 @@ suite('session machine', () => {
     pace.limited = true
     for (const id of ['s', 't', 'u']) {
       request(id)
-      send({ type: 'resolved', id, facts: FACTS })
+      send({ type: 'resolved', id, facts: FACTS, context: CONTEXT })
     }
     at(1e6)
     assert.deepEqual(send({ type: 'tick' }), [], 'neither a stall nor an idle session')
@@ -382,7 +383,7 @@ suite('session machine', () => {
 
   test('random sequences keep every bound, release every object once and report every stream once', () => {
     const command = fc.record({ kind: fc.nat(16), pick: fc.nat(), ms: fc.nat(400), cut: fc.integer({ min: 1, max: 60 }) })
-    const bounds = limits({ maxStreams: 5, maxResolving: 2, maxQueued: 2, requestsPerSecond: 5, requestTimeoutMs: 500, finWaitMs: 300, writeStallMs: 700, sourceStallMs: 900, idleTimeoutMs: 3000, maxChunkBytes: 64, minChunkBytes: 8, bufferBytes: 100, pacedReadMs: 100, minPacedBytes: 6, retireAfterStreams: 30 })
+    const bounds = limits({ maxStreams: 5, maxResolving: 2, maxQueued: 2, requestsPerSecond: 5, requestTimeoutMs: 500, finWaitMs: 300, writeStallMs: 700, sourceStallMs: 900, idleTimeoutMs: 3000, maxChunkBytes: 64, minChunkBytes: 8, bufferBytes: 100, retireAfterStreams: 30 })
     const outcomes = new Set<string>()
     let admitted = 0
     let returned = 0
@@ -492,7 +493,7 @@ class Model {
   settleResolve (id: string, ok: boolean): void {
     this.resolving.delete(id)
     if (ok) this.leased.add(id)
-    this.send(ok ? { type: 'resolved', id, facts: { ...FACTS, size: 200 } } : { type: 'rejected', id, error: new Error('x') })
+    this.send(ok ? { type: 'resolved', id, facts: { ...FACTS, size: 200 }, context: CONTEXT } : { type: 'rejected', id, error: new Error('x') })
   }
 
   /** The wait of a stream that was aborted may still end with bytes that were on their way. */

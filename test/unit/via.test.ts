@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
 import fc from 'fast-check'
 import { RelayError } from '../../src/base/errors.ts'
-import { planProblem } from '../../src/gateway/session/response.ts'
+import { encodeProblem } from '../../src/gateway/session/response.ts'
 import { cameFromRelay, onwardVia, refuseLoop, relayPseudonym, sameWay } from '../../src/plugins/upstream/tiers.ts'
 import { formatVia, MAX_VIA_MEMBERS, parseVia, receivedBy } from '../../src/protocol/via.ts'
 
@@ -109,7 +109,7 @@ suite('tiers', () => {
     assert.equal(sameWay(['a'], ['a', 'b']), false)
   })
   test('a circle that is found upstream reaches viewers over WebTransport as 508', () => {
-    const { status, head } = planProblem(new RelayError('RELAY_ERR_LOOP', 'circle'))
+    const { status, head } = encodeProblem(new RelayError('RELAY_ERR_LOOP', 'circle'))
     assert.equal(status, 508)
     assert.match(new TextDecoder().decode(head), /^HTTP\/1\.1 508 Loop Detected\r\n/)
   })

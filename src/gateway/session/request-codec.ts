@@ -1,3 +1,4 @@
+import { requestToken } from '../../admission/request-token.ts'
 import { RelayError } from '../../base/errors.ts'
 import { HeadError, HeadReader, parseFields } from '../../protocol/message-head.ts'
 import type { Fields, RawHead } from '../../protocol/message-head.ts'
@@ -19,21 +20,11 @@ const TOKEN = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/
 const TARGET = /^\/[\x21-\x7e]*$/
 const VERSION = /^HTTP\/1\.[01]$/
 const SECRET = /^[\x21-\x7e]+$/
-/** RFC 6750 §2.1; the scheme is case-insensitive (RFC 9110 §11.1). */
-const BEARER = /^bearer +([\x21-\x7e]+)$/i
 /** First line of the request form that older viewers send. */
 const AUTH_LINE = 'AUTH '
 
 function malformed (detail: string): RelayError {
   return new RelayError('RELAY_ERR_BAD_REQUEST', detail)
-}
-
-function bearerToken (fields: Fields): string | undefined {
-  const value = fields.get('authorization')
-  if (value === undefined) return undefined
-  const token = BEARER.exec(value)?.[1]
-  if (token === undefined) throw malformed('the authorization field is not of the form Bearer <token>')
-  return token
 }
 
 /** Viewers have nothing to send but the head: a body would be held in memory for nobody. */
@@ -59,10 +50,10 @@ function parseHead ({ lines }: RawHead): ViewerRequest {
   if (method !== 'GET' && method !== 'HEAD') throw new RelayError('RELAY_ERR_METHOD', 'only GET and HEAD are served')
   const fields = parseFields(lines.slice(start + 1), REQUEST_LIMITS.maxFields)
   refuseBody(fields)
-  const bearer = bearerToken(fields)
-  if (old !== undefined && bearer !== undefined) throw malformed('the request carries a token twice')
+  const token = requestToken(fields.get('authorization'), target)
+  if (old !== undefined && token !== undefined) throw malformed('the request carries a token twice')
   const query = target.indexOf('?')
-  return { method, path: query < 0 ? target : target.slice(0, query), token: old ?? bearer, fields }
+  return { method, path: query < 0 ? target : target.slice(0, query), token: old ?? token, fields }
 }
 
 function translate<T> (step: () => T): T {

@@ -1,3 +1,4 @@
+import { pacedReadBytes } from '../../pacing/paced-read.ts'
 import { TokenBucket } from '../../admission/rate.ts'
 import { CLOSE_CODE, STREAM_CODE } from '../../protocol/stream-codes.ts'
 import type { SessionAction, SessionEvent, SessionLimits, SessionPace, SessionStats, StreamEvent } from './session-types.ts'
@@ -60,7 +61,7 @@ export class SessionMachine {
         const chunk = Math.max(limits.minChunkBytes, Math.min(limits.maxChunkBytes * growth, Math.floor(limits.bufferBytes / leases)))
         const bps = pace.limited ? pace.shareBps() : undefined
         if (bps === undefined) return chunk
-        return Math.min(chunk, Math.max(limits.minPacedBytes, Math.floor(bps / 8 * limits.pacedReadMs / 1_000 / leases)))
+        return Math.min(chunk, pacedReadBytes(bps, leases))
       }
     }
   }

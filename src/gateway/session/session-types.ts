@@ -1,7 +1,7 @@
+import type { AnswerContext, ObjectFacts, Origin } from '../../protocol/answer.ts'
 import type { ControlMessage } from '../../protocol/control-messages.ts'
 import type { RangeSpec } from '../../protocol/range.ts'
 import type { ShardKey } from '../../protocol/shard-key.ts'
-import type { ShardFacts } from './shard-source.ts'
 
 /** Bounds of one viewer session; times in milliseconds. */
 export interface SessionLimits {
@@ -33,10 +33,6 @@ export interface SessionLimits {
   /** A write accepted within this lets the next read ask for twice as much as the last, up to `maxGrowth` times `maxChunkBytes`. */
   readonly quickWriteMs: number
   readonly maxGrowth: number
-  /** While the viewer's bandwidth is limited, its reads together ask for what its share carries in this time, milliseconds. */
-  readonly pacedReadMs: number
-  /** Smallest read then, bytes. */
-  readonly minPacedBytes: number
   /** After this many streams the viewer is asked to open a new session; 0 for never. */
   readonly retireAfterStreams: number
   /** Time such a viewer has to move. */
@@ -71,10 +67,6 @@ export const DEFAULT_SESSION_LIMITS: SessionLimits = {
   quickWriteMs: 20,
   // The HTTP/3 engine's cost per byte flattens at writes of 256 KiB.
   maxGrowth: 4,
-  // 20 KB at the 1.66 Mbit/s of a busy evening: ten reads a second, and a share that falls is felt within two of them.
-  pacedReadMs: 100,
-  // Three packets; 256 streams at 1.66 Mbit/s come round in 5 s.
-  minPacedBytes: 4 * 1024,
   retireAfterStreams: 0,
   retireDeadlineMs: 30_000
 }
@@ -113,8 +105,9 @@ export interface StreamReport {
   /** The error behind `code` for the log; may hold internals that the viewer must not see. */
   readonly cause: unknown
   readonly key: ShardKey | undefined
-  readonly cacheStatus: string | undefined
-  /** Bytes the engine accepted, heads included. */
+  /** Undefined when no object was found. */
+  readonly origin: Origin | undefined
+  /** Bytes of the object that the engine accepted. */
   readonly bytes: number
   /** Milliseconds from the complete request head to the first byte accepted. */
   readonly firstByteMs: number | undefined
@@ -146,7 +139,7 @@ export interface ResolveRequest {
 export type StreamEvent =
   | { readonly type: 'fin' | 'peer-reset' | 'peer-stopped', readonly id: string }
   | { readonly type: 'bytes', readonly id: string, readonly chunk: Uint8Array }
-  | { readonly type: 'resolved', readonly id: string, readonly facts: ShardFacts }
+  | { readonly type: 'resolved', readonly id: string, readonly facts: ObjectFacts, readonly context: Omit<AnswerContext, 'openMs'> }
   | { readonly type: 'rejected' | 'admit-failed' | 'read-failed', readonly id: string, readonly error: unknown }
   | { readonly type: 'read', readonly id: string, readonly chunk: Uint8Array }
   /** So many bytes may be read, at least 1. */

@@ -1,22 +1,9 @@
+import type { ObjectFacts } from '../../protocol/answer.ts'
 import type { RangeSpec } from '../../protocol/range.ts'
 import type { ShardKey } from '../../protocol/shard-key.ts'
 
-/** What a session may know of an object before its body. */
-export interface ShardFacts {
-  /** Bytes of the whole object. */
-  readonly size: number
-  /** Lower-case hex; undefined while a fill has not been verified yet. */
-  readonly sha256: string | undefined
-  /** RFC 9211 field value, for example `icn-relay; hit`. */
-  readonly cacheStatus: string
-  /** False for what may not be kept by anybody. */
-  readonly lasting: boolean
-  /** Of a hit, seconds since a super-node sent it (RFC 9111 §5.1). */
-  readonly age: number | undefined
-}
-
 /** An object held for one response. */
-export interface ShardLease extends ShardFacts {
+export interface ShardLease extends ObjectFacts {
   readonly body: {
     /**
      * 1 to `maxBytes` bytes from `position` of the object; waits for a fill in progress. One read at a time. The bytes stay

@@ -1,11 +1,13 @@
 import type { ShardKey } from '../../protocol/shard-key.ts'
 import { errorCode } from './response.ts'
+import type { Origin } from '../../protocol/answer.ts'
 import type { StreamOutcome, StreamReport } from './session-types.ts'
 
 /** What a stream will be reported with, gathered as it goes. */
 export class StreamRecord {
   key: ShardKey | undefined
-  cacheStatus: string | undefined
+  /** Of the object, once it is there. */
+  origin: Origin | undefined
   /** Of the response that was begun. */
   status = 0
   #error: unknown = undefined
@@ -13,7 +15,9 @@ export class StreamRecord {
   #headAt: number | undefined
   #firstByteMs: number | undefined
   #bytes = 0
+  #objectBytes = 0
 
+  /** Of the response, its head included. */
   get bytes (): number { return this.#bytes }
   /** RELAY_ERR_* of the error met, if any. */
   get code (): string | undefined { return this.#code }
@@ -29,9 +33,10 @@ export class StreamRecord {
     this.#code = code
   }
 
-  /** The engine has accepted so many bytes of the response. */
-  wrote (bytes: number, now: number): void {
+  /** The engine has accepted so many bytes of the response. @param objectBytes how many of them are the object's */
+  wrote (bytes: number, objectBytes: number, now: number): void {
     this.#bytes += bytes
+    this.#objectBytes += objectBytes
     this.#firstByteMs ??= now - (this.#headAt ?? now)
   }
 
@@ -43,8 +48,8 @@ export class StreamRecord {
       code: this.#code,
       cause: this.#error,
       key: this.key,
-      cacheStatus: this.cacheStatus,
-      bytes: this.#bytes,
+      origin: this.origin,
+      bytes: this.#objectBytes,
       firstByteMs: this.#firstByteMs,
       totalMs: whole && this.#headAt !== undefined ? now - this.#headAt : undefined
     }

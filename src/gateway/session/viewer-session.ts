@@ -1,3 +1,4 @@
+import type { AnswerContext } from '../../protocol/answer.ts'
 import { requestToken } from '../../admission/request-token.ts'
 import { ANONYMOUS, ViewerRefused, type Admitted, type Verdict } from '../../admission/verdict.ts'
 import { RelayError } from '../../base/errors.ts'
@@ -42,6 +43,8 @@ export interface ViewerSessionDeps {
   readonly mayRequest?: (now: number) => boolean
   /** Unlimited without one. */
   readonly pace?: ViewerPace
+  /** What answers depend on besides request and object. */
+  readonly answering: () => Omit<AnswerContext, 'openMs'>
   readonly version: string
   readonly region: string
 }
@@ -237,8 +240,8 @@ export class ViewerSession {
     } catch (error) {
       return this.#dispatch({ type: 'rejected', id, error })
     }
-    const { size, sha256, cacheStatus, lasting, age } = entry.lease
-    this.#dispatch({ type: 'resolved', id, facts: { size, sha256, cacheStatus, lasting, age } })
+    const { size, sha256, lasting, origin } = entry.lease
+    this.#dispatch({ type: 'resolved', id, facts: { size, sha256, lasting, origin }, context: this.#deps.answering() })
   }
 
   /** In the same turn where there is enough. */

@@ -1,4 +1,5 @@
 import { RelayError } from '../../base/errors.ts'
+import { planAnswer, unsatisfiedField, type AnswerContext, type Field, type ObjectFacts } from '../../protocol/answer.ts'
 import { parseRangeHeader } from '../../protocol/range.ts'
 import type { RangeSpec } from '../../protocol/range.ts'
 import { parseShardPath } from '../../protocol/shard-key.ts'
@@ -6,10 +7,8 @@ import { STREAM_CODE } from '../../protocol/stream-codes.ts'
 import { BodyReader, type ReadHost } from './body-reader.ts'
 import { RequestReader } from './request-codec.ts'
 import type { ViewerRequest } from './request-codec.ts'
-import { planObject, planProblem } from './response.ts'
-import type { ResponsePlan } from './response.ts'
+import { encodeAnswer, encodeProblem, type EncodedAnswer } from './response.ts'
 import type { SessionLimits, StreamEvent, StreamOutcome } from './session-types.ts'
-import type { ShardFacts } from './shard-source.ts'
 import { StreamRecord } from './stream-record.ts'
 
 /** What a stream needs of its session. */
@@ -46,6 +45,7 @@ export class ViewerStream {
   #writing = false
   #leased = false
   #unsent = 0
+  #unsentOfObject = 0
   /** How much larger than the least the next read may be. */
   #growth = 1
   /** The viewer's half is over or was refused. */
@@ -79,7 +79,7 @@ export class ViewerStream {
         this.finish('cancelled', STREAM_CODE.cancelled, now)
         break
       case 'peer-stopped': this.finish('cancelled', STREAM_CODE.cancelled, now); break
-      case 'resolved': this.#resolved(event.facts, now); break
+      case 'resolved': this.#resolved(event.facts, event.context, now); break
       case 'rejected':
         this.#resolving = false
         if (this.#phase === 'resolving') this.#problem(event.error, now)
@@ -173,40 +173,42 @@ export class ViewerStream {
     if (turn === 'never') this.#problem(new RelayError('RELAY_ERR_RATE_LIMITED', 'too many requests wait in this session'), now)
   }
 
-  #resolved (facts: ShardFacts, now: number): void {
+  #resolved (facts: ObjectFacts, context: Omit<AnswerContext, 'openMs'>, now: number): void {
     this.#resolving = false
     this.#leased = true
     const { key } = this.#record
     if (this.#phase !== 'resolving' || this.#request === undefined || key === undefined) return
-    this.#record.cacheStatus = facts.cacheStatus
-    let plan: ResponsePlan
+    this.#record.origin = facts.origin
+    const { method, fields } = this.#request
+    const request = { method, part: key.part, range: this.#spec, ifNoneMatch: fields.get('if-none-match'), ifRange: fields.get('if-range') }
+    let answer: EncodedAnswer
     try {
-      plan = planObject(this.#request, this.#spec, facts, key.part)
+      answer = encodeAnswer(planAnswer(request, facts, { ...context, openMs: now - this.#since }))
     } catch (error) {
-      return this.#problem(error, now)
+      return this.#problem(error, now, [unsatisfiedField(facts.size)])
     }
-    if (plan.status === 416) this.#record.failed(undefined, 'RELAY_ERR_RANGE_UNSATISFIABLE')
-    this.#respond(plan, now)
+    this.#respond(answer, now)
   }
 
-  #problem (error: unknown, now: number): void {
+  /** @param fields that go with the answer besides those of every problem */
+  #problem (error: unknown, now: number, fields: readonly Field[] = []): void {
     this.#host.leaveQueue(this)
     this.#record.failed(error)
     this.#record.headEnded(now)
     if (this.#request === undefined) this.#refuseInput(STREAM_CODE.unwanted)
-    this.#respond(planProblem(error, this.#request?.method), now)
+    this.#respond(encodeProblem(error, this.#request?.method, fields), now)
   }
 
-  #respond (plan: ResponsePlan, now: number): void {
+  #respond (answer: EncodedAnswer, now: number): void {
     this.#phase = 'sending'
-    this.#record.status = plan.status
-    this.#head = plan.head
-    if (plan.range !== undefined) {
-      this.#body.start(plan.range)
+    this.#record.status = answer.status
+    this.#head = answer.head
+    if (answer.range !== undefined) {
+      this.#body.start(answer.range)
       return this.#body.next(now)
     }
     this.#release()
-    this.#write(plan.inline ?? new Uint8Array(0), now)
+    this.#write(answer.inline ?? new Uint8Array(0), now)
   }
 
   #read (chunk: Uint8Array, now: number): void {
@@ -229,13 +231,15 @@ export class ViewerStream {
     this.#writing = true
     this.#since = now
     this.#unsent = chunk.length
+    this.#unsentOfObject = this.#leased && this.#body.active ? body.length : 0
     this.#host.emit({ type: 'write', id: this.id, chunk })
   }
 
   #written (now: number): void {
     this.#writing = false
-    this.#record.wrote(this.#unsent, now)
+    this.#record.wrote(this.#unsent, this.#unsentOfObject, now)
     this.#unsent = 0
+    this.#unsentOfObject = 0
     if (this.#phase === 'ending') return this.finish(this.#record.ending(), undefined, now)
     if (this.#phase !== 'sending') return
     const { quickWriteMs, maxGrowth } = this.#host.limits

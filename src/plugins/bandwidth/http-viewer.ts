@@ -1,11 +1,7 @@
+import { pacedReadBytes } from '../../pacing/paced-read.ts'
 import type { Rendition } from '../../pacing/rendition-ladder.ts'
 import { BandwidthAdviser, ViewerShare, type BandwidthAdvice, type ViewerShareDeps } from '../../pacing/viewer-share.ts'
 import { RateMeter } from './rate-meter.ts'
-
-/** While bandwidth is limited, the responses of a viewer together ask for what its share carries in this time, ms. */
-const PACED_READ_MS = 100
-/** Smallest read then, bytes. */
-const MIN_PACED_BYTES = 4 * 1024
 
 export interface HttpViewerDeps extends ViewerShareDeps {
   readonly ladder: readonly Rendition[]
@@ -47,7 +43,7 @@ export class HttpViewer extends ViewerShare {
   readBytes (most: number): number {
     const share = this.shareBps()
     if (share === undefined) return most
-    return Math.min(most, Math.max(MIN_PACED_BYTES, Math.floor(share / 8 * PACED_READ_MS / 1_000 / Math.max(1, this.responses))))
+    return Math.min(most, pacedReadBytes(share, this.responses))
   }
 
   /** Bytes on their way to the viewer. */

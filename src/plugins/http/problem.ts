@@ -1,8 +1,8 @@
 import { STATUS_CODES } from 'node:http'
 import type { Socket } from 'node:net'
 import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
-import { challengeOf } from '../../admission/verdict.ts'
 import { ERRORS, RelayError, systemCode, toProblem, type ErrorCode } from '../../base/errors.ts'
+import { problemFields } from '../../protocol/answer.ts'
 
 export const PROBLEM_TYPE = 'application/problem+json'
 
@@ -46,9 +46,6 @@ export function asRelayError (error: unknown): RelayError {
   return new RelayError('RELAY_ERR_INTERNAL', 'unexpected error; see the relay log', { cause: error })
 }
 
-/** Statuses that say when to come back (RFC 9110 §10.2.3, RFC 6585 §4). */
-const COME_BACK: ReadonlySet<number> = new Set([429, 502, 503])
-
 /** Refusals that are our own doing and no fault: a relay in trouble must not write a stack for every one of them. */
 const MEANT: ReadonlySet<ErrorCode> = new Set(['RELAY_ERR_STARTING', 'RELAY_ERR_STOPPING', 'RELAY_ERR_OVERLOADED', 'RELAY_ERR_LOCAL_LACK'])
 
@@ -62,14 +59,13 @@ export function sendProblem (error: unknown, request: FastifyRequest, reply: Fas
     // A body that failed before its first byte has put its headers on the raw response already.
     reply.raw.removeHeader(name)
   }
-  // The limiter of viewers and the gate of connections have said themselves when to come back.
-  if (known.retryAfterSeconds !== undefined || (COME_BACK.has(known.status) && !reply.hasHeader('retry-after'))) reply.header('retry-after', String(known.retryAfterSeconds ?? 1))
-  const challenge = challengeOf(known, known.status)
-  if (challenge !== undefined) reply.header('www-authenticate', challenge)
+  for (const [name, value] of problemFields(known)) {
+    // The limiter of viewers and the gate of connections have said themselves when to come back.
+    if (name !== 'retry-after' || known.retryAfterSeconds !== undefined || !reply.hasHeader(name)) reply.header(name, value)
+  }
   if (known.source === 'internal' && !MEANT.has(known.code)) request.log.error({ err: error }, 'request failed')
   else request.log.debug({ code: known.code, detail: known.message }, 'request refused')
   return reply.code(known.status)
-    .header('cache-control', 'no-store')
     .type(PROBLEM_TYPE)
     .serializer((payload: unknown) => `${JSON.stringify(payload)}\n`)
     .send(toProblem(known))

@@ -1,19 +1,13 @@
 import { RelayError } from '../../base/errors.ts'
+import type { ObjectFacts, Origin } from '../../protocol/answer.ts'
 import { keyId, type ShardKey } from '../../protocol/shard-key.ts'
 import { formatVia } from '../../protocol/via.ts'
-import type { CacheTier } from '../../storage/disk-files.ts'
 import type { ShardCache, CachedObject } from '../shard-cache/shard-cache.ts'
 import { cameFromRelay, sameWay } from '../upstream/tiers.ts'
 import type { Upstream } from '../upstream/upstream.ts'
 import type { AskedNodes } from '../upstream/upstream-types.ts'
 import { Fill } from './fill.ts'
 import { FillPlaces } from './fill-places.ts'
-
-/** Where an object came from; the text of `cache-status` and the label of metrics follow from it. */
-export type Origin =
-  /** @prop storedAt milliseconds since the Unix epoch */
-  | { readonly hit: true, readonly tier: CacheTier, readonly storedAt: number }
-  | { readonly hit: false, readonly collapsed: boolean, readonly region: string, readonly headMs: number }
 
 /** The bytes of an open object as another process reads them. */
 export interface SharedFile {
@@ -35,14 +29,8 @@ export interface OpenOptions {
 }
 
 /** An object opened for one viewer; `release` once. */
-export interface OpenShard {
+export interface OpenShard extends ObjectFacts {
   readonly key: ShardKey
-  readonly size: number
-  /** Lower-case hex; undefined on a miss whose origin did not tell. */
-  readonly sha256: string | undefined
-  readonly origin: Origin
-  /** False for what is passed on and may not be kept by anybody. */
-  readonly lasting: boolean
   /** The whole body, when it is in memory. */
   readonly buffer: Buffer | undefined
   /** Set for an object that was opened with `asFile`, or is being filled. */

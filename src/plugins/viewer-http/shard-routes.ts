@@ -6,6 +6,7 @@ import { ViewerRefused, type Admitted } from '../../admission/verdict.ts'
 import type { ViewerJudge } from '../../admission/viewer-judge.ts'
 import { RelayError } from '../../base/errors.ts'
 import { loggedUrl, shortened } from '../../base/log.ts'
+import { planAnswer, unsatisfiedField, type Answer } from '../../protocol/answer.ts'
 import { formatCmsd } from '../../protocol/cmsd.ts'
 import { parseRangeHeader } from '../../protocol/range.ts'
 import { cidOfPath, parseShardPath } from '../../protocol/shard-key.ts'
@@ -18,7 +19,6 @@ import { refuseLoop, type Tier } from '../upstream/tiers.ts'
 import { ChunkMemory } from './chunk-memory.ts'
 import { ChunkSize, LargeChunks } from './chunk-size.ts'
 import { IdlePause, type TimedConnection } from './idle-pause.ts'
-import { planResponse, unsatisfiedHeaders, type ResponsePlan } from './shard-response.ts'
 import { ShardStream } from './shard-stream.ts'
 import { OBJECT_DOCS } from './viewer-docs.ts'
 
@@ -92,18 +92,20 @@ export async function shardRoutes (viewer: FastifyInstance, { shards, metrics, m
       const start = monotonic()
       const via = viaOf(request)
       const key = parseShardPath(rawPath(request))
-      // A malformed range is refused before it costs a fill.
-      if (request.method === 'GET') parseRangeHeader(request.headers.range)
-      const shard = await shards.open(key, { via, onlyIfCached: ONLY_IF_CACHED.test(request.headers['cache-control'] ?? '') })
-      let plan: ResponsePlan
+      const { headers } = request
+      const method = request.method === 'HEAD' ? 'HEAD' : 'GET'
+      // Range has a meaning for GET only (RFC 9110 §14.2). A malformed one is refused before it costs a fill.
+      const range = method === 'GET' ? parseRangeHeader(headers.range) : undefined
+      const shard = await shards.open(key, { via, onlyIfCached: ONLY_IF_CACHED.test(headers['cache-control'] ?? '') })
+      let answer: Answer
       try {
-        plan = planResponse(request.method, request.headers, shard, monotonic() - start, now())
+        answer = planAnswer({ method, part: key.part, range, ifNoneMatch: headers['if-none-match'], ifRange: typeof headers['if-range'] === 'string' ? headers['if-range'] : undefined }, shard, { now: now(), openMs: monotonic() - start, tokenRequired: judge.required })
       } catch (error) {
         shard.release()
-        reply.headers(unsatisfiedHeaders(error, shard.size))
+        reply.header(...unsatisfiedField(shard.size))
         throw error
       }
-      return await send(request, reply, shard, plan, start)
+      return await send(request, reply, shard, answer, start)
     }
   })
 
@@ -133,11 +135,9 @@ export async function shardRoutes (viewer: FastifyInstance, { shards, metrics, m
     return via
   }
 
-  async function send (request: FastifyRequest, reply: FastifyReply, shard: OpenShard, plan: ResponsePlan, start: number): Promise<FastifyReply> {
-    reply.code(plan.status)
-    reply.headers(plan.headers)
-    // RFC 9111 §3.5: with `public`, a shared cache would serve to everybody what one token was needed for.
-    if (judge.required) reply.header('cache-control', plan.headers['cache-control']?.replace('public', 'private'))
+  async function send (request: FastifyRequest, reply: FastifyReply, shard: OpenShard, answer: Answer, start: number): Promise<FastifyReply> {
+    reply.code(answer.status)
+    for (const [name, value] of answer.fields) reply.header(name, value)
     reply.header('x-content-type-options', 'nosniff')
     reply.header('timing-allow-origin', '*')
     reply.header('cross-origin-resource-policy', 'cross-origin')
@@ -145,7 +145,7 @@ export async function shardRoutes (viewer: FastifyInstance, { shards, metrics, m
     reply.raw.once('close', () => { viewers.release(pace) })
     const advice = pace.advice()
     if (advice !== undefined) reply.header('cmsd-dynamic', formatCmsd(advice))
-    const { body } = plan
+    const { body } = answer
     // The viewer may have gone while the object was opened.
     if (body === undefined || request.raw.socket.destroyed) {
       shard.release()

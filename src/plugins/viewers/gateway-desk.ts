@@ -1,4 +1,3 @@
-import { systemClock } from '../../base/clock.ts'
 import { RelayError } from '../../base/errors.ts'
 import type { FromGateway } from '../../channel/from-gateway.ts'
 import type { Refusal, SendToGateway } from '../../channel/to-gateway.ts'
@@ -7,7 +6,6 @@ import { CHUNK_BYTES } from '../../storage/disk-files.ts'
 import type { OpenResponses } from '../limits/open-responses.ts'
 import { MemoryBudget } from '../shard-cache/memory-budget.ts'
 import type { OpenShard, ShardService } from '../shards/shard-service.ts'
-import { ageSeconds, cacheStatus } from '../viewer-http/shard-response.ts'
 import { LeaseTable } from './lease-table.ts'
 import { ProgressTeller } from './progress-teller.ts'
 
@@ -34,8 +32,6 @@ export class GatewayDesk {
   readonly #shards: Pick<ShardService, 'open'>
   readonly #send: SendToGateway
   readonly #responses: ResponseCount
-  /** Wall clock, ms. */
-  readonly #now: () => number
   readonly #table = new LeaseTable()
   readonly #progress: ProgressTeller
   readonly #unsent = new MemoryBudget(UNSENT_BYTES)
@@ -45,8 +41,7 @@ export class GatewayDesk {
   #over = false
 
   /** @param responses counts those of sessions, each until its object is given back */
-  constructor (shards: Pick<ShardService, 'open'>, send: SendToGateway, responses: ResponseCount = UNCOUNTED, now = systemClock.now) {
-    this.#now = now
+  constructor (shards: Pick<ShardService, 'open'>, send: SendToGateway, responses: ResponseCount = UNCOUNTED) {
     this.#shards = shards
     this.#responses = responses
     this.#send = send
@@ -101,10 +96,9 @@ export class GatewayDesk {
     }
     const lease = this.#table.add(shard)
     const { file, size, sha256, origin, lasting } = shard
-    const age = origin.hit ? ageSeconds(origin.storedAt, this.#now()) : undefined
     const path = file?.path
     const readable = file?.readable() ?? 0
-    this.#send({ type: 'resolved', id, info: { lease, size, sha256, cacheStatus: cacheStatus(origin), lasting, age, file: path === undefined ? undefined : { path, readable } } })
+    this.#send({ type: 'resolved', id, info: { lease, size, sha256, lasting, origin, file: path === undefined ? undefined : { path, readable } } })
     if (path !== undefined && readable < size) this.#follow(lease, shard, readable)
   }
 

@@ -75,15 +75,9 @@ function count (metrics: RelayMetrics, refused: RefusedCounts, { counts }: Gatew
   for (const [code, by] of Object.entries(counts.refusals ?? {})) metrics.count('icn_relay_viewer_refusals_total', { code }, by)
   for (const [transport, by] of Object.entries(counts.granted ?? {})) metrics.count('icn_relay_bandwidth_granted_bytes_total', { transport }, by)
   for (const [transport, ms] of Object.entries(counts.throttledMs ?? {})) metrics.count('icn_relay_bandwidth_throttled_seconds_total', { transport }, ms / 1_000)
-  for (const [labels, by] of Object.entries(counts.streams)) {
-    const [transport = '', outcome = ''] = labels.split(' ')
-    metrics.count('icn_relay_viewer_streams_total', { transport, outcome }, by)
-  }
+  for (const { transport, outcome, count: by } of counts.streams) metrics.count('icn_relay_viewer_streams_total', { transport, outcome }, by)
   metrics.count('icn_relay_overload_shed_total', { kind: 'session' }, counts.shed ?? 0)
-  for (const [labels, seconds] of counts.latencies) {
-    const [transport = '', result = '', stage = ''] = labels.split(' ')
-    metrics.observe('icn_relay_shard_serve_latency_seconds', seconds, { transport, result, stage })
-  }
+  for (const [transport, result, stage, seconds] of counts.latencies) metrics.observe('icn_relay_shard_serve_latency_seconds', seconds, { transport, result, stage })
 }
 
 /** Viewers over WebTransport: the supervised gateway process that owns QUIC, and what the relay knows of it. */

@@ -155,7 +155,7 @@ export class Supervisor {
       closed: (code, signal) => { this.#ended(life, code, signal) }
     })
     const now = clock.monotonic()
-    const life: Life = { process, desk: new GatewayDesk(shards, process.send, responses, clock.now), startedAt: now, heardAt: now, ended: deferred<undefined>(), listening: undefined, stats: undefined, reason: 'exit', output: '' }
+    const life: Life = { process, desk: new GatewayDesk(shards, process.send, responses), startedAt: now, heardAt: now, ended: deferred<undefined>(), listening: undefined, stats: undefined, reason: 'exit', output: '' }
     this.#life = life
     this.#send({ type: 'start', settings: settings(), live: live.current })
   }
