@@ -134,8 +134,7 @@ export async function buildApp (config: Config, deps: AppDeps): Promise<Relay> {
       const adminPort = startListener === undefined ? await bind(admin, config.admin, 'admin') : boundPort(admin)
       for (const start of starts.splice(0)) start()
       const viewerPort = await bind(viewer, config.viewer, 'viewer')
-      // HTTP/3 takes the UDP port of the same number as the TCP port that was really bound.
-      await admin.viewers.start({ http3: viewerPort, websocket: config.viewer.websocket_port })
+      await admin.viewers.start(viewerPort)
       return { viewerPort, adminPort }
     },
     close: async () => { await (closing ??= close()) },

@@ -3,6 +3,7 @@ import Type, { type Static, type TSchema } from 'typebox'
 import { MAX_REPORTED } from '../admission/shared-buckets.ts'
 import { CLASS_NAME, IDENTITY, REFUSALS } from '../admission/verdict.ts'
 import { MAX_GROUPS, type Demand } from '../pacing/split-budget.ts'
+import { perTransport, type SessionTransport } from './session-transports.ts'
 
 /*
  * What the gateway may say. It is the process that talks to strangers and runs native code, so every message is checked against
@@ -89,12 +90,11 @@ const Stats = Type.Object({
   counts: Counts
 }, closed)
 
-const RoadInfo = Type.Object({ port: Type.Integer({ minimum: 1, maximum: 65_535 }), description: Text(1_000) }, closed)
+const ListenerInfo = Type.Object({ port: Type.Integer({ minimum: 1, maximum: 65_535 }), description: Text(1_000) }, closed)
 
 const Listening = Type.Object({
-  http3: Type.Optional(RoadInfo),
-  websocket: Type.Optional(RoadInfo),
-  /** Why a road is missing, and which engine was chosen. */
+  open: Type.Unsafe<Partial<Record<SessionTransport, Static<typeof ListenerInfo>>>>(Type.Object(perTransport(() => Type.Optional(ListenerInfo)), closed)),
+  /** Why a transport is missing, and which engine was chosen. */
   notes: Type.Array(Text(2_000), { maxItems: 8 })
 }, closed)
 
@@ -108,7 +108,7 @@ const DemandGroup = Type.Object({
 }, closed)
 
 const SCHEMAS = {
-  /** Again whenever a road has changed. */
+  /** Again whenever that has changed. */
   listening: Type.Object({ type: Type.Literal('listening'), info: Listening }, closed),
   /** It could not start, and ends. */
   failed: Type.Object({ type: Type.Literal('failed'), detail: Text(4_000) }, closed),

@@ -6,6 +6,7 @@ import type { Spent } from '../admission/shared-buckets.ts'
 import type { ErrorCode } from '../base/errors.ts'
 import type { BandwidthClasses } from '../pacing/bandwidth-limits.ts'
 import type { ObjectFacts } from '../protocol/answer.ts'
+import type { PerTransport } from './session-transports.ts'
 import type { LiveSettings } from './live-settings.ts'
 
 export type EngineChoice = 'auto' | 'quinn' | 'fails'
@@ -13,10 +14,8 @@ export type EngineChoice = 'auto' | 'quinn' | 'fails'
 /** What a gateway needs to run and keeps; sent once, first, with the {@link LiveSettings}. */
 export interface GatewaySettings {
   readonly host: string
-  /** UDP port for HTTP/3; 0 for any. */
-  readonly http3Port: number
-  /** TCP port for WebSocket and HTTP/2; 0 for any. */
-  readonly websocketPort: number
+  /** 0 for any. */
+  readonly ports: PerTransport<number>
   readonly engine: EngineChoice
   /** Where an engine file may be kept that was made for this system. */
   readonly engineDirectory: string

@@ -10,17 +10,18 @@ import { LoopDelay } from '../base/loop-delay.ts'
 import { residentBytes } from '../base/process-use.ts'
 import type { FromGateway } from '../channel/from-gateway.ts'
 import type { GatewayLimits, LiveSettings } from '../channel/live-settings.ts'
+import type { SessionTransport } from '../channel/session-transports.ts'
 import type { GatewaySettings, ToGateway } from '../channel/to-gateway.ts'
 import { CLOSE_CODE } from '../protocol/stream-codes.ts'
 import type { SessionRequest, TransportName, TransportSession } from '../protocol/transport-session.ts'
 import { GatewayBandwidth } from './bandwidth.ts'
-import { openHttp3, openWebSocket } from './engine.ts'
+import { OPEN } from './transports/open.ts'
 import { Guests } from './guests.ts'
 import { listenerOptions } from './listener-options.ts'
 import { GatewayMeter } from './meter.ts'
 import { Reception } from './reception.ts'
 import { RemoteSource } from './remote-source.ts'
-import { Roads, type RoadName } from './roads.ts'
+import { Listeners } from './listeners.ts'
 import { sessionLimits } from './session-limits.ts'
 import { sessionRow, type Guest } from './session-row.ts'
 import type { SessionLimits } from './session/session-types.ts'
@@ -42,8 +43,6 @@ const MAX_SPENT_TICKETS = 10_000
 /** Tickets live for a minute, and a bucket lets twice its rate through in a second at most. */
 const SPENT_PER_RATE = 2 * 60
 
-const TRANSPORT_OF: Readonly<Record<RoadName, TransportName>> = { http3: 'webtransport', websocket: 'websocket' }
-
 const text = (error: unknown): string => error instanceof Error ? error.stack ?? error.message : String(error)
 
 /** Everything inside the gateway process: engines, sessions, and the line to the relay. */
@@ -61,7 +60,7 @@ export class Gateway {
   readonly #loopDelay = new LoopDelay()
   readonly #judge: ViewerJudge
   readonly #bandwidth: GatewayBandwidth
-  readonly #roads: Roads
+  readonly #listeners: Listeners
   readonly #guests = new Guests()
   readonly #timers: NodeJS.Timeout[] = []
   #beatAt: number
@@ -71,7 +70,7 @@ export class Gateway {
   readonly #tickets: TicketGate
   /** What each of the live settings changes. */
   readonly #on: { readonly [K in keyof LiveSettings]: (value: LiveSettings[K]) => void } = {
-    tls: tls => { this.#roads.setTls(tls) },
+    tls: tls => { this.#listeners.setTls(tls) },
     limits: limits => { this.#limit(limits) },
     auth: auth => { this.#judge.replace(auth) },
     region: region => { this.#region = region },
@@ -109,14 +108,12 @@ export class Gateway {
       timers: { ...systemTimers, now: clock.monotonic },
       report: demand => { send({ type: 'demand', demand }) }
     })
-    this.#roads = new Roads({
+    this.#listeners = new Listeners({
       tls: live.tls,
-      open: async (name, tls) => name === 'http3'
-        ? await openHttp3(settings, listenerOptions(settings, name, tls), this.#eventsOf(name))
-        : await openWebSocket(listenerOptions(settings, name, tls), this.#eventsOf(name)),
+      open: async (name, tls) => await OPEN[name](settings, listenerOptions(settings, name, tls), this.#eventsOf(name)),
       changed: info => { this.#send({ type: 'listening', info }) },
-      certificateRefused: (road, error) => { this.#log('error', 'certificate not taken over, the old one stays in use', { road, error: String(error) }) },
-      empty: async (road) => { await this.#moveAway(TRANSPORT_OF[road]) }
+      certificateRefused: (transport, error) => { this.#log('error', 'certificate not taken over, the old one stays in use', { transport, error: String(error) }) },
+      empty: async transport => { await this.#moveAway(transport) }
     })
     this.#update({ overload: live.overload, drain: live.drain })
   }
@@ -124,7 +121,7 @@ export class Gateway {
   /** Opens the listeners and reports them; a road that cannot be opened is a note and not an end. */
   async start (): Promise<void> {
     this.#timers.push(setInterval(() => { this.#tick() }, TICK_MS), setInterval(() => { this.#beat() }, this.#settings.heartbeatMs))
-    await this.#roads.open()
+    await this.#listeners.open()
     this.#beat()
   }
 
@@ -148,14 +145,14 @@ export class Gateway {
     for (const timer of this.#timers) clearInterval(timer)
     this.#loopDelay.stop()
     this.#beat()
-    await this.#roads.close()
+    await this.#listeners.close()
     this.#bandwidth.close()
   }
 
-  #eventsOf (name: RoadName): ListenerEvents {
+  #eventsOf (name: SessionTransport): ListenerEvents {
     return {
       admit: (ip, now) => this.#handshakes.admit(ip, now),
-      decide: request => this.#roads.renewing(name) ? { accept: false, status: 503, failure: 'limit' } : this.#decide(request),
+      decide: request => this.#listeners.renewing(name) ? { accept: false, status: 503, failure: 'limit' } : this.#decide(request),
       session: session => { this.#welcome(session) },
       handshakeFailed: (reason, detail) => {
         this.#meter.handshakeFailed(reason)
@@ -311,7 +308,7 @@ export class Gateway {
     this.#tickets.forgetExpired(this.#clock.now())
     this.#requests.forgetIdle(now)
     const { known, checking } = this.#judge.sizes()
-    const sizes = { ...this.#source.sizes(), ...this.#roads.sizes(), ...this.#bandwidth.sizes(), 'auth.known': known, 'auth.checking': checking, 'gateway.sessions': this.#guests.size, 'gateway.addresses': this.#guests.addresses, 'gateway.tracked': this.#handshakes.size, 'gateway.spentTickets': this.#tickets.size }
+    const sizes = { ...this.#source.sizes(), ...this.#listeners.sizes(), ...this.#bandwidth.sizes(), 'auth.known': known, 'auth.checking': checking, 'gateway.sessions': this.#guests.size, 'gateway.addresses': this.#guests.addresses, 'gateway.tracked': this.#handshakes.size, 'gateway.spentTickets': this.#tickets.size }
     this.#send({ type: 'heartbeat', stats: { sessions, sizes, rssBytes: residentBytes(), spent: this.#requests.report(), loopDelayMs: this.#loopDelay.take(), counts: this.#meter.take() } })
   }
 }

@@ -1,17 +1,17 @@
 import type { TlsMaterial } from '../channel/tls-material.ts'
 import type { GatewaySettings } from '../channel/to-gateway.ts'
-import type { RoadName } from './roads.ts'
+import type { SessionTransport } from '../channel/session-transports.ts'
 import type { ListenerOptions } from './transports/viewer-transport.ts'
 
 /** Path a session asks for. */
 export const VIEWER_PATH = '/v1/viewer'
 
 /** What a listener of the gateway is opened with. */
-export function listenerOptions (settings: GatewaySettings, name: RoadName, tls: TlsMaterial): ListenerOptions {
-  const { host, maxSessions, maxStreamsPerSession, handshakeTimeoutMs, idleTimeoutMs, http3Port, websocketPort } = settings
+export function listenerOptions (settings: GatewaySettings, name: SessionTransport, tls: TlsMaterial): ListenerOptions {
+  const { host, maxSessions, maxStreamsPerSession, handshakeTimeoutMs, idleTimeoutMs, ports } = settings
   return {
     host,
-    port: name === 'http3' ? http3Port : websocketPort,
+    port: ports[name],
     tls,
     path: VIEWER_PATH,
     maxSessions,

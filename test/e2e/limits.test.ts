@@ -4,6 +4,7 @@ import { connect as connectTcp, type Socket } from 'node:net'
 import test, { type TestContext } from 'node:test'
 import { request } from 'undici'
 import { startSuperNode } from '../../demo/super-node/server.ts'
+import { perTransport, type PerTransport } from '../../src/channel/session-transports.ts'
 import { connectQuinn } from '../../src/client/node-quinn.ts'
 import type { TransportSession } from '../../src/protocol/transport-session.ts'
 import { quinnBinding } from '../../tools/harness/quinn.ts'
@@ -30,9 +31,9 @@ class Rig {
     return new Rig(t, await startRelay(t, [{ url: origin.url, region: origin.region }], settings))
   }
 
-  get ports (): { http3: number, websocket: number } {
-    const { http3, websocket } = this.running.relay.admin.viewers.listening() ?? {}
-    return { http3: http3?.port ?? 0, websocket: websocket?.port ?? 0 }
+  get ports (): PerTransport<number> {
+    const open = this.running.relay.admin.viewers.listening()?.open
+    return perTransport(name => open?.[name]?.port ?? 0)
   }
 
   async connect (): Promise<TransportSession> {
@@ -53,7 +54,7 @@ class Rig {
   /** A session by a URL of the caller's own. */
   async dial (query: string): Promise<TransportSession> {
     const { relay } = this.running
-    const session = await connectQuinn(quinnBinding(), `https://127.0.0.1:${this.ports.http3}/v1/viewer?${query}`, { certificateHashes: relay.admin.certificates.hashes().map(({ value }) => Buffer.from(value, 'base64')) })
+    const session = await connectQuinn(quinnBinding(), `https://127.0.0.1:${this.ports.webtransport}/v1/viewer?${query}`, { certificateHashes: relay.admin.certificates.hashes().map(({ value }) => Buffer.from(value, 'base64')) })
     this.#t.after(() => { session.close() })
     return session
   }

@@ -84,7 +84,7 @@ test('500 readers of a byte a second, closed windows and half-sent requests: hon
   for (const transport of ['http', 'webtransport']) {
     await until(async () => await metric(relay.adminUrl, 'icn_relay_viewer_connections', `{transport="${transport}"}`), count => count <= 1)
   }
-  await until(async () => await gatewaySizes(relay.adminUrl), sizes => sizes['http3.streams'] === 0 && sizes['relay.leases'] === 0)
+  await until(async () => await gatewaySizes(relay.adminUrl), sizes => sizes['webtransport.streams'] === 0 && sizes['relay.leases'] === 0)
   await until(async () => await metric(relay.adminUrl, 'icn_relay_cache_open_files'), files => files === 0)
   assert.equal(await metric(relay.adminUrl, 'icn_relay_gateway_restarts_total', '{reason="exit"}') + await metric(relay.adminUrl, 'icn_relay_gateway_restarts_total', '{reason="memory"}'), 0)
 })

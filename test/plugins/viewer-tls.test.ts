@@ -264,7 +264,7 @@ const WEAK = ['ECDHE-RSA-AES128-SHA', 'ECDHE-RSA-AES128-SHA256', 'ECDHE-RSA-AES2
 test('TLS 1.2 without forward secrecy or with CBC is refused, on both ports, also after the certificate was replaced', { timeout: 60_000 }, async t => {
   const rig = await setup(t, { transport: { engine: 'auto' } })
   await until(async () => rig.relay.admin.viewers.started(), started => started)
-  const websocket = rig.relay.admin.viewers.listening()?.websocket?.port
+  const websocket = rig.relay.admin.viewers.listening()?.open.websocket?.port
   assert.ok(websocket !== undefined)
   const check = async (): Promise<void> => {
     for (const port of [Number(rig.url.port), websocket]) {

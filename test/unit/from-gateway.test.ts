@@ -11,7 +11,7 @@ test('what a gateway says in good order passes unchanged', () => {
     { type: 'resolve', id: 1, key: { cid: 'Qm_-9', part: 13 }, address: '192.0.2.1' },
     { type: 'resolve', id: 1, key: { cid: 'Qm', part: 'manifest' }, address: '192.0.2.1' },
     { type: 'read', id: 1, lease: 2, position: 0, length: 65_536 },
-    { type: 'listening', info: { notes: ['no HTTP/3: x'], websocket: { port: 9004, description: 'd' } } },
+    { type: 'listening', info: { notes: ['no HTTP/3: x'], open: { websocket: { port: 9004, description: 'd' } } } },
     { type: 'log', level: 'warn', message: 'm', fields: { any: { thing: [1] } } },
     heartbeat({ loopDelayMs: 12.5, counts: { ...counts, shed: 3 } }),
     heartbeat({ counts: { ...counts, latencies: [['websocket', 'miss', 'complete', 0.5]] } })
@@ -40,7 +40,7 @@ test('what would become a label, a counter or an address is refused unless it is
     heartbeat({ counts: { ...counts, refusals: { RELAY_ERR_INTERNAL: 1 } } }),
     heartbeat({ counts: { ...counts, handshakeFailures: { [`r${1}`]: 1 } } }),
     heartbeat({ counts: { ...counts, latencies: [['webtransport', 'hit', 'complete', Number.NaN]] } }),
-    { type: 'listening', info: { notes: [], http3: { port: 70_000, description: '' } } },
+    { type: 'listening', info: { notes: [], open: { webtransport: { port: 70_000, description: '' } } } },
     { type: 'log', level: 'fatal', message: 'm', fields: {} }
   ]
   for (const message of messages) assert.equal(typeof checkFromGateway(message), 'string', JSON.stringify(message))

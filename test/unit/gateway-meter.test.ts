@@ -62,6 +62,6 @@ test('whatever the meter counts, the relay accepts', () => {
   for (const reason of ['timeout', 'tls', 'protocol', 'refused', 'limit', 'rate-address', 'rate-total'] as const) meter.handshakeFailed(reason)
   meter.shed()
   for (const code of REFUSALS) meter.refusal(code)
-  const message = { type: 'heartbeat', stats: { sessions: { webtransport: 1 }, sizes: { 'http3.links': 1 }, rssBytes: 1, counts: meter.take() } }
+  const message = { type: 'heartbeat', stats: { sessions: { webtransport: 1 }, sizes: { 'webtransport.links': 1 }, rssBytes: 1, counts: meter.take() } }
   assert.equal(checkFromGateway(message), message)
 })

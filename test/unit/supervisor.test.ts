@@ -24,7 +24,7 @@ const channel = new Channel(new Socket({ fd: CHANNEL_FD, readable: true, writabl
 })
 const send = m => { channel.send(m) }
 const onMessage = callback => { listener = callback; for (const m of early.splice(0)) callback(m) }`
-const LISTENING = "send({ type: 'listening', info: { notes: ['a note'], websocket: { port: 9, description: 'fake' } } })"
+const LISTENING = "send({ type: 'listening', info: { notes: ['a note'], open: { websocket: { port: 9, description: 'fake' } } } })"
 
 const LIVE: LiveSettings = {
   tls: { cert: '', key: '' },
@@ -101,7 +101,7 @@ test('a program that is not there is an end like any other', LIMIT, async t => {
 
 test('silence after the listeners are open is a hang, too much memory is reported as such', LIMIT, async t => {
   const silent = await rig(t, `${LISTENING}; setInterval(() => {}, 1000)`, { hangMs: 300 })
-  assert.deepEqual(await silent.supervisor.start(), { notes: ['a note'], websocket: { port: 9, description: 'fake' } })
+  assert.deepEqual(await silent.supervisor.start(), { notes: ['a note'], open: { websocket: { port: 9, description: 'fake' } } })
   await until(async () => silent.ends, all => all.length > 0)
   assert.equal(silent.ends[0], 'hang')
   const large = await rig(t, `${LISTENING}; send({ type: 'heartbeat', stats: { sessions: {}, sizes: {}, rssBytes: 2e9, counts: { handshakes: {}, handshakeFailures: {}, streams: [], limited: {}, bytes: {}, latencies: [] } } }); setInterval(() => {}, 1000)`)

@@ -101,7 +101,7 @@ export async function openSession (viewerUrl: string, { query, path, port, ...op
 export async function openGatewaySession ({ admin: { certificates, viewers } }: RunningRelay['relay'], { query, path = '/v1/viewer', ...options }: SessionOptions = {}): Promise<TransportSession> {
   const issued = viewers.tickets?.issue('127.0.0.1')
   const ticket = issued !== undefined && 'ticket' in issued ? `ticket=${issued.ticket}` : undefined
-  const url = `https://127.0.0.1:${viewers.supervisor?.listening?.http3?.port ?? 0}${path}?${[ticket, query].filter(part => part !== undefined).join('&')}`
+  const url = `https://127.0.0.1:${viewers.supervisor?.listening?.open.webtransport?.port ?? 0}${path}?${[ticket, query].filter(part => part !== undefined).join('&')}`
   return await connectQuinn(quinnBinding(), url, { certificateHashes: certificates.hashes().map(({ value }) => Buffer.from(value, 'base64')), timeoutMs: 30_000, ...options })
 }
 

@@ -1,8 +1,9 @@
 import { isIPv4, isIPv6 } from 'node:net'
 import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
 import type { FastifyInstance } from 'fastify'
-import Type from 'typebox'
+import Type, { type TOptional } from 'typebox'
 import { RelayError } from '../../base/errors.ts'
+import { SESSION_TRANSPORTS, type SessionTransport } from '../../channel/session-transports.ts'
 import type { ListeningInfo } from '../../channel/from-gateway.ts'
 import { problems } from '../admin/schemas.ts'
 import { endJsonLines } from '../http/end-line.ts'
@@ -33,10 +34,11 @@ const SessionEndpoint = Type.Object({
   certificateHashes: Type.Array(Type.Object({ algorithm: Type.Literal('sha-256'), value: Type.String({ description: 'base64' }) }), { description: 'for serverCertificateHashes: the current certificate, and the next once it exists; empty when an authority vouches for it. Browsers cannot pin a certificate for WebSocket, other clients can' })
 })
 
+const WITH_TICKET = { description: 'its URL carries a ticket, good for one session within a minute: ask again for every session' }
+
 const Transport = Type.Object({
   region: Type.String({ description: 'region of the relay; empty when unknown' }),
-  webtransport: Type.Optional(Type.Object(SessionEndpoint.properties, { description: 'its URL carries a ticket, good for one session within a minute: ask again for every session' })),
-  websocket: Type.Optional(SessionEndpoint),
+  ...Object.fromEntries(SESSION_TRANSPORTS.map(({ name, ticket }) => [name, Type.Optional(Type.Object(SessionEndpoint.properties, ticket ? WITH_TICKET : {}))])) as Record<SessionTransport, TOptional<typeof SessionEndpoint>>,
   http: Endpoint,
   gateway: Type.Optional(Type.String({ description: 'of the process that holds the sessions: when it has changed, sessions from before are gone, although no packet says so' })),
   overloaded: Type.Optional(Type.Literal(true, { description: 'the relay sheds load: sessions are sent elsewhere, or these transports are absent for now; objects it does not have are refused' }))
@@ -69,17 +71,21 @@ export async function transportRoute (viewer: FastifyInstance, { region, listeni
     const { localAddress = '', localPort } = request.raw.socket
     const named = (request.host ?? '') !== ''
     const hostname = named ? request.hostname : localAddress
-    const name = isIPv6(hostname) ? `[${hostname}]` : hostname
+    const host = isIPv6(hostname) ? `[${hostname}]` : hostname
     // Chromium tries one address of a name for HTTP/3, and of localhost that is ::1, where a relay bound to IPv4 does not listen.
-    const udpName = LOCALHOST.test(hostname) && isIPv4(localAddress) ? localAddress : name
+    const udpName = LOCALHOST.test(hostname) && isIPv4(localAddress) ? localAddress : host
     const certificateHashes = [...hashes()]
-    const query = info?.http3 === undefined || request.query.ticket === 'none' ? '' : ticketQuery(request.ip, { tickets, refused })
+    const open = info?.open ?? {}
+    const query = request.query.ticket === 'none' || !SESSION_TRANSPORTS.some(({ name, ticket }) => ticket && open[name] !== undefined) ? '' : ticketQuery(request.ip, { tickets, refused })
+    const offers = SESSION_TRANSPORTS.flatMap(({ name, scheme, udp, ticket }) => {
+      const listener = open[name]
+      return listener === undefined ? [] : [[name, { url: `${scheme}://${udp ? udpName : host}:${listener.port}/v1/viewer${ticket ? query : ''}`, certificateHashes }] as const]
+    })
     reply.header('cache-control', 'no-store')
     return {
       region: region(),
-      ...info?.http3 === undefined ? {} : { webtransport: { url: `https://${udpName}:${info.http3.port}/v1/viewer${query}`, certificateHashes } },
-      ...info?.websocket === undefined ? {} : { websocket: { url: `wss://${name}:${info.websocket.port}/v1/viewer`, certificateHashes } },
-      http: { url: `${request.protocol}://${named ? request.host : `${name}:${localPort}`}` },
+      ...Object.fromEntries(offers),
+      http: { url: `${request.protocol}://${named ? request.host : `${host}:${localPort}`}` },
       ...info === undefined ? {} : { gateway: gatewayId() },
       ...overloaded() ? { overloaded: true as const } : {}
     }

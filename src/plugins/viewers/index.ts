@@ -4,6 +4,7 @@ import fp from 'fastify-plugin'
 import { forGateway } from '../../admission/auth-settings.ts'
 import { systemClock } from '../../base/clock.ts'
 import { VERSION } from '../../base/version.ts'
+import { perTransport, SESSION_TRANSPORTS } from '../../channel/session-transports.ts'
 import type { GatewayStats, ListeningInfo } from '../../channel/from-gateway.ts'
 import type { Config } from '../../config/config.ts'
 import { childGateways, gatewayPaths } from '../../spawn/gateway-process.ts'
@@ -12,14 +13,9 @@ import type { RelayMetrics } from '../metrics/relay-metrics.ts'
 import { redirectTargets } from '../overload/redirect-targets.ts'
 import { hasSeparateGateway, isLaunched, launchedGateways } from './launched-gateways.ts'
 import { LiveRecord } from './live-record.ts'
+import { sessionPorts } from './ports.ts'
 import { Supervisor } from './supervisor.ts'
 import { TicketOffice } from './ticket-office.ts'
-
-/** Ports of the gateway's listeners; 0 for any. */
-export interface GatewayPorts {
-  readonly http3: number
-  readonly websocket: number
-}
 
 export interface Viewers {
   /** Undefined when `transport.engine` is off. */
@@ -38,8 +34,9 @@ export interface Viewers {
   readonly tickets: TicketOffice | undefined
   /** Where new sessions are sent in turn while the relay sheds load, base URLs; refused when empty. */
   redirectTo (): readonly string[]
-  start (ports: GatewayPorts): Promise<void>
-  /** Whether {@link start} is through: every road that could be opened is open. */
+  /** @param httpPort that viewer HTTP was bound to */
+  start (httpPort: number): Promise<void>
+  /** Whether {@link start} is through: every transport that could be opened is open. */
   started (): boolean
   /** Ends the gateway within `deadlineMs`; sessions get most of it to finish what they have under way. */
   stop (deadlineMs: number): Promise<void>
@@ -51,7 +48,6 @@ declare module 'fastify' {
   }
 }
 
-const TRANSPORTS = ['webtransport', 'websocket']
 /** Size under which the gateway reports the addresses that its handshake limiter remembers. */
 const TRACKED = 'gateway.tracked'
 /** As long as what it authenticates with, SHA-256 (RFC 2104 §3). */
@@ -85,7 +81,7 @@ export default fp<{ config: Config }>(async (app, { config }) => {
   const { viewer, transport } = config
   const { relayMetrics: metrics } = app
   const log = app.log.child({ plugin: 'viewers' })
-  let ports: GatewayPorts = { http3: viewer.port, websocket: viewer.websocket_port }
+  let ports = sessionPorts(config)
   const { engine } = transport
   const paths = gatewayPaths(config.cache.path, hasSeparateGateway())
   let ticketKey = randomBytes(TICKET_KEY_BYTES)
@@ -111,8 +107,7 @@ export default fp<{ config: Config }>(async (app, { config }) => {
     : new Supervisor({
       settings: () => ({
         host: viewer.host,
-        http3Port: ports.http3,
-        websocketPort: ports.websocket,
+        ports,
         engine,
         engineDirectory: paths.engine,
         glibcShim: transport.glibc_shim,
@@ -157,7 +152,7 @@ export default fp<{ config: Config }>(async (app, { config }) => {
           }
         },
         // A restarted gateway takes the ports its viewers know.
-        listening: ({ http3, websocket }) => { ports = { http3: http3?.port ?? ports.http3, websocket: websocket?.port ?? ports.websocket } }
+        listening: ({ open }) => { ports = perTransport(name => open[name]?.port ?? ports[name]) }
       },
       log: (level, message, fields) => { log[level](fields ?? {}, message) }
     })
@@ -167,7 +162,7 @@ export default fp<{ config: Config }>(async (app, { config }) => {
   const sessions = (): number => Object.values(supervisor?.stats?.sessions ?? {}).reduce((sum, value) => sum + value, 0)
   const trackedAddresses = (): number => (supervisor?.stats?.sizes[TRACKED] ?? 0) + app.limits.tickets.size
   metrics.onCollect(() => {
-    for (const name of TRANSPORTS) metrics.set('icn_relay_viewer_connections', supervisor?.stats?.sessions[name] ?? 0, { transport: name })
+    for (const { name } of SESSION_TRANSPORTS) metrics.set('icn_relay_viewer_connections', supervisor?.stats?.sessions[name] ?? 0, { transport: name })
     metrics.set('icn_relay_gateway_up', supervisor?.listening === undefined ? 0 : 1)
     metrics.set('icn_relay_gateway_leases', supervisor?.leases ?? 0)
     metrics.set('icn_relay_limits_tracked_addresses', trackedAddresses(), { limit: 'handshakes' })
@@ -191,8 +186,8 @@ export default fp<{ config: Config }>(async (app, { config }) => {
     gatewayId: () => gatewayId,
     tickets: viewer.require_ticket ? new TicketOffice({ key: () => ticketKey, limiter: app.limits.tickets, clock: systemClock, randomBytes }) : undefined,
     redirectTo,
-    start: async (wanted: GatewayPorts) => {
-      ports = wanted
+    start: async httpPort => {
+      ports = sessionPorts(config, httpPort)
       // What is not there when it starts, the gateway may not make.
       if (!hasSeparateGateway()) await mkdir(paths.engine, { mode: 0o700 }).catch(() => {})
       await supervisor?.start()

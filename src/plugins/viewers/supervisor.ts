@@ -197,10 +197,10 @@ export class Supervisor {
   #listens (life: Life, info: ListeningInfo): void {
     life.listening = info
     for (const note of info.notes) {
-      // A road that stays closed is not news at every restart.
+      // A transport that stays closed is not news at every restart.
       if (this.#told.has(note) || this.#told.size >= MAX_NOTES) continue
       this.#told.add(note)
-      this.#options.log(note.startsWith('no ') ? 'warn' : 'info', note, { http3: info.http3?.port, websocket: info.websocket?.port })
+      this.#options.log(note.startsWith('no ') ? 'warn' : 'info', note, Object.fromEntries(Object.entries(info.open).map(([name, { port }]) => [name, port])))
     }
     this.#options.observer.listening(info)
     this.#first.resolve(undefined)

@@ -1,18 +1,25 @@
-import { systemCode } from '../base/errors.ts'
-import type { GatewaySettings } from '../channel/to-gateway.ts'
-import { engineFile, loadEngine } from '../quinn/engine-file.ts'
-import { failsHttp3Transport } from './transports/fails/http3.ts'
-import { failsWebSocketTransport } from './transports/fails/websocket.ts'
-import { quinnTransport } from './transports/quinn/server.ts'
-import type { ListenerEvents, ListenerOptions, TransportListener } from './transports/viewer-transport.ts'
+import { systemCode } from '../../base/errors.ts'
+import type { PerTransport } from '../../channel/session-transports.ts'
+import type { GatewaySettings } from '../../channel/to-gateway.ts'
+import { engineFile, loadEngine } from '../../quinn/engine-file.ts'
+import { failsHttp3Transport } from './fails/http3.ts'
+import { failsWebSocketTransport } from './fails/websocket.ts'
+import { quinnTransport } from './quinn/server.ts'
+import type { ListenerEvents, ListenerOptions, TransportListener } from './viewer-transport.ts'
 
-export interface Road {
+/** A transport that is open, or why it is not. */
+export interface Opening {
   readonly listener: TransportListener | undefined
   /** One sentence for the log: what runs, or why nothing does. */
   readonly note: string
   /** Whether it may work later: an address in use comes free, a missing package does not appear. */
   readonly retry: boolean
 }
+
+type EngineSettings = Pick<GatewaySettings, 'engine' | 'engineDirectory' | 'glibcShim'>
+
+/** Opens a transport; never rejects. */
+export type OpenTransport = (settings: EngineSettings, options: ListenerOptions, events: ListenerEvents) => Promise<Opening>
 
 const message = (error: unknown): string => error instanceof Error ? error.message : String(error)
 
@@ -24,7 +31,7 @@ function passes (error: unknown): boolean {
 }
 
 /** WebTransport over HTTP/3 by the configured engine, which is quinn unless the other one is named. */
-export async function openHttp3 ({ engine, engineDirectory, glibcShim }: Pick<GatewaySettings, 'engine' | 'engineDirectory' | 'glibcShim'>, options: ListenerOptions, events: ListenerEvents): Promise<Road> {
+async function openWebTransport ({ engine, engineDirectory, glibcShim }: EngineSettings, options: ListenerOptions, events: ListenerEvents): Promise<Opening> {
   const transport = engine === 'fails'
     ? failsHttp3Transport()
     : quinnTransport(() => loadEngine(engineFile({ directory: engineDirectory, shim: glibcShim, log: (...line) => { events.log(...line) } })))
@@ -35,8 +42,8 @@ export async function openHttp3 ({ engine, engineDirectory, glibcShim }: Pick<Ga
   }
 }
 
-/** The road over TCP for networks that block UDP. */
-export async function openWebSocket (options: ListenerOptions, events: ListenerEvents): Promise<Road> {
+/** By fails-components. */
+async function openWebSocket (_settings: EngineSettings, options: ListenerOptions, events: ListenerEvents): Promise<Opening> {
   try {
     const transport = failsWebSocketTransport()
     return { listener: await transport.listen(options, events), note: `WebSocket and HTTP/2 by ${transport.name}`, retry: false }
@@ -44,3 +51,5 @@ export async function openWebSocket (options: ListenerOptions, events: ListenerE
     return { listener: undefined, note: `no WebSocket: ${message(error)}`, retry: passes(error) }
   }
 }
+
+export const OPEN: PerTransport<OpenTransport> = { webtransport: openWebTransport, websocket: openWebSocket }

@@ -2,8 +2,9 @@ import assert from 'node:assert/strict'
 import test, { type TestContext } from 'node:test'
 import type { ListeningInfo } from '../../src/channel/from-gateway.ts'
 import type { TlsMaterial } from '../../src/channel/tls-material.ts'
-import type { Road } from '../../src/gateway/engine.ts'
-import { Roads, type RoadName } from '../../src/gateway/roads.ts'
+import type { Opening } from '../../src/gateway/transports/open.ts'
+import type { SessionTransport } from '../../src/channel/session-transports.ts'
+import { Listeners } from '../../src/gateway/listeners.ts'
 import type { TransportListener } from '../../src/gateway/transports/viewer-transport.ts'
 
 const OLD: TlsMaterial = { cert: 'old', key: 'old' }
@@ -47,123 +48,123 @@ class FixedListener implements TransportListener {
   async close (): Promise<void> { await this.#close() }
 }
 
-interface Rig { readonly roads: Roads, readonly opened: Record<RoadName, number>, readonly listeners: FakeListener[], readonly told: ListeningInfo[], readonly refused: RoadName[] }
+interface Rig { readonly transports: Listeners, readonly opened: Record<SessionTransport, number>, readonly listeners: FakeListener[], readonly told: ListeningInfo[], readonly refused: SessionTransport[] }
 
 /** HTTP/3 works from its `works`-th try on; `retry` says whether the failures before look passing. */
 function rig (t: TestContext, works: number, retry: boolean, gate: Promise<void> = Promise.resolve()): Rig {
-  const opened = { http3: 0, websocket: 0 }
+  const opened = { webtransport: 0, websocket: 0 }
   const listeners: FakeListener[] = []
   const told: ListeningInfo[] = []
-  const refused: RoadName[] = []
-  const open = async (name: RoadName, tls: TlsMaterial): Promise<Road> => {
+  const refused: SessionTransport[] = []
+  const open = async (name: SessionTransport, tls: TlsMaterial): Promise<Opening> => {
     await gate
     opened[name]++
-    if (name === 'http3' && opened.http3 < works) return { listener: undefined, note: 'no HTTP/3: EADDRINUSE', retry }
-    const listener = new FakeListener(name === 'http3' ? 1 : 2, tls)
+    if (name === 'webtransport' && opened.webtransport < works) return { listener: undefined, note: 'no HTTP/3: EADDRINUSE', retry }
+    const listener = new FakeListener(name === 'webtransport' ? 1 : 2, tls)
     listeners.push(listener)
     return { listener, note: `${name} is open`, retry: false }
   }
-  const roads = new Roads({ open, tls: OLD, changed: info => { told.push(info) }, certificateRefused: road => { refused.push(road) }, empty: async () => {}, retryMs: 1_000 })
-  t.after(async () => { await roads.close() })
-  return { roads, opened, listeners, told, refused }
+  const transports = new Listeners({ open, tls: OLD, changed: info => { told.push(info) }, certificateRefused: name => { refused.push(name) }, empty: async () => {}, retryMs: 1_000 })
+  t.after(async () => { await transports.close() })
+  return { transports, opened, listeners, told, refused }
 }
 
 const settle = async (): Promise<void> => { for (let turn = 0; turn < 5; turn++) await new Promise(resolve => { setImmediate(resolve) }) }
 
-test('a road that is blocked does not keep the other closed, is tried again until it opens, and every change is told once', async t => {
+test('a transport that is blocked does not keep the other closed, is tried again until it opens, and every change is told once', async t => {
   t.mock.timers.enable({ apis: ['setTimeout'] })
-  const { roads, opened, told } = rig(t, 3, true)
-  await roads.open()
-  assert.deepEqual(told, [{ notes: ['no HTTP/3: EADDRINUSE', 'websocket is open'], websocket: { port: 2, description: 'fake' } }])
+  const { transports, opened, told } = rig(t, 3, true)
+  await transports.open()
+  assert.deepEqual(told, [{ notes: ['no HTTP/3: EADDRINUSE', 'websocket is open'], open: { websocket: { port: 2, description: 'fake' } } }])
   t.mock.timers.tick(1_000)
   await settle()
-  assert.deepEqual([opened.http3, told.length], [2, 1])
+  assert.deepEqual([opened.webtransport, told.length], [2, 1])
   t.mock.timers.tick(1_000)
   await settle()
-  assert.deepEqual(told[1], { notes: ['http3 is open', 'websocket is open'], http3: { port: 1, description: 'fake' }, websocket: { port: 2, description: 'fake' } })
+  assert.deepEqual(told[1], { notes: ['webtransport is open', 'websocket is open'], open: { webtransport: { port: 1, description: 'fake' }, websocket: { port: 2, description: 'fake' } } })
   t.mock.timers.tick(60_000)
   await settle()
-  assert.deepEqual([opened, told.length], [{ http3: 3, websocket: 1 }, 2])
-  assert.deepEqual(roads.sizes(), { 'http3.sessions': 1, 'websocket.sessions': 2 })
+  assert.deepEqual([opened, told.length], [{ webtransport: 3, websocket: 1 }, 2])
+  assert.deepEqual(transports.sizes(), { 'webtransport.sessions': 1, 'websocket.sessions': 2 })
 })
 
 test('what no time will cure is not tried again', async t => {
   t.mock.timers.enable({ apis: ['setTimeout'] })
-  const { roads, opened } = rig(t, 99, false)
-  await roads.open()
+  const { transports, opened } = rig(t, 99, false)
+  await transports.open()
   t.mock.timers.tick(60_000)
   await settle()
-  assert.deepEqual(opened, { http3: 1, websocket: 1 })
+  assert.deepEqual(opened, { webtransport: 1, websocket: 1 })
 })
 
-test('a new certificate reaches every road, also one that is being opened; one that refuses it is named and the other gets it', async t => {
+test('a new certificate reaches every transport, also one that is being opened; one that refuses it is named and the other gets it', async t => {
   let go = (): void => {}
-  const { roads, listeners, refused } = rig(t, 1, true, new Promise(resolve => { go = resolve }))
-  const opening = roads.open()
-  roads.setTls(NEW)
+  const { transports, listeners, refused } = rig(t, 1, true, new Promise(resolve => { go = resolve }))
+  const opening = transports.open()
+  transports.setTls(NEW)
   go()
   await opening
   assert.deepEqual(listeners.map(({ tls }) => tls), [NEW, NEW])
   for (const listener of listeners) if (listener.port === 1) listener.refuses = true
-  roads.setTls(OLD)
-  assert.deepEqual(refused, ['http3'])
+  transports.setTls(OLD)
+  assert.deepEqual(refused, ['webtransport'])
   assert.deepEqual(listeners.map(({ tls }) => tls), [NEW, OLD])
 })
 
 test('closing ends what is open, what is being opened, and the tries', async t => {
   let go = (): void => {}
-  const { roads, listeners, told } = rig(t, 1, true, new Promise(resolve => { go = resolve }))
-  const opening = roads.open()
-  await roads.close()
+  const { transports, listeners, told } = rig(t, 1, true, new Promise(resolve => { go = resolve }))
+  const opening = transports.open()
+  await transports.close()
   go()
   await opening
   assert.ok(listeners.every(({ closed }) => closed > 0))
   assert.deepEqual(told, [])
 })
 
-test('a road that takes a certificate only when it opens is emptied and opened anew; meanwhile it is not offered, and a port that is slow to come free is tried again', async t => {
+test('a transport that takes a certificate only when it opens is emptied and opened anew; meanwhile it is not offered, and a port that is slow to come free is tried again', async t => {
   t.mock.timers.enable({ apis: ['setTimeout'] })
   const steps: string[] = []
   const told: ListeningInfo[] = []
-  const refused: RoadName[] = []
+  const refused: SessionTransport[] = []
   let empty = (): void => {}
   let blocked = 2
   const fixed: FixedListener[] = []
-  const roads = new Roads({
+  const transports = new Listeners({
     tls: OLD,
     open: async (name, tls) => {
       if (name === 'websocket') return { listener: new FakeListener(2, tls), note: 'websocket is open', retry: false }
       if (fixed.length > 0 && blocked-- > 0) return { listener: undefined, note: 'no HTTP/3: EADDRINUSE', retry: true }
       fixed.push(new FixedListener(tls, async () => { steps.push('closed') }))
-      return { listener: fixed.at(-1), note: 'http3 is open', retry: false }
+      return { listener: fixed.at(-1), note: 'webtransport is open', retry: false }
     },
     changed: info => { told.push(info) },
-    certificateRefused: road => { refused.push(road) },
-    empty: async road => {
-      steps.push(`empty ${road}`)
+    certificateRefused: name => { refused.push(name) },
+    empty: async name => {
+      steps.push(`empty ${name}`)
       await new Promise<void>(resolve => { empty = resolve })
     }
   })
-  t.after(async () => { await roads.close() })
-  await roads.open()
-  roads.setTls({ cert: 'bad', key: 'bad' })
-  assert.deepEqual([refused, steps, roads.renewing('http3')], [['http3'], [], false])
-  roads.setTls(NEW)
+  t.after(async () => { await transports.close() })
+  await transports.open()
+  transports.setTls({ cert: 'bad', key: 'bad' })
+  assert.deepEqual([refused, steps, transports.renewing('webtransport')], [['webtransport'], [], false])
+  transports.setTls(NEW)
   // A second one while the first is under way is the one that counts.
   const newest = { cert: 'newest', key: 'newest' }
-  roads.setTls(newest)
+  transports.setTls(newest)
   await settle()
-  assert.deepEqual([steps, roads.renewing('http3'), roads.renewing('websocket')], [['empty http3'], true, false])
-  assert.equal(told.at(-1)?.http3, undefined)
-  assert.notEqual(told.at(-1)?.websocket, undefined)
+  assert.deepEqual([steps, transports.renewing('webtransport'), transports.renewing('websocket')], [['empty webtransport'], true, false])
+  assert.equal(told.at(-1)?.open.webtransport, undefined)
+  assert.notEqual(told.at(-1)?.open.websocket, undefined)
   empty()
   for (let turn = 0; turn < 3; turn++) {
     await settle()
     t.mock.timers.tick(250)
   }
   await settle()
-  assert.deepEqual(steps, ['empty http3', 'closed'])
+  assert.deepEqual(steps, ['empty webtransport', 'closed'])
   assert.deepEqual(fixed.map(({ tls }) => tls), [OLD, newest])
-  assert.equal(roads.renewing('http3'), false)
-  assert.equal(told.at(-1)?.http3?.port, 1)
+  assert.equal(transports.renewing('webtransport'), false)
+  assert.equal(told.at(-1)?.open.webtransport?.port, 1)
 })
