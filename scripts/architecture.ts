@@ -40,8 +40,8 @@ function picture (): string {
 }
 
 function rooms (): string {
-  return table(['Room', 'Runs in', 'Holds', 'May import'], ROOMS.map(({ folder, runs, holds, imports, except }) => {
-    const more = except === undefined ? '' : `; \`${except.shown}\` also ${code(except.imports.map(nodeOf))}`
+  return table(['Room', 'Runs in', 'Holds', 'May import'], ROOMS.map(({ folder, runs, holds, imports, besides, except }) => {
+    const more = `${besides === undefined ? '' : `, \`${besides.shown}\``}${except === undefined ? '' : `; \`${except.shown}\` also ${code(except.imports.map(nodeOf))}`}`
     return [`\`${folder}/\``, runs, holds, `${imports.length === 0 ? 'nothing' : code(imports.map(nodeOf))}${more}`]
   }))
 }

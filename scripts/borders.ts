@@ -11,13 +11,13 @@ const WIRING = ['^src/app\\.ts$', '^src/plugins/[^/]+/(?:index|routes)\\.ts$', '
 
 const within = (folders: readonly string[]): string => `^(?:${folders.join('|')})/`
 
-function roomRules ({ folder, imports, except }: Room): IRegularForbiddenRuleType[] {
+function roomRules ({ folder, imports, besides, except }: Room): IRegularForbiddenRuleType[] {
   const rule = (name: string, files: string, allowed: readonly string[], notThese?: string): IRegularForbiddenRuleType => ({
     name,
     severity: 'error',
-    comment: `${name.replace('room ', '')} imports ${allowed.length === 0 ? 'no other room' : `${allowed.join(', ')} only`}`,
+    comment: `${name.replace('room ', '')} imports ${allowed.length === 0 ? 'no other room' : `${[...allowed, ...besides === undefined ? [] : [besides.shown]].join(', ')} only`}`,
     from: { path: files, ...notThese === undefined ? {} : { pathNot: notThese } },
-    to: { path: '^src/', pathNot: within([folder, ...allowed]) }
+    to: { path: '^src/', pathNot: [within([folder, ...allowed]), ...besides === undefined ? [] : [`^${besides.files}$`]] }
   })
   const all = `^${folder}/`
   if (except === undefined) return [rule(`room ${folder}`, all, imports)]
@@ -34,6 +34,13 @@ export const RULES: readonly IRegularForbiddenRuleType[] = [
     comment: 'every file of src stands in a room',
     from: {},
     to: { path: '^src/', pathNot: [within(ROOMS.map(({ folder }) => folder)), `^${ENTRY}$`] }
+  },
+  {
+    name: 'keys',
+    severity: 'error',
+    comment: 'config.ts of a concern is its keys, made of what src/config/parts.ts has',
+    from: { path: '^src/plugins/[^/]+/config\\.ts$' },
+    to: { path: '^src/', pathNot: '^src/config/parts\\.ts$' }
   },
   {
     name: 'browsers',

@@ -8,6 +8,8 @@ export interface Room {
   readonly holds: string
   /** Folders of the other rooms it may import. */
   readonly imports: readonly string[]
+  /** Files of the rooms of others that it may import besides, as a pattern, and in words. */
+  readonly besides?: { readonly files: string, readonly shown: string }
   /** Files of it, as a pattern of their names, that may import more. */
   readonly except?: { readonly files: string, readonly shown: string, readonly imports: readonly string[] }
 }
@@ -31,13 +33,14 @@ export const ROOMS: readonly Room[] = [
   {
     folder: 'src/config',
     runs: 'relay',
-    holds: 'the schema of every key; loading, units, validation',
-    imports: ['src/base', 'src/admission']
+    holds: 'the schema of every key, composed of those of the concerns; loading, units, validation',
+    imports: ['src/base', 'src/admission'],
+    besides: { files: 'src/plugins/[^/]+/config\\.ts', shown: 'src/plugins/*/config.ts' }
   },
   {
     folder: 'src/plugins',
     runs: 'relay',
-    holds: 'a folder for each concern: `index.ts` wires it into Fastify, `routes.ts` is its part of the admin API, the rest is plain TypeScript; `http/` is the instance that both listeners are',
+    holds: 'a folder for each concern: `index.ts` wires it into Fastify, `routes.ts` is its part of the admin API, `config.ts` and `metrics.ts` are its keys and metrics, the rest is plain TypeScript; `http/` is the instance that both listeners are',
     imports: ['src/config', 'src/spawn', ...COMMON]
   },
   {

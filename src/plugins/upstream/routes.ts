@@ -1,7 +1,7 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import Type, { type Static } from 'typebox'
 import { RelayError } from '../../base/errors.ts'
-import { OriginUrl } from '../../config/schema.ts'
+import { OriginUrl } from '../../config/parts.ts'
 import { problems, Upstreams } from '../admin/schemas.ts'
 import { requireRegion } from '../region/routes.ts'
 import type { NodeRoster } from './node-roster.ts'

@@ -1,0 +1,13 @@
+import Type from 'typebox'
+import { bytes, ms, section } from '../../config/parts.ts'
+
+/** Keys of `[cache]`. */
+export const cacheConfig = section({
+  path: Type.String({ minLength: 1, default: './cache', description: 'directory of the cache' }),
+  max_bytes: bytes(1_099_511_627_776, 1, 'disk space for cached objects and for objects being filled'),
+  ram_bytes: bytes(268_435_456, 0, 'memory for hot objects; 0 switches the memory tier off'),
+  pass_through_bytes: bytes(134_217_728, 16_777_216, 'memory for objects that pass through because the disk cannot store them'),
+  min_free_bytes: bytes(268_435_456, 0, 'free space of the disk that is left to others: below it the cache keeps less than max_bytes; 0 leaves none'),
+  io_timeout_ms: ms(2_000, 'time the disk has to open or read; then the object comes from a super-node. Writing gets five times as much'),
+  flush_interval_ms: ms(1_000, 'longest time a change of the index stays unwritten')
+}, 'The shard cache.')
