@@ -4,6 +4,7 @@ import { TransportError, type BidiStream, type ReceiveStream, type SendStream, t
 import type { NapiBiStream, NapiCloseInfo, NapiSession } from './binding.ts'
 import { isLoss, isPlainClose, streamFailure } from './failure.ts'
 import { QuinnBidi, QuinnReceive, QuinnSend, type Half, type StreamOwner } from './stream.ts'
+import { WriteTurns } from './write-turns.ts'
 
 /** The peer gives stream credit within this, milliseconds, or opening a stream fails. */
 const CREDIT_TIMEOUT_MS = 5_000
@@ -14,6 +15,11 @@ const MAX_UNWANTED = 1_000
  * which there are 100; before the last of it the session ends, so that the viewer opens another one.
  */
 const MAX_LINGERING = 64
+/**
+ * How long a reset may wait behind a write while no other write of the session goes through, milliseconds: then the viewer's credit for the
+ * connection is used up by streams that cannot be reset, which would give it back. A write of 256 KiB takes less at 0.3 Mbit/s.
+ */
+const STUCK_MS = 10_000
 
 export interface QuinnSessionInit {
   readonly id: string
@@ -37,9 +43,11 @@ export class QuinnSession implements TransportSession, StreamOwner {
   #native: NapiSession | undefined
   readonly #maxStreams: number
   readonly #timers: Timers
+  readonly #turns: WriteTurns
   /** Halves that are not over. */
   readonly #halves = new Set<Half>()
   readonly #lingering = new Set<Half>()
+  #stopWatch: (() => void) | undefined
   #resolveClosed: (close: SessionClose) => void = () => {}
   #over: TransportError | undefined
   #bidi = 0
@@ -54,6 +62,7 @@ export class QuinnSession implements TransportSession, StreamOwner {
     this.request = request
     this.#maxStreams = maxStreams
     this.#timers = timers
+    this.#turns = new WriteTurns(timers)
     this.closed = new Promise((resolve) => { this.#resolveClosed = resolve })
     this.gone = native.closed().then((info) => { this.#finish(closeOf(info)) }, (error: unknown) => { this.#finish({ code: 0, reason: String(error), clean: false }) })
   }
@@ -74,7 +83,7 @@ export class QuinnSession implements TransportSession, StreamOwner {
 
   async openBidi (): Promise<BidiStream> {
     const native = await this.#credit(native => native.openBi(), (late) => { late.takeSend().reset(0).catch(() => {}) })
-    return this.#track(new QuinnBidi(this.#nextId(), native, this.#bidiOwner()))
+    return this.#track(new QuinnBidi(this.#nextId(), native, this.#bidiOwner(), this.#turns))
   }
 
   async openUni (): Promise<SendStream> {
@@ -98,9 +107,27 @@ export class QuinnSession implements TransportSession, StreamOwner {
   halfOver (half: Half): void {
     this.#halves.delete(half)
     this.#lingering.add(half)
+    if (half instanceof QuinnSend) this.#watchResets()
   }
 
   settled (half: Half): void { this.#lingering.delete(half) }
+
+  /** Ends a session in which nothing can be sent any more, so that the viewer opens another one. */
+  #watchResets (): void {
+    const oldest = this.#oldestReset()
+    if (this.#over !== undefined || this.#stopWatch !== undefined || oldest === undefined) return
+    const sent = this.#sent
+    this.#stopWatch = this.#timers.after(STUCK_MS, () => {
+      this.#stopWatch = undefined
+      if (oldest === this.#oldestReset() && sent === this.#sent) this.close(0, 'cancelled streams cannot be reset')
+      else this.#watchResets()
+    })
+  }
+
+  #oldestReset (): Half | undefined {
+    for (const half of this.#lingering) if (half instanceof QuinnSend) return half
+    return undefined
+  }
 
   #nextId (): string { return `${this.id}/${this.#bidi++}` }
 
@@ -129,7 +156,7 @@ export class QuinnSession implements TransportSession, StreamOwner {
 
   #acceptBidi (native: NapiBiStream): void {
     const full = this.#streams >= this.#maxStreams
-    const stream = this.#track(new QuinnBidi(this.#nextId(), native, this.#bidiOwner()))
+    const stream = this.#track(new QuinnBidi(this.#nextId(), native, this.#bidiOwner(), this.#turns))
     if (full) refuse(stream)
     else this.onStream(stream)
   }
@@ -188,6 +215,7 @@ export class QuinnSession implements TransportSession, StreamOwner {
     if (this.#over !== undefined) return
     this.#over = new TransportError('session-closed', close.reason === '' ? 'the session is over' : close.reason)
     this.#native = undefined
+    this.#stopWatch?.()
     this.#endHalves(this.#over)
     this.#resolveClosed(close)
   }

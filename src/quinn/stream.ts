@@ -1,6 +1,7 @@
 import { TransportError, type BidiStream, type ReceiveStream, type SendStream } from '../protocol/transport-session.ts'
 import type { NapiBiStream, NapiRecvStream, NapiSendStream } from './binding.ts'
 import { streamFailure } from './failure.ts'
+import type { WriteTurns } from './write-turns.ts'
 
 /** Most bytes one read asks for: a request head fits many times, and uploads are not what viewers come for. */
 const READ_BYTES = 65_536
@@ -45,16 +46,32 @@ abstract class EngineHalf<Native> implements Half {
     this.#native = undefined
   }
 
-  /** Runs one operation of the engine; rejects as soon as the half has failed, whether or not the engine has noticed. */
-  protected run<T> (operation: (native: Native) => Promise<T>): Promise<T> {
+  /**
+   * Runs one operation of the engine; rejects as soon as the half has failed, whether or not the engine has noticed.
+   * @param takeTurn calls `begin` when the operation may begin; what it returns is called when the operation is over or given up
+   */
+  protected run<T> (operation: (native: Native) => Promise<T>, takeTurn?: (begin: () => void) => () => void): Promise<T> {
     return new Promise<T>((resolve, reject) => {
       if (this.#failed !== undefined) return reject(this.#failed)
-      this.#giveUp = reject
-      this.#engine(operation).then(resolve, (error: unknown) => {
-        const failure = streamFailure(error)
-        this.fail(failure)
-        reject(this.#failed ?? failure)
-      })
+      let leave = (): void => {}
+      const begin = (): void => {
+        this.#giveUp = reject
+        this.#engine(operation).then((value) => {
+          leave()
+          resolve(value)
+        }, (error: unknown) => {
+          leave()
+          const failure = streamFailure(error)
+          this.fail(failure)
+          reject(this.#failed ?? failure)
+        })
+      }
+      if (takeTurn === undefined) return begin()
+      this.#giveUp = (error) => {
+        leave()
+        reject(error)
+      }
+      leave = takeTurn(begin)
     })
   }
 
@@ -97,18 +114,25 @@ abstract class EngineHalf<Native> implements Half {
 
 export class QuinnSend extends EngineHalf<NapiSendStream> implements SendStream {
   readonly #counts: StreamOwner
+  readonly #turns: WriteTurns | undefined
   readonly #stopped = new AbortController()
+  #bytes = 0
 
-  constructor (native: NapiSendStream, owner: StreamOwner) {
+  /** @param turns of the writes of its session; without them a write waits for no other */
+  constructor (native: NapiSendStream, owner: StreamOwner, turns?: WriteTurns) {
     super(native, owner)
     this.#counts = owner
+    this.#turns = turns
   }
 
   /** The engine tells of STOP_SENDING at the next write or FIN only. */
   get stopped (): AbortSignal { return this.#stopped.signal }
 
   async write (chunk: Uint8Array): Promise<void> {
-    await this.#unlessStopped(native => native.write(Buffer.from(chunk.buffer, chunk.byteOffset, chunk.byteLength)))
+    const turns = this.#turns
+    this.#bytes += chunk.length
+    await this.#unlessStopped(native => native.write(Buffer.from(chunk.buffer, chunk.byteOffset, chunk.byteLength)),
+      turns === undefined ? undefined : begin => turns.take(this.#bytes, begin))
     this.#counts.sent(chunk.length)
   }
 
@@ -126,9 +150,9 @@ export class QuinnSend extends EngineHalf<NapiSendStream> implements SendStream 
     super.sessionOver(error)
   }
 
-  async #unlessStopped (operation: (native: NapiSendStream) => Promise<void>): Promise<void> {
+  async #unlessStopped (operation: (native: NapiSendStream) => Promise<void>, takeTurn?: (begin: () => void) => () => void): Promise<void> {
     try {
-      await this.run(operation)
+      await this.run(operation, takeTurn)
     } catch (error) {
       if (error instanceof TransportError && error.kind === 'stopped') this.#stopped.abort(error)
       throw error
@@ -161,9 +185,9 @@ export class QuinnBidi implements BidiStream {
   readonly send: QuinnSend
   readonly receive: QuinnReceive
 
-  constructor (id: string, native: NapiBiStream, owner: StreamOwner) {
+  constructor (id: string, native: NapiBiStream, owner: StreamOwner, turns: WriteTurns) {
     this.id = id
-    this.send = new QuinnSend(native.takeSend(), owner)
+    this.send = new QuinnSend(native.takeSend(), owner, turns)
     this.receive = new QuinnReceive(native.takeRecv(), owner)
   }
 

@@ -10,6 +10,8 @@ import { openSite, shard, type Answer } from '../support/viewer-page.ts'
 
 const MB = 1_000_000
 const CANCELLED = 10
+/** Whether cancels find the credit of the connection used up depends on when they arrive. */
+const CANCEL_ROUNDS = 5
 /** For what takes a tenth of a second or one on a machine of its own; the faults it stands for take 14.7 and 60 s. */
 const BOUND_MS = 8_000
 const small = (index: number): string => shard('syn-100003-many0', index)
@@ -190,30 +192,32 @@ for (const kind of BROWSERS) {
     })
 
     await t.test('ten cancelled fetches of 6 MB do not keep the next one waiting', async t => {
-      const result = await inSession<{ received: number[], firstByteMs: number, head: string }>(`
-        await ask(session, '${shard(`syn-${6 * MB}-cancelled`, 0)}')
-        await ask(session, '${small(1)}')
-        const begin = async path => {
-          const { stream, writer, head } = await send(session, path)
-          await writer.write(head)
-          return { writer, reader: stream.readable.getReader() }
-        }
-        const received = await Promise.all(Array.from({ length: ${CANCELLED} }, async () => {
-          const { writer, reader } = await begin('${shard(`syn-${6 * MB}-cancelled`, 0)}')
+      for (let round = 0; round < CANCEL_ROUNDS; round++) {
+        const result = await inSession<{ received: number[], firstByteMs: number, head: string }>(`
+          await ask(session, '${shard(`syn-${6 * MB}-cancelled`, 0)}')
+          await ask(session, '${small(1)}')
+          const begin = async path => {
+            const { stream, writer, head } = await send(session, path)
+            await writer.write(head)
+            return { writer, reader: stream.readable.getReader() }
+          }
+          const received = await Promise.all(Array.from({ length: ${CANCELLED} }, async () => {
+            const { writer, reader } = await begin('${shard(`syn-${6 * MB}-cancelled`, 0)}')
+            const { value } = await reader.read()
+            writer.abort().catch(() => {})
+            reader.cancel().catch(() => {})
+            return value.length
+          }))
+          const start = performance.now()
+          const { reader } = await begin('${small(1)}')
           const { value } = await reader.read()
-          writer.abort().catch(() => {})
-          reader.cancel().catch(() => {})
-          return value.length
-        }))
-        const start = performance.now()
-        const { reader } = await begin('${small(1)}')
-        const { value } = await reader.read()
-        return { received, firstByteMs: performance.now() - start, head: new TextDecoder().decode(value.subarray(0, 15)) }`)
-      t.diagnostic(`first byte after ${result.firstByteMs.toFixed(1)} ms`)
-      assert.equal(result.received.length, CANCELLED)
-      assert.ok(result.received.every(bytes => bytes < 6 * MB))
-      assert.equal(result.head, 'HTTP/1.1 200 OK')
-      assert.ok(result.firstByteMs < BOUND_MS, `${result.firstByteMs} ms`)
+          return { received, firstByteMs: performance.now() - start, head: new TextDecoder().decode(value.subarray(0, 15)) }`)
+        t.diagnostic(`first byte after ${result.firstByteMs.toFixed(1)} ms`)
+        assert.equal(result.received.length, CANCELLED)
+        assert.ok(result.received.every(bytes => bytes < 6 * MB))
+        assert.equal(result.head, 'HTTP/1.1 200 OK')
+        assert.ok(result.firstByteMs < BOUND_MS, `${result.firstByteMs} ms`)
+      }
       await until(async () => await metric(relay.adminUrl, 'icn_relay_gateway_leases'), leases => leases === 0)
     })
 
