@@ -95,8 +95,8 @@ suite('one answer: HTTP and sessions say the same', { timeout: 120_000 }, () => 
         const http = await overHttp(relay, method, path, fields)
         const session = await overSession(t, relay, method, path, fields)
         assert.equal(http.status, status, row)
-        // Memory and disk are both hits, and which of them it is depends on who asked before.
-        const tier = (heard: Heard): Heard => ({ ...heard, fields: Object.fromEntries(Object.entries(heard.fields).map(([name, value]) => [name, value.replace(/hit (?:ram|disk)/, 'hit')])) })
+        // Memory and disk are both hits, and which of them it is depends on who asked before; a second may pass between the two.
+        const tier = (heard: Heard): Heard => ({ ...heard, fields: Object.fromEntries(Object.entries(heard.fields).map(([name, value]) => [name, name === 'age' ? String(Number(value) < 60) : value.replace(/hit (?:ram|disk)/, 'hit')])) })
         assert.deepEqual(comparable(tier(session)), comparable(tier(http)), row)
       }
     })
