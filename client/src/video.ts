@@ -1,4 +1,4 @@
-import { hexOf } from '../protocol/repr-digest.ts'
+import { hexOf } from '../../src/protocol/repr-digest.ts'
 import { ShardClientError, reasonText } from './client-error.ts'
 import type { ErasureDecoder } from './erasure.ts'
 import type { ObjectResult } from './fetch-object.ts'

@@ -1,5 +1,5 @@
-import { parseCmsd } from '../protocol/cmsd.ts'
-import type { ControlMessage } from '../protocol/control-messages.ts'
+import { parseCmsd } from '../../src/protocol/cmsd.ts'
+import type { ControlMessage } from '../../src/protocol/control-messages.ts'
 
 /** What the relay says of this viewer's bandwidth. */
 export interface BandwidthSignal {

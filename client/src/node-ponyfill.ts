@@ -1,8 +1,6 @@
 import type { ClientHttp2Session } from 'node:http2'
 import type { W3cWebTransportConstructor } from './w3c-types.ts'
 
-const PACKAGE = '@fails-components/webtransport'
-
 /**
  * HTTP/2 windows of a client over TCP, bytes. Node's are 65,535 and stand below the library's own windows, so they alone would decide how much comes in
  * a round trip: The library's windows, at most 6 MiB a stream and 15 MiB a session, bound the memory.
@@ -54,9 +52,8 @@ function assemble ({ WebTransportBase, HttpClient, HttpWTSession, Http2WebTransp
   }
 }
 
-/** Loads the WebTransport of fails-components, an optional package, for the way over TCP. */
+/** Loads the WebTransport of fails-components for the way over TCP. */
 export async function nodePonyfill (): Promise<W3cWebTransportConstructor> {
-  const inner = async (file: string): Promise<Partial<Inner>> => await import(new URL(file, import.meta.resolve(PACKAGE)).href) as Partial<Inner>
-  const parts = await Promise.all(['./webtransportbase.js', './client.js', './session.js', './http2/node/client.js'].map(inner))
-  return assemble(Object.assign({}, ...parts.map((part) => ({ ...part }))) as Inner)
+  const { parts } = await import('./node-http2.ts')
+  return assemble(parts as Inner)
 }

@@ -1,4 +1,4 @@
-/** `icn-relay/client`: fetches shards and videos from a relay, in a browser or, through `icn-relay/client/node`, in Node. */
+/** What the client library is in browsers and in Node alike. */
 export { ShardClient } from './shard-client.ts'
 export type { FetchOptions, FetchShardOptions, FetchVideoOptions, ShardClientOptions, ShardResult, TokenSource } from './shard-client.ts'
 export type { BandwidthSignal } from './bandwidth-signal.ts'
@@ -18,4 +18,4 @@ export { transportConnector } from './transport-session.ts'
 export type { TransportDialler } from './transport-session.ts'
 export type { VideoResult, VideoShard } from './video.ts'
 export { w3cConnector } from './w3c-session.ts'
-export type { ControlMessage } from '../protocol/control-messages.ts'
+export type { ControlMessage } from '../../src/protocol/control-messages.ts'

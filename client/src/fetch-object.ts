@@ -1,5 +1,5 @@
-import type { FieldLine, Fields } from '../protocol/message-head.ts'
-import { hexOf } from '../protocol/repr-digest.ts'
+import type { FieldLine, Fields } from '../../src/protocol/message-head.ts'
+import { hexOf } from '../../src/protocol/repr-digest.ts'
 import { ShardClientError, retryAfterOf } from './client-error.ts'
 import { statedSha256 } from './digest.ts'
 import type { Lane } from './lane.ts'

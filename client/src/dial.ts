@@ -1,5 +1,5 @@
-import type { ControlMessage } from '../protocol/control-messages.ts'
-import { bytesOfBase64 } from '../protocol/repr-digest.ts'
+import type { ControlMessage } from '../../src/protocol/control-messages.ts'
+import { bytesOfBase64 } from '../../src/protocol/repr-digest.ts'
 import { ShardClientError, reasonText, retryAfterOf } from './client-error.ts'
 import type { ClientPlatform } from './platform.ts'
 import { FetchRoad, SessionRoad, controlListener } from './road.ts'

@@ -1,4 +1,4 @@
-import { DATA_SHARDS, PARITY_SHARDS, TOTAL_SHARDS } from '../protocol/shard-key.ts'
+import { DATA_SHARDS, PARITY_SHARDS, TOTAL_SHARDS } from '../../src/protocol/shard-key.ts'
 import { ShardClientError } from './client-error.ts'
 
 export interface ManifestShard {

@@ -1,4 +1,4 @@
-import type { TransportSession } from '../protocol/transport-session.ts'
+import type { TransportSession } from '../../src/protocol/transport-session.ts'
 import { ShardClientError, reasonText } from './client-error.ts'
 import type { ClientFault } from './client-error.ts'
 import type { ClientSession, Connector, SessionEndpoint } from './session.ts'

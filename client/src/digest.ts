@@ -1,5 +1,5 @@
-import type { Fields } from '../protocol/message-head.ts'
-import { parseReprDigest } from '../protocol/repr-digest.ts'
+import type { Fields } from '../../src/protocol/message-head.ts'
+import { parseReprDigest } from '../../src/protocol/repr-digest.ts'
 
 /** The relay's entity-tag of an object whose hash it knows. */
 const ETAG = /^"sha256-([0-9a-f]{64})"$/

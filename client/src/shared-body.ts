@@ -1,4 +1,4 @@
-import type { FieldLine, Fields } from '../protocol/message-head.ts'
+import type { FieldLine, Fields } from '../../src/protocol/message-head.ts'
 import { ShardClientError } from './client-error.ts'
 import type { Lane } from './lane.ts'
 import type { ClientPlatform } from './platform.ts'

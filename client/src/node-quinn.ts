@@ -3,10 +3,10 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { rootCertificates } from 'node:tls'
-import type { TransportSession } from '../protocol/transport-session.ts'
-import type { NapiBinding, NapiClient } from '../quinn/binding.ts'
-import { messageOf } from '../quinn/failure.ts'
-import { QuinnSession } from '../quinn/session.ts'
+import type { TransportSession } from '../../src/protocol/transport-session.ts'
+import type { NapiBinding, NapiClient } from '../../src/quinn/binding.ts'
+import { messageOf } from '../../src/quinn/failure.ts'
+import { QuinnSession } from '../../src/quinn/session.ts'
 
 export interface ConnectOptions {
   /** SHA-256 of the DER certificates that are accepted, whoever issued them; without any, an authority has to vouch for the server. */

@@ -1,4 +1,4 @@
-import type { ControlMessage } from '../protocol/control-messages.ts'
+import type { ControlMessage } from '../../src/protocol/control-messages.ts'
 import { relayBase } from './dial.ts'
 
 /** Moves a relay may ask for in a minute; two relays that redirect to each other get no more. */

@@ -1,4 +1,4 @@
-import type { ControlMessage } from '../protocol/control-messages.ts'
+import type { ControlMessage } from '../../src/protocol/control-messages.ts'
 import { signalOf, type BandwidthSignal } from './bandwidth-signal.ts'
 import { ShardClientError } from './client-error.ts'
 import type { DialMode, Dialled, TransportInfo } from './dial.ts'

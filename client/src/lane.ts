@@ -1,4 +1,4 @@
-import type { ControlMessage } from '../protocol/control-messages.ts'
+import type { ControlMessage } from '../../src/protocol/control-messages.ts'
 import type { BandwidthSignal } from './bandwidth-signal.ts'
 import type { TransportInfo } from './dial.ts'
 import type { Road } from './road.ts'
