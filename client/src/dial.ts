@@ -1,29 +1,15 @@
 import type { ControlMessage } from '../../src/protocol/control-messages.ts'
 import { bytesOfBase64 } from '../../src/protocol/repr-digest.ts'
 import { ShardClientError, reasonText, retryAfterOf } from './client-error.ts'
+import { loadSessions } from './late-parts.ts'
 import type { ClientPlatform } from './platform.ts'
-import { FetchRoad, SessionRoad, controlListener } from './road.ts'
+import { FetchRoad } from './road.ts'
 import type { Road } from './road.ts'
 import type { Connector } from './session.ts'
 import type { Candidate } from './transport-memory.ts'
-import type { TransportName } from './transports.ts'
+import type { TransportFailure, TransportInfo, TransportName } from './transports.ts'
 import type { FetchResponse } from './w3c-types.ts'
 import { abortable, linkedAbort } from './waiting.ts'
-
-export interface TransportFailure {
-  readonly transport: TransportName
-  readonly reason: string
-}
-
-/** How the client is connected, and why not in a better way. */
-export interface TransportInfo {
-  readonly transport: TransportName
-  readonly relayUrl: string
-  readonly region: string | undefined
-  readonly failures: readonly TransportFailure[]
-  /** The relay sheds load: what it does not offer now it may offer later. */
-  readonly overloaded?: true
-}
 
 export interface DialOptions {
   readonly webTransport: Connector
@@ -161,6 +147,9 @@ export interface DialMode {
  * @throws ShardClientError connect, naming every reason; or the reason of the signal
  */
 export async function dial (relayUrl: string, options: DialOptions, onControl: (message: ControlMessage) => void, signal: AbortSignal, { candidates, unlessOverloaded = false }: DialMode): Promise<Dialled> {
+  // Beside the question, so that the answer need not wait for it.
+  const loading = candidates.some(({ transport }) => transport !== 'http') ? loadSessions() : undefined
+  loading?.catch(() => {})
   let found: Discovery
   try {
     found = await timed((limit) => discover(relayUrl, limit, options), signal, options)
@@ -174,6 +163,7 @@ export async function dial (relayUrl: string, options: DialOptions, onControl: (
   const session = async (connector: Connector | undefined, offer: Offer | undefined): Promise<Road> => {
     if (offer === undefined) throw new ShardClientError('connect', 'the relay does not offer it')
     if (connector === undefined) throw new ShardClientError('connect', 'no implementation was given')
+    const { SessionRoad, controlListener } = await (loading ?? loadSessions())
     const onIncoming = controlListener(onControl)
     return new SessionRoad(await timed((limit) => connector({ ...offer, url: withViewer(offer.url, options.viewerId), signal: limit, onIncoming }), signal, options))
   }

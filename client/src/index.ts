@@ -1,6 +1,5 @@
 /** `icn-relay-client` in browsers: fetches shards and videos from a relay. */
 import type { ErasureDecoder } from './erasure.ts'
-import { wasmDecoder } from './erasure.ts'
 import { ShardClient } from './shard-client.ts'
 import type { ShardClientOptions } from './shard-client.ts'
 import type { W3cWebTransportConstructor } from './w3c-types.ts'
@@ -12,10 +11,8 @@ async function ponyfill (): Promise<W3cWebTransportConstructor> {
   return (await import('../bundled/websocket.js')).WebTransportPonyfill
 }
 
-/** Loads the erasure decoder. An empty task between slices keeps the page alive while it works. */
 async function erasure (): Promise<ErasureDecoder> {
-  const { newErasure } = await import('../bundled/erasure.js')
-  return wasmDecoder(newErasure, () => new Promise((resolve) => { setTimeout(resolve) }))
+  return (await import('./browser-erasure.ts')).browserErasure()
 }
 
 /**

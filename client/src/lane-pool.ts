@@ -1,9 +1,9 @@
 import { ShardClientError } from './client-error.ts'
-import type { TransportInfo } from './dial.ts'
-import { chooseDivision } from './division.ts'
+import type { TransportInfo } from './transports.ts'
 import type { Lane } from './lane.ts'
+import { loadedSessions } from './late-parts.ts'
 import type { ClientPlatform } from './platform.ts'
-import { MAX_STREAMS, headroom, nextCount, sampleMs, sessionRefused, startCount } from './session-count.ts'
+import { MAX_STREAMS, startCount } from './session-count.ts'
 import type { Sample, SessionCount } from './session-count.ts'
 import type { Piece, SharedBody } from './shared-body.ts'
 import type { TrialSample } from './transport-trial.ts'
@@ -30,7 +30,7 @@ export interface PoolOptions {
   readonly onSample: (sample: TrialSample) => void
 }
 
-/** The sessions of a client, all with one relay and over one transport: hands them out, and has as many as {@link nextCount} says. */
+/** The sessions of a client, all with one relay and over one transport: hands them out, and has as many as `nextCount` says. */
 export class LanePool {
   readonly #options: PoolOptions
   /** Oldest first. */
@@ -109,7 +109,7 @@ export class LanePool {
 
   /** One session less than there should be, and a new one would not last either. */
   refused (retryAfterMs: number): void {
-    this.#count = sessionRefused(this.#count, this.#options.platform.now(), this.#lanes.length, retryAfterMs)
+    this.#count = loadedSessions()?.sessionRefused(this.#count, this.#options.platform.now(), this.#lanes.length, retryAfterMs) ?? this.#count
   }
 
   favour (lane: Lane): void {
@@ -174,6 +174,8 @@ export class LanePool {
 
   /** A session with little to do takes over what the others are slow with. */
   #help (lane: Lane): void {
+    const { chooseDivision } = loadedSessions() ?? {}
+    if (chooseDivision === undefined) return
     while (!lane.retired && !lane.wholeOnly && lane.inFlight < MAX_HELP) {
       const pieces = new Map<Piece, SharedBody>()
       for (const body of this.#bodies) for (const piece of body.pieces) pieces.set(piece, body)
@@ -201,7 +203,8 @@ export class LanePool {
     this.#busyMs = 0
     this.#bytes = 0
     if (this.#busySince !== undefined) this.#busySince = this.#sampledAt
-    this.#cancelSample = platform.after(this.#bodies.size > 0 ? sampleMs(this.#tripMs()) : IDLE_SAMPLE_MS, () => {
+    const { sampleMs } = loadedSessions() ?? {}
+    this.#cancelSample = platform.after(this.#bodies.size > 0 && sampleMs !== undefined ? sampleMs(this.#tripMs()) : IDLE_SAMPLE_MS, () => {
       this.#cancelSample = undefined
       this.#sample()
       if (this.#bodies.size > 0 || this.#lanes.length > 1 || this.#favoured !== undefined) this.#armSample()
@@ -222,7 +225,8 @@ export class LanePool {
     const { lateSince } = this.#count
     if (lateSince !== undefined && this.#favoured === undefined) this.#options.onLate(lateSince, this.#busyMs > 0 ? this.#bytes / this.#busyMs : 0)
     this.#helpAll()
-    this.#options.onSample({ now, spanMs, own, other, headroom: headroom(this.#count, now, this.#lanes.length), tripMs: this.#favoured?.latencyMs ?? 0 })
+    const headroom = loadedSessions()?.headroom(this.#count, now, this.#lanes.length) ?? 1
+    this.#options.onSample({ now, spanMs, own, other, headroom, tripMs: this.#favoured?.latencyMs ?? 0 })
   }
 
   /** Shortest time of a request so far, milliseconds. */
@@ -239,6 +243,9 @@ export class LanePool {
   }
 
   #look (measured: Pick<Sample, 'spanMs' | 'busyMs' | 'bytes'>): void {
+    const { nextCount } = loadedSessions() ?? {}
+    // Without sessions there is nothing to count.
+    if (nextCount === undefined) return
     const { platform, limitBps } = this.#options
     let outstandingBytes = 0
     for (const { outstanding } of this.#bodies) outstandingBytes += outstanding

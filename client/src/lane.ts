@@ -1,6 +1,6 @@
 import type { ControlMessage } from '../../src/protocol/control-messages.ts'
 import type { BandwidthSignal } from './bandwidth-signal.ts'
-import type { TransportInfo } from './dial.ts'
+import type { TransportInfo } from './transports.ts'
 import type { Road } from './road.ts'
 import type { Flow } from './transport-trial.ts'
 

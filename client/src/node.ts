@@ -11,7 +11,9 @@ import { transportConnector } from './transport-session.ts'
 import type { TransportDialler } from './transport-session.ts'
 
 export * from './library.ts'
+export { wasmDecoder } from './erasure.ts'
 export { nodePonyfill } from './node-ponyfill.ts'
+export { transportConnector } from './transport-session.ts'
 
 /** Loads the erasure decoder. */
 export async function nodeErasure (): Promise<ErasureDecoder> {

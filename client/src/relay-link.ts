@@ -1,8 +1,8 @@
 import type { ControlMessage } from '../../src/protocol/control-messages.ts'
 import { signalOf, type BandwidthSignal } from './bandwidth-signal.ts'
 import { ShardClientError } from './client-error.ts'
-import type { DialMode, Dialled, TransportInfo } from './dial.ts'
-import { GatewayWatch } from './gateway-watch.ts'
+import type { DialMode, Dialled } from './dial.ts'
+import type { GatewayWatch } from './gateway-watch.ts'
 import { Lane } from './lane.ts'
 import { LanePool } from './lane-pool.ts'
 import { MoveBudget, destinations } from './moves.ts'
@@ -11,8 +11,9 @@ import type { ClientPlatform } from './platform.ts'
 import type { Sessions, SharedBody } from './shared-body.ts'
 import { TransportChoice } from './transport-choice.ts'
 import { TransportMemory } from './transport-memory.ts'
-import { TransportScout } from './transport-scout.ts'
-import type { TransportName } from './transports.ts'
+import { loadedSessions } from './late-parts.ts'
+import type { TransportScout } from './transport-scout.ts'
+import type { TransportInfo, TransportName } from './transports.ts'
 import { abortable, backoffMs, delay } from './waiting.ts'
 
 export interface LinkOptions {
@@ -51,7 +52,8 @@ export class RelayLink implements Sessions {
   readonly #pool: LanePool
   readonly #choice: TransportChoice
   readonly #page: PagePresence
-  readonly #watch: GatewayWatch
+  #watch: GatewayWatch | undefined
+  #scouting: TransportScout | undefined
   #relayUrl: string
   #connecting: Promise<void> | undefined
   #failures = 0
@@ -79,27 +81,9 @@ export class RelayLink implements Sessions {
       onJoin: (lane) => this.#catchUp(lane),
       onLate: (since, rate) => {
         const [info, place] = [this.#pool.first?.info, this.#place]
-        if (info !== undefined) scout.late(info, since, rate, () => this.#place === place)
+        if (info !== undefined) this.#scout()?.late(info, since, rate, () => this.#place === place)
       },
-      onSample: (sample) => scout.sampled(sample)
-    })
-    const scout = new TransportScout({
-      platform,
-      signal: this.#life.signal,
-      candidates: (url) => this.#choice.candidates(url),
-      dial: (url, only) => this.#dial(url, { only }),
-      favour: (lane) => this.#pool.favour(lane),
-      dismiss: (lane) => { this.#pool.remove(lane) },
-      choose: (lane) => {
-        this.#choice.chosen(lane.info)
-        this.#install(lane)
-      }
-    })
-    this.#watch = new GatewayWatch({
-      platform,
-      lanes: () => this.#pool.lanes,
-      ask: async (url) => await options.gatewayOf(url, this.#life.signal),
-      gone: (lane) => { this.#lost(lane) }
+      onSample: (sample) => this.#scouting?.sampled(sample)
     })
     // A page that is left closes its sessions; one that comes out of the browser's cache opens new ones.
     this.#page = new PagePresence(platform, () => {
@@ -116,7 +100,7 @@ export class RelayLink implements Sessions {
     for (;;) {
       this.#life.signal.throwIfAborted()
       const lane = await this.#pool.take(signal)
-      if (lane !== undefined) this.#watch.asked(lane)
+      if (lane !== undefined) this.#watching()?.asked(lane)
       if (lane !== undefined) return lane
       await abortable(this.#connect(), signal)
     }
@@ -125,7 +109,7 @@ export class RelayLink implements Sessions {
   join (body: SharedBody): void { this.#pool.join(body) }
   leave (body: SharedBody): void { this.#pool.leave(body) }
   received (lane: Lane, bytes: number): void {
-    this.#watch.heard(lane)
+    this.#watch?.heard(lane)
     this.#pool.received(lane, bytes)
   }
 
@@ -146,7 +130,7 @@ export class RelayLink implements Sessions {
     this.#cancelUpgrade()
     this.#life.abort(new ShardClientError('closed', 'the client was closed'))
     this.#page.close()
-    this.#watch.close()
+    this.#watch?.close()
     this.#pool.cut()
   }
 
@@ -215,6 +199,36 @@ export class RelayLink implements Sessions {
     throw new ShardClientError('connect', 'the page was left')
   }
 
+  /** Made with the first request of a session. */
+  #watching (): GatewayWatch | undefined {
+    const { GatewayWatch } = loadedSessions() ?? {}
+    this.#watch ??= GatewayWatch && new GatewayWatch({
+      platform: this.#options.platform,
+      lanes: () => this.#pool.lanes,
+      ask: async (url) => await this.#options.gatewayOf(url, this.#life.signal),
+      gone: (lane) => { this.#lost(lane) }
+    })
+    return this.#watch
+  }
+
+  /** Made when answers are late first; undefined without sessions, where there is no other transport to look for. */
+  #scout (): TransportScout | undefined {
+    const { TransportScout } = loadedSessions() ?? {}
+    this.#scouting ??= TransportScout && new TransportScout({
+      platform: this.#options.platform,
+      signal: this.#life.signal,
+      candidates: (url) => this.#choice.candidates(url),
+      dial: (url, only) => this.#dial(url, { only }),
+      favour: (lane) => this.#pool.favour(lane),
+      dismiss: (lane) => { this.#pool.remove(lane) },
+      choose: (lane) => {
+        this.#choice.chosen(lane.info)
+        this.#install(lane)
+      }
+    })
+    return this.#scouting
+  }
+
   #install (lane: Lane): void {
     this.#place = {}
     this.#relayUrl = lane.info.relayUrl
@@ -231,7 +245,7 @@ export class RelayLink implements Sessions {
   }
 
   #hear (lane: Lane, message: ControlMessage): void {
-    this.#watch.heard(lane)
+    this.#watch?.heard(lane)
     if (message.type === 'ping') return
     if (!this.#pool.has(lane)) {
       // What a session says that is not in use any more does not count.

@@ -4,18 +4,16 @@ import type { ObjectPart } from '../../src/protocol/shard-key.ts'
 import type { BandwidthSignal } from './bandwidth-signal.ts'
 import { ShardClientError } from './client-error.ts'
 import { dial, gatewayOf, relayBase } from './dial.ts'
-import type { DialOptions, TransportInfo } from './dial.ts'
+import type { DialOptions } from './dial.ts'
 import type { ErasureDecoder } from './erasure.ts'
 import { fetchObject } from './fetch-object.ts'
 import type { ClientRange, ObjectRequest, ObjectResult } from './fetch-object.ts'
-import { parseManifest } from './manifest.ts'
 import type { Manifest } from './manifest.ts'
 import { systemPlatform } from './platform.ts'
 import type { ClientPlatform } from './platform.ts'
 import { RelayLink } from './relay-link.ts'
 import type { Connector } from './session.ts'
-import { type TransportName, TRANSPORTS } from './transports.ts'
-import { assembleVideo } from './video.ts'
+import { type TransportInfo, type TransportName, TRANSPORTS } from './transports.ts'
 import type { VideoResult, VideoShard } from './video.ts'
 import { newViewerId } from './viewer-id.ts'
 import { PONYFILL_OPTIONS, w3cConnector } from './w3c-session.ts'
@@ -183,7 +181,8 @@ export class ShardClient {
    * @throws ShardClientError; or the reason of the signal
    */
   async fetchManifest (cid: string, options: FetchOptions = {}): Promise<Manifest> {
-    return parseManifest((await this.#fetch(cid, 'manifest', options)).bytes, cid)
+    const [{ parseManifest }, { bytes }] = await Promise.all([import('./video-parts.ts'), this.#fetch(cid, 'manifest', options)])
+    return parseManifest(bytes, cid)
   }
 
   /**
@@ -197,6 +196,7 @@ export class ShardClient {
     const limit = this.#options.maxVideoBytes ?? 2 ** 30
     if (manifest.size > limit) throw new ShardClientError('manifest', `the video has ${manifest.size} bytes, at most ${limit} are accepted`)
     const { erasure } = this.#options
+    const { assembleVideo } = await import('./video-parts.ts')
     return await assembleVideo({
       manifest,
       signal,

@@ -1,6 +1,5 @@
-import type { TransportFailure, TransportInfo } from './dial.ts'
 import type { Candidate, TransportMemory } from './transport-memory.ts'
-import type { TransportName } from './transports.ts'
+import type { TransportFailure, TransportInfo, TransportName } from './transports.ts'
 
 /** The transports of one client and what is remembered of them. */
 export class TransportChoice {

@@ -1,10 +1,9 @@
-import type { TransportInfo } from './dial.ts'
 import type { Lane } from './lane.ts'
 import type { ClientPlatform } from './platform.ts'
 import type { Candidate } from './transport-memory.ts'
 import { NO_TRIAL_YET, afterTry, mayTry, nextComparison, startComparison } from './transport-trial.ts'
 import type { Comparison, TrialSample } from './transport-trial.ts'
-import type { TransportName } from './transports.ts'
+import type { TransportInfo, TransportName } from './transports.ts'
 import { abortable } from './waiting.ts'
 
 export interface ScoutOptions {

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
-import { SessionRoad } from '../../client/src/road.ts'
+import { SessionRoad } from '../../client/src/session-road.ts'
 import type { ClientSession } from '../../client/src/session.ts'
 import { w3cConnector } from '../../client/src/w3c-session.ts'
 import type { W3cWebTransport } from '../../client/src/w3c-types.ts'
