@@ -91,7 +91,7 @@ async function licences (inputs: Metafile['inputs']): Promise<string> {
     const { license, version } = JSON.parse(await readFile(join(folder, 'package.json'), 'utf8')) as { license: string, version: string }
     return [`${name} ${version} (${license})`, ...await Promise.all(files.map(async file => (await readFile(join(folder, file), 'utf8')).trim()))].join('\n\n')
   }))
-  return `The files of this folder contain code of these packages.\n\n${texts.join(`\n\n${'-'.repeat(80)}\n\n`)}\n`
+  return `The JavaScript of icn-relay-client contains code of these packages.\n\n${texts.join(`\n\n${'-'.repeat(80)}\n\n`)}\n`
 }
 
 await rm(OUT, { recursive: true, force: true })

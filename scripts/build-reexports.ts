@@ -10,3 +10,4 @@ for (const [name, from] of [['index', 'icn-relay-client'], ['node', 'icn-relay-c
   for (const ending of ['.js', '.d.ts']) await writeFile(new URL(name + ending, OUT), `export * from '${from}'\n`)
 }
 await cp(new URL('client/dist/browser/', ROOT), new URL('dist/browser/', ROOT), { recursive: true })
+await cp(new URL('client/dist/licences.txt', ROOT), new URL('dist/browser/licences.txt', ROOT))

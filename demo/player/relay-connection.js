@@ -15,7 +15,7 @@ const loadLibrary = async () => {
   try {
     return await import('./client/client.js')
   } catch (error) {
-    throw new PlayerError('NO_CLIENT', `client/client.js cannot be loaded. On the relay's machine run "npm run build", then start the relay again.`, { cause: error })
+    throw new PlayerError('NO_CLIENT', 'client/client.js cannot be loaded. On the relay\'s machine run "npm run build", then start the relay again.', { cause: error })
   }
 }
 
