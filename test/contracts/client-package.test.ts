@@ -83,6 +83,14 @@ suite('the package', () => {
   })
 })
 
+test('the relay passes on what the package exports, the same classes', async () => {
+  for (const [ours, theirs] of [['icn-relay/client', 'icn-relay-client'], ['icn-relay/client/node', 'icn-relay-client/node']] as const) {
+    const [passed, own] = await Promise.all([import(ours), import(theirs)]) as [Record<string, unknown>, Record<string, unknown>]
+    assert.ok(typeof own['ShardClientError'] === 'function')
+    assert.deepEqual({ ...passed }, { ...own })
+  }
+})
+
 suite('in a page', () => {
   let outputs: Metafile['outputs']
   let sizes: Map<string, number>
