@@ -1,10 +1,10 @@
 import neostandard from 'neostandard'
 import tseslint from 'typescript-eslint'
 
-const typed = ['src/**/*.ts', 'test/**/*.ts', 'demo/**/*.ts', 'scripts/**/*.ts', 'benchmarks/**/*.ts', 'autocannon/**/*.ts', 'compare/**/*.ts', 'tools/**/*.ts']
+const typed = ['src/**/*.ts', 'client/**/*.ts', 'test/**/*.ts', 'demo/**/*.ts', 'scripts/**/*.ts', 'benchmarks/**/*.ts', 'autocannon/**/*.ts', 'compare/**/*.ts', 'tools/**/*.ts']
 
 export default tseslint.config(
-  { ignores: ['dist/**', 'coverage/**', 'node_modules/**', 'test/support/openapi-types.d.ts'] },
+  { ignores: ['dist/**', 'client/dist/**', 'coverage/**', 'node_modules/**', 'test/support/openapi-types.d.ts'] },
   ...neostandard({ ts: true }),
   {
     files: typed,

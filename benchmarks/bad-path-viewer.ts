@@ -1,8 +1,8 @@
 /** The viewers of `bad-paths.ts`, in a process of their own at the far end of the path: told over IPC what to fetch and how, answers with times. */
 import { createHash } from 'node:crypto'
 import { Agent, request } from 'undici'
-import type { ShardClientOptions, TransportName } from '../src/client/index.ts'
-import type { TransportMemory } from '../src/client/transport-memory.ts'
+import type { ShardClientOptions, TransportName } from '../client/src/index.ts'
+import type { TransportMemory } from '../client/src/transport-memory.ts'
 
 export interface FetchOrder {
   readonly url: string
@@ -33,12 +33,12 @@ interface Client {
 
 /** Built code of another version, or these sources. */
 const [root] = process.argv.slice(2)
-const { connect } = (root === undefined ? await import('../src/client/node.ts') : await import(`${root}/dist/client/node.js`)) as { connect: (url: string, options: ShardClientOptions) => Promise<Client> }
+const { connect } = (root === undefined ? await import('../client/src/node.ts') : await import(`${root}/dist/client/node.js`)) as { connect: (url: string, options: ShardClientOptions) => Promise<Client> }
 
 /** Every visit is the first one in its network. An older client has no memory to be emptied. */
 async function withoutMemory (): Promise<Pick<ShardClientOptions, 'platform'>> {
   if (root !== undefined) return {}
-  const [{ systemPlatform }, { TransportMemory: Memory }] = await Promise.all([import('../src/client/platform.ts'), import('../src/client/transport-memory.ts')])
+  const [{ systemPlatform }, { TransportMemory: Memory }] = await Promise.all([import('../client/src/platform.ts'), import('../client/src/transport-memory.ts')])
   const memory: TransportMemory = new Memory()
   return { platform: { ...systemPlatform(), memory } }
 }

@@ -1,10 +1,10 @@
 /** The viewers of `gateway.ts` and `engine.ts`, in a process of their own: told what to do over IPC, answers with times. */
 import { createHash } from 'node:crypto'
 import { cpuUsage } from 'node:process'
-import { dialHttp3, nodePonyfill } from '../src/client/node.ts'
-import type { ClientSession, Connector } from '../src/client/session.ts'
-import { transportConnector } from '../src/client/transport-session.ts'
-import { PONYFILL_OPTIONS, w3cConnector } from '../src/client/w3c-session.ts'
+import { dialHttp3, nodePonyfill } from '../client/src/node.ts'
+import type { ClientSession, Connector } from '../client/src/session.ts'
+import { transportConnector } from '../client/src/transport-session.ts'
+import { PONYFILL_OPTIONS, w3cConnector } from '../client/src/w3c-session.ts'
 
 export type RoadName = 'webtransport' | 'websocket'
 

@@ -1,5 +1,5 @@
 /** A viewer for `exits.ts`: ends in the middle of a fetch over WebTransport, and says so first. */
-import { connect } from '../src/client/node.ts'
+import { connect } from '../client/src/node.ts'
 
 const [url = '', cid = ''] = process.argv.slice(2)
 const client = await connect(url, { transports: ['webtransport'] })

@@ -9,7 +9,7 @@ export const ARCHITECTURE = new URL('../docs/architecture.md', import.meta.url)
 const PLUGINS = new URL('../src/plugins/', import.meta.url)
 
 const code = (names: readonly string[]): string => names.map(name => `\`${name}\``).join(' ')
-const nodeOf = (folder: string): string => folder.replace('src/', '')
+const nodeOf = (folder: string): string => folder.replace(/^src\/|\/src$/g, '')
 
 /** What a room imports and does not reach over another of its imports anyway. */
 function arrowsOf ({ imports }: Room): string[] {

@@ -2,7 +2,9 @@ import { cruise, type IRegularForbiddenRuleType } from 'dependency-cruiser'
 import { ENTRY, EXCEPTIONS, ROOMS, type Room } from './rooms.ts'
 
 /** Folders with TypeScript of ours. */
-const FOLDERS = ['src', 'test', 'demo', 'scripts', 'benchmarks', 'autocannon', 'compare', 'tools'] as const
+const FOLDERS = ['src', 'client', 'test', 'demo', 'scripts', 'benchmarks', 'autocannon', 'compare', 'tools'] as const
+/** Those that the two packages are made of. */
+const PUBLISHED: readonly string[] = ['src', 'client']
 const TOOLS = ['autocannon', 'benchmarks', 'compare'] as const
 
 const FASTIFY = '^(?:node_modules/)?(?:@fastify/|fastify(?:$|[-/]))'
@@ -17,7 +19,7 @@ function roomRules ({ folder, imports, besides, except }: Room): IRegularForbidd
     severity: 'error',
     comment: `${name.replace('room ', '')} imports ${allowed.length === 0 ? 'no other room' : `${[...allowed, ...besides === undefined ? [] : [besides.shown]].join(', ')} only`}`,
     from: { path: files, ...notThese === undefined ? {} : { pathNot: notThese } },
-    to: { path: '^src/', pathNot: [within([folder, ...allowed]), ...besides === undefined ? [] : [`^${besides.files}$`]] }
+    to: { path: '^(?:src|client/src)/', pathNot: [within([folder, ...allowed]), ...besides === undefined ? [] : [`^${besides.files}$`]] }
   })
   const all = `^${folder}/`
   if (except === undefined) return [rule(`room ${folder}`, all, imports)]
@@ -33,41 +35,41 @@ export const RULES: readonly IRegularForbiddenRuleType[] = [
     severity: 'error',
     comment: 'every file of src stands in a room',
     from: {},
-    to: { path: '^src/', pathNot: [within(ROOMS.map(({ folder }) => folder)), `^${ENTRY}$`] }
+    to: { path: '^(?:src|client/src)/', pathNot: [within(ROOMS.map(({ folder }) => folder)), `^${ENTRY}$`] }
   },
   {
     name: 'keys',
     severity: 'error',
     comment: 'config.ts of a concern is its keys, made of what src/config/parts.ts has',
     from: { path: '^src/plugins/[^/]+/config\\.ts$' },
-    to: { path: '^src/', pathNot: '^src/config/parts\\.ts$' }
+    to: { path: '^(?:src|client/src)/', pathNot: '^src/config/parts\\.ts$' }
   },
   {
     name: 'browsers',
     severity: 'error',
-    comment: 'what browsers load of src/client is not what only Node loads of it',
-    from: { path: '^src/client/', pathNot: '^src/client/node[^/]*\\.ts$' },
-    to: { path: '^src/client/node[^/]*\\.ts$' }
+    comment: 'what browsers load of client/src is not what only Node loads of it',
+    from: { path: '^client/src/', pathNot: '^client/src/node[^/]*\\.ts$' },
+    to: { path: '^client/src/node[^/]*\\.ts$' }
   },
   {
     name: 'fastify',
     severity: 'error',
     comment: 'index.ts and routes.ts of a concern, src/app.ts and src/plugins/http import fastify; nothing else does',
-    from: { path: '^src/', pathNot: WIRING },
+    from: { path: '^(?:src|client)/', pathNot: WIRING },
     to: { path: FASTIFY }
   },
   {
     name: 'sources',
     severity: 'error',
-    comment: 'src imports nothing that is not published',
-    from: { path: '^src/' },
-    to: { path: within(FOLDERS.filter(folder => folder !== 'src')) }
+    comment: 'src and client import nothing that is not published',
+    from: { path: within(PUBLISHED) },
+    to: { path: within(FOLDERS.filter(folder => !PUBLISHED.includes(folder))) }
   },
   {
     name: 'no test in tools',
     severity: 'error',
     comment: 'tools stand on tools/harness and not on tests',
-    from: { path: within(FOLDERS.filter(folder => folder !== 'src' && folder !== 'test')) },
+    from: { path: within(FOLDERS.filter(folder => !PUBLISHED.includes(folder) && folder !== 'test')) },
     to: { path: '^test/' }
   },
   {
@@ -111,7 +113,7 @@ export async function crossings (root: string, folders: readonly string[] = FOLD
     ruleSet: { forbidden: [...RULES] },
     tsPreCompilationDeps: true,
     doNotFollow: { path: 'node_modules' },
-    exclude: { path: '^demo/player/' }
+    exclude: { path: '^(?:demo/player|client/dist)/' }
   }, { extensions: ['.ts', '.cts', '.js', '.mjs'] })
   if (typeof output === 'string') throw new Error(output)
   return output.summary.violations.map(({ rule, from, to }) => ({ rule: rule.name, from, to }))

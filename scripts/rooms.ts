@@ -80,9 +80,9 @@ export const ROOMS: readonly Room[] = [
     imports: ['src/base']
   },
   {
-    folder: 'src/client',
+    folder: 'client/src',
     runs: 'viewers: browsers and Node',
-    holds: 'the client library; what only Node loads of it is `node*.ts`',
+    holds: 'the client library, the package `icn-relay-client`; what only Node loads of it is `node*.ts`',
     imports: ['src/base', 'src/protocol'],
     except: { files: 'node[^/]*\\.ts$', shown: 'node*.ts', imports: ['src/quinn'] }
   },

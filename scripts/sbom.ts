@@ -12,7 +12,7 @@ import { promisify } from 'node:util'
 
 const ROOT = fileURLToPath(new URL('../', import.meta.url))
 
-interface Locked { readonly dev?: boolean, readonly devDependencies?: unknown }
+interface Locked { readonly dev?: boolean, readonly devDependencies?: unknown, readonly workspaces?: unknown, readonly link?: boolean, readonly resolved?: string }
 interface Manifest extends Locked { readonly name: string, readonly overrides?: unknown }
 interface Lock { readonly packages: Readonly<Record<string, Locked>> }
 
@@ -23,9 +23,14 @@ async function readJson<T> (name: string): Promise<T> {
 const directory = await mkdtemp(join(tmpdir(), 'icn-relay-sbom-'))
 try {
   // Overrides may stand on development dependencies, and the lock file has them applied.
-  const { devDependencies, overrides, ...manifest } = await readJson<Manifest>('package.json')
+  const { devDependencies, overrides, workspaces, ...manifest } = await readJson<Manifest>('package.json')
   const lock = await readJson<Lock>('package-lock.json')
-  const packages = Object.fromEntries(Object.entries(lock.packages).flatMap(([path, { devDependencies: _, ...entry }]) => entry.dev === true ? [] : [[path, entry]]))
+  // Our own client is a package like others for whoever installs the relay.
+  const linked = new Map(Object.values(lock.packages).flatMap(({ link, resolved = '' }) => link === true ? [[resolved, lock.packages[resolved]]] : []))
+  const packages = Object.fromEntries(Object.entries(lock.packages).flatMap(([path, { devDependencies: _, workspaces: __, ...entry }]) => {
+    if (entry.dev === true || linked.has(path)) return []
+    return [[path, linked.get(entry.resolved ?? '') ?? entry]]
+  }))
   const cwd = join(directory, manifest.name)
   await mkdir(cwd)
   await writeFile(join(cwd, 'package.json'), JSON.stringify(manifest))

@@ -4,7 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { Agent, request } from 'undici'
 import { syntheticShard } from '../../demo/super-node/server.ts'
 import { seededRandom } from '../../demo/super-node/faults.ts'
-import { connect, ShardClientError, type ShardClient } from '../../src/client/node.ts'
+import { connect, ShardClientError, type ShardClient } from '../../client/src/node.ts'
 import { soakRequests, type SoakRequest } from './catalogue.ts'
 import type { TrafficOrder, TrafficOutcome } from './traffic.ts'
 

@@ -1,5 +1,5 @@
 /** What the load generator tells its viewer processes, and what they answer. */
-import type { TransportName } from '../../src/client/transports.ts'
+import type { TransportName } from '../../client/src/transports.ts'
 import type { Mix } from '../request-mix.ts'
 import type { ArrivalKind } from './schedule.ts'
 

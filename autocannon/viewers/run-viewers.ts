@@ -1,4 +1,4 @@
-import type { TransportName } from '../../src/client/transports.ts'
+import type { TransportName } from '../../client/src/transports.ts'
 import type { Cleanup } from '../../tools/harness/cleanup.ts'
 import { Profiler } from '../profile/profiler.ts'
 import { ProcessMeter, relayProcesses } from '../process-meter.ts'

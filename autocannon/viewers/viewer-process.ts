@@ -1,7 +1,7 @@
 /** Some of the viewers of a run, in a process of their own: opens sessions, loads the relay, tells what it measured; one order after the other. */
 import { monitorEventLoopDelay } from 'node:perf_hooks'
 import { cpuUsage } from 'node:process'
-import { connect } from '../../src/client/node.ts'
+import { connect } from '../../client/src/node.ts'
 import { parseShardPath } from '../../src/protocol/shard-key.ts'
 import { TimeHistogram } from '../histogram.ts'
 import { requestSource } from '../request-mix.ts'

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { ShardClientError } from '../../src/client/client-error.ts'
-import type { ShardClient } from '../../src/client/shard-client.ts'
+import { ShardClientError } from '../../client/src/client-error.ts'
+import type { ShardClient } from '../../client/src/shard-client.ts'
 import { parseShardPath } from '../../src/protocol/shard-key.ts'
 import { TimeHistogram } from '../histogram.ts'
 import type { RequestShape } from '../request-mix.ts'

@@ -11,11 +11,11 @@ export class PlayerError extends Error {
 /** The name an error is shown under. */
 export const codeOf = error => error.code ?? (error.fault === undefined ? 'PLAYER' : `CLIENT_${error.fault.toUpperCase().replaceAll('-', '_')}`)
 
-const load = async name => {
+const loadLibrary = async () => {
   try {
-    return await import(`./client/${name}.js`)
+    return await import('./client/client.js')
   } catch (error) {
-    throw new PlayerError('NO_CLIENT', `client/${name}.js cannot be loaded. On the relay's machine run "npm run build", then start the relay again.`, { cause: error })
+    throw new PlayerError('NO_CLIENT', 'client/client.js cannot be loaded. On the relay\'s machine run "npm run build", then start the relay again.', { cause: error })
   }
 }
 
@@ -26,9 +26,6 @@ export async function certificatePage (wanted) {
   if (websocket === undefined || websocket.certificateHashes.length === 0) return undefined
   return `https://${new URL(websocket.url).host}/`
 }
-
-// An empty task between slices keeps the page alive while a decoder works.
-const pause = () => new Promise(resolve => { setTimeout(resolve) })
 
 /** Transports that `?transport=` names, best first; undefined when it is absent. @throws PlayerError */
 export function wantedTransports (text) {
@@ -48,11 +45,9 @@ export async function openClient (options) {
   if (crypto.subtle === undefined) {
     throw new PlayerError('NO_SHA256', `this browser checks SHA-256 only on https:// pages and on localhost. Open http://localhost:${location.port}${location.pathname}${location.search} on the relay's own machine.`)
   }
-  const { ShardClient, systemPlatform, wasmDecoder } = await load('client')
-  return await ShardClient.connect(location.origin, {
+  const { connect, systemPlatform } = await loadLibrary()
+  return await connect(location.origin, {
     ...options,
-    websocket: async () => (await load('websocket')).WebTransportPonyfill,
-    erasure: async () => wasmDecoder(await (await load('erasure')).loadErasure(), pause),
     // The page shows the relay's cache, so the browser's own stays out of it.
     platform: { ...systemPlatform(), fetch: (url, init) => fetch(url, { ...init, cache: 'no-store' }) }
   })

@@ -7,6 +7,7 @@ import { crossings, problemsOf, RULES, type BorderError } from '../../scripts/bo
 import { ENTRY, ROOMS } from '../../scripts/rooms.ts'
 import { temporaryDirectory } from '../../tools/harness/relay.ts'
 
+const nameOf = (folder: string): string => folder.replace(/^src\/|\/src$/g, '')
 const ROOT = fileURLToPath(new URL('../../', import.meta.url))
 
 /** Crossings among files that are nothing but these imports, `[from, to]`; a name without a slash is a package. */
@@ -40,12 +41,12 @@ suite('borders', () => {
   })
 
   test('of each two rooms, one imports the other where the table says so and is refused where it does not, in both directions', async t => {
-    const pairs = ROOMS.flatMap(from => ROOMS.filter(to => to !== from).map(to => ({ from, to, path: `${from.folder}/to-${to.folder.replace('src/', '')}.ts` })))
+    const pairs = ROOMS.flatMap(from => ROOMS.filter(to => to !== from).map(to => ({ from, to, path: `${from.folder}/to-${nameOf(to.folder)}.ts` })))
     const found = await planted(t, pairs.map(({ path, to }) => [path, `${to.folder}/there.ts`]))
     const wanted = pairs.filter(({ from, to }) => !from.imports.includes(to.folder)).map(({ from, to, path }) => ({ rule: `room ${from.folder}`, from: path, to: `${to.folder}/there.ts` }))
     assert.deepEqual(found.toSorted((a, b) => a.from < b.from ? -1 : 1), wanted.toSorted((a, b) => a.from < b.from ? -1 : 1))
-    for (const [from, to] of [['plugins', 'gateway'], ['gateway', 'plugins'], ['client', 'gateway'], ['protocol', 'channel'], ['base', 'protocol']]) {
-      assert.ok(wanted.some(error => error.from === `src/${from}/to-${to}.ts`), `${from} to ${to}`)
+    for (const [from, to] of [['plugins', 'gateway'], ['gateway', 'plugins'], ['client', 'gateway'], ['gateway', 'client'], ['client', 'quinn'], ['protocol', 'channel'], ['base', 'protocol']]) {
+      assert.ok(wanted.some(error => error.from.endsWith(`/to-${to}.ts`) && nameOf(error.from.slice(0, error.from.lastIndexOf('/'))) === from), `${from} to ${to}`)
     }
   })
 
@@ -66,9 +67,12 @@ suite('borders', () => {
     ['fastify', 'src/plugins/a/b.ts', 'fastify'],
     ['fastify', 'src/plugins/a/b.ts', '@fastify/cors'],
     ['fastify', 'src/base/b.ts', 'fastify-plugin'],
-    ['browsers', 'src/client/index.ts', 'src/client/node.ts'],
-    ['room src/client', 'src/client/index.ts', 'src/quinn/session.ts'],
-    ['room src/client/node*.ts', 'src/client/node.ts', 'src/gateway/session/response.ts'],
+    ['browsers', 'client/src/index.ts', 'client/src/node.ts'],
+    ['room client/src', 'client/src/index.ts', 'src/quinn/session.ts'],
+    ['room client/src/node*.ts', 'client/src/node.ts', 'src/gateway/session/response.ts'],
+    ['room src/gateway', 'src/gateway/main.ts', 'client/src/index.ts'],
+    ['fastify', 'client/src/index.ts', 'fastify'],
+    ['sources', 'client/src/index.ts', 'tools/harness/http.ts'],
     ['sources', 'src/base/b.ts', 'test/support/c.ts'],
     ['sources', 'src/app.ts', 'scripts/rooms.ts'],
     ['no test in tools', 'autocannon/a.ts', 'test/support/b.ts'],
@@ -90,7 +94,7 @@ suite('borders', () => {
   test('those who wire import fastify, clients in Node the engine, tests the parts of tools', async t => {
     assert.deepEqual(await planted(t, [
       ['src/app.ts', 'fastify'], ['src/plugins/a/index.ts', 'fastify-plugin'], ['src/plugins/a/routes.ts', '@fastify/cors'], ['src/plugins/a/b-routes.ts', 'fastify'], ['src/plugins/http/b.ts', 'fastify'],
-      ['src/client/node.ts', 'src/quinn/session.ts'], ['test/unit/a.test.ts', 'autocannon/soak/books.ts'], ['test/unit/a.test.ts', 'tools/harness/http.ts'], ['compare/a.ts', 'tools/harness/http.ts'],
+      ['client/src/node.ts', 'src/quinn/session.ts'], ['test/unit/a.test.ts', 'autocannon/soak/books.ts'], ['test/unit/a.test.ts', 'tools/harness/http.ts'], ['compare/a.ts', 'tools/harness/http.ts'],
       ['src/server.ts', 'src/app.ts'], ['src/app.ts', 'src/plugins/a/index.ts']
     ]), [])
   })

@@ -59,13 +59,13 @@ suite('what npm packs', () => {
   test('whatever package.json names, and what a reader looks for first', async () => {
     const { bin, exports } = await readJson<Manifest>('package.json')
     const named = [...Object.values(bin), ...Object.values(exports).flatMap(entry => typeof entry === 'string' ? [entry] : Object.values(entry))]
-    const wanted = [...named.map(path => path.replace(/^\.\//, '')), 'CHANGELOG.md', 'LICENSE', 'README.md', 'SECURITY.md', 'openapi.yaml', 'docs/operations.md', 'demo/player/index.html', 'dist/browser/client.js', 'dist/browser/erasure.wasm']
+    const wanted = [...named.map(path => path.replace(/^\.\//, '')), 'CHANGELOG.md', 'LICENSE', 'README.md', 'SECURITY.md', 'openapi.yaml', 'docs/operations.md', 'demo/player/index.html', 'dist/browser/client.js', 'dist/browser/erasure.js']
     assert.deepEqual(wanted.filter(path => !files.includes(path)), [])
   })
 
   test('no source map, none named either, and no sources or tests', async () => {
     assert.deepEqual(files.filter(path => path.endsWith('.map')), [])
-    assert.deepEqual(files.filter(path => /(?<!\.d)\.[cm]?ts$/.test(path) || /^(?:src|test|scripts|benchmarks|autocannon|compare|node_modules)\//.test(path)), [])
+    assert.deepEqual(files.filter(path => /(?<!\.d)\.[cm]?ts$/.test(path) || /^(?:src|client|test|scripts|benchmarks|autocannon|compare|node_modules)\//.test(path)), [])
     const code = files.filter(path => /\.(?:[cm]?js|d\.[cm]?ts|css)$/.test(path))
     assert.ok(code.length > 200)
     const naming = await Promise.all(code.map(async path => /^\/[/*]# sourceMappingURL=/m.test(await readFile(join(ROOT, path), 'utf8')) ? path : undefined))

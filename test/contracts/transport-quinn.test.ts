@@ -1,5 +1,5 @@
 import { X509Certificate } from 'node:crypto'
-import { connectQuinn } from '../../src/client/node-quinn.ts'
+import { connectQuinn } from '../../client/src/node-quinn.ts'
 import { quinnTransport } from '../../src/gateway/transports/quinn/server.ts'
 import { quinnBinding } from '../../tools/harness/quinn.ts'
 import { viewerTransportContract } from './viewer-transport.ts'

@@ -5,7 +5,7 @@ import { readFile } from 'node:fs/promises'
 import { fileURLToPath } from 'node:url'
 import test, { type TestContext } from 'node:test'
 import { promisify } from 'node:util'
-import { connect } from '../../src/client/node.ts'
+import { connect } from '../../client/src/node.ts'
 import { metric, until } from '../../tools/harness/http.ts'
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url))

@@ -5,7 +5,7 @@ import { once } from 'node:events'
 import type { AddressInfo } from 'node:net'
 import test, { type TestContext } from 'node:test'
 import { startSuperNode, syntheticShard } from '../../demo/super-node/server.ts'
-import { connect } from '../../src/client/node.ts'
+import { connect } from '../../client/src/node.ts'
 import { sha256 } from '../../tools/harness/http.ts'
 import { runToEnd, spawnRelay, type SpawnedRelay } from '../../tools/harness/processes.ts'
 

@@ -3,9 +3,9 @@
  * by `unshare --net node --import tsx`; prints what came of each as JSON.
  */
 import { execFileSync } from 'node:child_process'
-import { connect, type ShardClient, type TransportInfo } from '../../src/client/node.ts'
-import { systemPlatform } from '../../src/client/platform.ts'
-import { TransportMemory } from '../../src/client/transport-memory.ts'
+import { connect, type ShardClient, type TransportInfo } from '../../client/src/node.ts'
+import { systemPlatform } from '../../client/src/platform.ts'
+import { TransportMemory } from '../../client/src/transport-memory.ts'
 import { syntheticShard } from '../../demo/super-node/server.ts'
 import { withCleanup } from '../../tools/harness/cleanup.ts'
 import { sha256 } from '../../tools/harness/http.ts'

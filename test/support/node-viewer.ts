@@ -1,5 +1,5 @@
 /** A viewer in a process of its own, since Node reads NODE_EXTRA_CA_CERTS as it starts: fetches a shard over WebTransport and tells how that went, as a line of JSON. */
-import { connect } from '../../src/client/node.ts'
+import { connect } from '../../client/src/node.ts'
 import { parseShardPath } from '../../src/protocol/shard-key.ts'
 import { sha256 } from '../../tools/harness/http.ts'
 

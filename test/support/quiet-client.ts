@@ -1,5 +1,5 @@
 /** A Node client over WebSocket in a process of its own, which says nothing: `quiet-client.ts <relay> <cid>` ends with 0 when a shard came over that transport. */
-import { connect } from '../../src/client/node.ts'
+import { connect } from '../../client/src/node.ts'
 
 const [relay = '', cid = ''] = process.argv.slice(2)
 const client = await connect(relay, { transports: ['websocket'] })

@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
 import fc from 'fast-check'
-import { MIN_MOVED_BYTES, chooseDivision } from '../../src/client/division.ts'
-import type { Carrier } from '../../src/client/division.ts'
-import { Lane } from '../../src/client/lane.ts'
-import { MAX_PARTS, SharedBody } from '../../src/client/shared-body.ts'
-import { linkedAbort } from '../../src/client/waiting.ts'
+import { MIN_MOVED_BYTES, chooseDivision } from '../../client/src/division.ts'
+import type { Carrier } from '../../client/src/division.ts'
+import { Lane } from '../../client/src/lane.ts'
+import { MAX_PARTS, SharedBody } from '../../client/src/shared-body.ts'
+import { linkedAbort } from '../../client/src/waiting.ts'
 import { FakeNetwork } from '../support/client-rig.ts'
 
 interface TestLane extends Carrier { readonly name: string, inFlight: number }

@@ -4,12 +4,12 @@ import { suite, test } from 'node:test'
 import { dirname, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import fc from 'fast-check'
-import { dial, relayBase } from '../../src/client/dial.ts'
-import type { DialOptions } from '../../src/client/dial.ts'
-import { statedSha256 } from '../../src/client/digest.ts'
-import { TRANSPORTS } from '../../src/client/transports.ts'
-import { PONYFILL_OPTIONS, w3cConnector } from '../../src/client/w3c-session.ts'
-import { Slots, abortable, backoffMs, delay, linkedAbort, onAbort } from '../../src/client/waiting.ts'
+import { dial, relayBase } from '../../client/src/dial.ts'
+import type { DialOptions } from '../../client/src/dial.ts'
+import { statedSha256 } from '../../client/src/digest.ts'
+import { TRANSPORTS } from '../../client/src/transports.ts'
+import { PONYFILL_OPTIONS, w3cConnector } from '../../client/src/w3c-session.ts'
+import { Slots, abortable, backoffMs, delay, linkedAbort, onAbort } from '../../client/src/waiting.ts'
 import { bytesOfBase64, hexOf } from '../../src/protocol/repr-digest.ts'
 import { VirtualTime, browserWebTransport } from '../support/client-rig.ts'
 import { settle, viewerRig } from '../support/viewer-rig.ts'
@@ -238,7 +238,7 @@ suite('browser build', () => {
       }
       assert.doesNotMatch(source.replace(/\/\*[^]*?\*\/|\/\/.*/g, ''), /\b(?:Buffer|process|setImmediate|require)\b(?!['`])[.(]/, path)
     }
-    visit(fileURLToPath(new URL('../../src/client/index.ts', import.meta.url)))
+    visit(fileURLToPath(new URL('../../client/src/index.ts', import.meta.url)))
     assert.ok(seen.size > 10)
   })
 

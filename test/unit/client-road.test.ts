@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
-import { SessionRoad } from '../../src/client/road.ts'
-import type { ClientSession } from '../../src/client/session.ts'
-import { w3cConnector } from '../../src/client/w3c-session.ts'
-import type { W3cWebTransport } from '../../src/client/w3c-types.ts'
+import { SessionRoad } from '../../client/src/session-road.ts'
+import type { ClientSession } from '../../client/src/session.ts'
+import { w3cConnector } from '../../client/src/w3c-session.ts'
+import type { W3cWebTransport } from '../../client/src/w3c-types.ts'
 import { settle } from '../support/viewer-rig.ts'
 
 const never = new AbortController().signal

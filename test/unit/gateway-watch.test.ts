@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import test from 'node:test'
-import { GatewayWatch } from '../../src/client/gateway-watch.ts'
-import { Lane } from '../../src/client/lane.ts'
+import { GatewayWatch } from '../../client/src/gateway-watch.ts'
+import { Lane } from '../../client/src/lane.ts'
 import { virtualTimers } from '../fakes/timers.ts'
 
 function rig (gateways: readonly (string | undefined)[]) {

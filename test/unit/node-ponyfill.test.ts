@@ -4,8 +4,8 @@ import { createSecureServer } from 'node:http2'
 import type { ServerHttp2Session } from 'node:http2'
 import type { AddressInfo } from 'node:net'
 import { test } from 'node:test'
-import { nodePonyfill } from '../../src/client/node-ponyfill.ts'
-import { PONYFILL_OPTIONS } from '../../src/client/w3c-session.ts'
+import { nodePonyfill } from '../../client/src/node-ponyfill.ts'
+import { PONYFILL_OPTIONS } from '../../client/src/w3c-session.ts'
 import { certificateHash, createSelfSigned } from '../../src/plugins/tls/self-signed.ts'
 
 const WINDOW = 16 * 1024 * 1024

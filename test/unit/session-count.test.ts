@@ -1,11 +1,12 @@
 import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
 import fc from 'fast-check'
-import { MAX_SESSIONS, MAX_STREAMS, SAMPLE_MS, headroom, nextCount, sampleMs, sessionRefused, startCount } from '../../src/client/session-count.ts'
-import type { Sample, SessionCount } from '../../src/client/session-count.ts'
-import { TransportMemory } from '../../src/client/transport-memory.ts'
-import { NO_TRIAL_YET, afterTry, isBetter, mayTry, nextComparison, startComparison } from '../../src/client/transport-trial.ts'
-import type { Comparison } from '../../src/client/transport-trial.ts'
+import { MAX_STREAMS, startCount } from '../../client/src/session-count.ts'
+import type { Sample, SessionCount } from '../../client/src/session-count.ts'
+import { MAX_SESSIONS, SAMPLE_MS, headroom, nextCount, sampleMs, sessionRefused } from '../../client/src/session-steps.ts'
+import { TransportMemory } from '../../client/src/transport-memory.ts'
+import { NO_TRIAL_YET, afterTry, isBetter, mayTry, nextComparison, startComparison } from '../../client/src/transport-trial.ts'
+import type { Comparison } from '../../client/src/transport-trial.ts'
 
 const MB = 1_000_000
 

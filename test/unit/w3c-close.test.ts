@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import test from 'node:test'
-import { w3cConnector } from '../../src/client/w3c-session.ts'
-import type { W3cWebTransport } from '../../src/client/w3c-types.ts'
+import { w3cConnector } from '../../client/src/w3c-session.ts'
+import type { W3cWebTransport } from '../../client/src/w3c-types.ts'
 
 test('a session is closed once, however many find out that it is over, and not at all after its end', async () => {
   const closes: string[] = []

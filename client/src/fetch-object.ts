@@ -1,0 +1,180 @@
+import type { FieldLine, Fields } from '../../src/protocol/message-head.ts'
+import { hexOf } from '../../src/protocol/repr-digest.ts'
+import { ShardClientError, retryAfterOf } from './client-error.ts'
+import { statedSha256 } from './digest.ts'
+import type { Lane } from './lane.ts'
+import type { ClientPlatform } from './platform.ts'
+import type { RoadResponse } from './road.ts'
+import { SharedBody, isRange, stallTimer } from './shared-body.ts'
+import type { Sessions } from './shared-body.ts'
+import { linkedAbort } from './waiting.ts'
+
+/** Bytes of an object: `start` inclusive, `end` exclusive, no end for the rest. */
+export interface ClientRange {
+  readonly start: number
+  readonly end?: number
+}
+
+export interface ObjectRequest {
+  readonly path: string
+  readonly range: ClientRange | undefined
+  /** Bearer token, sent with the request and nowhere else. */
+  readonly token: string | undefined
+  readonly signal: AbortSignal
+  readonly onProgress: ((progress: { readonly receivedBytes: number, readonly totalBytes: number }) => void) | undefined
+  readonly verify: boolean
+  /** What the whole object must hash to, lower-case hex; stronger than what the response states of itself. */
+  readonly sha256: string | undefined
+  /** Largest body accepted, bytes. */
+  readonly maxBytes: number
+  /** The exchange is given up after so many milliseconds without a byte. */
+  readonly stallMs: number
+}
+
+export interface ObjectResult {
+  readonly bytes: Uint8Array
+  /** 200 or 206. */
+  readonly status: number
+  readonly etag: string | undefined
+  /** RFC 9211 field value. */
+  readonly cacheStatus: string | undefined
+  readonly cache: 'hit' | 'miss' | 'unknown'
+  /** SHA-256 of the whole object was right; false for ranges, and where there was no hash or no way to compute one. */
+  readonly verified: boolean
+  /** Milliseconds from the start of the request to the first byte of the body. */
+  readonly firstByteMs: number
+  /** Milliseconds from the start of the request to its verified end. */
+  readonly totalMs: number
+}
+
+/** Longest problem document read; the relay's are under 1 KiB. */
+const MAX_PROBLEM_BYTES = 16_384
+
+function rangeFields (range: ClientRange | undefined): FieldLine[] {
+  return range === undefined ? [] : [['range', `bytes=${range.start}-${range.end === undefined ? '' : range.end - 1}`]]
+}
+
+function cacheOf (cacheStatus: string | undefined): ObjectResult['cache'] {
+  if (cacheStatus === undefined) return 'unknown'
+  // RFC 9211 §2: `hit` stands alone, a miss has `fwd`.
+  return /;\s*hit\s*(?:;|,|$)/.test(cacheStatus) ? 'hit' : 'miss'
+}
+
+function contentLength (fields: Fields, maxBytes: number): number {
+  const text = fields.get('content-length')
+  if (text === undefined || !/^\d{1,15}$/.test(text)) throw new ShardClientError('protocol', 'the response has no content-length')
+  const length = Number(text)
+  if (length > maxBytes) throw new ShardClientError('protocol', `the object has ${length} bytes, at most ${maxBytes} are accepted`)
+  return length
+}
+
+async function problemOf (response: RoadResponse): Promise<ShardClientError> {
+  const parts: Uint8Array[] = []
+  let size = 0
+  for (let chunk = await response.read(); chunk !== null && size <= MAX_PROBLEM_BYTES; chunk = await response.read()) {
+    parts.push(chunk)
+    size += chunk.length
+  }
+  let problem: { readonly code?: unknown, readonly detail?: unknown } = {}
+  try {
+    const decoder = new TextDecoder()
+    const value: unknown = JSON.parse(parts.map((part) => decoder.decode(part, { stream: true })).join(''))
+    if (typeof value === 'object' && value !== null) problem = value
+  } catch {
+    // A proxy on the way may answer with something else; the status says enough.
+  }
+  const { status, fields } = response
+  const retryAfterMs = retryAfterOf((name) => fields.get(name))
+  return new ShardClientError('status', typeof problem.detail === 'string' ? problem.detail : `the relay answered with status ${status}`, {
+    status,
+    ...(typeof problem.code === 'string' && { code: problem.code }),
+    ...(retryAfterMs !== undefined && { retryAfterMs })
+  })
+}
+
+async function verified (bytes: Uint8Array, expected: string | undefined, platform: ClientPlatform): Promise<boolean> {
+  if (expected === undefined || platform.sha256 === undefined) return false
+  const actual = hexOf(await platform.sha256(bytes))
+  if (actual !== expected) throw new ShardClientError('digest', `the object hashes to ${actual}, not to ${expected}`)
+  return true
+}
+
+/** The head of the answer, checked. */
+interface Begun {
+  readonly response: RoadResponse
+  readonly length: number
+}
+
+async function begin (lane: Lane, fields: readonly FieldLine[], { path, range, maxBytes }: ObjectRequest, signal: AbortSignal, now: () => number): Promise<Begun> {
+  const askedAt = now()
+  const response = await lane.road.request({ path, fields: [...rangeFields(range), ...fields], signal })
+  lane.answered(now() - askedAt, cacheOf(response.fields.get('cache-status')) === 'hit')
+  try {
+    const { status, fields: answer } = response
+    if (status !== 200 && status !== 206) throw await problemOf(response)
+    const length = contentLength(answer, maxBytes)
+    const isWanted = status === 200 || (range !== undefined && isRange(answer, range.start, length) && (range.end === undefined || range.start + length <= range.end))
+    if (!isWanted) throw new ShardClientError('protocol', 'the response has another range than the request')
+    return { response, length }
+  } catch (error) {
+    response.cancel()
+    throw error
+  }
+}
+
+/**
+ * One attempt to fetch an object over a session, which is given back; retries are the caller's.
+ * @throws ShardClientError, or the reason of the signal
+ */
+export async function fetchObject (lane: Lane, request: ObjectRequest, sessions: Sessions, platform: ClientPlatform): Promise<ObjectResult> {
+  const started = platform.now()
+  const { path, range, signal, stallMs, token } = request
+  const fields: readonly FieldLine[] = token === undefined ? [] : [['authorization', `Bearer ${token}`]]
+  const abort = linkedAbort(signal)
+  const stall = stallTimer(abort, stallMs, platform)
+  let begun: Begun
+  try {
+    begun = await begin(lane, fields, request, abort.signal, platform.now)
+  } catch (error) {
+    abort.stop()
+    // Whatever broke after an abort broke because of it.
+    const reason = abort.signal.aborted ? abort.signal.reason as unknown : error
+    sessions.failed(lane, reason)
+    sessions.release(lane)
+    throw reason
+  } finally {
+    stall.stop()
+  }
+  const { response, length } = begun
+  const { status, fields: answer } = response
+  const etag = answer.get('etag')
+  let firstByteMs: number | undefined
+  const body = new SharedBody({
+    path,
+    fields,
+    signal,
+    stallMs,
+    length,
+    etag: status === 200 && range === undefined ? etag : undefined,
+    onReceived: (receivedBytes) => {
+      firstByteMs ??= platform.now() - started
+      request.onProgress?.({ receivedBytes, totalBytes: length })
+    }
+  }, sessions, platform)
+  await body.read(lane, response, abort)
+  signal.throwIfAborted()
+  const isVerified = status === 200 && request.verify && await verified(body.bytes, request.sha256 ?? statedSha256(answer), platform)
+  const totalMs = platform.now() - started
+  const cacheStatus = answer.get('cache-status')
+  return {
+    // RFC 9110 §14.2: a server may ignore Range, then the part is cut out here.
+    bytes: status === 200 && range !== undefined ? body.bytes.subarray(range.start, range.end) : body.bytes,
+    status,
+    etag,
+    cacheStatus,
+    cache: cacheOf(cacheStatus),
+    verified: isVerified,
+    firstByteMs: firstByteMs ?? totalMs,
+    totalMs
+  }
+}
