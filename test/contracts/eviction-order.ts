@@ -2,7 +2,7 @@ import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import fc from 'fast-check'
 import type { EvictionOrder } from '../../src/storage/eviction-order.ts'
-import { LeasedLru, type Leasable } from '../../src/storage/leased-lru.ts'
+import { LeasedStore, type Leasable } from '../../src/storage/leased-store.ts'
 
 /** What a policy itself promises, over plain lists of ids, first victim first. Without one, only what holds for every policy is checked. */
 export interface OrderModel {
@@ -99,7 +99,7 @@ export function evictionOrderContract (name: string, makeOrder: MakeOrder, model
     fc.assert(fc.property(fc.array(action, { maxLength: 120, size: 'max' }), actions => {
       const freed = new Set<Leasable>()
       const order = makeOrder<Leasable>()
-      const cache = new LeasedLru<Leasable>({
+      const cache = new LeasedStore<Leasable>({
         maxBytes: 100,
         order,
         onFree: value => {

@@ -5,20 +5,20 @@ export type RemovalReason = 'capacity' | 'purge' | 'replaced' | 'invalid'
 
 /** Book-keeping that every value carries itself: a million entries cannot afford a wrapper object each. */
 export interface Leasable extends Evictable {
-  /** Readers that hold the value now. Written by LeasedLru only. */
+  /** Readers that hold the value now. Written by LeasedStore only. */
   leases: number
-  /** Whether a lookup finds it. Written by LeasedLru only. */
+  /** Whether a lookup finds it. Written by LeasedStore only. */
   indexed: boolean
 }
 
 /** Room promised to a value that is still being written. */
 export interface Reservation {
-  /** Written by LeasedLru only. */
+  /** Written by LeasedStore only. */
   bytes: number
   settled: boolean
 }
 
-export interface LeasedLruOptions<V extends Leasable> {
+export interface LeasedStoreOptions<V extends Leasable> {
   readonly maxBytes: number
   /** Called once per value, when no lookup finds it and no reader holds it: its resources may go. */
   readonly onFree: (value: V, reason: RemovalReason) => void
@@ -33,9 +33,9 @@ export interface LeasedLruOptions<V extends Leasable> {
  * Invariant after every call: `usedBytes <= maxBytes`, unless a `resize` went below what leases and reservations hold;
  * then nothing new is admitted and every release shrinks towards the bound.
  */
-export class LeasedLru<V extends Leasable> {
+export class LeasedStore<V extends Leasable> {
   readonly #order: EvictionOrder<V>
-  readonly #onFree: LeasedLruOptions<V>['onFree']
+  readonly #onFree: LeasedStoreOptions<V>['onFree']
   readonly #condemned = new Map<V, RemovalReason>()
   #maxBytes: number
   #indexedBytes = 0
@@ -43,7 +43,7 @@ export class LeasedLru<V extends Leasable> {
   #condemnedBytes = 0
   #reservedBytes = 0
 
-  constructor (options: LeasedLruOptions<V>) {
+  constructor (options: LeasedStoreOptions<V>) {
     this.#order = options.order ?? new LruOrder()
     this.#onFree = options.onFree
     this.#maxBytes = options.maxBytes
