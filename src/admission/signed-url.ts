@@ -25,7 +25,7 @@ export interface UrlScope {
 }
 
 /** Names of keys. */
-export const KEY_ID = /^[A-Za-z0-9._-]{1,64}$/
+const KEY_ID = /^[A-Za-z0-9._-]{1,64}$/
 /** Shortest secret, bytes: the size of the hash (RFC 2104 §3). */
 export const MIN_SECRET_BYTES = 32
 

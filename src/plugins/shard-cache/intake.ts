@@ -49,7 +49,7 @@ export interface IntakeOptions {
 const MAX_EVICTIONS = 3
 
 /** Whether the disk has no room: of its own, or for us. */
-export function isFullDisk (error: unknown): boolean {
+function isFullDisk (error: unknown): boolean {
   return ['ENOSPC', 'EDQUOT'].includes(systemCode(error) ?? '')
 }
 
