@@ -9,6 +9,7 @@ import { fileWriter, LogSink } from './base/log-sink.ts'
 import { VERSION } from './base/version.ts'
 import { parseCommandLine, USAGE } from './cli/arguments.ts'
 import { hashToken, signedUrl } from './cli/commands.ts'
+import { endOfNode } from './cli/node-version.ts'
 import { checkStart } from './cli/start-check.ts'
 import { loadConfig } from './config/config.ts'
 import { endAs, isLauncher, launch } from './launcher/launch.ts'
@@ -96,6 +97,8 @@ async function main (): Promise<void> {
   const log = new LogSink({ write: fileWriter(process.stdout.fd), note: dropped => droppedNote(dropped, systemClock.now()) })
   const logger = createLogger(settings.log.level, log)
   if (process.getuid?.() === 0) logger.warn('the relay runs as root, which it needs for nothing: set process.user, or start it as another user, as deploy/icn-relay.service does')
+  const outOfSupport = endOfNode(process.versions.node)
+  if (outOfSupport !== undefined) logger.warn(outOfSupport)
   if (isLaunched()) stopWithLauncher()
   // Whatever the mask of root is; a service may have a narrower one.
   if (hasSeparateGateway()) process.umask(GROUP_MAY_READ)

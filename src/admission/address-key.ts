@@ -15,8 +15,8 @@ function groupsOf (text: string): number[] {
   })
 }
 
-/** The eight groups of an address that `isIPv6` accepts, without its zone. */
-function expand (ip: string): number[] {
+/** The eight groups of an address that `isIPv6` accepts, without its zone. (ipaddr.js takes `::192.0.2.1` for `::ffff:192.0.2.1`, which is another address.) */
+export function ipv6Groups (ip: string): number[] {
   const [address = ''] = ip.split('%', 1)
   const [head = '', tail] = address.split('::')
   const left = groupsOf(head)
@@ -34,7 +34,15 @@ function mapped (groups: readonly number[]): string | undefined {
 
 /** An address as people know it: an IPv4-mapped one becomes IPv4, any other text stays. */
 export function plainAddress (ip: string): string {
-  return isIPv6(ip) ? mapped(expand(ip)) ?? ip : ip
+  return isIPv6(ip) ? mapped(ipv6Groups(ip)) ?? ip : ip
+}
+
+/** One spelling for each address: an IPv4-mapped one is IPv4, a zone stays, and so does a text that is no IPv6 address. */
+export function canonicalAddress (ip: string): string {
+  if (!isIPv6(ip)) return ip
+  const groups = ipv6Groups(ip)
+  const zone = ip.indexOf('%')
+  return mapped(groups) ?? `${groups.map(group => group.toString(16)).join(':')}${zone < 0 ? '' : ip.slice(zone)}`
 }
 
 /**
@@ -44,6 +52,6 @@ export function plainAddress (ip: string): string {
 export function addressKey (ip: string): string {
   if (isIPv4(ip)) return ip
   if (!isIPv6(ip)) return NO_ADDRESS
-  const groups = expand(ip)
+  const groups = ipv6Groups(ip)
   return mapped(groups) ?? `${groups.slice(0, 4).map(group => group.toString(16)).join(':')}::/64`
 }

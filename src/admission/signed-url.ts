@@ -1,6 +1,7 @@
 import { createHmac, timingSafeEqual } from 'node:crypto'
-import { isIP, isIPv6 } from 'node:net'
+import { isIP } from 'node:net'
 import { parseShardPath } from '../protocol/shard-key.ts'
+import { canonicalAddress } from './address-key.ts'
 import type { SignedUrlKey } from './auth-settings.ts'
 import { CLASS_NAME, IDENTITY, refused, type Verdict } from './verdict.ts'
 
@@ -24,7 +25,7 @@ export interface UrlScope {
 }
 
 /** Names of keys. */
-export const KEY_ID = /^[A-Za-z0-9._-]{1,64}$/
+const KEY_ID = /^[A-Za-z0-9._-]{1,64}$/
 /** Shortest secret, bytes: the size of the hash (RFC 2104 §3). */
 export const MIN_SECRET_BYTES = 32
 
@@ -79,12 +80,6 @@ export function signUrl (scope: UrlScope, key: SignedUrlKey): string {
   return `${scope.path}?${signQuery(scope, key)}`
 }
 
-/** One spelling for each address; IPv4 within IPv6 is IPv4. */
-function canonicalIp (address: string): string {
-  const plain = address.replace(/^::ffff:(?=\d+\.)/i, '')
-  return isIPv6(plain) && URL.canParse(`http://[${plain}]/`) ? new URL(`http://[${plain}]/`).hostname.slice(1, -1) : plain
-}
-
 /** The HTTP side: judges the signature in a request target. */
 export class SignedUrls {
   readonly #keys: ReadonlyMap<string, SignedUrlKey>
@@ -124,7 +119,7 @@ export class SignedUrls {
     // The last character has bits that decoding drops: only one spelling counts.
     if (given.toString('base64url') !== sig || !timingSafeEqual(given, signature(scope, key))) return invalid
     if (!path.startsWith(scope.path)) return refused('RELAY_ERR_VIEWER_SCOPE', 'the signature of the URL is for other paths')
-    if (only !== undefined && (ip === undefined || canonicalIp(ip) !== canonicalIp(only))) return refused('RELAY_ERR_VIEWER_SCOPE', 'the signature of the URL is for another address')
+    if (only !== undefined && (ip === undefined || canonicalAddress(ip) !== canonicalAddress(only))) return refused('RELAY_ERR_VIEWER_SCOPE', 'the signature of the URL is for another address')
     const expiresAt = scope.expiresAt * 1_000
     if (now >= expiresAt) return refused('RELAY_ERR_VIEWER_TOKEN_EXPIRED', 'the signature of the URL has expired')
     return { ok: true, ...viewer === undefined ? {} : { identity: viewer }, ...name === undefined ? {} : { class: name }, expiresAt }

@@ -4,7 +4,7 @@ import type { SessionTransport } from '../channel/session-transports.ts'
 import type { ListenerOptions } from './transports/viewer-transport.ts'
 
 /** Path a session asks for. */
-export const VIEWER_PATH = '/v1/viewer'
+const VIEWER_PATH = '/v1/viewer'
 
 /** What a listener of the gateway is opened with. */
 export function listenerOptions (settings: GatewaySettings, name: SessionTransport, tls: TlsMaterial): ListenerOptions {

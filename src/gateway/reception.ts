@@ -4,7 +4,7 @@ import type { TicketGate } from './ticket-gate.ts'
 import type { SessionDecision } from './transports/viewer-transport.ts'
 
 /** Address of viewers whose engine does not tell it and who have no ticket: they share one. */
-export const UNKNOWN_ADDRESS = 'unknown'
+const UNKNOWN_ADDRESS = 'unknown'
 /** What a client puts into the URL of each of its sessions: 128 bits or more of its own choice. */
 const VIEWER_ID = /^[A-Za-z0-9_-]{16,64}$/
 

@@ -185,6 +185,6 @@ export class RemoteSource implements ShardSource {
   }
 }
 
-export function viewerGone (): RelayError {
+function viewerGone (): RelayError {
   return new RelayError('RELAY_ERR_INTERNAL', 'the viewer is gone')
 }

@@ -14,13 +14,6 @@ export class HeadError extends Error {
   }
 }
 
-export interface HeadLimits {
-  /** Bytes of the head, line ends included. */
-  readonly maxBytes: number
-  /** Field lines, the start line not counted. */
-  readonly maxFields: number
-}
-
 /** A complete head: start lines and field lines without line ends, and the bytes that came after it. */
 export interface RawHead {
   readonly lines: readonly string[]

@@ -2,7 +2,7 @@ import type { Stats } from 'node:fs'
 import { fstatSync } from 'node:fs'
 import * as nodeFs from 'node:fs/promises'
 import { systemCode } from '../base/errors.ts'
-import type { RemovalReason } from './leased-lru.ts'
+import type { RemovalReason } from './leased-store.ts'
 
 /** What the cache asks of an open file. */
 export interface OpenFile {

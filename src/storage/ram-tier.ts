@@ -1,4 +1,4 @@
-import { LeasedLru, type Leasable, type RemovalReason } from './leased-lru.ts'
+import { LeasedStore, type Leasable, type RemovalReason } from './leased-store.ts'
 
 /** A whole object in memory. */
 export interface RamObject extends Leasable {
@@ -18,42 +18,42 @@ export interface RamTierOptions {
  * memory behind the bound.
  */
 export class RamTier {
-  readonly #lru: LeasedLru<RamObject>
+  readonly #leased: LeasedStore<RamObject>
   readonly #loading = new Set<string>()
 
   constructor (options: RamTierOptions) {
-    this.#lru = new LeasedLru<RamObject>({
+    this.#leased = new LeasedStore<RamObject>({
       maxBytes: options.maxBytes,
       onFree: (object, reason) => options.onRemoved(object.size, reason)
     })
   }
 
-  get maxBytes (): number { return this.#lru.maxBytes }
-  get usedBytes (): number { return this.#lru.usedBytes }
-  get count (): number { return this.#lru.count }
+  get maxBytes (): number { return this.#leased.maxBytes }
+  get usedBytes (): number { return this.#leased.usedBytes }
+  get count (): number { return this.#leased.count }
 
   /** The object, pinned until `release`d; one with other bytes is left from an earlier life of the id and goes. */
   lease (id: string, sha256: string): RamObject | undefined {
-    const object = this.#lru.get(id)
+    const object = this.#leased.get(id)
     if (object === undefined) return undefined
     if (object.sha256 !== sha256) {
-      this.#lru.delete(id, 'replaced')
+      this.#leased.delete(id, 'replaced')
       return undefined
     }
-    this.#lru.lease(object)
+    this.#leased.lease(object)
     return object
   }
 
   release (object: RamObject): void {
-    this.#lru.release(object)
+    this.#leased.release(object)
   }
 
   delete (id: string, reason: RemovalReason): void {
-    this.#lru.delete(id, reason)
+    this.#leased.delete(id, reason)
   }
 
   resize (maxBytes: number): void {
-    this.#lru.resize(maxBytes)
+    this.#leased.resize(maxBytes)
   }
 
   /**
@@ -61,17 +61,17 @@ export class RamTier {
    * id do not overlap, and an object larger than an eighth of the tier stays out: it would push out eight others for one.
    */
   async load ({ id, size, sha256 }: Pick<RamObject, 'id' | 'size' | 'sha256'>, read: (into: Buffer) => Promise<boolean>): Promise<boolean> {
-    if (size === 0 || size > this.maxBytes / 8 || this.#loading.has(id) || this.#lru.peek(id) !== undefined) return false
-    const reservation = this.#lru.reserve(size)
+    if (size === 0 || size > this.maxBytes / 8 || this.#loading.has(id) || this.#leased.peek(id) !== undefined) return false
+    const reservation = this.#leased.reserve(size)
     if (reservation === undefined) return false
     this.#loading.add(id)
     try {
       const buffer = Buffer.allocUnsafeSlow(size)
       if (!await read(buffer)) return false
-      this.#lru.commit(reservation, { id, size, sha256, buffer, leases: 0, indexed: false })
+      this.#leased.commit(reservation, { id, size, sha256, buffer, leases: 0, indexed: false })
       return true
     } finally {
-      this.#lru.cancel(reservation)
+      this.#leased.cancel(reservation)
       this.#loading.delete(id)
     }
   }

@@ -29,6 +29,7 @@ suite('address key', () => {
     assert.equal(addressKey('192.0.2.1'), '192.0.2.1')
     assert.equal(addressKey('::ffff:192.0.2.1'), '192.0.2.1')
     assert.equal(addressKey('::FFFF:c000:0201'), '192.0.2.1')
+    for (const other of ['::192.0.2.1', '64:ff9b::192.0.2.1', '::fffe:192.0.2.1']) assert.equal(plainAddress(other), other)
     assert.equal(addressKey('2001:db8:1:2:3:4:5:6'), '2001:db8:1:2::/64')
     assert.equal(addressKey('2001:db8::1'), '2001:db8:0:0::/64')
     assert.equal(addressKey('::1'), '0:0:0:0::/64')

@@ -101,7 +101,8 @@ test('over HTTP/2 every body is right, of fast and late readers on one connectio
   const memory = new ChunkMemory()
   const used = new Set<Buffer>()
   const session = connectHttp2(await listen(t, createHttp2(handler(memory, used))))
-  t.after(() => { session.close() })
+  // `close` waits for streams that nobody reads to their end, in Node 24.22 for ever.
+  t.after(() => { session.destroy() })
   for (let round = 0; round < 10; round++) {
     await Promise.all(Array.from({ length: 8 }, async (_, viewer) => {
       const number = (viewer + round) % BODIES.length

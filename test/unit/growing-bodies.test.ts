@@ -3,7 +3,7 @@ import { test } from 'node:test'
 import fc from 'fast-check'
 import { MemoryBudget } from '../../src/plugins/shard-cache/memory-budget.ts'
 import { MAX_KINDS, REPEAT_MS, watchStore } from '../../src/plugins/shard-cache/store-watch.ts'
-import { LeasedLru, type Leasable } from '../../src/storage/leased-lru.ts'
+import { LeasedStore, type Leasable } from '../../src/storage/leased-store.ts'
 import { never, sha256, storeBytes } from '../../tools/harness/store-bytes.ts'
 import { bytesOf, recordingObserver, testStore } from '../support/cache.ts'
 
@@ -60,7 +60,7 @@ test('a small body that passes through claims little memory; one that wants more
 test('reservations that grow never pass the bound, whatever is stored beside them', () => {
   const step = fc.record({ do: fc.constantFrom('grow' as const, 'cancel' as const, 'commit' as const), slot: fc.nat(3), bytes: fc.nat(400) })
   fc.assert(fc.property(fc.array(step, { maxLength: 100 }), steps => {
-    const lru = new LeasedLru<Leasable>({ maxBytes: 1_000, onFree: () => {} })
+    const lru = new LeasedStore<Leasable>({ maxBytes: 1_000, onFree: () => {} })
     const slots = [0, 1, 2, 3].map(() => lru.reserve(0))
     for (const [n, { do: what, slot, bytes }] of steps.entries()) {
       const reservation = slots[slot]

@@ -58,7 +58,8 @@ suite('signed URLs', () => {
     assert.deepEqual(judge(url, '2001:db8:0:0::1'), { ok: true, identity: 'v-1', class: 'gold', expiresAt: EPOCH_S * 1_000 })
     for (const ip of ['2001:db8::2', '192.0.2.1', '', undefined]) assert.equal(codeOf(urls.judge(url, ip, NOW)), 'RELAY_ERR_VIEWER_SCOPE')
     const four = signUrl(scope({ ip: '192.0.2.1' }), KEY)
-    assert.equal(codeOf(judge(four, '::ffff:192.0.2.1')), 'ok')
+    for (const ip of ['::ffff:192.0.2.1', '::ffff:c000:201']) assert.equal(codeOf(judge(four, ip)), 'ok')
+    for (const ip of ['::192.0.2.1', '64:ff9b::192.0.2.1']) assert.equal(codeOf(judge(four, ip)), 'RELAY_ERR_VIEWER_SCOPE')
     assert.equal(codeOf(judge(four, '192.0.2.10')), 'RELAY_ERR_VIEWER_SCOPE')
   })
 

@@ -1,6 +1,5 @@
 import { readFile } from 'node:fs/promises'
 import { request } from 'undici'
-import { residentBytes } from './processes.ts'
 
 /** Process id of the gateway of a relay (Linux); undefined while there is none. */
 export async function gatewayPid (relayPid: number): Promise<number | undefined> {
@@ -19,11 +18,6 @@ export async function gatewaySizes (adminUrl: string): Promise<Record<string, nu
   const sizes: Record<string, number> = {}
   for (const match of text.matchAll(/^icn_relay_gateway_size\{name="([^"]+)"\} (\S+)$/gm)) sizes[match[1] ?? ''] = Number(match[2])
   return sizes
-}
-
-export async function gatewayResident (relayPid: number): Promise<number> {
-  const pid = await gatewayPid(relayPid)
-  return pid === undefined ? 0 : await residentBytes(pid)
 }
 
 /** CPU time of a process so far, user and system, ms (Linux). */

@@ -71,13 +71,6 @@ export async function startListener (t: TestContext, onSession: (session: Transp
   return { listener, url: `https://127.0.0.1:${listener.port}/v1/viewer`, sessions, failures }
 }
 
-/** A client session that trusts the test certificate; closed when the test ends. */
-export async function connectClient (t: TestContext, url: string, options: Partial<ConnectOptions> = {}): Promise<TransportSession> {
-  const session = await connectQuinn(quinnBinding(), url, { certificateHashes: [certificate.hash], ...options })
-  t.after(() => { session.close() })
-  return session
-}
-
 export interface SessionOptions extends Pick<ConnectOptions, 'timeoutMs' | 'opened'> {
   /** More of the query, such as `token=…`. */
   readonly query?: string
@@ -123,10 +116,6 @@ export function pattern (length: number, seed = 1): Buffer {
   return out
 }
 
-export function sha256 (bytes: Uint8Array): string {
-  return createHash('sha256').update(bytes).digest('hex')
-}
-
 /** Answers `GET <bytes>` lines with that many bytes of `pattern`, in 64 KiB writes, as the gateway does. */
 export function serveBytes (body: Buffer): (session: TransportSession) => void {
   return (session) => {
@@ -144,12 +133,4 @@ async function answer (stream: BidiStream, body: Buffer): Promise<void> {
   const wanted = Number(/^GET (\d+)/.exec(head)?.[1] ?? 0)
   for (let at = 0; at < wanted; at += 65_536) await stream.write(body.subarray(at, Math.min(wanted, at + 65_536)))
   await stream.end()
-}
-
-/** Asks a `serveBytes` server for `bytes`. */
-export async function fetchBytes (session: TransportSession, bytes: number): Promise<Buffer> {
-  const stream = await session.openBidi()
-  await stream.write(Buffer.from(`GET ${bytes}\n`))
-  await stream.end()
-  return readAll(stream)
 }

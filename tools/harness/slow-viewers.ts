@@ -16,8 +16,6 @@ export interface SlowCounts {
   readonly halfStreams: number
 }
 
-export const NO_SLOW_VIEWERS: SlowCounts = { readers: 0, zeroWindow: 0, halfSent: 0, sessions: 0, streams: 0, halfStreams: 0 }
-
 export interface SlowTarget {
   readonly viewerUrl: string
   /** A large object: what it is asked for must not fit into the buffers of the kernel. */

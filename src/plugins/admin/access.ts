@@ -1,5 +1,6 @@
 import { createHash, timingSafeEqual } from 'node:crypto'
 import { isIP } from 'node:net'
+import { plainAddress } from '../../admission/address-key.ts'
 import { RelayError } from '../../base/errors.ts'
 
 export type AdminScope = 'read' | 'write'
@@ -25,7 +26,7 @@ export interface AdminRequest {
 const digest = (text: string): Buffer => createHash('sha256').update(text).digest()
 
 function isLoopback (address: string | undefined): boolean {
-  return address !== undefined && (address === '::1' || /^(?:::ffff:)?127(?:\.\d{1,3}){3}$/.test(address))
+  return address !== undefined && (address === '::1' || /^127(?:\.\d{1,3}){3}$/.test(plainAddress(address)))
 }
 
 /** Host header of somebody who knows he talks to this machine: a web page under a foreign name cannot send it (DNS rebinding). */

@@ -6,7 +6,7 @@ import { RelayError } from '../../base/errors.ts'
 const HOST = /^(?:\[([0-9A-Fa-f:.]+)\]|(?:[A-Za-z0-9._~!$&'()*+;=-]|%[0-9A-Fa-f]{2})*)(?::(\d{0,5}))?$/
 
 /** Whether a text is a host as the field may name it; it may also be empty, for what has no authority. */
-export function isHost (text: string): boolean {
+function isHost (text: string): boolean {
   const [matched, address, port = ''] = HOST.exec(text) ?? []
   return matched !== undefined && (address === undefined || isIPv6(address)) && Number(port) <= 65_535
 }

@@ -28,7 +28,7 @@ export interface InstanceOptions {
 }
 
 /** A request head larger than this is refused with 431; Node's own default, stated because the contract names it. */
-export const MAX_HEADER_BYTES = 16 * 1024
+const MAX_HEADER_BYTES = 16 * 1024
 
 /** How often Node looks for requests past their timeout, ms. */
 const TIMEOUT_CHECK_MS = 1_000

@@ -4,7 +4,7 @@ import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from
 import { ERRORS, RelayError, systemCode, toProblem, type ErrorCode } from '../../base/errors.ts'
 import { problemFields } from '../../protocol/answer.ts'
 
-export const PROBLEM_TYPE = 'application/problem+json'
+const PROBLEM_TYPE = 'application/problem+json'
 
 /** Headers that describe the object that was to be sent; none of them may stand on an error. */
 const OBJECT_HEADERS = ['age', 'etag', 'repr-digest', 'content-range', 'content-length', 'accept-ranges', 'cache-control', 'cache-status', 'last-modified']
@@ -32,7 +32,7 @@ const PLUGIN_CODES: Record<number, ErrorCode> = {
 }
 
 /** Any error as a RelayError: ours unchanged, the framework's by code, the rest as internal with the text kept for the log only. */
-export function asRelayError (error: unknown): RelayError {
+function asRelayError (error: unknown): RelayError {
   if (error instanceof RelayError) return error
   const code = FRAMEWORK_CODES[systemCode(error) ?? '']
   if (code !== undefined) return new RelayError(code, error instanceof Error ? error.message : code, { cause: error })

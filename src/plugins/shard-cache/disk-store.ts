@@ -3,7 +3,7 @@ import type { Clock } from '../../base/clock.ts'
 import { systemCode } from '../../base/errors.ts'
 import type { ShardKey } from '../../protocol/shard-key.ts'
 import { MeasuredDisk, type CacheObserver, type FileSystem } from '../../storage/disk-files.ts'
-import { LeasedLru, type RemovalReason } from '../../storage/leased-lru.ts'
+import { LeasedStore, type RemovalReason } from '../../storage/leased-store.ts'
 import type { CacheHealth } from './cache-health.ts'
 import { makeEntry, relativeFile, type CacheEntry, type EntryRecord } from './entry.ts'
 import type { IndexDb } from './index-db.ts'
@@ -55,7 +55,7 @@ export class DiskStore {
   readonly passThrough: MemoryBudget
   readonly index: WriteBehind
   readonly #options: DiskStoreOptions
-  readonly #lru: LeasedLru<CacheEntry>
+  readonly #leased: LeasedStore<CacheEntry>
   readonly #unlinks: UnlinkQueue
   readonly #intake: Intake
   readonly #readers: ReaderFiles
@@ -92,12 +92,12 @@ export class DiskStore {
       mismatch: () => { options.observer.diskError('open', 'SIZE_MISMATCH') }
     })
     this.#configuredBytes = options.maxBytes
-    this.#lru = new LeasedLru<CacheEntry>({ maxBytes: options.maxBytes, onFree: (entry, reason) => this.#free(entry, reason) })
+    this.#leased = new LeasedStore<CacheEntry>({ maxBytes: options.maxBytes, onFree: (entry, reason) => this.#free(entry, reason) })
     this.#intake = new Intake({
       ...options,
       disk: this.disk,
       memory: this.passThrough,
-      lru: this.#lru,
+      leased: this.#leased,
       index: this.index,
       takesWrites: () => !this.index.late && (options.takesWrites?.() ?? true),
       makeRoom: async bytes => await (this.#makingRoom ??= this.#makeRoom(bytes).finally(() => { this.#makingRoom = undefined })),
@@ -108,14 +108,14 @@ export class DiskStore {
   }
 
   /** The bound in force: what is configured, or less while the disk is short of room. */
-  get maxBytes (): number { return this.#lru.maxBytes }
+  get maxBytes (): number { return this.#leased.maxBytes }
   /** Free space of the disk at the last look, bytes. */
   get freeBytes (): number | undefined { return this.#freeBytes }
-  get usedBytes (): number { return this.#lru.usedBytes }
-  get indexedBytes (): number { return this.#lru.indexedBytes }
-  get reservedBytes (): number { return this.#lru.reservedBytes }
-  get condemnedBytes (): number { return this.#lru.condemnedBytes }
-  get count (): number { return this.#lru.count }
+  get usedBytes (): number { return this.#leased.usedBytes }
+  get indexedBytes (): number { return this.#leased.indexedBytes }
+  get reservedBytes (): number { return this.#leased.reservedBytes }
+  get condemnedBytes (): number { return this.#leased.condemnedBytes }
+  get count (): number { return this.#leased.count }
   /** Files that readers and fills hold open. */
   get openFiles (): number { return this.#readers.open + this.#intake.openFiles }
 
@@ -134,7 +134,7 @@ export class DiskStore {
         this.#options.observer.removed('disk', 'capacity', entry.size)
         continue
       }
-      this.#lru.restore(entry)
+      this.#leased.restore(entry)
       this.#lastAccess = entry.lastAccess
     }
     return this.count
@@ -143,14 +143,14 @@ export class DiskStore {
   /** Takes over a file that is in place already; false when it is known or does not fit. */
   adopt (id: string, record: EntryRecord): boolean {
     const entry = makeEntry(id, record, true)
-    if (!this.#lru.restore(entry)) return false
+    if (!this.#leased.restore(entry)) return false
     this.index.stored(id, entry)
     return true
   }
 
   /** Looks an object up as a reader does: it becomes the most recently used, and the hit counts. */
   find (id: string): CacheEntry | undefined {
-    const entry = this.#lru.get(id)
+    const entry = this.#leased.get(id)
     if (entry === undefined) return undefined
     entry.lastAccess = this.#tick()
     entry.hits++
@@ -159,15 +159,15 @@ export class DiskStore {
   }
 
   peek (id: string): CacheEntry | undefined {
-    return this.#lru.peek(id)
+    return this.#leased.peek(id)
   }
 
   oldestFirst (): Generator<CacheEntry, void> {
-    return this.#lru.oldestFirst()
+    return this.#leased.oldestFirst()
   }
 
   newestFirst (): Generator<CacheEntry, void> {
-    return this.#lru.newestFirst()
+    return this.#leased.newestFirst()
   }
 
   fileOf (entry: CacheEntry): string {
@@ -179,39 +179,39 @@ export class DiskStore {
    * @returns undefined when the file is missing, has another size or cannot be opened; the entry is then gone from the cache
    */
   async openFile (entry: CacheEntry): Promise<FileLease | undefined> {
-    this.#lru.lease(entry)
+    this.#leased.lease(entry)
     const file = await this.#readers.join(entry)
     if (file === undefined) {
-      this.#lru.release(entry)
+      this.#leased.release(entry)
       return undefined
     }
     let released = false
     const release = (): void => {
       if (released) return
       released = true
-      void this.#readers.leave(entry, file).then(() => { this.#lru.release(entry) })
+      void this.#readers.leave(entry, file).then(() => { this.#leased.release(entry) })
     }
     return { entry, handle: file.handle, release }
   }
 
   /** Pins an entry without opening it; the returned function lets go, once. */
   pin (entry: CacheEntry): () => void {
-    this.#lru.lease(entry)
+    this.#leased.lease(entry)
     let held = true
     return () => {
-      if (held) this.#lru.release(entry)
+      if (held) this.#leased.release(entry)
       held = false
     }
   }
 
   /** Drops an entry whose file turned out to be missing or damaged. */
   invalidate (entry: CacheEntry): void {
-    if (this.#lru.peek(entry.id) === entry) this.#delete(entry, 'invalid')
+    if (this.#leased.peek(entry.id) === entry) this.#delete(entry, 'invalid')
   }
 
   /** Removes an object; readers that hold it finish. False when there is none. */
   purge (id: string): boolean {
-    const entry = this.#lru.peek(id)
+    const entry = this.#leased.peek(id)
     if (entry === undefined) return false
     this.#delete(entry, 'purge')
     return true
@@ -237,7 +237,7 @@ export class DiskStore {
       ? Infinity
       : this.indexedBytes + this.condemnedBytes + this.#unlinks.bytes + this.#freeBytes - minFreeBytes
     const bound = Math.max(0, Math.min(this.#configuredBytes, room))
-    if (bound !== this.maxBytes) this.#lru.resize(bound)
+    if (bound !== this.maxBytes) this.#leased.resize(bound)
     const now = clock.monotonic()
     if (bound < this.#configuredBytes && this.usedBytes >= bound * SHORT_SHARE) this.#shortAt = now
     health?.set('full', now - this.#shortAt < CALM_MS, { freeBytes: this.#freeBytes, minFreeBytes, keptBytes: this.indexedBytes })
@@ -247,7 +247,7 @@ export class DiskStore {
   async #makeRoom (bytes: number): Promise<boolean> {
     this.#shortAt = this.#options.clock.monotonic()
     this.#options.health?.set('full', true, { keptBytes: this.indexedBytes })
-    if (this.#lru.evict(Math.max(bytes, this.indexedBytes * ROOM_SHARE)) === 0) return false
+    if (this.#leased.evict(Math.max(bytes, this.indexedBytes * ROOM_SHARE)) === 0) return false
     await this.#unlinks.drained()
     return true
   }
@@ -264,7 +264,7 @@ export class DiskStore {
   }
 
   #delete (entry: CacheEntry, reason: RemovalReason): void {
-    this.#lru.delete(entry.id, reason)
+    this.#leased.delete(entry.id, reason)
     // Gone from the index at once, also while readers keep the bytes: a crash now must not bring it back.
     this.index.removed(entry.id)
   }

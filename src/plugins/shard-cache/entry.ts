@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
 import { RelayError } from '../../base/errors.ts'
 import { isCid, parseKeyId, type ShardKey } from '../../protocol/shard-key.ts'
-import type { Leasable } from '../../storage/leased-lru.ts'
+import type { Leasable } from '../../storage/leased-store.ts'
 
 /** What is remembered about a cached object across restarts. */
 export interface EntryRecord {

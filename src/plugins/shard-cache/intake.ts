@@ -3,7 +3,7 @@ import type { Clock } from '../../base/clock.ts'
 import { systemCode } from '../../base/errors.ts'
 import { keyId, type ShardKey } from '../../protocol/shard-key.ts'
 import type { CacheObserver, FileSystem, MeasuredDisk } from '../../storage/disk-files.ts'
-import type { LeasedLru, Reservation } from '../../storage/leased-lru.ts'
+import type { LeasedStore, Reservation } from '../../storage/leased-store.ts'
 import { makeEntry, type CacheEntry } from './entry.ts'
 import type { MemoryBudget } from './memory-budget.ts'
 import { Spool, type SpoolFile } from './spool.ts'
@@ -28,7 +28,7 @@ export interface IntakeOptions {
   readonly disk: MeasuredDisk
   /** For bodies that pass through. */
   readonly memory: MemoryBudget
-  readonly lru: LeasedLru<CacheEntry>
+  readonly leased: LeasedStore<CacheEntry>
   readonly index: WriteBehind
   readonly clock: Clock
   /** Prefix of every file name of this run, never used before on this directory. */
@@ -49,7 +49,7 @@ export interface IntakeOptions {
 const MAX_EVICTIONS = 3
 
 /** Whether the disk has no room: of its own, or for us. */
-export function isFullDisk (error: unknown): boolean {
+function isFullDisk (error: unknown): boolean {
   return ['ENOSPC', 'EDQUOT'].includes(systemCode(error) ?? '')
 }
 
@@ -74,9 +74,9 @@ export class Intake {
    * @param grows the body may end long before `capacity`: room is taken as it comes, and it is not stored where that runs out
    */
   async begin (key: ShardKey, capacity: number, store: boolean, grows: boolean): Promise<StoreTicket> {
-    const { lru, disk, memory, index, clock, observer, tick, fileOf, takesWrites, makeRoom, stored: ended } = this.#options
+    const { leased, disk, memory, index, clock, observer, tick, fileOf, takesWrites, makeRoom, stored: ended } = this.#options
     const id = keyId(key)
-    const reservation = store ? lru.reserve(grows ? 0 : capacity) : undefined
+    const reservation = store ? leased.reserve(grows ? 0 : capacity) : undefined
     const file = reservation === undefined || !takesWrites() ? undefined : await this.#openTemporary(grows ? 0 : capacity)
     if (reservation !== undefined && file === undefined) this.#giveUp(reservation)
     else if (store && reservation === undefined) observer.storeBypassed('no-room')
@@ -90,7 +90,7 @@ export class Intake {
       windows: this.#windows,
       grows,
       roomFor: bytes => {
-        const room = reservation === undefined || lru.grow(reservation, bytes)
+        const room = reservation === undefined || leased.grow(reservation, bytes)
         if (!room) observer.storeBypassed('no-room')
         return room
       },
@@ -101,9 +101,9 @@ export class Intake {
       },
       onClosed: async () => {
         if (file !== undefined) this.#openFiles--
-        if (committed !== undefined) lru.release(committed)
+        if (committed !== undefined) leased.release(committed)
         else if (file !== undefined) await disk.remove(file.path)
-        if (reservation !== undefined) lru.cancel(reservation)
+        if (reservation !== undefined) leased.cancel(reservation)
       }
     })
     const commit = async (sha256: string): Promise<boolean> => {
@@ -119,9 +119,9 @@ export class Intake {
         return false
       }
       // Readers of the spool still hold the file, so the entry starts its life leased.
-      lru.lease(entry)
+      leased.lease(entry)
       committed = entry
-      lru.commit(reservation, entry)
+      leased.commit(reservation, entry)
       index.stored(id, entry)
       observer.stored()
       ended(undefined)
@@ -166,7 +166,7 @@ export class Intake {
   }
 
   #giveUp (reservation: Reservation): void {
-    this.#options.lru.cancel(reservation)
+    this.#options.leased.cancel(reservation)
     this.#options.observer.storeBypassed('disk-error')
   }
 

@@ -1,4 +1,5 @@
 import { isIP, isIPv4 } from 'node:net'
+import { ipv6Groups } from '../../admission/address-key.ts'
 
 // The few ASN.1 DER forms (ITU-T X.690) that a self-signed certificate needs; a library for this brings ten packages.
 
@@ -49,15 +50,5 @@ export function time (epochMs: number): Buffer {
 /** GeneralName of a host: dNSName, or iPAddress when it is a literal. */
 export function generalName (host: string): Buffer {
   if (isIP(host) === 0) return tlv(0x82, Buffer.from(host, 'ascii'))
-  return tlv(0x87, isIPv4(host) ? Buffer.from(host.split('.').map(Number)) : ipv6(host))
-}
-
-function ipv6 (address: string): Buffer {
-  // The URL parser writes every IPv6 spelling, embedded IPv4 included, as hexadecimal groups.
-  const canonical = new URL(`http://[${address.split('%', 1)[0] ?? ''}]`).hostname.slice(1, -1)
-  const [head = '', tail] = canonical.split('::')
-  const left = head === '' ? [] : head.split(':')
-  const right = tail === undefined || tail === '' ? [] : tail.split(':')
-  const groups = [...left, ...Array<string>(8 - left.length - right.length).fill('0'), ...right]
-  return Buffer.from(groups.map((group) => group.padStart(4, '0')).join(''), 'hex')
+  return tlv(0x87, isIPv4(host) ? Buffer.from(host.split('.').map(Number)) : Buffer.from(ipv6Groups(host).flatMap(group => [group >> 8, group & 0xff])))
 }

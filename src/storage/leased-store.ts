@@ -1,42 +1,41 @@
-import { LRUCache } from 'lru-cache'
+import { LruOrder, type Evictable, type EvictionOrder } from './eviction-order.ts'
 
 /** Why a value left the index. */
 export type RemovalReason = 'capacity' | 'purge' | 'replaced' | 'invalid'
 
 /** Book-keeping that every value carries itself: a million entries cannot afford a wrapper object each. */
-export interface Leasable {
-  readonly id: string
-  /** Bytes this value occupies. */
-  readonly size: number
-  /** Readers that hold the value now. Written by LeasedLru only. */
+export interface Leasable extends Evictable {
+  /** Readers that hold the value now. Written by LeasedStore only. */
   leases: number
-  /** Whether a lookup finds it. Written by LeasedLru only. */
+  /** Whether a lookup finds it. Written by LeasedStore only. */
   indexed: boolean
 }
 
 /** Room promised to a value that is still being written. */
 export interface Reservation {
-  /** Written by LeasedLru only. */
+  /** Written by LeasedStore only. */
   bytes: number
   settled: boolean
 }
 
-export interface LeasedLruOptions<V extends Leasable> {
+export interface LeasedStoreOptions<V extends Leasable> {
   readonly maxBytes: number
   /** Called once per value, when no lookup finds it and no reader holds it: its resources may go. */
   readonly onFree: (value: V, reason: RemovalReason) => void
+  /** Which value goes first, empty; the least recently used by default. */
+  readonly order?: EvictionOrder<V>
 }
 
 /**
- * An LRU bounded by bytes whose values can be leased. A leased value is never freed and never chosen for eviction; one that is
- * deleted while leased leaves the index at once, and its bytes count until its last reader is gone.
+ * A cache bounded by bytes whose values can be leased; its order says which go first. A leased value is never freed and never evicted; one that is
+ * deleted while leased leaves the index immediately, and its bytes count until its last reader is gone.
  *
  * Invariant after every call: `usedBytes <= maxBytes`, unless a `resize` went below what leases and reservations hold;
  * then nothing new is admitted and every release shrinks towards the bound.
  */
-export class LeasedLru<V extends Leasable> {
-  readonly #lru: LRUCache<string, V>
-  readonly #onFree: LeasedLruOptions<V>['onFree']
+export class LeasedStore<V extends Leasable> {
+  readonly #order: EvictionOrder<V>
+  readonly #onFree: LeasedStoreOptions<V>['onFree']
   readonly #condemned = new Map<V, RemovalReason>()
   #maxBytes: number
   #indexedBytes = 0
@@ -44,16 +43,15 @@ export class LeasedLru<V extends Leasable> {
   #condemnedBytes = 0
   #reservedBytes = 0
 
-  constructor (options: LeasedLruOptions<V>) {
-    // lru-cache keeps order and sizes; the bound is enforced here, because it must skip leased values and change at run time.
-    this.#lru = new LRUCache({ maxSize: Number.MAX_SAFE_INTEGER, sizeCalculation: value => Math.max(1, value.size) })
+  constructor (options: LeasedStoreOptions<V>) {
+    this.#order = options.order ?? new LruOrder()
     this.#onFree = options.onFree
     this.#maxBytes = options.maxBytes
   }
 
   get maxBytes (): number { return this.#maxBytes }
   /** Values a lookup can find. */
-  get count (): number { return this.#lru.size }
+  get count (): number { return this.#order.count }
   get indexedBytes (): number { return this.#indexedBytes }
   get reservedBytes (): number { return this.#reservedBytes }
   /** Bytes of deleted values that readers still hold. */
@@ -61,24 +59,24 @@ export class LeasedLru<V extends Leasable> {
   get condemnedCount (): number { return this.#condemned.size }
   get usedBytes (): number { return this.#indexedBytes + this.#condemnedBytes + this.#reservedBytes }
 
-  /** The value, made most recently used. */
+  /** The value, and counts as a use of it. */
   get (id: string): V | undefined {
-    return this.#lru.get(id)
+    return this.#order.touch(id)
   }
 
-  /** The value, recency unchanged. */
+  /** The value, without counting as a use of it. */
   peek (id: string): V | undefined {
-    return this.#lru.peek(id)
+    return this.#order.find(id)
   }
 
-  /** Values from least to most recently used; the index must not change while iterating. */
-  * oldestFirst (): Generator<V, void> {
-    for (const value of this.#lru.rvalues()) if (value !== undefined) yield value
+  /** Values, first to be evicted first; the index must not change while iterating. */
+  oldestFirst (): Generator<V, void> {
+    return this.#order.firstOut()
   }
 
-  /** Values from most to least recently used; the index must not change while iterating. */
-  * newestFirst (): Generator<V, void> {
-    for (const value of this.#lru.values()) if (value !== undefined) yield value
+  /** Values, last to be evicted first; the index must not change while iterating. */
+  newestFirst (): Generator<V, void> {
+    return this.#order.lastOut()
   }
 
   lease (value: V): void {
@@ -103,7 +101,7 @@ export class LeasedLru<V extends Leasable> {
   }
 
   /**
-   * Makes room for `bytes`, evicting from the least recently used end.
+   * Makes room for `bytes`, evicting in order.
    * @returns undefined, with nothing evicted, when leases and other reservations leave too little room
    */
   reserve (bytes: number): Reservation | undefined {
@@ -123,7 +121,7 @@ export class LeasedLru<V extends Leasable> {
     return true
   }
 
-  /** Evicts at least `bytes` from the least recently used end, as far as leases allow; returns how many went. */
+  /** Evicts at least `bytes` in order, as far as leases allow; returns how many went. */
   evict (bytes: number): number {
     const before = this.#indexedBytes
     this.#shrinkTo(this.usedBytes - bytes)
@@ -137,7 +135,7 @@ export class LeasedLru<V extends Leasable> {
     this.#reservedBytes -= reservation.bytes
   }
 
-  /** Turns a reservation into an indexed value, most recently used. A value under the same id is replaced, not counted twice. */
+  /** Turns a reservation into an indexed value. A value under the same id is replaced, not counted twice. */
   commit (reservation: Reservation, value: V): void {
     if (reservation.settled) throw new Error('reservation is already settled')
     if (value.size > reservation.bytes) throw new Error(`value of ${value.size} bytes exceeds its reservation of ${reservation.bytes}`)
@@ -147,22 +145,22 @@ export class LeasedLru<V extends Leasable> {
     this.#shrinkTo(this.#maxBytes)
   }
 
-  /** Puts back a value known from an earlier run, most recently used; false when it does not fit. Nothing is evicted for it. */
+  /** Puts back a value known from an earlier run; false when it does not fit. Nothing is evicted for it. */
   restore (value: V): boolean {
-    if (this.usedBytes + value.size > this.#maxBytes || this.#lru.has(value.id)) return false
+    if (this.usedBytes + value.size > this.#maxBytes || this.#order.find(value.id) !== undefined) return false
     this.#insert(value)
     return true
   }
 
   /** Removes a value from the index; false when none is there. */
   delete (id: string, reason: RemovalReason): boolean {
-    const value = this.#lru.peek(id)
+    const value = this.#order.find(id)
     if (value === undefined) return false
     this.#remove(value, reason)
     return true
   }
 
-  /** Changes the bound and evicts at once down to it, as far as leases allow. */
+  /** Changes the bound and evicts immediately down to it, as far as leases allow. */
   resize (maxBytes: number): void {
     this.#maxBytes = maxBytes
     this.#shrinkTo(maxBytes)
@@ -171,13 +169,13 @@ export class LeasedLru<V extends Leasable> {
   #insert (value: V): void {
     this.delete(value.id, 'replaced')
     value.indexed = true
-    this.#lru.set(value.id, value)
+    this.#order.admit(value)
     this.#indexedBytes += value.size
     if (value.leases > 0) this.#leasedIndexedBytes += value.size
   }
 
   #remove (value: V, reason: RemovalReason): void {
-    this.#lru.delete(value.id)
+    this.#order.remove(value)
     value.indexed = false
     this.#indexedBytes -= value.size
     if (value.leases === 0) return this.#onFree(value, reason)
@@ -186,19 +184,15 @@ export class LeasedLru<V extends Leasable> {
     this.#condemned.set(value, reason)
   }
 
-  #oldest (): V | undefined {
-    const first: IteratorResult<V, void> = this.oldestFirst().next()
-    return first.done === true ? undefined : first.value
+  #shrinkTo (target: number): void {
+    if (!this.#mustShrink(target)) return
+    for (const value of this.#order.victims()) {
+      if (value.leases === 0) this.#remove(value, 'capacity')
+      if (!this.#mustShrink(target)) return
+    }
   }
 
-  #shrinkTo (target: number): void {
-    // A leased value met on the way moves to the young end, so that a long read is stepped over once and not at every eviction.
-    let inspect = this.#lru.size
-    while (this.usedBytes > target && inspect-- > 0 && this.#indexedBytes > this.#leasedIndexedBytes) {
-      const value = this.#oldest()
-      if (value === undefined) return
-      if (value.leases > 0) this.#lru.get(value.id)
-      else this.#remove(value, 'capacity')
-    }
+  #mustShrink (target: number): boolean {
+    return this.usedBytes > target && this.#indexedBytes > this.#leasedIndexedBytes
   }
 }

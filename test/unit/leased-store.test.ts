@@ -1,7 +1,7 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import fc from 'fast-check'
-import { LeasedLru, type Leasable, type RemovalReason, type Reservation } from '../../src/storage/leased-lru.ts'
+import { LeasedStore, type Leasable, type RemovalReason, type Reservation } from '../../src/storage/leased-store.ts'
 
 interface Value extends Leasable {
   readonly serial: number
@@ -18,12 +18,12 @@ function sum (values: Iterable<{ readonly size: number }>): number {
   return total
 }
 
-function makeLru (maxBytes: number): { lru: LeasedLru<Value>, freed: [Value, RemovalReason][] } {
+function makeLru (maxBytes: number): { lru: LeasedStore<Value>, freed: [Value, RemovalReason][] } {
   const freed: [Value, RemovalReason][] = []
-  return { lru: new LeasedLru<Value>({ maxBytes, onFree: (value, reason) => { freed.push([value, reason]) } }), freed }
+  return { lru: new LeasedStore<Value>({ maxBytes, onFree: (value, reason) => { freed.push([value, reason]) } }), freed }
 }
 
-function store (lru: LeasedLru<Value>, id: string, size: number): Value | undefined {
+function store (lru: LeasedStore<Value>, id: string, size: number): Value | undefined {
   const reservation = lru.reserve(size)
   if (reservation === undefined) return undefined
   const value = makeValue(id, size)
@@ -107,7 +107,7 @@ function at<T> (items: readonly T[], position: number): T | undefined {
 }
 
 /** Carries out one step on both and asserts what the step itself promises. */
-function perform (lru: LeasedLru<Value>, model: Model, action: Step): void {
+function perform (lru: LeasedStore<Value>, model: Model, action: Step): void {
   const find = (key: string): Value | undefined => model.order.find(value => value.id === key)
   if (action.kind === 'get') {
     const value = find(action.id)
@@ -154,7 +154,7 @@ function perform (lru: LeasedLru<Value>, model: Model, action: Step): void {
   }
 }
 
-function reserve (lru: LeasedLru<Value>, model: Model, bytes: number): Reservation | undefined {
+function reserve (lru: LeasedStore<Value>, model: Model, bytes: number): Reservation | undefined {
   const reservation = lru.reserve(bytes)
   assert.equal(reservation !== undefined, model.held + bytes <= model.maxBytes, 'room is promised exactly when it can be made')
   if (reservation === undefined) return undefined
@@ -163,7 +163,7 @@ function reserve (lru: LeasedLru<Value>, model: Model, bytes: number): Reservati
   return reservation
 }
 
-function commit (lru: LeasedLru<Value>, model: Model, reservation: Reservation, value: Value, leased: boolean): void {
+function commit (lru: LeasedStore<Value>, model: Model, reservation: Reservation, value: Value, leased: boolean): void {
   if (leased) {
     lru.lease(value)
     model.leases.set(value, 1)

@@ -1,0 +1,36 @@
+import type { Evictable, EvictionOrder } from '../../src/storage/eviction-order.ts'
+
+/** The smallest policy: what came first goes first, whoever used it. Shows what a policy has to bring, and that the contract asks for no recency. */
+export class FifoOrder<V extends Evictable> implements EvictionOrder<V> {
+  readonly #values = new Map<string, V>()
+
+  get count (): number { return this.#values.size }
+
+  find (id: string): V | undefined {
+    return this.#values.get(id)
+  }
+
+  touch (id: string): V | undefined {
+    return this.#values.get(id)
+  }
+
+  admit (value: V): void {
+    this.#values.set(value.id, value)
+  }
+
+  remove (value: V): void {
+    this.#values.delete(value.id)
+  }
+
+  victims (): Iterable<V> {
+    return this.#values.values()
+  }
+
+  * firstOut (): Generator<V, void> {
+    yield * this.#values.values()
+  }
+
+  * lastOut (): Generator<V, void> {
+    yield * Array.from(this.#values.values()).reverse()
+  }
+}
