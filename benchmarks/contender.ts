@@ -11,7 +11,7 @@ import { ask, startChild } from './child.ts'
 import type { Order, Outcome, RoadName } from './gateway-client.ts'
 
 export const MB = 1_000_000
-/** Handshakes at once. */
+/** Handshakes at the same time. */
 const WIDTH = 10
 /** Parts of a synthetic object. */
 const PARTS = 14
@@ -94,7 +94,7 @@ export class RelayContender {
     }, this.#pids, { paths: parts.map(part => `/shards/${cid}/shard_${part}.bin`), digests: parts.map(part => digestOf(cid, part)) }, load)
   }
 
-  /** What discovery costs is no part of a handshake, and was asked for with the engine before too. */
+  /** What discovery costs is not part of a handshake, and was asked for with the engine before too. */
   async #tickets (count: number): Promise<string[]> {
     const queries: string[] = []
     while (queries.length < count) queries.push(new URL((await transportOffer(this.#relay.viewerUrl)).webtransport.url).search)

@@ -20,7 +20,7 @@ export interface Order {
   readonly bytes: number
   /** SHA-256 of every body, in the order of `paths`; compared on the first session. */
   readonly digests: readonly string[]
-  /** Sessions opened at once. */
+  /** Sessions opened at the same time. */
   readonly width: number
 }
 

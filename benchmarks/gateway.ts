@@ -28,7 +28,7 @@ await withCleanup(async cleanup => {
 
   const handshakes = async (contender: RelayContender): Promise<void> => {
     process.stdout.write('\n')
-    line('handshakes, 10 at once', 'per second')
+    line('handshakes, 10 at a time', 'per second')
     line('---', '---')
     for (const road of ['webtransport', 'websocket'] as const) {
       const rates: number[] = []

@@ -31,7 +31,7 @@ const DISK = process.argv.includes('--disk')
 const ARRIVING = process.argv.includes('--arriving')
 const LARGE = `/shards/syn-${8 * MB}-slow/shard_0.bin`
 const CID = 'syn-100000-honest'
-/** Honest requests at once: enough to keep the relay busy, too few to measure their own queue. */
+/** Honest requests at the same time: enough to keep the relay busy, too few to measure their own queue. */
 const WIDTH = 4
 const CROWD: SlowCounts = { readers: 500, zeroWindow: 100, halfSent: 100, sessions: 10, streams: 20, halfStreams: 20 }
 
@@ -118,7 +118,7 @@ await withCleanup(async cleanup => {
   }
   await tell(crowd, { counts: undefined, target })
 
-  process.stdout.write(`${cpus().length} cores (${cpus()[0]?.model ?? '?'}), Node ${process.version}, ${RUNS} runs of ${REQUESTS} hits of 100 kB, ${WIDTH} at once${DISK ? ', no memory tier' : ''}${ARRIVING ? ', while the slow arrive' : ''}\n\n`)
+  process.stdout.write(`${cpus().length} cores (${cpus()[0]?.model ?? '?'}), Node ${process.version}, ${RUNS} runs of ${REQUESTS} hits of 100 kB, ${WIDTH} at the same time${DISK ? ', no memory tier' : ''}${ARRIVING ? ', while the slow arrive' : ''}\n\n`)
   process.stdout.write('| | p50, ms | p99, ms | CPU ms per hit: relay | gateway | slow | p99 of all runs |\n|---|---|---|---|---|---|---|\n')
   for (const [name, runs] of results) {
     const column = (key: keyof Run): string => median(runs.map(({ [key]: value }) => value)).toFixed(2)

@@ -51,7 +51,7 @@ export interface AppDeps {
   readonly droppedLines?: () => number
   /** Holds the admin socket until `listen`. */
   readonly startListener?: StartListener | undefined
-  /** Ends the start: loading the cache at once, the rest when it is through. */
+  /** Ends the start: loading the cache immediately, the rest when it is through. */
   readonly signal?: AbortSignal
   /** Called for each listener before its routes are added; tests collect schemas here. */
   readonly onInstance?: (app: FastifyInstance, listener: 'admin' | 'viewer') => Promise<void>

@@ -12,7 +12,7 @@ export interface OpenOrder {
   readonly firstLane: number
   /** The sessions are opened evenly within this time, milliseconds. */
   readonly rampMs: number
-  /** Requests of one session under way at once. */
+  /** Requests of one session under way at the same time. */
   readonly streams: number
 }
 

@@ -7,7 +7,7 @@ import { pause, type Tally, type Viewer } from './viewer.ts'
 /** After the end of the schedule, requests that wait for their turn get as long again, and this much at least, milliseconds. */
 const GRACE_MS = 10_000
 
-/** Requests of one viewer, `streams` at once, each stream by a schedule of its own or, without one, in a closed loop. */
+/** Requests of one viewer, `streams` at the same time, each stream by a schedule of its own or, without one, in a closed loop. */
 export async function request (viewer: Viewer, order: LoadOrder, tally: Tally, start: number): Promise<void> {
   const streams = Array.from({ length: order.streams }, (_, stream) => viewer.lane * order.streams + stream)
   await Promise.all(streams.map(async lane => await (order.gapMs > 0 ? openLoop(viewer, lane, order, tally, start) : closedLoop(viewer, lane, order, tally, start))))

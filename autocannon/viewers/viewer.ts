@@ -16,7 +16,7 @@ export interface Viewer {
 
 const MAX_ERROR_TEXTS = 5
 
-/** Waits until a time of `performance.now()`; at once when it is past. */
+/** Waits until a time of `performance.now()`; immediately when it is past. */
 export async function pause (until: number): Promise<void> {
   const ms = until - performance.now()
   if (ms > 0) await sleep(ms)

@@ -15,7 +15,7 @@ export interface ReedSolomonWasm {
   reconstruct (shards: Uint8Array, dataShards: number, parityShards: number, available: boolean[]): number
 }
 
-/** Part of a shard decoded at once, bytes: 14 of them are 14 MiB of WebAssembly memory and about 30 ms of work. */
+/** Part of a shard decoded in one go, bytes: 14 of them are 14 MiB of WebAssembly memory and about 30 ms of work. */
 const SLICE_BYTES = 1024 * 1024
 
 /**

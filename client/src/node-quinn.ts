@@ -25,7 +25,7 @@ export class ConnectError extends Error {
   override readonly name = 'ConnectError'
 }
 
-/** Trust anchors known at once; each has a UDP socket of its own, which its sessions share. */
+/** Trust anchors known at the same time; each has a UDP socket of its own, which its sessions share. */
 const MAX_CLIENTS = 16
 
 let serial = 0

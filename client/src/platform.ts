@@ -12,7 +12,7 @@ export interface ClientPlatform {
   /** Calls back once after `ms`; the returned function cancels. */
   readonly after: (ms: number, callback: () => void) => () => void
   readonly fetch: FetchLike
-  /** SHA-256; undefined where the page is no secure context and has no `crypto.subtle`. */
+  /** SHA-256; undefined where the page is not a secure context and has no `crypto.subtle`. */
   readonly sha256: ((bytes: Uint8Array) => Promise<Uint8Array>) | undefined
   /** The WebTransport of the browser, undefined where there is none. */
   readonly webTransport: W3cWebTransportConstructor | undefined

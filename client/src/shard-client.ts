@@ -34,7 +34,7 @@ export interface ShardClientOptions {
   readonly websocket?: () => Promise<W3cWebTransportConstructor>
   /** Gives the erasure decoder, loaded when it is first needed; without it no video is repaired. */
   readonly erasure?: () => Promise<ErasureDecoder>
-  /** Requests at once; 16 by default, which fills 100 Mbit/s at 40 ms with shards of 1 MB. */
+  /** Requests at the same time; 16 by default, which fills 100 Mbit/s at 40 ms with shards of 1 MB. */
   readonly concurrency?: number
   /** Attempts for one request, and for one connection in a row; 8 by default, some 5 s with the pauses between them. */
   readonly attempts?: number
@@ -93,7 +93,7 @@ export interface FetchVideoOptions extends FetchOptions {
   readonly onShard?: (shard: VideoShard) => void
   /** Called with each shard that could not be fetched; another takes its place while there is one. */
   readonly onFailure?: (index: number, error: unknown) => void
-  /** Awaited before each data shard is asked for, so that a player fetches no further ahead than it wants to; all are offered at once, in order. */
+  /** Awaited before each data shard is asked for, so that a player fetches no further ahead than it wants to; all are offered immediately, in order. */
   readonly whenToFetch?: (index: number) => Promise<void>
 }
 

@@ -81,7 +81,7 @@ export function backoffMs (attempt: number, random: number): number {
   return full / 2 + random * full / 2
 }
 
-/** At most `size` holders at once; the others wait in order. */
+/** At most `size` holders at the same time; the others wait in order. */
 export class Slots {
   #free: number
   readonly #waiting = new Set<() => void>()

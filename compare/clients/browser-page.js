@@ -87,7 +87,7 @@ globalThis.compareDigest = async (road, path) => await withGet(road, async get =
   return { digest, protocol: performance.getEntriesByName(new URL(path, location.origin).href).at(-1)?.nextHopProtocol ?? '' }
 })
 
-// Some downloads at once, each followed by the next, until the time is over.
+// Some downloads at the same time, each followed by the next, until the time is over.
 globalThis.compareDownload = async (road, { paths, parallel, milliseconds }) => await withGet(road, async get => {
   performance.clearResourceTimings()
   const firstByteMs = []

@@ -29,7 +29,7 @@ export interface BrowserOptions {
   readonly directory: string
   /** SHA-256 of the public key that needs no authority, base64. */
   readonly spki: string
-  /** Ports on which Chromium speaks HTTP/3 at once instead of after an alt-svc. */
+  /** Ports on which Chromium speaks HTTP/3 immediately instead of after an alt-svc. */
   readonly quicPorts: readonly number[]
 }
 

@@ -33,7 +33,7 @@ export interface SessionsAnswer {
   readonly error?: string
 }
 
-/** Handshakes at once. */
+/** Handshakes at the same time. */
 const WIDTH = 10
 
 const connectors: Record<Road, Connector> = {

@@ -8,7 +8,7 @@ import { digestsOf } from '../shards.ts'
 import { metered } from './meter.ts'
 import { warm } from './warm.ts'
 
-/** Downloads of a page at once. */
+/** Downloads of a page at the same time. */
 const PARALLEL = 4
 const H2_CONNECTIONS = 4
 const H2_STREAMS = 4
@@ -101,7 +101,7 @@ function browser (lab: Lab, bytes: number): Scenario {
   return {
     id: `browser-${bytes / 1_000_000}mb`,
     title: `Downloads by Chromium, ${bytes / 1_000_000} MB`,
-    method: `A page fetches ${PARALLEL} shards at once and reads their bodies as streams. Chromium, all of it on one core, is what limits every row; the CPU of the server is the comparison.`,
+    method: `A page fetches ${PARALLEL} shards at the same time and reads their bodies as streams. Chromium, all of it on one core, is what limits every row; the CPU of the server is the comparison.`,
     columns: ['mbPerSecond', 'serverCpuMsPerMb', 'serverBusyPercent', 'clientBusyPercent', 'firstByteP50Ms', 'firstByteP99Ms', 'wholeP50Ms', 'wholeP99Ms'],
     contenders: BROWSER_CONTENDERS.map(contender)
   }

@@ -9,7 +9,7 @@ const MAX_REMEMBERED = 10_000
 const MAX_REMEMBERED_BYTES = 16 * 1024 * 1024
 /** Counted for an entry besides its claims, bytes. */
 const ENTRY_BYTES = 256
-/** Signatures being checked at once: they share the thread pool with the reads of the disk, 0.1 to 0.4 ms each. */
+/** Signatures being checked at the same time: they share the thread pool with the reads of the disk, 0.1 to 0.4 ms each. */
 export const MAX_CHECKING = 64
 
 /** Neither a grant nor a refusal: too many signatures are being checked. */

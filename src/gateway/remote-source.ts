@@ -13,11 +13,11 @@ import { RamTier, type RamObject } from '../storage/ram-tier.ts'
 import { HeldLease, RemoteLease } from './remote-lease.ts'
 import type { ResolveOptions, ShardLease, ShardSource } from './session/shard-source.ts'
 
-/** Questions to the relay under way at once, over all sessions: the channel has no back-pressure of its own. */
+/** Questions to the relay under way at the same time, over all sessions: the channel has no back-pressure of its own. */
 const MAX_OUTSTANDING = 8_192
 /** Keys remembered to tell a second request from a first. */
 const SEEN_KEYS = 10_000
-/** Files copied to memory at once; further candidates wait for their next request. */
+/** Files copied to memory at the same time; further candidates wait for their next request. */
 const MAX_LOADS = 2
 
 type Bytes = Extract<ToGateway, { type: 'bytes' }>

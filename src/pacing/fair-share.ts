@@ -22,7 +22,7 @@ export interface FairShareOptions {
   /** Bytes; undefined: `defaultBurst`. */
   readonly burstBytes?: number | undefined
   readonly maxViewers: number
-  /** Requests that may wait at once, over all viewers. */
+  /** Requests that may wait at the same time, over all viewers. */
   readonly maxWaiting: number
 }
 
@@ -91,7 +91,7 @@ export class FairShare<T> {
     }
   }
 
-  /** Bytes granted at once, or 0 when the request waits for `advance`. @throws RelayError `RELAY_ERR_RATE_LIMITED` beyond `maxWaiting` */
+  /** Bytes granted immediately, or 0 when the request waits for `advance`. @throws RelayError `RELAY_ERR_RATE_LIMITED` beyond `maxWaiting` */
   request (id: string, ticket: T, bytes: number, now: number): number {
     if (!(Number.isSafeInteger(bytes) && bytes > 0)) throw new RangeError(`a request is for 1 byte or more, not ${bytes}`)
     if (this.#waiting >= this.#maxWaiting) throw new RelayError('RELAY_ERR_RATE_LIMITED', `${this.#maxWaiting} reads wait for bandwidth already`)
@@ -210,7 +210,7 @@ export class FairShare<T> {
     return { id: viewer.id, ticket: first.ticket, bytes }
   }
 
-  /** Bytes the viewer's first request gets at once. */
+  /** Bytes the viewer's first request gets immediately. */
   #grantBytes (viewer: ShareViewer<T>): number {
     return Math.min(viewer.queue.first?.bytes ?? 0, this.#order.quantum(viewer, this.#total?.depth ?? Infinity))
   }

@@ -87,7 +87,7 @@ export class ShareViewer<T> {
     else this.#cap.configure(rate, depth, now)
   }
 
-  /** When the cap allows `bytes`, or as much of them as is granted at once. */
+  /** When the cap allows `bytes`, or as much of them as is granted in one go. */
   allowedAt (bytes: number): number {
     return this.#cap === undefined ? -Infinity : this.#cap.holdsAt(Math.min(bytes, quantumOf(this.#cap.rate, this.#cap.depth)))
   }

@@ -21,7 +21,7 @@ export interface Allowance {
   giveBack (bytes: number): void
   /** Bits per second this viewer has, or would have when busy; undefined when nothing limits it. */
   shareBps (): number | undefined
-  /** Milliseconds this viewer has waited in `take` since it joined; streams that wait at once count once. */
+  /** Milliseconds this viewer has waited in `take` since it joined; streams that wait at the same time count once. */
   readonly waitedMs: number
   update (limits: ShareLimits): void
   leave (): void
@@ -50,9 +50,9 @@ export interface ThrottleOptions {
   readonly totalBps: number
   /** Undefined: 20 ms of the total, at least 64 KiB. */
   readonly burstBytes?: number | undefined
-  /** Viewers that may have joined at once. */
+  /** Viewers that may have joined at the same time. */
   readonly maxViewers: number
-  /** Takes that may wait at once, over all viewers. */
+  /** Takes that may wait at the same time, over all viewers. */
   readonly maxWaiting: number
 }
 

@@ -46,7 +46,7 @@ export class ViewerShare {
   /** False: nothing is limited, and reads go without asking. */
   get limited (): boolean { return this.#deps.throttle.limited }
 
-  /** Milliseconds its reads have waited for bandwidth; those that wait at once count once. */
+  /** Milliseconds its reads have waited for bandwidth; those that wait at the same time count once. */
   get waitedMs (): number { return this.#allowance.waitedMs }
 
   /** Bits per second it has or would have when busy; undefined when nothing limits it. */

@@ -68,7 +68,7 @@ export function resolveRange (spec: RangeSpec, size: number): ByteRange {
 }
 
 /**
- * Both steps at once, for a caller that knows the size.
+ * Both steps in one call, for a caller that knows the size.
  * @throws RelayError RELAY_ERR_RANGE_SYNTAX, RELAY_ERR_RANGE_UNSATISFIABLE
  */
 export function parseRange (header: string | undefined, size: number): ByteRange | undefined {

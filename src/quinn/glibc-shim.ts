@@ -199,8 +199,8 @@ function neededVersions (bytes: Bytes, { strings, stringsEnd, needs, needCount }
 /** The version that the oldest glibc of the file's machine has. */
 function baseVersion (file: Buffer, bytes: Bytes): string {
   bytes.at(0, HEADER_BYTES, 'the ELF header')
-  if (file.toString('latin1', 0, 4) !== '\x7fELF') fail('it is no ELF file')
-  if (file[4] !== 2 || file[5] !== 1) fail('it is no 64-bit little-endian ELF file')
+  if (file.toString('latin1', 0, 4) !== '\x7fELF') fail('it is not an ELF file')
+  if (file[4] !== 2 || file[5] !== 1) fail('it is not a 64-bit little-endian ELF file')
   // Section headers come last, so a file that was cut off anywhere lacks some.
   bytes.at(bytes.u64(40, 'the place of the section headers'), bytes.u16(58, 'the size of a section header') * bytes.u16(60, 'the number of section headers'), 'the section headers')
   const machine = bytes.u16(18, 'the machine')

@@ -24,7 +24,7 @@ const STUCK_MS = 10_000
 export interface QuinnSessionInit {
   readonly id: string
   readonly request: SessionRequest
-  /** Bidirectional streams of the peer at once; more are reset. */
+  /** Bidirectional streams of the peer at the same time; more are reset. */
   readonly maxStreams: number
   readonly timers?: Timers
 }

@@ -21,7 +21,7 @@ export class DiskHangsError extends Error {
 export type DiskWork = 'read' | 'write'
 
 export interface DiskLaneOptions {
-  /** Operations at once: the threads there are for them. */
+  /** Operations at the same time: the threads there are for them. */
   readonly width: number
   /** Longest time an operation that reads may take, ms; one that writes gets five times as much. */
   readonly timeoutMs: number

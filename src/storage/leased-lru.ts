@@ -29,7 +29,7 @@ export interface LeasedLruOptions<V extends Leasable> {
 
 /**
  * An LRU bounded by bytes whose values can be leased. A leased value is never freed and never chosen for eviction; one that is
- * deleted while leased leaves the index at once, and its bytes count until its last reader is gone.
+ * deleted while leased leaves the index immediately, and its bytes count until its last reader is gone.
  *
  * Invariant after every call: `usedBytes <= maxBytes`, unless a `resize` went below what leases and reservations hold;
  * then nothing new is admitted and every release shrinks towards the bound.
@@ -162,7 +162,7 @@ export class LeasedLru<V extends Leasable> {
     return true
   }
 
-  /** Changes the bound and evicts at once down to it, as far as leases allow. */
+  /** Changes the bound and evicts immediately down to it, as far as leases allow. */
   resize (maxBytes: number): void {
     this.#maxBytes = maxBytes
     this.#shrinkTo(maxBytes)

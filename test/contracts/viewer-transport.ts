@@ -44,7 +44,7 @@ export interface ContractLimits {
   readonly peer?: string
   /** `stopped` is aborted with the next write only. */
   readonly stopNotice?: string
-  /** Bidirectional streams of a session at once, where the engine fixes them. */
+  /** Bidirectional streams of a session at the same time, where the engine fixes them. */
   readonly concurrentStreams?: number
 }
 
@@ -266,7 +266,7 @@ export function viewerTransportContract (name: string, subject: ContractSubject)
     }, { skip: limits.requestHeaders })
 
     for (const [reason, handshakesPerSecondPerIp] of [['rate-address', 10], ['rate-total', 100]] as const) {
-      rigTest(`the 10th handshake in a second is admitted, the 11th is refused for ${reason}: at once, counted once, and not decided about`, async (rig) => {
+      rigTest(`the 10th handshake in a second is admitted, the 11th is refused for ${reason}: immediately, counted once, and not decided about`, async (rig) => {
         const limiter = new HandshakeLimiter({ handshakesPerSecond: reason === 'rate-total' ? 10 : 100, handshakesPerSecondPerIp, trackedIps: 100 })
         let asked = 0
         // At a standstill, so that no handshake comes back meanwhile.
@@ -364,7 +364,7 @@ export function viewerTransportContract (name: string, subject: ContractSubject)
     })
 
     const streams = limits.concurrentStreams ?? 200
-    rigTest(`${streams} streams are open at once`, async (rig) => {
+    rigTest(`${streams} streams are open at the same time`, async (rig) => {
       const { client, server } = await rig.pair()
       const held: BidiStream[] = []
       rig.onStream = (stream) => { held.push(stream) }
@@ -592,7 +592,7 @@ export function viewerTransportContract (name: string, subject: ContractSubject)
         }
       })()
       await serve
-      assert.ok(most <= 4, `${most} streams were open at once`)
+      assert.ok(most <= 4, `${most} streams were open at the same time`)
       assert.ok(served >= 4)
       const outcomes = await settled
       assert.ok(outcomes.filter((outcome) => outcome.status === 'fulfilled').length >= 4)

@@ -76,7 +76,7 @@ for (const kind of BROWSERS) {
       }
     })
 
-    await t.test('64 streams at once', async () => {
+    await t.test('64 streams at the same time', async () => {
       const paths = Array.from({ length: 64 }, (_, index) => shard(`syn-100003-many${Math.floor(index / 14)}`, index % 14))
       const answers = await inSession<Answer[]>(`return await Promise.all(${JSON.stringify(paths)}.map(path => ask(session, path)))`)
       for (const [position, path] of paths.entries()) {

@@ -139,7 +139,7 @@ suite('as root the program starts the relay and its gateway as other users', { t
   })
 
   for (const [users, says] of [
-    ['user = "no-such-user"', 'process.user "no-such-user" is no user of this system'],
+    ['user = "no-such-user"', 'process.user "no-such-user" is not a user of this system'],
     ['user = "root"', 'process.user must be another user than root'],
     [`user = "${USER}"\ngateway_user = "${USER}"`, 'process.gateway_user must be another user than process.user']
   ] as const) {

@@ -156,7 +156,7 @@ test('too many in total are refused whatever the address, over TCP by a reset be
   await until(async () => [(await rig.report()).refused['handshakesTotal'], await rig.failures('rate-total')], ([told, counted]) => told === counted)
 })
 
-test('numbers changed at run time reach the gateway at once, sessions that exist too, and outlive a gateway', LIMIT, async t => {
+test('numbers changed at run time reach the gateway immediately, sessions that exist too, and outlive a gateway', LIMIT, async t => {
   const rig = await Rig.start(t, {})
   const session = await rig.connect()
   const ask = async (on: TransportSession): Promise<string> => {

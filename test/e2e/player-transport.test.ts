@@ -275,7 +275,7 @@ test('kill -9 of the gateway under an open page: loading goes on, and the page i
   await page.goto(url)
   await played(page)
   process.kill(await gatewayPid(relay.pid), 'SIGKILL')
-  // Pressed at once: whatever road there is, or none, the load must end well.
+  // Pressed immediately: whatever road there is, or none, the load must end well.
   await page.locator('#again').click()
   await until(async () => await stateOf(page), state => state['hits'] === '10' || state['state'] === 'error')
   await played(page)

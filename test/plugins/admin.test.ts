@@ -191,7 +191,7 @@ suite('purge', () => {
 })
 
 suite('capacity', () => {
-  test('a smaller bound holds at once, and the least recently used go', async t => {
+  test('a smaller bound holds immediately, and the least recently used go', async t => {
     const running = await setup(t)
     const { adminUrl, viewerUrl } = running
     await store(running, Array.from({ length: 10 }, (_, n) => `syn-10000-cap${n}/shard_0.bin`))
@@ -207,7 +207,7 @@ suite('capacity', () => {
     assert.ok((await cacheStats(adminUrl)).disk.usedBytes <= 35_000)
   })
 
-  test('the memory tier shrinks at once too', async t => {
+  test('the memory tier shrinks immediately too', async t => {
     const running = await setup(t)
     for (let n = 0; n < 4; n++) await store(running, ['syn-10000-ram/shard_0.bin'])
     await until(async () => (await cacheStats(running.adminUrl)).ram.entries, entries => entries === 1)

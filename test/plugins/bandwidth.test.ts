@@ -71,7 +71,7 @@ suite('viewers over HTTP', () => {
     assert.equal(await metric(relay.adminUrl, 'icn_relay_bandwidth_granted_bytes_total', '{transport="http"}'), 0)
   })
 
-  test('a hit in memory goes out at the viewer\'s pace, not all at once; a budget that is lifted lets it go', LIMIT, async t => {
+  test('a hit in memory goes out at the viewer\'s pace, not all in one burst; a budget that is lifted lets it go', LIMIT, async t => {
     const relay = await setup(t, {})
     const url = `${relay.viewerUrl}/shards/${CID}/shard_1.bin`
     // The copy to memory is made beside the answers, and not while a busy machine makes the relay degraded.
@@ -89,7 +89,7 @@ suite('viewers over HTTP', () => {
     assert.equal(sha256(await one.whole), sha256(syntheticShard(CID, 1)))
   })
 
-  test('waiting for bandwidth is no idle connection, over HTTP/1.1 either', LIMIT, async t => {
+  test('waiting for bandwidth is not an idle connection, over HTTP/1.1 either', LIMIT, async t => {
     const relay = await setup(t, { total_bps: 800 }, { viewer: { idle_timeout_ms: 300 } })
     const one = watch(`${relay.viewerUrl}/shards/${CID}/shard_2.bin`, '127.0.0.1')
     // Ten times the idle timeout, by the relay's own account of it.

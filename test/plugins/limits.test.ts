@@ -44,7 +44,7 @@ async function report (adminUrl: string, change?: unknown): Promise<Report> {
   return JSON.parse(answer.body.toString()) as Report
 }
 
-/** Asks `count` times at once: at a rate of 1 or 2 a second most of them are too many, however slow the machine. */
+/** Asks `count` times at the same time: at a rate of 1 or 2 a second most of them are too many, however slow the machine. */
 async function crowd (url: string, count: number, headers: Record<string, string> = {}): Promise<AnyResponse[]> {
   return await Promise.all(Array.from({ length: count }, async () => await get(url, headers)))
 }
@@ -100,7 +100,7 @@ suite('trusted proxies', () => {
 
   test('viewers behind one are told apart, IPv6 by /64; what stands before their own address is not believed', LIMIT, async t => {
     const { viewerUrl, log } = await setup(t, { limits: { requests_per_second_per_viewer: 1 }, viewer: { trusted_proxies: ['127.0.0.0/8', '10.0.0.0/8'] } })
-    // Twenty viewers at once, each with a bucket of its own.
+    // Twenty viewers at the same time, each with a bucket of its own.
     const all = await Promise.all(Array.from({ length: 20 }, async (_, n) => await get(viewerUrl + PATH, forwarded(`203.0.113.${n}, 10.1.2.3`))))
     assert.equal(withStatus(all, 200).length, 20)
     for (const same of [

@@ -313,7 +313,7 @@ suite('CORS', () => {
     assert.equal(response.headers['access-control-max-age'], '86400')
   })
 
-  test('OPTIONS without the headers of a preflight is no error', async t => {
+  test('OPTIONS without the headers of a preflight is not an error', async t => {
     const { url } = await warm(t)
     assert.equal((await fetchIt(url, {}, 'OPTIONS')).status, 204)
   })

@@ -140,7 +140,7 @@ function readable (stream: ReceiveStream): W3cReadable<Uint8Array> {
   }
 }
 
-/** A browser's WebTransport over sessions of the in-process engine; `credit` streams at once, rejecting beyond as Chromium does. */
+/** A browser's WebTransport over sessions of the in-process engine; `credit` streams at the same time, rejecting beyond as Chromium does. */
 export function browserWebTransport (dial: (url: string) => Promise<TransportSession>, credit: number, opened: (count: number) => void = () => {}): W3cWebTransportConstructor {
   return class FakeWebTransport implements W3cWebTransport {
     readonly ready: Promise<unknown>

@@ -165,7 +165,7 @@ export async function readThrough (source: RemoteSource, key: ShardKey, signal: 
     for (let position = 0; position < lease.size;) {
       const chunk = await lease.body.read(position, chunkBytes)
       assert.ok(chunk.length > 0 && chunk.length <= chunkBytes, `${chunk.length} bytes`)
-      // Copied at once: the bytes belong to the lease.
+      // Copied immediately: the bytes belong to the lease.
       chunks.push(Buffer.from(chunk))
       position += chunk.length
       onChunk(position)

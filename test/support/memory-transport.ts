@@ -63,7 +63,7 @@ class MemorySession implements MemoryClient {
   #received = 0
   #active: number
 
-  /** @param maxStreams bidirectional streams this end may have open at once */
+  /** @param maxStreams bidirectional streams this end may have open at the same time */
   constructor (id: string, request: SessionRequest, maxStreams: number, settings: Settings) {
     this.id = id
     this.request = request

@@ -138,7 +138,7 @@ suite('several sessions of one client', () => {
     for (const { transport } of a.sessions) await transport.closed
   })
 
-  test('bandwidth is heard once for all sessions, from the first, and a ping is no news', async (t) => {
+  test('bandwidth is heard once for all sessions, from the first, and a ping is not news', async (t) => {
     const [heard, types]: [unknown[], string[]] = [[], []]
     const rig = await connected(t, { concurrency: 200, onBandwidth: (signal) => { heard.push(signal) }, onControl: ({ type }) => { types.push(type) } })
     const { a, client } = rig

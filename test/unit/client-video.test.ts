@@ -82,7 +82,7 @@ suite('whole videos', () => {
     assert.deepEqual(parityOf(Array.from({ length: 10 }, (_, index) => Uint8Array.of(index + 1)), 4).map(([byte]) => byte), [69, 242, 18, 118])
   })
 
-  test('a token that the relay refuses ends the video at once, with that error: no other shard will do better', async (t) => {
+  test('a token that the relay refuses ends the video immediately, with that error: no other shard will do better', async (t) => {
     for (const code of ['RELAY_ERR_VIEWER_TOKEN_EXPIRED', 'RELAY_ERR_VIEWER_SCOPE'] as const) {
       const { a, client } = await rigged(t)
       const asked: string[] = []
@@ -237,7 +237,7 @@ suite('whole videos', () => {
     await assert.rejects(client.fetchVideo('v'), { fault: 'manifest' })
   })
 
-  test('decoding in slices gives what decoding at once gives', async () => {
+  test('decoding in slices gives what decoding in one go gives', async () => {
     const { ReedSolomonErasure } = await import('@digitaldefiance/reed-solomon-erasure.wasm')
     const { readFile } = await import('node:fs/promises')
     const { createRequire } = await import('node:module')

@@ -95,7 +95,7 @@ suite('a disk that hangs', () => {
     await nextTurn()
   })
 
-  test('whatever hangs and ends: never more at once than there are threads, and everybody hears', async () => {
+  test('whatever hangs and ends: never more at the same time than there are threads, and everybody hears', async () => {
     const step = fc.oneof(fc.constantFrom('read' as const, 'write' as const), fc.record({ settle: fc.nat(20) }), fc.record({ pass: fc.integer({ min: 1, max: 3_000 }) }))
     await fc.assert(fc.asyncProperty(fc.array(step, { maxLength: 40 }), async steps => {
       const timers = virtualTimers()

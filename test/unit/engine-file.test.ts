@@ -190,10 +190,10 @@ suite('a copy for an older glibc', { skip: withoutPackage(X64.package) }, () => 
   test('says where it cannot be kept', async (t) => {
     const directory = await engineDirectory(t)
     writeFileSync(directory, 'a file')
-    unavailable({ directory }, /; the copy that loads here cannot be kept in .+engine: Error: it is no directory$/)
+    unavailable({ directory }, /; the copy that loads here cannot be kept in .+engine: Error: it is not a directory$/)
     const link = join(directory, '..', 'link')
     symlinkSync(await temporaryDirectory(t), link)
-    unavailable({ directory: link }, /; the copy that loads here cannot be kept in .+link: Error: it is no directory$/)
+    unavailable({ directory: link }, /; the copy that loads here cannot be kept in .+link: Error: it is not a directory$/)
     // The superuser alone can give a directory away.
     if (process.getuid?.() === 0) {
       const foreign = await engineDirectory(t)
@@ -223,11 +223,11 @@ suite('loading', () => {
     }
   })
 
-  test('fails with the loader’s words for the unchanged file on an older glibc, and for what is no engine', { skip: withoutPackage(name) }, async (t) => {
+  test('fails with the loader’s words for the unchanged file on an older glibc, and for what is not an engine', { skip: withoutPackage(name) }, async (t) => {
     const broken = join(await temporaryDirectory(t), 'broken.node')
     writeFileSync(broken, 'broken')
     assert.throws(() => loadEngine(broken), /^EngineUnavailableError: .+broken\.node does not load: Error: .+file too short/)
-    assert.throws(() => loadEngine('node:path'), /^EngineUnavailableError: node:path is no build of the quinn engine$/)
+    assert.throws(() => loadEngine('node:path'), /^EngineUnavailableError: node:path is not a build of the quinn engine$/)
     if (isOld) assert.throws(() => loadEngine(resolved(name) ?? ''), /^EngineUnavailableError: .+ does not load: Error: .+version `GLIBC_2\.38' not found/)
   })
 })

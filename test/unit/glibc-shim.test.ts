@@ -174,9 +174,9 @@ for (const { package: name, version } of PINNED_BUILDS) {
     })
 
     test('is refused when class, byte order or machine are others', () => {
-      refuses(withBytes(build, 0, 0), /^it is no ELF file$/)
-      refuses(withBytes(build, 4, 1), /^it is no 64-bit little-endian ELF file$/)
-      refuses(withBytes(build, 5, 2), /^it is no 64-bit little-endian ELF file$/)
+      refuses(withBytes(build, 0, 0), /^it is not an ELF file$/)
+      refuses(withBytes(build, 4, 1), /^it is not a 64-bit little-endian ELF file$/)
+      refuses(withBytes(build, 5, 2), /^it is not a 64-bit little-endian ELF file$/)
       refuses(withBytes(build, 18, 243), /^it is for machine 243, neither x86-64 nor arm64$/)
     })
 
@@ -208,7 +208,7 @@ for (const { package: name, version } of PINNED_BUILDS) {
   })
 }
 
-suite('bytes that are no engine', () => {
+suite('bytes that are not an engine', () => {
   test('are refused', () => {
     fc.assert(fc.property(fc.uint8Array({ maxLength: 4_096 }), (bytes) => {
       assert.equal(attempt(Buffer.from(bytes)), undefined)

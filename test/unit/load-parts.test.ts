@@ -125,7 +125,7 @@ suite('popularity', () => {
     }
   })
 
-  test('exponent 0 asks for all alike; what is no distribution is refused', () => {
+  test('exponent 0 asks for all alike; what is not a distribution is refused', () => {
     const flat = new Zipf(4, 0)
     assert.deepEqual([0, 0.25, 0.5, 0.75].map(random => flat.rank(random)), [0, 1, 2, 3])
     for (const [ranks, exponent] of [[0, 1], [1.5, 1], [-1, 1], [10_000_001, 1], [10, -1], [10, NaN], [10, 11]] as const) assert.throws(() => new Zipf(ranks, exponent), RangeError)
@@ -203,7 +203,7 @@ suite('histograms', () => {
     for (const [value, expected] of [[p50, 5_000], [p95, 9_500], [p99, 9_900], [p999, 9_990], [max, 10_000], [mean, 5_000.5]] as const) assert.ok(Math.abs(value - expected) <= expected * 0.002, `${value} for ${expected}`)
   })
 
-  test('nothing recorded is all zero; what is no time is refused; an hour is the most', () => {
+  test('nothing recorded is all zero; what is not a time is refused; an hour is the most', () => {
     assert.deepEqual(new TimeHistogram().times(), { count: 0, mean: 0, p50: 0, p95: 0, p99: 0, p999: 0, max: 0 })
     for (const bad of [NaN, -1, -Infinity]) assert.throws(() => { new TimeHistogram().record(bad) }, RangeError)
     const histogram = new TimeHistogram()

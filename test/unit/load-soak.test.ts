@@ -22,7 +22,7 @@ function heap (seconds: number, growthPerSecond: number, seed = 1): Sample[] {
 }
 
 suite('memory over time', () => {
-  test('a heap at work is no leak, and one that grows under it is', () => {
+  test('a heap at work is not a leak, and one that grows under it is', () => {
     for (let seed = 1; seed <= 10; seed++) {
       assert.equal(isLeak(trendOf(heap(240, 0, seed))), false, `seed ${seed}`)
       assert.equal(isLeak(trendOf(heap(240, 0.3 * MB, seed))), true, `seed ${seed}`)

@@ -10,7 +10,7 @@ const rates = fc.oneof(fc.integer({ min: 1, max: 20 }), fc.constantFrom(100, 999
 const starts = fc.double({ min: 0, max: 8_640_000_000, noNaN: true })
 
 suite('a rate', () => {
-  test('lets exactly a second’s worth through at once, whatever the time', () => {
+  test('lets exactly a second’s worth through in one burst, whatever the time', () => {
     fc.assert(fc.property(fc.integer({ min: 1, max: 2_000 }), starts, (perSecond, now) => {
       const bucket = new TokenBucket(perSecond)
       for (let taken = 0; taken < perSecond; taken++) assert.ok(bucket.take(now), `${taken + 1} of ${perSecond}`)

@@ -228,7 +228,7 @@ test('progress that follows the answer in the same turn is not lost', { timeout:
   held.release()
 })
 
-test('more questions than the channel may carry are refused at once, and room comes back with every answer', async () => {
+test('more questions than the channel may carry are refused immediately, and room comes back with every answer', async () => {
   const channel = new Channel(new FakeShards(), { prompt: false })
   const asked = Array.from({ length: 8_192 }, (_, count) => {
     const abort = new AbortController()

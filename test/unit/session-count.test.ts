@@ -69,7 +69,7 @@ suite('number of sessions', () => {
     }
   })
 
-  test('answers that wait in a queue are no reason for more sessions, and those there are go when it is long', () => {
+  test('answers that wait in a queue are not a reason for more sessions, and those there are go when it is long', () => {
     const queued = (waitMs: number | undefined): Partial<Sample> => ({ tripMs: 30, waitMs })
     const run = (seconds: number, extra: (now: number) => Partial<Sample>, from = startCount(0, true), begin = 0): SessionCount => {
       let state = from
@@ -83,7 +83,7 @@ suite('number of sessions', () => {
     assert.equal(run(60, (now) => queued(now < 2 * SAMPLE_MS ? 70 : undefined)).target, 1)
     const alone = run(5, () => queued(35))
     assert.equal(alone.target, 8)
-    assert.equal(run(5, () => queued(250), alone, 5000).target, 8, 'what eight of its own may queue is no reason')
+    assert.equal(run(5, () => queued(250), alone, 5000).target, 8, 'what eight of its own may queue is not a reason')
     assert.equal(run(2, () => queued(400), alone, 5000).target, 1)
     assert.equal(run(1, () => queued(400), alone, 5000).target, 8)
   })
@@ -100,7 +100,7 @@ suite('number of sessions', () => {
     assert.deepEqual([state.target, most], [1, 4])
   })
 
-  test('an answer that has come to a halt is no slow path', () => {
+  test('an answer that has come to a halt is not a slow path', () => {
     assert.equal(walk(60, () => 0, () => 8 * MB).changes, 0)
   })
 

@@ -141,7 +141,7 @@ suite('session machine', () => {
     assert.ok(!types(reset).includes('end'))
   })
 
-  test('an object resolved for a viewer that is gone is released at once', () => {
+  test('an object resolved for a viewer that is gone is released immediately', () => {
     const { send, request, machine } = rig()
     request('s')
     const gone = send({ type: 'peer-stopped', id: 's' })
@@ -358,7 +358,7 @@ suite('session machine', () => {
     assert.deepEqual(admit, { type: 'admit', id: 'a', maxBytes: 5_000 })
   })
 
-  test('waiting to be admitted is no stall of source or viewer, and ends with the stream or the session', () => {
+  test('waiting to be admitted is not a stall of source or viewer, and ends with the stream or the session', () => {
     const { send, request, at, pace } = rig({ sourceStallMs: 1_000, writeStallMs: 1_000, idleTimeoutMs: 1_000, requestTimeoutMs: 1_000, pingMs: 1e9 })
     pace.limited = true
     for (const id of ['s', 't', 'u']) {

@@ -7,7 +7,7 @@ import { BACKDATE_MS, VALIDITY_MS } from '../../src/plugins/tls/self-signed.ts'
 const DAY = 86_400_000
 const created = (at: number): Validity => ({ notBefore: at - BACKDATE_MS, notAfter: at - BACKDATE_MS + VALIDITY_MS })
 
-test('with nothing, with an expired or a future certificate, one is created at once', () => {
+test('with nothing, with an expired or a future certificate, one is created immediately', () => {
   const current = created(0)
   for (const now of [current.notAfter, current.notAfter + 1, current.notBefore - 1]) {
     assert.deepEqual(nextAction(now, { current, next: undefined }), { do: 'create-current' })

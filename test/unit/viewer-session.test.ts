@@ -115,7 +115,7 @@ suite('viewer session over a transport', () => {
     assert.equal(rig.source.held, 0)
   })
 
-  test('200 streams at once are all served, with a bounded number of objects asked for at once', async (t) => {
+  test('200 streams at the same time are all served, with a bounded number of objects asked for at the same time', async (t) => {
     const rig = await viewerRig(t, { limits: { maxResolving: 10 } })
     rig.source.objects.set('v/5', SHARD.subarray(0, 50_000))
     const session = await rig.dial()
@@ -214,7 +214,7 @@ suite('viewer session over a transport', () => {
     await until(() => pace.waiting.size === 4, 'one has gone')
     rig.now = 1e9
     rig.sessions[0]?.tick()
-    assert.equal(pace.waiting.size, 4, 'waiting is no stall')
+    assert.equal(pace.waiting.size, 4, 'waiting is not a stall')
     session.close()
     await until(() => pace.waiting.size === 0 && rig.source.held === 0 && rig.reports.length === 8, 'nothing is left')
     assert.deepEqual(rig.faults, [])

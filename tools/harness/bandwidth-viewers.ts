@@ -18,7 +18,7 @@ export interface JoinOrder {
   /** Of the viewer HTTP listener, which tells where sessions begin. */
   readonly url: string
   readonly paths: readonly string[]
-  /** Requests of each viewer at once. */
+  /** Requests of each viewer at the same time. */
   readonly streams: number
 }
 

@@ -76,7 +76,7 @@ export class ViewerSession {
   #running = false
   #greeted = false
 
-  /** Takes over the session at once, so that no stream of it is missed. */
+  /** Takes over the session immediately, so that no stream of it is missed. */
   constructor (transport: TransportSession, deps: ViewerSessionDeps) {
     this.transport = transport
     this.#deps = deps

@@ -189,7 +189,7 @@ const BANDWIDTH_LIMITS = {
   totalBps: Bps('budget for all viewers; 0 is unlimited'),
   viewerCapBps: Bps('what one viewer gets at most; 0 is unlimited'),
   viewerFloorBps: Bps('what one viewer gets before the rest is shared'),
-  burstBytes: Type.Integer({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER, description: 'what may be sent at once after a calm time; 0 chooses by the budget' })
+  burstBytes: Type.Integer({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER, description: 'what may be sent in one burst after a calm time; 0 chooses by the budget' })
 }
 
 export const BandwidthChange = Type.Partial(Type.Object(BANDWIDTH_LIMITS), { additionalProperties: false, minProperties: 1 })

@@ -17,7 +17,7 @@ const NUMBERS = {
   handshakesPerSecondPerIp: 'handshakes of viewer sessions of one address',
   trackedIps: 'addresses each table remembers at most',
   requestsPerSecondPerViewer: 'requests of one address, over all its sessions and HTTP',
-  connectionsPerIp: 'viewer HTTP connections of one address at once'
+  connectionsPerIp: 'viewer HTTP connections of one address at the same time'
 } as const
 
 const numbers = <T>(make: (description: string) => T): Record<keyof typeof NUMBERS, T> =>

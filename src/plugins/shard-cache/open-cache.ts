@@ -32,7 +32,7 @@ export interface OpenCacheOptions {
   readonly fs?: FileSystem
   /** Whether members of the process's group may read cached objects, as a gateway that is another user; false by default. */
   readonly groupReadable?: boolean
-  /** Disk operations at once; as many as suit Node's own thread pool by default. */
+  /** Disk operations at the same time; as many as suit Node's own thread pool by default. */
   readonly diskThreads?: number
   /** Time the disk has to answer, ms; two seconds by default. */
   readonly ioTimeoutMs?: number

@@ -119,7 +119,7 @@ export const cacheRoutes: FastifyPluginAsyncTypebox<CacheRoutesOptions> = async 
     schema: {
       operationId: 'purgeEntry',
       summary: 'Purge one object',
-      description: `Purging what is not cached is no error. ${UNDER_WAY}`,
+      description: `Purging what is not cached is not an error. ${UNDER_WAY}`,
       tags: ['cache'],
       params: EntryParams,
       response: { 200: Purged, ...problems(400, 401, 403, 429) }

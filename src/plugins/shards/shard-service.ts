@@ -58,7 +58,7 @@ export interface ShardServiceOptions {
   /** Largest object taken from a super-node, bytes. */
   readonly maxObjectBytes: number
   readonly maxManifestBytes: number
-  /** Fills under way at once; more are refused, unless one that nobody waits for can make room. */
+  /** Fills under way at the same time; more are refused, unless one that nobody waits for can make room. */
   readonly maxFills: number
   /** Longest life of a fill, ms. */
   readonly fillTimeoutMs: number

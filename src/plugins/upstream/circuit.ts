@@ -49,7 +49,7 @@ export interface CircuitPolicy {
   readonly errorRatio: number
   /** Answers in the window below which the ratio decides nothing. */
   readonly minRequests: number
-  /** Trials at once while half-open. */
+  /** Trials at the same time while half-open. */
   readonly trials: number
   /** Good answers that close it. */
   readonly trialSuccesses: number
@@ -149,7 +149,7 @@ export function recordOutcome (circuit: Circuit, attempt: Attempt, outcome: Outc
 }
 
 /**
- * A health check passed: an open circuit becomes half-open at once, a half-open one closes. Changes nothing when the node sent
+ * A health check passed: an open circuit becomes half-open immediately, a half-open one closes. Changes nothing when the node sent
  * corrupt bodies, or failed after its checks had brought it back before.
  */
 export function checkPassed (circuit: Circuit, now: number): void {

@@ -37,7 +37,7 @@ interface Watched {
   dueAt: number
 }
 
-/** The first checks after the start are spread over this time, ms, so that they do not leave all at once. */
+/** The first checks after the start are spread over this time, ms, so that they do not leave all at the same time. */
 const SPREAD_MS = 1_000
 
 /** Share of the interval by which it varies, so that relays do not check in step. */

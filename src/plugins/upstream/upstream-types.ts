@@ -63,7 +63,7 @@ export interface HedgePolicy {
   readonly budget: number
   /** Further requests that may come together after a calm time. */
   readonly burst: number
-  /** Nodes asked at once for one object. */
+  /** Nodes asked at the same time for one object. */
   readonly maxParallel: number
 }
 

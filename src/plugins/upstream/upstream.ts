@@ -52,7 +52,7 @@ const MAX_RESUMES = 4
 /** A body under way is worth more waiting than one that has not begun. */
 const RESUME_PATIENCE = 2
 
-/** The super-nodes as one origin. The only layer that retries: the next node is asked at once when one fails, and beside one that is late. */
+/** The super-nodes as one origin. The only layer that retries: the next node is asked immediately when one fails, and beside one that is late. */
 export class Upstream {
   readonly #options: UpstreamOptions
   /** Changes at run time. */

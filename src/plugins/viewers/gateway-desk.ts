@@ -9,7 +9,7 @@ import type { OpenShard, ShardService } from '../shards/shard-service.ts'
 import { LeaseTable } from './lease-table.ts'
 import { ProgressTeller } from './progress-teller.ts'
 
-/** Questions under way at once; the gateway keeps to the same bound, this one is for a gateway that does not. */
+/** Questions under way at the same time; the gateway keeps to the same bound, this one is for a gateway that does not. */
 const MAX_QUESTIONS = 16_384
 /** Bytes read for the gateway that the channel has not taken yet: it has no back-pressure of its own. */
 const UNSENT_BYTES = 16 * 1024 * 1024
@@ -67,7 +67,7 @@ export class GatewayDesk {
     }
   }
 
-  /** The gateway is gone: everything it held is released, at once or as soon as it is there. */
+  /** The gateway is gone: everything it held is released, immediately or as soon as it is there. */
   end (): void {
     this.#over = true
     this.#progress.end()

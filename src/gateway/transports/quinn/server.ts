@@ -15,7 +15,7 @@ import { QuinnSession } from '../../../quinn/session.ts'
 import { Admission } from '../admission.ts'
 import type { EngineSizes, ListenerEvents, ListenerOptions, TransportListener, ViewerTransport } from '../viewer-transport.ts'
 
-/** Bidirectional streams a peer may have open at once in a session: the engine fixes 100, and CONNECT is one of them. */
+/** Bidirectional streams a peer may have open at the same time in a session: the engine fixes 100, and CONNECT is one of them. */
 export const ENGINE_STREAMS = 99
 /** The contract gives `close` a second; sessions get most of it to tell their peers. */
 const FAREWELL_MS = 700
