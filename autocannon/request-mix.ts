@@ -32,7 +32,7 @@ export function syntheticRequests (count: number, bytes: number, label: string):
 }
 
 /**
- * Draws the requests of one lane (a connection, a session); lanes begin at different places and never share a fresh object.
+ * Draws the requests of one slot (a connection, a session); slots begin at different places and never share a fresh object.
  * @throws RangeError for an empty list or impossible shares
  */
 export function requestSource (mix: Mix, seed: number, lane: number): () => RequestShape {

@@ -44,7 +44,7 @@ await withCleanup(async cleanup => {
     for (const count of sessions) {
       for (const sizeMb of SIZES) {
         const perSession = Math.max(1, Math.round(volume / count / (sizeMb * MB)))
-        // The roads take turns, so that what else the machine does meets both.
+        // The transports take turns, so that what else the machine does meets both.
         const results = new Map<RoadName, Measured[]>(roads.map(road => [road, []]))
         for (let run = 0; run < RUNS; run++) {
           for (const road of roads) results.get(road)?.push(await contender.run(road, { sessions: count, sizeMb, perSession }, await port(run)))

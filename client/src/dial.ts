@@ -31,7 +31,7 @@ export interface Dialled {
   readonly unanswered: readonly TransportFailure[]
 }
 
-/** Where one of the session roads leads; undefined when the relay does not offer it. */
+/** Where sessions of one transport are opened; undefined when the relay does not offer it. */
 interface Offer {
   readonly url: string
   readonly certificateHashes: ReadonlyArray<Uint8Array<ArrayBuffer>>

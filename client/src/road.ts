@@ -25,14 +25,14 @@ export interface RoadResponse {
 export interface Road {
   /** @throws ShardClientError, or the reason of the signal */
   request (request: RoadRequest): Promise<RoadResponse>
-  /** Resolves with a reason when the road is gone; never rejects. */
+  /** Resolves with a reason when the connection is gone; never rejects. */
   readonly closed: Promise<string>
   close (): void
 }
 
 const ignore = (): void => {}
 
-/** Requests over plain HTTP; there is no control stream, so drain and redirect do not reach this road, and bandwidth comes with the responses. */
+/** Requests over plain HTTP; there is no control stream, so drain and redirect do not come over it, and bandwidth comes with the responses. */
 export class FetchRoad implements Road {
   readonly closed: Promise<string>
   readonly #base: string

@@ -9,7 +9,7 @@ export function isLost (buffer: Buffer): boolean {
   return lost.has(buffer)
 }
 
-/** An open file behind the lane. */
+/** An open file behind the queue. */
 class GuardedFile implements OpenFile {
   readonly #file: OpenFile
   readonly #lane: DiskLane

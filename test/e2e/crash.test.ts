@@ -50,7 +50,7 @@ test('kill -9 during 200 fills: after the restart every shard is right, no tempo
   const stats = await until(async () => await cacheStats(second.adminUrl), value => value.reconciled)
   const files = await filesBelow(join(second.cachePath, 'shards'))
   assert.deepEqual(files.filter(file => file.name.startsWith('tmp/')), [])
-  assert.equal(files.reduce((sum, file) => sum + file.size, 0), stats.disk.storedBytes)
+  assert.equal(files.reduce((sum, file) => sum + file.size, 0), stats.disk.sizeBytes)
   assert.ok(stats.disk.entries >= 40, `${stats.disk.entries} entries survived`)
   const bodies = await inParallel(videos, 20, async video => await fetchHashed(urlOf(second.viewerUrl, video), {}, agent))
   for (const [video, body] of bodies.entries()) {

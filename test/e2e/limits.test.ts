@@ -101,7 +101,7 @@ test('more tickets of an address than handshakes are allowed are refused with 42
   assert.equal(new Set(given.map(({ ticket }) => ticket)).size, given.length)
   assert.equal(await rig.failures('rate-address'), refused.length)
   const report = await rig.report()
-  assert.deepEqual([report.refused['handshakesPerIp'], report.refused['handshakesTotal']], [refused.length, 0])
+  assert.deepEqual([report.refused['handshakesPerSecondPerIp'], report.refused['handshakesPerSecond']], [refused.length, 0])
   await rig.quiet()
   const session = await rig.connect()
   session.close()
@@ -153,7 +153,7 @@ test('too many in total are refused whatever the address, over TCP by a reset be
   await until(async () => sockets.filter(socket => socket.resume().destroyed).length, count => count >= refused)
   assert.ok(sockets.some(socket => !socket.destroyed), 'those within the limit are kept')
   assert.equal(await rig.failures('rate-address'), 0)
-  await until(async () => [(await rig.report()).refused['handshakesTotal'], await rig.failures('rate-total')], ([told, counted]) => told === counted)
+  await until(async () => [(await rig.report()).refused['handshakesPerSecond'], await rig.failures('rate-total')], ([told, counted]) => told === counted)
 })
 
 test('numbers changed at run time reach the gateway immediately, sessions that exist too, and outlive a gateway', LIMIT, async t => {

@@ -94,7 +94,7 @@ test('drill: hits go on, misses are told when to come back, new viewers get thei
   for (const [position, transport] of (['webtransport', 'websocket'] as const).entries()) {
     const viewer = await view(t, relay, transport)
     await until(async () => viewer.roads.at(-1)?.relayUrl, url => url === other.viewerUrl)
-    assert.deepEqual(viewer.roads.map(({ relayUrl, transport: road }) => [relayUrl, road]), [[relay.viewerUrl, transport], [other.viewerUrl, transport]])
+    assert.deepEqual(viewer.roads.map(({ relayUrl, transport: over }) => [relayUrl, over]), [[relay.viewerUrl, transport], [other.viewerUrl, transport]])
     assert.deepEqual(viewer.messages.find(({ type }) => type === 'redirect'), { type: 'redirect', url: other.viewerUrl, reason: 'overload' })
     await assertFetches(viewer, 2 + position)
   }

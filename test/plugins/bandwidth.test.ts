@@ -14,7 +14,7 @@ const CID = `syn-${SIZE}-bandwidth`
 const LIMIT = { timeout: 120_000 }
 
 interface Row { readonly id: string, readonly transport: string, readonly shareBps: number | null, readonly rateBps: number, readonly waitedMs: number }
-interface Report { readonly totalBps: number, readonly levelBps: number | null, readonly parts: { readonly http: number, readonly gateway: number }, readonly backloggedViewers: number, readonly viewers: Row[], readonly next?: string }
+interface Report { readonly totalBps: number, readonly shareBps: number | null, readonly parts: { readonly http: number, readonly gateway: number }, readonly backloggedViewers: number, readonly viewers: Row[], readonly next?: string }
 
 async function setup (t: TestContext, bandwidth: Record<string, unknown>, settings: Record<string, Record<string, unknown>> = {}): Promise<RunningRelay> {
   const origin = await startSuperNode({ port: 0 })
@@ -65,8 +65,8 @@ suite('viewers over HTTP', () => {
     const { headers } = await fetchHashed(`${relay.viewerUrl}/shards/${CID}/shard_0.bin`)
     assert.equal(headers['cmsd-dynamic'], undefined)
     assert.ok(String(headers['access-control-expose-headers']).includes('cmsd-dynamic'))
-    const { totalBps, levelBps, viewers, backloggedViewers } = await report(relay)
-    assert.deepEqual({ totalBps, levelBps, backloggedViewers }, { totalBps: 0, levelBps: null, backloggedViewers: 0 })
+    const { totalBps, shareBps, viewers, backloggedViewers } = await report(relay)
+    assert.deepEqual({ totalBps, shareBps, backloggedViewers }, { totalBps: 0, shareBps: null, backloggedViewers: 0 })
     assert.deepEqual(viewers.map(({ id, transport, shareBps, waitedMs }) => ({ id, transport, shareBps, waitedMs })), [{ id: 'ip 127.0.0.1', transport: 'http', shareBps: null, waitedMs: 0 }])
     assert.equal(await metric(relay.adminUrl, 'icn_relay_bandwidth_granted_bytes_total', '{transport="http"}'), 0)
   })

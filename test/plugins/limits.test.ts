@@ -150,7 +150,7 @@ suite('connections over HTTP', () => {
     assert.ok([...kept, other].every(socket => !socket.destroyed))
     assert.equal(await metric(adminUrl, 'icn_relay_viewer_connections_limited_total'), 2)
     assert.equal(await metric(adminUrl, 'icn_relay_limits_tracked_addresses', '{limit="connections"}'), 2)
-    assert.deepEqual([(await report(adminUrl)).refused['connections'], (await report(adminUrl)).tracked['connections']], [2, 2])
+    assert.deepEqual([(await report(adminUrl)).refused['connectionsPerIp'], (await report(adminUrl)).tracked['connections']], [2, 2])
     kept[0]?.destroy()
     await until(async () => connections.of('127.0.0.1'), count => count === 2)
     const agent = new Agent({ connections: 1 })
@@ -185,7 +185,7 @@ suite('connections over HTTP', () => {
     late.on('data', chunk => { heard += chunk.length })
     await gone(late)
     assert.equal(heard, 0)
-    assert.equal(relay.admin.limits.refused.connections, 1)
+    assert.equal(relay.admin.limits.refused.connectionsPerIp, 1)
     assert.ok(!kept.destroyed)
   })
 })
@@ -197,7 +197,7 @@ suite('/admin/v1/limits', () => {
     assert.deepEqual(await report(adminUrl), {
       limits: defaults,
       tracked: { handshakes: 0, requests: 0, connections: 0 },
-      refused: { handshakesTotal: 0, handshakesPerIp: 0, requests: 0, connections: 0 }
+      refused: { handshakesPerSecond: 0, handshakesPerSecondPerIp: 0, requests: 0, connectionsPerIp: 0 }
     })
     assert.deepEqual((await report(adminUrl, { handshakesPerSecond: 50, requestsPerSecondPerViewer: 20 })).limits, { ...defaults, handshakesPerSecond: 50, requestsPerSecondPerViewer: 20 })
     for (const body of [{}, { handshakesPerSecond: 0 }, { trackedIps: 1_000_001 }, { connectionsPerIp: '5' }, { handshakesPerSecond: 1.5 }, { max: 5 }, { handshakesPerSecond: null }]) {

@@ -329,7 +329,7 @@ export interface paths {
         };
         /**
          * One entry
-         * @description Asking counts as no use of the object.
+         * @description Asking does not count as a use of the object.
          */
         get: operations["getEntry"];
         put?: never;
@@ -607,13 +607,15 @@ export interface components {
             }[];
         };
         CacheStats: {
+            /** @description bound of the disk cache in force */
+            maxBytes: number;
+            /** @description bound of the memory tier */
+            ramBytes: number;
             disk: {
-                /** @description bound */
-                capacityBytes: number;
                 /** @description stored, reserved and condemned bytes together; above the bound only while viewers read what a smaller bound has removed */
                 usedBytes: number;
                 /** @description bytes of objects a lookup finds */
-                storedBytes: number;
+                sizeBytes: number;
                 /** @description bytes promised to objects being filled */
                 reservedBytes: number;
                 /** @description bytes of removed objects that viewers still read */
@@ -622,8 +624,6 @@ export interface components {
                 openFiles: number;
             };
             ram: {
-                /** @description bound */
-                capacityBytes: number;
                 /** @description bytes in use */
                 usedBytes: number;
                 entries: number;
@@ -721,7 +721,7 @@ export interface components {
             /** @description what may be sent in one burst after a calm time; 0 chooses by the budget */
             burstBytes: number;
             /** @description what a viewer of weight 1 can count on, bits per second; null when the budget is unlimited */
-            levelBps: number | null;
+            shareBps: number | null;
             /** @description how the budget is split between viewers over HTTP and those of the gateway now, bits per second */
             parts: {
                 http: number;
@@ -760,7 +760,7 @@ export interface components {
             /** @description what may be sent in one burst after a calm time; 0 chooses by the budget */
             burstBytes: number;
             /** @description what a viewer of weight 1 can count on, bits per second; null when the budget is unlimited */
-            levelBps: number | null;
+            shareBps: number | null;
             /** @description how the budget is split between viewers over HTTP and those of the gateway now, bits per second */
             parts: {
                 http: number;
@@ -3350,13 +3350,13 @@ export interface operations {
                         /** @description since the relay started */
                         refused: {
                             /** @description by handshakesPerSecond */
-                            handshakesTotal: number;
+                            handshakesPerSecond: number;
                             /** @description by handshakesPerSecondPerIp */
-                            handshakesPerIp: number;
+                            handshakesPerSecondPerIp: number;
                             /** @description answered with 429, over every transport */
                             requests: number;
                             /** @description by connectionsPerIp */
-                            connections: number;
+                            connectionsPerIp: number;
                         };
                     };
                 };
@@ -3445,13 +3445,13 @@ export interface operations {
                         /** @description since the relay started */
                         refused: {
                             /** @description by handshakesPerSecond */
-                            handshakesTotal: number;
+                            handshakesPerSecond: number;
                             /** @description by handshakesPerSecondPerIp */
-                            handshakesPerIp: number;
+                            handshakesPerSecondPerIp: number;
                             /** @description answered with 429, over every transport */
                             requests: number;
                             /** @description by connectionsPerIp */
-                            connections: number;
+                            connectionsPerIp: number;
                         };
                     };
                 };

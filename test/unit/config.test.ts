@@ -353,7 +353,7 @@ suite('values and names as people write them', () => {
     for (const { path, schema } of KEYS.filter(({ path }) => /_(?:ms|bytes)$/.test(path.at(-1) ?? ''))) assert.ok('unit' in schema || path.at(-1)?.endsWith('_delay_ms'), path.join('.'))
   })
 
-  test('what is not a size, no time or out of bounds is named with an example', () => {
+  test('what is not a size, not a time or out of bounds is named with an example', () => {
     for (const text of ['1XB', 'TB', '-1MB', '1e3MB', '', '3s', '1 000MB', '0.0000001kB', '9999999999PB']) {
       assert.deepEqual(problems(() => checkConfig({ cache: { max_bytes: text } })), ['cache.max_bytes must be bytes, or a size such as "500MB", "1TB" or "64MiB"'], text)
     }

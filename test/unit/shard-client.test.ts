@@ -468,7 +468,7 @@ suite('shard client: staying connected', () => {
     assert.equal(network.time.pending, 0, 'no timer is left')
   })
 
-  test('who meets an overloaded relay without roads for sessions has HTTP, and WebTransport when that is over; who cannot have it stops asking', async (t) => {
+  test('who meets an overloaded relay without transports for sessions has HTTP, and WebTransport when that is over; who cannot have it stops asking', async (t) => {
     const a = await viewerRig(t)
     a.source.objects.set('v/5', SHARD)
     const network = new FakeNetwork().add(A, a)

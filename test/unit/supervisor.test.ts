@@ -78,7 +78,7 @@ for (const [what, garbage] of [
   })
 }
 
-test('a gateway that ends immediately is started again and again, later and later, and what it printed is in the log', LIMIT, async t => {
+test('a gateway that ends immediately is started again after growing pauses, and what it printed is in the log', LIMIT, async t => {
   const { supervisor, ends, lines } = await rig(t, "process.stderr.write('native trouble', () => { process.stdout.write(' and more', () => { process.exit(3) }) })")
   const began = performance.now()
   assert.equal(await supervisor.start(), undefined)

@@ -35,7 +35,7 @@ export async function inParallel<T, R> (items: readonly T[], width: number, work
 }
 
 interface CacheStats {
-  readonly disk: { readonly entries: number, readonly storedBytes: number, readonly usedBytes: number, readonly reservedBytes: number, readonly condemnedBytes: number, readonly openFiles: number }
+  readonly disk: { readonly entries: number, readonly sizeBytes: number, readonly usedBytes: number, readonly reservedBytes: number, readonly condemnedBytes: number, readonly openFiles: number }
   readonly ram: { readonly entries: number, readonly usedBytes: number }
   readonly fills: number
   readonly reconciled: boolean

@@ -11,7 +11,7 @@ export type Verdict =
 type AdmissionOptions = Pick<ListenerOptions, 'path' | 'maxSessions' | 'handshakeTimeoutMs'>
 
 /**
- * The door every engine shares: path, session cap, the decision of the layer above and its time limit. A request that is
+ * The admission that every engine shares: path, session cap, the decision of the layer above and its time limit. A request that is
  * accepted holds a place until `release()`.
  */
 export class Admission {

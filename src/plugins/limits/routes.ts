@@ -37,10 +37,10 @@ const LimitsReport = Type.Object({
     connections: Count('addresses with an HTTP connection')
   }, { description: 'addresses remembered now' }),
   refused: Type.Object({
-    handshakesTotal: Count('by handshakesPerSecond'),
-    handshakesPerIp: Count('by handshakesPerSecondPerIp'),
+    handshakesPerSecond: Count('by handshakesPerSecond'),
+    handshakesPerSecondPerIp: Count('by handshakesPerSecondPerIp'),
     requests: Count('answered with 429, over every transport'),
-    connections: Count('by connectionsPerIp')
+    connectionsPerIp: Count('by connectionsPerIp')
   }, { description: 'since the relay started' })
 })
 

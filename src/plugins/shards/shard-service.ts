@@ -69,7 +69,7 @@ export interface ShardServiceOptions {
 /** Times a request looks for an object in cache and fills before it starts a fill, or takes the failure of one for its own. */
 const MAX_LOOKS = 4
 
-/** One door for every surface: cache first, then the fill in flight, then the super-nodes. */
+/** One entry point for every surface: cache first, then the fill in flight, then the super-nodes. */
 export class ShardService {
   readonly #options: ShardServiceOptions
   readonly #fills = new Map<string, Fill>()

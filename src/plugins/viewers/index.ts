@@ -61,8 +61,8 @@ const LATE_STOP_MS = 1_500
 function count (metrics: RelayMetrics, refused: RefusedCounts, { counts }: GatewayStats): void {
   for (const [transport, by] of Object.entries(counts.handshakes)) metrics.count('icn_relay_viewer_handshakes_total', { transport }, by)
   for (const [reason, by] of Object.entries(counts.handshakeFailures)) metrics.count('icn_relay_viewer_handshake_failures_total', { reason }, by)
-  refused.handshakesTotal += counts.handshakeFailures['rate-total'] ?? 0
-  refused.handshakesPerIp += counts.handshakeFailures['rate-address'] ?? 0
+  refused.handshakesPerSecond += counts.handshakeFailures['rate-total'] ?? 0
+  refused.handshakesPerSecondPerIp += counts.handshakeFailures['rate-address'] ?? 0
   for (const [transport, by] of Object.entries(counts.limited)) {
     metrics.count('icn_relay_viewer_requests_limited_total', { transport }, by)
     refused.requests += by
