@@ -17,7 +17,7 @@ export function arrivals (kind: ArrivalKind, perSecond: number, seconds: number,
   const end = seconds * 1_000
   const gap = 1_000 / perSecond
   const times: number[] = []
-  // Lanes with the same rate must not all arrive at the same time, so an even schedule begins anywhere within its gap.
+  // Slots with the same rate must not all arrive at the same time, so an even schedule begins anywhere within its gap.
   let at = kind === 'even' ? random() * gap : exponential(gap, random)
   while (at < end) {
     times.push(at)

@@ -9,7 +9,7 @@ import type { LoadOrder, LoadOutcome } from './orders.ts'
 export interface Viewer {
   readonly client: ShardClient
   /** Number of the viewer among those of all processes. */
-  readonly lane: number
+  readonly slot: number
   /** Connections made so far. */
   readonly connections: () => number
 }

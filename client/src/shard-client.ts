@@ -7,7 +7,7 @@ import { dial, gatewayOf, relayBase } from './dial.ts'
 import type { DialOptions } from './dial.ts'
 import type { ErasureDecoder } from './erasure.ts'
 import { fetchObject } from './fetch-object.ts'
-import type { ClientRange, ObjectRequest, ObjectResult } from './fetch-object.ts'
+import type { ClientRange, FetchRequest, ObjectResult } from './fetch-object.ts'
 import type { Manifest } from './manifest.ts'
 import { systemPlatform } from './platform.ts'
 import type { ClientPlatform } from './platform.ts'
@@ -72,7 +72,7 @@ export interface FetchOptions {
 
 export interface FetchShardOptions extends FetchOptions {
   readonly range?: ClientRange
-  readonly onProgress?: NonNullable<ObjectRequest['onProgress']>
+  readonly onProgress?: NonNullable<FetchRequest['onProgress']>
   /** Compare the digest of the whole object; true by default. */
   readonly verify?: boolean
   /** What the object must hash to, from a manifest, lower-case hex. */
@@ -269,10 +269,10 @@ export class ShardClient {
     }
   }
 
-  async #attempt (request: ObjectRequest, attempts: number, called: number): Promise<ShardResult> {
-    const lane = await this.#link.acquire(request.signal)
+  async #attempt (request: FetchRequest, attempts: number, called: number): Promise<ShardResult> {
+    const session = await this.#link.acquire(request.signal)
     const queuedMs = this.#platform.now() - called
-    const { firstByteMs, totalMs, ...result } = await fetchObject(lane, request, this.#link, this.#platform)
-    return { ...result, transport: lane.info.transport, attempts, timings: { queuedMs, firstByteMs, totalMs } }
+    const { firstByteMs, totalMs, ...result } = await fetchObject(session, request, this.#link, this.#platform)
+    return { ...result, transport: session.info.transport, attempts, timings: { queuedMs, firstByteMs, totalMs } }
   }
 }

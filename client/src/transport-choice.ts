@@ -1,4 +1,4 @@
-import type { Candidate, TransportMemory } from './transport-memory.ts'
+import type { TransportCandidate, TransportMemory } from './transport-memory.ts'
 import type { TransportFailure, TransportInfo, TransportName } from './transports.ts'
 
 /** The transports of one client and what is remembered of them. */
@@ -16,7 +16,7 @@ export class TransportChoice {
   }
 
   /** In the order in which to try them. */
-  candidates (relayUrl: string): Candidate[] {
+  candidates (relayUrl: string): TransportCandidate[] {
     return this.#memory.order(relayUrl, this.#transports, this.#now())
   }
 

@@ -1,5 +1,5 @@
 import type { JwtSettings } from './auth-settings.ts'
-import { CID_PREFIX, CLASS_NAME, IDENTITY, MAX_CID_PREFIXES, type Grant } from './verdict.ts'
+import { CID_PREFIX, CLASS_NAME, IDENTITY, MAX_CID_PREFIXES, type ViewerGrant } from './verdict.ts'
 
 type Claims = Readonly<Record<string, unknown>>
 
@@ -41,7 +41,7 @@ function isAddressed (aud: unknown, audience: string): boolean {
  * What the claims of a genuine JWT grant (RFC 7519 §4.1). A class that is not a class name counts as none: weights are not a matter of access.
  * @param payload bytes of the JWT claims set
  */
-export function grantOf (payload: Uint8Array, settings: Omit<JwtSettings, 'keys'>): Grant | ClaimFault {
+export function grantOf (payload: Uint8Array, settings: Omit<JwtSettings, 'keys'>): ViewerGrant | ClaimFault {
   let claims: Claims
   try {
     const value: unknown = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(payload))

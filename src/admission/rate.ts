@@ -60,7 +60,7 @@ export function isFull (fullAt: FullAt, now: number): boolean {
 }
 
 /** One bucket that remembers. */
-export class TokenBucket {
+export class RateBucket {
   #rate: Rate
   #fullAt = FULL
 

@@ -10,7 +10,7 @@ import { TokenBucket } from './token-bucket.ts'
 const MIN_SAMPLE_MS = 50
 
 /** `bytes` may be read for the request of viewer `id` that waits as `ticket`. */
-export interface Grant<T> {
+export interface ShareGrant<T> {
   readonly id: string
   readonly ticket: T
   readonly bytes: number
@@ -117,8 +117,8 @@ export class FairShare<T> {
   }
 
   /** Everything that may be read now: at most one grant for each request that waits. */
-  advance (now: number): Array<Grant<T>> {
-    const grants: Array<Grant<T>> = []
+  advance (now: number): Array<ShareGrant<T>> {
+    const grants: Array<ShareGrant<T>> = []
     this.#order.promote(now)
     for (let grant = this.#grant(now); grant !== undefined; grant = this.#grant(now)) grants.push(grant)
     return grants
@@ -194,7 +194,7 @@ export class FairShare<T> {
   }
 
   /** The next grant, when the total has the bytes for it. */
-  #grant (now: number): Grant<T> | undefined {
+  #grant (now: number): ShareGrant<T> | undefined {
     const viewer = this.#order.next(now)
     const first = viewer?.queue.first
     if (viewer === undefined || first === undefined) return undefined

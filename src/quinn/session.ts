@@ -1,9 +1,9 @@
 import { systemTimers, type Timers } from '../base/clock.ts'
 import { closeReason } from '../protocol/close-reason.ts'
-import { TransportError, type BidiStream, type ReceiveStream, type SendStream, type SessionClose, type SessionRequest, type SessionStats, type TransportSession } from '../protocol/transport-session.ts'
+import { TransportError, type BidiStream, type ReceiveStream, type SendStream, type SessionClose, type SessionRequest, type TransportStats, type TransportSession } from '../protocol/transport-session.ts'
 import type { NapiBiStream, NapiCloseInfo, NapiSession } from './binding.ts'
 import { isLoss, isPlainClose, streamFailure } from './failure.ts'
-import { QuinnBidi, QuinnReceive, QuinnSend, type Half, type StreamOwner } from './stream.ts'
+import { QuinnBidi, QuinnReceive, QuinnSend, type Half, type QuinnStreamOwner } from './stream.ts'
 import { WriteTurns } from './write-turns.ts'
 
 /** The peer gives stream credit within this, milliseconds, or opening a stream fails. */
@@ -30,7 +30,7 @@ export interface QuinnSessionInit {
 }
 
 /** A session of the engine behind our interface, on either side. */
-export class QuinnSession implements TransportSession, StreamOwner {
+export class QuinnSession implements TransportSession, QuinnStreamOwner {
   readonly id: string
   readonly transport = 'webtransport'
   readonly request: SessionRequest
@@ -77,7 +77,7 @@ export class QuinnSession implements TransportSession, StreamOwner {
     this.#takeAll(native => native.recvDatagram(), () => { this.#refuseUnwanted() })
   }
 
-  stats (): SessionStats {
+  stats (): TransportStats {
     return { bytesSent: this.#sent, bytesReceived: this.#received, openStreams: this.#streams }
   }
 
@@ -132,7 +132,7 @@ export class QuinnSession implements TransportSession, StreamOwner {
   #nextId (): string { return `${this.id}/${this.#bidi++}` }
 
   /** Counts a stream of two halves until both are over. */
-  #bidiOwner (): StreamOwner {
+  #bidiOwner (): QuinnStreamOwner {
     let halves = 2
     this.#streams++
     return {

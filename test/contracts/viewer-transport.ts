@@ -7,7 +7,7 @@ import { HandshakeLimiter, openGate, type HandshakeGate } from '../../src/admiss
 import type { TlsMaterial } from '../../src/channel/tls-material.ts'
 import { createSelfSigned } from '../../src/plugins/tls/self-signed.ts'
 import type { HandshakeFailure, ListenerEvents, ListenerOptions, SessionDecision, TransportListener, ViewerTransport } from '../../src/gateway/transports/viewer-transport.ts'
-import { TransportError, type BidiStream, type ReceiveStream, type SendStream, type SessionRequest, type TransportName, type TransportSession } from '../../src/protocol/transport-session.ts'
+import { TransportError, type BidiStream, type ReceiveStream, type SendStream, type SessionRequest, type SessionTransportName, type TransportSession } from '../../src/protocol/transport-session.ts'
 
 /** The viewer's end of a session, in the words of the same interface. */
 export interface ContractClient extends Pick<TransportSession, 'openBidi' | 'openUni' | 'onStream' | 'onUni' | 'close' | 'closed'> {
@@ -50,7 +50,7 @@ export interface ContractLimits {
 
 export interface ContractSubject {
   readonly transport: ViewerTransport
-  readonly transportName: TransportName
+  readonly transportName: SessionTransportName
   readonly connect: (target: ContractTarget) => Promise<ContractClient>
   readonly limits?: ContractLimits
   /** Reason to skip the whole suite. */

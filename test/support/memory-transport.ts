@@ -1,6 +1,6 @@
 import { systemTimers, type Timers } from '../../src/base/clock.ts'
 import { Admission } from '../../src/gateway/transports/admission.ts'
-import { TransportError, type BidiStream, type ReceiveStream, type SendStream, type SessionClose, type SessionRequest, type SessionStats, type TransportSession } from '../../src/protocol/transport-session.ts'
+import { TransportError, type BidiStream, type ReceiveStream, type SendStream, type SessionClose, type SessionRequest, type TransportStats, type TransportSession } from '../../src/protocol/transport-session.ts'
 import { createPipe, type PipeEnd } from './memory-pipe.ts'
 import type { EngineSizes, ListenerEvents, ListenerOptions, TransportListener, ViewerTransport } from '../../src/gateway/transports/viewer-transport.ts'
 
@@ -77,7 +77,7 @@ class MemorySession implements MemoryClient {
   get activeAt (): number { return this.#active }
   get openStreams (): number { return this.#streams }
 
-  stats (): SessionStats {
+  stats (): TransportStats {
     return { bytesSent: this.#sent, bytesReceived: this.#received, openStreams: this.#streams, rttMs: 0 }
   }
 

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
 import fc from 'fast-check'
-import { backoff, checkFailed, checkPassed, circuitState, countWindow, DEFAULT_CIRCUIT_POLICY, mayTry, MIN_WEIGHT, newCircuit, rampWeight, recordOutcome, startAttempt, weight, type Attempt, type Circuit, type CircuitPolicy, type Outcome } from '../../src/plugins/upstream/circuit.ts'
+import { backoff, checkFailed, checkPassed, circuitState, countWindow, DEFAULT_CIRCUIT_POLICY, mayTry, MIN_WEIGHT, newCircuit, rampWeight, recordOutcome, startAttempt, weight, type CircuitAttempt, type Circuit, type CircuitPolicy, type Outcome } from '../../src/plugins/upstream/circuit.ts'
 
 const policy: CircuitPolicy = { ...DEFAULT_CIRCUIT_POLICY, failures: 3, windowMs: 10_000, minRequests: 10, trials: 2, initialMs: 1_000, maxMs: 60_000, rampMs: 30_000 }
 const random01 = fc.double({ min: 0, max: 1, maxExcluded: true, noNaN: true })
@@ -283,7 +283,7 @@ test('under any schedule: trials and memory bounded, pauses in bounds, a way bac
   )
   fc.assert(fc.property(policies, fc.array(fc.tuple(step, random01), { maxLength: 300, size: 'max' }), (limits, steps) => {
     const circuit = newCircuit()
-    const pending: Attempt[] = []
+    const pending: CircuitAttempt[] = []
     let now = 0
     for (const [action, random] of steps) {
       const before = { state: circuitState(circuit, now), epoch: circuit.epoch }

@@ -243,7 +243,7 @@ suite('browser build', () => {
   })
 
   for (const [what, entry] of [
-    ['the WebSocket road of browsers', new URL('../../dist/browser/websocket.js', import.meta.url).href],
+    ['the WebSocket connection of browsers', new URL('../../dist/browser/websocket.js', import.meta.url).href],
     ['the client library', new URL('../../dist/browser/client.js', import.meta.url).href],
     ['the ponyfill of Node clients', '@fails-components/webtransport']
   ] as const) {

@@ -3,7 +3,7 @@ import { suite, test } from 'node:test'
 import type { TestContext } from 'node:test'
 import { ShardClient } from '../../client/src/index.ts'
 import type { Connector, ShardClientOptions, TransportInfo } from '../../client/src/index.ts'
-import { Lane } from '../../client/src/lane.ts'
+import { PooledSession } from '../../client/src/pooled-session.ts'
 import { transportConnector } from '../../client/src/transport-session.ts'
 import { TransportScout } from '../../client/src/transport-scout.ts'
 import { TransportMemory } from '../../client/src/transport-memory.ts'
@@ -244,7 +244,7 @@ suite('a client and its network', () => {
     for (const [rate, kept] of [[1_400, false], [1_600, true]] as const) {
       const { time, platform } = new FakeNetwork()
       const closed: string[] = []
-      const lane = (transport: TransportName): Lane => new Lane({ request: async () => await Promise.reject(new Error('unused')), closed: new Promise(() => {}), close: () => { closed.push(transport) } }, { transport, relayUrl: A, region: undefined, failures: [] }, 0)
+      const session = (transport: TransportName): PooledSession => new PooledSession({ request: async () => await Promise.reject(new Error('unused')), closed: new Promise(() => {}), close: () => { closed.push(transport) } }, { transport, relayUrl: A, region: undefined, failures: [] }, 0)
       const [favoured, chosen]: [string[], string[]] = [[], []]
       const scout = new TransportScout({
         platform,
@@ -252,13 +252,13 @@ suite('a client and its network', () => {
         candidates: () => new TransportMemory().order(A, TRANSPORTS, 0),
         dial: async (_url, transport) => {
           if (transport === 'websocket') throw new Error('not here')
-          return lane(transport)
+          return session(transport)
         },
         favour: (over) => { favoured.push(over.info.transport) },
         dismiss: (over) => over.leave(),
         choose: ({ info }) => { chosen.push(info.transport) }
       })
-      const { info } = lane('webtransport')
+      const { info } = session('webtransport')
       for (const since of [0, 0, 0]) scout.late(info, since, 1_000, () => true)
       await time.advance(399)
       assert.deepEqual(favoured, [], 'not before it has been late for two samples')

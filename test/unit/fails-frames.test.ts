@@ -99,7 +99,7 @@ test('every spelling of a peer address the library makes is read', () => {
   assert.equal(parsePeer(''), undefined)
 })
 
-test('the request takes path, authority and headers from where each road keeps them', () => {
+test('the request takes path, authority and headers from where each transport keeps them', () => {
   const base = { peerAddress: '127.0.0.1:5', protocol: 'x', session: undefined }
   const upgraded = toSessionRequest({ ...base, header: { ':path': '//v1/viewer?a=1', host: 'h:9004', 'X-Multi': ['a', 'b'] } })
   assert.deepEqual(upgraded, { path: '/v1/viewer?a=1', authority: 'h:9004', headers: { host: 'h:9004', 'x-multi': 'a, b' }, peer: { ip: '127.0.0.1', port: 5 } })

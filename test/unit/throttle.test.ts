@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { RelayError } from '../../src/base/errors.ts'
-import { Throttle, type Allowance, type ThrottleOptions } from '../../src/pacing/throttle.ts'
+import { Throttle, type ReadAllowance, type ThrottleOptions } from '../../src/pacing/throttle.ts'
 import { virtualTimers, type VirtualTimers } from '../fakes/timers.ts'
 
 const CHUNK = 256 * 1024
@@ -26,7 +26,7 @@ function rig (options: Partial<ThrottleOptions> = {}): Rig {
 const never = new AbortController().signal
 
 /** A viewer that takes all it gets until `signal` aborts; counts what it got. */
-function reader (allowance: Allowance, signal: AbortSignal): { bytes: number, ended: unknown } {
+function reader (allowance: ReadAllowance, signal: AbortSignal): { bytes: number, ended: unknown } {
   const counts = { bytes: 0, ended: undefined as unknown }
   const read = async (): Promise<void> => {
     for (;;) counts.bytes += await allowance.take(CHUNK, signal)

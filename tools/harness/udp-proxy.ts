@@ -35,7 +35,7 @@ async function open (): Promise<Socket> {
 }
 
 /** One direction of the path: packets leave in the order they came. */
-class Lane {
+class PathDirection {
   readonly #options: ProxyOptions
   readonly #waiting: Array<{ readonly at: number, readonly deliver: () => void }> = []
   #freeAt = 0
@@ -82,17 +82,17 @@ class Lane {
 /** Starts a proxy on a free port of 127.0.0.1; each address that sends to it gets one of its own towards the server. */
 export async function startProxy (serverPort: number, options: ProxyOptions = {}): Promise<UdpProxy> {
   const front = await open()
-  const up = new Lane(options)
-  const down = new Lane(options)
+  const up = new PathDirection(options)
+  const down = new PathDirection(options)
   const backs = new Map<number, Promise<Socket>>()
   const counts = { toServer: 0, toClient: 0, dropped: 0 }
   let closed = false
 
-  const relay = (lane: Lane, toServer: boolean, packet: Buffer, send: () => void): void => {
+  const relay = (direction: PathDirection, toServer: boolean, packet: Buffer, send: () => void): void => {
     const index = toServer ? counts.toServer++ : counts.toClient++
     const lost = options.drop?.(packet, toServer, index) === true
     if (!lost) options.tamper?.(packet, toServer, index)
-    const taken = lane.take(packet.length, lost, () => { if (!closed) send() })
+    const taken = direction.take(packet.length, lost, () => { if (!closed) send() })
     if (lost || !taken) counts.dropped++
   }
   const backOf = async (clientPort: number): Promise<Socket> => {

@@ -1,7 +1,7 @@
 import { pacedReadBytes } from '../../pacing/paced-read.ts'
-import { TokenBucket } from '../../admission/rate.ts'
+import { RateBucket } from '../../admission/rate.ts'
 import { CLOSE_CODE, STREAM_CODE } from '../../protocol/stream-codes.ts'
-import type { SessionAction, SessionEvent, SessionLimits, SessionPace, SessionStats, StreamEvent } from './session-types.ts'
+import type { SessionAction, SessionEvent, SessionLimits, SessionPace, ViewerSessionStats, StreamEvent } from './session-types.ts'
 import { ViewerStream } from './viewer-stream.ts'
 import type { StreamHost } from './viewer-stream.ts'
 
@@ -15,7 +15,7 @@ const UNPACED: SessionPace = { limited: false, shareBps: () => undefined }
 export class SessionMachine {
   readonly #limits: SessionLimits
   readonly #host: StreamHost
-  readonly #requests: TokenBucket
+  readonly #requests: RateBucket
   readonly #streams = new Map<string, ViewerStream>()
   readonly #queue = new Set<ViewerStream>()
   /** Streams that wait for nothing but the viewer's FIN, longest first. */
@@ -37,7 +37,7 @@ export class SessionMachine {
    */
   constructor (limits: SessionLimits, now: number, pace: SessionPace = UNPACED, mayRequest: (now: number) => boolean = () => true) {
     this.#limits = limits
-    this.#requests = new TokenBucket(limits.requestsPerSecond)
+    this.#requests = new RateBucket(limits.requestsPerSecond)
     this.#lastActivity = now
     this.#lastSent = now
     this.#host = {
@@ -78,7 +78,7 @@ export class SessionMachine {
     return this.#actions
   }
 
-  stats (): SessionStats {
+  stats (): ViewerSessionStats {
     return {
       streams: this.#streams.size - this.#lingering.size,
       resolving: this.#resolving,

@@ -115,7 +115,7 @@ export interface StreamReport {
   readonly totalMs: number | undefined
 }
 
-export interface SessionStats {
+export interface ViewerSessionStats {
   readonly streams: number
   readonly resolving: number
   readonly queued: number

@@ -7,7 +7,7 @@ import type { ShardKey } from '../../protocol/shard-key.ts'
 import type { BidiStream, SessionClose, SessionRequest, TransportSession } from '../../protocol/transport-session.ts'
 import { ControlSender } from './control-sender.ts'
 import { SessionMachine } from './session-machine.ts'
-import type { ResolveRequest, SessionAction, SessionEvent, SessionLimits, SessionPace, SessionStats, StreamEvent, StreamReport } from './session-types.ts'
+import type { ResolveRequest, SessionAction, SessionEvent, SessionLimits, SessionPace, ViewerSessionStats, StreamEvent, StreamReport } from './session-types.ts'
 import type { ShardLease, ShardSource } from './shard-source.ts'
 
 /** Counts and times of a session; methods must not throw. */
@@ -15,7 +15,7 @@ export interface SessionObserver {
   /** Called once for every stream, when it is over. */
   stream (report: StreamReport): void
   /** Called once, when the session is over. */
-  closed (close: SessionClose, stats: SessionStats): void
+  closed (close: SessionClose, stats: ViewerSessionStats): void
   /** So many bytes were admitted; negative ones were given back. */
   granted (bytes: number): void
   /** A defect of the session itself, which has been closed for it. */
@@ -126,7 +126,7 @@ export class ViewerSession {
     this.transport.close(code, reason)
   }
 
-  stats (): SessionStats {
+  stats (): ViewerSessionStats {
     return this.#machine.stats()
   }
 

@@ -14,7 +14,7 @@ const RSA = ['RS256', 'RS384', 'RS512', 'PS256', 'PS384', 'PS512']
 /** RFC 9864 renames the first to the second. */
 const ED25519 = ['EdDSA', 'Ed25519']
 
-type Json = Readonly<Record<string, unknown>>
+type JwkJson = Readonly<Record<string, unknown>>
 
 function fail (detail: string): never {
   throw new RelayError('RELAY_ERR_CONFIG', detail)
@@ -79,7 +79,7 @@ export function jwksKeys (text: string, name: string): JwtKeySettings[] {
 
 function jwkOf (value: unknown, name: string): JwtKeySettings[] {
   if (typeof value !== 'object' || value === null || Array.isArray(value)) return fail(`${name} is not a JWK`)
-  const jwk = value as Json
+  const jwk = value as JwkJson
   const { use, key_ops: operations, kid, alg } = jwk
   if (jwk['kty'] === 'oct' || jwk['d'] !== undefined || jwk['k'] !== undefined) return fail(`${name} is secret; a JWK Set here holds public keys`)
   if ((use !== undefined && use !== 'sig') || (Array.isArray(operations) && !operations.includes('verify'))) return []

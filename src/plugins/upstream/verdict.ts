@@ -2,7 +2,7 @@ import type { RelayError } from '../../base/errors.ts'
 import { NotFoundError } from './answer.ts'
 
 /** What the nodes that were asked for one object said, other than giving it. */
-export class Verdict {
+export class UpstreamVerdict {
   #notFound: RelayError | undefined
   #busy: RelayError | undefined
   #loop: RelayError | undefined

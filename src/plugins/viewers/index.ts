@@ -15,7 +15,7 @@ import { hasSeparateGateway, isLaunched, launchedGateways } from './launched-gat
 import { LiveRecord } from './live-record.ts'
 import { sessionPorts } from './ports.ts'
 import { Supervisor } from './supervisor.ts'
-import { TicketOffice } from './ticket-office.ts'
+import { TicketIssuer } from './ticket-issuer.ts'
 
 export interface Viewers {
   /** Undefined when `transport.engine` is off. */
@@ -31,7 +31,7 @@ export interface Viewers {
   /** Another one for every gateway process: the sessions of the last ended with it. */
   gatewayId (): string
   /** Tickets for sessions; undefined where none are asked for. */
-  readonly tickets: TicketOffice | undefined
+  readonly tickets: TicketIssuer | undefined
   /** Where new sessions are sent in turn while the relay sheds load, base URLs; refused when empty. */
   redirectTo (): readonly string[]
   /** @param httpPort that viewer HTTP was bound to */
@@ -184,7 +184,7 @@ export default fp<{ config: Config }>(async (app, { config }) => {
     // Nobody should pay for a handshake that is going to be refused.
     listening: () => live.draining || (app.overload.shedsSessions && redirectTo().length === 0) ? undefined : supervisor?.listening,
     gatewayId: () => gatewayId,
-    tickets: viewer.require_ticket ? new TicketOffice({ key: () => ticketKey, limiter: app.limits.tickets, clock: systemClock, randomBytes }) : undefined,
+    tickets: viewer.require_ticket ? new TicketIssuer({ key: () => ticketKey, limiter: app.limits.tickets, clock: systemClock, randomBytes }) : undefined,
     redirectTo,
     start: async httpPort => {
       ports = sessionPorts(config, httpPort)

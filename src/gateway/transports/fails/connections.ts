@@ -12,7 +12,7 @@ const HALF_OPEN_CONNECTIONS = 256
 const LOOKS_PER_TIMEOUT = 4
 const MIN_LOOK_MS = 25
 
-interface Connection {
+interface SocketConnection {
   readonly socket: Socket
   readonly sessions: Set<FailsSession>
   secured: boolean
@@ -34,7 +34,7 @@ export class Connections {
   readonly #server: Server
   readonly #options: Pick<ListenerOptions, 'maxSessions' | 'handshakeTimeoutMs' | 'idleTimeoutMs'>
   readonly #events: Pick<ListenerEvents, 'admit' | 'handshakeFailed'>
-  readonly #connections = new Map<string, Connection>()
+  readonly #connections = new Map<string, SocketConnection>()
   readonly #look: NodeJS.Timeout
 
   constructor (server: Server, options: Pick<ListenerOptions, 'maxSessions' | 'handshakeTimeoutMs' | 'idleTimeoutMs'>, events: Pick<ListenerEvents, 'admit' | 'handshakeFailed'>) {
@@ -99,7 +99,7 @@ export class Connections {
     socket.setNoDelay(true)
     const now = performance.now()
     const key = keyOf(socket)
-    const connection: Connection = { socket, sessions: new Set(), secured: false, claimed: false, failure: undefined, idleSince: now, heardAt: now, bytesRead: 0 }
+    const connection: SocketConnection = { socket, sessions: new Set(), secured: false, claimed: false, failure: undefined, idleSince: now, heardAt: now, bytesRead: 0 }
     this.#connections.set(key, connection)
     socket.once('close', () => {
       this.#connections.delete(key)
@@ -109,7 +109,7 @@ export class Connections {
     })
   }
 
-  #of (socket: Socket, change: (connection: Connection) => void): void {
+  #of (socket: Socket, change: (connection: SocketConnection) => void): void {
     const connection = this.#connections.get(keyOf(socket))
     if (connection !== undefined) change(connection)
   }

@@ -8,7 +8,7 @@ import { parsePeer, toSessionRequest } from './request.ts'
 import { FailsSession } from './session.ts'
 import { startServer } from './start.ts'
 
-/** Unread bytes of a viewer, per stream and per session, as on the TCP road. */
+/** Unread bytes of a viewer, per stream and per session, as on the TCP transport. */
 const STREAM_WINDOW_BYTES = 65_536
 const SESSION_WINDOW_BYTES = 524_288
 /** Streams that a viewer opens towards us in one direction: telemetry, and the three that HTTP/3 itself needs. */
@@ -22,7 +22,7 @@ const CLOSE_TIMEOUT_MS = 700
 const LOOKS_PER_TIMEOUT = 4
 const MIN_LOOK_MS = 25
 
-interface Accepted { readonly request: SessionRequest, readonly release: () => void }
+interface AcceptedHttp3 { readonly request: SessionRequest, readonly release: () => void }
 
 /** Why HTTP/3 of fails-components cannot be had here, or undefined when its optional package loads. */
 export async function failsHttp3Missing (): Promise<string | undefined> {
@@ -145,7 +145,7 @@ class Http3Listener implements TransportListener {
       return
     }
     let held = true
-    const accepted: Accepted = {
+    const accepted: AcceptedHttp3 = {
       request,
       release: () => {
         if (held) this.#admission.release()
@@ -161,7 +161,7 @@ class Http3Listener implements TransportListener {
   }
 
   #visit (visit: LibraryVisit): void {
-    const { request, release } = visit.userData as Accepted
+    const { request, release } = visit.userData as AcceptedHttp3
     const session = new FailsSession(visit.session, {
       id: `h3-${++this.#accepted}`,
       transport: 'webtransport',

@@ -21,7 +21,7 @@ export interface ReadBuffer {
   fin: boolean
 }
 
-/** The library's stream; the optional members exist on the TCP roads only. */
+/** The library's stream; the optional members exist on the TCP transports only. */
 export interface LibraryStream {
   jsobj: StreamHandler
   readonly streamid?: bigint
@@ -54,7 +54,7 @@ export interface SessionHandler {
 /** A wish for a stream of our own. */
 export interface StreamOrder { readonly sendGroup: null, readonly sendOrder: number, readonly waitUntilAvailable: boolean }
 
-/** The library's session; the optional members exist on the TCP roads only. */
+/** The library's session; the optional members exist on the TCP transports only. */
 export interface LibrarySession {
   jsobj: SessionHandler
   /** The socket, HTTP/2 stream or guard that carries the session. */
@@ -91,7 +91,7 @@ export interface LibraryServer {
     addPath (path: string): void
     updateCert?: (cert: string, key: string, http2only: boolean) => void
     finishSessionRequest (args: Record<string, unknown>): void
-    /** TCP roads: the HTTP/2 server. */
+    /** TCP transports: the HTTP/2 server. */
     readonly serverInt?: Server & { updateSettings (settings: Record<string, number>): void }
     /** HTTP/3: the wrapper of the UDP socket. */
     readonly socket?: { readonly socketInt?: NodeJS.EventEmitter }

@@ -1,8 +1,8 @@
 import type { Duplex } from 'node:stream'
 import { closeReason } from '../../../protocol/close-reason.ts'
-import { TransportError, type BidiStream, type ReceiveStream, type SendStream, type SessionClose, type SessionRequest, type SessionStats, type TransportName, type TransportSession } from '../../../protocol/transport-session.ts'
+import { TransportError, type BidiStream, type ReceiveStream, type SendStream, type SessionClose, type SessionRequest, type TransportStats, type SessionTransportName, type TransportSession } from '../../../protocol/transport-session.ts'
 import type { LibrarySession, LibraryStream, SessionHandler, StreamOrder } from './library.ts'
-import { FailsStream, type StreamOwner } from './stream.ts'
+import { FailsStream, type FailsStreamOwner } from './stream.ts'
 import { WebSocketGuard } from './websocket-guard.ts'
 
 /** The peer gives stream credit within this, milliseconds, or an order for a stream fails. */
@@ -25,7 +25,7 @@ interface Waiting { resolve (stream: FailsStream): void, reject (error: Error): 
 
 export interface FailsSessionInit {
   readonly id: string
-  readonly transport: TransportName
+  readonly transport: SessionTransportName
   readonly request: SessionRequest
   readonly maxStreams: number
   /** Called once, when streams may flow. */
@@ -33,9 +33,9 @@ export interface FailsSessionInit {
 }
 
 /** A session of the library behind our interface. */
-export class FailsSession implements TransportSession, StreamOwner {
+export class FailsSession implements TransportSession, FailsStreamOwner {
   readonly id: string
-  readonly transport: TransportName
+  readonly transport: SessionTransportName
   readonly request: SessionRequest
   readonly closed: Promise<SessionClose>
   onStream: (stream: BidiStream) => void = (stream) => { stream.reset(0); stream.cancel(0) }
@@ -82,7 +82,7 @@ export class FailsSession implements TransportSession, StreamOwner {
   /** Streams over here that the library keeps, since the peer may still send on them. */
   get lingering (): number { return this.#lingering.size }
 
-  stats (): SessionStats {
+  stats (): TransportStats {
     const rtt = this.#rtt === undefined ? {} : { rttMs: this.#rtt }
     return { bytesSent: this.#sent, bytesReceived: this.#received, openStreams: this.#streams.size, ...rtt }
   }
@@ -117,7 +117,7 @@ export class FailsSession implements TransportSession, StreamOwner {
     this.#carrier?.destroy()
   }
 
-  /** Asks a silent peer for a sign of life where the road has a way to. */
+  /** Asks a silent peer for a sign of life where the transport has a way to. */
   ping (): void {
     if (this.#carrier instanceof WebSocketGuard && !this.#carrier.destroyed) this.#carrier.ping()
   }

@@ -4,7 +4,7 @@ import { HeadError, HeadReader, encodeHead, parseResponseHead } from '../../src/
 import type { Fields } from '../../src/protocol/message-head.ts'
 import { STREAM_CODE } from '../../src/protocol/stream-codes.ts'
 import { ShardClientError } from './client-error.ts'
-import type { Road, RoadRequest, RoadResponse } from './road.ts'
+import type { RelayConnection, RelayRequest, RelayResponse } from './relay-connection.ts'
 import type { ClientSession, ClientStream, IncomingStream } from './session.ts'
 import { abortable, onAbort } from './waiting.ts'
 
@@ -32,7 +32,7 @@ export function controlListener (onControl: (message: ControlMessage) => void): 
 }
 
 /** Requests over a WebTransport session: one bidirectional stream each, HTTP/1.1 message syntax. */
-export class SessionRoad implements Road {
+export class SessionConnection implements RelayConnection {
   readonly closed: Promise<string>
   readonly #session: ClientSession
 
@@ -41,7 +41,7 @@ export class SessionRoad implements Road {
     this.closed = session.closed
   }
 
-  async request ({ path, fields, signal }: RoadRequest): Promise<RoadResponse> {
+  async request ({ path, fields, signal }: RelayRequest): Promise<RelayResponse> {
     const opening = this.#session.openStream()
     let stream: ClientStream
     try {
