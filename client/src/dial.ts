@@ -65,7 +65,7 @@ export function relayBase (url: string): string | undefined {
 }
 
 function hashesOf (listed: unknown): Offer['certificateHashes'] {
-  return (Array.isArray(listed) ? listed : []).flatMap((entry) => {
+  return (Array.isArray(listed) ? listed : []).flatMap(entry => {
     const bytes = textMember(entry, 'algorithm') === 'sha-256' ? bytesOfBase64(textMember(entry, 'value') ?? '') : undefined
     return bytes?.length === 32 ? [bytes] : []
   })
@@ -94,7 +94,7 @@ async function discover (relayUrl: string, signal: AbortSignal, { platform }: Pi
   // A super-node, where an overloaded relay may send us: shards over HTTP and nothing else.
   if (response.status === 404) return parseDiscovery(undefined, relayUrl)
   if (response.status !== 200) {
-    const retryAfterMs = retryAfterOf((name) => headerOf(response, name))
+    const retryAfterMs = retryAfterOf(name => headerOf(response, name))
     throw new ShardClientError('connect', `GET /v1/transport answered with status ${response.status}`, { status: response.status, ...retryAfterMs !== undefined && { retryAfterMs } })
   }
   return parseDiscovery(JSON.parse(text) as unknown, relayUrl)
@@ -131,7 +131,7 @@ function ponyfillUrl (url: string): string {
 
 /** The process of a relay that has its sessions now; undefined when there is none, or no answer. Takes no ticket. */
 export async function gatewayOf (relayUrl: string, options: Pick<DialOptions, 'platform' | 'timeoutMs'>, signal: AbortSignal): Promise<string | undefined> {
-  return await timed(async (limit) => (await discover(relayUrl, limit, options, '?ticket=none')).gateway, signal, options).catch(() => undefined)
+  return await timed(async limit => (await discover(relayUrl, limit, options, '?ticket=none')).gateway, signal, options).catch(() => undefined)
 }
 
 /** What one dialling tries. */
@@ -152,7 +152,7 @@ export async function dial (relayUrl: string, options: DialOptions, onControl: (
   loading?.catch(() => {})
   let found: Discovery
   try {
-    found = await timed((limit) => discover(relayUrl, limit, options), signal, options)
+    found = await timed(limit => discover(relayUrl, limit, options), signal, options)
   } catch (error) {
     signal.throwIfAborted()
     throw new ShardClientError('connect', `${relayUrl} cannot be reached: ${reasonText(error)}`, {
@@ -165,7 +165,7 @@ export async function dial (relayUrl: string, options: DialOptions, onControl: (
     if (connector === undefined) throw new ShardClientError('connect', 'no implementation was given')
     const { SessionConnection, controlListener } = await (loading ?? loadSessions())
     const onIncoming = controlListener(onControl)
-    return new SessionConnection(await timed((limit) => connector({ ...offer, url: withViewer(offer.url, options.viewerId), signal: limit, onIncoming }), signal, options))
+    return new SessionConnection(await timed(limit => connector({ ...offer, url: withViewer(offer.url, options.viewerId), signal: limit, onIncoming }), signal, options))
   }
   const { webtransport, websocket } = found
   const connections: Record<TransportName, () => Promise<RelayConnection>> = {
@@ -179,7 +179,7 @@ export async function dial (relayUrl: string, options: DialOptions, onControl: (
   for (const { transport } of candidates) {
     try {
       const connection = await connections[transport]()
-      const heldBack = candidates.flatMap(({ transport: other, demoted }) => demoted === undefined || other === transport || failures.some((failure) => failure.transport === other) ? [] : [{ transport: other, reason: demoted }])
+      const heldBack = candidates.flatMap(({ transport: other, demoted }) => demoted === undefined || other === transport || failures.some(failure => failure.transport === other) ? [] : [{ transport: other, reason: demoted }])
       return { connection, unanswered, gateway: transport === 'http' ? undefined : found.gateway, info: { transport, relayUrl, region: found.region, failures: [...failures, ...heldBack], ...found.overloaded ? { overloaded: true } : {} } }
     } catch (error) {
       signal.throwIfAborted()

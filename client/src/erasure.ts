@@ -28,9 +28,9 @@ const SLICE_BYTES = 1024 * 1024
 export function wasmDecoder (create: () => ReedSolomonWasm, pause: () => Promise<void>, sliceBytes: number = SLICE_BYTES): ErasureDecoder {
   return {
     async reconstruct (shards, dataShards, parityShards) {
-      const size = shards.find((shard) => shard !== undefined)?.length ?? 0
-      const available = shards.map((shard) => shard !== undefined)
-      const data = shards.slice(0, dataShards).map((shard) => shard ?? new Uint8Array(size))
+      const size = shards.find(shard => shard !== undefined)?.length ?? 0
+      const available = shards.map(shard => shard !== undefined)
+      const data = shards.slice(0, dataShards).map(shard => shard ?? new Uint8Array(size))
       for (let offset = 0; offset < size; offset += sliceBytes) {
         const length = Math.min(sliceBytes, size - offset)
         const slice = new Uint8Array(length * shards.length)

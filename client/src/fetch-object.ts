@@ -78,13 +78,13 @@ async function problemOf (response: RelayResponse): Promise<ShardClientError> {
   let problem: { readonly code?: unknown, readonly detail?: unknown } = {}
   try {
     const decoder = new TextDecoder()
-    const value: unknown = JSON.parse(parts.map((part) => decoder.decode(part, { stream: true })).join(''))
+    const value: unknown = JSON.parse(parts.map(part => decoder.decode(part, { stream: true })).join(''))
     if (typeof value === 'object' && value !== null) problem = value
   } catch {
     // A proxy on the way may answer with something else; the status says enough.
   }
   const { status, fields } = response
-  const retryAfterMs = retryAfterOf((name) => fields.get(name))
+  const retryAfterMs = retryAfterOf(name => fields.get(name))
   return new ShardClientError('status', typeof problem.detail === 'string' ? problem.detail : `the relay answered with status ${status}`, {
     status,
     ...(typeof problem.code === 'string' && { code: problem.code }),
@@ -156,7 +156,7 @@ export async function fetchObject (session: PooledSession, request: FetchRequest
     stallMs,
     length,
     etag: status === 200 && range === undefined ? etag : undefined,
-    onReceived: (receivedBytes) => {
+    onReceived: receivedBytes => {
       firstByteMs ??= platform.now() - started
       request.onProgress?.({ receivedBytes, totalBytes: length })
     }

@@ -39,7 +39,7 @@ export class GatewayWatch {
   close (): void { this.#cancel?.() }
 
   #busy (): PooledSession[] {
-    return this.#options.sessions().filter((session) => session.gateway !== undefined && session.inFlight > 0)
+    return this.#options.sessions().filter(session => session.gateway !== undefined && session.inFlight > 0)
   }
 
   #arm (): void {

@@ -56,7 +56,7 @@ export async function connectQuinn (binding: NapiBinding, url: string | URL, opt
     session.start()
     return session
   } catch (error) {
-    opening.then((late) => { late.close(0, '') }, () => {})
+    opening.then(late => { late.close(0, '') }, () => {})
     throw error
   } finally {
     stop()
@@ -64,8 +64,8 @@ export async function connectQuinn (binding: NapiBinding, url: string | URL, opt
 }
 
 function clientFor (binding: NapiBinding, { certificateHashes = [], ca = '' }: ConnectOptions): NapiClient {
-  const hashes = Array.from(certificateHashes, (hash) => Buffer.from(hash))
-  const key = hashes.length > 0 ? hashes.map((hash) => hash.toString('hex')).sort().join() : `ca ${ca}`
+  const hashes = Array.from(certificateHashes, hash => Buffer.from(hash))
+  const key = hashes.length > 0 ? hashes.map(hash => hash.toString('hex')).sort().join() : `ca ${ca}`
   const known = clients.get(key)
   if (known !== undefined) return known
   const client = hashes.length > 0 ? binding.NapiClient.withCertificateHashes(hashes) : withAuthorities(binding, ca)

@@ -31,7 +31,7 @@ interface PageEvents {
 
 /** Browsers keep sessions for a while after their page, Firefox for a minute, and they count against the viewer's address. */
 function pageEvents (page: PageEvents): NonNullable<ClientPlatform['onPage']> {
-  return (listener) => {
+  return listener => {
     const left = (): void => listener('left')
     const back = (): void => listener('back')
     page.addEventListener('pagehide', left)
@@ -50,7 +50,7 @@ export function systemPlatform (): ClientPlatform {
   return {
     now: () => performance.now(),
     random: () => Math.random(),
-    randomBytes: (length) => globalThis.crypto.getRandomValues(new Uint8Array(length)),
+    randomBytes: length => globalThis.crypto.getRandomValues(new Uint8Array(length)),
     after: (ms, callback) => {
       const timer = setTimeout(callback, ms)
       return () => clearTimeout(timer)
@@ -58,7 +58,7 @@ export function systemPlatform (): ClientPlatform {
     fetch: (url, init) => globalThis.fetch(url, init),
     sha256: subtle === undefined
       ? undefined
-      : async (bytes) => new Uint8Array(await subtle.digest('SHA-256', bytes)),
+      : async bytes => new Uint8Array(await subtle.digest('SHA-256', bytes)),
     webTransport: WebTransport,
     memory,
     ...window !== undefined && { onPage: pageEvents(window) }

@@ -46,7 +46,7 @@ export class FetchConnection implements RelayConnection {
     this.#base = base
     this.#fetch = fetch
     this.#onControl = onControl
-    this.closed = new Promise((resolve) => { this.#close = resolve })
+    this.closed = new Promise(resolve => { this.#close = resolve })
   }
 
   async request ({ path, fields, signal }: RelayRequest): Promise<RelayResponse> {

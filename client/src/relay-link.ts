@@ -78,12 +78,12 @@ export class RelayLink implements Sessions {
       open: async ({ relayUrl: url, transport }) => await this.#dial(url, { only: transport }),
       limitBps: () => this.#pool.first?.bandwidth?.bitsPerSecond,
       onFirst: () => options.onBandwidth(this.#pool.first?.bandwidth),
-      onJoin: (session) => this.#catchUp(session),
+      onJoin: session => this.#catchUp(session),
       onLate: (since, rate) => {
         const [info, place] = [this.#pool.first?.info, this.#place]
         if (info !== undefined) this.#scout()?.late(info, since, rate, () => this.#place === place)
       },
-      onSample: (sample) => this.#scouting?.sampled(sample)
+      onSample: sample => this.#scouting?.sampled(sample)
     })
     // A page that is left closes its sessions; one that comes out of the browser's cache opens new ones.
     this.#page = new PagePresence(platform, () => {
@@ -183,7 +183,7 @@ export class RelayLink implements Sessions {
     const own: { session?: PooledSession } = {}
     const early: ControlMessage[] = []
     const candidates = only === undefined ? this.#choice.candidates(relayUrl) : [{ transport: only, demoted: undefined }]
-    const { connection, info, gateway, unanswered } = await dial(relayUrl, (message) => {
+    const { connection, info, gateway, unanswered } = await dial(relayUrl, message => {
       // A relay that sheds load may say so with the first packet.
       if (own.session !== undefined) this.#hear(own.session, message)
       else if (early.length < MAX_EARLY) early.push(message)
@@ -205,8 +205,8 @@ export class RelayLink implements Sessions {
     this.#watch ??= GatewayWatch && new GatewayWatch({
       platform: this.#options.platform,
       sessions: () => this.#pool.sessions,
-      ask: async (url) => await this.#options.gatewayOf(url, this.#life.signal),
-      gone: (session) => { this.#lost(session) }
+      ask: async url => await this.#options.gatewayOf(url, this.#life.signal),
+      gone: session => { this.#lost(session) }
     })
     return this.#watch
   }
@@ -217,11 +217,11 @@ export class RelayLink implements Sessions {
     this.#scouting ??= TransportScout && new TransportScout({
       platform: this.#options.platform,
       signal: this.#life.signal,
-      candidates: (url) => this.#choice.candidates(url),
+      candidates: url => this.#choice.candidates(url),
       dial: (url, only) => this.#dial(url, { only }),
-      favour: (session) => this.#pool.favour(session),
-      dismiss: (session) => { this.#pool.remove(session) },
-      choose: (session) => {
+      favour: session => this.#pool.favour(session),
+      dismiss: session => { this.#pool.remove(session) },
+      choose: session => {
         this.#choice.chosen(session.info)
         this.#install(session)
       }

@@ -24,7 +24,7 @@ async function followControl (stream: IncomingStream, onControl: (message: Contr
 /** What a session does with the streams the relay opens: the first is the control stream, there is no second. */
 export function controlListener (onControl: (message: ControlMessage) => void): (stream: IncomingStream) => void {
   let taken = false
-  return (stream) => {
+  return stream => {
     if (taken) return stream.cancel()
     taken = true
     followControl(stream, onControl).catch(ignore)
@@ -48,7 +48,7 @@ export class SessionConnection implements RelayConnection {
       stream = await abortable(opening, signal)
     } catch (error) {
       // A stream that opens after the abort would keep its place for ever.
-      opening.then((late) => late.reset(STREAM_CODE.cancelled), ignore)
+      opening.then(late => late.reset(STREAM_CODE.cancelled), ignore)
       throw error
     }
     const cancel = (): void => {

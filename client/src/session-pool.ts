@@ -128,7 +128,7 @@ export class SessionPool {
       }
       if (this.#sessions.length === 0) return undefined
       let wake = (): void => {}
-      const turn = new Promise<void>((resolve) => { wake = resolve })
+      const turn = new Promise<void>(resolve => { wake = resolve })
       this.#waiting.add(wake)
       this.#look({ spanMs: 0, busyMs: 0, bytes: 0 })
       try {
@@ -215,11 +215,11 @@ export class SessionPool {
     const now = this.#options.platform.now()
     const spanMs = now - this.#sampledAt
     this.#settleBusy(this.#bodies.size > 0 ? now : undefined)
-    const flows = this.#sessions.map((session) => session.sample(now, spanMs))
+    const flows = this.#sessions.map(session => session.sample(now, spanMs))
     const own = { bytes: flows.reduce((sum, { bytes }) => sum + bytes, 0), isBusy: flows.some(({ isBusy }) => isBusy) }
     const other = this.#favoured?.sample(now, spanMs)
     // Those that are no longer handed out still carry what they began.
-    const carrying = new Set([...this.#bodies].flatMap((body) => [...body.pieces].map(({ session }) => session)))
+    const carrying = new Set([...this.#bodies].flatMap(body => [...body.pieces].map(({ session }) => session)))
     for (const session of carrying) if (session !== this.#favoured && !this.#sessions.includes(session)) session.sample(now, spanMs)
     this.#look({ spanMs, busyMs: this.#busyMs, bytes: this.#bytes })
     const { lateSince } = this.#count
@@ -238,7 +238,7 @@ export class SessionPool {
   /** Of the hits that were answered since the last call, the middle one. Over TCP an answer also waits for what was lost of others, which tells of no queue. */
   #waitMs (): number | undefined {
     if (this.#sessions[0]?.info.transport !== 'webtransport') return undefined
-    const waits = this.#sessions.flatMap((session) => session.takeWaits()).sort((a, b) => a - b)
+    const waits = this.#sessions.flatMap(session => session.takeWaits()).sort((a, b) => a - b)
     return waits[Math.floor(waits.length / 2)]
   }
 

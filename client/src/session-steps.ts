@@ -123,7 +123,7 @@ export function nextCount (state: SessionCount, sample: Sample): SessionCount {
 
 /** A session that was wanted could not be had: those that are open have to do, for a while. */
 export function sessionRefused (state: SessionCount, now: number, open: number, retryAfterMs: number): SessionCount {
-  const step = Math.max(0, LADDER.findLastIndex((sessions) => sessions <= open))
+  const step = Math.max(0, LADDER.findLastIndex(sessions => sessions <= open))
   const pauseMs = Math.max(state.pauseMs, retryAfterMs)
   return withTarget({ ...stepBack(state, Math.min(state.step, step), now, pauseMs), floor: Math.max(1, Math.min(state.floor, open)), refusedUntil: now + Math.max(REFUSED_MS, retryAfterMs) })
 }

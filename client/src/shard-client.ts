@@ -130,12 +130,12 @@ export class ShardClient {
       attempts: () => (this.#connected ? undefined : options.connectAttempts) ?? options.attempts ?? 8,
       transports,
       onControl: options.onControl,
-      onBandwidth: (signal) => {
+      onBandwidth: signal => {
         if (signal?.bitsPerSecond === this.#bandwidth?.bitsPerSecond && signal?.suggestedRendition === this.#bandwidth?.suggestedRendition) return
         this.#bandwidth = signal
         options.onBandwidth?.(signal)
       },
-      onTransport: (info) => {
+      onTransport: info => {
         this.#transport = info
         options.onTransport?.(info)
       }

@@ -117,7 +117,7 @@ export class SharedBody {
     piece.end = at
     if (piece.position >= at) this.#pieces.get(piece)?.abort(new Error('another session goes on with it'))
     const { end } = part
-    this.#start(part, linkedAbort(this.#request.signal), async (signal) => {
+    this.#start(part, linkedAbort(this.#request.signal), async signal => {
       const response = await session.connection.request({ path, fields: [['range', `bytes=${at}-${end - 1}`], ...fields], signal })
       if (response.status === 206 && response.fields.get('etag') === etag && isRange(response.fields, at, end - at, length)) return response
       response.cancel()

@@ -22,7 +22,7 @@ export class TransportChoice {
 
   /** Rank of a transport, 0 for the best. */
   rank ({ relayUrl, transport }: Pick<TransportInfo, 'relayUrl' | 'transport'>): number {
-    return this.candidates(relayUrl).findIndex((candidate) => candidate.transport === transport)
+    return this.candidates(relayUrl).findIndex(candidate => candidate.transport === transport)
   }
 
   /** Milliseconds until a transport is no longer held back; undefined when none is. */

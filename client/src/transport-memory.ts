@@ -49,7 +49,7 @@ export class TransportMemory {
 
   /** When the next transport is no longer held back; undefined when none is. */
   changesAt (relayUrl: string, now: number): number | undefined {
-    const ends = [...this.#relays.get(relayUrl)?.values() ?? []].map(({ until }) => until).filter((until) => until > now)
+    const ends = [...this.#relays.get(relayUrl)?.values() ?? []].map(({ until }) => until).filter(until => until > now)
     return ends.length === 0 ? undefined : Math.min(...ends)
   }
 }

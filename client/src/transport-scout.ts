@@ -70,7 +70,7 @@ export class TransportScout {
     const { platform, signal } = this.#options
     this.#comparison = startComparison(platform.now(), before)
     try {
-      return await abortable(new Promise<boolean>((resolve) => { this.#decided = resolve }), signal)
+      return await abortable(new Promise<boolean>(resolve => { this.#decided = resolve }), signal)
     } finally {
       this.#comparison = undefined
     }

@@ -63,8 +63,8 @@ export class QuinnSession implements TransportSession, QuinnStreamOwner {
     this.#maxStreams = maxStreams
     this.#timers = timers
     this.#turns = new WriteTurns(timers)
-    this.closed = new Promise((resolve) => { this.#resolveClosed = resolve })
-    this.gone = native.closed().then((info) => { this.#finish(closeOf(info)) }, (error: unknown) => { this.#finish({ code: 0, reason: String(error), clean: false }) })
+    this.closed = new Promise(resolve => { this.#resolveClosed = resolve })
+    this.gone = native.closed().then(info => { this.#finish(closeOf(info)) }, (error: unknown) => { this.#finish({ code: 0, reason: String(error), clean: false }) })
   }
 
   /** Halves given up here and not settled by the engine. */
@@ -72,8 +72,8 @@ export class QuinnSession implements TransportSession, QuinnStreamOwner {
 
   /** Takes what the peer opens, from now on; whoever uses the session has set its handlers. */
   start (): void {
-    this.#takeAll(native => native.acceptBi(), (stream) => { this.#acceptBidi(stream) })
-    this.#takeAll(native => native.acceptUni(), (stream) => { this.#acceptUni(new QuinnReceive(stream, this)) })
+    this.#takeAll(native => native.acceptBi(), stream => { this.#acceptBidi(stream) })
+    this.#takeAll(native => native.acceptUni(), stream => { this.#acceptUni(new QuinnReceive(stream, this)) })
     this.#takeAll(native => native.recvDatagram(), () => { this.#refuseUnwanted() })
   }
 
@@ -82,12 +82,12 @@ export class QuinnSession implements TransportSession, QuinnStreamOwner {
   }
 
   async openBidi (): Promise<BidiStream> {
-    const native = await this.#credit(native => native.openBi(), (late) => { late.takeSend().reset(0).catch(() => {}) })
+    const native = await this.#credit(native => native.openBi(), late => { late.takeSend().reset(0).catch(() => {}) })
     return this.#track(new QuinnBidi(this.#nextId(), native, this.#bidiOwner(), this.#turns))
   }
 
   async openUni (): Promise<SendStream> {
-    const native = await this.#credit(native => native.openUni(), (late) => { late.reset(0).catch(() => {}) })
+    const native = await this.#credit(native => native.openUni(), late => { late.reset(0).catch(() => {}) })
     const stream = new QuinnSend(native, this)
     this.#halves.add(stream)
     return stream
@@ -136,14 +136,14 @@ export class QuinnSession implements TransportSession, QuinnStreamOwner {
     let halves = 2
     this.#streams++
     return {
-      sent: (bytes) => { this.sent(bytes) },
-      received: (bytes) => { this.received(bytes) },
-      halfOver: (half) => {
+      sent: bytes => { this.sent(bytes) },
+      received: bytes => { this.received(bytes) },
+      halfOver: half => {
         this.halfOver(half)
         if (--halves === 0) this.#streams--
         if (this.#lingering.size > MAX_LINGERING) this.close(0, 'too many streams are not ended or not read')
       },
-      settled: (half) => { this.settled(half) }
+      settled: half => { this.settled(half) }
     }
   }
 
@@ -176,7 +176,7 @@ export class QuinnSession implements TransportSession, QuinnStreamOwner {
   #takeAll<T> (next: (native: NapiSession) => Promise<T>, take: (value: T) => void): void {
     const step = (): void => {
       if (this.#native === undefined) return
-      next(this.#native).then((value) => {
+      next(this.#native).then(value => {
         try {
           take(value)
         } catch {
@@ -201,7 +201,7 @@ export class QuinnSession implements TransportSession, QuinnStreamOwner {
         reject(new TransportError('no-credit', `the peer gave no stream credit for ${CREDIT_TIMEOUT_MS} ms`))
       })
     })
-    opening.then((stream) => { if (late) giveUp(stream) }, () => {})
+    opening.then(stream => { if (late) giveUp(stream) }, () => {})
     try {
       return await Promise.race([opening, limit])
     } catch (error) {

@@ -56,7 +56,7 @@ abstract class EngineHalf<Native> implements Half {
       let leave = (): void => {}
       const begin = (): void => {
         this.#giveUp = reject
-        this.#engine(operation).then((value) => {
+        this.#engine(operation).then(value => {
           leave()
           resolve(value)
         }, (error: unknown) => {
@@ -67,7 +67,7 @@ abstract class EngineHalf<Native> implements Half {
         })
       }
       if (takeTurn === undefined) return begin()
-      this.#giveUp = (error) => {
+      this.#giveUp = error => {
         leave()
         reject(error)
       }

@@ -76,10 +76,10 @@ export class FakeNetwork {
   readonly platform: ClientPlatform = {
     now: this.time.now,
     random: () => 0.5,
-    randomBytes: (length) => new Uint8Array(length).fill(0xfb),
+    randomBytes: length => new Uint8Array(length).fill(0xfb),
     after: this.time.after,
     fetch: (url, init) => this.#fetch(url, init),
-    sha256: async (bytes) => createHash('sha256').update(bytes).digest(),
+    sha256: async bytes => createHash('sha256').update(bytes).digest(),
     webTransport: undefined
   }
 
@@ -122,7 +122,7 @@ export function sha256 (bytes: Uint8Array): string {
 function response (status: number, headers: Record<string, string>, body: Uint8Array): FetchResponse {
   return {
     status,
-    headers: { forEach: (visit) => { for (const [name, value] of Object.entries({ ...headers, 'content-length': String(body.length) })) visit(value, name) } },
+    headers: { forEach: visit => { for (const [name, value] of Object.entries({ ...headers, 'content-length': String(body.length) })) visit(value, name) } },
     body: new Response(Uint8Array.from(body)).body,
     text: async () => Buffer.from(body).toString()
   }
@@ -152,22 +152,22 @@ export function browserWebTransport (dial: (url: string) => Promise<TransportSes
     constructor (url: string) {
       const waiting: ReceiveStream[] = []
       let wake = (): void => {}
-      this.#session = dial(url).then((session) => {
-        session.onUni = (stream) => {
+      this.#session = dial(url).then(session => {
+        session.onUni = stream => {
           waiting.push(stream)
           wake()
         }
         return session
       })
       this.ready = this.#session
-      this.closed = this.#session.then((session) => session.closed).then(({ code, reason, clean }) => {
+      this.closed = this.#session.then(session => session.closed).then(({ code, reason, clean }) => {
         if (!clean) throw new Error('Connection lost.')
         return { closeCode: code, reason }
       })
       this.incomingUnidirectionalStreams = {
         getReader: () => ({
           read: async () => {
-            while (waiting.length === 0) await new Promise<void>((resolve) => { wake = resolve })
+            while (waiting.length === 0) await new Promise<void>(resolve => { wake = resolve })
             const next = waiting.shift()
             return next === undefined ? { done: true } : { done: false, value: readable(next) }
           },
@@ -191,19 +191,19 @@ export function browserWebTransport (dial: (url: string) => Promise<TransportSes
           if (chunk === null) over()
           return chunk
         },
-        cancel: (code) => {
+        cancel: code => {
           over()
           stream.cancel(code)
         }
       })
       return {
         readable: inner,
-        writable: { getWriter: () => ({ write: (chunk) => stream.write(chunk), close: () => stream.end(), abort: async () => stream.reset(0), closed: new Promise(() => {}) }) }
+        writable: { getWriter: () => ({ write: chunk => stream.write(chunk), close: () => stream.end(), abort: async () => stream.reset(0), closed: new Promise(() => {}) }) }
       }
     }
 
     close (): void {
-      this.#session.then((session) => session.close(), () => {})
+      this.#session.then(session => session.close(), () => {})
     }
   }
 }

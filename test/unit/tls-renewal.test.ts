@@ -43,7 +43,7 @@ test('a next one created late is published for an hour first, but never past the
 
 test('over a year of virtual time and any sleeps: always a valid certificate, always published before it is served', () => {
   const sleeps = fc.array(fc.oneof(fc.integer({ min: 0, max: 3_600_000 }), fc.integer({ min: 0, max: 2 * DAY }), fc.integer({ min: 0, max: 40 * DAY })), { minLength: 1, maxLength: 120 })
-  fc.assert(fc.property(sleeps, (delays) => {
+  fc.assert(fc.property(sleeps, delays => {
     let now = 1_700_000_000_000
     let current: Validity | undefined
     let next: { validity: Validity, publishedAt: number } | undefined

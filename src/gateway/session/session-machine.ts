@@ -42,21 +42,21 @@ export class SessionMachine {
     this.#lastSent = now
     this.#host = {
       limits,
-      emit: (action) => {
+      emit: action => {
         if (action.type === 'resolve') this.#resolving++
         if (action.type === 'release') this.#leases--
         this.#actions.push(action)
       },
-      takeRequest: (now) => this.#requests.take(now) && mayRequest(now),
-      takeTurn: (stream) => {
+      takeRequest: now => this.#requests.take(now) && mayRequest(now),
+      takeTurn: stream => {
         if (this.#resolving < limits.maxResolving) return 'now'
         if (this.#queue.size >= limits.maxQueued) return 'never'
         this.#queue.add(stream)
         return 'later'
       },
-      leaveQueue: (stream) => { this.#queue.delete(stream) },
+      leaveQueue: stream => { this.#queue.delete(stream) },
       paced: () => pace.limited,
-      chunkBytes: (growth) => {
+      chunkBytes: growth => {
         const leases = Math.max(1, this.#leases)
         const chunk = Math.max(limits.minChunkBytes, Math.min(limits.maxChunkBytes * growth, Math.floor(limits.bufferBytes / leases)))
         const bps = pace.limited ? pace.shareBps() : undefined

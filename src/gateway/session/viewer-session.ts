@@ -83,9 +83,9 @@ export class ViewerSession {
     this.#machine = new SessionMachine(deps.limits, deps.now(), deps.pace, deps.mayRequest)
     this.#control = new ControlSender(() => transport.openUni())
     this.#token = sessionToken(transport.request)
-    transport.onStream = (stream) => this.#accept(stream)
-    transport.onUni = (stream) => stream.cancel(0)
-    this.#spawn(transport.closed.then((close) => {
+    transport.onStream = stream => this.#accept(stream)
+    transport.onUni = stream => stream.cancel(0)
+    this.#spawn(transport.closed.then(close => {
       this.#dispatch({ type: 'closed' })
       this.#control.stop()
       deps.observer.closed(close, this.#machine.stats())

@@ -75,11 +75,11 @@ export class Admission {
   }
 
   #decide (request: SessionRequest): Promise<AdmissionVerdict> {
-    return new Promise((resolve) => {
+    return new Promise(resolve => {
       const cancel = this.#timers.after(this.#options.handshakeTimeoutMs, () => { resolve(refuse(503, 'timeout', 'no decision in time')) })
       const settle = (verdict: AdmissionVerdict): void => { cancel(); resolve(verdict) }
       Promise.resolve().then(() => this.#events.decide(request)).then(
-        (decision) => { settle(decision.accept ? { accept: true } : refuse(decision.status, decision.failure ?? 'refused', `decided ${decision.status}`)) },
+        decision => { settle(decision.accept ? { accept: true } : refuse(decision.status, decision.failure ?? 'refused', `decided ${decision.status}`)) },
         (error: unknown) => {
           this.#events.log('error', 'session decision failed', { error: String(error) })
           settle(refuse(500, 'refused', 'decision failed'))

@@ -43,14 +43,14 @@ export class Connections {
     this.#events = events
     server.maxConnections = options.maxSessions + HALF_OPEN_CONNECTIONS
     server.on('drop', () => { events.handshakeFailed('limit', 'too many connections') })
-    gateConnections(server, (socket) => this.#admit(socket))
+    gateConnections(server, socket => this.#admit(socket))
     server.on('connection', (socket: Socket) => { this.#open(socket) })
     server.on('secureConnection', (socket: TLSSocket) => {
       // Between two owners of the socket nobody listens for errors, and one without a listener ends the process.
       socket.on('error', () => {})
-      this.#of(socket, (connection) => { connection.secured = true })
+      this.#of(socket, connection => { connection.secured = true })
     })
-    server.on('tlsClientError', (_error: Error, socket: TLSSocket) => { this.#of(socket, (connection) => { connection.failure = 'tls' }) })
+    server.on('tlsClientError', (_error: Error, socket: TLSSocket) => { this.#of(socket, connection => { connection.failure = 'tls' }) })
     answerPlainRequests(server)
     this.#look = setInterval(() => { this.#check(performance.now()) }, Math.max(MIN_LOOK_MS, Math.min(options.handshakeTimeoutMs, options.idleTimeoutMs) / LOOKS_PER_TIMEOUT))
     this.#look.unref()
@@ -79,7 +79,7 @@ export class Connections {
     clearInterval(this.#look)
     for (const connection of this.#connections.values()) if (connection.sessions.size === 0 && !connection.claimed) connection.socket.destroy()
     const cut = setTimeout(() => { for (const connection of this.#connections.values()) connection.socket.destroy() }, timeoutMs)
-    await new Promise<void>((resolve) => {
+    await new Promise<void>(resolve => {
       const check = (): void => { if (this.#connections.size === 0 && !this.#server.listening) resolve() }
       this.#server.once('close', () => { resolve() })
       setImmediate(check)

@@ -86,8 +86,8 @@ class Http3Listener implements TransportListener {
 
   async start (): Promise<void> {
     const { transportInt } = this.#server
-    this.#server.onSessionRequest = (request) => { this.#request(request) }
-    this.#server.onHttpWTSessionVisitor = (visit) => { this.#visit(visit) }
+    this.#server.onSessionRequest = request => { this.#request(request) }
+    this.#server.onHttpWTSessionVisitor = visit => { this.#visit(visit) }
     this.#server.onServerClose = () => { this.#stopped() }
     transportInt.setJSRequestHandler(true)
     transportInt.addPath(this.#options.path)
@@ -119,8 +119,8 @@ class Http3Listener implements TransportListener {
     clearInterval(this.#look)
     this.#admission.shut()
     for (const session of this.#sessions.keys()) session.close(0, 'relay is stopping')
-    await new Promise((resolve) => { setTimeout(resolve, FLUSH_MS) })
-    await new Promise<void>((resolve) => {
+    await new Promise(resolve => { setTimeout(resolve, FLUSH_MS) })
+    await new Promise<void>(resolve => {
       const late = setTimeout(resolve, CLOSE_TIMEOUT_MS)
       this.#stopped = () => { clearTimeout(late); resolve() }
       // A second call crashes the process, hence only here, behind the promise of `close`.
@@ -167,7 +167,7 @@ class Http3Listener implements TransportListener {
       transport: 'webtransport',
       request,
       maxStreams: this.#options.maxStreamsPerSession,
-      ready: (ready) => { this.#events.session(ready) }
+      ready: ready => { this.#events.session(ready) }
     })
     const now = performance.now()
     this.#sessions.set(session, { bytes: 0, heardAt: now })

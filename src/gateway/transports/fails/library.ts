@@ -127,7 +127,7 @@ async function load (): Promise<Library> {
     const module = await import('@fails-components/webtransport')
     // Its own attempt to load the package prints when it ends, in a later microtask than this promise settles.
     await module.quicheLoaded
-    await new Promise((resolve) => { setImmediate(resolve) })
+    await new Promise(resolve => { setImmediate(resolve) })
     return { HttpServer: module.HttpServer as unknown as Library['HttpServer'], http3Missing: await missing() }
   } finally {
     restore()
@@ -150,7 +150,7 @@ function dropLoaderNoise (): () => void {
   const { log, error } = console
   const filter = (print: (...args: unknown[]) => void) => (...args: unknown[]): void => {
     const [first] = args
-    if (typeof first !== 'string' || !LOADER_NOISE.some((line) => first.startsWith(line))) print.apply(console, args)
+    if (typeof first !== 'string' || !LOADER_NOISE.some(line => first.startsWith(line))) print.apply(console, args)
   }
   console.log = filter(log)
   console.error = filter(error)

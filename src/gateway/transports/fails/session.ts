@@ -38,7 +38,7 @@ export class FailsSession implements TransportSession, FailsStreamOwner {
   readonly transport: SessionTransportName
   readonly request: SessionRequest
   readonly closed: Promise<SessionClose>
-  onStream: (stream: BidiStream) => void = (stream) => { stream.reset(0); stream.cancel(0) }
+  onStream: (stream: BidiStream) => void = stream => { stream.reset(0); stream.cancel(0) }
   onUni?: (stream: ReceiveStream) => void
   /** Read by the library, which sends window updates only while it says connected. */
   state: SessionHandler['state'] = 'connecting'
@@ -66,11 +66,11 @@ export class FailsSession implements TransportSession, FailsStreamOwner {
     this.objint = native
     this.#init = init
     this.#carrier = native.stream
-    this.closed = new Promise((resolve) => { this.#resolveClosed = resolve })
+    this.closed = new Promise(resolve => { this.#resolveClosed = resolve })
     native.jsobj = this.#handler()
     const closeConnection = native.closeConnection?.bind(native)
     if (closeConnection !== undefined) {
-      native.closeConnection = (args) => {
+      native.closeConnection = args => {
         this.#violation = args.reason
         closeConnection(args)
       }
@@ -88,11 +88,11 @@ export class FailsSession implements TransportSession, FailsStreamOwner {
   }
 
   openBidi (): Promise<BidiStream> {
-    return this.#order(this.#bidi, (order) => this.objint.orderBidiStream(order))
+    return this.#order(this.#bidi, order => this.objint.orderBidiStream(order))
   }
 
   openUni (): Promise<SendStream> {
-    return this.#order(this.#uni, (order) => this.objint.orderUnidiStream(order))
+    return this.#order(this.#uni, order => this.objint.orderUnidiStream(order))
   }
 
   close (code = 0, reason = ''): void {
@@ -135,7 +135,7 @@ export class FailsSession implements TransportSession, FailsStreamOwner {
   egress (): Promise<void> | undefined {
     const carrier = this.#carrier
     if (carrier === undefined || carrier.destroyed || carrier.writableLength < EGRESS_HIGH_BYTES) return undefined
-    this.#drained ??= new Promise((resolve) => {
+    this.#drained ??= new Promise(resolve => {
       const done = (): void => {
         carrier.off('drain', done)
         carrier.off('close', done)
@@ -171,7 +171,7 @@ export class FailsSession implements TransportSession, FailsStreamOwner {
         this.#init.ready(this)
       },
       onClose: ({ errorcode = 0, error = '' }) => { this.#ended(errorcode, error) },
-      onStream: (args) => { this.#opened(args.stream, args.incoming, args.bidirectional) },
+      onStream: args => { this.#opened(args.stream, args.incoming, args.bidirectional) },
       // Nobody asked for datagrams: dropped here, they take no memory.
       onDatagramReceived () {},
       onGoAwayReceived () {},
@@ -216,8 +216,8 @@ export class FailsSession implements TransportSession, FailsStreamOwner {
         reject(new TransportError('no-credit', `no stream credit within ${CREDIT_TIMEOUT_MS} ms`))
       }, CREDIT_TIMEOUT_MS)
       const waiting: Waiting = {
-        resolve: (stream) => { clearTimeout(late); resolve(stream) },
-        reject: (error) => { clearTimeout(late); reject(error) }
+        resolve: stream => { clearTimeout(late); resolve(stream) },
+        reject: error => { clearTimeout(late); reject(error) }
       }
       queue.push(waiting)
       order({ sendGroup: null, sendOrder: 0, waitUntilAvailable: true })

@@ -47,7 +47,7 @@ export class WebSocketGuard extends Duplex {
 
   /** The library's listeners run inside this: what its parser throws ends this connection and not the process. */
   override on (event: string | symbol, listener: (...args: never[]) => void): this {
-    return super.on(event, contained(event, listener as (...args: unknown[]) => void, (error) => { this.#fail(error) }))
+    return super.on(event, contained(event, listener as (...args: unknown[]) => void, error => { this.#fail(error) }))
   }
 
   override _read (): void { this.#carrier.resume() }

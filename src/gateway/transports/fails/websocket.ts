@@ -87,8 +87,8 @@ class WebSocketListener implements TransportListener {
   /** @throws Error of the socket (EADDRINUSE, EACCES) or when the library does not become ready */
   async start (): Promise<void> {
     const { transportInt } = this.#server
-    this.#server.onSessionRequest = (request) => { this.#request(request) }
-    this.#server.onHttpWTSessionVisitor = (visit) => { this.#visit(visit) }
+    this.#server.onSessionRequest = request => { this.#request(request) }
+    this.#server.onHttpWTSessionVisitor = visit => { this.#visit(visit) }
     transportInt.setJSRequestHandler(true)
     transportInt.serverInt?.updateSettings(HTTP2_SETTINGS)
     await startServer(this.#server, this.#events)
@@ -172,7 +172,7 @@ class WebSocketListener implements TransportListener {
       transport: 'websocket',
       request,
       maxStreams: this.#options.maxStreamsPerSession,
-      ready: (ready) => { this.#events.session(ready) }
+      ready: ready => { this.#events.session(ready) }
     })
     this.#sessions.add(session)
     this.#connections.add(peerKey, session)
