@@ -6,6 +6,7 @@ const typed = ['src/**/*.ts', 'client/**/*.ts', 'test/**/*.ts', 'demo/**/*.ts', 
 export default tseslint.config(
   { ignores: ['dist/**', 'client/dist/**', 'coverage/**', 'node_modules/**', 'test/support/openapi-types.d.ts'] },
   ...neostandard({ ts: true }),
+  { rules: { '@stylistic/arrow-parens': ['error', 'as-needed'] } },
   {
     files: typed,
     extends: [tseslint.configs.recommendedTypeChecked],
@@ -19,6 +20,8 @@ export default tseslint.config(
       '@typescript-eslint/require-await': 'off',
       // `void promise` is how a promise is left to itself on purpose.
       'no-void': 'off',
+      // A private member is private at run time too; a constructor cannot be.
+      'no-restricted-syntax': ['error', { selector: ':matches(PropertyDefinition, TSParameterProperty, MethodDefinition[kind!="constructor"])[accessibility="private"]', message: 'write #name' }],
       'max-lines': ['error', { max: 320, skipBlankLines: false }]
     }
   },

@@ -33,7 +33,7 @@ const VIEWERS = {
   sessions: { kind: 'number', min: 1, max: 50_000, whole: true, default: 100, help: 'viewers, one session each' },
   ramp: { kind: 'number', min: 0, max: 3_600, help: 'seconds in which they come; 50 a second by default' },
   processes: { kind: 'number', min: 1, max: 256, whole: true, default: Math.max(2, cpus().length), help: 'of the load generator' },
-  streams: { kind: 'number', min: 1, max: 200, whole: true, default: 1, help: 'of a session at once' },
+  streams: { kind: 'number', min: 1, max: 200, whole: true, default: 1, help: 'of a session at the same time' },
   'shard-bytes': { kind: 'number', min: 1, max: 33_554_432, whole: true, default: 1_000_000, help: 'size of every object' },
   objects: { kind: 'number', min: 1, max: 100_000, whole: true, default: 100, help: 'in the cache before, asked for by popularity' },
   zipf: { kind: 'number', min: 0, max: 10, default: 0.9, help: 'exponent of their popularity' },

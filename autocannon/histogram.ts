@@ -16,13 +16,13 @@ export class TimeHistogram {
 
   get count (): number { return this.#histogram.totalCount }
 
-  /** @param ms at least 0; fractions of a microsecond are rounded @throws RangeError for what is no time */
+  /** @param ms at least 0; fractions of a microsecond are rounded @throws RangeError for what is not a time */
   record (ms: number): void {
     if (!(ms >= 0)) throw new RangeError(`${ms} is not a time`)
     this.#histogram.recordValue(Math.min(MAX_US, Math.max(1, Math.round(ms * 1_000))))
   }
 
-  /** Adds every sample of another process. @throws Error when `text` is no histogram */
+  /** Adds every sample of another process. @throws Error when `text` is not a histogram */
   merge (text: string): void {
     this.#histogram.add(decodeFromCompressedBase64(text))
   }
@@ -50,7 +50,7 @@ export class TimeHistogram {
   }
 }
 
-/** One histogram of what several processes recorded. @throws Error when one of the texts is no histogram */
+/** One histogram of what several processes recorded. @throws Error when one of the texts is not a histogram */
 export function mergedHistogram (texts: readonly string[]): TimeHistogram {
   const merged = new TimeHistogram()
   for (const text of texts) merged.merge(text)

@@ -39,8 +39,8 @@ export interface HttpOutcome {
 const SAMPLE_MS = 20
 const MAX_ERROR_TEXTS = 5
 
-function requestsOf (order: HttpOrder, lane: number): autocannon.Request[] {
-  const source = requestSource(order.mix, order.seed, lane)
+function requestsOf (order: HttpOrder, slot: number): autocannon.Request[] {
+  const source = requestSource(order.mix, order.seed, slot)
   const toRequest = ({ path, headers }: RequestShape): autocannon.Request => ({ method: 'GET', path, ...(headers === undefined ? {} : { headers }) })
   // A list that repeats is turned into bytes once; what is drawn by chance is built for every request.
   if (order.mix.kind === 'rotate') return order.mix.requests.map(() => toRequest(source()))
@@ -52,7 +52,7 @@ async function carryOut (order: HttpOrder): Promise<HttpOutcome> {
   const firstByte = new TimeHistogram()
   const statuses: Record<string, number> = {}
   const texts = new Set<string>()
-  let [bytes, requests, unexpected, broken, failed, lane] = [0, 0, 0, 0, 0, 0]
+  let [bytes, requests, unexpected, broken, failed, slot] = [0, 0, 0, 0, 0, 0]
   let start = 0
   let last = 0
   const { expect } = order
@@ -65,7 +65,7 @@ async function carryOut (order: HttpOrder): Promise<HttpOutcome> {
     sampleInt: SAMPLE_MS,
     setupClient: client => {
       if (start === 0) start = performance.now()
-      client.setRequests(requestsOf(order, lane++))
+      client.setRequests(requestsOf(order, slot++))
       observeAnswers(client, {
         head: ms => { firstByte.record(ms) },
         body: length => { bytes += length },

@@ -3,7 +3,7 @@ import { request } from 'undici'
 /** Samples of a relay's `/metrics` by series as it stands there, `name{label="value"}`. */
 export type Counters = ReadonlyMap<string, number>
 
-/** Reads the Prometheus text format; comments and what is no number are left out. */
+/** Reads the Prometheus text format; comments and what is not a number are left out. */
 export function parseMetrics (text: string): Counters {
   const counters = new Map<string, number>()
   for (const line of text.split('\n')) {

@@ -32,20 +32,20 @@ export function syntheticRequests (count: number, bytes: number, label: string):
 }
 
 /**
- * Draws the requests of one lane (a connection, a session); lanes begin at different places and never share a fresh object.
+ * Draws the requests of one slot (a connection, a session); slots begin at different places and never share a fresh object.
  * @throws RangeError for an empty list or impossible shares
  */
-export function requestSource (mix: Mix, seed: number, lane: number): () => RequestShape {
+export function requestSource (mix: Mix, seed: number, slot: number): () => RequestShape {
   if (mix.kind !== 'fresh' && mix.requests.length === 0) throw new RangeError('a mix has at least one request')
   const first = mix.kind === 'fresh' ? undefined : mix.requests[0]
   let drawn = 0
-  const fresh = ({ bytes, label }: FreshObjects): RequestShape => ({ path: shardPath({ cid: syntheticCid(bytes, `${label}-${seed}-${lane}-${drawn++}`), part: 0 }) })
+  const fresh = ({ bytes, label }: FreshObjects): RequestShape => ({ path: shardPath({ cid: syntheticCid(bytes, `${label}-${seed}-${slot}-${drawn++}`), part: 0 }) })
   switch (mix.kind) {
-    case 'rotate': return () => mix.requests[(lane + drawn++) % mix.requests.length] ?? first ?? { path: '/' }
+    case 'rotate': return () => mix.requests[(slot + drawn++) % mix.requests.length] ?? first ?? { path: '/' }
     case 'fresh': return () => fresh(mix.fresh)
     case 'zipf': {
       if (!(mix.freshShare >= 0 && mix.freshShare <= 1)) throw new RangeError(`a share is 0 to 1, not ${mix.freshShare}`)
-      const random = seededRandom(seed + Math.imul(lane + 1, 0x9e3779b1))
+      const random = seededRandom(seed + Math.imul(slot + 1, 0x9e3779b1))
       const zipf = new Zipf(mix.requests.length, mix.exponent)
       return () => random() < mix.freshShare ? fresh(mix.fresh) : mix.requests[zipf.rank(random())] ?? first ?? { path: '/' }
     }

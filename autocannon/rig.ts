@@ -34,7 +34,7 @@ const LATE_MS = 15_000
 
 /**
  * A thousand viewers come from one address here, which a relay on the open network rightly refuses; and generator and super-nodes work
- * on the relay's machine, so that a late event loop or a late answer is no failure, but the load itself.
+ * on the relay's machine, so that a late event loop or a late answer is not a failure, but the load itself.
  */
 const LOAD_SETTINGS: RelaySettings = {
   admin: { requests_per_minute: MANY },

@@ -4,8 +4,8 @@ import { inParallel } from '../tools/harness/http.ts'
 import { requestSource, type Mix, type RequestShape } from './request-mix.ts'
 import { trueBytes, type Scenario } from './scenario.ts'
 
-/** A lane that no connection of a run has, so that fresh objects of the sample are fresh. */
-const SAMPLE_LANE = 1_000_000
+/** A slot that no connection of a run has, so that fresh objects of the sample are fresh. */
+const SAMPLE_SLOT = 1_000_000
 /** Enough to find a systematic fault; a rare one is the soak's to find, which hashes every body. */
 const SAMPLE = 20
 const WIDTH = 4
@@ -31,7 +31,7 @@ async function isRight (url: string, shape: RequestShape, expect: Scenario['expe
 
 /** Fetches a sample of what a mix asks for and compares every body with the true one, beside the measured loop and never in it. */
 export async function verifySample (url: string, mix: Mix, expect: Scenario['expect'], seed: number): Promise<{ bodies: number, wrong: number }> {
-  const source = requestSource(mix, seed, SAMPLE_LANE)
+  const source = requestSource(mix, seed, SAMPLE_SLOT)
   const right = await inParallel(Array.from({ length: SAMPLE }, () => source()), WIDTH, async shape => await isRight(url, shape, expect).catch(() => false))
   return { bodies: right.length, wrong: right.filter(one => !one).length }
 }

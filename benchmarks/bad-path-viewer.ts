@@ -7,7 +7,7 @@ import type { TransportMemory } from '../client/src/transport-memory.ts'
 export interface FetchOrder {
   readonly url: string
   /** `plain`: HTTP without our client. */
-  readonly road: 'client' | 'plain' | TransportName
+  readonly transport: 'client' | 'plain' | TransportName
   readonly cid: string
   /** Fetched at the same time, by their SHA-256. */
   readonly digests: readonly string[]
@@ -60,8 +60,8 @@ async function timed ({ digests, timeoutMs }: FetchOrder, fetchOne: Fetch): Prom
 
 async function overClient (order: FetchOrder): Promise<Fetched> {
   const started = performance.now()
-  const { road } = order
-  const client = await connect(order.url, { ...await withoutMemory(), ...road === 'client' || road === 'plain' ? {} : { transports: [road] } })
+  const { transport } = order
+  const client = await connect(order.url, { ...await withoutMemory(), ...transport === 'client' || transport === 'plain' ? {} : { transports: [transport] } })
   try {
     const [connectMs, first] = [performance.now() - started, client.transport.transport]
     const fetchOne: Fetch = async (index, signal) => (await client.fetchShard(order.cid, index, { signal })).bytes
@@ -91,7 +91,7 @@ async function overHttp (order: FetchOrder): Promise<Fetched> {
 
 process.on('message', message => {
   const order = message as FetchOrder
-  const fetching = order.road === 'plain' ? overHttp(order) : overClient(order)
+  const fetching = order.transport === 'plain' ? overHttp(order) : overClient(order)
   fetching.then(fetched => { process.send?.(fetched) }, (error: unknown) => {
     process.send?.({ connectMs: 0, fetchMs: undefined, againMs: undefined, remark: String(error) } satisfies Fetched)
   })

@@ -1,5 +1,5 @@
 /**
- * What viewers get over bad paths: our client as a whole, each of its roads, plain HTTP beside them, and another version of ours.
+ * What viewers get over bad paths: our client as a whole, each of its transports, plain HTTP beside them, and another version of ours.
  *   node --import tsx benchmarks/bad-paths.ts [--runs=3] [--only=<path>,…] [--contenders=<name>,…] [--old <directory>]
  * `--old` names a built checkout of a version before the quinn engine. Linux, root; relay and viewers are in network namespaces of their own, and the network of
  * the machine is not touched.
@@ -51,16 +51,16 @@ const PATHS: readonly Path[] = [
 ]
 
 type Congestion = 'cubic' | 'bbr'
-interface Contender { readonly name: string, readonly congestion: Congestion, readonly road: FetchOrder['road'], readonly old?: true }
+interface Contender { readonly name: string, readonly congestion: Congestion, readonly transport: FetchOrder['transport'], readonly old?: true }
 const CONTENDERS: readonly Contender[] = [
-  { name: 'client', congestion: 'cubic', road: 'client' },
-  { name: 'webtransport', congestion: 'cubic', road: 'webtransport' },
-  { name: 'websocket', congestion: 'cubic', road: 'websocket' },
-  { name: 'http', congestion: 'cubic', road: 'plain' },
-  { name: 'client, bbr', congestion: 'bbr', road: 'client' },
-  { name: 'websocket, bbr', congestion: 'bbr', road: 'websocket' },
-  { name: 'http, bbr', congestion: 'bbr', road: 'plain' },
-  { name: 'old', congestion: 'cubic', road: 'client', old: true }
+  { name: 'client', congestion: 'cubic', transport: 'client' },
+  { name: 'webtransport', congestion: 'cubic', transport: 'webtransport' },
+  { name: 'websocket', congestion: 'cubic', transport: 'websocket' },
+  { name: 'http', congestion: 'cubic', transport: 'plain' },
+  { name: 'client, bbr', congestion: 'bbr', transport: 'client' },
+  { name: 'websocket, bbr', congestion: 'bbr', transport: 'websocket' },
+  { name: 'http, bbr', congestion: 'bbr', transport: 'plain' },
+  { name: 'old', congestion: 'cubic', transport: 'client', old: true }
 ]
 
 const run = (command: string, ...args: string[]): string => execFileSync(command, args, { encoding: 'utf8' })
@@ -106,14 +106,14 @@ const ratio = (ms: number | undefined, to: number | undefined): string => ms ===
 
 /** Medians, milliseconds; infinite for what did not come in time. */
 function report (rows: readonly { readonly label: string, readonly medians: ReadonlyMap<string, number> }[], contenders: readonly Contender[]): void {
-  const names = contenders.flatMap(({ name, road, old }) => road === 'client' && old === undefined ? [name, `${name}, again`] : [name])
-  line('path, 100 Mbit/s', ...names, 'client over best road', 'again', 'bbr', 'bbr, again', 'client over old', 'bbr')
+  const names = contenders.flatMap(({ name, transport, old }) => transport === 'client' && old === undefined ? [name, `${name}, again`] : [name])
+  line('path, 100 Mbit/s', ...names, 'client over best transport', 'again', 'bbr', 'bbr, again', 'client over old', 'bbr')
   line(...Array.from({ length: names.length + 7 }, () => '---'))
   for (const { label, medians } of rows) {
     const best = (...names: string[]): number => Math.min(...names.flatMap(name => medians.get(name) ?? []))
     const [plain, bbr, old] = [medians.get('client'), medians.get('client, bbr'), medians.get('old')]
-    const [road, bbrRoad] = [best('webtransport', 'websocket', 'http'), best('webtransport', 'websocket, bbr', 'http, bbr')]
-    line(label, ...names.map(name => seconds(medians.get(name) ?? Number.NaN)), ratio(plain, road), ratio(medians.get('client, again'), road), ratio(bbr, bbrRoad), ratio(medians.get('client, bbr, again'), bbrRoad), ratio(plain, old), ratio(bbr, old))
+    const [transport, bbrTransport] = [best('webtransport', 'websocket', 'http'), best('webtransport', 'websocket, bbr', 'http, bbr')]
+    line(label, ...names.map(name => seconds(medians.get(name) ?? Number.NaN)), ratio(plain, transport), ratio(medians.get('client, again'), transport), ratio(bbr, bbrTransport), ratio(medians.get('client, bbr, again'), bbrTransport), ratio(plain, old), ratio(bbr, old))
   }
 }
 
@@ -175,14 +175,14 @@ async function main (cleanup: Cleanup): Promise<void> {
     for (const { label, cid, digests } of path.loads ?? LOADS) {
       const results = new Map<string, number[]>()
       for (let turn = 0; turn < RUNS; turn++) {
-        for (const { name, congestion, road, old } of contenders) {
+        for (const { name, congestion, transport, old } of contenders) {
           const [at, by] = old === undefined ? [relay, viewer] : [oldRelay, oldViewer]
           if (at === undefined || by === undefined) continue
           const end = await lay(path, congestion, viewer.pid ?? 0, turn)
-          const { connectMs, fetchMs, againMs, remark } = await ask<Fetched>(by, { url: at.viewerUrl.replace('127.0.0.1', RELAY_ADDRESS), road, cid, digests, timeoutMs: TIMEOUT_MS, again: road === 'client' && old === undefined } satisfies FetchOrder)
+          const { connectMs, fetchMs, againMs, remark } = await ask<Fetched>(by, { url: at.viewerUrl.replace('127.0.0.1', RELAY_ADDRESS), transport, cid, digests, timeoutMs: TIMEOUT_MS, again: transport === 'client' && old === undefined } satisfies FetchOrder)
           process.stderr.write(`${path.label}, ${label}, ${name}: connected in ${connectMs.toFixed(0)} ms, ${seconds(fetchMs ?? Infinity)} s${againMs === undefined ? '' : `, then ${seconds(againMs)} s`}; ${remark}; ${await end()}\n`)
           results.set(name, [...results.get(name) ?? [], fetchMs ?? Infinity])
-          if (road === 'client' && old === undefined) results.set(`${name}, again`, [...results.get(`${name}, again`) ?? [], againMs ?? Infinity])
+          if (transport === 'client' && old === undefined) results.set(`${name}, again`, [...results.get(`${name}, again`) ?? [], againMs ?? Infinity])
         }
       }
       rows.push({ label: `${path.label}: ${label}`, medians: new Map(Array.from(results, ([name, times]) => [name, median(times)])) })

@@ -8,10 +8,10 @@ import { NEVER_OVERLOADED, PATIENT_UPSTREAM } from '../tools/harness/limits.ts'
 import { spawnRelay, type SpawnedRelay } from '../tools/harness/processes.ts'
 import { transportOffer, type TransportOffer } from '../tools/harness/transport-offer.ts'
 import { ask, startChild } from './child.ts'
-import type { Order, Outcome, RoadName } from './gateway-client.ts'
+import type { Order, Outcome, SessionTransport } from './gateway-client.ts'
 
 export const MB = 1_000_000
-/** Handshakes at once. */
+/** Handshakes at the same time. */
 const WIDTH = 10
 /** Parts of a synthetic object. */
 const PARTS = 14
@@ -28,7 +28,7 @@ export interface Load {
 }
 
 /** What a client is told of the server, beside the load. */
-export type Target = Pick<Order, 'road' | 'url' | 'certificateHashes' | 'queries'>
+export type Target = Pick<Order, 'transport' | 'url' | 'certificateHashes' | 'queries'>
 
 /** Has the client do it and meters the server. @param pids processes of the server */
 export async function measure (client: ChildProcess, target: Target, pids: readonly number[], objects: Pick<Order, 'paths' | 'digests'>, { sessions, sizeMb }: Load): Promise<Measured> {
@@ -36,7 +36,7 @@ export async function measure (client: ChildProcess, target: Target, pids: reado
   const before = await cpu()
   const outcome = await ask<Outcome>(client, { ...target, ...objects, sessions, bytes: sizeMb * MB, width: WIDTH } satisfies Order)
   const spent = await cpu() - before
-  if (outcome.failures.length > 0) process.stderr.write(`${target.road} ${sessions} x ${sizeMb} MB: ${outcome.failures.length} failures, first ${outcome.failures[0] ?? ''}\n`)
+  if (outcome.failures.length > 0) process.stderr.write(`${target.transport} ${sessions} x ${sizeMb} MB: ${outcome.failures.length} failures, first ${outcome.failures[0] ?? ''}\n`)
   const moved = outcome.bytes / MB
   return { handshakesPerSecond: sessions / outcome.handshakeSeconds, rate: moved / outcome.seconds, cpuPerMb: spent / moved, clientCpuPerMb: outcome.cpuMs / moved, cpuPerSession: spent / sessions }
 }
@@ -55,7 +55,7 @@ export class RelayContender {
   readonly #old: boolean
 
   static async of (cleanup: Cleanup, origin: { url: string, region: string }, { root }: RelayOrigin = {}): Promise<RelayContender> {
-    // Names of engine and road before there was another engine.
+    // Names of engine and transport before there was another engine.
     const transport = { engine: root === undefined ? 'quinn' : 'bundled', max_sessions_per_ip: 10_000 }
     const limits = root === undefined ? {} : { responses_per_ip: undefined }
     const admin = root === undefined ? {} : { loopback_without_token: undefined }
@@ -65,7 +65,7 @@ export class RelayContender {
     const client = startChild(cleanup, 'gateway-client.ts', root === undefined ? {} : { root })
     const contender = new RelayContender(relay, [relay.pid, gateway], client, await transportOffer(relay.viewerUrl), root !== undefined)
     // What is measured are hits: every object is fetched once before.
-    for (const sizeMb of SIZES) for (const road of ['websocket', 'webtransport'] as const) await contender.run(road, { sessions: 1, sizeMb, perSession: PARTS })
+    for (const sizeMb of SIZES) for (const transport of ['websocket', 'webtransport'] as const) await contender.run(transport, { sessions: 1, sizeMb, perSession: PARTS })
     return contender
   }
 
@@ -81,20 +81,20 @@ export class RelayContender {
   get port (): number { return Number(new URL(this.#offer.webtransport.url).port) }
 
   /** @param port of a path before the relay's, instead of its own */
-  async run (road: RoadName, load: Load, port?: number): Promise<Measured> {
-    const url = new URL(this.#offer[road].url.replace('wss:', 'https:'))
+  async run (transport: SessionTransport, load: Load, port?: number): Promise<Measured> {
+    const url = new URL(this.#offer[transport].url.replace('wss:', 'https:'))
     if (port !== undefined) url.port = String(port)
     const cid = `syn-${load.sizeMb * MB}-bench`
     const parts = Array.from({ length: load.perSession }, (_, part) => part % PARTS)
     return await measure(this.#client, {
-      road: this.#old && road === 'webtransport' ? 'bundled' as RoadName : road,
+      transport: this.#old && transport === 'webtransport' ? 'bundled' as SessionTransport : transport,
       url: url.href,
       certificateHashes: this.#offer.webtransport.certificateHashes.map(({ value }) => value),
-      queries: road === 'webtransport' && !this.#old ? await this.#tickets(load.sessions) : []
+      queries: transport === 'webtransport' && !this.#old ? await this.#tickets(load.sessions) : []
     }, this.#pids, { paths: parts.map(part => `/shards/${cid}/shard_${part}.bin`), digests: parts.map(part => digestOf(cid, part)) }, load)
   }
 
-  /** What discovery costs is no part of a handshake, and was asked for with the engine before too. */
+  /** What discovery costs is not part of a handshake, and was asked for with the engine before too. */
   async #tickets (count: number): Promise<string[]> {
     const queries: string[] = []
     while (queries.length < count) queries.push(new URL((await transportOffer(this.#relay.viewerUrl)).webtransport.url).search)

@@ -29,7 +29,7 @@ async function bareEngine (cleanup: Cleanup): Promise<Map<string, Run>> {
   const server = startChild(cleanup, 'engine-server.ts')
   const { url, certificateHash } = await answerOf<EngineReady>(server)
   const client = startChild(cleanup, 'gateway-client.ts')
-  const run = (write: number): Run => async load => await measure(client, { road: 'webtransport', url, certificateHashes: [certificateHash], queries: [] },
+  const run = (write: number): Run => async load => await measure(client, { transport: 'webtransport', url, certificateHashes: [certificateHash], queries: [] },
     [server.pid ?? 0], { paths: Array.from({ length: load.perSession }, () => `/${load.sizeMb * MB}/${write}`), digests: [] }, load)
   return new Map(WRITES.map(write => [`engine alone, writes of ${write / 1_024} KiB`, run(write)]))
 }

@@ -6,10 +6,10 @@ import type { ClientSession, Connector } from '../client/src/session.ts'
 import { transportConnector } from '../client/src/transport-session.ts'
 import { PONYFILL_OPTIONS, w3cConnector } from '../client/src/w3c-session.ts'
 
-export type RoadName = 'webtransport' | 'websocket'
+export type SessionTransport = 'webtransport' | 'websocket'
 
 export interface Order {
-  readonly road: RoadName
+  readonly transport: SessionTransport
   readonly url: string
   readonly certificateHashes: readonly string[]
   /** Queries of the URLs, one for each session: a ticket is good for one, and was asked for before the time counts. Empty where none is needed. */
@@ -20,7 +20,7 @@ export interface Order {
   readonly bytes: number
   /** SHA-256 of every body, in the order of `paths`; compared on the first session. */
   readonly digests: readonly string[]
-  /** Sessions opened at once. */
+  /** Sessions opened at the same time. */
   readonly width: number
 }
 
@@ -32,7 +32,7 @@ export interface Outcome {
   readonly failures: readonly string[]
 }
 
-const connectors: Record<RoadName, Connector> = {
+const connectors: Record<SessionTransport, Connector> = {
   webtransport: transportConnector(dialHttp3),
   websocket: w3cConnector(nodePonyfill, PONYFILL_OPTIONS)
 }
@@ -40,7 +40,7 @@ const connectors: Record<RoadName, Connector> = {
 async function open (order: Order, number: number): Promise<ClientSession> {
   const url = new URL(order.url)
   url.search = order.queries[number] ?? ''
-  return await connectors[order.road]({
+  return await connectors[order.transport]({
     url: url.href,
     certificateHashes: order.certificateHashes.map(value => Uint8Array.from(Buffer.from(value, 'base64'))),
     signal: AbortSignal.timeout(60_000),

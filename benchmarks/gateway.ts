@@ -8,7 +8,7 @@ import { withCleanup } from '../tools/harness/cleanup.ts'
 import { median } from '../tools/harness/median.ts'
 import { ask, startChild } from './child.ts'
 import { MB, RelayContender, SIZES, line, type Measured } from './contender.ts'
-import type { RoadName } from './gateway-client.ts'
+import type { SessionTransport } from './gateway-client.ts'
 import type { PathOrder } from './path-process.ts'
 
 const QUICK = process.argv.includes('--quick')
@@ -28,30 +28,30 @@ await withCleanup(async cleanup => {
 
   const handshakes = async (contender: RelayContender): Promise<void> => {
     process.stdout.write('\n')
-    line('handshakes, 10 at once', 'per second')
+    line('handshakes, 10 at a time', 'per second')
     line('---', '---')
-    for (const road of ['webtransport', 'websocket'] as const) {
+    for (const transport of ['webtransport', 'websocket'] as const) {
       const rates: number[] = []
-      for (let run = 0; run < RUNS; run++) rates.push((await contender.run(road, { sessions: QUICK ? 50 : 300, sizeMb: 1, perSession: 0 })).handshakesPerSecond)
-      line(road, median(rates).toFixed(0))
+      for (let run = 0; run < RUNS; run++) rates.push((await contender.run(transport, { sessions: QUICK ? 50 : 300, sizeMb: 1, perSession: 0 })).handshakesPerSecond)
+      line(transport, median(rates).toFixed(0))
     }
   }
 
-  const table = async (contender: RelayContender, title: string, roads: readonly RoadName[], sessions: readonly number[], volume: number, port: (run: number) => Promise<number | undefined>): Promise<void> => {
+  const table = async (contender: RelayContender, title: string, transports: readonly SessionTransport[], sessions: readonly number[], volume: number, port: (run: number) => Promise<number | undefined>): Promise<void> => {
     process.stdout.write(`\n${title}\n\n`)
     line('transport', 'sessions', 'shard, MB', 'MB/s', 'MB/s, all runs', 'server CPU ms/MB', 'client CPU ms/MB')
     line('---', '---', '---', '---', '---', '---', '---')
     for (const count of sessions) {
       for (const sizeMb of SIZES) {
         const perSession = Math.max(1, Math.round(volume / count / (sizeMb * MB)))
-        // The roads take turns, so that what else the machine does meets both.
-        const results = new Map<RoadName, Measured[]>(roads.map(road => [road, []]))
+        // The transports take turns, so that what else the machine does meets both.
+        const results = new Map<SessionTransport, Measured[]>(transports.map(transport => [transport, []]))
         for (let run = 0; run < RUNS; run++) {
-          for (const road of roads) results.get(road)?.push(await contender.run(road, { sessions: count, sizeMb, perSession }, await port(run)))
+          for (const transport of transports) results.get(transport)?.push(await contender.run(transport, { sessions: count, sizeMb, perSession }, await port(run)))
         }
-        for (const [road, runs] of results) {
+        for (const [transport, runs] of results) {
           const of = (pick: (measured: Measured) => number): number => median(runs.map(pick))
-          line(road, count, sizeMb, of(({ rate }) => rate).toFixed(1), runs.map(({ rate }) => rate.toFixed(1)).join(' '), of(({ cpuPerMb }) => cpuPerMb).toFixed(1), of(({ clientCpuPerMb }) => clientCpuPerMb).toFixed(1))
+          line(transport, count, sizeMb, of(({ rate }) => rate).toFixed(1), runs.map(({ rate }) => rate.toFixed(1)).join(' '), of(({ cpuPerMb }) => cpuPerMb).toFixed(1), of(({ clientCpuPerMb }) => clientCpuPerMb).toFixed(1))
         }
       }
     }

@@ -31,11 +31,11 @@ const DISK = process.argv.includes('--disk')
 const ARRIVING = process.argv.includes('--arriving')
 const LARGE = `/shards/syn-${8 * MB}-slow/shard_0.bin`
 const CID = 'syn-100000-honest'
-/** Honest requests at once: enough to keep the relay busy, too few to measure their own queue. */
+/** Honest requests at the same time: enough to keep the relay busy, too few to measure their own queue. */
 const WIDTH = 4
 const CROWD: SlowCounts = { readers: 500, zeroWindow: 100, halfSent: 100, sessions: 10, streams: 20, halfStreams: 20 }
 
-type Road = 'http' | 'webtransport'
+type ViewerTransport = 'http' | 'webtransport'
 
 /** Latencies of one run, ms, and the CPU ms of each process by the number of hits. */
 interface Run { readonly p50: number, readonly p99: number, readonly relayMs: number, readonly gatewayMs: number, readonly crowdMs: number }
@@ -85,8 +85,8 @@ await withCleanup(async cleanup => {
     }
   }
   const path = (n: number): string => `/shards/${CID}/shard_${n % 14}.bin`
-  const run = async (road: Road): Promise<number[]> => {
-    const session = road === 'http' ? undefined : await openSession(relay.viewerUrl)
+  const run = async (transport: ViewerTransport): Promise<number[]> => {
+    const session = transport === 'http' ? undefined : await openSession(relay.viewerUrl)
     const ask = async (n: number): Promise<number> => session === undefined ? (await fetchHashed(relay.viewerUrl + path(n), {}, agent)).bytes : await askSession(session, path(n))
     const times = await inParallel(Array.from({ length: REQUESTS }, (_, n) => n), WIDTH, async n => await timed(async () => await ask(n)))
     session?.close()
@@ -94,22 +94,22 @@ await withCleanup(async cleanup => {
   }
 
   for (let time = 0; time < 3; time++) await fetchHashed(relay.viewerUrl + LARGE)
-  for (const road of ['http', 'webtransport'] as const) await run(road)
+  for (const transport of ['http', 'webtransport'] as const) await run(transport)
   const before = { relay: await residentBytes(relay.pid), gateway: await residentBytes(gateway) }
   const largest = { ...before }
   const results = new Map<string, Run[]>()
   for (let turn = 0; turn < RUNS; turn++) {
     for (const counts of [undefined, CROWD]) {
-      for (const road of ['http', 'webtransport'] as const) {
+      for (const transport of ['http', 'webtransport'] as const) {
         await tell(crowd, { counts, target })
         if (!ARRIVING) await rest()
         // What the change of crowds leaves to collect is collected before it counts.
-        await run(road)
+        await run(transport)
         const spentBefore = await spent()
-        const times = await run(road)
+        const times = await run(transport)
         const spentAfter = await spent()
         const [relayMs = 0, gatewayMs = 0, crowdMs = 0] = spentAfter.map((ms, of) => (ms - (spentBefore[of] ?? 0)) / REQUESTS)
-        const name = `${road}, ${counts === undefined ? 'alone' : 'beside the slow'}`
+        const name = `${transport}, ${counts === undefined ? 'alone' : 'beside the slow'}`
         results.set(name, [...results.get(name) ?? [], { p50: quantile(times, 0.5), p99: quantile(times, 0.99), relayMs, gatewayMs, crowdMs }])
         largest.relay = Math.max(largest.relay, await residentBytes(relay.pid))
         largest.gateway = Math.max(largest.gateway, await residentBytes(gateway))
@@ -118,15 +118,15 @@ await withCleanup(async cleanup => {
   }
   await tell(crowd, { counts: undefined, target })
 
-  process.stdout.write(`${cpus().length} cores (${cpus()[0]?.model ?? '?'}), Node ${process.version}, ${RUNS} runs of ${REQUESTS} hits of 100 kB, ${WIDTH} at once${DISK ? ', no memory tier' : ''}${ARRIVING ? ', while the slow arrive' : ''}\n\n`)
+  process.stdout.write(`${cpus().length} cores (${cpus()[0]?.model ?? '?'}), Node ${process.version}, ${RUNS} runs of ${REQUESTS} hits of 100 kB, ${WIDTH} at the same time${DISK ? ', no memory tier' : ''}${ARRIVING ? ', while the slow arrive' : ''}\n\n`)
   process.stdout.write('| | p50, ms | p99, ms | CPU ms per hit: relay | gateway | slow | p99 of all runs |\n|---|---|---|---|---|---|---|\n')
   for (const [name, runs] of results) {
     const column = (key: keyof Run): string => median(runs.map(({ [key]: value }) => value)).toFixed(2)
     process.stdout.write(`| ${name} | ${column('p50')} | ${column('p99')} | ${column('relayMs')} | ${column('gatewayMs')} | ${column('crowdMs')} | ${runs.map(({ p99 }) => p99.toFixed(1)).join(' ')} |\n`)
   }
-  for (const road of ['http', 'webtransport']) {
-    const p99 = (state: string): number => median((results.get(`${road}, ${state}`) ?? []).map(run => run.p99))
-    process.stdout.write(`\n${road}: p99 beside the slow / alone: ${(p99('beside the slow') / p99('alone')).toFixed(2)}`)
+  for (const transport of ['http', 'webtransport']) {
+    const p99 = (state: string): number => median((results.get(`${transport}, ${state}`) ?? []).map(run => run.p99))
+    process.stdout.write(`\n${transport}: p99 beside the slow / alone: ${(p99('beside the slow') / p99('alone')).toFixed(2)}`)
   }
   process.stdout.write(`\nRSS before, at most: relay ${Math.round(before.relay / MB)}, ${Math.round(largest.relay / MB)} MB; gateway ${Math.round(before.gateway / MB)}, ${Math.round(largest.gateway / MB)} MB\n`)
 })

@@ -86,7 +86,7 @@ function failsGoal (results: Results): GoalResult {
 }
 
 function viewersGoal (results: Results, contender: string, name: string, limitMs: number): GoalResult {
-  const goal = `100 viewers at once over ${name}, below 80 % of the ceiling: p99 to the first byte of a hit below ${limitMs} ms`
+  const goal = `100 viewers at the same time over ${name}, below 80 % of the ceiling: p99 to the first byte of a hit below ${limitMs} ms`
   const row = results.row('viewers', contender)
   const [p99, rate, ceiling] = (['firstByteP99Ms', 'mbPerSecond', 'ceilingMbPerSecond'] as const).map(metric => row === undefined ? undefined : medianOf(row, metric))
   if (p99 === undefined || rate === undefined || ceiling === undefined) return { goal, measured: results.reason('viewers', [contender]), reached: undefined }

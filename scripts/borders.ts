@@ -120,7 +120,7 @@ export async function crossings (root: string, folders: readonly string[] = FOLD
     .sort((a, b) => a.from.localeCompare(b.from) || a.to.localeCompare(b.to) || a.rule.localeCompare(b.rule))
 }
 
-/** Sentences: what crosses a border and is no exception, and the exceptions that nothing needs any more. */
+/** Sentences: what crosses a border and is not an exception, and the exceptions that nothing needs any more. */
 export function problemsOf (found: readonly BorderError[]): string[] {
   const isExcepted = ({ rule, from }: BorderError): boolean => EXCEPTIONS.some(exception => exception.rule === rule && exception.file === from)
   const unused = EXCEPTIONS.filter(({ rule, file }) => !found.some(error => error.rule === rule && error.from === file))

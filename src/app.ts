@@ -51,7 +51,7 @@ export interface AppDeps {
   readonly droppedLines?: () => number
   /** Holds the admin socket until `listen`. */
   readonly startListener?: StartListener | undefined
-  /** Ends the start: loading the cache at once, the rest when it is through. */
+  /** Ends the start: loading the cache immediately, the rest when it is through. */
   readonly signal?: AbortSignal
   /** Called for each listener before its routes are added; tests collect schemas here. */
   readonly onInstance?: (app: FastifyInstance, listener: 'admin' | 'viewer') => Promise<void>
@@ -117,7 +117,7 @@ export async function buildApp (config: Config, deps: AppDeps): Promise<Relay> {
     }, deadlineMs)
     const sweeping = setInterval(sweep, IDLE_SWEEP_MS)
     try {
-      // Viewers of both roads have the same time; what they read comes from what admin.close() ends after them.
+      // Viewers of both transports have the same time; what they read comes from what admin.close() ends after them.
       await Promise.all([viewer.close(), admin.viewers.stop(deadlineMs)])
       await admin.close()
     } finally {
@@ -138,7 +138,7 @@ export async function buildApp (config: Config, deps: AppDeps): Promise<Relay> {
       return { viewerPort, adminPort }
     },
     close: async () => { await (closing ??= close()) },
-    hangs: () => admin.diskLane.late > 0 || admin.shardCache.disk.index.late || (late && admin.shardCache.disk.index.writing),
+    hangs: () => admin.diskQueue.late > 0 || admin.shardCache.disk.index.late || (late && admin.shardCache.disk.index.writing),
     reload: async () => { await Promise.all([admin.certificates.reload(), admin.auth.reload()]) }
   }
 }

@@ -61,7 +61,7 @@ export function isTooNoisy ({ spread, kind }: Pick<RatioBaseline, 'spread' | 'ki
   return BAND_PER_SPREAD * spread > BANDS[kind].max
 }
 
-/** Median and noise of repetitions. @throws RangeError when a value is no ratio, or there is none */
+/** Median and noise of repetitions. @throws RangeError when a value is not a ratio, or there is none */
 export function summarise ({ better, kind }: RatioTrait, values: readonly number[]): RatioBaseline {
   if (values.length === 0 || values.some(value => !(value > 0) || !Number.isFinite(value))) throw new RangeError(`not ratios: ${values.join(' ')}`)
   const middle = median(values)
@@ -77,7 +77,7 @@ export function judge (baseline: Pick<Baseline, 'ratios'>, measured: Readonly<Re
     if (known === undefined || value === undefined) return { name, ok: false, value, baseline: known, worse: undefined, limit: undefined }
     const worse = known.better === 'lower' ? value / known.median : known.median / value
     const limit = 1 + bandOf(known)
-    // What is no number is no proof either.
+    // What is not a number is not proof either.
     return { name, ok: worse <= limit, value, baseline: known, worse, limit }
   })
 }

@@ -9,7 +9,7 @@ export const range: Scenario = {
   surface: 'viewer',
   mix: {
     kind: 'rotate',
-    // A step that is no divisor of the size, so that ranges begin anywhere in a page.
+    // A step that is not a divisor of the size, so that ranges begin anywhere in a page.
     requests: syntheticRequests(20, SHARD_BYTES, 'range').map((request, index) => {
       const start = (index * 97_531) % (SHARD_BYTES - BYTES)
       return { ...request, headers: { range: `bytes=${start}-${start + BYTES - 1}` } }

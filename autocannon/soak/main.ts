@@ -16,9 +16,9 @@ const say = (text: string): void => { process.stdout.write(`${text}\n`) }
 
 function tell ({ disturbances, storm, calm, memory, violations }: SoakReport): void {
   say(`disturbances: ${Object.entries(disturbances).map(([kind, count]) => `${count} × ${kind}`).join(', ')}`)
-  for (const [name, { counted, roads }] of Object.entries({ storm, calm })) {
+  for (const [name, { counted, transports }] of Object.entries({ storm, calm })) {
     say(`${name}: ${counted.hits} hits + ${counted.misses} misses + ${counted.failures} errors; over HTTP ${counted.httpRequests}, over sessions ${counted.streams}`)
-    for (const [road, { texts }] of Object.entries(roads)) for (const [text, count] of Object.entries(texts)) say(`  ${road}: ${count} × ${text}`)
+    for (const [transport, { texts }] of Object.entries(transports)) for (const [text, count] of Object.entries(texts)) say(`  ${transport}: ${count} × ${text}`)
   }
   for (const [name, trend] of Object.entries(memory)) {
     const judged = trend.telling ? '' : ', too short to judge'

@@ -14,7 +14,7 @@ import { Traffic, type TrafficOutcome } from './traffic.ts'
 
 export interface SoakOptions {
   readonly seconds: number
-  /** Of each road. */
+  /** Of each transport. */
   readonly viewers: number
   readonly seed: number
   /** A compiled `server.js`; one is built when it is not given. */
@@ -23,7 +23,7 @@ export interface SoakOptions {
 
 export interface Phase {
   readonly seconds: number
-  readonly roads: Readonly<Record<string, TrafficOutcome>>
+  readonly transports: Readonly<Record<string, TrafficOutcome>>
   readonly counted: Grown
 }
 
@@ -75,24 +75,24 @@ export async function runSoak (cleanup: Cleanup, options: SoakOptions, say: (lin
     const before = await quiet(`before the ${name}`)
     await traffic.start(relay.viewerUrl, options.viewers, seed)
     await work()
-    const roads = await traffic.stop()
+    const transports = await traffic.stop()
     await after()
     const counted = grown(before, await quiet(`after the ${name}`))
-    for (const [road, { ok, refused, broken, wrong }] of Object.entries(roads)) say(`${name}: ${road}: ${ok} right, ${refused} refused, ${broken} broken, ${wrong} wrong`)
-    violations.push(...checkBytes(roads))
-    return { seconds, roads, counted }
+    for (const [transport, { ok, refused, broken, wrong }] of Object.entries(transports)) say(`${name}: ${transport}: ${ok} right, ${refused} refused, ${broken} broken, ${wrong} wrong`)
+    violations.push(...checkBytes(transports))
+    return { seconds, transports, counted }
   }
 
   const stormSeconds = options.seconds * STORM_SHARE
   const plan = planStorm({ seconds: stormSeconds, nodes: NODES, videos: CIDS.length, seed: options.seed })
   say(`storm: ${stormSeconds.toFixed(0)} s, ${plan.length} disturbances`)
   const stormy = await phase('storm', stormSeconds, options.seed, async () => { await storm.rage(plan, stormSeconds) }, async () => { await storm.settle() })
-  violations.push(...storm.violations, ...checkStorm(stormy.roads, stormy.counted, MAX_SHARD_BYTES))
+  violations.push(...storm.violations, ...checkStorm(stormy.transports, stormy.counted, MAX_SHARD_BYTES))
 
   const calmSeconds = options.seconds - stormSeconds
   say(`calm: ${calmSeconds.toFixed(0)} s`)
   const calm = await phase('calm', calmSeconds, options.seed + 1, async () => { await sleep(calmSeconds * 1_000) }, async () => {})
-  violations.push(...checkCalm(calm.roads, calm.counted))
+  violations.push(...checkCalm(calm.transports, calm.counted))
 
   memory.stop()
   const trends = memory.trends()

@@ -1,4 +1,4 @@
-/** Viewers of one road, in a process of their own: they ask until they are told to stop, and hash every body. */
+/** Viewers of one transport, in a process of their own: they ask until they are told to stop, and hash every body. */
 import { createHash } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Agent, request } from 'undici'
@@ -53,10 +53,10 @@ function overHttp (url: string): Way {
 }
 
 /** One session for each viewer. A request is made once, so that what the relay counts can be compared. */
-function overSession (url: string, road: 'webtransport' | 'websocket'): Way {
+function overSession (url: string, transport: 'webtransport' | 'websocket'): Way {
   let client: Promise<ShardClient> | undefined
   const ask: Ask = async ({ cid, part, range }) => {
-    client ??= connect(url, { transports: [road], attempts: 1, stallMs: STALL_MS })
+    client ??= connect(url, { transports: [transport], attempts: 1, stallMs: STALL_MS })
     let connected: ShardClient
     try {
       connected = await client
@@ -76,8 +76,8 @@ function overSession (url: string, road: 'webtransport' | 'websocket'): Way {
 }
 
 /** HTTP viewers share a pool of connections; the others have a session each. */
-function waysOf ({ road, url, viewers }: Extract<TrafficOrder, { type: 'start' }>): Way[] {
-  if (road !== 'http') return Array.from({ length: viewers }, () => overSession(url, road))
+function waysOf ({ transport, url, viewers }: Extract<TrafficOrder, { type: 'start' }>): Way[] {
+  if (transport !== 'http') return Array.from({ length: viewers }, () => overSession(url, transport))
   return new Array<Way>(viewers).fill(overHttp(url))
 }
 

@@ -66,13 +66,13 @@ export class ViewerFleet {
   }
 
   /** Opens sessions, divided among the processes; those that fail are counted. */
-  async open (order: Omit<OpenOrder, 'type' | 'firstLane'>): Promise<FleetOpened> {
-    let firstLane = 0
+  async open (order: Omit<OpenOrder, 'type' | 'firstSlot'>): Promise<FleetOpened> {
+    let firstSlot = 0
     const shares = this.#workers.map((_, index) => Math.floor((order.sessions + index) / this.#workers.length))
     const outcomes = await Promise.all(this.#workers.map(async (worker, index) => {
       const sessions = shares[index] ?? 0
-      const share: OpenOrder = { ...order, type: 'open', sessions, firstLane }
-      firstLane += sessions
+      const share: OpenOrder = { ...order, type: 'open', sessions, firstSlot }
+      firstSlot += sessions
       return await worker.run(share) as OpenOutcome
     }))
     return {

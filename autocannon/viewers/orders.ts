@@ -9,10 +9,10 @@ export interface OpenOrder {
   readonly transport: TransportName
   readonly sessions: number
   /** Number of the first session among those of all processes. */
-  readonly firstLane: number
+  readonly firstSlot: number
   /** The sessions are opened evenly within this time, milliseconds. */
   readonly rampMs: number
-  /** Requests of one session under way at once. */
+  /** Requests of one session under way at the same time. */
   readonly streams: number
 }
 

@@ -8,9 +8,9 @@ const RETRY_MS = 250
 
 /** One viewer watches for `order.seconds`: shards in order, one at a time, each when the store of video falls below its target. */
 export async function play (viewer: Viewer, order: LoadOrder, { bitsPerSecond, targetMs, spreadMs, viewers }: PlaybackOrder, tally: Tally, start: number): Promise<void> {
-  const source = requestSource(order.mix, order.seed, viewer.lane)
+  const source = requestSource(order.mix, order.seed, viewer.slot)
   const shardMs = order.bytes * 8_000 / bitsPerSecond
-  const pressed = start + spreadMs * viewer.lane / viewers
+  const pressed = start + spreadMs * viewer.slot / viewers
   await pause(pressed)
   const playback = new Playback(pressed, targetMs)
   const end = pressed + order.seconds * 1_000

@@ -36,7 +36,7 @@ export class Playback {
     this.#dryAt = Math.max(this.#dryAt, now) + ms
   }
 
-  /** When the next shard is due: at once while the store is below its target. */
+  /** When the next shard is due: immediately while the store is below its target. */
   nextAt (now: number): number {
     return this.#dryAt === undefined ? now : Math.max(now, this.#dryAt - this.#targetMs)
   }

@@ -12,12 +12,12 @@ const MAX_ARRIVALS = 10_000_000
  * @throws RangeError for no rate, no time, or more arrivals than memory is meant to hold
  */
 export function arrivals (kind: ArrivalKind, perSecond: number, seconds: number, random: () => number): Float64Array {
-  if (!(perSecond > 0) || !(seconds > 0)) throw new RangeError(`${perSecond} arrivals per second for ${seconds} s are no schedule`)
+  if (!(perSecond > 0) || !(seconds > 0)) throw new RangeError(`${perSecond} arrivals per second for ${seconds} s are not a schedule`)
   if (perSecond * seconds > MAX_ARRIVALS) throw new RangeError(`${Math.round(perSecond * seconds)} arrivals are more than ${MAX_ARRIVALS}`)
   const end = seconds * 1_000
   const gap = 1_000 / perSecond
   const times: number[] = []
-  // Lanes with the same rate must not all arrive at once, so an even schedule begins anywhere within its gap.
+  // Slots with the same rate must not all arrive at the same time, so an even schedule begins anywhere within its gap.
   let at = kind === 'even' ? random() * gap : exponential(gap, random)
   while (at < end) {
     times.push(at)

@@ -36,7 +36,7 @@ async function open (order: OpenOrder): Promise<OpenOutcome> {
         onTransport: () => { connections++ }
       })
       handshake.record(Math.max(0, performance.now() - due))
-      return [{ client, lane: order.firstLane + index, connections: () => connections }]
+      return [{ client, slot: order.firstSlot + index, connections: () => connections }]
     } catch (error) {
       failed++
       texts.add(String(error))
@@ -65,8 +65,8 @@ async function load (order: LoadOrder): Promise<LoadOutcome> {
 async function verify (order: VerifyOrder): Promise<VerifyOutcome> {
   const [viewer] = viewers
   if (viewer === undefined) return { bodies: 0, wrong: 0 }
-  // A lane that no stream of a run has.
-  const source = requestSource(order.mix, order.seed, 1_000_000 + viewer.lane)
+  // A slot that no stream of a run has.
+  const source = requestSource(order.mix, order.seed, 1_000_000 + viewer.slot)
   let wrong = 0
   for (let sample = 0; sample < order.samples; sample++) {
     const { path } = source()

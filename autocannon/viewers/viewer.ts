@@ -9,14 +9,14 @@ import type { LoadOrder, LoadOutcome } from './orders.ts'
 export interface Viewer {
   readonly client: ShardClient
   /** Number of the viewer among those of all processes. */
-  readonly lane: number
+  readonly slot: number
   /** Connections made so far. */
   readonly connections: () => number
 }
 
 const MAX_ERROR_TEXTS = 5
 
-/** Waits until a time of `performance.now()`; at once when it is past. */
+/** Waits until a time of `performance.now()`; immediately when it is past. */
 export async function pause (until: number): Promise<void> {
   const ms = until - performance.now()
   if (ms > 0) await sleep(ms)

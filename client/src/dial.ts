@@ -3,10 +3,10 @@ import { bytesOfBase64 } from '../../src/protocol/repr-digest.ts'
 import { ShardClientError, reasonText, retryAfterOf } from './client-error.ts'
 import { loadSessions } from './late-parts.ts'
 import type { ClientPlatform } from './platform.ts'
-import { FetchRoad } from './road.ts'
-import type { Road } from './road.ts'
+import { FetchConnection } from './relay-connection.ts'
+import type { RelayConnection } from './relay-connection.ts'
 import type { Connector } from './session.ts'
-import type { Candidate } from './transport-memory.ts'
+import type { TransportCandidate } from './transport-memory.ts'
 import type { TransportFailure, TransportInfo, TransportName } from './transports.ts'
 import type { FetchResponse } from './w3c-types.ts'
 import { abortable, linkedAbort } from './waiting.ts'
@@ -23,7 +23,7 @@ export interface DialOptions {
 }
 
 export interface Dialled {
-  readonly road: Road
+  readonly connection: RelayConnection
   readonly info: TransportInfo
   /** The relay's process that has the session; undefined where there is none or it does not tell. */
   readonly gateway: string | undefined
@@ -31,7 +31,7 @@ export interface Dialled {
   readonly unanswered: readonly TransportFailure[]
 }
 
-/** Where one of the session roads leads; undefined when the relay does not offer it. */
+/** Where sessions of one transport are opened; undefined when the relay does not offer it. */
 interface Offer {
   readonly url: string
   readonly certificateHashes: ReadonlyArray<Uint8Array<ArrayBuffer>>
@@ -46,10 +46,10 @@ interface Discovery {
   readonly gateway: string | undefined
 }
 
-type Json = Readonly<Record<string, unknown>>
+type JsonObject = Readonly<Record<string, unknown>>
 
 function member (value: unknown, name: string): unknown {
-  return typeof value === 'object' && value !== null ? (value as Json)[name] : undefined
+  return typeof value === 'object' && value !== null ? (value as JsonObject)[name] : undefined
 }
 
 function textMember (value: unknown, name: string): string | undefined {
@@ -65,7 +65,7 @@ export function relayBase (url: string): string | undefined {
 }
 
 function hashesOf (listed: unknown): Offer['certificateHashes'] {
-  return (Array.isArray(listed) ? listed : []).flatMap((entry) => {
+  return (Array.isArray(listed) ? listed : []).flatMap(entry => {
     const bytes = textMember(entry, 'algorithm') === 'sha-256' ? bytesOfBase64(textMember(entry, 'value') ?? '') : undefined
     return bytes?.length === 32 ? [bytes] : []
   })
@@ -94,7 +94,7 @@ async function discover (relayUrl: string, signal: AbortSignal, { platform }: Pi
   // A super-node, where an overloaded relay may send us: shards over HTTP and nothing else.
   if (response.status === 404) return parseDiscovery(undefined, relayUrl)
   if (response.status !== 200) {
-    const retryAfterMs = retryAfterOf((name) => headerOf(response, name))
+    const retryAfterMs = retryAfterOf(name => headerOf(response, name))
     throw new ShardClientError('connect', `GET /v1/transport answered with status ${response.status}`, { status: response.status, ...retryAfterMs !== undefined && { retryAfterMs } })
   }
   return parseDiscovery(JSON.parse(text) as unknown, relayUrl)
@@ -131,13 +131,13 @@ function ponyfillUrl (url: string): string {
 
 /** The process of a relay that has its sessions now; undefined when there is none, or no answer. Takes no ticket. */
 export async function gatewayOf (relayUrl: string, options: Pick<DialOptions, 'platform' | 'timeoutMs'>, signal: AbortSignal): Promise<string | undefined> {
-  return await timed(async (limit) => (await discover(relayUrl, limit, options, '?ticket=none')).gateway, signal, options).catch(() => undefined)
+  return await timed(async limit => (await discover(relayUrl, limit, options, '?ticket=none')).gateway, signal, options).catch(() => undefined)
 }
 
 /** What one dialling tries. */
 export interface DialMode {
   /** Transports in the order to try them. */
-  readonly candidates: readonly Candidate[]
+  readonly candidates: readonly TransportCandidate[]
   /** An overloaded relay is an error: who has another one must not make it busier. */
   readonly unlessOverloaded?: boolean | undefined
 }
@@ -152,7 +152,7 @@ export async function dial (relayUrl: string, options: DialOptions, onControl: (
   loading?.catch(() => {})
   let found: Discovery
   try {
-    found = await timed((limit) => discover(relayUrl, limit, options), signal, options)
+    found = await timed(limit => discover(relayUrl, limit, options), signal, options)
   } catch (error) {
     signal.throwIfAborted()
     throw new ShardClientError('connect', `${relayUrl} cannot be reached: ${reasonText(error)}`, {
@@ -160,27 +160,27 @@ export async function dial (relayUrl: string, options: DialOptions, onControl: (
     })
   }
   if (found.overloaded && unlessOverloaded) throw new ShardClientError('connect', `${relayUrl} is overloaded`)
-  const session = async (connector: Connector | undefined, offer: Offer | undefined): Promise<Road> => {
+  const session = async (connector: Connector | undefined, offer: Offer | undefined): Promise<RelayConnection> => {
     if (offer === undefined) throw new ShardClientError('connect', 'the relay does not offer it')
     if (connector === undefined) throw new ShardClientError('connect', 'no implementation was given')
-    const { SessionRoad, controlListener } = await (loading ?? loadSessions())
+    const { SessionConnection, controlListener } = await (loading ?? loadSessions())
     const onIncoming = controlListener(onControl)
-    return new SessionRoad(await timed((limit) => connector({ ...offer, url: withViewer(offer.url, options.viewerId), signal: limit, onIncoming }), signal, options))
+    return new SessionConnection(await timed(limit => connector({ ...offer, url: withViewer(offer.url, options.viewerId), signal: limit, onIncoming }), signal, options))
   }
   const { webtransport, websocket } = found
-  const roads: Record<TransportName, () => Promise<Road>> = {
+  const connections: Record<TransportName, () => Promise<RelayConnection>> = {
     webtransport: () => session(options.webTransport, webtransport),
     // Browsers cannot pin a certificate for WebSocket and leave the hashes unread; Node's side of the library checks them.
     websocket: () => session(options.websocket, websocket === undefined ? undefined : { ...websocket, url: ponyfillUrl(websocket.url) }),
-    http: async () => new FetchRoad(found.httpUrl, options.platform.fetch, onControl)
+    http: async () => new FetchConnection(found.httpUrl, options.platform.fetch, onControl)
   }
   const failures: TransportFailure[] = []
   const unanswered: TransportFailure[] = []
   for (const { transport } of candidates) {
     try {
-      const road = await roads[transport]()
-      const heldBack = candidates.flatMap(({ transport: other, demoted }) => demoted === undefined || other === transport || failures.some((failure) => failure.transport === other) ? [] : [{ transport: other, reason: demoted }])
-      return { road, unanswered, gateway: transport === 'http' ? undefined : found.gateway, info: { transport, relayUrl, region: found.region, failures: [...failures, ...heldBack], ...found.overloaded ? { overloaded: true } : {} } }
+      const connection = await connections[transport]()
+      const heldBack = candidates.flatMap(({ transport: other, demoted }) => demoted === undefined || other === transport || failures.some(failure => failure.transport === other) ? [] : [{ transport: other, reason: demoted }])
+      return { connection, unanswered, gateway: transport === 'http' ? undefined : found.gateway, info: { transport, relayUrl, region: found.region, failures: [...failures, ...heldBack], ...found.overloaded ? { overloaded: true } : {} } }
     } catch (error) {
       signal.throwIfAborted()
       const failure = { transport, reason: reasonText(error) }

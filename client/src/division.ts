@@ -23,7 +23,7 @@ export interface Carrier {
 
 /** What is still to come over one session: bytes from `position` to `end`. */
 export interface Part<C extends Carrier = Carrier> {
-  readonly lane: C
+  readonly session: C
   readonly position: number
   readonly end: number
 }
@@ -36,9 +36,9 @@ export interface Part<C extends Carrier = Carrier> {
 export function chooseDivision<C extends Carrier, P extends Part<C>> (parts: Iterable<P>, helper: C): { readonly part: P, readonly at: number } | undefined {
   const loads = new Map<C, { backlog: number, largest: P }>()
   for (const part of parts) {
-    const load = loads.get(part.lane)
+    const load = loads.get(part.session)
     const left = leftOf(part)
-    if (load === undefined) loads.set(part.lane, { backlog: left, largest: part })
+    if (load === undefined) loads.set(part.session, { backlog: left, largest: part })
     else {
       load.backlog += left
       if (left > leftOf(load.largest)) load.largest = part
@@ -48,15 +48,15 @@ export function chooseDivision<C extends Carrier, P extends Part<C>> (parts: Ite
   // One that is new is taken to be as fast as the others.
   const usual = known.length === 0 ? undefined : known.reduce((sum, rate) => sum + rate, 0) / known.length
   const own = helper.rate ?? usual
-  const others = [...loads].filter(([lane]) => lane !== helper)
+  const others = [...loads].filter(([session]) => session !== helper)
   if (own === undefined || usual === undefined) return helper.inFlight > 0 ? undefined : halved(others.map(([, { largest }]) => largest))
   if (own === 0) return undefined
   const latencies = [helper, ...loads.keys()].flatMap(({ latencyMs }) => latencyMs ?? [])
   const startMs = latencies.length === 0 ? 0 : Math.min(...latencies)
   const ownBacklog = loads.get(helper)?.backlog ?? 0
   let best: { part: P, at: number, lastsMs: number } | undefined
-  for (const [lane, { backlog, largest }] of others) {
-    const rate = lane.rate ?? usual
+  for (const [session, { backlog, largest }] of others) {
+    const rate = session.rate ?? usual
     const lastsMs = backlog / rate
     if (!(lastsMs >= SOON_MS + 2 * startMs) || lastsMs <= (best?.lastsMs ?? 0)) continue
     const left = leftOf(largest)

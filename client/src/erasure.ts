@@ -15,7 +15,7 @@ export interface ReedSolomonWasm {
   reconstruct (shards: Uint8Array, dataShards: number, parityShards: number, available: boolean[]): number
 }
 
-/** Part of a shard decoded at once, bytes: 14 of them are 14 MiB of WebAssembly memory and about 30 ms of work. */
+/** Part of a shard decoded in one go, bytes: 14 of them are 14 MiB of WebAssembly memory and about 30 ms of work. */
 const SLICE_BYTES = 1024 * 1024
 
 /**
@@ -28,9 +28,9 @@ const SLICE_BYTES = 1024 * 1024
 export function wasmDecoder (create: () => ReedSolomonWasm, pause: () => Promise<void>, sliceBytes: number = SLICE_BYTES): ErasureDecoder {
   return {
     async reconstruct (shards, dataShards, parityShards) {
-      const size = shards.find((shard) => shard !== undefined)?.length ?? 0
-      const available = shards.map((shard) => shard !== undefined)
-      const data = shards.slice(0, dataShards).map((shard) => shard ?? new Uint8Array(size))
+      const size = shards.find(shard => shard !== undefined)?.length ?? 0
+      const available = shards.map(shard => shard !== undefined)
+      const data = shards.slice(0, dataShards).map(shard => shard ?? new Uint8Array(size))
       for (let offset = 0; offset < size; offset += sliceBytes) {
         const length = Math.min(sliceBytes, size - offset)
         const slice = new Uint8Array(length * shards.length)

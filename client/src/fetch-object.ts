@@ -2,9 +2,9 @@ import type { FieldLine, Fields } from '../../src/protocol/message-head.ts'
 import { hexOf } from '../../src/protocol/repr-digest.ts'
 import { ShardClientError, retryAfterOf } from './client-error.ts'
 import { statedSha256 } from './digest.ts'
-import type { Lane } from './lane.ts'
+import type { PooledSession } from './pooled-session.ts'
 import type { ClientPlatform } from './platform.ts'
-import type { RoadResponse } from './road.ts'
+import type { RelayResponse } from './relay-connection.ts'
 import { SharedBody, isRange, stallTimer } from './shared-body.ts'
 import type { Sessions } from './shared-body.ts'
 import { linkedAbort } from './waiting.ts'
@@ -15,7 +15,7 @@ export interface ClientRange {
   readonly end?: number
 }
 
-export interface ObjectRequest {
+export interface FetchRequest {
   readonly path: string
   readonly range: ClientRange | undefined
   /** Bearer token, sent with the request and nowhere else. */
@@ -68,7 +68,7 @@ function contentLength (fields: Fields, maxBytes: number): number {
   return length
 }
 
-async function problemOf (response: RoadResponse): Promise<ShardClientError> {
+async function problemOf (response: RelayResponse): Promise<ShardClientError> {
   const parts: Uint8Array[] = []
   let size = 0
   for (let chunk = await response.read(); chunk !== null && size <= MAX_PROBLEM_BYTES; chunk = await response.read()) {
@@ -78,13 +78,13 @@ async function problemOf (response: RoadResponse): Promise<ShardClientError> {
   let problem: { readonly code?: unknown, readonly detail?: unknown } = {}
   try {
     const decoder = new TextDecoder()
-    const value: unknown = JSON.parse(parts.map((part) => decoder.decode(part, { stream: true })).join(''))
+    const value: unknown = JSON.parse(parts.map(part => decoder.decode(part, { stream: true })).join(''))
     if (typeof value === 'object' && value !== null) problem = value
   } catch {
     // A proxy on the way may answer with something else; the status says enough.
   }
   const { status, fields } = response
-  const retryAfterMs = retryAfterOf((name) => fields.get(name))
+  const retryAfterMs = retryAfterOf(name => fields.get(name))
   return new ShardClientError('status', typeof problem.detail === 'string' ? problem.detail : `the relay answered with status ${status}`, {
     status,
     ...(typeof problem.code === 'string' && { code: problem.code }),
@@ -101,14 +101,14 @@ async function verified (bytes: Uint8Array, expected: string | undefined, platfo
 
 /** The head of the answer, checked. */
 interface Begun {
-  readonly response: RoadResponse
+  readonly response: RelayResponse
   readonly length: number
 }
 
-async function begin (lane: Lane, fields: readonly FieldLine[], { path, range, maxBytes }: ObjectRequest, signal: AbortSignal, now: () => number): Promise<Begun> {
+async function begin (session: PooledSession, fields: readonly FieldLine[], { path, range, maxBytes }: FetchRequest, signal: AbortSignal, now: () => number): Promise<Begun> {
   const askedAt = now()
-  const response = await lane.road.request({ path, fields: [...rangeFields(range), ...fields], signal })
-  lane.answered(now() - askedAt, cacheOf(response.fields.get('cache-status')) === 'hit')
+  const response = await session.connection.request({ path, fields: [...rangeFields(range), ...fields], signal })
+  session.answered(now() - askedAt, cacheOf(response.fields.get('cache-status')) === 'hit')
   try {
     const { status, fields: answer } = response
     if (status !== 200 && status !== 206) throw await problemOf(response)
@@ -126,7 +126,7 @@ async function begin (lane: Lane, fields: readonly FieldLine[], { path, range, m
  * One attempt to fetch an object over a session, which is given back; retries are the caller's.
  * @throws ShardClientError, or the reason of the signal
  */
-export async function fetchObject (lane: Lane, request: ObjectRequest, sessions: Sessions, platform: ClientPlatform): Promise<ObjectResult> {
+export async function fetchObject (session: PooledSession, request: FetchRequest, sessions: Sessions, platform: ClientPlatform): Promise<ObjectResult> {
   const started = platform.now()
   const { path, range, signal, stallMs, token } = request
   const fields: readonly FieldLine[] = token === undefined ? [] : [['authorization', `Bearer ${token}`]]
@@ -134,13 +134,13 @@ export async function fetchObject (lane: Lane, request: ObjectRequest, sessions:
   const stall = stallTimer(abort, stallMs, platform)
   let begun: Begun
   try {
-    begun = await begin(lane, fields, request, abort.signal, platform.now)
+    begun = await begin(session, fields, request, abort.signal, platform.now)
   } catch (error) {
     abort.stop()
     // Whatever broke after an abort broke because of it.
     const reason = abort.signal.aborted ? abort.signal.reason as unknown : error
-    sessions.failed(lane, reason)
-    sessions.release(lane)
+    sessions.failed(session, reason)
+    sessions.release(session)
     throw reason
   } finally {
     stall.stop()
@@ -156,12 +156,12 @@ export async function fetchObject (lane: Lane, request: ObjectRequest, sessions:
     stallMs,
     length,
     etag: status === 200 && range === undefined ? etag : undefined,
-    onReceived: (receivedBytes) => {
+    onReceived: receivedBytes => {
       firstByteMs ??= platform.now() - started
       request.onProgress?.({ receivedBytes, totalBytes: length })
     }
   }, sessions, platform)
-  await body.read(lane, response, abort)
+  await body.read(session, response, abort)
   signal.throwIfAborted()
   const isVerified = status === 200 && request.verify && await verified(body.bytes, request.sha256 ?? statedSha256(answer), platform)
   const totalMs = platform.now() - started

@@ -1,4 +1,4 @@
-import type { Lane } from './lane.ts'
+import type { PooledSession } from './pooled-session.ts'
 import type { ClientPlatform } from './platform.ts'
 
 /**
@@ -10,11 +10,11 @@ const SILENT_MS = 1_000
 export interface GatewayWatchOptions {
   readonly platform: Pick<ClientPlatform, 'now' | 'after'>
   /** Sessions in use. */
-  readonly lanes: () => readonly Lane[]
+  readonly sessions: () => readonly PooledSession[]
   /** The gateway process of a relay now; undefined when it cannot be told. */
   readonly ask: (relayUrl: string) => Promise<string | undefined>
   /** The process that had this session is gone. */
-  readonly gone: (lane: Lane) => void
+  readonly gone: (session: PooledSession) => void
 }
 
 /** Asks the relay over HTTP whether its gateway is still the one that silent sessions are with: one question a second at most, and none while answers come. */
@@ -28,18 +28,18 @@ export class GatewayWatch {
   }
 
   /** Something was asked for over this session. */
-  asked (lane: Lane): void {
-    if (lane.gateway === undefined) return
-    if (lane.inFlight <= 1) lane.heardAt = this.#options.platform.now()
+  asked (session: PooledSession): void {
+    if (session.gateway === undefined) return
+    if (session.inFlight <= 1) session.heardAt = this.#options.platform.now()
     this.#arm()
   }
 
-  heard (lane: Lane): void { lane.heardAt = this.#options.platform.now() }
+  heard (session: PooledSession): void { session.heardAt = this.#options.platform.now() }
 
   close (): void { this.#cancel?.() }
 
-  #busy (): Lane[] {
-    return this.#options.lanes().filter((lane) => lane.gateway !== undefined && lane.inFlight > 0)
+  #busy (): PooledSession[] {
+    return this.#options.sessions().filter(session => session.gateway !== undefined && session.inFlight > 0)
   }
 
   #arm (): void {
@@ -56,6 +56,6 @@ export class GatewayWatch {
     this.#asking = true
     const gateway = await this.#options.ask(relayUrl)
     if (gateway === undefined) return
-    for (const lane of [...this.#options.lanes()]) if (lane.info.relayUrl === relayUrl && lane.gateway !== undefined && lane.gateway !== gateway) this.#options.gone(lane)
+    for (const session of [...this.#options.sessions()]) if (session.info.relayUrl === relayUrl && session.gateway !== undefined && session.gateway !== gateway) this.#options.gone(session)
   }
 }

@@ -10,7 +10,7 @@ export class MoveBudget {
 
   /** Whether one more is followed; counts it then. @param now monotonic, ms */
   spend (now: number): boolean {
-    this.#moves = this.#moves.filter((at) => now - at < 60_000)
+    this.#moves = this.#moves.filter(at => now - at < 60_000)
     if (this.#moves.length >= MAX_MOVES_PER_MINUTE) return false
     this.#moves.push(now)
     return true
@@ -21,6 +21,6 @@ export class MoveBudget {
 export function destinations (message: Extract<ControlMessage, { type: 'drain' | 'redirect' }>, relayUrl: string): string[] {
   const wanted = message.type === 'redirect' ? [message.url] : message.alternates
   // A token must not leave in the clear because a relay says so.
-  const urls = wanted.map(relayBase).filter((url) => url !== undefined).filter((url) => url.startsWith('https:') || relayUrl.startsWith('http:'))
+  const urls = wanted.map(relayBase).filter(url => url !== undefined).filter(url => url.startsWith('https:') || relayUrl.startsWith('http:'))
   return message.type === 'drain' && wanted.length === 0 ? [relayUrl] : urls
 }

@@ -9,7 +9,7 @@ const HTTP2_WINDOW_BYTES = 16 * 1024 * 1024
 
 /** What is used of the inner classes of fails-components 1.6.8, a version that is pinned exactly because of that. */
 interface HttpClient { readonly transportInt?: { readonly clientInt?: ClientHttp2Session } }
-interface Connection { readonly client: HttpClient, readonly sessionint: unknown, readonly ourl: URL }
+interface PonyfillConnection { readonly client: HttpClient, readonly sessionint: unknown, readonly ourl: URL }
 type Arguments = Readonly<Record<string, unknown>>
 interface Inner {
   readonly WebTransportBase: W3cWebTransportConstructor
@@ -34,12 +34,12 @@ function raiseWindows (http2: ClientHttp2Session): void {
 /** The library's entry for Node looks for HTTP/3 as it loads and prints that there is none, so its parts are put together here: HTTP/2 and nothing else. */
 function assemble ({ WebTransportBase, HttpClient, HttpWTSession, Http2WebTransportClient }: Inner): W3cWebTransportConstructor {
   return class NodePonyfill extends WebTransportBase {
-    createClient (args: Arguments): Omit<Connection, 'ourl'> {
+    createClient (args: Arguments): Omit<PonyfillConnection, 'ourl'> {
       const client = new HttpClient({ ...args, createReliableClient: () => new Http2WebTransportClient(args) })
       return { client, sessionint: new HttpWTSession({ parentobj: client }) }
     }
 
-    startUpConnection ({ client, sessionint, ourl }: Connection & { client: InstanceType<Inner['HttpClient']>, sessionint: InstanceType<Inner['HttpWTSession']> }): void {
+    startUpConnection ({ client, sessionint, ourl }: PonyfillConnection & { client: InstanceType<Inner['HttpClient']>, sessionint: InstanceType<Inner['HttpWTSession']> }): void {
       const path = ourl.pathname + ourl.search
       client.handleConnection({ createTransport: true, path }).then(() => client.createWTSession(sessionint, path)).catch((error: unknown) => {
         client.closeHookSession()

@@ -25,7 +25,7 @@ export class ConnectError extends Error {
   override readonly name = 'ConnectError'
 }
 
-/** Trust anchors known at once; each has a UDP socket of its own, which its sessions share. */
+/** Trust anchors known at the same time; each has a UDP socket of its own, which its sessions share. */
 const MAX_CLIENTS = 16
 
 let serial = 0
@@ -56,7 +56,7 @@ export async function connectQuinn (binding: NapiBinding, url: string | URL, opt
     session.start()
     return session
   } catch (error) {
-    opening.then((late) => { late.close(0, '') }, () => {})
+    opening.then(late => { late.close(0, '') }, () => {})
     throw error
   } finally {
     stop()
@@ -64,8 +64,8 @@ export async function connectQuinn (binding: NapiBinding, url: string | URL, opt
 }
 
 function clientFor (binding: NapiBinding, { certificateHashes = [], ca = '' }: ConnectOptions): NapiClient {
-  const hashes = Array.from(certificateHashes, (hash) => Buffer.from(hash))
-  const key = hashes.length > 0 ? hashes.map((hash) => hash.toString('hex')).sort().join() : `ca ${ca}`
+  const hashes = Array.from(certificateHashes, hash => Buffer.from(hash))
+  const key = hashes.length > 0 ? hashes.map(hash => hash.toString('hex')).sort().join() : `ca ${ca}`
   const known = clients.get(key)
   if (known !== undefined) return known
   const client = hashes.length > 0 ? binding.NapiClient.withCertificateHashes(hashes) : withAuthorities(binding, ca)

@@ -18,7 +18,7 @@ export { transportConnector } from './transport-session.ts'
 /** Loads the erasure decoder. */
 export async function nodeErasure (): Promise<ErasureDecoder> {
   const { newErasure } = await import('./node-erasure.ts')
-  return wasmDecoder(newErasure, () => new Promise((resolve) => { setImmediate(resolve) }))
+  return wasmDecoder(newErasure, () => new Promise(resolve => { setImmediate(resolve) }))
 }
 
 let binding: NapiBinding | undefined

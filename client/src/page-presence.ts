@@ -7,9 +7,9 @@ export class PagePresence {
   #wake = (): void => {}
 
   constructor (platform: ClientPlatform, left: () => void, back: () => void) {
-    this.#forget = platform.onPage?.((event) => {
+    this.#forget = platform.onPage?.(event => {
       if (event === 'left' && this.#away === undefined) {
-        this.#away = new Promise((resolve) => { this.#wake = resolve })
+        this.#away = new Promise(resolve => { this.#wake = resolve })
         left()
       } else if (event === 'back' && this.#away !== undefined) {
         this.end()

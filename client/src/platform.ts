@@ -12,7 +12,7 @@ export interface ClientPlatform {
   /** Calls back once after `ms`; the returned function cancels. */
   readonly after: (ms: number, callback: () => void) => () => void
   readonly fetch: FetchLike
-  /** SHA-256; undefined where the page is no secure context and has no `crypto.subtle`. */
+  /** SHA-256; undefined where the page is not a secure context and has no `crypto.subtle`. */
   readonly sha256: ((bytes: Uint8Array) => Promise<Uint8Array>) | undefined
   /** The WebTransport of the browser, undefined where there is none. */
   readonly webTransport: W3cWebTransportConstructor | undefined
@@ -31,7 +31,7 @@ interface PageEvents {
 
 /** Browsers keep sessions for a while after their page, Firefox for a minute, and they count against the viewer's address. */
 function pageEvents (page: PageEvents): NonNullable<ClientPlatform['onPage']> {
-  return (listener) => {
+  return listener => {
     const left = (): void => listener('left')
     const back = (): void => listener('back')
     page.addEventListener('pagehide', left)
@@ -50,7 +50,7 @@ export function systemPlatform (): ClientPlatform {
   return {
     now: () => performance.now(),
     random: () => Math.random(),
-    randomBytes: (length) => globalThis.crypto.getRandomValues(new Uint8Array(length)),
+    randomBytes: length => globalThis.crypto.getRandomValues(new Uint8Array(length)),
     after: (ms, callback) => {
       const timer = setTimeout(callback, ms)
       return () => clearTimeout(timer)
@@ -58,7 +58,7 @@ export function systemPlatform (): ClientPlatform {
     fetch: (url, init) => globalThis.fetch(url, init),
     sha256: subtle === undefined
       ? undefined
-      : async (bytes) => new Uint8Array(await subtle.digest('SHA-256', bytes)),
+      : async bytes => new Uint8Array(await subtle.digest('SHA-256', bytes)),
     webTransport: WebTransport,
     memory,
     ...window !== undefined && { onPage: pageEvents(window) }

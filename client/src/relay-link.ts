@@ -3,8 +3,8 @@ import { signalOf, type BandwidthSignal } from './bandwidth-signal.ts'
 import { ShardClientError } from './client-error.ts'
 import type { DialMode, Dialled } from './dial.ts'
 import type { GatewayWatch } from './gateway-watch.ts'
-import { Lane } from './lane.ts'
-import { LanePool } from './lane-pool.ts'
+import { PooledSession } from './pooled-session.ts'
+import { SessionPool } from './session-pool.ts'
 import { MoveBudget, destinations } from './moves.ts'
 import { PagePresence } from './page-presence.ts'
 import type { ClientPlatform } from './platform.ts'
@@ -32,7 +32,7 @@ export interface LinkOptions {
   readonly onBandwidth: (signal: BandwidthSignal | undefined) => void
 }
 
-/** A lane that lives shorter than this, milliseconds, counts as failed, so that a relay in a crash loop is not dialled in a tight one. */
+/** A session that lives shorter than this, milliseconds, counts as failed, so that a relay in a crash loop is not dialled in a tight one. */
 const SHORT_LIFE_MS = 5_000
 /** Control messages kept that come while a connection is still being made; a relay has no more kinds of them. */
 const MAX_EARLY = 4
@@ -49,7 +49,7 @@ export class RelayLink implements Sessions {
   readonly #options: LinkOptions
   readonly #life = new AbortController()
   readonly #home: string
-  readonly #pool: LanePool
+  readonly #pool: SessionPool
   readonly #choice: TransportChoice
   readonly #page: PagePresence
   #watch: GatewayWatch | undefined
@@ -73,17 +73,17 @@ export class RelayLink implements Sessions {
     this.#relayUrl = relayUrl
     this.#options = options
     this.#choice = new TransportChoice(platform.memory ?? new TransportMemory(), options.transports, platform.now)
-    this.#pool = new LanePool({
+    this.#pool = new SessionPool({
       platform,
       open: async ({ relayUrl: url, transport }) => await this.#dial(url, { only: transport }),
       limitBps: () => this.#pool.first?.bandwidth?.bitsPerSecond,
       onFirst: () => options.onBandwidth(this.#pool.first?.bandwidth),
-      onJoin: (lane) => this.#catchUp(lane),
+      onJoin: session => this.#catchUp(session),
       onLate: (since, rate) => {
         const [info, place] = [this.#pool.first?.info, this.#place]
         if (info !== undefined) this.#scout()?.late(info, since, rate, () => this.#place === place)
       },
-      onSample: (sample) => this.#scouting?.sampled(sample)
+      onSample: sample => this.#scouting?.sampled(sample)
     })
     // A page that is left closes its sessions; one that comes out of the browser's cache opens new ones.
     this.#page = new PagePresence(platform, () => {
@@ -96,34 +96,34 @@ export class RelayLink implements Sessions {
    * A connection to use, to be given back with {@link release}.
    * @throws ShardClientError connect, closed; or the reason of the signal
    */
-  async acquire (signal: AbortSignal): Promise<Lane> {
+  async acquire (signal: AbortSignal): Promise<PooledSession> {
     for (;;) {
       this.#life.signal.throwIfAborted()
-      const lane = await this.#pool.take(signal)
-      if (lane !== undefined) this.#watching()?.asked(lane)
-      if (lane !== undefined) return lane
+      const session = await this.#pool.take(signal)
+      if (session !== undefined) this.#watching()?.asked(session)
+      if (session !== undefined) return session
       await abortable(this.#connect(), signal)
     }
   }
 
   join (body: SharedBody): void { this.#pool.join(body) }
   leave (body: SharedBody): void { this.#pool.leave(body) }
-  received (lane: Lane, bytes: number): void {
-    this.#watch?.heard(lane)
-    this.#pool.received(lane, bytes)
+  received (session: PooledSession, bytes: number): void {
+    this.#watch?.heard(session)
+    this.#pool.received(session, bytes)
   }
 
-  release (lane: Lane): void { this.#pool.release(lane) }
+  release (session: PooledSession): void { this.#pool.release(session) }
 
-  failed (lane: Lane, error: unknown): void {
+  failed (session: PooledSession, error: unknown): void {
     if (!(error instanceof ShardClientError)) return
     // An exchange may find that the connection is gone before the transport says so.
-    if (error.fault === 'session-lost') this.#lost(lane)
+    if (error.fault === 'session-lost') this.#lost(session)
     if (error.fault !== 'stalled') return
     // "Connected" is not "usable": what has never delivered anything does not become better by connecting again.
-    if (lane.received === 0) this.#choice.demote(lane.info, `connected, but ${error.message}`)
+    if (session.received === 0) this.#choice.demote(session.info, `connected, but ${error.message}`)
     // A path that carries nothing may be gone without a word, or a session may be out of streams for good.
-    this.#retire(lane)
+    this.#retire(session)
   }
 
   close (): void {
@@ -134,15 +134,15 @@ export class RelayLink implements Sessions {
     this.#pool.cut()
   }
 
-  #lost (lane: Lane): void {
-    lane.road.close()
-    this.#retire(lane)
+  #lost (session: PooledSession): void {
+    session.connection.close()
+    this.#retire(session)
   }
 
   /** Uses this connection for nothing new, and makes another when it was the last; what is under way on it goes on. */
-  #retire (lane: Lane): void {
-    if (!this.#pool.remove(lane)) return
-    const isShort = this.#options.platform.now() - lane.since < SHORT_LIFE_MS
+  #retire (session: PooledSession): void {
+    if (!this.#pool.remove(session)) return
+    const isShort = this.#options.platform.now() - session.since < SHORT_LIFE_MS
     if (this.#pool.size > 0) {
       if (isShort) this.#pool.refused(0)
       return
@@ -178,23 +178,23 @@ export class RelayLink implements Sessions {
     }
   }
 
-  async #dial (relayUrl: string, { only, unlessOverloaded }: Aim = {}): Promise<Lane> {
+  async #dial (relayUrl: string, { only, unlessOverloaded }: Aim = {}): Promise<PooledSession> {
     const { dial, platform } = this.#options
-    const own: { lane?: Lane } = {}
+    const own: { session?: PooledSession } = {}
     const early: ControlMessage[] = []
     const candidates = only === undefined ? this.#choice.candidates(relayUrl) : [{ transport: only, demoted: undefined }]
-    const { road, info, gateway, unanswered } = await dial(relayUrl, (message) => {
+    const { connection, info, gateway, unanswered } = await dial(relayUrl, message => {
       // A relay that sheds load may say so with the first packet.
-      if (own.lane !== undefined) this.#hear(own.lane, message)
+      if (own.session !== undefined) this.#hear(own.session, message)
       else if (early.length < MAX_EARLY) early.push(message)
     }, this.#life.signal, { candidates, unlessOverloaded })
     this.#choice.unanswered(info.relayUrl, unanswered)
-    const lane = new Lane(road, info, platform.now(), gateway)
-    own.lane = lane
-    for (const message of early) this.#hear(lane, message)
-    road.closed.then(() => this.#lost(lane), () => {})
-    if (!this.#life.signal.aborted && !this.#page.isAway) return lane
-    road.close()
+    const session = new PooledSession(connection, info, platform.now(), gateway)
+    own.session = session
+    for (const message of early) this.#hear(session, message)
+    connection.closed.then(() => this.#lost(session), () => {})
+    if (!this.#life.signal.aborted && !this.#page.isAway) return session
+    connection.close()
     this.#life.signal.throwIfAborted()
     throw new ShardClientError('connect', 'the page was left')
   }
@@ -204,9 +204,9 @@ export class RelayLink implements Sessions {
     const { GatewayWatch } = loadedSessions() ?? {}
     this.#watch ??= GatewayWatch && new GatewayWatch({
       platform: this.#options.platform,
-      lanes: () => this.#pool.lanes,
-      ask: async (url) => await this.#options.gatewayOf(url, this.#life.signal),
-      gone: (lane) => { this.#lost(lane) }
+      sessions: () => this.#pool.sessions,
+      ask: async url => await this.#options.gatewayOf(url, this.#life.signal),
+      gone: session => { this.#lost(session) }
     })
     return this.#watch
   }
@@ -217,49 +217,49 @@ export class RelayLink implements Sessions {
     this.#scouting ??= TransportScout && new TransportScout({
       platform: this.#options.platform,
       signal: this.#life.signal,
-      candidates: (url) => this.#choice.candidates(url),
+      candidates: url => this.#choice.candidates(url),
       dial: (url, only) => this.#dial(url, { only }),
-      favour: (lane) => this.#pool.favour(lane),
-      dismiss: (lane) => { this.#pool.remove(lane) },
-      choose: (lane) => {
-        this.#choice.chosen(lane.info)
-        this.#install(lane)
+      favour: session => this.#pool.favour(session),
+      dismiss: session => { this.#pool.remove(session) },
+      choose: session => {
+        this.#choice.chosen(session.info)
+        this.#install(session)
       }
     })
     return this.#scouting
   }
 
-  #install (lane: Lane): void {
+  #install (session: PooledSession): void {
     this.#place = {}
-    this.#relayUrl = lane.info.relayUrl
-    this.#choice.taken(lane.info.transport)
-    this.#hopeful = lane.info.overloaded === true
-    this.#pool.replaceAll(lane)
+    this.#relayUrl = session.info.relayUrl
+    this.#choice.taken(session.info.transport)
+    this.#hopeful = session.info.overloaded === true
+    this.#pool.replaceAll(session)
     this.#scheduleUpgrade(UPGRADE_FIRST_MS)
-    this.#options.onTransport?.(lane.info)
+    this.#options.onTransport?.(session.info)
   }
 
   /** What the relay said before the session was in use; after whoever takes it into use has ended: a move that leads to the next one is over by then. */
-  #catchUp (lane: Lane): void {
-    queueMicrotask(() => { for (const message of lane.early.splice(0)) this.#hear(lane, message) })
+  #catchUp (session: PooledSession): void {
+    queueMicrotask(() => { for (const message of session.early.splice(0)) this.#hear(session, message) })
   }
 
-  #hear (lane: Lane, message: ControlMessage): void {
-    this.#watch?.heard(lane)
+  #hear (session: PooledSession, message: ControlMessage): void {
+    this.#watch?.heard(session)
     if (message.type === 'ping') return
-    if (!this.#pool.has(lane)) {
+    if (!this.#pool.has(session)) {
       // What a session says that is not in use any more does not count.
-      if (!lane.retired && lane.early.length < MAX_EARLY) lane.early.push(message)
+      if (!session.retired && session.early.length < MAX_EARLY) session.early.push(message)
       return
     }
-    if (message.type === 'bandwidth') lane.bandwidth = signalOf(message)
+    if (message.type === 'bandwidth') session.bandwidth = signalOf(message)
     // All sessions hear the same; the first one speaks for them.
-    if (lane === this.#pool.first) {
-      if (message.type === 'bandwidth') this.#options.onBandwidth(lane.bandwidth)
+    if (session === this.#pool.first) {
+      if (message.type === 'bandwidth') this.#options.onBandwidth(session.bandwidth)
       this.#options.onControl?.(message)
     }
-    if (message.type === 'drain' && this.#pool.size > 1) this.#pool.remove(lane)
-    else if (message.type === 'drain' || message.type === 'redirect') this.#follow(message, lane.info.relayUrl)
+    if (message.type === 'drain' && this.#pool.size > 1) this.#pool.remove(session)
+    else if (message.type === 'drain' || message.type === 'redirect') this.#follow(message, session.info.relayUrl)
   }
 
   #follow (message: Extract<ControlMessage, { type: 'drain' | 'redirect' }>, relayUrl: string): void {
@@ -308,10 +308,10 @@ export class RelayLink implements Sessions {
   async #upgrade (info: TransportInfo): Promise<void> {
     const place = this.#place
     for (const url of new Set([info.relayUrl, this.#home])) {
-      const lane = await this.#dial(url, { unlessOverloaded: true }).catch(() => undefined)
-      if (lane === undefined) continue
-      if (this.#place === place && this.#pool.size > 0 && this.#choice.rank(lane.info) < this.#choice.rank(info)) return this.#install(lane)
-      lane.leave()
+      const session = await this.#dial(url, { unlessOverloaded: true }).catch(() => undefined)
+      if (session === undefined) continue
+      if (this.#place === place && this.#pool.size > 0 && this.#choice.rank(session.info) < this.#choice.rank(info)) return this.#install(session)
+      session.leave()
       if (this.#place !== place) return
       this.#hopeful = false
     }

@@ -18,10 +18,10 @@ export function sampleMs (tripMs: number | undefined): number {
 
 /** Sessions at each step. One CUBIC connection at 30 ms and 1 % loss needs 11.5 s for 8 MB, four 4.1 s, eight 2.6 s. */
 const LADDER = [1, 4, MAX_SESSIONS] as const
-/** Answers that need longer than this at the present rate, milliseconds, are late; with these they are so late that a step is taken at once. */
+/** Answers that need longer than this at the present rate, milliseconds, are late; with these they are so late that a step is taken immediately. */
 const LATE_MS = 1_000
 const VERY_LATE_MS = 4_000
-/** Others have to be late for so long, milliseconds: everybody is when many viewers come at once, and that passes. */
+/** Others have to be late for so long, milliseconds: everybody is when many viewers come at the same time, and that passes. */
 const LATE_FOR_MS = 2_000
 /** A rate that grows by more than this from sample to sample is still finding the limit of the path by itself. */
 const STARTING_UP = 1.25
@@ -123,7 +123,7 @@ export function nextCount (state: SessionCount, sample: Sample): SessionCount {
 
 /** A session that was wanted could not be had: those that are open have to do, for a while. */
 export function sessionRefused (state: SessionCount, now: number, open: number, retryAfterMs: number): SessionCount {
-  const step = Math.max(0, LADDER.findLastIndex((sessions) => sessions <= open))
+  const step = Math.max(0, LADDER.findLastIndex(sessions => sessions <= open))
   const pauseMs = Math.max(state.pauseMs, retryAfterMs)
   return withTarget({ ...stepBack(state, Math.min(state.step, step), now, pauseMs), floor: Math.max(1, Math.min(state.floor, open)), refusedUntil: now + Math.max(REFUSED_MS, retryAfterMs) })
 }

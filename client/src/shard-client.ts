@@ -7,7 +7,7 @@ import { dial, gatewayOf, relayBase } from './dial.ts'
 import type { DialOptions } from './dial.ts'
 import type { ErasureDecoder } from './erasure.ts'
 import { fetchObject } from './fetch-object.ts'
-import type { ClientRange, ObjectRequest, ObjectResult } from './fetch-object.ts'
+import type { ClientRange, FetchRequest, ObjectResult } from './fetch-object.ts'
 import type { Manifest } from './manifest.ts'
 import { systemPlatform } from './platform.ts'
 import type { ClientPlatform } from './platform.ts'
@@ -34,7 +34,7 @@ export interface ShardClientOptions {
   readonly websocket?: () => Promise<W3cWebTransportConstructor>
   /** Gives the erasure decoder, loaded when it is first needed; without it no video is repaired. */
   readonly erasure?: () => Promise<ErasureDecoder>
-  /** Requests at once; 16 by default, which fills 100 Mbit/s at 40 ms with shards of 1 MB. */
+  /** Requests at the same time; 16 by default, which fills 100 Mbit/s at 40 ms with shards of 1 MB. */
   readonly concurrency?: number
   /** Attempts for one request, and for one connection in a row; 8 by default, some 5 s with the pauses between them. */
   readonly attempts?: number
@@ -72,7 +72,7 @@ export interface FetchOptions {
 
 export interface FetchShardOptions extends FetchOptions {
   readonly range?: ClientRange
-  readonly onProgress?: NonNullable<ObjectRequest['onProgress']>
+  readonly onProgress?: NonNullable<FetchRequest['onProgress']>
   /** Compare the digest of the whole object; true by default. */
   readonly verify?: boolean
   /** What the object must hash to, from a manifest, lower-case hex. */
@@ -93,7 +93,7 @@ export interface FetchVideoOptions extends FetchOptions {
   readonly onShard?: (shard: VideoShard) => void
   /** Called with each shard that could not be fetched; another takes its place while there is one. */
   readonly onFailure?: (index: number, error: unknown) => void
-  /** Awaited before each data shard is asked for, so that a player fetches no further ahead than it wants to; all are offered at once, in order. */
+  /** Awaited before each data shard is asked for, so that a player fetches no further ahead than it wants to; all are offered immediately, in order. */
   readonly whenToFetch?: (index: number) => Promise<void>
 }
 
@@ -130,12 +130,12 @@ export class ShardClient {
       attempts: () => (this.#connected ? undefined : options.connectAttempts) ?? options.attempts ?? 8,
       transports,
       onControl: options.onControl,
-      onBandwidth: (signal) => {
+      onBandwidth: signal => {
         if (signal?.bitsPerSecond === this.#bandwidth?.bitsPerSecond && signal?.suggestedRendition === this.#bandwidth?.suggestedRendition) return
         this.#bandwidth = signal
         options.onBandwidth?.(signal)
       },
-      onTransport: (info) => {
+      onTransport: info => {
         this.#transport = info
         options.onTransport?.(info)
       }
@@ -269,10 +269,10 @@ export class ShardClient {
     }
   }
 
-  async #attempt (request: ObjectRequest, attempts: number, called: number): Promise<ShardResult> {
-    const lane = await this.#link.acquire(request.signal)
+  async #attempt (request: FetchRequest, attempts: number, called: number): Promise<ShardResult> {
+    const session = await this.#link.acquire(request.signal)
     const queuedMs = this.#platform.now() - called
-    const { firstByteMs, totalMs, ...result } = await fetchObject(lane, request, this.#link, this.#platform)
-    return { ...result, transport: lane.info.transport, attempts, timings: { queuedMs, firstByteMs, totalMs } }
+    const { firstByteMs, totalMs, ...result } = await fetchObject(session, request, this.#link, this.#platform)
+    return { ...result, transport: session.info.transport, attempts, timings: { queuedMs, firstByteMs, totalMs } }
   }
 }

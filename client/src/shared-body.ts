@@ -1,8 +1,8 @@
 import type { FieldLine, Fields } from '../../src/protocol/message-head.ts'
 import { ShardClientError } from './client-error.ts'
-import type { Lane } from './lane.ts'
+import type { PooledSession } from './pooled-session.ts'
 import type { ClientPlatform } from './platform.ts'
-import type { RoadResponse } from './road.ts'
+import type { RelayResponse } from './relay-connection.ts'
 import { linkedAbort, onAbort } from './waiting.ts'
 import type { LinkedAbort } from './waiting.ts'
 
@@ -11,7 +11,7 @@ export const MAX_PARTS = 64
 
 /** A part of a body on its way over one session. */
 export interface Piece {
-  readonly lane: Lane
+  readonly session: PooledSession
   /** First byte that has not come yet. */
   position: number
   /** First byte that another piece fetches. */
@@ -23,11 +23,11 @@ export interface Sessions {
   join (body: SharedBody): void
   leave (body: SharedBody): void
   /** Bytes of a body came over it. */
-  received (lane: Lane, bytes: number): void
+  received (session: PooledSession, bytes: number): void
   /** An exchange on it broke off. */
-  failed (lane: Lane, error: unknown): void
+  failed (session: PooledSession, error: unknown): void
   /** An exchange on it is over, however it ended. */
-  release (lane: Lane): void
+  release (session: PooledSession): void
 }
 
 export interface BodyRequest {
@@ -90,14 +90,14 @@ export class SharedBody {
    * @param abort ends the exchange of this answer
    * @throws ShardClientError, or the reason of the signal
    */
-  async read (lane: Lane, response: RoadResponse, abort: LinkedAbort): Promise<void> {
+  async read (session: PooledSession, response: RelayResponse, abort: LinkedAbort): Promise<void> {
     const done = new Promise<void>((resolve, reject) => {
       this.#resolve = resolve
       this.#reject = reject
     })
     this.#sessions.join(this)
     try {
-      this.#start({ lane, position: 0, end: this.bytes.length }, abort, async () => response)
+      this.#start({ session, position: 0, end: this.bytes.length }, abort, async () => response)
       await done
     } catch (error) {
       // The other pieces are of no use any more.
@@ -110,23 +110,23 @@ export class SharedBody {
   }
 
   /** Has the end of a piece, from `at` on, fetched over another session, which is taken already. */
-  divide (piece: Piece, at: number, lane: Lane): void {
+  divide (piece: Piece, at: number, session: PooledSession): void {
     const { path, fields, etag, length } = this.#request
     this.#parts++
-    const part: Piece = { lane, position: at, end: piece.end }
+    const part: Piece = { session, position: at, end: piece.end }
     piece.end = at
     if (piece.position >= at) this.#pieces.get(piece)?.abort(new Error('another session goes on with it'))
     const { end } = part
-    this.#start(part, linkedAbort(this.#request.signal), async (signal) => {
-      const response = await lane.road.request({ path, fields: [['range', `bytes=${at}-${end - 1}`], ...fields], signal })
+    this.#start(part, linkedAbort(this.#request.signal), async signal => {
+      const response = await session.connection.request({ path, fields: [['range', `bytes=${at}-${end - 1}`], ...fields], signal })
       if (response.status === 206 && response.fields.get('etag') === etag && isRange(response.fields, at, end - at, length)) return response
       response.cancel()
-      lane.wholeOnly = true
+      session.wholeOnly = true
       throw new ShardClientError('truncated', `a part of the object came with status ${response.status} or is of another one`)
     })
   }
 
-  #start (piece: Piece, abort: LinkedAbort, open: (signal: AbortSignal) => Promise<RoadResponse>): void {
+  #start (piece: Piece, abort: LinkedAbort, open: (signal: AbortSignal) => Promise<RelayResponse>): void {
     this.#pieces.set(piece, abort)
     const unfollow = onAbort(this.#all.signal, () => abort.abort(this.#all.signal.reason))
     this.#run(piece, abort, open).finally(unfollow).then(() => {
@@ -134,15 +134,15 @@ export class SharedBody {
     }, this.#reject)
   }
 
-  async #run (piece: Piece, abort: LinkedAbort, open: (signal: AbortSignal) => Promise<RoadResponse>): Promise<void> {
+  async #run (piece: Piece, abort: LinkedAbort, open: (signal: AbortSignal) => Promise<RelayResponse>): Promise<void> {
     const asked = piece.end
     const stall = stallTimer(abort, this.#request.stallMs, this.#platform)
     const askedAt = this.#platform.now()
-    let response: RoadResponse | undefined
+    let response: RelayResponse | undefined
     try {
       response = await open(abort.signal)
       // The first one has its answer already.
-      if (piece.position > 0) piece.lane.answered(this.#platform.now() - askedAt)
+      if (piece.position > 0) piece.session.answered(this.#platform.now() - askedAt)
       // An answer that nobody cut short is read to its FIN: one whose bytes are wrong ends with a reset instead.
       for (let chunk = await response.read(); chunk !== null; chunk = await response.read()) {
         stall.again()
@@ -156,14 +156,14 @@ export class SharedBody {
       if (piece.end === asked || piece.position < piece.end) {
         // Whatever broke after an abort broke because of it.
         const reason = abort.signal.aborted ? abort.signal.reason as unknown : error
-        if (!this.#all.signal.aborted) this.#sessions.failed(piece.lane, reason)
+        if (!this.#all.signal.aborted) this.#sessions.failed(piece.session, reason)
         throw reason
       }
     } finally {
       stall.stop()
       abort.stop()
       this.#pieces.delete(piece)
-      this.#sessions.release(piece.lane)
+      this.#sessions.release(piece.session)
     }
   }
 
@@ -173,7 +173,7 @@ export class SharedBody {
     this.bytes.set(wanted, piece.position)
     piece.position += wanted.length
     this.#received += wanted.length
-    this.#sessions.received(piece.lane, wanted.length)
+    this.#sessions.received(piece.session, wanted.length)
     this.#request.onReceived(this.#received)
   }
 }

@@ -1,4 +1,4 @@
-import type { Candidate, TransportMemory } from './transport-memory.ts'
+import type { TransportCandidate, TransportMemory } from './transport-memory.ts'
 import type { TransportFailure, TransportInfo, TransportName } from './transports.ts'
 
 /** The transports of one client and what is remembered of them. */
@@ -16,13 +16,13 @@ export class TransportChoice {
   }
 
   /** In the order in which to try them. */
-  candidates (relayUrl: string): Candidate[] {
+  candidates (relayUrl: string): TransportCandidate[] {
     return this.#memory.order(relayUrl, this.#transports, this.#now())
   }
 
   /** Rank of a transport, 0 for the best. */
   rank ({ relayUrl, transport }: Pick<TransportInfo, 'relayUrl' | 'transport'>): number {
-    return this.candidates(relayUrl).findIndex((candidate) => candidate.transport === transport)
+    return this.candidates(relayUrl).findIndex(candidate => candidate.transport === transport)
   }
 
   /** Milliseconds until a transport is no longer held back; undefined when none is. */

@@ -13,7 +13,7 @@ interface Demotion {
 }
 
 /** A transport in the order in which to try; `demoted` says why it comes late. */
-export interface Candidate {
+export interface TransportCandidate {
   readonly transport: TransportName
   readonly demoted: string | undefined
 }
@@ -38,9 +38,9 @@ export class TransportMemory {
   }
 
   /** These transports in the order to try them: what did badly comes last. */
-  order (relayUrl: string, transports: readonly TransportName[], now: number): Candidate[] {
+  order (relayUrl: string, transports: readonly TransportName[], now: number): TransportCandidate[] {
     const known = this.#relays.get(relayUrl)
-    const all = transports.map((transport): Candidate => {
+    const all = transports.map((transport): TransportCandidate => {
       const demotion = known?.get(transport)
       return { transport, demoted: demotion !== undefined && now < demotion.until ? demotion.reason : undefined }
     })
@@ -49,7 +49,7 @@ export class TransportMemory {
 
   /** When the next transport is no longer held back; undefined when none is. */
   changesAt (relayUrl: string, now: number): number | undefined {
-    const ends = [...this.#relays.get(relayUrl)?.values() ?? []].map(({ until }) => until).filter((until) => until > now)
+    const ends = [...this.#relays.get(relayUrl)?.values() ?? []].map(({ until }) => until).filter(until => until > now)
     return ends.length === 0 ? undefined : Math.min(...ends)
   }
 }

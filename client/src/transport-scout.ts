@@ -1,6 +1,6 @@
-import type { Lane } from './lane.ts'
+import type { PooledSession } from './pooled-session.ts'
 import type { ClientPlatform } from './platform.ts'
-import type { Candidate } from './transport-memory.ts'
+import type { TransportCandidate } from './transport-memory.ts'
 import { NO_TRIAL_YET, afterTry, mayTry, nextComparison, startComparison } from './transport-trial.ts'
 import type { Comparison, TrialSample } from './transport-trial.ts'
 import type { TransportInfo, TransportName } from './transports.ts'
@@ -9,13 +9,13 @@ import { abortable } from './waiting.ts'
 export interface ScoutOptions {
   readonly platform: ClientPlatform
   readonly signal: AbortSignal
-  readonly candidates: (relayUrl: string) => readonly Candidate[]
-  readonly dial: (relayUrl: string, transport: TransportName) => Promise<Lane>
+  readonly candidates: (relayUrl: string) => readonly TransportCandidate[]
+  readonly dial: (relayUrl: string, transport: TransportName) => Promise<PooledSession>
   /** Requests go over this connection, for now. */
-  readonly favour: (lane: Lane) => void
-  readonly dismiss: (lane: Lane) => void
+  readonly favour: (session: PooledSession) => void
+  readonly dismiss: (session: PooledSession) => void
   /** This one is in use from now on. */
-  readonly choose: (lane: Lane) => void
+  readonly choose: (session: PooledSession) => void
 }
 
 /** Gives the other transports a part of the work, one after the other, beside the one in use, and changes to the first that is clearly faster. */
@@ -47,13 +47,13 @@ export class TransportScout {
     const { candidates, choose, dial, dismiss, favour } = this.#options
     for (const { transport, demoted } of candidates(info.relayUrl)) {
       if (transport === info.transport || demoted !== undefined) continue
-      const lane = await dial(info.relayUrl, transport).catch(() => undefined)
-      if (lane === undefined) continue
-      if (!isCurrent()) return lane.leave()
-      favour(lane)
+      const session = await dial(info.relayUrl, transport).catch(() => undefined)
+      if (session === undefined) continue
+      if (!isCurrent()) return session.leave()
+      favour(session)
       const isFaster = await this.#compare(before)
-      if (isCurrent() && !lane.retired && isFaster) return choose(lane)
-      dismiss(lane)
+      if (isCurrent() && !session.retired && isFaster) return choose(session)
+      dismiss(session)
       if (!isCurrent()) return
     }
   }
@@ -70,7 +70,7 @@ export class TransportScout {
     const { platform, signal } = this.#options
     this.#comparison = startComparison(platform.now(), before)
     try {
-      return await abortable(new Promise<boolean>((resolve) => { this.#decided = resolve }), signal)
+      return await abortable(new Promise<boolean>(resolve => { this.#decided = resolve }), signal)
     } finally {
       this.#comparison = undefined
     }

@@ -20,9 +20,9 @@ async function translated<T> (step: Promise<T>): Promise<T> {
 
 /** The client's view of an engine session in Node, or in-process. */
 export function transportClientSession (session: TransportSession, onIncoming: SessionEndpoint['onIncoming']): ClientSession {
-  session.onUni = (stream) => onIncoming({ read: () => stream.read(), cancel: () => stream.cancel(0) })
+  session.onUni = stream => onIncoming({ read: () => stream.read(), cancel: () => stream.cancel(0) })
   // A relay opens no bidirectional streams; one that does gets nothing.
-  session.onStream = (stream) => {
+  session.onStream = stream => {
     stream.cancel(0)
     stream.reset(0)
   }
@@ -30,10 +30,10 @@ export function transportClientSession (session: TransportSession, onIncoming: S
     openStream: async () => {
       const stream = await translated(session.openBidi())
       return {
-        write: (chunk) => translated(stream.write(chunk)),
+        write: chunk => translated(stream.write(chunk)),
         end: () => translated(stream.end()),
         read: () => translated(stream.read()),
-        reset: (code) => {
+        reset: code => {
           stream.reset(code)
           stream.cancel(code)
         }
@@ -51,7 +51,7 @@ export function transportClientSession (session: TransportSession, onIncoming: S
 export type TransportDialler = (endpoint: Pick<SessionEndpoint, 'url' | 'certificateHashes' | 'signal'>, opened: (session: TransportSession) => void) => Promise<TransportSession>
 
 export function transportConnector (dial: TransportDialler): Connector {
-  return async (endpoint) => {
+  return async endpoint => {
     let taken: ClientSession | undefined
     const take = (session: TransportSession): ClientSession => (taken ??= transportClientSession(session, endpoint.onIncoming))
     return take(await dial(endpoint, take))

@@ -109,7 +109,7 @@ async function repair (request: VideoRequest, shards: Array<Uint8Array | undefin
   if (missing.length === 0) return []
   if (request.erasure === undefined) throw new ShardClientError('missing', `shards ${missing.map(({ index }) => index).join(', ')} are missing and no erasure decoder was given`)
   const decoder = await request.erasure()
-  const data = await decoder.reconstruct(shards.map((shard) => shard && padded(shard, shardSize)), dataShards, parityShards)
+  const data = await decoder.reconstruct(shards.map(shard => shard && padded(shard, shardSize)), dataShards, parityShards)
   request.signal.throwIfAborted()
   for (const { index, size, sha256 } of missing) {
     const bytes = data[index]?.subarray(0, size) ?? new Uint8Array(0)

@@ -21,7 +21,7 @@ export const PONYFILL_OPTIONS = {
  * @param extra options beyond the standard
  */
 export function w3cConnector (load: W3cLoader, extra: W3cWebTransportOptions = {}): Connector {
-  return async (endpoint) => {
+  return async endpoint => {
     const { openW3c } = await loadSessions()
     return await openW3c(load, extra, endpoint)
   }

@@ -62,7 +62,7 @@ class W3cSession implements ClientSession {
       this.#over = true
       return reason
     }
-    this.closed = transport.closed.then((info) => end(info?.reason ?? 'closed'), (error: unknown) => end(reasonText(error)))
+    this.closed = transport.closed.then(info => end(info?.reason ?? 'closed'), (error: unknown) => end(reasonText(error)))
     acceptAll(transport.incomingUnidirectionalStreams.getReader(), onIncoming).catch(ignore)
   }
 
@@ -110,7 +110,7 @@ export type W3cLoader = () => W3cWebTransportConstructor | undefined | Promise<W
 export async function openW3c (load: W3cLoader, extra: W3cWebTransportOptions, { url, certificateHashes, signal, onIncoming }: SessionEndpoint): Promise<ClientSession> {
   const Transport = await abortable(Promise.resolve(load()), signal)
   if (Transport === undefined) throw new ShardClientError('connect', 'not available here')
-  const hashes = certificateHashes.map((value) => ({ algorithm: 'sha-256', value }))
+  const hashes = certificateHashes.map(value => ({ algorithm: 'sha-256', value }))
   // An empty list would still switch the check of the certificate chain off in some browsers.
   const transport = new Transport(url, hashes.length === 0 ? extra : { ...extra, serverCertificateHashes: hashes })
   // A session that never becomes ready rejects here as well.

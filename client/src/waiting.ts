@@ -40,7 +40,7 @@ export async function abortable<T> (promise: Promise<T>, signal: AbortSignal): P
 export async function delay (ms: number, signal: AbortSignal, after: ClientPlatform['after']): Promise<void> {
   let cancel = (): void => {}
   try {
-    await abortable(new Promise<void>((resolve) => { cancel = after(ms, resolve) }), signal)
+    await abortable(new Promise<void>(resolve => { cancel = after(ms, resolve) }), signal)
   } finally {
     cancel()
   }
@@ -65,7 +65,7 @@ export function linkedAbort (...parents: ReadonlyArray<AbortSignal | undefined>)
   }
   return {
     signal: controller.signal,
-    abort: (reason) => controller.abort(reason),
+    abort: reason => controller.abort(reason),
     stop: () => { for (const step of undo) step() }
   }
 }
@@ -81,7 +81,7 @@ export function backoffMs (attempt: number, random: number): number {
   return full / 2 + random * full / 2
 }
 
-/** At most `size` holders at once; the others wait in order. */
+/** At most `size` holders at the same time; the others wait in order. */
 export class Slots {
   #free: number
   readonly #waiting = new Set<() => void>()
@@ -97,7 +97,7 @@ export class Slots {
       this.#free--
     } else {
       let wake = (): void => {}
-      const turn = new Promise<void>((resolve) => { wake = resolve })
+      const turn = new Promise<void>(resolve => { wake = resolve })
       this.#waiting.add(wake)
       try {
         await abortable(turn, signal)

@@ -53,11 +53,11 @@ async function overSession (session, path, onBody) {
   if (bytes !== length) throw new Error(`${path}: ${bytes} of ${length} bytes`)
 }
 
-async function openSession (road) {
+async function openSession (transport) {
   // Its URL may carry a ticket, which is good for one session.
   const offer = await (await fetch('/v1/transport', { cache: 'no-store' })).json()
-  const { url, certificateHashes } = offer[road]
-  if (road === 'websocket') {
+  const { url, certificateHashes } = offer[transport]
+  if (transport === 'websocket') {
     const { WebTransportPonyfill } = await import('/player/client/websocket.js')
     const session = new WebTransportPonyfill(url.replace(/^wss:/, 'https:'), { forceReliable: true, initialStreamFlowControlWindow: 1_048_576, initialSessionFlowControlWindow: 8_388_608, initialBidirectionalSendStreams: 1, initialUnidirectionalSendStreams: 16 })
     await session.ready
@@ -69,9 +69,9 @@ async function openSession (road) {
   return session
 }
 
-async function withGet (road, use) {
-  if (road === 'fetch') return await use(overFetch)
-  const session = await openSession(road)
+async function withGet (transport, use) {
+  if (transport === 'fetch') return await use(overFetch)
+  const session = await openSession(transport)
   try {
     return await use((path, onBody) => overSession(session, path, onBody))
   } finally {
@@ -80,15 +80,15 @@ async function withGet (road, use) {
 }
 
 // SHA-256 of one shard, and the protocol a fetch took.
-globalThis.compareDigest = async (road, path) => await withGet(road, async get => {
+globalThis.compareDigest = async (transport, path) => await withGet(transport, async get => {
   const pieces = []
   await get(path, piece => { pieces.push(piece.slice()) })
   const digest = hex(await crypto.subtle.digest('SHA-256', await new Blob(pieces).arrayBuffer()))
   return { digest, protocol: performance.getEntriesByName(new URL(path, location.origin).href).at(-1)?.nextHopProtocol ?? '' }
 })
 
-// Some downloads at once, each followed by the next, until the time is over.
-globalThis.compareDownload = async (road, { paths, parallel, milliseconds }) => await withGet(road, async get => {
+// Some downloads at the same time, each followed by the next, until the time is over.
+globalThis.compareDownload = async (transport, { paths, parallel, milliseconds }) => await withGet(transport, async get => {
   performance.clearResourceTimings()
   const firstByteMs = []
   const wholeMs = []

@@ -9,7 +9,7 @@ import { quantile } from '../statistics.ts'
 import type { Percentiles } from './load.ts'
 
 /** Sessions are opened where the relay the page is of says, each with a ticket of its own. */
-export type BrowserRoad = 'fetch' | 'webtransport' | 'websocket'
+export type BrowserTransport = 'fetch' | 'webtransport' | 'websocket'
 
 export interface DownloadOrder {
   readonly paths: readonly string[]
@@ -29,7 +29,7 @@ export interface BrowserOptions {
   readonly directory: string
   /** SHA-256 of the public key that needs no authority, base64. */
   readonly spki: string
-  /** Ports on which Chromium speaks HTTP/3 at once instead of after an alt-svc. */
+  /** Ports on which Chromium speaks HTTP/3 immediately instead of after an alt-svc. */
   readonly quicPorts: readonly number[]
 }
 
@@ -54,14 +54,14 @@ export class BrowserPage {
     await this.#page.evaluate(this.#script)
   }
 
-  async digest (road: BrowserRoad, path: string): Promise<{ digest: string, protocol: string }> {
-    return await this.#page.evaluate(`compareDigest(${JSON.stringify(road)}, ${JSON.stringify(path)})`)
+  async digest (transport: BrowserTransport, path: string): Promise<{ digest: string, protocol: string }> {
+    return await this.#page.evaluate(`compareDigest(${JSON.stringify(transport)}, ${JSON.stringify(path)})`)
   }
 
-  async download (road: BrowserRoad, order: DownloadOrder): Promise<DownloadOutcome> {
+  async download (transport: BrowserTransport, order: DownloadOrder): Promise<DownloadOutcome> {
     // A page in the background gets less of everything.
     await this.#page.bringToFront()
-    const { bytes, seconds, firstByteMs, wholeMs } = await this.#page.evaluate<{ bytes: number, seconds: number, firstByteMs: number[], wholeMs: number[] }>(`compareDownload(${JSON.stringify(road)}, ${JSON.stringify(order)})`)
+    const { bytes, seconds, firstByteMs, wholeMs } = await this.#page.evaluate<{ bytes: number, seconds: number, firstByteMs: number[], wholeMs: number[] }>(`compareDownload(${JSON.stringify(transport)}, ${JSON.stringify(order)})`)
     return { bytes, seconds, firstByteMs: spread(firstByteMs), wholeMs: spread(wholeMs) }
   }
 }

@@ -10,7 +10,7 @@ export interface H2loadOrder {
   readonly port: number
   readonly paths: readonly string[]
   readonly connections: number
-  /** Requests of one connection at once. */
+  /** Requests of one connection at the same time. */
   readonly streams: number
   /** Whole seconds. */
   readonly seconds: number

@@ -22,7 +22,7 @@ interface Pending {
 
 /** The largest response head that is waited for. */
 const MAX_HEAD_BYTES = 65_536
-/** Read at once into one buffer that is used again and again: allocating per chunk would cost this client more than the kernel does. */
+/** Read in one go into one buffer that is used again and again: allocating per chunk would cost this client more than the kernel does. */
 const READ_BYTES = 262_144
 
 /**

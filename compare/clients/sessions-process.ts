@@ -10,10 +10,10 @@ import { transportOffer } from '../../tools/harness/transport-offer.ts'
 import type { Timing } from './http1-connection.ts'
 import { runLoad, type Fetcher, type Load, type LoadOutcome } from './load.ts'
 
-export type Road = 'webtransport' | 'websocket'
+export type SessionTransport = 'webtransport' | 'websocket'
 
 export interface Endpoint {
-  readonly road: Road
+  readonly transport: SessionTransport
   /** Viewer URL of the relay, which says where each session is opened, and gives it its ticket. */
   readonly relay: string
 }
@@ -33,17 +33,17 @@ export interface SessionsAnswer {
   readonly error?: string
 }
 
-/** Handshakes at once. */
+/** Handshakes at the same time. */
 const WIDTH = 10
 
-const connectors: Record<Road, Connector> = {
+const connectors: Record<SessionTransport, Connector> = {
   webtransport: transportConnector(dialHttp3),
   websocket: w3cConnector(nodePonyfill, PONYFILL_OPTIONS)
 }
 
-async function open ({ road, relay }: Endpoint): Promise<ClientSession> {
-  const { url, certificateHashes } = (await transportOffer(relay))[road]
-  return await connectors[road]({
+async function open ({ transport, relay }: Endpoint): Promise<ClientSession> {
+  const { url, certificateHashes } = (await transportOffer(relay))[transport]
+  return await connectors[transport]({
     url: url.replace(/^wss:/, 'https:'),
     certificateHashes: certificateHashes.map(({ value }) => Uint8Array.from(Buffer.from(value, 'base64'))),
     signal: AbortSignal.timeout(60_000),

@@ -1,4 +1,4 @@
-import type { BrowserPage, BrowserRoad } from '../clients/browser.ts'
+import type { BrowserPage, BrowserTransport } from '../clients/browser.ts'
 import { h2load } from '../clients/h2load.ts'
 import type { Lab, PeerName } from '../lab.ts'
 import type { Running } from '../peers/peer.ts'
@@ -8,7 +8,7 @@ import { digestsOf } from '../shards.ts'
 import { metered } from './meter.ts'
 import { warm } from './warm.ts'
 
-/** Downloads of a page at once. */
+/** Downloads of a page at the same time. */
 const PARALLEL = 4
 const H2_CONNECTIONS = 4
 const H2_STREAMS = 4
@@ -52,31 +52,31 @@ interface BrowserContender {
   readonly name: PeerName
   /** Port of the page. */
   readonly port: (server: Running) => number | undefined
-  readonly road: (server: Running) => Promise<BrowserRoad>
+  readonly transport: (server: Running) => Promise<BrowserTransport>
   /** What ALPN has to have chosen, for a fetch. */
   readonly protocol?: string
 }
 
-const FETCH: BrowserRoad = 'fetch'
+const FETCH: BrowserTransport = 'fetch'
 
-async function sessionRoad (server: Running, road: 'webtransport' | 'websocket'): Promise<BrowserRoad> {
-  if ((await offerOf(server))[road] === undefined) throw new Error(`the relay does not offer ${road}`)
-  return road
+async function offeredTransport (server: Running, transport: 'webtransport' | 'websocket'): Promise<BrowserTransport> {
+  if ((await offerOf(server))[transport] === undefined) throw new Error(`the relay does not offer ${transport}`)
+  return transport
 }
 
 const BROWSER_CONTENDERS: readonly BrowserContender[] = [
-  { id: 'nginx-h2', label: 'nginx, HTTP/2', name: 'nginx', port: ({ https }) => https, road: async () => FETCH, protocol: 'h2' },
-  { id: 'caddy-h2', label: 'Caddy, HTTP/2', name: 'caddy', port: ({ https }) => https, road: async () => FETCH, protocol: 'h2' },
-  { id: 'caddy-h3', label: 'Caddy, HTTP/3', name: 'caddy', port: ({ http3 }) => http3, road: async () => FETCH, protocol: 'h3' },
-  { id: 'relay-h2', label: 'icn-relay, HTTP/2', name: 'relay-tls', port: ({ https }) => https, road: async () => FETCH, protocol: 'h2' },
-  { id: 'relay-webtransport', label: 'icn-relay, WebTransport', name: 'relay-tls', port: ({ https }) => https, road: async server => await sessionRoad(server, 'webtransport') },
-  { id: 'relay-websocket', label: 'icn-relay, WebSocket (fails-components)', name: 'relay-tls', port: ({ https }) => https, road: async server => await sessionRoad(server, 'websocket') }
+  { id: 'nginx-h2', label: 'nginx, HTTP/2', name: 'nginx', port: ({ https }) => https, transport: async () => FETCH, protocol: 'h2' },
+  { id: 'caddy-h2', label: 'Caddy, HTTP/2', name: 'caddy', port: ({ https }) => https, transport: async () => FETCH, protocol: 'h2' },
+  { id: 'caddy-h3', label: 'Caddy, HTTP/3', name: 'caddy', port: ({ http3 }) => http3, transport: async () => FETCH, protocol: 'h3' },
+  { id: 'relay-h2', label: 'icn-relay, HTTP/2', name: 'relay-tls', port: ({ https }) => https, transport: async () => FETCH, protocol: 'h2' },
+  { id: 'relay-webtransport', label: 'icn-relay, WebTransport', name: 'relay-tls', port: ({ https }) => https, transport: async server => await offeredTransport(server, 'webtransport') },
+  { id: 'relay-websocket', label: 'icn-relay, WebSocket (fails-components)', name: 'relay-tls', port: ({ https }) => https, transport: async server => await offeredTransport(server, 'websocket') }
 ]
 
 /** Downloads by Chromium. */
 function browser (lab: Lab, bytes: number): Scenario {
   const set = lab.hot(bytes)
-  const contender = ({ id, label, name, port, road: findRoad, protocol }: BrowserContender): Contender => ({
+  const contender = ({ id, label, name, port, transport: findTransport, protocol }: BrowserContender): Contender => ({
     id,
     peer: name.startsWith('relay') ? 'relay' : name,
     label,
@@ -84,16 +84,16 @@ function browser (lab: Lab, bytes: number): Scenario {
       const server = await lab.peer(name)
       await warm(lab, name, set, name === 'relay-tls')
       const chromium = await lab.browser()
-      const road = await findRoad(server)
+      const transport = await findTransport(server)
       const page: BrowserPage = await chromium.open()
       // The relay answers / with a redirect to its player page.
       await page.goTo(`https://127.0.0.1:${port(server) ?? 0}${name === 'relay-tls' ? '/v1/transport' : '/'}`)
-      const seen = await page.digest(road, set.paths[0] ?? '')
+      const seen = await page.digest(transport, set.paths[0] ?? '')
       if (seen.digest !== digestsOf(set)[0]) throw new Error('Chromium received other bytes')
       if (protocol !== undefined && seen.protocol !== protocol) throw new Error(`Chromium took ${seen.protocol} instead of ${protocol}`)
       return async () => await metered(server.process, async () => {
         const before = await chromium.usage()
-        const outcome = await page.download(road, { paths: set.paths, parallel: PARALLEL, milliseconds: lab.scale.browserMs })
+        const outcome = await page.download(transport, { paths: set.paths, parallel: PARALLEL, milliseconds: lab.scale.browserMs })
         return { ...outcome, clientCpuMs: (await chromium.usage()).cpuMs - before.cpuMs }
       })
     }
@@ -101,7 +101,7 @@ function browser (lab: Lab, bytes: number): Scenario {
   return {
     id: `browser-${bytes / 1_000_000}mb`,
     title: `Downloads by Chromium, ${bytes / 1_000_000} MB`,
-    method: `A page fetches ${PARALLEL} shards at once and reads their bodies as streams. Chromium, all of it on one core, is what limits every row; the CPU of the server is the comparison.`,
+    method: `A page fetches ${PARALLEL} shards at the same time and reads their bodies as streams. Chromium, all of it on one core, is what limits every row; the CPU of the server is the comparison.`,
     columns: ['mbPerSecond', 'serverCpuMsPerMb', 'serverBusyPercent', 'clientBusyPercent', 'firstByteP50Ms', 'firstByteP99Ms', 'wholeP50Ms', 'wholeP99Ms'],
     contenders: BROWSER_CONTENDERS.map(contender)
   }

@@ -1,4 +1,4 @@
-import type { Endpoint, Road } from '../clients/sessions-process.ts'
+import type { Endpoint, SessionTransport } from '../clients/sessions-process.ts'
 import type { Load } from '../clients/load.ts'
 import { outcomeOf, type Lab, type PeerName } from '../lab.ts'
 import type { Running } from '../peers/peer.ts'
@@ -16,9 +16,9 @@ const WARM_SESSIONS = 50
 const MEMORY_RUNS = 3
 
 /** @throws Error when the relay does not offer it */
-export async function endpointOf (server: Running, road: Road): Promise<Endpoint> {
-  if ((await offerOf(server))[road] === undefined) throw new Error(`the relay does not offer ${road}`)
-  return { road, relay: `http://127.0.0.1:${server.http ?? 0}` }
+export async function endpointOf (server: Running, transport: SessionTransport): Promise<Endpoint> {
+  if ((await offerOf(server))[transport] === undefined) throw new Error(`the relay does not offer ${transport}`)
+  return { transport, relay: `http://127.0.0.1:${server.http ?? 0}` }
 }
 
 /** One run of load over sessions. */
@@ -31,14 +31,14 @@ export async function sessionSample (lab: Lab, server: Running, endpoint: Endpoi
 
 function transfer (lab: Lab, bytes: number): Scenario {
   const set = lab.hot(bytes)
-  const contender = (id: string, label: string, name: PeerName, road: Road): Contender => ({
+  const contender = (id: string, label: string, name: PeerName, transport: SessionTransport): Contender => ({
     id,
     peer: 'relay',
     label,
     prepare: async () => {
       const server = await lab.peer(name)
       await warm(lab, name, set, false)
-      const endpoint = await endpointOf(server, road)
+      const endpoint = await endpointOf(server, transport)
       const { digest } = await lab.sessions({ kind: 'digest', endpoint, path: set.paths[0] ?? '' })
       if (digest !== digestsOf(set)[0]) throw new Error('the client received other bytes')
       return async () => await sessionSample(lab, server, endpoint, { paths: set.paths, connections: SESSIONS, pace: { kind: 'closed', milliseconds: lab.scale.runMs } })
@@ -59,7 +59,7 @@ function transfer (lab: Lab, bytes: number): Scenario {
 
 function memory (lab: Lab): Scenario {
   let number = 0
-  const contender = (id: string, label: string, road: Road): Contender => ({
+  const contender = (id: string, label: string, transport: SessionTransport): Contender => ({
     id,
     peer: 'relay',
     label,
@@ -68,7 +68,7 @@ function memory (lab: Lab): Scenario {
     prepare: async () => async () => {
       const server = await lab.freshRelay({ name: `relay-memory-${number++}`, engine: 'quinn' })
       try {
-        const endpoint = await endpointOf(server, road)
+        const endpoint = await endpointOf(server, transport)
         await lab.sessions({ kind: 'hold', endpoint, sessions: WARM_SESSIONS })
         await lab.sessions({ kind: 'release' })
         const before = await server.process.usage()

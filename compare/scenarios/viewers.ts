@@ -11,7 +11,7 @@ const SHARE = 0.75
 /** Length of the paced part, in runs: p99 needs requests. */
 const PACED_RUNS = 2
 
-/** Many viewers at once, first as fast as it goes, then paced below that. */
+/** Many viewers at the same time, first as fast as it goes, then paced below that. */
 export function viewersScenario (lab: Lab): Scenario {
   const [bytes] = lab.scale.sizes
   const { viewers, runMs } = lab.scale
@@ -36,7 +36,7 @@ export function viewersScenario (lab: Lab): Scenario {
   })
   return {
     id: 'viewers',
-    title: `${viewers} viewers at once, ${bytes / 1_000_000} MB hits at ${SHARE * 100} % of the ceiling`,
+    title: `${viewers} viewers at the same time, ${bytes / 1_000_000} MB hits at ${SHARE * 100} % of the ceiling`,
     method: `${viewers} connections or sessions, first as fast as they go: the ceiling. Then requests are due at even distances at ${SHARE * 100} % of it; times count from when a request was due, so that one that had to wait does not hide it.`,
     columns: ['ceilingMbPerSecond', 'mbPerSecond', 'serverBusyPercent', 'clientBusyPercent', 'firstByteP50Ms', 'firstByteP99Ms', 'wholeP50Ms', 'wholeP99Ms', 'residentMb'],
     contenders: [

@@ -1,6 +1,6 @@
 // Hands verified media bytes to a <video>, in order, while later ones are still on their way.
 
-/** Bytes appended at once: small enough for any SourceBuffer quota. */
+/** Bytes appended in one go: small enough for any SourceBuffer quota. */
 const APPEND_BYTES = 524_288
 /** Seconds kept behind the playing position when the SourceBuffer is full. */
 const KEEP_SECONDS = 5

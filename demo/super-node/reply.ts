@@ -3,7 +3,7 @@ import { performance } from 'node:perf_hooks'
 import type { StoredObject } from './catalog.ts'
 import type { Faults } from './faults.ts'
 
-/** Bytes handed to the socket at once; waits for `drain` between them, so a slow reader costs one of these. */
+/** Bytes handed to the socket in one go; waits for `drain` between them, so a slow reader costs one of these. */
 const WRITE_BYTES = 262_144
 /** A paced body is sent in about this many pieces a second. */
 const PACE_HZ = 50

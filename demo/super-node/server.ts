@@ -49,7 +49,7 @@ export interface SuperNode {
   stats (): SuperNodeStats
   /** Counters to zero, faults as at the start. */
   reset (): void
-  /** Stops listening and destroys every socket at once. */
+  /** Stops listening and destroys every socket immediately. */
   close (): Promise<void>
 }
 

@@ -87,7 +87,7 @@ function sizeOrThrow (cid: string): number {
 }
 
 /**
- * The bytes of shard `index` (0..13) of a synthetic CID, computed at once; for tests to compare with.
+ * The bytes of shard `index` (0..13) of a synthetic CID, computed in one go; for tests to compare with.
  * @throws RangeError for any other CID or index
  */
 export function syntheticShard (cid: string, index: number): Buffer {

@@ -11,7 +11,7 @@ export class AddressBuckets {
   /** When each bucket is full again. */
   #table: LRUCache<string, number>
 
-  /** @param maxAddresses 1 to 1,000,000; room for them is made at once, some 30 bytes each */
+  /** @param maxAddresses 1 to 1,000,000; room for them is made immediately, some 30 bytes each */
   constructor (perSecond: number, maxAddresses: number) {
     this.#rate = new Rate(perSecond)
     this.#table = new LRUCache({ max: maxAddresses })

@@ -1,6 +1,6 @@
 import { isIPv4, isIPv6 } from 'node:net'
 
-/** Key of whatever is no address, such as garbage in a forwarding header: all of it shares one. */
+/** Key of whatever is not an address, such as garbage in a forwarding header: all of it shares one. */
 export const NO_ADDRESS = 'none'
 
 /** Groups of an IPv6 address; the form with an IPv4 tail (RFC 4291 §2.2) stands for two of them. */

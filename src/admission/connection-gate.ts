@@ -9,7 +9,7 @@ export function gateConnections (server: Server, admit: (socket: Socket) => bool
   const gated = (event: string | symbol, ...args: unknown[]): boolean => {
     const socket = event === 'connection' ? args[0] as Socket : undefined
     if (socket === undefined || admit(socket)) return emit(event, ...args)
-    // A reset and not a FIN: the peer learns at once, and nothing of ours waits for it.
+    // A reset and not a FIN: the peer learns immediately, and nothing of ours waits for it.
     socket.resetAndDestroy()
     return true
   }

@@ -1,6 +1,6 @@
 import { AddressBuckets } from './address-buckets.ts'
 import { addressKey } from './address-key.ts'
-import { TokenBucket } from './rate.ts'
+import { RateBucket } from './rate.ts'
 
 /** Which limit was met, if any. */
 export type HandshakeVerdict = 'admit' | 'rate-address' | 'rate-total'
@@ -24,11 +24,11 @@ export interface HandshakeLimits {
  * than that the limiter decides as one without a bound, however many addresses ask.
  */
 export class HandshakeLimiter {
-  readonly #total: TokenBucket
+  readonly #total: RateBucket
   readonly #addresses: AddressBuckets
 
   constructor (limits: HandshakeLimits) {
-    this.#total = new TokenBucket(limits.handshakesPerSecond)
+    this.#total = new RateBucket(limits.handshakesPerSecond)
     this.#addresses = new AddressBuckets(limits.handshakesPerSecondPerIp, limits.trackedIps)
   }
 

@@ -1,5 +1,5 @@
 import type { JwtSettings } from './auth-settings.ts'
-import { CID_PREFIX, CLASS_NAME, IDENTITY, MAX_CID_PREFIXES, type Grant } from './verdict.ts'
+import { CID_PREFIX, CLASS_NAME, IDENTITY, MAX_CID_PREFIXES, type ViewerGrant } from './verdict.ts'
 
 type Claims = Readonly<Record<string, unknown>>
 
@@ -21,7 +21,7 @@ function scopeOf (claims: Claims): string[] | undefined {
   const prefixes: unknown[] = listed.flat()
   if (prefixes.length > MAX_CID_PREFIXES) throw new TypeError(`the token names more than ${MAX_CID_PREFIXES} CID prefixes`)
   return prefixes.map(prefix => {
-    if (typeof prefix !== 'string' || !CID_PREFIX.test(prefix)) throw new TypeError('a CID prefix of the token is no start of a CID')
+    if (typeof prefix !== 'string' || !CID_PREFIX.test(prefix)) throw new TypeError('a CID prefix of the token is not the start of a CID')
     return prefix
   })
 }
@@ -38,10 +38,10 @@ function isAddressed (aud: unknown, audience: string): boolean {
 }
 
 /**
- * What the claims of a genuine JWT grant (RFC 7519 §4.1). A class that is no class name counts as none: weights are no matter of access.
+ * What the claims of a genuine JWT grant (RFC 7519 §4.1). A class that is not a class name counts as none: weights are not a matter of access.
  * @param payload bytes of the JWT claims set
  */
-export function grantOf (payload: Uint8Array, settings: Omit<JwtSettings, 'keys'>): Grant | ClaimFault {
+export function grantOf (payload: Uint8Array, settings: Omit<JwtSettings, 'keys'>): ViewerGrant | ClaimFault {
   let claims: Claims
   try {
     const value: unknown = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(payload))

@@ -1,7 +1,7 @@
 import { LRUCache } from 'lru-cache'
 import type { ClaimFault } from './jwt-claims.ts'
 import type { JwtVerifier } from './jwt-verifier.ts'
-import type { Grant } from './verdict.ts'
+import type { ViewerGrant } from './verdict.ts'
 
 /** Verified tokens remembered: the sessions of a full relay (`transport.max_sessions`), each with its own. */
 const MAX_REMEMBERED = 10_000
@@ -9,13 +9,13 @@ const MAX_REMEMBERED = 10_000
 const MAX_REMEMBERED_BYTES = 16 * 1024 * 1024
 /** Counted for an entry besides its claims, bytes. */
 const ENTRY_BYTES = 256
-/** Signatures being checked at once: they share the thread pool with the reads of the disk, 0.1 to 0.4 ms each. */
+/** Signatures being checked at the same time: they share the thread pool with the reads of the disk, 0.1 to 0.4 ms each. */
 export const MAX_CHECKING = 64
 
 /** Neither a grant nor a refusal: too many signatures are being checked. */
 export const BUSY = Symbol('busy')
 
-export type JwtOutcome = Grant | ClaimFault | typeof BUSY
+export type JwtOutcome = ViewerGrant | ClaimFault | typeof BUSY
 
 /**
  * Remembers what verified tokens grant, so that a token costs one signature check and not one for each request. Only genuine tokens are
@@ -23,8 +23,8 @@ export type JwtOutcome = Grant | ClaimFault | typeof BUSY
  */
 export class JwtJudge {
   readonly #verifier: Pick<JwtVerifier, 'verify'>
-  readonly #known = new LRUCache<string, Grant>({ max: MAX_REMEMBERED, maxSize: MAX_REMEMBERED_BYTES })
-  readonly #checking = new Map<string, Promise<Grant | ClaimFault>>()
+  readonly #known = new LRUCache<string, ViewerGrant>({ max: MAX_REMEMBERED, maxSize: MAX_REMEMBERED_BYTES })
+  readonly #checking = new Map<string, Promise<ViewerGrant | ClaimFault>>()
 
   /** @param verifier checks signatures */
   constructor (verifier: Pick<JwtVerifier, 'verify'>) {
@@ -48,7 +48,7 @@ export class JwtJudge {
     return checking
   }
 
-  async #check (token: string, hash: string): Promise<Grant | ClaimFault> {
+  async #check (token: string, hash: string): Promise<ViewerGrant | ClaimFault> {
     try {
       const outcome = await this.#verifier.verify(token)
       if (typeof outcome !== 'string') this.#known.set(hash, outcome, { size: ENTRY_BYTES + token.length })

@@ -2,7 +2,7 @@ import { createPublicKey, createSecretKey, type KeyObject } from 'node:crypto'
 import { compactVerify, decodeProtectedHeader } from 'jose'
 import type { JwtKeySettings, JwtSettings } from './auth-settings.ts'
 import { grantOf, type ClaimFault } from './jwt-claims.ts'
-import type { Grant } from './verdict.ts'
+import type { ViewerGrant } from './verdict.ts'
 
 interface Key {
   readonly algorithms: readonly string[]
@@ -38,7 +38,7 @@ export class JwtVerifier {
   }
 
   /** The grant of a genuine token, or in constant words why there is none; never rejects. */
-  async verify (token: string): Promise<Grant | ClaimFault> {
+  async verify (token: string): Promise<ViewerGrant | ClaimFault> {
     if (!isCompact(token)) return INVALID
     let alg: string
     let keys: readonly Key[]

@@ -13,7 +13,7 @@ export type FullAt = number
 /** A bucket nothing was ever taken from. */
 export const FULL: FullAt = -Infinity
 
-/** `perSecond` tokens a second, and after a quiet second as many at once. Times are monotonic milliseconds. */
+/** `perSecond` tokens a second, and after a quiet second as many in one burst. Times are monotonic milliseconds. */
 export class Rate {
   readonly perSecond: number
   /** Nanoseconds until one token has come back; rounded up, so that the rate is never exceeded. */
@@ -60,7 +60,7 @@ export function isFull (fullAt: FullAt, now: number): boolean {
 }
 
 /** One bucket that remembers. */
-export class TokenBucket {
+export class RateBucket {
   #rate: Rate
   #fullAt = FULL
 

@@ -48,10 +48,10 @@ function signature (scope: UrlScope, { kid, secret }: SignedUrlKey): Buffer {
 function checkScope ({ path, expiresAt, viewer, ip, class: name }: UrlScope, kid: string): void {
   if (!path.endsWith('/')) parseShardPath(path)
   else if (!PREFIX.test(path)) throw new RangeError('a prefix is /shards/<CID>/, or /shards/ for everything')
-  if (!EXPIRY.test(String(expiresAt))) throw new RangeError('the expiry is no Unix time in whole seconds')
+  if (!EXPIRY.test(String(expiresAt))) throw new RangeError('the expiry is not a Unix time in whole seconds')
   if (!KEY_ID.test(kid)) throw new RangeError('a key id has 1 to 64 of A-Z a-z 0-9 . _ -')
   if (viewer !== undefined && !IDENTITY.test(viewer)) throw new RangeError('a viewer has 1 to 256 visible ASCII characters')
-  if (ip !== undefined && isIP(ip) === 0) throw new RangeError('the address is no IP address')
+  if (ip !== undefined && isIP(ip) === 0) throw new RangeError('the address is not an IP address')
   if (name !== undefined && !CLASS_NAME.test(name)) throw new RangeError('a class has 1 to 32 of A-Z a-z 0-9 _ -')
 }
 

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
 import type { StaticTokenSettings } from './auth-settings.ts'
-import type { Grant } from './verdict.ts'
+import type { ViewerGrant } from './verdict.ts'
 
 /** What stands in the configuration: `sha256:<64 hex>`, or the token itself. */
 export const HASHED_TOKEN = /^sha256:[0-9a-fA-F]{64}$/
@@ -22,7 +22,7 @@ export function configuredHash (configured: string): string {
 
 /** The configured tokens by their hash. */
 export class StaticTokens {
-  readonly #grants: ReadonlyMap<string, Grant>
+  readonly #grants: ReadonlyMap<string, ViewerGrant>
 
   constructor (tokens: readonly StaticTokenSettings[]) {
     this.#grants = new Map(tokens.map(({ hash, class: name, cidPrefixes }) => [hash, {
@@ -35,7 +35,7 @@ export class StaticTokens {
    * The time a look-up takes may tell how a stored hash begins, which leads to no token: SHA-256 has no preimages to be had.
    * @param hash as {@link tokenHash} gives it
    */
-  find (hash: string): Grant | undefined {
+  find (hash: string): ViewerGrant | undefined {
     return this.#grants.get(hash)
   }
 }

@@ -44,7 +44,7 @@ export const CID_PREFIX = /^[A-Za-z0-9_-]{1,128}$/
 export const MAX_CID_PREFIXES = 64
 
 /** What a genuine token stands for; whether it does so now and here is judged at each use. Times are wall clock, milliseconds since the epoch. */
-export interface Grant {
+export interface ViewerGrant {
   readonly identity?: string
   readonly class?: string
   /** CIDs start with one of these; undefined for all CIDs, empty for none. */
@@ -58,7 +58,7 @@ export function refused (code: RefusalCode, detail: string): Refused {
 }
 
 /** What a grant is worth now and, when a CID is given, for that object. */
-export function applyGrant (grant: Grant, cid: string | undefined, now: number): Verdict {
+export function applyGrant (grant: ViewerGrant, cid: string | undefined, now: number): Verdict {
   const { identity, class: name, cidPrefixes, notBefore, expiresAt } = grant
   // RFC 7519 §4.1.4: the time must be before `exp`; §4.1.5: at or after `nbf`.
   if (expiresAt !== undefined && now >= expiresAt) return refused('RELAY_ERR_VIEWER_TOKEN_EXPIRED', 'the token has expired')

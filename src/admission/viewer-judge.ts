@@ -58,7 +58,7 @@ export class ViewerJudge {
   }
 
   /**
-   * Whether the viewer may go on, and as whom; at once unless a signature has to be checked. Never rejects. While no credentials are
+   * Whether the viewer may go on, and as whom; immediately unless a signature has to be checked. Never rejects. While no credentials are
    * required, those that are not valid count for nothing instead of being refused.
    * @param cid of the object that is asked for; undefined where none is named yet, then the scope of the token does not matter
    */

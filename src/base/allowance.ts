@@ -1,4 +1,4 @@
-/** An amount of something that may be taken at once and is given back: bounded, and nobody waits. */
+/** An amount of something that may be taken at the same time and is given back: bounded, and nobody waits. */
 export class Allowance {
   readonly #most: number
   #taken = 0

@@ -12,6 +12,6 @@ export function deferred<T> (): Deferred<T> {
     resolve = _resolve
     reject = _reject
   })
-  if (resolve === undefined || reject === undefined) throw new Error('a promise runs its executor at once')
+  if (resolve === undefined || reject === undefined) throw new Error('a promise runs its executor immediately')
   return { promise, resolve, reject }
 }

@@ -86,7 +86,7 @@ function parseFile ({ path, text }: ConfigText): Tree {
   }
 }
 
-/** Later layers win, key by key; a list is replaced and not merged. What is no section stays, for validation to name it. */
+/** Later layers win, key by key; a list is replaced and not merged. What is not a section stays, for validation to name it. */
 function merge (layers: readonly Tree[], depth = TABLE_DEPTH): Tree {
   // Without a prototype, so that a section called __proto__ is a key like any other.
   const merged = Object.create(null) as Tree

@@ -13,17 +13,17 @@ import type { GatewayLimits, LiveSettings } from '../channel/live-settings.ts'
 import type { SessionTransport } from '../channel/session-transports.ts'
 import type { GatewaySettings, ToGateway } from '../channel/to-gateway.ts'
 import { CLOSE_CODE } from '../protocol/stream-codes.ts'
-import type { SessionRequest, TransportName, TransportSession } from '../protocol/transport-session.ts'
+import type { SessionRequest, SessionTransportName, TransportSession } from '../protocol/transport-session.ts'
 import { GatewayBandwidth } from './bandwidth.ts'
 import { OPEN } from './transports/open.ts'
-import { Guests } from './guests.ts'
+import { SessionTable } from './session-table.ts'
 import { listenerOptions } from './listener-options.ts'
 import { GatewayMeter } from './meter.ts'
 import { Reception } from './reception.ts'
 import { RemoteSource } from './remote-source.ts'
 import { Listeners } from './listeners.ts'
 import { sessionLimits } from './session-limits.ts'
-import { sessionRow, type Guest } from './session-row.ts'
+import { sessionRow, type SessionEntry } from './session-row.ts'
 import type { SessionLimits } from './session/session-types.ts'
 import { sessionToken, ViewerSession } from './session/viewer-session.ts'
 import { Shedding } from './shedding.ts'
@@ -61,7 +61,7 @@ export class Gateway {
   readonly #judge: ViewerJudge
   readonly #bandwidth: GatewayBandwidth
   readonly #listeners: Listeners
-  readonly #guests = new Guests()
+  readonly #sessions = new SessionTable()
   readonly #timers: NodeJS.Timeout[] = []
   #beatAt: number
   #region: string
@@ -118,7 +118,7 @@ export class Gateway {
     this.#update({ overload: live.overload, drain: live.drain })
   }
 
-  /** Opens the listeners and reports them; a road that cannot be opened is a note and not an end. */
+  /** Opens the listeners and reports them; a transport that cannot be opened is a note and not an end. */
   async start (): Promise<void> {
     this.#timers.push(setInterval(() => { this.#tick() }, TICK_MS), setInterval(() => { this.#beat() }, this.#settings.heartbeatMs))
     await this.#listeners.open()
@@ -129,11 +129,11 @@ export class Gateway {
     if (this.#source.take(message)) return
     if (message.type === 'update') this.#update(message.live)
     else if (message.type === 'spent') this.#requests.charge(message.spent, this.#clock.monotonic())
-    else if (message.type === 'list') this.#send({ type: 'sessions', id: message.id, rows: Array.from(this.#guests, sessionRow) })
+    else if (message.type === 'list') this.#send({ type: 'sessions', id: message.id, rows: Array.from(this.#sessions, sessionRow) })
     else if (message.type === 'disconnect') {
-      const guest = this.#guests.get(message.session)
-      guest?.session.close(CLOSE_CODE.none, 'disconnected by the operator')
-      this.#send({ type: 'disconnected', id: message.id, found: guest !== undefined })
+      const entry = this.#sessions.get(message.session)
+      entry?.session.close(CLOSE_CODE.none, 'disconnected by the operator')
+      this.#send({ type: 'disconnected', id: message.id, found: entry !== undefined })
     }
   }
 
@@ -141,7 +141,7 @@ export class Gateway {
   async stop (deadlineMs: number): Promise<void> {
     this.#drain({ deadlineMs, alternates: this.#draining?.alternates ?? [] })
     this.#stoppingSince = this.#clock.monotonic()
-    await this.#guests.left(() => this.#guests.size === 0, deadlineMs)
+    await this.#sessions.left(() => this.#sessions.size === 0, deadlineMs)
     for (const timer of this.#timers) clearInterval(timer)
     this.#loopDelay.stop()
     this.#beat()
@@ -173,15 +173,15 @@ export class Gateway {
 
   #drain ({ deadlineMs, alternates }: NonNullable<LiveSettings['drain']>): void {
     this.#draining = { deadlineMs, alternates }
-    for (const { session } of this.#guests) this.#guarded(session, () => { session.drain(deadlineMs, alternates) })
+    for (const { session } of this.#sessions) this.#guarded(session, () => { session.drain(deadlineMs, alternates) })
   }
 
   /** Asks the viewers of a transport to move, and ends those that are still there when their time is up. */
-  async #moveAway (transport: TransportName): Promise<void> {
-    const all = this.#guests.over(transport)
+  async #moveAway (transport: SessionTransportName): Promise<void> {
+    const all = this.#sessions.over(transport)
     for (const { session } of all) this.#guarded(session, () => { session.drain(MOVE_DEADLINE_MS, []) })
-    await this.#guests.left(() => this.#guests.over(transport).length === 0, MOVE_DEADLINE_MS)
-    const rest = this.#guests.over(transport)
+    await this.#sessions.left(() => this.#sessions.over(transport).length === 0, MOVE_DEADLINE_MS)
+    const rest = this.#sessions.over(transport)
     const streams = rest.reduce((sum, { session }) => sum + session.stats().streams, 0)
     for (const { session } of rest) session.close(CLOSE_CODE.drained, 'drained')
     this.#log('info', 'viewers moved for a new certificate', { transport, sessions: all.length, closed: rest.length, streamsCut: streams })
@@ -191,13 +191,13 @@ export class Gateway {
     this.#handshakes.change(limits)
     this.#requests.change(limits.requestsPerSecondPerViewer, limits.trackedIps)
     this.#limits = sessionLimits(this.#settings, limits, this.#shedding)
-    for (const { session } of this.#guests) this.#guarded(session, () => { session.limitRequests(limits.requestsPerSecondPerViewer) })
+    for (const { session } of this.#sessions) this.#guarded(session, () => { session.limitRequests(limits.requestsPerSecondPerViewer) })
   }
 
   /** Why no more sessions are taken of this address, as an HTTP status; undefined when one is. */
   #full (ip: string): number | undefined {
-    if (this.#draining !== undefined || this.#guests.size >= this.#settings.maxSessions) return 503
-    return this.#guests.of(ip) >= this.#settings.maxSessionsPerIp ? 429 : undefined
+    if (this.#draining !== undefined || this.#sessions.size >= this.#settings.maxSessions) return 503
+    return this.#sessions.of(ip) >= this.#settings.maxSessionsPerIp ? 429 : undefined
   }
 
   async #judged (token: string | undefined, cid?: string): Promise<Verdict> {
@@ -224,7 +224,7 @@ export class Gateway {
   #welcome (transport: TransportSession): void {
     const visitor = this.#reception.visitor(transport.request)
     const { ip } = visitor
-    // Between decision and session others may have come in, over either road.
+    // Between decision and session others may have come in, over either transport.
     if (this.#full(ip) !== undefined) {
       this.#meter.handshakeFailed('limit')
       transport.close(CLOSE_CODE.none, 'no more sessions are taken')
@@ -255,15 +255,15 @@ export class Gateway {
     this.#meter.handshake(transport.transport)
     const elsewhere = this.#shedding.next()
     if (elsewhere !== undefined) this.#meter.shed()
-    this.#guests.add({ session, pacing, since: this.#clock.now(), visitor, elsewhere, bytes: 0, rate: 0 })
+    this.#sessions.add({ session, pacing, since: this.#clock.now(), visitor, elsewhere, bytes: 0, rate: 0 })
   }
 
   #farewell (transport: TransportSession): void {
-    const guest = this.#guests.get(transport.id)
-    if (guest === undefined) return
-    this.#guests.remove(guest)
-    guest.pacing.leave()
-    this.#meter.throttled(transport.transport, guest.pacing.takeWaited())
+    const entry = this.#sessions.get(transport.id)
+    if (entry === undefined) return
+    this.#sessions.remove(entry)
+    entry.pacing.leave()
+    this.#meter.throttled(transport.transport, entry.pacing.takeWaited())
   }
 
   /** A defect of one session ends that session. */
@@ -278,22 +278,22 @@ export class Gateway {
 
   #tick (): void {
     const idle = this.#stoppingSince !== undefined && this.#clock.monotonic() - this.#stoppingSince >= FAREWELL_MS
-    for (const guest of this.#guests) {
-      const { session, pacing } = guest
+    for (const entry of this.#sessions) {
+      const { session, pacing } = entry
       this.#guarded(session, () => {
         pacing.setClass(session.viewer.class)
         session.tick()
-        this.#sendAway(guest)
+        this.#sendAway(entry)
       })
       if (idle && session.stats().streams === 0) session.close(CLOSE_CODE.drained, 'drained')
     }
   }
 
   /** After the first tick, which opens the control stream. */
-  #sendAway (guest: Guest): void {
-    const { session, elsewhere } = guest
+  #sendAway (entry: SessionEntry): void {
+    const { session, elsewhere } = entry
     if (elsewhere === undefined) return
-    guest.elsewhere = undefined
+    entry.elsewhere = undefined
     session.redirect(elsewhere[0], 'overload')
     session.drain(MOVE_DEADLINE_MS, elsewhere)
   }
@@ -302,13 +302,13 @@ export class Gateway {
     const dropped = this.#budget.renew()
     if (dropped > 0) this.#log('warn', 'log lines dropped', { dropped })
     const now = this.#clock.monotonic()
-    const sessions = this.#guests.measure(Math.max(0.001, (now - this.#beatAt) / 1_000), ({ session, pacing }) => { this.#meter.throttled(session.transport.transport, pacing.takeWaited()) })
+    const sessions = this.#sessions.measure(Math.max(0.001, (now - this.#beatAt) / 1_000), ({ session, pacing }) => { this.#meter.throttled(session.transport.transport, pacing.takeWaited()) })
     this.#beatAt = now
     this.#handshakes.forgetIdle(now)
     this.#tickets.forgetExpired(this.#clock.now())
     this.#requests.forgetIdle(now)
     const { known, checking } = this.#judge.sizes()
-    const sizes = { ...this.#source.sizes(), ...this.#listeners.sizes(), ...this.#bandwidth.sizes(), 'auth.known': known, 'auth.checking': checking, 'gateway.sessions': this.#guests.size, 'gateway.addresses': this.#guests.addresses, 'gateway.tracked': this.#handshakes.size, 'gateway.spentTickets': this.#tickets.size }
+    const sizes = { ...this.#source.sizes(), ...this.#listeners.sizes(), ...this.#bandwidth.sizes(), 'auth.known': known, 'auth.checking': checking, 'gateway.sessions': this.#sessions.size, 'gateway.addresses': this.#sessions.addresses, 'gateway.tracked': this.#handshakes.size, 'gateway.spentTickets': this.#tickets.size }
     this.#send({ type: 'heartbeat', stats: { sessions, sizes, rssBytes: residentBytes(), spent: this.#requests.report(), loopDelayMs: this.#loopDelay.take(), counts: this.#meter.take() } })
   }
 }

@@ -1,7 +1,7 @@
 import type { ListeningInfo } from '../channel/from-gateway.ts'
 import type { TlsMaterial } from '../channel/tls-material.ts'
 import { SESSION_TRANSPORTS, type SessionTransport } from '../channel/session-transports.ts'
-import type { Opening } from './transports/open.ts'
+import type { OpenedTransport } from './transports/open.ts'
 import type { TransportListener } from './transports/viewer-transport.ts'
 
 /** A transport that could not be opened, and may be later, is tried again this often, ms. */
@@ -10,7 +10,7 @@ const RETRY_MS = 5_000
 const REOPEN_MS = 250
 
 export interface ListenersOptions {
-  readonly open: (name: SessionTransport, tls: TlsMaterial) => Promise<Opening>
+  readonly open: (name: SessionTransport, tls: TlsMaterial) => Promise<OpenedTransport>
   readonly tls: TlsMaterial
   /** Called when transports have been opened or given up; not while nothing changes. */
   readonly changed: (info: ListeningInfo) => void
@@ -23,7 +23,7 @@ export interface ListenersOptions {
 /** What sessions come in by. One transport that cannot be opened does not keep the others from working. */
 export class Listeners {
   readonly #options: ListenersOptions
-  readonly #openings = new Map<SessionTransport, Opening>()
+  readonly #openings = new Map<SessionTransport, OpenedTransport>()
   /** Transports on which new viewers are not taken, since they are about to be opened anew. */
   readonly #renewing = new Set<SessionTransport>()
   /** Of those, the ones that still have their old listener. */

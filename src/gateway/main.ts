@@ -21,7 +21,7 @@ function send (message: FromGateway): void {
   else channel.send(message)
 }
 
-/** What it cannot start with it cannot run without: the relay starts another one, later and later. */
+/** What it cannot start with it cannot run without: the relay starts another one, after growing pauses. */
 function fail (error: unknown): void {
   channel.send({ type: 'failed', detail: (error instanceof Error ? error.stack ?? error.message : String(error)).slice(0, 4_000) } satisfies FromGateway, () => { process.exit(1) })
 }

@@ -1,6 +1,6 @@
 import type { RefusalCode } from '../admission/verdict.ts'
 import { MAX_LATENCIES, type GatewayCounts } from '../channel/from-gateway.ts'
-import type { TransportName } from '../protocol/transport-session.ts'
+import type { SessionTransportName } from '../protocol/transport-session.ts'
 import type { StreamReport } from './session/session-types.ts'
 import type { HandshakeFailure } from './transports/viewer-transport.ts'
 
@@ -22,7 +22,7 @@ export class GatewayMeter {
   #counts = empty()
   readonly #granted: Record<string, number> = {}
 
-  handshake (transport: TransportName): void { add(this.#counts.handshakes, transport, 1) }
+  handshake (transport: SessionTransportName): void { add(this.#counts.handshakes, transport, 1) }
 
   handshakeFailed (reason: HandshakeFailure): void { add(this.#counts.handshakeFailures, reason, 1) }
 
@@ -30,7 +30,7 @@ export class GatewayMeter {
   /** A viewer was refused, at its handshake or for a request. */
   refusal (code: RefusalCode): void { add(this.#counts.refusals, code, 1) }
 
-  stream (transport: TransportName, report: StreamReport): void {
+  stream (transport: SessionTransportName, report: StreamReport): void {
     addTo(this.#counts.streams, { transport, outcome: report.outcome })
     if (report.status === 429) add(this.#counts.limited, transport, 1)
     add(this.#counts.bytes, transport, report.bytes)
@@ -43,10 +43,10 @@ export class GatewayMeter {
   }
 
   /** Bytes that had to be admitted; negative when they came back. */
-  granted (transport: TransportName, bytes: number): void { add(this.#granted, transport, bytes) }
+  granted (transport: SessionTransportName, bytes: number): void { add(this.#granted, transport, bytes) }
 
   /** Milliseconds a viewer has waited for bandwidth. */
-  throttled (transport: TransportName, ms: number): void {
+  throttled (transport: SessionTransportName, ms: number): void {
     if (ms > 0) add(this.#counts.throttledMs ??= {}, transport, ms)
   }
 

@@ -24,7 +24,7 @@ export interface ReceptionDeps {
   readonly clock: { readonly now: () => number, readonly monotonic: () => number }
 }
 
-type Refused = Extract<SessionDecision, { accept: false }>
+type RefusedSession = Extract<SessionDecision, { accept: false }>
 
 /** Finds out who asks for a session: by the address of the connection, or by the ticket where the engine does not tell it. */
 export class Reception {
@@ -36,7 +36,7 @@ export class Reception {
   }
 
   /** Whose request it is; remembered with it. A ticket is spent by this. */
-  identify (request: SessionRequest): Visitor | Refused {
+  identify (request: SessionRequest): Visitor | RefusedSession {
     const query = new URLSearchParams(request.path.split('?', 2)[1])
     const name = query.get('viewer') ?? ''
     const viewer = VIEWER_ID.test(name) ? name : undefined
@@ -54,7 +54,7 @@ export class Reception {
     return this.#visitors.get(request) ?? { ip: UNKNOWN_ADDRESS, port: undefined, viewer: undefined }
   }
 
-  #stranger (): Refused | undefined {
+  #stranger (): RefusedSession | undefined {
     const { requireTicket, handshakes, clock } = this.#deps
     if (requireTicket) return { accept: false, status: 403, failure: 'ticket' }
     const verdict = handshakes.admit(UNKNOWN_ADDRESS, clock.monotonic())

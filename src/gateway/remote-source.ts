@@ -7,29 +7,29 @@ import type { FromGateway } from '../channel/from-gateway.ts'
 import type { LeaseInfo, ToGateway } from '../channel/to-gateway.ts'
 import { keyId, type ShardKey } from '../protocol/shard-key.ts'
 import { CHUNK_BYTES, systemFiles, type FileSystem, type OpenFile } from '../storage/disk-files.ts'
-import { DiskLane } from '../storage/disk-lane.ts'
+import { DiskQueue } from '../storage/disk-queue.ts'
 import { guardedFiles } from '../storage/guarded-files.ts'
 import { RamTier, type RamObject } from '../storage/ram-tier.ts'
 import { HeldLease, RemoteLease } from './remote-lease.ts'
 import type { ResolveOptions, ShardLease, ShardSource } from './session/shard-source.ts'
 
-/** Questions to the relay under way at once, over all sessions: the channel has no back-pressure of its own. */
+/** Questions to the relay under way at the same time, over all sessions: the channel has no back-pressure of its own. */
 const MAX_OUTSTANDING = 8_192
 /** Keys remembered to tell a second request from a first. */
 const SEEN_KEYS = 10_000
-/** Files copied to memory at once; further candidates wait for their next request. */
+/** Files copied to memory at the same time; further candidates wait for their next request. */
 const MAX_LOADS = 2
 
-type Bytes = Extract<ToGateway, { type: 'bytes' }>
+type BytesMessage = Extract<ToGateway, { type: 'bytes' }>
 
 /** Objects as the relay resolves them: it names the file, and the bytes are read here. */
 export class RemoteSource implements ShardSource {
   readonly #send: (message: FromGateway) => void
   readonly #resolving = new Map<number, Deferred<HeldLease>>()
-  readonly #reading = new Map<number, Deferred<Bytes>>()
+  readonly #reading = new Map<number, Deferred<BytesMessage>>()
   readonly #leases = new Map<number, HeldLease>()
   readonly #ram: RamTier
-  readonly #lane: DiskLane
+  readonly #queue: DiskQueue
   readonly #files: FileSystem
   readonly #seen = new LRUCache<string, true>({ max: SEEN_KEYS })
   /** Whether objects are copied to memory; not while the relay is overloaded. */
@@ -41,8 +41,8 @@ export class RemoteSource implements ShardSource {
   /** @param ioTimeoutMs time the disk has to open or read; then the relay is asked */
   constructor (send: (message: FromGateway) => void, ramBytes: number, ioTimeoutMs: number, files: FileSystem = systemFiles) {
     this.#send = send
-    this.#lane = new DiskLane({ width: diskThreads(POOL_THREADS), timeoutMs: ioTimeoutMs })
-    this.#files = guardedFiles(files, this.#lane)
+    this.#queue = new DiskQueue({ width: diskThreads(POOL_THREADS), timeoutMs: ioTimeoutMs })
+    this.#files = guardedFiles(files, this.#queue)
     this.#ram = new RamTier({ maxBytes: ramBytes, onRemoved: () => {} })
   }
 
@@ -52,7 +52,7 @@ export class RemoteSource implements ShardSource {
       'source.reading': this.#reading.size,
       'source.leases': this.#leases.size,
       'source.openFiles': this.#openFiles,
-      'source.lateReads': this.#lane.late,
+      'source.lateReads': this.#queue.late,
       'source.ramBytes': this.#ram.usedBytes,
       'source.seenKeys': this.#seen.size
     }
@@ -90,7 +90,7 @@ export class RemoteSource implements ShardSource {
     return new RemoteLease(this, held, this.#fromMemory(key, held.info), range, signal)
   }
 
-  async readRemote (lease: number, position: number, length: number, end: number, signal: AbortSignal): Promise<Bytes> {
+  async readRemote (lease: number, position: number, length: number, end: number, signal: AbortSignal): Promise<BytesMessage> {
     return await this.#ask(this.#reading, id => ({ type: 'read', id, lease, position, length, end }), signal)
   }
 

@@ -4,7 +4,7 @@ import type { SessionPacing } from './session-pacing.ts'
 import type { ViewerSession } from './session/viewer-session.ts'
 
 /** A session and what the gateway keeps of it. */
-export interface Guest {
+export interface SessionEntry {
   readonly session: ViewerSession
   readonly pacing: SessionPacing
   readonly since: number
@@ -17,7 +17,7 @@ export interface Guest {
 }
 
 /** What operators see of a session. */
-export function sessionRow ({ session, pacing, since, rate, visitor: { ip, port } }: Guest): SessionRow {
+export function sessionRow ({ session, pacing, since, rate, visitor: { ip, port } }: SessionEntry): SessionRow {
   const { transport } = session
   const { streams, opened, bytes } = session.stats()
   const { rttMs } = transport.stats()

@@ -23,7 +23,7 @@ export async function findAccount (name: string, key: string): Promise<Account> 
     const [uid, gid] = await Promise.all([ask('-u'), ask('-g')])
     account = { uid, gid }
   } catch (error) {
-    throw new RelayError('RELAY_ERR_CONFIG', `${key} ${JSON.stringify(name)} is no user of this system`, { cause: error })
+    throw new RelayError('RELAY_ERR_CONFIG', `${key} ${JSON.stringify(name)} is not a user of this system`, { cause: error })
   }
   if (account.uid === 0) throw new RelayError('RELAY_ERR_CONFIG', `${key} must be another user than root`)
   return account

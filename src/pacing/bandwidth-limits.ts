@@ -1,7 +1,7 @@
 import type { Rendition } from './rendition-ladder.ts'
 import type { ShareLimits } from './throttle.ts'
 
-/** Reads that wait for bandwidth at once in one process; more are refused. Each holds an object, and the relay lends its gateway no more than these. */
+/** Reads that wait for bandwidth at the same time in one process; more are refused. Each holds an object, and the relay lends its gateway no more than these. */
 export const MAX_WAITING_READS = 65_536
 
 /** What operators may change while the relay runs. */
@@ -12,7 +12,7 @@ export interface BandwidthLimits {
   readonly viewerCapBps: number
   /** For one viewer before the rest is shared, bits per second. */
   readonly viewerFloorBps: number
-  /** Sent at once after a calm time, bytes; 0 chooses by the budget. */
+  /** Sent in one burst after a calm time, bytes; 0 chooses by the budget. */
   readonly burstBytes: number
 }
 

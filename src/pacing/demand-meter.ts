@@ -3,7 +3,7 @@ import { MAX_GROUPS, type Demand, type DemandGroup } from './split-budget.ts'
 
 /** Short, or a process would keep what its viewers took until a moment ago; too low an estimate makes them wait, which raises it again. */
 const SMOOTHING_MS = 200
-/** A satisfied viewer may go up one rung of the ladder: 480p to 720p is 2.5 times the bits. A level without it would send all of them up at once, and down again. */
+/** A satisfied viewer may go up one rung of the ladder: 480p to 720p is 2.5 times the bits. A level without it would send all of them up at the same time, and down again. */
 const STEP_UP = 2.5
 /** Below this a viewer counts as idle, in bits per second. */
 const IDLE_BPS = 1000

@@ -10,7 +10,7 @@ import { TokenBucket } from './token-bucket.ts'
 const MIN_SAMPLE_MS = 50
 
 /** `bytes` may be read for the request of viewer `id` that waits as `ticket`. */
-export interface Grant<T> {
+export interface ShareGrant<T> {
   readonly id: string
   readonly ticket: T
   readonly bytes: number
@@ -22,7 +22,7 @@ export interface FairShareOptions {
   /** Bytes; undefined: `defaultBurst`. */
   readonly burstBytes?: number | undefined
   readonly maxViewers: number
-  /** Requests that may wait at once, over all viewers. */
+  /** Requests that may wait at the same time, over all viewers. */
   readonly maxWaiting: number
 }
 
@@ -91,7 +91,7 @@ export class FairShare<T> {
     }
   }
 
-  /** Bytes granted at once, or 0 when the request waits for `advance`. @throws RelayError `RELAY_ERR_RATE_LIMITED` beyond `maxWaiting` */
+  /** Bytes granted immediately, or 0 when the request waits for `advance`. @throws RelayError `RELAY_ERR_RATE_LIMITED` beyond `maxWaiting` */
   request (id: string, ticket: T, bytes: number, now: number): number {
     if (!(Number.isSafeInteger(bytes) && bytes > 0)) throw new RangeError(`a request is for 1 byte or more, not ${bytes}`)
     if (this.#waiting >= this.#maxWaiting) throw new RelayError('RELAY_ERR_RATE_LIMITED', `${this.#maxWaiting} reads wait for bandwidth already`)
@@ -117,8 +117,8 @@ export class FairShare<T> {
   }
 
   /** Everything that may be read now: at most one grant for each request that waits. */
-  advance (now: number): Array<Grant<T>> {
-    const grants: Array<Grant<T>> = []
+  advance (now: number): Array<ShareGrant<T>> {
+    const grants: Array<ShareGrant<T>> = []
     this.#order.promote(now)
     for (let grant = this.#grant(now); grant !== undefined; grant = this.#grant(now)) grants.push(grant)
     return grants
@@ -194,7 +194,7 @@ export class FairShare<T> {
   }
 
   /** The next grant, when the total has the bytes for it. */
-  #grant (now: number): Grant<T> | undefined {
+  #grant (now: number): ShareGrant<T> | undefined {
     const viewer = this.#order.next(now)
     const first = viewer?.queue.first
     if (viewer === undefined || first === undefined) return undefined
@@ -210,7 +210,7 @@ export class FairShare<T> {
     return { id: viewer.id, ticket: first.ticket, bytes }
   }
 
-  /** Bytes the viewer's first request gets at once. */
+  /** Bytes the viewer's first request gets immediately. */
   #grantBytes (viewer: ShareViewer<T>): number {
     return Math.min(viewer.queue.first?.bytes ?? 0, this.#order.quantum(viewer, this.#total?.depth ?? Infinity))
   }

@@ -4,7 +4,7 @@ export interface Rendition {
   readonly min_bps: number
 }
 
-/** Up at once when the share exceeds what the rendition needs by this factor. */
+/** Up immediately when the share exceeds what the rendition needs by this factor. */
 const UP_AT_ONCE = 1.1
 /** Down below this part of what it needs: less is within what players buffer. */
 const DOWN_BELOW = 0.95

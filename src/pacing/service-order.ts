@@ -99,7 +99,7 @@ export class ServiceOrder<T> {
     return (due !== undefined && due.key <= now ? due : this.#ready.top)?.item
   }
 
-  /** Bytes that a ready viewer is granted at once, at most. @param depth of the total's bucket */
+  /** Bytes that a ready viewer is granted in one go, at most. @param depth of the total's bucket */
   quantum (viewer: ShareViewer<T>, depth: number): number {
     const capped = viewer.cap === undefined ? MAX_QUANTUM : quantumOf(viewer.cap.rate, viewer.cap.depth)
     const share = Math.max(this.#rate * viewer.weight / this.#crowd, viewer.floor * this.#floorScale())

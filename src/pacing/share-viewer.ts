@@ -6,7 +6,7 @@ import { DemandMeter } from './demand-meter.ts'
 
 /** Half a packet: a smaller read costs as much as this one, and at 200 kbit/s it is no more than 2.4 % of a second. */
 export const MIN_QUANTUM = 600
-/** What one read of a file brings at most; the size of a chunk on every road. */
+/** What one read of a file brings at most; the size of a chunk on every transport. */
 export const MAX_QUANTUM = 256 * 1024
 /** One grant is what a viewer's share brings in this time: a fiftieth of a second, so that two grants more or less than others got are 4 % of a second. */
 export const ROUND_MS = 20
@@ -87,7 +87,7 @@ export class ShareViewer<T> {
     else this.#cap.configure(rate, depth, now)
   }
 
-  /** When the cap allows `bytes`, or as much of them as is granted at once. */
+  /** When the cap allows `bytes`, or as much of them as is granted in one go. */
   allowedAt (bytes: number): number {
     return this.#cap === undefined ? -Infinity : this.#cap.holdsAt(Math.min(bytes, quantumOf(this.#cap.rate, this.#cap.depth)))
   }

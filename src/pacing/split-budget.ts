@@ -46,7 +46,7 @@ export interface Budgets {
 /** A report older than this says nothing any more: ten have been missed. */
 export const REPORT_MAX_AGE_MS = 1000
 
-/** A process without demand keeps this part: its next viewer begins at once, and no budget is 0, which would mean unlimited. */
+/** A process without demand keeps this part: its next viewer begins immediately, and no budget is 0, which would mean unlimited. */
 const LEAST_PART = 1 / 200
 
 /** The demand of a report that came at `at` (monotonic ms), while it is fresh. */

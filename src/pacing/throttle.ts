@@ -11,7 +11,7 @@ export type { ShareLimits } from './share-limits.ts'
 const LEVEL_AGE_MS = 100
 
 /** What one viewer may take; made by `Throttle.join`. */
-export interface Allowance {
+export interface ReadAllowance {
   /**
    * Bytes that may be read now, 1 to `wanted`; a promise while the viewer has to wait for its share.
    * @throws the signal's reason; RelayError `RELAY_ERR_STOPPING` after `close` or `leave`, `RELAY_ERR_RATE_LIMITED` when too many wait
@@ -21,7 +21,7 @@ export interface Allowance {
   giveBack (bytes: number): void
   /** Bits per second this viewer has, or would have when busy; undefined when nothing limits it. */
   shareBps (): number | undefined
-  /** Milliseconds this viewer has waited in `take` since it joined; streams that wait at once count once. */
+  /** Milliseconds this viewer has waited in `take` since it joined; streams that wait at the same time count once. */
   readonly waitedMs: number
   update (limits: ShareLimits): void
   leave (): void
@@ -50,14 +50,14 @@ export interface ThrottleOptions {
   readonly totalBps: number
   /** Undefined: 20 ms of the total, at least 64 KiB. */
   readonly burstBytes?: number | undefined
-  /** Viewers that may have joined at once. */
+  /** Viewers that may have joined at the same time. */
   readonly maxViewers: number
-  /** Takes that may wait at once, over all viewers. */
+  /** Takes that may wait at the same time, over all viewers. */
   readonly maxWaiting: number
 }
 
 /** A take that waits. */
-interface Waiter {
+interface TakeWaiter {
   settle: (outcome: number | RelayError) => void
 }
 
@@ -73,7 +73,7 @@ interface Standing {
 export class Throttle {
   readonly #clock: Pick<Clock, 'monotonic'>
   readonly #timers: Timers
-  readonly #share: FairShare<Waiter>
+  readonly #share: FairShare<TakeWaiter>
   #levelBps: number | undefined
   #standing: Standing | undefined
   #wakesAt = Infinity
@@ -94,7 +94,7 @@ export class Throttle {
   get limited (): boolean { return this.#share.limited }
 
   /** @throws RangeError for impossible limits; RelayError `RELAY_ERR_RATE_LIMITED` when there are `maxViewers`, `RELAY_ERR_INTERNAL` when the id has joined */
-  join (id: string, limits: ShareLimits): Allowance {
+  join (id: string, limits: ShareLimits): ReadAllowance {
     this.#share.join(id, limits, this.#clock.monotonic())
     let left = false
     let mine = limits
@@ -168,7 +168,7 @@ export class Throttle {
   }
 
   #take (id: string, wanted: number, signal: AbortSignal): number | Promise<number> {
-    const waiter: Waiter = { settle () {} }
+    const waiter: TakeWaiter = { settle () {} }
     const bytes = this.#share.request(id, waiter, wanted, this.#clock.monotonic())
     if (bytes > 0) {
       this.#bytes += bytes

@@ -1,6 +1,6 @@
 import { gather } from './gather.ts'
 import { RenditionAdvice, type Rendition } from './rendition-ladder.ts'
-import type { Allowance, ShareLimits, Throttle } from './throttle.ts'
+import type { ReadAllowance, ShareLimits, Throttle } from './throttle.ts'
 
 export interface ViewerShareDeps {
   readonly throttle: Pick<Throttle, 'join' | 'limited'>
@@ -33,7 +33,7 @@ export class BandwidthAdviser {
 /** One viewer's part of the bandwidth, whatever the transport. */
 export class ViewerShare {
   readonly #deps: ViewerShareDeps
-  readonly #allowance: Allowance
+  readonly #allowance: ReadAllowance
   #className: string | undefined
 
   /** @throws RelayError RELAY_ERR_RATE_LIMITED when too many viewers share the bandwidth already */
@@ -46,7 +46,7 @@ export class ViewerShare {
   /** False: nothing is limited, and reads go without asking. */
   get limited (): boolean { return this.#deps.throttle.limited }
 
-  /** Milliseconds its reads have waited for bandwidth; those that wait at once count once. */
+  /** Milliseconds its reads have waited for bandwidth; those that wait at the same time count once. */
   get waitedMs (): number { return this.#allowance.waitedMs }
 
   /** Bits per second it has or would have when busy; undefined when nothing limits it. */

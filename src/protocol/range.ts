@@ -50,7 +50,7 @@ export function parseRangeHeader (header: string | undefined): RangeSpec | undef
   // RFC 9110 §14.1: range units are case-insensitive.
   if (match[1]?.toLowerCase() !== 'bytes') return undefined
   // RFC 9110 §5.6.1.2: empty list elements are parsed and ignored.
-  const specs = (match[2] ?? '').split(',').map(trimOws).filter((text) => text !== '').map(parseSpec)
+  const specs = (match[2] ?? '').split(',').map(trimOws).filter(text => text !== '').map(parseSpec)
   const [only] = specs
   if (only === undefined) throw new RelayError('RELAY_ERR_RANGE_SYNTAX', 'the range list is empty')
   return specs.length === 1 ? only : undefined
@@ -68,7 +68,7 @@ export function resolveRange (spec: RangeSpec, size: number): ByteRange {
 }
 
 /**
- * Both steps at once, for a caller that knows the size.
+ * Both steps in one call, for a caller that knows the size.
  * @throws RelayError RELAY_ERR_RANGE_SYNTAX, RELAY_ERR_RANGE_UNSATISFIABLE
  */
 export function parseRange (header: string | undefined, size: number): ByteRange | undefined {

@@ -18,13 +18,13 @@ const MALFORMED: Digests = { ...NONE, unusable: 'malformed' }
 
 /** Bytes as lower-case hex. */
 export function hexOf (bytes: Uint8Array): string {
-  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('')
+  return Array.from(bytes, byte => byte.toString(16).padStart(2, '0')).join('')
 }
 
 /** Base64 to bytes; undefined when it is not base64. */
 export function bytesOfBase64 (text: string): Uint8Array<ArrayBuffer> | undefined {
   try {
-    return Uint8Array.from(atob(text), (char) => char.charCodeAt(0))
+    return Uint8Array.from(atob(text), char => char.charCodeAt(0))
   } catch {
     return undefined
   }
@@ -54,7 +54,7 @@ export function parseReprDigest (field: string | undefined): string | undefined 
 
 /** @param sha256 lower-case hex */
 export function formatReprDigest (sha256: string): string {
-  const bytes = (sha256.match(/../g) ?? []).map((pair) => Number.parseInt(pair, 16))
+  const bytes = (sha256.match(/../g) ?? []).map(pair => Number.parseInt(pair, 16))
   return `sha-256=:${btoa(String.fromCharCode(...bytes))}:`
 }
 

@@ -1,7 +1,7 @@
 /* A WebTransport session and its streams, whatever carries them and whichever end of them this is. */
 
 /** How a session reached us. */
-export type TransportName = 'webtransport' | 'websocket' | 'memory'
+export type SessionTransportName = 'webtransport' | 'websocket' | 'memory'
 
 export interface PeerAddress {
   readonly ip: string
@@ -58,7 +58,7 @@ export interface SessionClose {
   readonly clean: boolean
 }
 
-export interface SessionStats {
+export interface TransportStats {
   readonly bytesSent: number
   readonly bytesReceived: number
   readonly openStreams: number
@@ -68,7 +68,7 @@ export interface SessionStats {
 
 export interface TransportSession {
   readonly id: string
-  readonly transport: TransportName
+  readonly transport: SessionTransportName
   readonly request: SessionRequest
   /** Called for every bidirectional stream the peer opens; set before the session is handed over returns. */
   onStream: (stream: BidiStream) => void
@@ -81,7 +81,7 @@ export interface TransportSession {
   close (code?: number, reason?: string): void
   /** Resolves once, when the session is over; never rejects. */
   readonly closed: Promise<SessionClose>
-  stats (): SessionStats
+  stats (): TransportStats
 }
 
 /** A stream or session ended otherwise than by FIN. */

@@ -11,7 +11,7 @@ export const MAX_VIA_MEMBERS = 32
 /** `received-protocol RWS received-by`; a received-by may also be a host in brackets, which older software sends. */
 const MEMBER = /^((?:[!#$%&'*+.^_`|~0-9A-Za-z-]{1,32}\/)?[!#$%&'*+.^_`|~0-9A-Za-z-]{1,32})[ \t]+([!#$%&'*+.^_`|~0-9A-Za-z:[\]-]{1,255})$/
 
-/** `field` without comments, which nest and may hold quoted pairs (RFC 9110 §5.6.5); one that does not end is no comment. */
+/** `field` without comments, which nest and may hold quoted pairs (RFC 9110 §5.6.5); one that does not end is not a comment. */
 function withoutComments (field: string): string {
   if (!field.includes('(')) return field
   let depth = 0

@@ -88,7 +88,7 @@ export function engineFile ({ directory, shim, log, system = thisSystem }: Engin
   return copy
 }
 
-/** @throws EngineUnavailableError when the file does not load, or is no engine */
+/** @throws EngineUnavailableError when the file does not load, or is not an engine */
 export function loadEngine (path: string): NapiBinding {
   let binding: Partial<NapiBinding>
   try {
@@ -97,7 +97,7 @@ export function loadEngine (path: string): NapiBinding {
     const hint = String(error).includes('failed to map segment') ? `; is ${dirname(path)} mounted noexec?` : ''
     throw new EngineUnavailableError(`${path} does not load: ${String(error)}${hint}`, { cause: error })
   }
-  if (typeof binding.NapiServer?.bind !== 'function' || typeof binding.NapiClient !== 'function') throw new EngineUnavailableError(`${path} is no build of the quinn engine`)
+  if (typeof binding.NapiServer?.bind !== 'function' || typeof binding.NapiClient !== 'function') throw new EngineUnavailableError(`${path} is not a build of the quinn engine`)
   return binding as NapiBinding
 }
 
@@ -149,7 +149,7 @@ function makeDirectory (directory: string): void {
 function secureDirectory (directory: string): void {
   makeDirectory(directory)
   const found = lstatSync(directory)
-  if (!found.isDirectory()) throw new Error('it is no directory')
+  if (!found.isDirectory()) throw new Error('it is not a directory')
   if (found.uid !== process.getuid?.()) throw new Error('it belongs to another user')
   if ((found.mode & 0o077) !== 0) chmodSync(directory, 0o700)
 }

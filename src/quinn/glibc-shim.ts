@@ -55,7 +55,7 @@ export function isNewer (a: GlibcVersion, b: GlibcVersion): boolean {
 }
 
 /** Reads of a file that may be cut off or say anything; each names what it read. */
-class Bytes {
+class ElfBytes {
   readonly #file: Buffer
 
   constructor (file: Buffer) {
@@ -94,7 +94,7 @@ interface Segment {
   readonly bytes: number
 }
 
-function segments (bytes: Bytes): Segment[] {
+function segments (bytes: ElfBytes): Segment[] {
   const start = bytes.u64(32, 'the place of the program headers')
   const size = bytes.u16(54, 'the size of a program header')
   if (size !== PROGRAM_HEADER_BYTES) fail(`a program header has ${size} bytes, not ${PROGRAM_HEADER_BYTES}`)
@@ -118,7 +118,7 @@ interface Tables {
   readonly needCount: number
 }
 
-function tables (bytes: Bytes): Tables {
+function tables (bytes: ElfBytes): Tables {
   const all = segments(bytes)
   const dynamic = all.find(({ type }) => type === PT_DYNAMIC) ?? fail('it has no dynamic section')
   const values = new Map<number, number>()
@@ -152,7 +152,7 @@ function tables (bytes: Bytes): Tables {
 }
 
 /** The hash table covers the defined symbols, which come last: the end of its longest chain is the end of the symbols. */
-function symbolCount (bytes: Bytes, at: number): number {
+function symbolCount (bytes: ElfBytes, at: number): number {
   const [buckets, firstHashed, bloomWords] = [0, 4, 8].map(offset => bytes.u32(at + offset, 'the head of the hash table')) as [number, number, number]
   if (buckets > MAX_ENTRIES || firstHashed > MAX_ENTRIES || bloomWords > MAX_ENTRIES) fail('the hash table is too large')
   const bucketsAt = at + 16 + bloomWords * 8
@@ -173,7 +173,7 @@ interface NeededVersion {
   readonly flagsAt: number
 }
 
-function neededVersions (bytes: Bytes, { strings, stringsEnd, needs, needCount }: Tables): NeededVersion[] {
+function neededVersions (bytes: ElfBytes, { strings, stringsEnd, needs, needCount }: Tables): NeededVersion[] {
   const found: NeededVersion[] = []
   for (let at = needs, need = 0; need < needCount; need++) {
     bytes.at(at, VERSION_NEED_BYTES, 'a needed library')
@@ -197,10 +197,10 @@ function neededVersions (bytes: Bytes, { strings, stringsEnd, needs, needCount }
 }
 
 /** The version that the oldest glibc of the file's machine has. */
-function baseVersion (file: Buffer, bytes: Bytes): string {
+function baseVersion (file: Buffer, bytes: ElfBytes): string {
   bytes.at(0, HEADER_BYTES, 'the ELF header')
-  if (file.toString('latin1', 0, 4) !== '\x7fELF') fail('it is no ELF file')
-  if (file[4] !== 2 || file[5] !== 1) fail('it is no 64-bit little-endian ELF file')
+  if (file.toString('latin1', 0, 4) !== '\x7fELF') fail('it is not an ELF file')
+  if (file[4] !== 2 || file[5] !== 1) fail('it is not a 64-bit little-endian ELF file')
   // Section headers come last, so a file that was cut off anywhere lacks some.
   bytes.at(bytes.u64(40, 'the place of the section headers'), bytes.u16(58, 'the size of a section header') * bytes.u16(60, 'the number of section headers'), 'the section headers')
   const machine = bytes.u16(18, 'the machine')
@@ -212,7 +212,7 @@ function baseVersion (file: Buffer, bytes: Bytes): string {
  * @throws GlibcShimError when the file needs anything else of a newer glibc, or is broken
  */
 export function withOldGlibc (file: Buffer, running: GlibcVersion): Buffer {
-  const bytes = new Bytes(file)
+  const bytes = new ElfBytes(file)
   const oldest = baseVersion(file, bytes)
   const found = tables(bytes)
   const versions = neededVersions(bytes, found)

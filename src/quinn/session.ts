@@ -1,9 +1,9 @@
 import { systemTimers, type Timers } from '../base/clock.ts'
 import { closeReason } from '../protocol/close-reason.ts'
-import { TransportError, type BidiStream, type ReceiveStream, type SendStream, type SessionClose, type SessionRequest, type SessionStats, type TransportSession } from '../protocol/transport-session.ts'
+import { TransportError, type BidiStream, type ReceiveStream, type SendStream, type SessionClose, type SessionRequest, type TransportStats, type TransportSession } from '../protocol/transport-session.ts'
 import type { NapiBiStream, NapiCloseInfo, NapiSession } from './binding.ts'
 import { isLoss, isPlainClose, streamFailure } from './failure.ts'
-import { QuinnBidi, QuinnReceive, QuinnSend, type Half, type StreamOwner } from './stream.ts'
+import { QuinnBidi, QuinnReceive, QuinnSend, type Half, type QuinnStreamOwner } from './stream.ts'
 import { WriteTurns } from './write-turns.ts'
 
 /** The peer gives stream credit within this, milliseconds, or opening a stream fails. */
@@ -24,13 +24,13 @@ const STUCK_MS = 10_000
 export interface QuinnSessionInit {
   readonly id: string
   readonly request: SessionRequest
-  /** Bidirectional streams of the peer at once; more are reset. */
+  /** Bidirectional streams of the peer at the same time; more are reset. */
   readonly maxStreams: number
   readonly timers?: Timers
 }
 
 /** A session of the engine behind our interface, on either side. */
-export class QuinnSession implements TransportSession, StreamOwner {
+export class QuinnSession implements TransportSession, QuinnStreamOwner {
   readonly id: string
   readonly transport = 'webtransport'
   readonly request: SessionRequest
@@ -63,8 +63,8 @@ export class QuinnSession implements TransportSession, StreamOwner {
     this.#maxStreams = maxStreams
     this.#timers = timers
     this.#turns = new WriteTurns(timers)
-    this.closed = new Promise((resolve) => { this.#resolveClosed = resolve })
-    this.gone = native.closed().then((info) => { this.#finish(closeOf(info)) }, (error: unknown) => { this.#finish({ code: 0, reason: String(error), clean: false }) })
+    this.closed = new Promise(resolve => { this.#resolveClosed = resolve })
+    this.gone = native.closed().then(info => { this.#finish(closeOf(info)) }, (error: unknown) => { this.#finish({ code: 0, reason: String(error), clean: false }) })
   }
 
   /** Halves given up here and not settled by the engine. */
@@ -72,22 +72,22 @@ export class QuinnSession implements TransportSession, StreamOwner {
 
   /** Takes what the peer opens, from now on; whoever uses the session has set its handlers. */
   start (): void {
-    this.#takeAll(native => native.acceptBi(), (stream) => { this.#acceptBidi(stream) })
-    this.#takeAll(native => native.acceptUni(), (stream) => { this.#acceptUni(new QuinnReceive(stream, this)) })
+    this.#takeAll(native => native.acceptBi(), stream => { this.#acceptBidi(stream) })
+    this.#takeAll(native => native.acceptUni(), stream => { this.#acceptUni(new QuinnReceive(stream, this)) })
     this.#takeAll(native => native.recvDatagram(), () => { this.#refuseUnwanted() })
   }
 
-  stats (): SessionStats {
+  stats (): TransportStats {
     return { bytesSent: this.#sent, bytesReceived: this.#received, openStreams: this.#streams }
   }
 
   async openBidi (): Promise<BidiStream> {
-    const native = await this.#credit(native => native.openBi(), (late) => { late.takeSend().reset(0).catch(() => {}) })
+    const native = await this.#credit(native => native.openBi(), late => { late.takeSend().reset(0).catch(() => {}) })
     return this.#track(new QuinnBidi(this.#nextId(), native, this.#bidiOwner(), this.#turns))
   }
 
   async openUni (): Promise<SendStream> {
-    const native = await this.#credit(native => native.openUni(), (late) => { late.reset(0).catch(() => {}) })
+    const native = await this.#credit(native => native.openUni(), late => { late.reset(0).catch(() => {}) })
     const stream = new QuinnSend(native, this)
     this.#halves.add(stream)
     return stream
@@ -132,18 +132,18 @@ export class QuinnSession implements TransportSession, StreamOwner {
   #nextId (): string { return `${this.id}/${this.#bidi++}` }
 
   /** Counts a stream of two halves until both are over. */
-  #bidiOwner (): StreamOwner {
+  #bidiOwner (): QuinnStreamOwner {
     let halves = 2
     this.#streams++
     return {
-      sent: (bytes) => { this.sent(bytes) },
-      received: (bytes) => { this.received(bytes) },
-      halfOver: (half) => {
+      sent: bytes => { this.sent(bytes) },
+      received: bytes => { this.received(bytes) },
+      halfOver: half => {
         this.halfOver(half)
         if (--halves === 0) this.#streams--
         if (this.#lingering.size > MAX_LINGERING) this.close(0, 'too many streams are not ended or not read')
       },
-      settled: (half) => { this.settled(half) }
+      settled: half => { this.settled(half) }
     }
   }
 
@@ -176,7 +176,7 @@ export class QuinnSession implements TransportSession, StreamOwner {
   #takeAll<T> (next: (native: NapiSession) => Promise<T>, take: (value: T) => void): void {
     const step = (): void => {
       if (this.#native === undefined) return
-      next(this.#native).then((value) => {
+      next(this.#native).then(value => {
         try {
           take(value)
         } catch {
@@ -201,7 +201,7 @@ export class QuinnSession implements TransportSession, StreamOwner {
         reject(new TransportError('no-credit', `the peer gave no stream credit for ${CREDIT_TIMEOUT_MS} ms`))
       })
     })
-    opening.then((stream) => { if (late) giveUp(stream) }, () => {})
+    opening.then(stream => { if (late) giveUp(stream) }, () => {})
     try {
       return await Promise.race([opening, limit])
     } catch (error) {

@@ -7,7 +7,7 @@ import type { WriteTurns } from './write-turns.ts'
 const READ_BYTES = 65_536
 
 /** What a stream tells its session. */
-export interface StreamOwner {
+export interface QuinnStreamOwner {
   sent (bytes: number): void
   received (bytes: number): void
   /** A half is over for whoever uses it; `settled` follows when the engine is done with it too. */
@@ -27,14 +27,14 @@ export interface Half {
  * go of as soon as nothing is wanted of it, since it keeps the connection.
  */
 abstract class EngineHalf<Native> implements Half {
-  readonly #owner: StreamOwner
+  readonly #owner: QuinnStreamOwner
   #native: Native | undefined
   #outstanding = 0
   #over = false
   #failed: TransportError | undefined
   #giveUp: ((error: TransportError) => void) | undefined
 
-  constructor (native: Native, owner: StreamOwner) {
+  constructor (native: Native, owner: QuinnStreamOwner) {
     this.#native = native
     this.#owner = owner
   }
@@ -56,7 +56,7 @@ abstract class EngineHalf<Native> implements Half {
       let leave = (): void => {}
       const begin = (): void => {
         this.#giveUp = reject
-        this.#engine(operation).then((value) => {
+        this.#engine(operation).then(value => {
           leave()
           resolve(value)
         }, (error: unknown) => {
@@ -67,7 +67,7 @@ abstract class EngineHalf<Native> implements Half {
         })
       }
       if (takeTurn === undefined) return begin()
-      this.#giveUp = (error) => {
+      this.#giveUp = error => {
         leave()
         reject(error)
       }
@@ -113,13 +113,13 @@ abstract class EngineHalf<Native> implements Half {
 }
 
 export class QuinnSend extends EngineHalf<NapiSendStream> implements SendStream {
-  readonly #counts: StreamOwner
+  readonly #counts: QuinnStreamOwner
   readonly #turns: WriteTurns | undefined
   readonly #stopped = new AbortController()
   #bytes = 0
 
   /** @param turns of the writes of its session; without them a write waits for no other */
-  constructor (native: NapiSendStream, owner: StreamOwner, turns?: WriteTurns) {
+  constructor (native: NapiSendStream, owner: QuinnStreamOwner, turns?: WriteTurns) {
     super(native, owner)
     this.#counts = owner
     this.#turns = turns
@@ -161,9 +161,9 @@ export class QuinnSend extends EngineHalf<NapiSendStream> implements SendStream 
 }
 
 export class QuinnReceive extends EngineHalf<NapiRecvStream> implements ReceiveStream {
-  readonly #counts: StreamOwner
+  readonly #counts: QuinnStreamOwner
 
-  constructor (native: NapiRecvStream, owner: StreamOwner) {
+  constructor (native: NapiRecvStream, owner: QuinnStreamOwner) {
     super(native, owner)
     this.#counts = owner
   }
@@ -185,7 +185,7 @@ export class QuinnBidi implements BidiStream {
   readonly send: QuinnSend
   readonly receive: QuinnReceive
 
-  constructor (id: string, native: NapiBiStream, owner: StreamOwner, turns: WriteTurns) {
+  constructor (id: string, native: NapiBiStream, owner: QuinnStreamOwner, turns: WriteTurns) {
     this.id = id
     this.send = new QuinnSend(native.takeSend(), owner, turns)
     this.receive = new QuinnReceive(native.takeRecv(), owner)

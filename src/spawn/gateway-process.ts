@@ -25,7 +25,7 @@ export interface GatewayProcess {
 
 export interface GatewayProcessEvents {
   readonly message: (value: unknown) => void
-  /** What it says is no message. */
+  /** What it says is not a message. */
   readonly broken: (detail: string) => void
   /** What native code and Node printed. */
   readonly output: (text: string) => void

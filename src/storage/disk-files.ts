@@ -52,7 +52,7 @@ export interface CacheObserver {
   storeBypassed (reason: 'no-room' | 'disk-error'): void
 }
 
-/** Bytes of a file read at once by whoever has no reason for more or less: large enough to amortise the thread-pool round trip, small enough to share it. */
+/** Bytes of a file read in one go by whoever has no reason for more or less: large enough to amortise the thread-pool round trip, small enough to share it. */
 export const CHUNK_BYTES = 256 * 1024
 /** Bytes of one system call whatever a reader asks for: longer ones would keep a thread of the pool from the others. */
 export const MAX_READ_BYTES = 1024 * 1024

@@ -22,7 +22,7 @@ const CLIENT_OPTIONS = {
 /** A hop between one client and the listener: the library's clients read without bound, and cannot lose a connection. */
 async function hop (port: number): Promise<{ port: number, stall: () => () => void, lose: () => void, free: () => void }> {
   const sockets: Socket[] = []
-  const server = createServer((near) => {
+  const server = createServer(near => {
     const far = connect({ host: '127.0.0.1', port, noDelay: true })
     near.setNoDelay(true)
     sockets.push(near, far)
@@ -69,7 +69,7 @@ function loadPonyfill (): Promise<Construct> {
 /** Dials as a browser does: the library's ponyfill over a WebSocket. */
 export async function connectPonyfill (target: ContractTarget): Promise<ContractClient> {
   const WebTransportPonyfill = await loadPonyfill()
-  return await dial(target, (url) => {
+  return await dial(target, url => {
     trusted = target.cert
     return new WebTransportPonyfill(url, CLIENT_OPTIONS)
   })
@@ -78,7 +78,7 @@ export async function connectPonyfill (target: ContractTarget): Promise<Contract
 /** Dials as the library's Node client does: HTTP/2 CONNECT with capsules. */
 export async function connectCapsules (target: ContractTarget): Promise<ContractClient> {
   const WebTransport = await loadNodeClient()
-  return await dial(target, (url) => new WebTransport(url, { ...CLIENT_OPTIONS, ...pinned(target.cert), forceReliable: true, quicConnectTimeout: 2_000 }))
+  return await dial(target, url => new WebTransport(url, { ...CLIENT_OPTIONS, ...pinned(target.cert), forceReliable: true, quicConnectTimeout: 2_000 }))
 }
 
 /** Dials HTTP/3 with the library's native client, which needs its optional package. */

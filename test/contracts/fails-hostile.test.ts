@@ -32,11 +32,11 @@ async function host (overrides: Partial<ListenerOptions> = {}): Promise<Host> {
     ...overrides
   }, {
     decide: () => ({ accept: true }),
-    session: (session) => {
+    session: session => {
       sessions.push(session)
-      session.onStream = (stream) => { stream.read().then(() => stream.end()).catch(() => {}) }
+      session.onStream = stream => { stream.read().then(() => stream.end()).catch(() => {}) }
     },
-    handshakeFailed: (reason) => { failures.push(reason) },
+    handshakeFailed: reason => { failures.push(reason) },
     log: (_level, _message, fields) => { violations.push(JSON.stringify(fields)) }
   })
   return { listener, failures, sessions, violations }
@@ -70,7 +70,7 @@ async function upgraded (port: number, first: Uint8Array = new Uint8Array(0)): P
 const gone = (socket: Socket): Promise<unknown> => socket.resume().closed ? Promise.resolve() : once(socket, 'close')
 
 const message = (...capsule: Array<Uint8Array | string>): Buffer => {
-  const payload = Buffer.concat(capsule.map((part) => typeof part === 'string' ? Buffer.from(part, 'hex') : part))
+  const payload = Buffer.concat(capsule.map(part => typeof part === 'string' ? Buffer.from(part, 'hex') : part))
   return Buffer.concat([zeroMaskedHeader(OPCODE.binary, payload.length), payload])
 }
 
@@ -83,7 +83,7 @@ async function stillServes (at: Host): Promise<void> {
   await stream.write(Buffer.from('x'))
   assert.equal(await stream.read(), null)
   client.close()
-  await eventually(() => Object.values(at.listener.sizes()).every((size) => size === 0))
+  await eventually(() => Object.values(at.listener.sizes()).every(size => size === 0))
 }
 
 test('a plain HTTPS request learns what the port is for', { timeout: 10_000 }, async () => {
@@ -145,7 +145,7 @@ const HOSTILE: Array<[string, Buffer]> = [
   ['a close capsule without its code', message(CLOSE_SESSION)],
   ['a close capsule cut in its code', message(CLOSE_SESSION, '00')],
   ['a stream id of ours', message(STREAM, '00', randomBytes(10))],
-  ['more streams than it has credit for', Buffer.concat([1, 5, 9, 13, 17, 21].map((id) => message(STREAM, Buffer.of(id), 'ff')))],
+  ['more streams than it has credit for', Buffer.concat([1, 5, 9, 13, 17, 21].map(id => message(STREAM, Buffer.of(id), 'ff')))],
   ['more bytes than the window', Buffer.concat([message(STREAM, '01', Buffer.alloc(60_000)), message(STREAM, '01', Buffer.alloc(60_000)), message(STREAM, '01', Buffer.alloc(60_000))])],
   ['empty messages and unknown capsules', Buffer.concat([message(), message('3f'), message('bfffffff'), message('990b4d3b'), message('990b4d39'), message('990b4d3d')])]
 ]
@@ -154,7 +154,7 @@ for (const [title, bytes] of HOSTILE) {
   test(`hostile WebSocket client: ${title}`, { timeout: 10_000 }, async () => {
     const at = await host()
     const socket = await upgraded(at.listener.port)
-    at.sessions.forEach((session) => { session.onStream = () => {} })
+    at.sessions.forEach(session => { session.onStream = () => {} })
     socket.write(bytes)
     await stillServesBeside(at)
     socket.destroy()

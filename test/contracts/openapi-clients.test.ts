@@ -75,7 +75,7 @@ async function callCacheRoutes ({ admin }: Clients): Promise<void> {
   // A viewer has the whole object a moment before it is stored.
   const { disk } = await until(async () => given(await admin.GET('/admin/v1/cache')), ({ fills }) => fills === 0)
   assert.equal(disk.entries, 3)
-  assert.equal(given(await admin.PATCH('/admin/v1/cache', { body: { ramBytes: 1_000_000 } })).ram.capacityBytes, 1_000_000)
+  assert.equal(given(await admin.PATCH('/admin/v1/cache', { body: { ramBytes: 1_000_000 } })).ramBytes, 1_000_000)
   const page = given(await admin.GET('/admin/v1/cache/shards', { params: { query: { cid: CID } } }))
   assert.deepEqual(page.entries.map(({ part }) => part), [3, 'manifest'])
   const entry: components['schemas']['Entry'] = given(await admin.GET('/admin/v1/cache/shards/{cid}/{part}', { params: { path: { cid: CID, part: '3' } } }))

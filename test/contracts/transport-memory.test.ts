@@ -11,7 +11,7 @@ const memory = memoryTransport()
 viewerTransportContract('in-process pair', {
   transport: memory,
   transportName: 'memory',
-  connect: (target) => connectMemory(target.listener, { path: target.path, headers: target.headers }),
+  connect: target => connectMemory(target.listener, { path: target.path, headers: target.headers }),
   limits: { setTls: 'no TLS in process', limitStatus: 429 }
 })
 
@@ -29,7 +29,7 @@ class ManualTimers implements Timers {
   move (ms: number): void {
     this.#now += ms
     for (;;) {
-      const index = this.#due.findIndex((entry) => entry.at <= this.#now)
+      const index = this.#due.findIndex(entry => entry.at <= this.#now)
       if (index < 0) return
       this.#due.splice(index, 1)[0]?.callback()
     }
@@ -40,8 +40,8 @@ class ManualTimers implements Timers {
 
 async function listen (timers: Timers): Promise<{ session: Promise<TransportSession>, dial: () => Promise<TransportSession> }> {
   let hand: (session: TransportSession) => void = () => {}
-  const session = new Promise<TransportSession>((resolve) => { hand = resolve })
-  const events: ListenerEvents = { decide: () => ({ accept: true }), session: (opened) => { hand(opened) }, handshakeFailed () {}, log () {} }
+  const session = new Promise<TransportSession>(resolve => { hand = resolve })
+  const events: ListenerEvents = { decide: () => ({ accept: true }), session: opened => { hand(opened) }, handshakeFailed () {}, log () {} }
   const listener = await memoryTransport({ timers, windowBytes: 1_000 }).listen({
     host: '', port: 0, tls: contractTls, path: '/s', maxSessions: 4, maxStreamsPerSession: 1, handshakeTimeoutMs: 1_000, idleTimeoutMs: 10_000
   }, events)
@@ -62,7 +62,7 @@ test('an idle session ends after the idle timeout on the injected clock, a busy 
   timers.move(1_000)
   assert.deepEqual(await server.closed, { code: 0, reason: 'idle timeout', clean: false })
   assert.deepEqual(await client.closed, { code: 0, reason: 'idle timeout', clean: false })
-  await new Promise((resolve) => { setImmediate(resolve) })
+  await new Promise(resolve => { setImmediate(resolve) })
   assert.equal(timers.pending, 0)
 })
 
@@ -81,9 +81,9 @@ test('a direction holds exactly its window', async () => {
   const client = await dial()
   const server = await session
   let writing: Promise<void> | undefined
-  server.onStream = (stream) => { writing = stream.write(new Uint8Array(5_000)) }
+  server.onStream = stream => { writing = stream.write(new Uint8Array(5_000)) }
   const stream = await client.openBidi()
-  await new Promise((resolve) => { setImmediate(resolve) })
+  await new Promise(resolve => { setImmediate(resolve) })
   assert.equal(server.stats().bytesSent, 1_000)
   let read = 0
   while (read < 5_000) read += (await stream.read())?.length ?? 0

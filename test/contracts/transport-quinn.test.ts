@@ -7,7 +7,7 @@ import { viewerTransportContract } from './viewer-transport.ts'
 viewerTransportContract('quinn, HTTP/3', {
   transport: quinnTransport(quinnBinding),
   transportName: 'webtransport',
-  connect: async (target) => await connectQuinn(quinnBinding(), `https://127.0.0.1:${target.port}${target.path}`, {
+  connect: async target => await connectQuinn(quinnBinding(), `https://127.0.0.1:${target.port}${target.path}`, {
     certificateHashes: [Buffer.from(new X509Certificate(target.cert).fingerprint256.replaceAll(':', ''), 'hex')],
     timeoutMs: 2_000
   }),

@@ -7,7 +7,7 @@ import { HandshakeLimiter, openGate, type HandshakeGate } from '../../src/admiss
 import type { TlsMaterial } from '../../src/channel/tls-material.ts'
 import { createSelfSigned } from '../../src/plugins/tls/self-signed.ts'
 import type { HandshakeFailure, ListenerEvents, ListenerOptions, SessionDecision, TransportListener, ViewerTransport } from '../../src/gateway/transports/viewer-transport.ts'
-import { TransportError, type BidiStream, type ReceiveStream, type SendStream, type SessionRequest, type TransportName, type TransportSession } from '../../src/protocol/transport-session.ts'
+import { TransportError, type BidiStream, type ReceiveStream, type SendStream, type SessionRequest, type SessionTransportName, type TransportSession } from '../../src/protocol/transport-session.ts'
 
 /** The viewer's end of a session, in the words of the same interface. */
 export interface ContractClient extends Pick<TransportSession, 'openBidi' | 'openUni' | 'onStream' | 'onUni' | 'close' | 'closed'> {
@@ -44,13 +44,13 @@ export interface ContractLimits {
   readonly peer?: string
   /** `stopped` is aborted with the next write only. */
   readonly stopNotice?: string
-  /** Bidirectional streams of a session at once, where the engine fixes them. */
+  /** Bidirectional streams of a session at the same time, where the engine fixes them. */
   readonly concurrentStreams?: number
 }
 
 export interface ContractSubject {
   readonly transport: ViewerTransport
-  readonly transportName: TransportName
+  readonly transportName: SessionTransportName
   readonly connect: (target: ContractTarget) => Promise<ContractClient>
   readonly limits?: ContractLimits
   /** Reason to skip the whole suite. */
@@ -73,7 +73,7 @@ class Rig {
   #wake: (() => void) | undefined
   decide: (request: SessionRequest) => SessionDecision | Promise<SessionDecision> = () => ({ accept: true })
   admit: HandshakeGate = openGate
-  onStream: (stream: BidiStream, session: TransportSession) => void = (stream) => { echo(stream).catch(() => {}) }
+  onStream: (stream: BidiStream, session: TransportSession) => void = stream => { echo(stream).catch(() => {}) }
   readonly clients: ContractClient[] = []
   readonly subject: ContractSubject
   cert: string = contractTls.cert
@@ -89,8 +89,8 @@ class Rig {
     const rig = new Rig(subject)
     const events: ListenerEvents = {
       admit: (...question) => rig.admit(...question),
-      decide: (request) => { rig.requests.push(request); return rig.decide(request) },
-      session: (session) => { rig.accept(session) },
+      decide: request => { rig.requests.push(request); return rig.decide(request) },
+      session: session => { rig.accept(session) },
       handshakeFailed: (reason, detail) => { rig.failures.push({ reason, detail }) },
       log: (level, message) => { rig.logs.push(`${level}: ${message}`) }
     }
@@ -109,7 +109,7 @@ class Rig {
   }
 
   accept (session: TransportSession): void {
-    session.onStream = (stream) => { this.onStream(stream, session) }
+    session.onStream = stream => { this.onStream(stream, session) }
     this.#sessions.push(session)
     this.#wake?.()
   }
@@ -125,7 +125,7 @@ class Rig {
     for (;;) {
       const session = this.#sessions.shift()
       if (session !== undefined) return session
-      await new Promise<void>((resolve) => { this.#wake = resolve })
+      await new Promise<void>(resolve => { this.#wake = resolve })
     }
   }
 
@@ -136,7 +136,7 @@ class Rig {
 
   /** The next stream the peer opens, instead of echoing it. */
   nextStream (): Promise<BidiStream> {
-    return new Promise((resolve) => { this.onStream = (stream) => { resolve(stream) } })
+    return new Promise(resolve => { this.onStream = stream => { resolve(stream) } })
   }
 
   async stop (): Promise<void> {
@@ -243,12 +243,12 @@ export function viewerTransportContract (name: string, subject: ContractSubject)
       })
     }
 
-    rigTest('a session shows its request: path with query, lower-case headers, authority, peer', async (rig) => {
+    rigTest('a session shows its request: path with query, lower-case headers, authority, peer', async rig => {
       await rig.connect(`${PATH}?token=abc&x=1`)
       const session = await rig.session()
       assert.equal(session.transport, subject.transportName)
       assert.equal(session.request.path, `${PATH}?token=abc&x=1`)
-      assert.deepEqual(Object.keys(session.request.headers).filter((key) => key !== key.toLowerCase()), [])
+      assert.deepEqual(Object.keys(session.request.headers).filter(key => key !== key.toLowerCase()), [])
       if (limits.peer === undefined) {
         assert.equal(session.request.peer?.ip, '127.0.0.1')
         assert.ok(session.request.peer.port > 0)
@@ -260,17 +260,17 @@ export function viewerTransportContract (name: string, subject: ContractSubject)
       assert.notEqual(session.id, '')
     })
 
-    rigTest('headers of the client reach the session', async (rig) => {
+    rigTest('headers of the client reach the session', async rig => {
       await rig.connect(PATH, { 'x-viewer': 'Seven' })
       assert.equal((await rig.session()).request.headers['x-viewer'], 'Seven')
     }, { skip: limits.requestHeaders })
 
     for (const [reason, handshakesPerSecondPerIp] of [['rate-address', 10], ['rate-total', 100]] as const) {
-      rigTest(`the 10th handshake in a second is admitted, the 11th is refused for ${reason}: at once, counted once, and not decided about`, async (rig) => {
+      rigTest(`the 10th handshake in a second is admitted, the 11th is refused for ${reason}: immediately, counted once, and not decided about`, async rig => {
         const limiter = new HandshakeLimiter({ handshakesPerSecond: reason === 'rate-total' ? 10 : 100, handshakesPerSecondPerIp, trackedIps: 100 })
         let asked = 0
         // At a standstill, so that no handshake comes back meanwhile.
-        rig.admit = (ip) => {
+        rig.admit = ip => {
           assert.equal(ip.replace('::ffff:', ''), '127.0.0.1')
           asked++
           return limiter.admit(ip, 0)
@@ -279,27 +279,27 @@ export function viewerTransportContract (name: string, subject: ContractSubject)
         const error: unknown = await rig.connect().then(() => assert.fail('connected'), (reason: unknown) => reason)
         if (limits.limitStatus !== undefined) assert.equal((error as { status?: number }).status, limits.limitStatus)
         await eventually(() => rig.failures.length > 0)
-        assert.deepEqual(rig.failures.map((failure) => failure.reason), [reason])
+        assert.deepEqual(rig.failures.map(failure => failure.reason), [reason])
         assert.equal(rig.requests.length, 10)
         assert.ok(asked >= 11)
       }, { overrides: { handshakeTimeoutMs: 60_000 }, skip: limits.peer })
     }
 
-    rigTest('a refused session is refused at the client and counted', async (rig) => {
+    rigTest('a refused session is refused at the client and counted', async rig => {
       rig.decide = () => ({ accept: false, status: 403 })
       const error: unknown = await rig.connect().then(() => assert.fail('connected'), (reason: unknown) => reason)
       if (limits.refusalStatus === undefined) assert.equal((error as { status?: number }).status, 403)
       assert.equal(rig.failures[0]?.reason, 'refused')
     })
 
-    rigTest('an unknown path is refused with 404 without asking the layer above', async (rig) => {
+    rigTest('an unknown path is refused with 404 without asking the layer above', async rig => {
       const error: unknown = await rig.connect('/v2/other').then(() => assert.fail('connected'), (reason: unknown) => reason)
       if (limits.refusalStatus === undefined) assert.equal((error as { status?: number }).status, 404)
       assert.equal(rig.requests.length, 0)
       assert.equal(rig.failures.length, 1)
     })
 
-    rigTest('a decision that throws refuses the session and the listener lives on', async (rig) => {
+    rigTest('a decision that throws refuses the session and the listener lives on', async rig => {
       rig.decide = () => { throw new Error('no luck') }
       await assert.rejects(rig.connect())
       rig.decide = () => ({ accept: true })
@@ -307,25 +307,25 @@ export function viewerTransportContract (name: string, subject: ContractSubject)
       assert.equal((await ask(client, Buffer.from('still here'))).toString(), 'still here')
     })
 
-    rigTest('a decision that never comes is refused after the handshake timeout', async (rig) => {
+    rigTest('a decision that never comes is refused after the handshake timeout', async rig => {
       rig.decide = () => new Promise(() => {})
       await assert.rejects(rig.connect())
-      await eventually(() => rig.failures.some((failure) => failure.reason === 'timeout'))
+      await eventually(() => rig.failures.some(failure => failure.reason === 'timeout'))
     }, { overrides: { handshakeTimeoutMs: 300 } })
 
-    rigTest('a stream echoes', async (rig) => {
+    rigTest('a stream echoes', async rig => {
       const { client } = await rig.pair()
       assert.equal((await ask(client, Buffer.from('hello'))).toString(), 'hello')
     })
 
-    rigTest('a stream without bytes ends with FIN on both sides', async (rig) => {
+    rigTest('a stream without bytes ends with FIN on both sides', async rig => {
       const { client } = await rig.pair()
       assert.equal((await ask(client, new Uint8Array(0))).length, 0)
     })
 
-    rigTest('a written chunk may be reused as soon as write resolves', async (rig) => {
+    rigTest('a written chunk may be reused as soon as write resolves', async rig => {
       const { client } = await rig.pair()
-      rig.onStream = (stream) => {
+      rig.onStream = stream => {
         const shared = new Uint8Array(50_000)
         const send = async (): Promise<void> => {
           await readAll(stream)
@@ -337,37 +337,37 @@ export function viewerTransportContract (name: string, subject: ContractSubject)
       const answer = await ask(client, Buffer.from('go'))
       assert.equal(answer.length, 40 * 50_000)
       for (let value = 0; value < 40; value++) {
-        assert.ok(answer.subarray(value * 50_000, (value + 1) * 50_000).every((byte) => byte === value), `chunk ${value} changed`)
+        assert.ok(answer.subarray(value * 50_000, (value + 1) * 50_000).every(byte => byte === value), `chunk ${value} changed`)
       }
     })
 
-    rigTest('8 MB to the viewer arrive with the right digest', async (rig) => {
+    rigTest('8 MB to the viewer arrive with the right digest', async rig => {
       const { client } = await rig.pair()
       const bytes = randomBytes(8 * MB)
-      rig.onStream = (stream) => { readAll(stream).then(() => writeAll(stream, bytes, MB)).catch(() => {}) }
+      rig.onStream = stream => { readAll(stream).then(() => writeAll(stream, bytes, MB)).catch(() => {}) }
       assert.equal(sha256(await ask(client, Buffer.from('GET'))), sha256(bytes))
     })
 
-    rigTest('8 MB from the viewer arrive with the right digest', async (rig) => {
+    rigTest('8 MB from the viewer arrive with the right digest', async rig => {
       const { client } = await rig.pair()
       const bytes = randomBytes(8 * MB)
-      rig.onStream = (stream) => { readAll(stream).then((body) => writeAll(stream, Buffer.from(sha256(body)))).catch(() => {}) }
+      rig.onStream = stream => { readAll(stream).then(body => writeAll(stream, Buffer.from(sha256(body)))).catch(() => {}) }
       assert.equal((await ask(client, bytes)).toString(), sha256(bytes))
     })
 
-    rigTest('64 streams in parallel keep their bytes apart', async (rig) => {
+    rigTest('64 streams in parallel keep their bytes apart', async rig => {
       const { client, server } = await rig.pair()
       const bodies = Array.from({ length: 64 }, () => randomBytes(100_000))
-      const answers = await Promise.all(bodies.map((body) => ask(client, body)))
+      const answers = await Promise.all(bodies.map(body => ask(client, body)))
       assert.deepEqual(answers.map(sha256), bodies.map(sha256))
       assert.ok(server.stats().bytesSent >= 6_400_000 && server.stats().bytesReceived >= 6_400_000)
     })
 
     const streams = limits.concurrentStreams ?? 200
-    rigTest(`${streams} streams are open at once`, async (rig) => {
+    rigTest(`${streams} streams are open at the same time`, async rig => {
       const { client, server } = await rig.pair()
       const held: BidiStream[] = []
-      rig.onStream = (stream) => { held.push(stream) }
+      rig.onStream = stream => { held.push(stream) }
       const open = await Promise.all(Array.from({ length: streams }, async (_, index) => {
         const stream = await client.openBidi()
         await stream.write(Buffer.from([index]))
@@ -376,19 +376,19 @@ export function viewerTransportContract (name: string, subject: ContractSubject)
       await eventually(() => held.length === streams)
       assert.equal(server.stats().openStreams, streams)
       for (const stream of held) echo(stream).catch(() => {})
-      const answers = await Promise.all(open.map(async (stream) => { await stream.end(); return await readAll(stream) }))
-      assert.deepEqual(answers.map((answer) => answer[0]), open.map((_, index) => index))
+      const answers = await Promise.all(open.map(async stream => { await stream.end(); return await readAll(stream) }))
+      assert.deepEqual(answers.map(answer => answer[0]), open.map((_, index) => index))
     })
 
-    rigTest('a session serves many times its concurrent streams, one after the other', async (rig) => {
+    rigTest('a session serves many times its concurrent streams, one after the other', async rig => {
       const { client, server } = await rig.pair()
       for (let index = 0; index < 100; index++) assert.equal((await ask(client, Buffer.from(`n${index}`))).toString(), `n${index}`)
       await eventually(() => server.stats().openStreams === 0)
     }, { overrides: { maxStreamsPerSession: 16 } })
 
-    rigTest('a reset by the server is seen with its code', async (rig) => {
+    rigTest('a reset by the server is seen with its code', async rig => {
       const { client } = await rig.pair()
-      rig.onStream = (stream) => {
+      rig.onStream = stream => {
         stream.read().then(() => stream.write(Buffer.from('partial'))).then(() => { stream.reset(70_000); stream.reset(1) }).catch(() => {})
       }
       const stream = await client.openBidi()
@@ -397,7 +397,7 @@ export function viewerTransportContract (name: string, subject: ContractSubject)
       assert.deepEqual([error.kind, error.applicationCode], ['reset', 70_000])
     })
 
-    rigTest('a reset by the viewer is seen with its code', async (rig) => {
+    rigTest('a reset by the viewer is seen with its code', async rig => {
       const { client } = await rig.pair()
       const next = rig.nextStream()
       const stream = await client.openBidi()
@@ -412,7 +412,7 @@ export function viewerTransportContract (name: string, subject: ContractSubject)
       await seen.end()
     })
 
-    rigTest('STOP_SENDING by the viewer aborts `stopped` and the writes of the server', async (rig) => {
+    rigTest('STOP_SENDING by the viewer aborts `stopped` and the writes of the server', async rig => {
       const { client } = await rig.pair()
       const next = rig.nextStream()
       const stream = await client.openBidi()
@@ -427,7 +427,7 @@ export function viewerTransportContract (name: string, subject: ContractSubject)
       assert.deepEqual([error.kind, error.applicationCode], ['stopped', 43])
     })
 
-    rigTest('STOP_SENDING by the server aborts `stopped` at the viewer', async (rig) => {
+    rigTest('STOP_SENDING by the server aborts `stopped` at the viewer', async rig => {
       const { client } = await rig.pair()
       const next = rig.nextStream()
       const stream = await client.openBidi()
@@ -441,7 +441,7 @@ export function viewerTransportContract (name: string, subject: ContractSubject)
       assert.equal((await readAll(stream)).toString(), 'answered early')
     })
 
-    rigTest('a viewer that does not read stops the writer of the server, and reading lets it go on', async (rig) => {
+    rigTest('a viewer that does not read stops the writer of the server, and reading lets it go on', async rig => {
       const { client } = await rig.pair()
       const next = rig.nextStream()
       const stream = await client.openBidi()
@@ -459,7 +459,7 @@ export function viewerTransportContract (name: string, subject: ContractSubject)
       assert.equal(received.length, state.written)
     })
 
-    rigTest('a server that does not read stops the writer of the viewer', async (rig) => {
+    rigTest('a server that does not read stops the writer of the viewer', async rig => {
       const { client } = await rig.pair()
       const next = rig.nextStream()
       const stream = await client.openBidi()
@@ -474,7 +474,7 @@ export function viewerTransportContract (name: string, subject: ContractSubject)
       await writing
     })
 
-    rigTest('a stalled stream does not hold up the others', async (rig) => {
+    rigTest('a stalled stream does not hold up the others', async rig => {
       const { client } = await rig.pair()
       const next = rig.nextStream()
       const stalled = await client.openBidi()
@@ -482,36 +482,36 @@ export function viewerTransportContract (name: string, subject: ContractSubject)
       const state = { written: 0, held: true }
       const writing = writeUntilStopped(await next, state).catch(() => {})
       await quiescent(() => state.written)
-      rig.onStream = (stream) => { echo(stream).catch(() => {}) }
+      rig.onStream = stream => { echo(stream).catch(() => {}) }
       assert.equal((await ask(client, Buffer.from('me too'))).toString(), 'me too')
       state.held = false
       stalled.cancel(0)
       await writing
     })
 
-    rigTest('the server opens a unidirectional stream', async (rig) => {
+    rigTest('the server opens a unidirectional stream', async rig => {
       const { client, server } = await rig.pair()
-      const incoming = new Promise<ReceiveStream>((resolve) => { client.onUni = resolve })
+      const incoming = new Promise<ReceiveStream>(resolve => { client.onUni = resolve })
       const stream = await server.openUni()
       await stream.write(Buffer.from('{"type":"hello"}\n'))
       await stream.end()
       assert.equal((await readAll(await incoming)).toString(), '{"type":"hello"}\n')
     })
 
-    rigTest('unidirectional streams of the viewer are cancelled while nobody listens, and read when somebody does', async (rig) => {
+    rigTest('unidirectional streams of the viewer are cancelled while nobody listens, and read when somebody does', async rig => {
       const { client, server } = await rig.pair()
       const unwanted = await client.openUni()
       await unwanted.write(Buffer.from('x')).catch(() => {})
       if (limits.stopNotice === undefined) await aborted(unwanted.stopped)
       else assert.equal((await rejection((async () => { for (;;) await unwanted.write(Buffer.from('x')) })())).kind, 'stopped')
-      const incoming = new Promise<ReceiveStream>((resolve) => { server.onUni = resolve })
+      const incoming = new Promise<ReceiveStream>(resolve => { server.onUni = resolve })
       const wanted = await client.openUni()
       await wanted.write(Buffer.from('report'))
       await wanted.end()
       assert.equal((await readAll(await incoming)).toString(), 'report')
     })
 
-    rigTest('the server closes with code and reason; streams in flight end', async (rig) => {
+    rigTest('the server closes with code and reason; streams in flight end', async rig => {
       const { client, server } = await rig.pair()
       const next = rig.nextStream()
       const stream = await client.openBidi()
@@ -530,13 +530,13 @@ export function viewerTransportContract (name: string, subject: ContractSubject)
       await assert.rejects(readAll(stream))
     })
 
-    rigTest('the viewer closes with code and reason', async (rig) => {
+    rigTest('the viewer closes with code and reason', async rig => {
       const { client, server } = await rig.pair()
       client.close(77, 'bye')
       assert.deepEqual(await server.closed, { code: 77, reason: 'bye', clean: true })
     })
 
-    rigTest('a lost connection ends the session, not clean', async (rig) => {
+    rigTest('a lost connection ends the session, not clean', async rig => {
       const { client, server } = await rig.pair()
       const next = rig.nextStream()
       const stream = await client.openBidi()
@@ -545,26 +545,26 @@ export function viewerTransportContract (name: string, subject: ContractSubject)
       client.lose?.()
       assert.equal((await server.closed).clean, false)
       assert.ok(seen.stopped.aborted)
-      await eventually(() => Object.values(rig.listener.sizes()).every((size) => size === 0))
+      await eventually(() => Object.values(rig.listener.sizes()).every(size => size === 0))
     }, { skip: limits.loss })
 
-    rigTest('sessions beyond maxSessions are refused and counted; a place that is freed is given again', async (rig) => {
+    rigTest('sessions beyond maxSessions are refused and counted; a place that is freed is given again', async rig => {
       const first = await rig.pair()
       await rig.pair()
       const error: unknown = await rig.connect().then(() => assert.fail('connected'), (reason: unknown) => reason)
       if (limits.refusalStatus === undefined) assert.equal((error as { status?: number }).status, 503)
-      assert.deepEqual(rig.failures.map((failure) => failure.reason), ['limit'])
+      assert.deepEqual(rig.failures.map(failure => failure.reason), ['limit'])
       first.client.close()
       await first.server.closed
       await rig.pair()
     }, { overrides: { maxSessions: 2 } })
 
-    rigTest('a viewer never has more than maxStreamsPerSession streams open', async (rig) => {
+    rigTest('a viewer never has more than maxStreamsPerSession streams open', async rig => {
       const { client, server } = await rig.pair()
       let open = 0
       let most = 0
       const held: BidiStream[] = []
-      rig.onStream = (stream) => {
+      rig.onStream = stream => {
         open += 1
         most = Math.max(most, open, server.stats().openStreams)
         held.push(stream)
@@ -592,13 +592,13 @@ export function viewerTransportContract (name: string, subject: ContractSubject)
         }
       })()
       await serve
-      assert.ok(most <= 4, `${most} streams were open at once`)
+      assert.ok(most <= 4, `${most} streams were open at the same time`)
       assert.ok(served >= 4)
       const outcomes = await settled
-      assert.ok(outcomes.filter((outcome) => outcome.status === 'fulfilled').length >= 4)
+      assert.ok(outcomes.filter(outcome => outcome.status === 'fulfilled').length >= 4)
     }, { overrides: { maxStreamsPerSession: 4 } })
 
-    rigTest('a new certificate serves new handshakes and leaves sessions alone', async (rig) => {
+    rigTest('a new certificate serves new handshakes and leaves sessions alone', async rig => {
       const { client } = await rig.pair()
       const renewed = createSelfSigned([], Date.now())
       rig.listener.setTls?.(renewed)
@@ -610,13 +610,13 @@ export function viewerTransportContract (name: string, subject: ContractSubject)
       assert.equal((await ask(client, Buffer.from('old again'))).toString(), 'old again')
     }, { skip: limits.setTls })
 
-    rigTest('a bad certificate given to setTls is logged and changes nothing', async (rig) => {
+    rigTest('a bad certificate given to setTls is logged and changes nothing', async rig => {
       rig.listener.setTls?.({ cert: 'nonsense', key: 'nonsense' })
-      assert.ok(rig.logs.some((line) => line.startsWith('error:')))
+      assert.ok(rig.logs.some(line => line.startsWith('error:')))
       await rig.pair()
     }, { skip: limits.setTls })
 
-    rigTest('close() ends sessions, frees the port, is idempotent and quick', async (rig) => {
+    rigTest('close() ends sessions, frees the port, is idempotent and quick', async rig => {
       const { client, server } = await rig.pair()
       const started = performance.now()
       await Promise.all([rig.listener.close(), rig.listener.close()])
@@ -629,17 +629,17 @@ export function viewerTransportContract (name: string, subject: ContractSubject)
       await again.stop()
     })
 
-    rigTest('sizes() are back to zero after every session is over', async (rig) => {
-      assert.ok(Object.values(rig.listener.sizes()).every((size) => size === 0))
+    rigTest('sizes() are back to zero after every session is over', async rig => {
+      assert.ok(Object.values(rig.listener.sizes()).every(size => size === 0))
       const pairs = []
       for (let index = 0; index < 8; index++) pairs.push(await rig.pair())
       await Promise.all(pairs.map(async ({ client }) => { await Promise.all(Array.from({ length: 10 }, () => ask(client, randomBytes(10_000)))) }))
       const held = await pairs[0]?.client.openBidi()
       await held?.write(Buffer.from('in flight'))
-      assert.ok(Object.values(rig.listener.sizes()).some((size) => size > 0))
+      assert.ok(Object.values(rig.listener.sizes()).some(size => size > 0))
       pairs.forEach(({ client, server }, index) => { if (index % 2 === 0) client.close(); else server.close() })
       await Promise.all(pairs.map(({ server }) => server.closed))
-      await eventually(() => Object.values(rig.listener.sizes()).every((size) => size === 0))
+      await eventually(() => Object.values(rig.listener.sizes()).every(size => size === 0))
     })
 
     test('a certificate that cannot be used fails listen, in time', { timeout: 10_000, skip: subject.transportName === 'memory' }, async () => {

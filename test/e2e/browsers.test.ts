@@ -76,7 +76,7 @@ for (const kind of BROWSERS) {
       }
     })
 
-    await t.test('64 streams at once', async () => {
+    await t.test('64 streams at the same time', async () => {
       const paths = Array.from({ length: 64 }, (_, index) => shard(`syn-100003-many${Math.floor(index / 14)}`, index % 14))
       const answers = await inSession<Answer[]>(`return await Promise.all(${JSON.stringify(paths)}.map(path => ask(session, path)))`)
       for (const [position, path] of paths.entries()) {
@@ -251,8 +251,8 @@ for (const kind of BROWSERS) {
     await t.test('a drain is announced, ends the session at its deadline, and keeps new ones out', async () => {
       await page.goto(site)
       await page.evaluate(`(async () => {
-        globalThis.road = await discover(${JSON.stringify(relay.viewerUrl)})
-        globalThis.kept = await connect(road)
+        globalThis.found = await discover(${JSON.stringify(relay.viewerUrl)})
+        globalThis.kept = await connect(found)
         globalThis.messages = listen(kept)
         globalThis.end = kept.closed.then(({ closeCode, reason }) => ({ closeCode, reason }), String)
       })()`)
@@ -264,7 +264,7 @@ for (const kind of BROWSERS) {
       assert.deepEqual(drain?.['alternates'], alternates)
       assert.ok(Number(drain?.['deadlineMs']) <= 2_000)
       assert.deepEqual(await page.evaluate('end'), { closeCode: CLOSE_CODE.drained, reason: 'drained' })
-      assert.equal(await page.evaluate("connect(road).then(() => 'connected', error => error.name)"), 'WebTransportError')
+      assert.equal(await page.evaluate("connect(found).then(() => 'connected', error => error.name)"), 'WebTransportError')
     })
   })
 }

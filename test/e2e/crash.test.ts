@@ -21,7 +21,7 @@ async function filesBelow (root: string): Promise<{ name: string, size: number }
 test('kill -9 during 200 fills: after the restart every shard is right, no temporary file stays, index and directory agree', { timeout: 120_000 }, async t => {
   const origin = await startSuperNode({ port: 0 })
   t.after(async () => { await origin.close() })
-  // Two hundred fills that begin at once are more than a slow machine does within the deadlines of one that serves viewers.
+  // Two hundred fills that begin at the same time are more than a slow machine does within the deadlines of one that serves viewers.
   const first = await spawnRelay(t, [origin], { upstream: { connections_per_node: 256, ...PATIENT_UPSTREAM }, cache: { flush_interval_ms: 100 }, overload: NEVER_OVERLOADED })
   const agent = new Agent({ connections: 256 })
   t.after(async () => { await agent.destroy() })
@@ -50,7 +50,7 @@ test('kill -9 during 200 fills: after the restart every shard is right, no tempo
   const stats = await until(async () => await cacheStats(second.adminUrl), value => value.reconciled)
   const files = await filesBelow(join(second.cachePath, 'shards'))
   assert.deepEqual(files.filter(file => file.name.startsWith('tmp/')), [])
-  assert.equal(files.reduce((sum, file) => sum + file.size, 0), stats.disk.storedBytes)
+  assert.equal(files.reduce((sum, file) => sum + file.size, 0), stats.disk.sizeBytes)
   assert.ok(stats.disk.entries >= 40, `${stats.disk.entries} entries survived`)
   const bodies = await inParallel(videos, 20, async video => await fetchHashed(urlOf(second.viewerUrl, video), {}, agent))
   for (const [video, body] of bodies.entries()) {

@@ -1,4 +1,4 @@
-/** WebTransport clients that are no browser: Deno's, which knows nothing of us, and our own for Node with a private authority. */
+/** WebTransport clients that are not browsers: Deno's, which knows nothing of us, and our own for Node with a private authority. */
 import assert from 'node:assert/strict'
 import { execFile, execFileSync } from 'node:child_process'
 import { readFileSync, writeFileSync } from 'node:fs'

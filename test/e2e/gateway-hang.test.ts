@@ -140,7 +140,7 @@ test('a UDP port in use costs HTTP/3 only, and it is taken as soon as it comes f
   const first = await offer()
   assert.deepEqual([first.webtransport === undefined, first.websocket === undefined], [true, false])
   assert.ok(relay.events.some(event => event['level'] === 'warn' && String(event['msg']).startsWith('no HTTP/3 ') && String(event['msg']).includes('EADDRINUSE')))
-  // Over WebSocket where the certificate is trusted; a self-signed one is pinned by hashes that only the missing road carries.
+  // Over WebSocket where the certificate is trusted; a self-signed one is pinned by hashes that only the missing transport carries.
   const client = await connect(relay.viewerUrl, { connectTimeoutMs: 20_000 })
   assert.ok(['websocket', 'http'].includes(client.transport.transport))
   assert.equal(client.transport.failures[0]?.transport, 'webtransport')

@@ -52,7 +52,7 @@ test('four files that hang: their objects come from a super-node, other hits and
   assert.deepEqual(await relay.exit, { code: null, signal: 'SIGTERM' })
 })
 
-test('a second SIGTERM ends a process whose disk hangs at once', { timeout: 120_000 }, async t => {
+test('a second SIGTERM ends a process whose disk hangs immediately', { timeout: 120_000 }, async t => {
   const relay = await withHungFiles(t)
   assert.deepEqual(await Promise.all([0, 1, 2, 3].map(async n => await isWhole(relay, n))), [true, true, true, true])
   relay.child.kill('SIGTERM')

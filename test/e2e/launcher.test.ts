@@ -79,7 +79,7 @@ async function runningGateway (parent: number): Promise<number> {
 }
 
 suite('as root the program starts the relay and its gateway as other users', { timeout: 120_000, skip: WITHOUT_USERS }, () => {
-  test('ports below 1024, and viewers of every road; what the gateway may read is cached shards; it is started again, and everything ends when told', async t => {
+  test('ports below 1024, and viewers of every transport; what the gateway may read is cached shards; it is started again, and everything ends when told', async t => {
     const node = await spawnSuperNode(t, 'EU-WEST')
     const relay = await relayAs(t, `user = "${USER}"\ngateway_user = "${GATEWAY_USER}"`, node.url, await lowPort())
     const launcher = relay.child.pid ?? 0
@@ -139,7 +139,7 @@ suite('as root the program starts the relay and its gateway as other users', { t
   })
 
   for (const [users, says] of [
-    ['user = "no-such-user"', 'process.user "no-such-user" is no user of this system'],
+    ['user = "no-such-user"', 'process.user "no-such-user" is not a user of this system'],
     ['user = "root"', 'process.user must be another user than root'],
     [`user = "${USER}"\ngateway_user = "${USER}"`, 'process.gateway_user must be another user than process.user']
   ] as const) {

@@ -1,4 +1,4 @@
-/** The handshake and request limits over real sessions: relay, gateway process, both roads. */
+/** The handshake and request limits over real sessions: relay, gateway process, both transports. */
 import assert from 'node:assert/strict'
 import { connect as connectTcp, type Socket } from 'node:net'
 import test, { type TestContext } from 'node:test'
@@ -42,7 +42,7 @@ class Rig {
     return session
   }
 
-  /** A TCP connection to the WebSocket road; whether it was reset on accept shows later. */
+  /** A TCP connection to the WebSocket transport; whether it was reset on accept shows later. */
   async knock (localAddress = '127.0.0.1'): Promise<Socket> {
     const socket = connectTcp({ host: '127.0.0.1', port: this.ports.websocket, localAddress })
     socket.on('error', () => {})
@@ -101,7 +101,7 @@ test('more tickets of an address than handshakes are allowed are refused with 42
   assert.equal(new Set(given.map(({ ticket }) => ticket)).size, given.length)
   assert.equal(await rig.failures('rate-address'), refused.length)
   const report = await rig.report()
-  assert.deepEqual([report.refused['handshakesPerIp'], report.refused['handshakesTotal']], [refused.length, 0])
+  assert.deepEqual([report.refused['handshakesPerSecondPerIp'], report.refused['handshakesPerSecond']], [refused.length, 0])
   await rig.quiet()
   const session = await rig.connect()
   session.close()
@@ -118,9 +118,9 @@ test('a session without a ticket, with a spent, a tampered or a foreign one is r
   const session = await rig.dial(`ticket=${ticket}`)
   await knock(`ticket=${ticket}`)
   // Another gateway has another key, so that a ticket used before a crash is not good after it.
-  const office = relay.admin.viewers.tickets?.issue('192.0.2.7')
-  assert.ok(office !== undefined && 'ticket' in office)
-  const foreign = await rig.dial(`ticket=${office.ticket}`)
+  const issuer = relay.admin.viewers.tickets?.issue('192.0.2.7')
+  assert.ok(issuer !== undefined && 'ticket' in issuer)
+  const foreign = await rig.dial(`ticket=${issuer.ticket}`)
   const { viewers } = await until(async () => await (await request(`${adminUrl}/admin/v1/viewers`)).body.json() as { viewers: { address: string }[] }, report => report.viewers.length === 2)
   assert.deepEqual(viewers.map(({ address }) => address).sort(), ['127.0.0.1', '192.0.2.7'])
   await until(async () => await rig.failures('ticket'), count => count === 4)
@@ -153,10 +153,10 @@ test('too many in total are refused whatever the address, over TCP by a reset be
   await until(async () => sockets.filter(socket => socket.resume().destroyed).length, count => count >= refused)
   assert.ok(sockets.some(socket => !socket.destroyed), 'those within the limit are kept')
   assert.equal(await rig.failures('rate-address'), 0)
-  await until(async () => [(await rig.report()).refused['handshakesTotal'], await rig.failures('rate-total')], ([told, counted]) => told === counted)
+  await until(async () => [(await rig.report()).refused['handshakesPerSecond'], await rig.failures('rate-total')], ([told, counted]) => told === counted)
 })
 
-test('numbers changed at run time reach the gateway at once, sessions that exist too, and outlive a gateway', LIMIT, async t => {
+test('numbers changed at run time reach the gateway immediately, sessions that exist too, and outlive a gateway', LIMIT, async t => {
   const rig = await Rig.start(t, {})
   const session = await rig.connect()
   const ask = async (on: TransportSession): Promise<string> => {

@@ -42,7 +42,7 @@ async function run (...args: string[]): Promise<string> {
 }
 
 suite('the unchanged engine on glibc 2.38 or later', { skip: without ?? false }, () => {
-  test('is loaded from its package, and serves a session', async (t) => {
+  test('is loaded from its package, and serves a session', async t => {
     const directory = join(await temporaryDirectory(t), 'engine')
     const seen = JSON.parse(await run('test/support/engine-smoke.ts', directory)) as EngineSmoke
     assert.ok(!isNewer([2, 38], glibcVersion(seen.glibc ?? '') ?? []), `glibc ${seen.glibc}`)

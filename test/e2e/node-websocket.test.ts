@@ -1,4 +1,4 @@
-/** A Node client where HTTP/3 does not work: it takes the road over TCP, and knows the relay by its pinned certificate there too. */
+/** A Node client where HTTP/3 does not work: it takes the transport over TCP, and knows the relay by its pinned certificate there too. */
 import assert from 'node:assert/strict'
 import { createServer } from 'node:http'
 import { once } from 'node:events'

@@ -36,7 +36,7 @@ test('the nearest super-node is killed in the middle of an 8 MB body: the viewer
     assert.equal(await metric(relay.adminUrl, 'icn_relay_upstream_resumes_total', '{outcome="ok"}'), 1)
     // The viewer has its last byte before the store has synced it.
     const { disk } = await until(async () => await cacheStats(relay.adminUrl), stats => stats.disk.entries > 0)
-    assert.deepEqual([disk.entries, disk.storedBytes], [1, 8 * MB])
+    assert.deepEqual([disk.entries, disk.sizeBytes], [1, 8 * MB])
     t.diagnostic(`longest pause ${Math.round(pauseMs)} ms, killed after ${killedAtByte} bytes`)
     relay.child.kill('SIGTERM')
     await relay.exit

@@ -48,22 +48,22 @@ function assertShed (response: AnyResponse): void {
 
 interface Viewer {
   readonly client: ShardClient
-  readonly roads: TransportInfo[]
+  readonly transports: TransportInfo[]
   readonly messages: ControlMessage[]
 }
 
 async function view (t: TestContext, relay: SpawnedRelay, transport: 'webtransport' | 'websocket', others: readonly 'http'[] = []): Promise<Viewer> {
-  const roads: TransportInfo[] = []
+  const transports: TransportInfo[] = []
   const messages: ControlMessage[] = []
   const client = await connect(relay.viewerUrl, {
     transports: [transport, ...others],
     connectTimeoutMs: 60_000,
     stallMs: 60_000,
-    onTransport: info => { roads.push(info) },
+    onTransport: info => { transports.push(info) },
     onControl: message => { messages.push(message) }
   })
   t.after(() => { client.close() })
-  return { client, roads, messages }
+  return { client, transports, messages }
 }
 
 async function assertFetches ({ client }: Viewer, part: number): Promise<void> {
@@ -93,18 +93,18 @@ test('drill: hits go on, misses are told when to come back, new viewers get thei
 
   for (const [position, transport] of (['webtransport', 'websocket'] as const).entries()) {
     const viewer = await view(t, relay, transport)
-    await until(async () => viewer.roads.at(-1)?.relayUrl, url => url === other.viewerUrl)
-    assert.deepEqual(viewer.roads.map(({ relayUrl, transport: road }) => [relayUrl, road]), [[relay.viewerUrl, transport], [other.viewerUrl, transport]])
+    await until(async () => viewer.transports.at(-1)?.relayUrl, url => url === other.viewerUrl)
+    assert.deepEqual(viewer.transports.map(({ relayUrl, transport: over }) => [relayUrl, over]), [[relay.viewerUrl, transport], [other.viewerUrl, transport]])
     assert.deepEqual(viewer.messages.find(({ type }) => type === 'redirect'), { type: 'redirect', url: other.viewerUrl, reason: 'overload' })
     await assertFetches(viewer, 2 + position)
   }
   // Whoever does not wait for the redirect is told to come back later, and gets it from the other relay then.
   const hasty = await view(t, relay, 'webtransport')
   await assertFetches(hasty, 4)
-  assert.equal(hasty.roads.at(-1)?.relayUrl, other.viewerUrl)
+  assert.equal(hasty.transports.at(-1)?.relayUrl, other.viewerUrl)
   const stored = await Promise.all([0, 2, 3, 4].map(async part => (await ask(`${other.adminUrl}/admin/v1/cache/shards/${CID}/${part}`)).status))
   assert.deepEqual(stored, [404, 200, 200, 200])
-  assert.deepEqual(old.roads.map(({ relayUrl }) => relayUrl), [relay.viewerUrl], 'who was there stays')
+  assert.deepEqual(old.transports.map(({ relayUrl }) => relayUrl), [relay.viewerUrl], 'who was there stays')
   await until(async () => await metric(relay.adminUrl, 'icn_relay_overload_shed_total', '{kind="session"}'), count => count === 3)
   assert.ok(await metric(relay.adminUrl, 'icn_relay_overload_shed_total', '{kind="miss"}') >= 1)
   assert.equal(await metric(relay.adminUrl, 'icn_relay_overload_state'), 2)
@@ -114,12 +114,12 @@ test('drill: hits go on, misses are told when to come back, new viewers get thei
   assert.equal((await fetchHashed(relay.viewerUrl + path(1))).sha256, digest(1))
   const back = await view(t, relay, 'webtransport')
   await assertFetches(back, 5)
-  assert.deepEqual(back.roads.map(({ relayUrl }) => relayUrl), [relay.viewerUrl])
+  assert.deepEqual(back.transports.map(({ relayUrl }) => relayUrl), [relay.viewerUrl])
   for (const line of ['shedding', 'normal']) assert.ok(changes(relay).some(change => change.endsWith(`${line} override`)), changes(relay).join())
 
   await force(plain, 'shedding')
   const sent = await view(t, plain, 'webtransport', ['http'])
-  await until(async () => sent.roads.at(-1)?.relayUrl, url => url === origin.url)
+  await until(async () => sent.transports.at(-1)?.relayUrl, url => url === origin.url)
   assert.equal(sent.client.transport.transport, 'http')
   await assertFetches(sent, 6)
 })

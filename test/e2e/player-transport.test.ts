@@ -69,7 +69,7 @@ async function silentUdpPort (t: TestContext, port = 0): Promise<number> {
 async function blockUdp (t: TestContext, page: Page): Promise<void> {
   const port = await silentUdpPort(t)
   await page.route('**/v1/transport', async route => {
-    // A client that looks for a better road may ask while the test ends and the relay is gone already; then its request fails as it would without us.
+    // A client that looks for a better transport may ask while the test ends and the relay is gone already; then its request fails as it would without us.
     const response = await route.fetch().catch(() => undefined)
     if (response === undefined) return await route.abort().catch(() => {})
     const found = await response.json() as { webtransport: { url: string } }
@@ -275,7 +275,7 @@ test('kill -9 of the gateway under an open page: loading goes on, and the page i
   await page.goto(url)
   await played(page)
   process.kill(await gatewayPid(relay.pid), 'SIGKILL')
-  // Pressed at once: whatever road there is, or none, the load must end well.
+  // Pressed immediately: whatever transport there is, or none, the load must end well.
   await page.locator('#again').click()
   await until(async () => await stateOf(page), state => state['hits'] === '10' || state['state'] === 'error')
   await played(page)

@@ -80,7 +80,7 @@ test('super-nodes at 5, 60 and 120 ms: the relay finds its region by itself, tel
   assert.equal(nodes.find(({ region }) => region === 'NA-WEST')?.origin.stats().requests, 3, 'the nearest is asked every time')
 })
 
-test('jitter does not change the region; a region that stays clearly better does; one that is gone is left at once', LIMIT, async t => {
+test('jitter does not change the region; a region that stays clearly better does; one that is gone is left immediately', LIMIT, async t => {
   const { nodes, ca } = await places(t, [['EU-WEST', 20], ['APAC', 200]])
   const [eu, ap] = nodes
   assert.ok(eu !== undefined && ap !== undefined)

@@ -75,7 +75,7 @@ async function asked (origin: SpawnedNode, cids: readonly string[]): Promise<num
   return cids.map(cid => byPath[`/shards/${cid}/shard_00.bin`] ?? 0)
 }
 
-test('viewers at three siblings want the same cold shards at once: each is asked for where it stands, and the origin sees one fetch', LIMIT, async t => {
+test('viewers at three siblings want the same cold shards at the same time: each is asked for where it stands, and the origin sees one fetch', LIMIT, async t => {
   const { relays, origin } = await spawnTier(t)
   const cids = relays.flatMap(relay => relay.own(4))
   await Promise.all(cids.flatMap(cid => relays.map(async relay => await fetchRight(relay, cid))))

@@ -7,5 +7,5 @@ test('twenty seconds of soak: right bytes, nothing held, counters that add up, t
   assert.deepEqual(violations, [])
   assert.ok(Object.keys(disturbances).length >= 5, JSON.stringify(disturbances))
   assert.ok((disturbances['kill-gateway'] ?? 0) >= 1)
-  for (const { roads } of [storm, calm]) for (const road of ['http', 'webtransport', 'websocket']) assert.ok((roads[road]?.ok ?? 0) > 0, road)
+  for (const { transports } of [storm, calm]) for (const transport of ['http', 'webtransport', 'websocket']) assert.ok((transports[transport]?.ok ?? 0) > 0, transport)
 })

@@ -48,7 +48,7 @@ test('a relay over a relay over a super-node: a cold shard crosses each tier onc
   assert.equal(manifest.status, 200)
 })
 
-test('two relays that ask each other answer 508 at once and say so in their logs', async t => {
+test('two relays that ask each other answer 508 immediately and say so in their logs', async t => {
   const [portA, portB] = [await freePort(), await freePort()]
   const at = (port: number): { url: string, region: string } => ({ url: `http://127.0.0.1:${port}`, region: 'NA-WEST' })
   const a = await spawnRelay(t, [at(portB)], { ...OFF, viewer: { port: portA }, upstream: { ...NO_HURRY, relay_id: 'a' } })

@@ -13,7 +13,7 @@ export interface FaultyFs {
   decide: (operation: FsOperation, path: string) => Fate | Promise<Fate>
   /** Operations begun so far. */
   readonly counts: Map<FsOperation, number>
-  /** Most operations of a kind under way at once. */
+  /** Most operations of a kind under way at the same time. */
   readonly peaks: Map<FsOperation, number>
   /** Handles open now. */
   openHandles: number

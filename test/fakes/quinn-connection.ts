@@ -32,9 +32,9 @@ export class QuinnConnection {
   constructor (window: number) {
     this.#window = window
     this.#credit = window
-    const closed = new Promise<{ closeCode: number, reason: string }>((resolve) => { this.#end = resolve })
+    const closed = new Promise<{ closeCode: number, reason: string }>(resolve => { this.#end = resolve })
     this.session = {
-      acceptBi: async () => await new Promise((resolve) => { this.#accept.push(resolve) }),
+      acceptBi: async () => await new Promise(resolve => { this.#accept.push(resolve) }),
       acceptUni: async () => await new Promise(() => {}),
       openUni: async () => await new Promise(() => {}),
       openBi: async () => await new Promise(() => {}),
@@ -54,9 +54,9 @@ export class QuinnConnection {
     let endRead: (error: Error) => void = () => {}
     const inTurn = oneAtATime()
     const send: NapiSendStream = {
-      write: async (data) => await inTurn(async () => {
+      write: async data => await inTurn(async () => {
         for (let left = data.length; left > 0;) {
-          while (this.#sent === this.#credit) await new Promise<void>((resolve) => { this.#blocked.add(resolve) })
+          while (this.#sent === this.#credit) await new Promise<void>(resolve => { this.#blocked.add(resolve) })
           if (stopped) throw new Error(`STOP_SENDING: ${CANCELLED}`)
           const taken = Math.min(left, this.#credit - this.#sent)
           this.#sent += taken
@@ -79,7 +79,7 @@ export class QuinnConnection {
     return {
       get written () { return written },
       get wasReset () { return wasReset },
-      cancel: (abort) => {
+      cancel: abort => {
         stopped = true
         // A write that waits tries again, and finds no credit.
         for (const wake of this.#blocked) wake()
@@ -99,7 +99,7 @@ export class QuinnConnection {
 
 function oneAtATime (): <T>(operation: () => Promise<T>) => Promise<T> {
   let last: Promise<unknown> = Promise.resolve()
-  return async (operation) => {
+  return async operation => {
     const result = last.then(operation, operation)
     last = result.catch(() => {})
     return await result

@@ -1,7 +1,7 @@
 import { Readable } from 'node:stream'
 import { RelayError } from '../../src/base/errors.ts'
 import { keyId, type ShardKey } from '../../src/protocol/shard-key.ts'
-import type { AskedNodes, FetchOptions, UpstreamObject } from '../../src/plugins/upstream/upstream-types.ts'
+import type { AskedNodes, UpstreamFetchOptions, UpstreamObject } from '../../src/plugins/upstream/upstream-types.ts'
 import { deferred } from '../../src/base/deferred.ts'
 
 /** One fetch under the control of a test: first `answer` or `refuse`, then pieces, then `end` or `breakOff`. */
@@ -18,7 +18,7 @@ export class ScriptedFetch {
   /** Resolves when the reader wants more than it has been given. */
   #wanted = deferred<undefined>()
 
-  constructor (key: ShardKey, signal: AbortSignal, { via = [], wanted = () => true }: FetchOptions = {}) {
+  constructor (key: ShardKey, signal: AbortSignal, { via = [], wanted = () => true }: UpstreamFetchOptions = {}) {
     this.key = key
     this.via = via
     this.wanted = wanted
@@ -88,7 +88,7 @@ export class ScriptedUpstream {
     return await this.onQuestion(via)
   }
 
-  async fetch (key: ShardKey, signal: AbortSignal, options: FetchOptions = {}): Promise<UpstreamObject> {
+  async fetch (key: ShardKey, signal: AbortSignal, options: UpstreamFetchOptions = {}): Promise<UpstreamObject> {
     const fetch = new ScriptedFetch(key, signal, options)
     this.fetches.push(fetch)
     this.onFetch(fetch)

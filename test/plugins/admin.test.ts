@@ -90,8 +90,10 @@ suite('cache', () => {
     const { indexPending, ...rest } = stats
     assert.equal(typeof indexPending, 'number')
     assert.deepEqual(rest, {
-      disk: { capacityBytes: 50_000_000, usedBytes: 3_000, storedBytes: 3_000, reservedBytes: 0, condemnedBytes: 0, entries: 2, openFiles: 0 },
-      ram: { capacityBytes: 1_000_000, usedBytes: 0, entries: 0 },
+      maxBytes: 50_000_000,
+      ramBytes: 1_000_000,
+      disk: { usedBytes: 3_000, sizeBytes: 3_000, reservedBytes: 0, condemnedBytes: 0, entries: 2, openFiles: 0 },
+      ram: { usedBytes: 0, entries: 0 },
       fills: 0,
       reconciled: true
     })
@@ -191,28 +193,28 @@ suite('purge', () => {
 })
 
 suite('capacity', () => {
-  test('a smaller bound holds at once, and the least recently used go', async t => {
+  test('a smaller bound holds immediately, and the least recently used go', async t => {
     const running = await setup(t)
     const { adminUrl, viewerUrl } = running
     await store(running, Array.from({ length: 10 }, (_, n) => `syn-10000-cap${n}/shard_0.bin`))
     await call(`${viewerUrl}/shards/syn-10000-cap0/shard_0.bin`)
     const answer = await call(`${adminUrl}/admin/v1/cache`, 'PATCH', { body: { maxBytes: 35_000, ramBytes: 5_000 } })
     assert.equal(answer.status, 200)
-    const { disk, ram } = answer.json() as { disk: Record<string, number>, ram: Record<string, number> }
-    assert.equal(disk['capacityBytes'], 35_000)
+    const { maxBytes, ramBytes, disk } = answer.json() as { maxBytes: number, ramBytes: number, disk: Record<string, number> }
+    assert.equal(maxBytes, 35_000)
     assert.equal(disk['usedBytes'], 30_000)
-    assert.equal(ram['capacityBytes'], 5_000)
+    assert.equal(ramBytes, 5_000)
     assert.deepEqual((await listAll(adminUrl, {})).keys, ['syn-10000-cap0/0', 'syn-10000-cap8/0', 'syn-10000-cap9/0'])
     await store(running, ['syn-10000-new/shard_0.bin'])
     assert.ok((await cacheStats(adminUrl)).disk.usedBytes <= 35_000)
   })
 
-  test('the memory tier shrinks at once too', async t => {
+  test('the memory tier shrinks immediately too', async t => {
     const running = await setup(t)
     for (let n = 0; n < 4; n++) await store(running, ['syn-10000-ram/shard_0.bin'])
     await until(async () => (await cacheStats(running.adminUrl)).ram.entries, entries => entries === 1)
-    const { ram } = (await call(`${running.adminUrl}/admin/v1/cache`, 'PATCH', { body: { ramBytes: 0 } })).json() as { ram: unknown }
-    assert.deepEqual(ram, { capacityBytes: 0, usedBytes: 0, entries: 0 })
+    const { ramBytes, ram } = (await call(`${running.adminUrl}/admin/v1/cache`, 'PATCH', { body: { ramBytes: 0 } })).json() as { ramBytes: number, ram: unknown }
+    assert.deepEqual([ramBytes, ram], [0, { usedBytes: 0, entries: 0 }])
     assert.deepEqual((await call(`${running.viewerUrl}/shards/syn-10000-ram/shard_0.bin`)).body, syntheticShard('syn-10000-ram', 0))
   })
 

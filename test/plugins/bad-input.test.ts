@@ -88,7 +88,7 @@ suite('paths', () => {
     [`/shards/${'a'.repeat(20_000)}/shard_0.bin`, 'RELAY_ERR_HEADERS_TOO_LARGE']
   ]
 
-  test('a path that is no object is an error with a code, whatever it tries to spell', async t => {
+  test('a path that is not an object is an error with a code, whatever it tries to spell', async t => {
     const { viewerUrl, assertHealthy } = await setup(t)
     for (const [target, code] of cases) {
       assertProblem(await exchange(viewerUrl, Buffer.from(head('GET', target, { connection: 'close' }), 'latin1')), code, target.slice(0, 80))

@@ -155,7 +155,7 @@ suite('digests', () => {
   })
 })
 
-suite('answers that are no objects', () => {
+suite('answers that are not objects', () => {
   const cases: [name: string, bytes: Buffer, status: number, code: string, retryAfter: string | undefined][] = [
     ['503 with retry-after', response('', ['retry-after: 7'], '503 Service Unavailable'), 503, 'RELAY_ERR_UPSTREAM_BUSY', '7'],
     ['429 with retry-after', response('', ['retry-after: 9'], '429 Too Many Requests'), 429, 'RELAY_ERR_UPSTREAM_RATE_LIMITED', '9'],
@@ -200,7 +200,7 @@ suite('a body that breaks off and goes on from another node', () => {
     breakOff (): void
   }
 
-  /** Sends half of a body, and closes when it is told to, or at once when it was told before. */
+  /** Sends half of a body, and closes when it is told to, or immediately when it was told before. */
   const breaking = async (t: TestContext, fields: readonly string[]): Promise<Breaking> => {
     const sockets: Socket[] = []
     let broken = false

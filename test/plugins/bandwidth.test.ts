@@ -14,7 +14,7 @@ const CID = `syn-${SIZE}-bandwidth`
 const LIMIT = { timeout: 120_000 }
 
 interface Row { readonly id: string, readonly transport: string, readonly shareBps: number | null, readonly rateBps: number, readonly waitedMs: number }
-interface Report { readonly totalBps: number, readonly levelBps: number | null, readonly parts: { readonly http: number, readonly gateway: number }, readonly backloggedViewers: number, readonly viewers: Row[], readonly next?: string }
+interface Report { readonly totalBps: number, readonly shareBps: number | null, readonly parts: { readonly http: number, readonly gateway: number }, readonly backloggedViewers: number, readonly viewers: Row[], readonly next?: string }
 
 async function setup (t: TestContext, bandwidth: Record<string, unknown>, settings: Record<string, Record<string, unknown>> = {}): Promise<RunningRelay> {
   const origin = await startSuperNode({ port: 0 })
@@ -65,13 +65,13 @@ suite('viewers over HTTP', () => {
     const { headers } = await fetchHashed(`${relay.viewerUrl}/shards/${CID}/shard_0.bin`)
     assert.equal(headers['cmsd-dynamic'], undefined)
     assert.ok(String(headers['access-control-expose-headers']).includes('cmsd-dynamic'))
-    const { totalBps, levelBps, viewers, backloggedViewers } = await report(relay)
-    assert.deepEqual({ totalBps, levelBps, backloggedViewers }, { totalBps: 0, levelBps: null, backloggedViewers: 0 })
+    const { totalBps, shareBps, viewers, backloggedViewers } = await report(relay)
+    assert.deepEqual({ totalBps, shareBps, backloggedViewers }, { totalBps: 0, shareBps: null, backloggedViewers: 0 })
     assert.deepEqual(viewers.map(({ id, transport, shareBps, waitedMs }) => ({ id, transport, shareBps, waitedMs })), [{ id: 'ip 127.0.0.1', transport: 'http', shareBps: null, waitedMs: 0 }])
     assert.equal(await metric(relay.adminUrl, 'icn_relay_bandwidth_granted_bytes_total', '{transport="http"}'), 0)
   })
 
-  test('a hit in memory goes out at the viewer\'s pace, not all at once; a budget that is lifted lets it go', LIMIT, async t => {
+  test('a hit in memory goes out at the viewer\'s pace, not all in one burst; a budget that is lifted lets it go', LIMIT, async t => {
     const relay = await setup(t, {})
     const url = `${relay.viewerUrl}/shards/${CID}/shard_1.bin`
     // The copy to memory is made beside the answers, and not while a busy machine makes the relay degraded.
@@ -89,7 +89,7 @@ suite('viewers over HTTP', () => {
     assert.equal(sha256(await one.whole), sha256(syntheticShard(CID, 1)))
   })
 
-  test('waiting for bandwidth is no idle connection, over HTTP/1.1 either', LIMIT, async t => {
+  test('waiting for bandwidth is not an idle connection, over HTTP/1.1 either', LIMIT, async t => {
     const relay = await setup(t, { total_bps: 800 }, { viewer: { idle_timeout_ms: 300 } })
     const one = watch(`${relay.viewerUrl}/shards/${CID}/shard_2.bin`, '127.0.0.1')
     // Ten times the idle timeout, by the relay's own account of it.

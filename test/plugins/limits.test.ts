@@ -44,7 +44,7 @@ async function report (adminUrl: string, change?: unknown): Promise<Report> {
   return JSON.parse(answer.body.toString()) as Report
 }
 
-/** Asks `count` times at once: at a rate of 1 or 2 a second most of them are too many, however slow the machine. */
+/** Asks `count` times at the same time: at a rate of 1 or 2 a second most of them are too many, however slow the machine. */
 async function crowd (url: string, count: number, headers: Record<string, string> = {}): Promise<AnyResponse[]> {
   return await Promise.all(Array.from({ length: count }, async () => await get(url, headers)))
 }
@@ -100,7 +100,7 @@ suite('trusted proxies', () => {
 
   test('viewers behind one are told apart, IPv6 by /64; what stands before their own address is not believed', LIMIT, async t => {
     const { viewerUrl, log } = await setup(t, { limits: { requests_per_second_per_viewer: 1 }, viewer: { trusted_proxies: ['127.0.0.0/8', '10.0.0.0/8'] } })
-    // Twenty viewers at once, each with a bucket of its own.
+    // Twenty viewers at the same time, each with a bucket of its own.
     const all = await Promise.all(Array.from({ length: 20 }, async (_, n) => await get(viewerUrl + PATH, forwarded(`203.0.113.${n}, 10.1.2.3`))))
     assert.equal(withStatus(all, 200).length, 20)
     for (const same of [
@@ -150,7 +150,7 @@ suite('connections over HTTP', () => {
     assert.ok([...kept, other].every(socket => !socket.destroyed))
     assert.equal(await metric(adminUrl, 'icn_relay_viewer_connections_limited_total'), 2)
     assert.equal(await metric(adminUrl, 'icn_relay_limits_tracked_addresses', '{limit="connections"}'), 2)
-    assert.deepEqual([(await report(adminUrl)).refused['connections'], (await report(adminUrl)).tracked['connections']], [2, 2])
+    assert.deepEqual([(await report(adminUrl)).refused['connectionsPerIp'], (await report(adminUrl)).tracked['connections']], [2, 2])
     kept[0]?.destroy()
     await until(async () => connections.of('127.0.0.1'), count => count === 2)
     const agent = new Agent({ connections: 1 })
@@ -185,7 +185,7 @@ suite('connections over HTTP', () => {
     late.on('data', chunk => { heard += chunk.length })
     await gone(late)
     assert.equal(heard, 0)
-    assert.equal(relay.admin.limits.refused.connections, 1)
+    assert.equal(relay.admin.limits.refused.connectionsPerIp, 1)
     assert.ok(!kept.destroyed)
   })
 })
@@ -197,7 +197,7 @@ suite('/admin/v1/limits', () => {
     assert.deepEqual(await report(adminUrl), {
       limits: defaults,
       tracked: { handshakes: 0, requests: 0, connections: 0 },
-      refused: { handshakesTotal: 0, handshakesPerIp: 0, requests: 0, connections: 0 }
+      refused: { handshakesPerSecond: 0, handshakesPerSecondPerIp: 0, requests: 0, connectionsPerIp: 0 }
     })
     assert.deepEqual((await report(adminUrl, { handshakesPerSecond: 50, requestsPerSecondPerViewer: 20 })).limits, { ...defaults, handshakesPerSecond: 50, requestsPerSecondPerViewer: 20 })
     for (const body of [{}, { handshakesPerSecond: 0 }, { trackedIps: 1_000_001 }, { connectionsPerIp: '5' }, { handshakesPerSecond: 1.5 }, { max: 5 }, { handshakesPerSecond: null }]) {

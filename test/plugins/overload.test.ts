@@ -238,7 +238,7 @@ suite('viewers over sessions', () => {
     await until(async () => await shed(running, 'session'), count => count === 3)
   })
 
-  test('with nowhere to go new ones are refused with 503 and counted, and their roads are not offered', LIMIT, async t => {
+  test('with nowhere to go new ones are refused with 503 and counted, and their transports are not offered', LIMIT, async t => {
     const running = await setup(t, { transport: GATEWAY })
     const old = await dial(t, running)
     await old.client.fetchShard(CID, 0)

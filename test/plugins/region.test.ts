@@ -71,7 +71,7 @@ suite('admin', () => {
     assert.deepEqual(await ask(running), report)
   })
 
-  test('an override goes into force at once, everywhere, and null ends it', async t => {
+  test('an override goes into force immediately, everywhere, and null ends it', async t => {
     const running = await setup(t, ['APAC'])
     await until(async () => await ask(running), ({ measuredAt }) => measuredAt !== null)
     assert.deepEqual(inForce(await ask(running, 'PUT', 'MENA')), ['MENA', 'override', 'MENA', 'APAC'])

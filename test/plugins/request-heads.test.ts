@@ -78,7 +78,7 @@ suite('the host field', () => {
     ['with an unfinished escape', 'host: a%2']
   ]
 
-  test('twice, absent or malformed is 400 at every door of both listeners', async t => {
+  test('twice, absent or malformed is 400 at every entry point of both listeners', async t => {
     const { viewerUrl, adminUrl } = await setup(t)
     for (const [name, ...fields] of CASES) {
       for (const [url, target] of [[viewerUrl, PATH], [viewerUrl, '/v1/transport'], [adminUrl, '/health'], [adminUrl, '/ready'], [adminUrl, '/metrics'], [adminUrl, '/admin/v1/cache'], [adminUrl, '/nothing']] as const) {

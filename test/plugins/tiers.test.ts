@@ -63,7 +63,7 @@ suite('via at the viewer listener', () => {
     }
   })
 
-  test('a circle and a chain of `upstream.max_hops` are 508 at once, cached or not', async t => {
+  test('a circle and a chain of `upstream.max_hops` are 508 immediately, cached or not', async t => {
     const node = await origin(t, 200)
     const { viewerUrl } = await startRelay(t, [configured(node)], { upstream: { relay_id: 'us', max_hops: 2 } })
     await ask(`${viewerUrl}/shards/warm/shard_0.bin`)
@@ -94,7 +94,7 @@ suite('a node that says 508', () => {
     assert.deepEqual(relay.admin.upstream.status().map(({ state }) => state), ['up', 'up'])
   })
 
-  test('when the others do not have it either, the viewer hears 404 where one of them is no relay, else 508; beside a failure it proves nothing', async t => {
+  test('when the others do not have it either, the viewer hears 404 where one of them is not a relay, else 508; beside a failure it proves nothing', async t => {
     const circle = await origin(t, 508)
     const without = await origin(t, 404)
     const failing = await origin(t, 500)
@@ -163,7 +163,7 @@ test('whether a node may be a relay: until it has delivered as an origin does, w
   assert.equal(node.mayBeRelay, false, 'a relay has no /health where viewers ask')
 })
 
-test('two relays configured as each other\'s super-node that miss the same objects at once: 508 for all of them, long before any time is up', { timeout: 60_000 }, async t => {
+test('two relays configured as each other\'s super-node that miss the same objects at the same time: 508 for all of them, long before any time is up', { timeout: 60_000 }, async t => {
   const [portA, portB] = [await freePort(), await freePort()]
   const at = (port: number): { url: string, region: string } => ({ url: `http://127.0.0.1:${port}`, region: 'NA-WEST' })
   const settings = (port: number, id: string): Record<string, Record<string, unknown>> => ({ viewer: { port }, upstream: { relay_id: id, headers_timeout_ms: 3_600_000, first_byte_timeout_ms: 3_600_000 } })

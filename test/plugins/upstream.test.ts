@@ -38,7 +38,7 @@ async function cannedBytes (t: TestContext, answer: Buffer): Promise<{ url: stri
   return { url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`, region: 'APAC' }
 }
 
-test('the next node is asked at once when one is refused, failing, hanging or without the object', async t => {
+test('the next node is asked immediately when one is refused, failing, hanging or without the object', async t => {
   const dead = { url: `http://127.0.0.1:${await freePort()}`, region: 'NA-WEST' }
   const failing = await origin(t, { faults: { status: 500 } })
   const hanging = await origin(t, { faults: { hang: true } })
@@ -237,7 +237,7 @@ test('an abort in the middle of a body ends the body with its reason', async t =
   assert.equal(upstream.status()[0]?.state, 'up')
 })
 
-test('answers that are no HTTP, too large in the head, coded or cut off are failures with a code, never a crash', async t => {
+test('answers that are not HTTP, too large in the head, coded or cut off are failures with a code, never a crash', async t => {
   const cases: [answer: string, code: string][] = [
     ['', 'RELAY_ERR_UPSTREAM_UNREACHABLE'],
     ['SSH-2.0-OpenSSH\r\n', 'RELAY_ERR_UPSTREAM_PROTOCOL'],

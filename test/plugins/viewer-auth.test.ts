@@ -89,7 +89,7 @@ test('without auth.require tokens change nothing', async t => {
   assert.match(String(got.headers['cache-control']), /^public/)
 })
 
-test('tokens reach the log in no form, over no road', { timeout: 120_000 }, async t => {
+test('tokens reach the log in no form, over no transport', { timeout: 120_000 }, async t => {
   const { viewerUrl, log } = await setup(t, { transport: { engine: 'quinn' } })
   for (const token of [TOKEN, WRONG]) {
     await get(`${viewerUrl}${PATH}?token=${token}`)
@@ -183,7 +183,7 @@ test('a signed URL opens its path or the paths below its prefix', async t => {
   for (const url of [one, below]) assert.ok(!log().includes(url.split('sig=')[1] ?? ''), 'a signature is in the log')
 })
 
-test('keys that are replaced count at once, on every road, for sessions that exist too', { timeout: 120_000 }, async t => {
+test('keys that are replaced count immediately, on every transport, for sessions that exist too', { timeout: 120_000 }, async t => {
   const directory = await temporaryDirectory(t)
   const [file, old, fresh] = [join(directory, 'jwks.json'), keyPair('EdDSA'), keyPair('ES256')]
   const write = async (...keys: KeyPair[]): Promise<void> => { await writeFile(file, JSON.stringify({ keys: keys.map(({ publicKey }, kid) => ({ ...publicKey.export({ format: 'jwk' }), kid: String(kid) })) })) }

@@ -313,7 +313,7 @@ suite('CORS', () => {
     assert.equal(response.headers['access-control-max-age'], '86400')
   })
 
-  test('OPTIONS without the headers of a preflight is no error', async t => {
+  test('OPTIONS without the headers of a preflight is not an error', async t => {
     const { url } = await warm(t)
     assert.equal((await fetchIt(url, {}, 'OPTIONS')).status, 204)
   })
@@ -429,7 +429,7 @@ suite('connections', () => {
       response.body.on('error', () => {}).destroy()
     })
     const stats = await until(async () => await cacheStats(adminUrl), ({ fills, disk }) => fills === 0 && disk.openFiles === 0)
-    assert.deepEqual({ entries: stats.disk.entries, stored: stats.disk.storedBytes, reserved: stats.disk.reservedBytes, condemned: stats.disk.condemnedBytes }, { entries: 1, stored: 2_000_000, reserved: 0, condemned: 0 })
+    assert.deepEqual({ entries: stats.disk.entries, stored: stats.disk.sizeBytes, reserved: stats.disk.reservedBytes, condemned: stats.disk.condemnedBytes }, { entries: 1, stored: 2_000_000, reserved: 0, condemned: 0 })
     const entry = await (await request(`${adminUrl}/admin/v1/cache/shards/syn-2000000-leave/0`)).body.json() as { readers: number }
     assert.equal(entry.readers, 0)
   })

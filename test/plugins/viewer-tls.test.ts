@@ -93,7 +93,7 @@ test('with a certificate the viewer listener speaks HTTP/2 and HTTP/1.1, with th
   }
 })
 
-test('two hundred responses at once on one HTTP/2 connection, memory hits and misses, all right and all counted', { timeout: 60_000 }, async t => {
+test('two hundred responses at the same time on one HTTP/2 connection, memory hits and misses, all right and all counted', { timeout: 60_000 }, async t => {
   const rig = await setup(t)
   const session = http2(t, rig, rig.certificate.cert)
   for (let time = 0; time < 4; time++) await get(session, PATH)

@@ -44,7 +44,7 @@ async function call (url: string, method: 'GET' | 'POST' | 'DELETE', body?: unkn
 
 const json = (response: AnyResponse): unknown => JSON.parse(response.body.toString())
 
-test('/v1/transport names both roads, the hashes to pin, and nothing that is down', LIMIT, async t => {
+test('/v1/transport names both transports, the hashes to pin, and nothing that is down', LIMIT, async t => {
   const { relay, viewerUrl } = await setup(t, { region: { override: 'EU-WEST' } })
   const got = await call(`${viewerUrl}/v1/transport`, 'GET')
   const { webtransport, websocket } = relay.admin.viewers.listening()?.open ?? {}
@@ -167,7 +167,7 @@ test('drain: viewers are told, nobody new is taken, a restart of the gateway cha
   session.close()
 })
 
-test('sessions are bounded in total, over both roads together, and by address', LIMIT, async t => {
+test('sessions are bounded in total, over both transports together, and by address', LIMIT, async t => {
   const { viewerUrl, adminUrl } = await setup(t, { transport: { max_sessions: 3, max_sessions_per_ip: 2 } })
   const one = await dial(t, viewerUrl, 'webtransport')
   await dial(t, viewerUrl, 'websocket')

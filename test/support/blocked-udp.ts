@@ -31,7 +31,7 @@ export async function blockUdp (t: Pick<TestContext, 'after'>, viewerUrl: string
       const { 'content-length': _length, 'transfer-encoding': _coding, connection: _connection, 'keep-alive': _alive, ...headers } = answer.headers
       outgoing.writeHead(answer.statusCode, headers).end(body)
     }
-    // A page that looks for a better road may ask while the test ends and the relay is gone already.
+    // A page that looks for a better transport may ask while the test ends and the relay is gone already.
     forward().catch(() => { outgoing.destroy() })
   }).listen(0, '127.0.0.1')
   t.after(() => {

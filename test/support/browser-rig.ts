@@ -37,7 +37,7 @@ type Settings = Record<string, Record<string, unknown>>
 export const PATIENT: Settings = { limits: DEFAULT_LIMITS, overload: NEVER_OVERLOADED, transport: PATIENT_SUPERVISOR, upstream: PATIENT_UPSTREAM }
 
 /** Waits until the gateway is there, which may come after its relay. @param ca PEM of who vouches for the relay */
-export async function everyRoadOpen (viewerUrl: string, ca?: string): Promise<void> {
+export async function everyTransportOpen (viewerUrl: string, ca?: string): Promise<void> {
   const dispatcher = new Agent(ca === undefined ? {} : { connect: { ca } })
   const ask = async (): Promise<Record<string, unknown>> => await (await request(`${viewerUrl}/v1/transport`, { dispatcher })).body.json() as Record<string, unknown>
   await until(ask, ({ webtransport, websocket }) => webtransport !== undefined && websocket !== undefined)
@@ -58,7 +58,7 @@ export async function startBrowserRig (t: Pick<TestContext, 'after'>, { viewer, 
     viewer: { player: true, ...viewer },
     upstream: { ...PATIENT_UPSTREAM, ...upstream }
   })
-  await (ca === undefined ? everyRoadOpen(relay.viewerUrl) : everyRoadOpen(relay.viewerUrl.replace('http:', 'https:'), await readFile(ca, 'utf8')))
+  await (ca === undefined ? everyTransportOpen(relay.viewerUrl) : everyTransportOpen(relay.viewerUrl.replace('http:', 'https:'), await readFile(ca, 'utf8')))
   return {
     relay,
     origin,

@@ -76,10 +76,10 @@ export class FakeNetwork {
   readonly platform: ClientPlatform = {
     now: this.time.now,
     random: () => 0.5,
-    randomBytes: (length) => new Uint8Array(length).fill(0xfb),
+    randomBytes: length => new Uint8Array(length).fill(0xfb),
     after: this.time.after,
     fetch: (url, init) => this.#fetch(url, init),
-    sha256: async (bytes) => createHash('sha256').update(bytes).digest(),
+    sha256: async bytes => createHash('sha256').update(bytes).digest(),
     webTransport: undefined
   }
 
@@ -122,7 +122,7 @@ export function sha256 (bytes: Uint8Array): string {
 function response (status: number, headers: Record<string, string>, body: Uint8Array): FetchResponse {
   return {
     status,
-    headers: { forEach: (visit) => { for (const [name, value] of Object.entries({ ...headers, 'content-length': String(body.length) })) visit(value, name) } },
+    headers: { forEach: visit => { for (const [name, value] of Object.entries({ ...headers, 'content-length': String(body.length) })) visit(value, name) } },
     body: new Response(Uint8Array.from(body)).body,
     text: async () => Buffer.from(body).toString()
   }
@@ -140,7 +140,7 @@ function readable (stream: ReceiveStream): W3cReadable<Uint8Array> {
   }
 }
 
-/** A browser's WebTransport over sessions of the in-process engine; `credit` streams at once, rejecting beyond as Chromium does. */
+/** A browser's WebTransport over sessions of the in-process engine; `credit` streams at the same time, rejecting beyond as Chromium does. */
 export function browserWebTransport (dial: (url: string) => Promise<TransportSession>, credit: number, opened: (count: number) => void = () => {}): W3cWebTransportConstructor {
   return class FakeWebTransport implements W3cWebTransport {
     readonly ready: Promise<unknown>
@@ -152,22 +152,22 @@ export function browserWebTransport (dial: (url: string) => Promise<TransportSes
     constructor (url: string) {
       const waiting: ReceiveStream[] = []
       let wake = (): void => {}
-      this.#session = dial(url).then((session) => {
-        session.onUni = (stream) => {
+      this.#session = dial(url).then(session => {
+        session.onUni = stream => {
           waiting.push(stream)
           wake()
         }
         return session
       })
       this.ready = this.#session
-      this.closed = this.#session.then((session) => session.closed).then(({ code, reason, clean }) => {
+      this.closed = this.#session.then(session => session.closed).then(({ code, reason, clean }) => {
         if (!clean) throw new Error('Connection lost.')
         return { closeCode: code, reason }
       })
       this.incomingUnidirectionalStreams = {
         getReader: () => ({
           read: async () => {
-            while (waiting.length === 0) await new Promise<void>((resolve) => { wake = resolve })
+            while (waiting.length === 0) await new Promise<void>(resolve => { wake = resolve })
             const next = waiting.shift()
             return next === undefined ? { done: true } : { done: false, value: readable(next) }
           },
@@ -191,19 +191,19 @@ export function browserWebTransport (dial: (url: string) => Promise<TransportSes
           if (chunk === null) over()
           return chunk
         },
-        cancel: (code) => {
+        cancel: code => {
           over()
           stream.cancel(code)
         }
       })
       return {
         readable: inner,
-        writable: { getWriter: () => ({ write: (chunk) => stream.write(chunk), close: () => stream.end(), abort: async () => stream.reset(0), closed: new Promise(() => {}) }) }
+        writable: { getWriter: () => ({ write: chunk => stream.write(chunk), close: () => stream.end(), abort: async () => stream.reset(0), closed: new Promise(() => {}) }) }
       }
     }
 
     close (): void {
-      this.#session.then((session) => session.close(), () => {})
+      this.#session.then(session => session.close(), () => {})
     }
   }
 }

@@ -5,21 +5,21 @@ import type { TestContext } from 'node:test'
 import { deferred } from '../../src/base/deferred.ts'
 
 /**
- * Roads to two relays that ask each other. On each of them the first GET of an object waits until the other road has seen one, too: both
+ * Proxies to two relays that ask each other. On each of them the first GET of an object waits until the other proxy has seen one, too: both
  * relays have asked before either hears of it.
- * @returns URLs of the roads, in the order of the ports
+ * @returns URLs of the proxies, in the order of the ports
  */
 export async function crossing (t: Pick<TestContext, 'after'>, ports: readonly [number, number]): Promise<[string, string]> {
   const seen = ports.map(() => new Map<string, ReturnType<typeof deferred<undefined>>>())
-  const first = (road: number, path: string): ReturnType<typeof deferred<undefined>> => {
-    const known = seen[road]?.get(path)
+  const first = (proxy: number, path: string): ReturnType<typeof deferred<undefined>> => {
+    const known = seen[proxy]?.get(path)
     if (known !== undefined) return known
     const fresh = deferred<undefined>()
-    seen[road]?.set(path, fresh)
+    seen[proxy]?.set(path, fresh)
     return fresh
   }
   const isObject = ({ method, url = '' }: IncomingMessage): boolean => method === 'GET' && url.startsWith('/shards/')
-  const roads = await Promise.all(ports.map(async (port, road) => {
+  const proxies = await Promise.all(ports.map(async (port, proxy) => {
     const server = createServer((incoming, response) => {
       const { method, headers, url: path = '/' } = incoming
       const forward = (): void => {
@@ -35,8 +35,8 @@ export async function crossing (t: Pick<TestContext, 'after'>, ports: readonly [
         forward()
         return
       }
-      first(road, path).resolve(undefined)
-      void first(1 - road, path).promise.then(forward)
+      first(proxy, path).resolve(undefined)
+      void first(1 - proxy, path).promise.then(forward)
     })
     server.listen(0, '127.0.0.1')
     await once(server, 'listening')
@@ -46,6 +46,6 @@ export async function crossing (t: Pick<TestContext, 'after'>, ports: readonly [
     })
     return `http://127.0.0.1:${(server.address() as AddressInfo).port}`
   }))
-  const [a = '', b = ''] = roads
+  const [a = '', b = ''] = proxies
   return [a, b]
 }

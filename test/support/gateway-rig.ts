@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { deferred } from '../../src/base/deferred.ts'
 import { RelayError } from '../../src/base/errors.ts'
 import { checkFromGateway } from '../../src/channel/from-gateway.ts'
-import { GatewayDesk } from '../../src/plugins/viewers/gateway-desk.ts'
+import { GatewayRequests } from '../../src/plugins/viewers/gateway-requests.ts'
 import type { ToGateway } from '../../src/channel/to-gateway.ts'
 import { RemoteSource } from '../../src/gateway/remote-source.ts'
 import { OpenResponses } from '../../src/plugins/limits/open-responses.ts'
@@ -11,7 +11,7 @@ import type { ShardKey } from '../../src/protocol/shard-key.ts'
 
 /** Both ends of the channel in this process, joined by queues that a test empties as it likes. */
 export class Channel {
-  readonly desk: GatewayDesk
+  readonly requests: GatewayRequests
   readonly source: RemoteSource
   readonly responses = new OpenResponses({ perAddress: Infinity, total: Infinity })
   readonly #toRelay: unknown[] = []
@@ -27,7 +27,7 @@ export class Channel {
 
   constructor (shards: Pick<ShardService, 'open'>, { ramBytes = 0, prompt = true }: { ramBytes?: number, prompt?: boolean } = {}) {
     this.#prompt = prompt
-    this.desk = new GatewayDesk(shards, (message, sent = () => {}) => {
+    this.requests = new GatewayRequests(shards, (message, sent = () => {}) => {
       if (this.#dead) return sent()
       this.#toGateway.push({ message: structuredClone(message), sent })
       this.#schedule()
@@ -51,7 +51,7 @@ export class Channel {
         if (typeof checked === 'string') assert.fail(checked)
         this.#count(checked.type)
         assert.ok(checked.type === 'resolve' || checked.type === 'cancel' || checked.type === 'read' || checked.type === 'release')
-        this.desk.take(checked)
+        this.requests.take(checked)
       } else {
         const next = this.#toGateway.shift()
         if (next === undefined) return
@@ -67,7 +67,7 @@ export class Channel {
   kill (): void {
     this.#dead = true
     for (const { sent } of this.#toGateway) sent()
-    this.desk.end()
+    this.requests.end()
   }
 
   #count (type: string): void { this.seen[type] = (this.seen[type] ?? 0) + 1 }
@@ -165,7 +165,7 @@ export async function readThrough (source: RemoteSource, key: ShardKey, signal: 
     for (let position = 0; position < lease.size;) {
       const chunk = await lease.body.read(position, chunkBytes)
       assert.ok(chunk.length > 0 && chunk.length <= chunkBytes, `${chunk.length} bytes`)
-      // Copied at once: the bytes belong to the lease.
+      // Copied immediately: the bytes belong to the lease.
       chunks.push(Buffer.from(chunk))
       position += chunk.length
       onChunk(position)

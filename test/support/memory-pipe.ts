@@ -27,7 +27,7 @@ export function createPipe (window: number, moved: (bytes: number) => void): Pip
   let writer: (() => void) | undefined
   let writing = false
   let finish: () => void = () => {}
-  const done = new Promise<void>((resolve) => { finish = resolve })
+  const done = new Promise<void>(resolve => { finish = resolve })
 
   const wakeWriter = (): void => {
     const wake = writer
@@ -77,7 +77,7 @@ export function createPipe (window: number, moved: (bytes: number) => void): Pip
           if (sendError !== undefined) throw sendError
           if (ended) throw new TransportError('protocol', 'write after end')
           if (buffered >= window) {
-            await new Promise<void>((resolve) => { writer = resolve })
+            await new Promise<void>(resolve => { writer = resolve })
             continue
           }
           const piece = chunk.slice(offset, offset + window - buffered)

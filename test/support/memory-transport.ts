@@ -1,6 +1,6 @@
 import { systemTimers, type Timers } from '../../src/base/clock.ts'
 import { Admission } from '../../src/gateway/transports/admission.ts'
-import { TransportError, type BidiStream, type ReceiveStream, type SendStream, type SessionClose, type SessionRequest, type SessionStats, type TransportSession } from '../../src/protocol/transport-session.ts'
+import { TransportError, type BidiStream, type ReceiveStream, type SendStream, type SessionClose, type SessionRequest, type TransportStats, type TransportSession } from '../../src/protocol/transport-session.ts'
 import { createPipe, type PipeEnd } from './memory-pipe.ts'
 import type { EngineSizes, ListenerEvents, ListenerOptions, TransportListener, ViewerTransport } from '../../src/gateway/transports/viewer-transport.ts'
 
@@ -47,7 +47,7 @@ class MemorySession implements MemoryClient {
   readonly transport = 'memory'
   readonly request: SessionRequest
   readonly closed: Promise<SessionClose>
-  onStream: (stream: BidiStream) => void = (stream) => { stream.reset(0); stream.cancel(0) }
+  onStream: (stream: BidiStream) => void = stream => { stream.reset(0); stream.cancel(0) }
   onUni?: (stream: ReceiveStream) => void
   peer: MemorySession | undefined
   readonly #settings: Settings
@@ -63,21 +63,21 @@ class MemorySession implements MemoryClient {
   #received = 0
   #active: number
 
-  /** @param maxStreams bidirectional streams this end may have open at once */
+  /** @param maxStreams bidirectional streams this end may have open at the same time */
   constructor (id: string, request: SessionRequest, maxStreams: number, settings: Settings) {
     this.id = id
     this.request = request
     this.#maxStreams = maxStreams
     this.#settings = settings
     this.#active = settings.timers.now()
-    this.closed = new Promise((resolve) => { this.#resolveClosed = resolve })
+    this.closed = new Promise(resolve => { this.#resolveClosed = resolve })
   }
 
   /** When a byte last moved, on the injected clock. */
   get activeAt (): number { return this.#active }
   get openStreams (): number { return this.#streams }
 
-  stats (): SessionStats {
+  stats (): TransportStats {
     return { bytesSent: this.#sent, bytesReceived: this.#received, openStreams: this.#streams, rttMs: 0 }
   }
 
@@ -86,8 +86,8 @@ class MemorySession implements MemoryClient {
     const peer = this.#alive()
     this.#opened += 1
     const id = `${this.id}/${this.#next++}`
-    const there = createPipe(this.#settings.windowBytes, (bytes) => { this.#count(bytes) })
-    const back = createPipe(this.#settings.windowBytes, (bytes) => { peer.#count(bytes) })
+    const there = createPipe(this.#settings.windowBytes, bytes => { this.#count(bytes) })
+    const back = createPipe(this.#settings.windowBytes, bytes => { peer.#count(bytes) })
     this.#track([there, back])
     whenAll([there, back], () => {
       this.#opened -= 1
@@ -99,7 +99,7 @@ class MemorySession implements MemoryClient {
 
   async openUni (): Promise<SendStream> {
     const peer = this.#alive()
-    const pipe = createPipe(this.#settings.windowBytes, (bytes) => { this.#count(bytes) })
+    const pipe = createPipe(this.#settings.windowBytes, bytes => { this.#count(bytes) })
     this.#track([pipe])
     queueMicrotask(() => {
       if (peer.onUni === undefined) pipe.receive.cancel(0)
@@ -146,7 +146,7 @@ class MemorySession implements MemoryClient {
   }
 
   #track (ends: PipeEnd[]): void {
-    const both = [this, this.peer].filter((side) => side !== undefined)
+    const both = [this, this.peer].filter(side => side !== undefined)
     for (const side of both) {
       side.#streams += 1
       for (const end of ends) side.#ends.add(end)
@@ -174,18 +174,18 @@ class MemorySession implements MemoryClient {
 
 /** `done` never rejects, so one callback is the whole story. */
 function whenAll (ends: readonly PipeEnd[], then: () => void): void {
-  Promise.all(ends.map((end) => end.done)).then(then, then)
+  Promise.all(ends.map(end => end.done)).then(then, then)
 }
 
 function join (id: string, send: SendStream, receive: ReceiveStream): BidiStream {
   return {
     id,
-    write: (chunk) => send.write(chunk),
+    write: chunk => send.write(chunk),
     end: () => send.end(),
-    reset: (code) => { send.reset(code) },
+    reset: code => { send.reset(code) },
     stopped: send.stopped,
     read: () => receive.read(),
-    cancel: (code) => { receive.cancel(code) }
+    cancel: code => { receive.cancel(code) }
   }
 }
 

@@ -329,14 +329,14 @@ export interface paths {
         };
         /**
          * One entry
-         * @description Asking counts as no use of the object.
+         * @description Asking does not count as a use of the object.
          */
         get: operations["getEntry"];
         put?: never;
         post?: never;
         /**
          * Purge one object
-         * @description Purging what is not cached is no error. Viewers who read it go on to its end; a fetch under way serves its viewers and is not stored.
+         * @description Purging what is not cached is not an error. Viewers who read it go on to its end; a fetch under way serves its viewers and is not stored.
          */
         delete: operations["purgeEntry"];
         options?: never;
@@ -607,13 +607,15 @@ export interface components {
             }[];
         };
         CacheStats: {
+            /** @description bound of the disk cache in force */
+            maxBytes: number;
+            /** @description bound of the memory tier */
+            ramBytes: number;
             disk: {
-                /** @description bound */
-                capacityBytes: number;
                 /** @description stored, reserved and condemned bytes together; above the bound only while viewers read what a smaller bound has removed */
                 usedBytes: number;
                 /** @description bytes of objects a lookup finds */
-                storedBytes: number;
+                sizeBytes: number;
                 /** @description bytes promised to objects being filled */
                 reservedBytes: number;
                 /** @description bytes of removed objects that viewers still read */
@@ -622,8 +624,6 @@ export interface components {
                 openFiles: number;
             };
             ram: {
-                /** @description bound */
-                capacityBytes: number;
                 /** @description bytes in use */
                 usedBytes: number;
                 entries: number;
@@ -708,7 +708,7 @@ export interface components {
             viewerCapBps?: number;
             /** @description what one viewer gets before the rest is shared, bits per second */
             viewerFloorBps?: number;
-            /** @description what may be sent at once after a calm time; 0 chooses by the budget */
+            /** @description what may be sent in one burst after a calm time; 0 chooses by the budget */
             burstBytes?: number;
         };
         BandwidthState: {
@@ -718,10 +718,10 @@ export interface components {
             viewerCapBps: number;
             /** @description what one viewer gets before the rest is shared, bits per second */
             viewerFloorBps: number;
-            /** @description what may be sent at once after a calm time; 0 chooses by the budget */
+            /** @description what may be sent in one burst after a calm time; 0 chooses by the budget */
             burstBytes: number;
             /** @description what a viewer of weight 1 can count on, bits per second; null when the budget is unlimited */
-            levelBps: number | null;
+            shareBps: number | null;
             /** @description how the budget is split between viewers over HTTP and those of the gateway now, bits per second */
             parts: {
                 http: number;
@@ -757,10 +757,10 @@ export interface components {
             viewerCapBps: number;
             /** @description what one viewer gets before the rest is shared, bits per second */
             viewerFloorBps: number;
-            /** @description what may be sent at once after a calm time; 0 chooses by the budget */
+            /** @description what may be sent in one burst after a calm time; 0 chooses by the budget */
             burstBytes: number;
             /** @description what a viewer of weight 1 can count on, bits per second; null when the budget is unlimited */
-            levelBps: number | null;
+            shareBps: number | null;
             /** @description how the budget is split between viewers over HTTP and those of the gateway now, bits per second */
             parts: {
                 http: number;
@@ -934,9 +934,9 @@ export interface operations {
                     "server-timing"?: string;
                     /** @description `"sha256-<hex>"`; absent on a miss whose super-node told no digest */
                     etag?: string;
-                    /** @description requests in a second, and at once after a quiet one */
+                    /** @description requests in a second, and in one burst after a quiet one */
                     "ratelimit-limit"?: string;
-                    /** @description requests left at once */
+                    /** @description requests left without waiting */
                     "ratelimit-remaining"?: string;
                     /** @description seconds, rounded up, until all of them are there again */
                     "ratelimit-reset"?: string;
@@ -967,9 +967,9 @@ export interface operations {
                     "server-timing"?: string;
                     /** @description `"sha256-<hex>"`; absent on a miss whose super-node told no digest */
                     etag?: string;
-                    /** @description requests in a second, and at once after a quiet one */
+                    /** @description requests in a second, and in one burst after a quiet one */
                     "ratelimit-limit"?: string;
-                    /** @description requests left at once */
+                    /** @description requests left without waiting */
                     "ratelimit-remaining"?: string;
                     /** @description seconds, rounded up, until all of them are there again */
                     "ratelimit-reset"?: string;
@@ -1094,9 +1094,9 @@ export interface operations {
                 headers: {
                     /** @description id of this request in the relay log */
                     "x-request-id"?: string;
-                    /** @description requests in a second, and at once after a quiet one */
+                    /** @description requests in a second, and in one burst after a quiet one */
                     "ratelimit-limit"?: string;
-                    /** @description requests left at once */
+                    /** @description requests left without waiting */
                     "ratelimit-remaining"?: string;
                     /** @description seconds, rounded up, until all of them are there again */
                     "ratelimit-reset"?: string;
@@ -1227,9 +1227,9 @@ export interface operations {
                     "server-timing"?: string;
                     /** @description `"sha256-<hex>"`; absent on a miss whose super-node told no digest */
                     etag?: string;
-                    /** @description requests in a second, and at once after a quiet one */
+                    /** @description requests in a second, and in one burst after a quiet one */
                     "ratelimit-limit"?: string;
-                    /** @description requests left at once */
+                    /** @description requests left without waiting */
                     "ratelimit-remaining"?: string;
                     /** @description seconds, rounded up, until all of them are there again */
                     "ratelimit-reset"?: string;
@@ -1258,9 +1258,9 @@ export interface operations {
                     "server-timing"?: string;
                     /** @description `"sha256-<hex>"`; absent on a miss whose super-node told no digest */
                     etag?: string;
-                    /** @description requests in a second, and at once after a quiet one */
+                    /** @description requests in a second, and in one burst after a quiet one */
                     "ratelimit-limit"?: string;
-                    /** @description requests left at once */
+                    /** @description requests left without waiting */
                     "ratelimit-remaining"?: string;
                     /** @description seconds, rounded up, until all of them are there again */
                     "ratelimit-reset"?: string;
@@ -1369,9 +1369,9 @@ export interface operations {
                 headers: {
                     /** @description id of this request in the relay log */
                     "x-request-id"?: string;
-                    /** @description requests in a second, and at once after a quiet one */
+                    /** @description requests in a second, and in one burst after a quiet one */
                     "ratelimit-limit"?: string;
-                    /** @description requests left at once */
+                    /** @description requests left without waiting */
                     "ratelimit-remaining"?: string;
                     /** @description seconds, rounded up, until all of them are there again */
                     "ratelimit-reset"?: string;
@@ -1486,9 +1486,9 @@ export interface operations {
                     "server-timing"?: string;
                     /** @description `"sha256-<hex>"`; absent on a miss whose super-node told no digest */
                     etag?: string;
-                    /** @description requests in a second, and at once after a quiet one */
+                    /** @description requests in a second, and in one burst after a quiet one */
                     "ratelimit-limit"?: string;
-                    /** @description requests left at once */
+                    /** @description requests left without waiting */
                     "ratelimit-remaining"?: string;
                     /** @description seconds, rounded up, until all of them are there again */
                     "ratelimit-reset"?: string;
@@ -1519,9 +1519,9 @@ export interface operations {
                     "server-timing"?: string;
                     /** @description `"sha256-<hex>"`; absent on a miss whose super-node told no digest */
                     etag?: string;
-                    /** @description requests in a second, and at once after a quiet one */
+                    /** @description requests in a second, and in one burst after a quiet one */
                     "ratelimit-limit"?: string;
-                    /** @description requests left at once */
+                    /** @description requests left without waiting */
                     "ratelimit-remaining"?: string;
                     /** @description seconds, rounded up, until all of them are there again */
                     "ratelimit-reset"?: string;
@@ -1646,9 +1646,9 @@ export interface operations {
                 headers: {
                     /** @description id of this request in the relay log */
                     "x-request-id"?: string;
-                    /** @description requests in a second, and at once after a quiet one */
+                    /** @description requests in a second, and in one burst after a quiet one */
                     "ratelimit-limit"?: string;
-                    /** @description requests left at once */
+                    /** @description requests left without waiting */
                     "ratelimit-remaining"?: string;
                     /** @description seconds, rounded up, until all of them are there again */
                     "ratelimit-reset"?: string;
@@ -1777,9 +1777,9 @@ export interface operations {
                     "server-timing"?: string;
                     /** @description `"sha256-<hex>"`; absent on a miss whose super-node told no digest */
                     etag?: string;
-                    /** @description requests in a second, and at once after a quiet one */
+                    /** @description requests in a second, and in one burst after a quiet one */
                     "ratelimit-limit"?: string;
-                    /** @description requests left at once */
+                    /** @description requests left without waiting */
                     "ratelimit-remaining"?: string;
                     /** @description seconds, rounded up, until all of them are there again */
                     "ratelimit-reset"?: string;
@@ -1808,9 +1808,9 @@ export interface operations {
                     "server-timing"?: string;
                     /** @description `"sha256-<hex>"`; absent on a miss whose super-node told no digest */
                     etag?: string;
-                    /** @description requests in a second, and at once after a quiet one */
+                    /** @description requests in a second, and in one burst after a quiet one */
                     "ratelimit-limit"?: string;
-                    /** @description requests left at once */
+                    /** @description requests left without waiting */
                     "ratelimit-remaining"?: string;
                     /** @description seconds, rounded up, until all of them are there again */
                     "ratelimit-reset"?: string;
@@ -1919,9 +1919,9 @@ export interface operations {
                 headers: {
                     /** @description id of this request in the relay log */
                     "x-request-id"?: string;
-                    /** @description requests in a second, and at once after a quiet one */
+                    /** @description requests in a second, and in one burst after a quiet one */
                     "ratelimit-limit"?: string;
-                    /** @description requests left at once */
+                    /** @description requests left without waiting */
                     "ratelimit-remaining"?: string;
                     /** @description seconds, rounded up, until all of them are there again */
                     "ratelimit-reset"?: string;
@@ -2100,9 +2100,9 @@ export interface operations {
                 headers: {
                     /** @description id of this request in the relay log */
                     "x-request-id"?: string;
-                    /** @description requests in a second, and at once after a quiet one */
+                    /** @description requests in a second, and in one burst after a quiet one */
                     "ratelimit-limit"?: string;
-                    /** @description requests left at once */
+                    /** @description requests left without waiting */
                     "ratelimit-remaining"?: string;
                     /** @description seconds, rounded up, until all of them are there again */
                     "ratelimit-reset"?: string;
@@ -2167,9 +2167,9 @@ export interface operations {
                 headers: {
                     /** @description id of this request in the relay log */
                     "x-request-id"?: string;
-                    /** @description requests in a second, and at once after a quiet one */
+                    /** @description requests in a second, and in one burst after a quiet one */
                     "ratelimit-limit"?: string;
-                    /** @description requests left at once */
+                    /** @description requests left without waiting */
                     "ratelimit-remaining"?: string;
                     /** @description seconds, rounded up, until all of them are there again */
                     "ratelimit-reset"?: string;
@@ -2219,9 +2219,9 @@ export interface operations {
                 headers: {
                     /** @description id of this request in the relay log */
                     "x-request-id"?: string;
-                    /** @description requests in a second, and at once after a quiet one */
+                    /** @description requests in a second, and in one burst after a quiet one */
                     "ratelimit-limit"?: string;
-                    /** @description requests left at once */
+                    /** @description requests left without waiting */
                     "ratelimit-remaining"?: string;
                     /** @description seconds, rounded up, until all of them are there again */
                     "ratelimit-reset"?: string;
@@ -2285,9 +2285,9 @@ export interface operations {
                 headers: {
                     /** @description id of this request in the relay log */
                     "x-request-id"?: string;
-                    /** @description requests in a second, and at once after a quiet one */
+                    /** @description requests in a second, and in one burst after a quiet one */
                     "ratelimit-limit"?: string;
-                    /** @description requests left at once */
+                    /** @description requests left without waiting */
                     "ratelimit-remaining"?: string;
                     /** @description seconds, rounded up, until all of them are there again */
                     "ratelimit-reset"?: string;
@@ -3335,7 +3335,7 @@ export interface operations {
                             trackedIps: number;
                             /** @description requests of one address, over all its sessions and HTTP */
                             requestsPerSecondPerViewer: number;
-                            /** @description viewer HTTP connections of one address at once */
+                            /** @description viewer HTTP connections of one address at the same time */
                             connectionsPerIp: number;
                         };
                         /** @description addresses remembered now */
@@ -3350,13 +3350,13 @@ export interface operations {
                         /** @description since the relay started */
                         refused: {
                             /** @description by handshakesPerSecond */
-                            handshakesTotal: number;
+                            handshakesPerSecond: number;
                             /** @description by handshakesPerSecondPerIp */
-                            handshakesPerIp: number;
+                            handshakesPerSecondPerIp: number;
                             /** @description answered with 429, over every transport */
                             requests: number;
                             /** @description by connectionsPerIp */
-                            connections: number;
+                            connectionsPerIp: number;
                         };
                     };
                 };
@@ -3408,7 +3408,7 @@ export interface operations {
                     trackedIps?: number;
                     /** @description requests of one address, over all its sessions and HTTP */
                     requestsPerSecondPerViewer?: number;
-                    /** @description viewer HTTP connections of one address at once */
+                    /** @description viewer HTTP connections of one address at the same time */
                     connectionsPerIp?: number;
                 };
             };
@@ -3430,7 +3430,7 @@ export interface operations {
                             trackedIps: number;
                             /** @description requests of one address, over all its sessions and HTTP */
                             requestsPerSecondPerViewer: number;
-                            /** @description viewer HTTP connections of one address at once */
+                            /** @description viewer HTTP connections of one address at the same time */
                             connectionsPerIp: number;
                         };
                         /** @description addresses remembered now */
@@ -3445,13 +3445,13 @@ export interface operations {
                         /** @description since the relay started */
                         refused: {
                             /** @description by handshakesPerSecond */
-                            handshakesTotal: number;
+                            handshakesPerSecond: number;
                             /** @description by handshakesPerSecondPerIp */
-                            handshakesPerIp: number;
+                            handshakesPerSecondPerIp: number;
                             /** @description answered with 429, over every transport */
                             requests: number;
                             /** @description by connectionsPerIp */
-                            connections: number;
+                            connectionsPerIp: number;
                         };
                     };
                 };

@@ -40,12 +40,12 @@ function passLate (from: Socket, to: Socket, delayMs: () => number): void {
 
 export interface DistantOrigin {
   readonly url: string
-  /** Latency of the road from now on, ms. */
+  /** Latency of the path from now on, ms. */
   setDelay (ms: number): void
   close (): Promise<void>
 }
 
-/** The origin at `httpPort` behind TLS and behind a road: whatever it says arrives late, so that a TLS handshake takes that much longer. */
+/** The origin at `httpPort` behind TLS and behind a path: whatever it says arrives late, so that a TLS handshake takes that much longer. */
 export async function distantOrigin (t: After, httpPort: number, tls: TlsMaterial, ms: number): Promise<DistantOrigin> {
   const secure = createTlsServer(tls, socket => {
     const inner = connect(httpPort, '127.0.0.1')
@@ -55,14 +55,14 @@ export async function distantOrigin (t: After, httpPort: number, tls: TlsMateria
   })
   const { port: securePort } = await listen(t, secure)
   let delay = ms
-  const road = createServer(socket => {
+  const path = createServer(socket => {
     const inner = connect(securePort, '127.0.0.1')
     inner.on('error', () => { socket.destroy() })
     socket.once('close', () => { inner.destroy() })
     passLate(inner, socket, () => delay)
     socket.pipe(inner)
   })
-  const { port, close } = await listen(t, road)
+  const { port, close } = await listen(t, path)
   return { url: `https://127.0.0.1:${port}`, setDelay: next => { delay = next }, close }
 }
 

@@ -6,7 +6,7 @@ import type { ShareLimits } from '../../src/pacing/share-limits.ts'
 export interface SimViewer {
   readonly id: string
   readonly limits: ShareLimits
-  /** Requests outstanding at once. */
+  /** Requests outstanding at the same time. */
   readonly streams: number
   /** Bytes asked for in each request. */
   readonly wanted: number

@@ -21,7 +21,7 @@ export interface Setup {
   logged (this: void, text: string): Promise<void>
 }
 
-/** One failure opens the circuit, and what is back is back at once. */
+/** One failure opens the circuit, and what is back is back immediately. */
 export function fitness (initialMs: number, maxMs: number): FitnessPolicy {
   return { ...DEFAULT_FITNESS_POLICY, circuit: { ...DEFAULT_FITNESS_POLICY.circuit, failures: 1, initialMs, maxMs, rampMs: 0.001 } }
 }

@@ -87,11 +87,11 @@ export async function viewerRig (t: TestContext, options: { limits?: Partial<Ses
     decide: () => ({ accept: true }),
     handshakeFailed: () => {},
     log: () => {},
-    session: (transport) => {
+    session: transport => {
       sessions.push(new ViewerSession(transport, {
         source,
         authorize: options.authorize ?? (() => ANONYMOUS),
-        observer: { stream: (report) => { reports.push(report) }, closed: () => {}, granted: bytes => { rig.granted.push(bytes) }, fault: (error) => { faults.push(error) } },
+        observer: { stream: report => { reports.push(report) }, closed: () => {}, granted: bytes => { rig.granted.push(bytes) }, fault: error => { faults.push(error) } },
         now: () => rig.now,
         limits: { ...DEFAULT_SESSION_LIMITS, ...options.limits },
         ...options.pace === undefined ? {} : { pace: options.pace },
@@ -108,7 +108,7 @@ export async function viewerRig (t: TestContext, options: { limits?: Partial<Ses
 
 /** Lets every settled promise run its continuations. */
 export async function settle (): Promise<void> {
-  for (let turn = 0; turn < 5; turn++) await new Promise((resolve) => setImmediate(resolve))
+  for (let turn = 0; turn < 5; turn++) await new Promise(resolve => setImmediate(resolve))
 }
 
 /** Waits, within 2 s, until something asynchronous has become true; for tests that have no event to wait for. */
@@ -116,6 +116,6 @@ export async function until (condition: () => boolean, what: string): Promise<vo
   const end = Date.now() + 2000
   while (!condition()) {
     if (Date.now() > end) throw new Error(`not within 2 s: ${what}`)
-    await new Promise((resolve) => setImmediate(resolve))
+    await new Promise(resolve => setImmediate(resolve))
   }
 }

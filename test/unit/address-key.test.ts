@@ -88,7 +88,7 @@ test('counts by address: what comes in goes out, under any spelling, and nothing
   }))
 })
 
-test('networks: addresses and prefixes are in them, IPv4 also in its mapped form, and everybody is no network', () => {
+test('networks: addresses and prefixes are in them, IPv4 also in its mapped form, and everybody is not a network', () => {
   for (const text of ['10.0.0.1', '10.0.0.0/8', '192.0.2.7/32', '2001:db8::/32', '::1', 'fd00::1/128']) assert.ok(isNetwork(text), text)
   for (const text of ['', 'loopback', 'proxy.example', '10.0.0', '10.0.0.0/0', '10.0.0.0/33', '10.0.0.0/-1', '10.0.0.0/255.0.0.0', '::/0', '::1/129', '::ffff:10.0.0.1', '::ffff:a00:1/128', 'fe80::1%eth0', ' 10.0.0.1', '10.0.0.1/8/8']) {
     assert.ok(!isNetwork(text), text)

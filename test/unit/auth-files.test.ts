@@ -67,8 +67,8 @@ suite('files', () => {
       [{ jwt: { jwks_file: at('.') } }, `auth.jwt.jwks_file ${at('.')}`, /cannot be read: EISDIR$/],
       [{ jwt: { hs256_secret_file: at('short') } }, `auth.jwt.hs256_secret_file ${at('short')}`, /must have at least 32 bytes$/],
       [{ jwt: { hs256_secret: 'hunter2' } }, 'auth.jwt.hs256_secret', /must have at least 32 bytes$/],
-      [{ jwt: { public_key_files: [at('noise')] } }, `auth.jwt.public_key_files.0 ${at('noise')}`, /is no public key/],
-      [{ jwt: { jwks_file: at('noise') } }, `auth.jwt.jwks_file ${at('noise')}`, /is no JSON$/],
+      [{ jwt: { public_key_files: [at('noise')] } }, `auth.jwt.public_key_files.0 ${at('noise')}`, /is not a public key/],
+      [{ jwt: { jwks_file: at('noise') } }, `auth.jwt.jwks_file ${at('noise')}`, /is not JSON$/],
       [{ jwt: { jwks_file: at('large') } }, `auth.jwt.jwks_file ${at('large')}`, /is larger than 1048576 bytes$/],
       [{ signed_urls: { keys: [{ kid: 'a', secret_file: at('short') }] } }, `auth.signed_urls.keys.0.secret_file ${at('short')}`, /must have at least 32 bytes$/],
       [{ signed_urls: { keys: [{ kid: 'a', secret_file: at('none') }] } }, `auth.signed_urls.keys.0.secret_file ${at('none')}`, /cannot be read: ENOENT$/]
@@ -151,7 +151,7 @@ suite('commands', () => {
     const query = await signedUrl(config, { ...command, path: '/shards/QmA/', viewer: 'v', ip: '192.0.2.1' }, 1_000_500)
     assert.deepEqual(urls.judge(path + query, '192.0.2.1', 1_001_000), { ok: true, identity: 'v', expiresAt: 1_060_000 })
     assert.match(await problem(async () => await signedUrl(config, { ...command, path: '/shards/QmA/shard_99.bin' }, 0)), /^--sign-url: shard 99 does not exist/)
-    assert.match(await problem(async () => await signedUrl(config, { ...command, path, ip: 'x' }, 0)), /^--sign-url: the address is no IP address$/)
+    assert.match(await problem(async () => await signedUrl(config, { ...command, path, ip: 'x' }, 0)), /^--sign-url: the address is not an IP address$/)
     assert.match(await problem(async () => await signedUrl(checkConfig({}), { ...command, path }, 0)), /no auth\.signed_urls\.keys$/)
   })
 })

@@ -247,7 +247,7 @@ suite('the budget and its split', () => {
     assert.deepEqual(bursts(), usual)
   })
 
-  test('changes at run time: at once, to both, and nothing when they contradict each other', async () => {
+  test('changes at run time: immediately, to both, and nothing when they contradict each other', async () => {
     const { keeper, http, shares, changes, timers } = rig()
     const before = shares.length
     keeper.set({ viewerCapBps: 5_000, burstBytes: 77 })

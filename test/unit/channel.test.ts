@@ -83,7 +83,7 @@ test('what can wait goes alone after a moment, and no more than 256 messages of 
   assert.equal(many.wire.calls.length, 1)
 })
 
-test('bytes that are no message break it once: nothing is thrown, kept or heard any more', async () => {
+test('bytes that are not a message break it once: nothing is thrown, kept or heard any more', async () => {
   await fc.assert(fc.asyncProperty(fc.uint8Array({ minLength: 1, maxLength: 300 }), async noise => {
     const { wire, heard, broken } = end()
     wire.push(framed(serialize('before')))

@@ -1,4 +1,4 @@
-/** How much a response reads at once, and that large chunks stay bounded. */
+/** How much a response reads in one go, and that large chunks stay bounded. */
 import assert from 'node:assert/strict'
 import { PassThrough } from 'node:stream'
 import test from 'node:test'

@@ -12,7 +12,7 @@ import { WindowBudget } from '../../src/plugins/shard-cache/write-window.ts'
 import { ShardService } from '../../src/plugins/shards/shard-service.ts'
 import { Circles, MAX_QUESTIONS } from '../../src/plugins/upstream/circles.ts'
 import { refuseLoop } from '../../src/plugins/upstream/tiers.ts'
-import type { AskedNodes, FetchOptions, UpstreamObject } from '../../src/plugins/upstream/upstream-types.ts'
+import type { AskedNodes, UpstreamFetchOptions, UpstreamObject } from '../../src/plugins/upstream/upstream-types.ts'
 import type { ShardKey } from '../../src/protocol/shard-key.ts'
 import type { CacheObserver } from '../../src/storage/disk-files.ts'
 import { MeasuredDisk } from '../../src/storage/disk-files.ts'
@@ -118,7 +118,7 @@ class Network {
   relay (name: string, superNodes: () => readonly Place[]): Place {
     const pseudonym = `icn-relay-${name}`
     const tier = { pseudonym, maxHops: 16 }
-    const fetch = async (_key: ShardKey, signal: AbortSignal, { via = [], asked }: FetchOptions = {}): Promise<UpstreamObject> => {
+    const fetch = async (_key: ShardKey, signal: AbortSignal, { via = [], asked }: UpstreamFetchOptions = {}): Promise<UpstreamObject> => {
       for (const place of superNodes()) {
         const node = place as unknown as AskedNodes extends Set<infer N> ? N : never
         asked?.add(node)

@@ -1,12 +1,12 @@
 import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
 import fc from 'fast-check'
-import { backoff, checkFailed, checkPassed, circuitState, countWindow, DEFAULT_CIRCUIT_POLICY, mayTry, MIN_WEIGHT, newCircuit, rampWeight, recordOutcome, startAttempt, weight, type Attempt, type Circuit, type CircuitPolicy, type Outcome } from '../../src/plugins/upstream/circuit.ts'
+import { backoff, checkFailed, checkPassed, circuitState, countWindow, DEFAULT_CIRCUIT_POLICY, mayTry, MIN_WEIGHT, newCircuit, rampWeight, recordOutcome, startAttempt, weight, type CircuitAttempt, type Circuit, type CircuitPolicy, type Outcome } from '../../src/plugins/upstream/circuit.ts'
 
 const policy: CircuitPolicy = { ...DEFAULT_CIRCUIT_POLICY, failures: 3, windowMs: 10_000, minRequests: 10, trials: 2, initialMs: 1_000, maxMs: 60_000, rampMs: 30_000 }
 const random01 = fc.double({ min: 0, max: 1, maxExcluded: true, noNaN: true })
 
-/** One request that ends at once. */
+/** One request that ends immediately. */
 function ask (circuit: Circuit, outcome: Outcome, now: number, random = 0): void {
   recordOutcome(circuit, startAttempt(circuit, now, policy), outcome, now, random, policy)
 }
@@ -58,7 +58,7 @@ suite('opening', () => {
     assert.equal(circuitState(circuit, policy.windowMs), 'closed')
   })
 
-  test('one corrupt body opens it at once, however old the request', () => {
+  test('one corrupt body opens it immediately, however old the request', () => {
     const circuit = newCircuit()
     const before = startAttempt(circuit, 0, policy)
     for (let n = 0; n < 1_000; n++) ask(circuit, 'ok', 0)
@@ -283,7 +283,7 @@ test('under any schedule: trials and memory bounded, pauses in bounds, a way bac
   )
   fc.assert(fc.property(policies, fc.array(fc.tuple(step, random01), { maxLength: 300, size: 'max' }), (limits, steps) => {
     const circuit = newCircuit()
-    const pending: Attempt[] = []
+    const pending: CircuitAttempt[] = []
     let now = 0
     for (const [action, random] of steps) {
       const before = { state: circuitState(circuit, now), epoch: circuit.epoch }
@@ -307,7 +307,7 @@ test('under any schedule: trials and memory bounded, pauses in bounds, a way bac
         if (action.outcome === 'corrupt') assert.notEqual(circuitState(circuit, now), 'closed')
         if (!action.again) pending.splice(position, 1)
       }
-      assert.ok(circuit.trials.size <= limits.trials, 'trials at once')
+      assert.ok(circuit.trials.size <= limits.trials, 'trials at the same time')
       assert.equal(circuit.slices.length, 10)
       const state = circuitState(circuit, now)
       if (state === 'closed') assert.equal(mayTry(circuit, now, limits), true)

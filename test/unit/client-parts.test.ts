@@ -18,7 +18,7 @@ const never = new AbortController().signal
 
 suite('waiting', () => {
   test('pauses grow to a cap and stay between half and all of it', () => {
-    assert.deepEqual([1, 2, 3, 6, 7, 100].map((attempt) => backoffMs(attempt, 1)), [50, 100, 200, 1600, 2000, 2000])
+    assert.deepEqual([1, 2, 3, 6, 7, 100].map(attempt => backoffMs(attempt, 1)), [50, 100, 200, 1600, 2000, 2000])
     fc.assert(fc.property(fc.integer({ min: 1, max: 1000 }), fc.double({ min: 0, max: 0.999, noNaN: true }), (attempt, random) => {
       const pause = backoffMs(attempt, random)
       const full = backoffMs(attempt, 1)
@@ -66,7 +66,7 @@ suite('waiting', () => {
   })
 
   test('slots never have more holders than places, and none is lost to an abort', async () => {
-    await fc.assert(fc.asyncProperty(fc.array(fc.constantFrom('take', 'abort', 'give'), { maxLength: 60, size: 'max' }), async (steps) => {
+    await fc.assert(fc.asyncProperty(fc.array(fc.constantFrom('take', 'abort', 'give'), { maxLength: 60, size: 'max' }), async steps => {
       const slots = new Slots(3)
       const held: Array<() => void> = []
       const waiting: AbortController[] = []
@@ -76,7 +76,7 @@ suite('waiting', () => {
           const abort = new AbortController()
           asked++
           waiting.push(abort)
-          slots.take(abort.signal).then((give) => {
+          slots.take(abort.signal).then(give => {
             waiting.splice(waiting.indexOf(abort), 1)
             held.push(give)
           }, () => {})
@@ -104,7 +104,7 @@ test('slots are handed over in the order of asking', async () => {
   const slots = new Slots(1)
   const order: number[] = []
   const first = await slots.take(never)
-  const others = [1, 2, 3].map(async (ticket) => {
+  const others = [1, 2, 3].map(async ticket => {
     const give = await slots.take(never)
     order.push(ticket)
     give()
@@ -123,14 +123,14 @@ suite('discovery', () => {
     platform: {
       now: () => 0,
       random: () => 0,
-      randomBytes: (length) => new Uint8Array(length),
+      randomBytes: length => new Uint8Array(length),
       after: () => () => {},
       fetch: async () => ({ status, headers: { forEach: () => {} }, body: null, text: async () => body }),
       sha256: undefined,
       webTransport: undefined
     }
   })
-  const run = (body: string, status?: number): ReturnType<typeof dial> => dial('https://a', options(body, status), () => {}, never, { candidates: TRANSPORTS.map((transport) => ({ transport, demoted: undefined })) })
+  const run = (body: string, status?: number): ReturnType<typeof dial> => dial('https://a', options(body, status), () => {}, never, { candidates: TRANSPORTS.map(transport => ({ transport, demoted: undefined })) })
 
   test('certificate hashes that are SHA-256 are used, others are not', async () => {
     const hash = Buffer.alloc(32, 7).toString('base64')
@@ -142,7 +142,7 @@ suite('discovery', () => {
   })
 
   test('any JSON is a relay that offers HTTP at least; anything else is an error', async () => {
-    await fc.assert(fc.asyncProperty(fc.json(), async (json) => {
+    await fc.assert(fc.asyncProperty(fc.json(), async json => {
       assert.equal((await run(json)).info.transport, 'http')
     }))
     await assert.rejects(run('<html>'), { fault: 'connect' })
@@ -170,7 +170,7 @@ suite('digests', () => {
 })
 
 suite('W3C WebTransport', () => {
-  test('options: hashes only where there are some, ponyfill options only where given', async (t) => {
+  test('options: hashes only where there are some, ponyfill options only where given', async t => {
     const rig = await viewerRig(t)
     const Fake = browserWebTransport(() => rig.dial(), 10)
     const seen: unknown[] = []
@@ -189,10 +189,10 @@ suite('W3C WebTransport', () => {
     await assert.rejects(w3cConnector(() => undefined)(endpoint), { fault: 'connect', message: 'not available here' })
   })
 
-  test('an aborted connection is closed even when it comes about later', async (t) => {
+  test('an aborted connection is closed even when it comes about later', async t => {
     const rig = await viewerRig(t)
     let go = (): void => {}
-    const gate = new Promise<void>((resolve) => { go = resolve })
+    const gate = new Promise<void>(resolve => { go = resolve })
     const Slow = browserWebTransport(async () => {
       await gate
       return await rig.dial()
@@ -207,7 +207,7 @@ suite('W3C WebTransport', () => {
     assert.equal((await rig.sessions[0]?.transport.closed)?.clean, true)
   })
 
-  test('a session that ends says so on its streams and refuses new ones', async (t) => {
+  test('a session that ends says so on its streams and refuses new ones', async t => {
     const rig = await viewerRig(t)
     rig.source.gate = new Promise(() => {})
     rig.source.objects.set('v/5', new Uint8Array(10))
@@ -243,11 +243,11 @@ suite('browser build', () => {
   })
 
   for (const [what, entry] of [
-    ['the WebSocket road of browsers', new URL('../../dist/browser/websocket.js', import.meta.url).href],
+    ['the WebSocket connection of browsers', new URL('../../dist/browser/websocket.js', import.meta.url).href],
     ['the client library', new URL('../../dist/browser/client.js', import.meta.url).href],
     ['the ponyfill of Node clients', '@fails-components/webtransport']
   ] as const) {
-    test(`loading ${what} opens no connection where there is a WebTransport`, async (t) => {
+    test(`loading ${what} opens no connection where there is a WebTransport`, async t => {
       // fails-components 1.6.8 in a browser opens one to example.com as it loads, to see what the constructor takes.
       const opened: string[] = []
       class WebTransport {

@@ -3,7 +3,7 @@ import { suite, test } from 'node:test'
 import type { TestContext } from 'node:test'
 import { ShardClient } from '../../client/src/index.ts'
 import type { Connector, ShardClientOptions, TransportInfo } from '../../client/src/index.ts'
-import { Lane } from '../../client/src/lane.ts'
+import { PooledSession } from '../../client/src/pooled-session.ts'
 import { transportConnector } from '../../client/src/transport-session.ts'
 import { TransportScout } from '../../client/src/transport-scout.ts'
 import { TransportMemory } from '../../client/src/transport-memory.ts'
@@ -25,12 +25,12 @@ async function connected (t: TestContext, options: ShardClientOptions = {}, prep
   network.ranges = true
   prepare(network)
   const urls: string[] = []
-  const webTransport: Connector = async (endpoint) => {
+  const webTransport: Connector = async endpoint => {
     urls.push(endpoint.url)
     return await transportConnector((...dialled) => network.dial(...dialled))(endpoint)
   }
   const infos: TransportInfo[] = []
-  const client = await ShardClient.connect(A, { platform: network.platform, webTransport, onTransport: (info) => { infos.push(info) }, ...options })
+  const client = await ShardClient.connect(A, { platform: network.platform, webTransport, onTransport: info => { infos.push(info) }, ...options })
   t.after(() => client.close())
   return { network, a, infos, urls, client }
 }
@@ -45,7 +45,7 @@ function slow ({ a, network }: Rig): void {
       ...lease,
       body: {
         read: async (position, maxBytes) => {
-          await new Promise<void>((resolve) => { network.time.after(100, resolve) })
+          await new Promise<void>(resolve => { network.time.after(100, resolve) })
           return await read(position, Math.min(maxBytes, 65_536))
         }
       }
@@ -54,19 +54,19 @@ function slow ({ a, network }: Rig): void {
 }
 
 suite('several sessions of one client', () => {
-  test('two hundred requests at the same time take three sessions with 96 streams each at most, all of one viewer, each from its own discovery', async (t) => {
+  test('two hundred requests at the same time take three sessions with 96 streams each at most, all of one viewer, each from its own discovery', async t => {
     const rig = await connected(t, { concurrency: 200 })
     const { a, client, infos, network, urls } = rig
     a.source.objects.set('v/6', LARGE.subarray(0, 1000))
     let open = (): void => {}
-    a.source.gate = new Promise<void>((resolve) => { open = resolve })
+    a.source.gate = new Promise<void>(resolve => { open = resolve })
     const all = Array.from({ length: 200 }, () => client.fetchShard('v', 6))
     await until(() => a.source.held === 200, 'all at the relay')
     const streams = a.sessions.map(({ transport }) => transport.stats().openStreams)
-    assert.ok(streams.length === 3 && streams.every((count) => count <= 97), streams.join())
-    assert.deepEqual(new Set(urls.map((url) => new URL(url).searchParams.get('viewer'))).size, 1)
+    assert.ok(streams.length === 3 && streams.every(count => count <= 97), streams.join())
+    assert.deepEqual(new Set(urls.map(url => new URL(url).searchParams.get('viewer'))).size, 1)
     assert.match(new URL(urls[0] ?? '').searchParams.get('viewer') ?? '', /^[A-Za-z0-9_-]{22}$/)
-    assert.equal(network.requests.filter((url) => url.endsWith('/v1/transport')).length, 3)
+    assert.equal(network.requests.filter(url => url.endsWith('/v1/transport')).length, 3)
     assert.equal(infos.length, 1, 'the page is told of one connection')
     open()
     a.source.gate = undefined
@@ -79,7 +79,7 @@ suite('several sessions of one client', () => {
     assert.equal(network.time.pending, 0)
   })
 
-  test('a large object on a path that is slow for each session comes in parts over eight, whole and verified', async (t) => {
+  test('a large object on a path that is slow for each session comes in parts over eight, whole and verified', async t => {
     const rig = await connected(t)
     slow(rig)
     const seen: number[] = []
@@ -95,14 +95,14 @@ suite('several sessions of one client', () => {
     for (const { transport } of rig.a.sessions.slice(1)) await transport.closed
   })
 
-  test('over plain HTTP that knows no ranges no part is asked for a second time', async (t) => {
-    const rig = await connected(t, {}, (network) => { network.ranges = false })
+  test('over plain HTTP that knows no ranges no part is asked for a second time', async t => {
+    const rig = await connected(t, {}, network => { network.ranges = false })
     slow(rig)
     const shard = await rig.network.time.until(rig.client.fetchShard('v', 5))
     assert.deepEqual([Buffer.from(shard.bytes).equals(LARGE), shard.attempts], [true, 2])
   })
 
-  test('a part that is of another object fails the attempt; with one session nothing is ever divided', async (t) => {
+  test('a part that is of another object fails the attempt; with one session nothing is ever divided', async t => {
     const rig = await connected(t, { attempts: 1 })
     slow(rig)
     const resolve = rig.a.source.resolve.bind(rig.a.source)
@@ -115,14 +115,14 @@ suite('several sessions of one client', () => {
     assert.deepEqual([fast.a.sessions.length, fast.a.source.lent], [1, 10])
   })
 
-  test('a drain of one of several moves the work of that one; a redirect moves all', async (t) => {
+  test('a drain of one of several moves the work of that one; a redirect moves all', async t => {
     const rig = await connected(t, { concurrency: 200 })
     const { a, client, infos, network } = rig
     const b = await viewerRig(t)
     for (const { source } of [a, b]) source.objects.set('v/6', LARGE.subarray(0, 1000))
     network.add(B, b)
     let open = (): void => {}
-    a.source.gate = new Promise<void>((resolve) => { open = resolve })
+    a.source.gate = new Promise<void>(resolve => { open = resolve })
     const all = Array.from({ length: 200 }, () => client.fetchShard('v', 6))
     await until(() => a.source.held === 200, 'all at the relay')
     a.sessions[1]?.drain(30_000, [B])
@@ -138,13 +138,13 @@ suite('several sessions of one client', () => {
     for (const { transport } of a.sessions) await transport.closed
   })
 
-  test('bandwidth is heard once for all sessions, from the first, and a ping is no news', async (t) => {
+  test('bandwidth is heard once for all sessions, from the first, and a ping is not news', async t => {
     const [heard, types]: [unknown[], string[]] = [[], []]
-    const rig = await connected(t, { concurrency: 200, onBandwidth: (signal) => { heard.push(signal) }, onControl: ({ type }) => { types.push(type) } })
+    const rig = await connected(t, { concurrency: 200, onBandwidth: signal => { heard.push(signal) }, onControl: ({ type }) => { types.push(type) } })
     const { a, client } = rig
     a.source.objects.set('v/6', LARGE.subarray(0, 1000))
     let open = (): void => {}
-    a.source.gate = new Promise<void>((resolve) => { open = resolve })
+    a.source.gate = new Promise<void>(resolve => { open = resolve })
     const all = Array.from({ length: 200 }, () => client.fetchShard('v', 6))
     await until(() => a.sessions.length === 3 && a.source.held === 200, 'three sessions')
     for (const session of a.sessions) session.bandwidth(1_660_000, '480p')
@@ -160,9 +160,9 @@ suite('several sessions of one client', () => {
 })
 
 suite('a client and its network', () => {
-  test('a new session over which nothing comes is left for the next transport, which is remembered for the network', async (t) => {
+  test('a new session over which nothing comes is left for the next transport, which is remembered for the network', async t => {
     const memory = new TransportMemory()
-    const rig = await connected(t, { stallMs: 4000 }, (network) => { Object.assign(network.platform, { memory }) })
+    const rig = await connected(t, { stallMs: 4000 }, network => { Object.assign(network.platform, { memory }) })
     rig.a.source.gate = new Promise(() => {})
     const shard = await rig.network.time.until(rig.client.fetchShard('v', 5))
     assert.deepEqual([shard.transport, shard.attempts, rig.a.sessions.length], ['http', 2, 1])
@@ -175,12 +175,12 @@ suite('a client and its network', () => {
     assert.equal(rig.client.transport.transport, 'webtransport', 'and it is tried again some time')
   })
 
-  test('a transport that gives no answer is tried last for a while, by every client of the network', async (t) => {
+  test('a transport that gives no answer is tried last for a while, by every client of the network', async t => {
     const network = new FakeNetwork().add(A, await viewerRig(t))
     Object.assign(network.platform, { memory: new TransportMemory() })
     const silent: Connector = () => new Promise(() => {})
     let dropped = true
-    const webTransport: Connector = async (endpoint) => await (dropped ? silent : transportConnector(network.dial))(endpoint)
+    const webTransport: Connector = async endpoint => await (dropped ? silent : transportConnector(network.dial))(endpoint)
     const visit = async (): Promise<{ client: ShardClient, tookMs: number }> => {
       const { time } = network.time
       const client = await network.time.until(ShardClient.connect(A, { platform: network.platform, webTransport }))
@@ -198,9 +198,9 @@ suite('a client and its network', () => {
     assert.equal(second.client.transport.transport, 'webtransport')
   })
 
-  test('a transport that has carried a client is not held back when its relay gives no answer for a while', async (t) => {
+  test('a transport that has carried a client is not held back when its relay gives no answer for a while', async t => {
     let dropped = false
-    const rig = await connected(t, {}, (network) => { Object.assign(network.platform, { memory: new TransportMemory() }) })
+    const rig = await connected(t, {}, network => { Object.assign(network.platform, { memory: new TransportMemory() }) })
     const { dial } = rig.network
     t.mock.method(rig.network, 'dial', async (...endpoint: Parameters<typeof dial>) => await (dropped ? new Promise(() => {}) : dial(...endpoint)))
     dropped = true
@@ -212,7 +212,7 @@ suite('a client and its network', () => {
     assert.equal(rig.client.transport.transport, 'webtransport')
   })
 
-  test('a session that has delivered and falls silent is replaced by one of the same transport', async (t) => {
+  test('a session that has delivered and falls silent is replaced by one of the same transport', async t => {
     const rig = await connected(t, { stallMs: 4000, attempts: 2 })
     await rig.client.fetchShard('v', 5)
     rig.a.source.gate = new Promise(() => {})
@@ -223,7 +223,7 @@ suite('a client and its network', () => {
     assert.deepEqual([(await rig.network.time.until(fetching)).transport, rig.a.sessions.length], ['webtransport', 2])
   })
 
-  test('a relay that gave too many tickets is asked again when it says', async (t) => {
+  test('a relay that gave too many tickets is asked again when it says', async t => {
     const a = await viewerRig(t)
     const network = new FakeNetwork().add(A, a)
     let refusals = 2
@@ -244,7 +244,7 @@ suite('a client and its network', () => {
     for (const [rate, kept] of [[1_400, false], [1_600, true]] as const) {
       const { time, platform } = new FakeNetwork()
       const closed: string[] = []
-      const lane = (transport: TransportName): Lane => new Lane({ request: async () => await Promise.reject(new Error('unused')), closed: new Promise(() => {}), close: () => { closed.push(transport) } }, { transport, relayUrl: A, region: undefined, failures: [] }, 0)
+      const session = (transport: TransportName): PooledSession => new PooledSession({ request: async () => await Promise.reject(new Error('unused')), closed: new Promise(() => {}), close: () => { closed.push(transport) } }, { transport, relayUrl: A, region: undefined, failures: [] }, 0)
       const [favoured, chosen]: [string[], string[]] = [[], []]
       const scout = new TransportScout({
         platform,
@@ -252,13 +252,13 @@ suite('a client and its network', () => {
         candidates: () => new TransportMemory().order(A, TRANSPORTS, 0),
         dial: async (_url, transport) => {
           if (transport === 'websocket') throw new Error('not here')
-          return lane(transport)
+          return session(transport)
         },
-        favour: (over) => { favoured.push(over.info.transport) },
-        dismiss: (over) => over.leave(),
+        favour: over => { favoured.push(over.info.transport) },
+        dismiss: over => over.leave(),
         choose: ({ info }) => { chosen.push(info.transport) }
       })
-      const { info } = lane('webtransport')
+      const { info } = session('webtransport')
       for (const since of [0, 0, 0]) scout.late(info, since, 1_000, () => true)
       await time.advance(399)
       assert.deepEqual(favoured, [], 'not before it has been late for two samples')
@@ -273,9 +273,9 @@ suite('a client and its network', () => {
     }
   })
 
-  test('a page that is left closes its sessions within the turn, and opens new ones when it comes back', async (t) => {
+  test('a page that is left closes its sessions within the turn, and opens new ones when it comes back', async t => {
     let page: (event: 'left' | 'back') => void = () => {}
-    const rig = await connected(t, {}, (network) => { Object.assign(network.platform, { onPage: (listener: typeof page) => { page = listener; return () => { page = () => {} } } }) })
+    const rig = await connected(t, {}, network => { Object.assign(network.platform, { onPage: (listener: typeof page) => { page = listener; return () => { page = () => {} } } }) })
     page('back')
     assert.equal(rig.a.sessions.length, 1)
     page('left')
@@ -293,12 +293,12 @@ suite('a client and its network', () => {
     assert.deepEqual([rig.a.sessions.length, rig.network.time.pending], [2, 0])
   })
 
-  test('a browser that rejects streams beyond a hundred is never asked for more', async (t) => {
+  test('a browser that rejects streams beyond a hundred is never asked for more', async t => {
     const a = await viewerRig(t)
     a.source.objects.set('v/5', LARGE.subarray(0, 1000))
     const network = new FakeNetwork().add(A, a)
     let most = 0
-    const platform = { ...network.platform, webTransport: browserWebTransport(() => a.dial(), 100, (count) => { most = Math.max(most, count) }) }
+    const platform = { ...network.platform, webTransport: browserWebTransport(() => a.dial(), 100, count => { most = Math.max(most, count) }) }
     const client = await ShardClient.connect(A, { platform, concurrency: 300 })
     t.after(() => client.close())
     const shards = await network.time.until(Promise.all(Array.from({ length: 300 }, () => client.fetchShard('v', 5))))

@@ -82,7 +82,7 @@ suite('whole videos', () => {
     assert.deepEqual(parityOf(Array.from({ length: 10 }, (_, index) => Uint8Array.of(index + 1)), 4).map(([byte]) => byte), [69, 242, 18, 118])
   })
 
-  test('a token that the relay refuses ends the video at once, with that error: no other shard will do better', async (t) => {
+  test('a token that the relay refuses ends the video immediately, with that error: no other shard will do better', async t => {
     for (const code of ['RELAY_ERR_VIEWER_TOKEN_EXPIRED', 'RELAY_ERR_VIEWER_SCOPE'] as const) {
       const { a, client } = await rigged(t)
       const asked: string[] = []
@@ -91,11 +91,11 @@ suite('whole videos', () => {
         throw new ViewerRefused(refused(code, 'no'))
       }
       await assert.rejects(client.fetchVideo('v', { manifest: parseManifest(Buffer.from(JSON.stringify(MANIFEST)), 'v') }), { name: 'ShardClientError', code, unauthorized: true })
-      assert.ok(asked.length <= 10 && asked.every((part) => Number(part) < 10), asked.join())
+      assert.ok(asked.length <= 10 && asked.every(part => Number(part) < 10), asked.join())
     }
   })
 
-  test('the data shards make the video; no parity is fetched and no decoder loaded', async (t) => {
+  test('the data shards make the video; no parity is fetched and no decoder loaded', async t => {
     const { a, client } = await rigged(t, MANIFEST, { erasure: () => { throw new Error('not needed') } })
     const seen: number[] = []
     const video = await client.fetchVideo('v', {
@@ -110,7 +110,7 @@ suite('whole videos', () => {
     assert.equal(a.source.lent, 11)
   })
 
-  test('up to four missing or damaged shards are repaired, whichever they are', async (t) => {
+  test('up to four missing or damaged shards are repaired, whichever they are', async t => {
     for (const missing of [[0, 3, 7, 9], [0], [9, 10, 12], [1, 2, 10, 13]]) {
       const { a, client } = await rigged(t)
       for (const [turn, index] of missing.entries()) {
@@ -118,15 +118,15 @@ suite('whole videos', () => {
         else a.source.objects.set(`v/${index}`, Uint8Array.from(SHARDS[index] ?? [], (byte, at) => at === 5 ? byte ^ 1 : byte))
       }
       const shards: VideoShard[] = []
-      const video = await client.fetchVideo('v', { onShard: (shard) => { shards.push(shard) } })
+      const video = await client.fetchVideo('v', { onShard: shard => { shards.push(shard) } })
       assert.ok(Buffer.from(video.bytes).equals(VIDEO), missing.join())
-      const data = missing.filter((index) => index < 10)
+      const data = missing.filter(index => index < 10)
       assert.deepEqual(video.repaired, data)
-      assert.deepEqual(shards.filter(({ repaired }) => repaired).map(({ index, bytes }) => [index, sha256(bytes)]), data.map((index) => [index, MANIFEST.shards[index]?.sha256]))
+      assert.deepEqual(shards.filter(({ repaired }) => repaired).map(({ index, bytes }) => [index, sha256(bytes)]), data.map(index => [index, MANIFEST.shards[index]?.sha256]))
     }
   })
 
-  test('a manifest at hand is not fetched again; each shard that cannot be fetched is told as it fails', async (t) => {
+  test('a manifest at hand is not fetched again; each shard that cannot be fetched is told as it fails', async t => {
     const { a, client } = await rigged(t)
     a.source.objects.delete('v/2')
     a.source.objects.delete('v/10')
@@ -140,13 +140,13 @@ suite('whole videos', () => {
     await assert.rejects(client.fetchVideo('w', { manifest }), { name: 'ShardClientError', fault: 'manifest' })
   })
 
-  test('five missing shards are an error that names them', async (t) => {
+  test('five missing shards are an error that names them', async t => {
     const { a, client } = await rigged(t)
     for (const index of [0, 2, 4, 11, 13]) a.source.objects.delete(`v/${index}`)
     await assert.rejects(client.fetchVideo('v'), { name: 'ShardClientError', fault: 'missing', message: /^5 shards are missing: .*13 \(/ })
   })
 
-  test('missing shards are named in the order of their index, whichever failed first', async (t) => {
+  test('missing shards are named in the order of their index, whichever failed first', async t => {
     const failing = new Map<number, (error: Error) => void>()
     const video = assembleVideo({
       manifest: parseManifest(Buffer.from(JSON.stringify(MANIFEST)), 'v'),
@@ -160,7 +160,7 @@ suite('whole videos', () => {
     await assert.rejects(video, { fault: 'missing', message: '5 shards are missing: 0 (gone), 1 (gone), 3 (gone), 7 (gone), 9 (gone)' })
   })
 
-  test('without a decoder a missing shard is an error; a decoder that failed to load is loaded again', async (t) => {
+  test('without a decoder a missing shard is an error; a decoder that failed to load is loaded again', async t => {
     const { erasure, ...none } = { erasure: nodeErasure }
     const a = await viewerRig(t)
     SHARDS.forEach((bytes, index) => { if (index !== 3) a.source.objects.set(`v/${index}`, bytes) })
@@ -185,59 +185,59 @@ suite('whole videos', () => {
     client.close()
   })
 
-  test('shards that do not make the video of the manifest are refused', async (t) => {
+  test('shards that do not make the video of the manifest are refused', async t => {
     const { client } = await rigged(t, { ...MANIFEST, sha256: 'ab'.repeat(32) })
     await assert.rejects(client.fetchVideo('v'), { fault: 'digest', message: /the video/ })
-    const wrong = await rigged(t, { ...MANIFEST, shards: MANIFEST.shards.map((shard) => shard.index === 3 ? { ...shard, sha256: 'cd'.repeat(32) } : shard) })
+    const wrong = await rigged(t, { ...MANIFEST, shards: MANIFEST.shards.map(shard => shard.index === 3 ? { ...shard, sha256: 'cd'.repeat(32) } : shard) })
     await assert.rejects(wrong.client.fetchVideo('v'), { fault: 'digest', message: /repaired shard 3/ })
   })
 
-  test('an abort ends all of it', async (t) => {
+  test('an abort ends all of it', async t => {
     const { a, client } = await rigged(t)
     const abort = new AbortController()
     await assert.rejects(client.fetchVideo('v', { signal: abort.signal, onShard: () => { abort.abort(new Error('stop')) } }), { message: 'stop' })
-    while (a.source.held > 0) await new Promise((resolve) => setImmediate(resolve))
+    while (a.source.held > 0) await new Promise(resolve => setImmediate(resolve))
   })
 
-  test('data shards are fetched when the player wants them, parity shards as soon as they are needed', async (t) => {
+  test('data shards are fetched when the player wants them, parity shards as soon as they are needed', async t => {
     const { a, client } = await rigged(t)
     a.source.objects.delete('v/1')
     const wanted = new Map<number, () => void>()
     const seen: number[] = []
     const failed: number[] = []
     const video = client.fetchVideo('v', {
-      whenToFetch: async (index) => { await new Promise<void>((resolve) => { wanted.set(index, resolve) }) },
+      whenToFetch: async index => { await new Promise<void>(resolve => { wanted.set(index, resolve) }) },
       onShard: ({ index }) => { seen.push(index) },
-      onFailure: (index) => { failed.push(index) }
+      onFailure: index => { failed.push(index) }
     })
-    while (wanted.size < 10) await new Promise((resolve) => setImmediate(resolve))
+    while (wanted.size < 10) await new Promise(resolve => setImmediate(resolve))
     assert.deepEqual([...wanted.keys()], [0, 1, 2, 3, 4, 5, 6, 7, 8, 9])
     for (const [index, fetch] of wanted) {
       const before = seen.length
       fetch()
-      while (seen.length === before) await new Promise((resolve) => setImmediate(resolve))
+      while (seen.length === before) await new Promise(resolve => setImmediate(resolve))
       assert.equal(seen.at(-1), index === 1 ? 10 : index)
     }
     assert.ok(Buffer.from((await video).bytes).equals(VIDEO))
     assert.deepEqual(failed, [1])
   })
 
-  test('an abort ends the wait for a player that wants nothing', async (t) => {
+  test('an abort ends the wait for a player that wants nothing', async t => {
     const { a, client } = await rigged(t)
     const abort = new AbortController()
     const video = assert.rejects(client.fetchVideo('v', { signal: abort.signal, whenToFetch: () => new Promise(() => {}) }), { message: 'stop' })
-    while (a.source.lent === 0) await new Promise((resolve) => setImmediate(resolve))
+    while (a.source.lent === 0) await new Promise(resolve => setImmediate(resolve))
     abort.abort(new Error('stop'))
     await video
     assert.equal(a.source.lent, 1, 'the manifest and nothing else')
   })
 
-  test('a video beyond the limit is not put together', async (t) => {
+  test('a video beyond the limit is not put together', async t => {
     const { client } = await rigged(t, MANIFEST, { maxVideoBytes: 1000 })
     await assert.rejects(client.fetchVideo('v'), { fault: 'manifest' })
   })
 
-  test('decoding in slices gives what decoding at once gives', async () => {
+  test('decoding in slices gives what decoding in one go gives', async () => {
     const { ReedSolomonErasure } = await import('@digitaldefiance/reed-solomon-erasure.wasm')
     const { readFile } = await import('node:fs/promises')
     const { createRequire } = await import('node:module')
@@ -262,7 +262,7 @@ suite('manifest', () => {
   })
 
   test('inconsistent manifests are refused', () => {
-    const shard = (change: object): object => ({ ...MANIFEST, shards: MANIFEST.shards.map((each) => each.index === 2 ? { ...each, ...change } : each) })
+    const shard = (change: object): object => ({ ...MANIFEST, shards: MANIFEST.shards.map(each => each.index === 2 ? { ...each, ...change } : each) })
     for (const bad of [null, [], {}, { ...MANIFEST, version: 2 }, { ...MANIFEST, cid: 'w' }, { ...MANIFEST, dataShards: 9 }, { ...MANIFEST, size: SHARD_SIZE * 10 + 1 }, { ...MANIFEST, size: -1 },
       { ...MANIFEST, size: 1.5 }, { ...MANIFEST, sha256: 'x' }, { ...MANIFEST, shards: MANIFEST.shards.slice(1) }, shard({ index: 3 }), shard({ index: 14 }), shard({ size: SHARD_SIZE + 1 }), shard({ sha256: 1 }), shard({ index: '2' })]) {
       assert.throws(() => read(bad), { name: 'ShardClientError', fault: 'manifest' })
@@ -271,7 +271,7 @@ suite('manifest', () => {
   })
 
   test('any JSON is read or refused', () => {
-    fc.assert(fc.property(fc.json(), (json) => {
+    fc.assert(fc.property(fc.json(), json => {
       assert.throws(() => parseManifest(Buffer.from(json), 'v'), { fault: 'manifest' })
     }))
   })

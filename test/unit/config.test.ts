@@ -175,7 +175,7 @@ suite('mistakes are one clear line each, naming the key', () => {
     ['date for a key', '[cache]\npath = 1979-05-27', ['cache.path must be string']],
     ['text for a list', '[region]\nregions = "APAC"', [/^region\.regions must be array; for example regions = \["NA-WEST",/]],
     ['below the minimum', '[upstream]\nmax_fills = 0', ['upstream.max_fills must be >= 1']],
-    ['proxies that are no addresses', '[viewer]\ntrusted_proxies = ["10.0.0.0/8", "proxy.example", "0.0.0.0/0"]', ['viewer.trusted_proxies.1 "proxy.example" must be an IP address, or a network such as 10.0.0.0/8', 'viewer.trusted_proxies.2 "0.0.0.0/0" must be an IP address, or a network such as 10.0.0.0/8']],
+    ['proxies that are not addresses', '[viewer]\ntrusted_proxies = ["10.0.0.0/8", "proxy.example", "0.0.0.0/0"]', ['viewer.trusted_proxies.1 "proxy.example" must be an IP address, or a network such as 10.0.0.0/8', 'viewer.trusted_proxies.2 "0.0.0.0/0" must be an IP address, or a network such as 10.0.0.0/8']],
     ['more addresses than there may be', '[limits]\ntracked_ips = 1000001\nrequests_per_second_per_viewer = 0', ['limits.tracked_ips must be <= 1000000', 'limits.requests_per_second_per_viewer must be >= 1']],
     ['detection without a pause', '[region]\ninterval_ms = 999', ['region.interval_ms must be >= 1000']],
     ['detection without an end', '[region]\nsample_timeout_ms = 60001', ['region.sample_timeout_ms must be <= 60000']],
@@ -189,7 +189,7 @@ suite('mistakes are one clear line each, naming the key', () => {
     ['no origin', '[upstream]\nsuper_nodes = []', ['upstream.super_nodes or upstream.dns must name a super-node']],
     ['origin with a path', '[upstream]\nsuper_nodes = [{ url = "http://a/b", region = "APAC" }]', [/^upstream\.super_nodes\.0\.url must match pattern/]],
     ['origin with a password', '[upstream]\nsuper_nodes = [{ url = "http://u:p@a", region = "APAC" }]', [/^upstream\.super_nodes\.0\.url must match pattern/]],
-    ['origin that is no URL', '[upstream]\nsuper_nodes = [{ url = "http://a:99999", region = "APAC" }]', ['upstream.super_nodes.0.url is not a URL']],
+    ['origin that is not a URL', '[upstream]\nsuper_nodes = [{ url = "http://a:99999", region = "APAC" }]', ['upstream.super_nodes.0.url is not a URL']],
     ['origin of a region that is not in use', '[upstream]\nsuper_nodes = [{ url = "http://a", region = "MOON" }]', [/^upstream\.super_nodes\.0\.region must be one of NA-WEST, /]],
     ['origin twice', '[upstream]\nsuper_nodes = [{ url = "http://a", region = "APAC" }, { url = "http://A:80/", region = "MENA" }]', ['upstream.super_nodes.1.url repeats a']],
     ['own region not in use', '[region]\noverride = "MOON"', [/^region\.override must be one of NA-WEST, .*, or empty$/]],
@@ -199,7 +199,7 @@ suite('mistakes are one clear line each, naming the key', () => {
     ['pass-through smaller than an object', '[upstream]\nmax_object_bytes = 200000000', [/^cache\.pass_through_bytes must be at least upstream\.max_object_bytes/]],
     ['an overload that is never entered', '[overload]\nenter_samples = 6\nwindow_samples = 5', ['overload.enter_samples must be at most overload.window_samples']],
     ['shedding before degraded', '[overload]\nshedding_delay_ms = 100\ndegraded_load_percent = 96', ['overload.shedding_delay_ms must be at least overload.degraded_delay_ms', 'overload.shedding_load_percent must be at least overload.degraded_load_percent']],
-    ['an alternate that is no URL', '[overload]\nalternates = ["http://a.example", "https://[x"]', ['overload.alternates.1 is not a URL']],
+    ['an alternate that is not a URL', '[overload]\nalternates = ["http://a.example", "https://[x"]', ['overload.alternates.1 is not a URL']],
     ['back-off that shrinks', '[upstream]\nbackoff_initial_ms = 5000\nbackoff_max_ms = 1000', ['upstream.backoff_max_ms must be at least upstream.backoff_initial_ms']],
     ['one port for two listeners', '[viewer]\nhost = "127.0.0.1"\nport = 9103', ['viewer.port and admin.port must differ']],
     ['token too short', '[admin]\ntokens = [{ token = "short", scope = "read" }]', [/^admin\.tokens\.0\.token must match pattern/]],
@@ -330,7 +330,7 @@ suite('mistakes are one clear line each, naming the key', () => {
     }
   })
 
-  test('a file that cannot be read or is no TOML is named, with the line', async t => {
+  test('a file that cannot be read or is not TOML is named, with the line', async t => {
     const directory = await temporaryDirectory(t)
     assert.deepEqual(problems(() => loadConfig(parseCommandLine(['--config', join(directory, 'none.toml')]), {})), [`configuration file "${join(directory, 'none.toml')}" cannot be read: ENOENT`])
     assert.match(problems(() => loadConfig(parseCommandLine(['--config', directory]), {})).join(), /cannot be read: EISDIR/)
@@ -353,7 +353,7 @@ suite('values and names as people write them', () => {
     for (const { path, schema } of KEYS.filter(({ path }) => /_(?:ms|bytes)$/.test(path.at(-1) ?? ''))) assert.ok('unit' in schema || path.at(-1)?.endsWith('_delay_ms'), path.join('.'))
   })
 
-  test('what is no size, no time or out of bounds is named with an example', () => {
+  test('what is not a size, not a time or out of bounds is named with an example', () => {
     for (const text of ['1XB', 'TB', '-1MB', '1e3MB', '', '3s', '1 000MB', '0.0000001kB', '9999999999PB']) {
       assert.deepEqual(problems(() => checkConfig({ cache: { max_bytes: text } })), ['cache.max_bytes must be bytes, or a size such as "500MB", "1TB" or "64MiB"'], text)
     }
@@ -457,7 +457,7 @@ suite('command line', () => {
     assert.deepEqual(parseCommandLine(['--sign-url', '/a', '--expires-in', '60', '--viewer', 'v', '--ip', '::1']).signUrl, { path: '/a', expiresInSeconds: 60, viewer: 'v', ip: '::1' })
   })
 
-  test('what is no option is one line that names it', () => {
+  test('what is not an option is one line that names it', () => {
     for (const [args, word] of [[['--cofnig', 'x'], '--cofnig'], [['relay.toml'], 'relay.toml'], [['--config'], '--config'], [['--validate=yes'], '--validate'], [['--config', '--validate'], '--config'], [['--viewer', 'x'], '--sign-url'], [['--sign-url', '/a', '--expires-in', '0'], '--expires-in']] as const) {
       const lines = problems(() => parseCommandLine(args))
       assert.equal(lines.length, 1, lines.join(' | '))

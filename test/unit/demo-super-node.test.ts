@@ -161,7 +161,7 @@ test('one range gives 206 with the digest of the whole', async t => {
   }
 })
 
-test('a range out of reach is 416, one that is no range is ignored, if-range guards', async t => {
+test('a range out of reach is 416, one that is not a range is ignored, if-range guards', async t => {
   const node = await start(t)
   for (const range of ['bytes=1000-', 'bytes=5000-6000', 'bytes=-0']) {
     const answer = await get(node, SHARD, { range })
@@ -242,7 +242,7 @@ test('failRate fails its share, the same way for the same seed', async t => {
   assert.deepEqual(await round(), first)
 })
 
-test('hang accepts and never answers; close() ends it at once', async t => {
+test('hang accepts and never answers; close() ends it immediately', async t => {
   const node = await start(t, { faults: { hang: true } })
   const request = raw(node, SHARD)
   while (node.stats().requests === 0) await new Promise(resolve => setImmediate(resolve))

@@ -71,7 +71,7 @@ suite('descriptors', () => {
   })
 })
 
-test('what never left for want of a descriptor is no failure of the super-node', () => {
+test('what never left for want of a descriptor is not a failure of the super-node', () => {
   for (const code of ['EMFILE', 'ENFILE', 'ENOSPC', 'ENOMEM', 'EADDRNOTAVAIL']) {
     const error = Object.assign(new Error(code), { code })
     assert.equal(isLocalLack(error), true)

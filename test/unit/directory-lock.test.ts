@@ -69,7 +69,7 @@ suite('the lock of a directory', () => {
     assert.deepEqual(await readdir(path), [])
   })
 
-  test('what is no socket is no lock, and a takeover that was killed half-way is not in the way for ever', async t => {
+  test('what is not a socket is not a lock, and a takeover that was killed half-way is not in the way for ever', async t => {
     const path = await temporaryDirectory(t)
     await writeFile(join(path, 'lock'), '')
     await mkdir(join(path, 'lock.taking'))

@@ -267,7 +267,7 @@ test('a disk that refuses turns a store into a pass-through, reported, and its r
   }
 })
 
-test('what comes while the disk writes is readable at once, goes to the disk in one piece, and is bounded', async t => {
+test('what comes while the disk writes is readable immediately, goes to the disk in one piece, and is bounded', async t => {
   const set = await testStore(t, { maxBytes: 4_000_000 })
   const body = bytesOf('body', 2_000_000)
   const gate = deferred<undefined>()
@@ -443,7 +443,7 @@ test('a purge of everything unlinks a few files at a time, and flush waits for t
   set.faulty.decide = async () => { await nextTurn(); return undefined }
   for (const { id } of Array.from(set.store.oldestFirst())) set.store.purge(id)
   await assertAtRest(set)
-  assert.ok((set.faulty.peaks.get('unlink') ?? 0) <= 4, `${set.faulty.peaks.get('unlink')} at once: viewers' reads queue behind them`)
+  assert.ok((set.faulty.peaks.get('unlink') ?? 0) <= 4, `${set.faulty.peaks.get('unlink')} at the same time: viewers' reads queue behind them`)
 })
 
 test('the order of recency survives equal clock readings and a clock set back', async t => {

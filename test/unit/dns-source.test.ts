@@ -93,7 +93,7 @@ suite('a source over a real name server', () => {
     assert.deepEqual(lists, [['http://10.0.0.1:9002', 'http://10.0.0.2:9002']])
     server.answer = server.answer.toReversed()
     await next()
-    assert.equal(lists.length, 1, 'another order is no change')
+    assert.equal(lists.length, 1, 'another order is not a change')
     server.answer = [{ type: 'A', ttl: 0, data: '10.0.0.3' }]
     await next()
     assert.deepEqual(lists[1], ['http://10.0.0.3:9002'])
@@ -143,7 +143,7 @@ suite('a source over a real name server', () => {
     assert.deepEqual(logged.slice(-2).map(([, message]) => message), ['name resolves again', 'nodes found'])
   })
 
-  test('asked to look again, it does so at once, once for all who ask, and by the time to live from then on', async t => {
+  test('asked to look again, it does so immediately, once for all who ask, and by the time to live from then on', async t => {
     const { source, server, agenda, lists, start } = await setUp(t, QUERY)
     await source.refresh()
     assert.deepEqual(server.questions, [], 'not before the start')

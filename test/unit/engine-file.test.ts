@@ -44,7 +44,7 @@ function ask ({ directory = '/nonexistent', shim = true, system = {} }: Asked): 
 }
 
 function unavailable (asked: Asked, why: RegExp): void {
-  assert.throws(() => ask(asked), (error) => {
+  assert.throws(() => ask(asked), error => {
     assert.ok(error instanceof EngineUnavailableError, String(error))
     assert.match(error.message, why)
     return true
@@ -114,7 +114,7 @@ suite('pinned builds', () => {
 suite('a copy for an older glibc', { skip: withoutPackage(X64.package) }, () => {
   const original = resolved(X64.package) ?? ''
 
-  test('is written for nobody else, once, and a line of the log says so', async (t) => {
+  test('is written for nobody else, once, and a line of the log says so', async t => {
     const directory = await engineDirectory(t)
     const { file, log } = ask({ directory })
     assert.equal(file, join(directory, COPY))
@@ -127,14 +127,14 @@ suite('a copy for an older glibc', { skip: withoutPackage(X64.package) }, () => 
     assert.deepEqual([statSync(file).ino, statSync(file).mtimeMs], [ino, mtimeMs])
   })
 
-  test('is written below directories that do not exist yet, as in the home of a new user', async (t) => {
+  test('is written below directories that do not exist yet, as in the home of a new user', async t => {
     const home = await temporaryDirectory(t)
     const directory = join(home, '.cache', 'icn-relay', 'engine')
     assert.equal(ask({ directory }).file, join(directory, COPY))
     assert.deepEqual([directory, join(directory, '..'), join(home, '.cache')].map(modeOf), [FOLDER_MODE, FOLDER_MODE, FOLDER_MODE])
   })
 
-  test('is written anew when it was changed, cut off, opened to others or replaced by a link', async (t) => {
+  test('is written anew when it was changed, cut off, opened to others or replaced by a link', async t => {
     const directory = await engineDirectory(t)
     const { file } = ask({ directory })
     const intact = readFileSync(file)
@@ -161,7 +161,7 @@ suite('a copy for an older glibc', { skip: withoutPackage(X64.package) }, () => 
     }
   })
 
-  test('stays the only one: copies of other builds and unfinished ones go when it is written', async (t) => {
+  test('stays the only one: copies of other builds and unfinished ones go when it is written', async t => {
     const directory = await engineDirectory(t)
     mkdirSync(directory, { mode: 0o755 })
     for (const name of ['web-transport.linux-x64-gnu-0123456789abcdef.node', `${COPY}.0011223344556677.tmp`, 'note.txt']) writeFileSync(join(directory, name), 'old')
@@ -170,7 +170,7 @@ suite('a copy for an older glibc', { skip: withoutPackage(X64.package) }, () => 
     assert.equal(modeOf(directory), FOLDER_MODE)
   })
 
-  test('is made of the pinned file only', async (t) => {
+  test('is made of the pinned file only', async t => {
     const directory = await engineDirectory(t)
     const other = join(directory, '..', 'web-transport.linux-x64-gnu.node')
     const bytes = readFileSync(original)
@@ -181,19 +181,19 @@ suite('a copy for an older glibc', { skip: withoutPackage(X64.package) }, () => 
     assert.ok(!existsSync(directory))
   })
 
-  test('is refused where the glibc lacks more than two functions', async (t) => {
+  test('is refused where the glibc lacks more than two functions', async t => {
     const directory = await engineDirectory(t)
     unavailable({ directory, system: { glibc: () => '2.31' } }, /^the quinn engine needs glibc 2\.38 and this system has 2\.31; no copy of .+ would load here: it needs pthread_\w+ of GLIBC_2\.34$/)
     assert.ok(!existsSync(directory))
   })
 
-  test('says where it cannot be kept', async (t) => {
+  test('says where it cannot be kept', async t => {
     const directory = await engineDirectory(t)
     writeFileSync(directory, 'a file')
-    unavailable({ directory }, /; the copy that loads here cannot be kept in .+engine: Error: it is no directory$/)
+    unavailable({ directory }, /; the copy that loads here cannot be kept in .+engine: Error: it is not a directory$/)
     const link = join(directory, '..', 'link')
     symlinkSync(await temporaryDirectory(t), link)
-    unavailable({ directory: link }, /; the copy that loads here cannot be kept in .+link: Error: it is no directory$/)
+    unavailable({ directory: link }, /; the copy that loads here cannot be kept in .+link: Error: it is not a directory$/)
     // The superuser alone can give a directory away.
     if (process.getuid?.() === 0) {
       const foreign = await engineDirectory(t)
@@ -210,7 +210,7 @@ suite('loading', () => {
   const glibc = runningGlibc()
   const isOld = glibc !== undefined && isNewer([2, 38], glibcVersion(glibc) ?? [])
 
-  test('works in processes that start together: a session, a stream echoed, a reset and a close with their codes', { skip: withoutPackage(name) }, async (t) => {
+  test('works in processes that start together: a session, a stream echoed, a reset and a close with their codes', { skip: withoutPackage(name) }, async t => {
     const directory = await engineDirectory(t)
     const runs = await Promise.all([1, 2].map(async () => await run(process.execPath, ['--import', 'tsx', join(ROOT, 'test/support/engine-smoke.ts'), directory])))
     const copies = isOld ? readdirSync(directory) : []
@@ -223,11 +223,11 @@ suite('loading', () => {
     }
   })
 
-  test('fails with the loader’s words for the unchanged file on an older glibc, and for what is no engine', { skip: withoutPackage(name) }, async (t) => {
+  test('fails with the loader’s words for the unchanged file on an older glibc, and for what is not an engine', { skip: withoutPackage(name) }, async t => {
     const broken = join(await temporaryDirectory(t), 'broken.node')
     writeFileSync(broken, 'broken')
     assert.throws(() => loadEngine(broken), /^EngineUnavailableError: .+broken\.node does not load: Error: .+file too short/)
-    assert.throws(() => loadEngine('node:path'), /^EngineUnavailableError: node:path is no build of the quinn engine$/)
+    assert.throws(() => loadEngine('node:path'), /^EngineUnavailableError: node:path is not a build of the quinn engine$/)
     if (isOld) assert.throws(() => loadEngine(resolved(name) ?? ''), /^EngineUnavailableError: .+ does not load: Error: .+version `GLIBC_2\.38' not found/)
   })
 })

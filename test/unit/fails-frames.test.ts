@@ -14,7 +14,7 @@ function frame (opcode: number, payload: Uint8Array, { fin = true, mask = Buffer
 
 function decode (chunks: Buffer[], limit = 1_000_000): Array<[number, string]> {
   const decoder = new FrameDecoder(limit)
-  return chunks.flatMap((chunk) => decoder.push(chunk)).map(({ opcode, payload }) => [opcode, payload.toString('hex')])
+  return chunks.flatMap(chunk => decoder.push(chunk)).map(({ opcode, payload }) => [opcode, payload.toString('hex')])
 }
 
 const failsWith = (code: number) => (error: unknown): boolean => error instanceof FrameError && error.code === code
@@ -55,7 +55,7 @@ test('messages come out whole however their bytes are cut', () => {
 })
 
 test('any bytes either decode, wait for more, or fail with a close code; never more is held than the limit and a chunk', () => {
-  fc.assert(fc.property(fc.array(fc.uint8Array({ minLength: 1, maxLength: 300 }), { maxLength: 30 }), (chunks) => {
+  fc.assert(fc.property(fc.array(fc.uint8Array({ minLength: 1, maxLength: 300 }), { maxLength: 30 }), chunks => {
     const decoder = new FrameDecoder(1_000)
     for (const chunk of chunks) {
       try {
@@ -99,7 +99,7 @@ test('every spelling of a peer address the library makes is read', () => {
   assert.equal(parsePeer(''), undefined)
 })
 
-test('the request takes path, authority and headers from where each road keeps them', () => {
+test('the request takes path, authority and headers from where each transport keeps them', () => {
   const base = { peerAddress: '127.0.0.1:5', protocol: 'x', session: undefined }
   const upgraded = toSessionRequest({ ...base, header: { ':path': '//v1/viewer?a=1', host: 'h:9004', 'X-Multi': ['a', 'b'] } })
   assert.deepEqual(upgraded, { path: '/v1/viewer?a=1', authority: 'h:9004', headers: { host: 'h:9004', 'x-multi': 'a, b' }, peer: { ip: '127.0.0.1', port: 5 } })

@@ -33,7 +33,7 @@ function start (): { native: FakeSession, session: FailsSession, open: () => Fak
     transport: 'websocket',
     request: { path: '/', authority: '', headers: {}, peer: { ip: '127.0.0.1', port: 1 } },
     maxStreams: 100_000,
-    ready: (ready) => { ready.onStream = (stream) => { streams.push(stream) } }
+    ready: ready => { ready.onStream = stream => { streams.push(stream) } }
   })
   native.jsobj.onReady({})
   const open = (): FakeStream => {

@@ -110,7 +110,7 @@ const leftByOneWhoThinks: Wish[] = [
 test('viewers who join, leave and are slow, with weights, caps and floors: all follow the fluid max-min shares', () => {
   fc.assert(fc.property(fc.constantFrom<number[]>(5e6, 100e6, 300e6), fc.array(wishes, { minLength: 1, maxLength: 25, size: 'max' }), fc.integer(), (totalBps, specs, seed) => {
     const random = seededRandom(seed)
-    // Small buckets: what is left in that of a cap is no part of the fluid model.
+    // Small buckets: what is left in that of a cap is not part of the fluid model.
     const sim = new ShareSim(makeShare(totalBps, { burstBytes: totalBps / 8 / 250 }), { lateMs: () => random() })
     const phaseMs = 2500
     const viewers = specs.map((spec, index) => {
@@ -172,7 +172,7 @@ test('59 viewers who join one that had all to itself: from the moment they wait 
   }
 })
 
-test('when 30 of 60 leave, the others have their shares at once', () => {
+test('when 30 of 60 leave, the others have their shares immediately', () => {
   const sim = new ShareSim(makeShare(100e6))
   const ids = Array.from({ length: 60 }, (_, index) => `v${index}`)
   ids.forEach((id, index) => { sim.add(greedy(id, 1 + index, index < 30 ? {} : { leavesAt: 2000 })) })
@@ -234,7 +234,7 @@ test('a viewer served beyond its floor for long has its floor the moment others 
   assert.ok(least >= 0.95, `${least} of its floor`)
 })
 
-test('a cap is never exceeded apart from its burst, and what it leaves goes to the others at once', () => {
+test('a cap is never exceeded apart from its burst, and what it leaves goes to the others immediately', () => {
   const sim = new ShareSim(makeShare(50e6))
   sim.add(greedy('capped', 20, { limits: { weight: 5, capBps: 4e6 } }))
   sim.add(greedy('free', 1))

@@ -143,7 +143,7 @@ test('the last byte of a range that ends before the body is withheld until the w
     assert.equal(settled, false)
     origin.end()
     await outcome
-    // With the verdict a range is read at once.
+    // With the verdict a range is read immediately.
     if (right) assert.equal((await fill.read(1_000, 2_000, 3_000)).length, 2_000)
     leave?.()
     await fill.finished

@@ -49,7 +49,7 @@ suite('a disk that is full below max_bytes', () => {
     })
   }
 
-  test('with nothing of ours to evict: objects pass through, and that is no mere counter', async t => {
+  test('with nothing of ours to evict: objects pass through, and that is not a mere counter', async t => {
     const { store, faulty, logs, health, bypassed } = await rig(t)
     faulty.decide = which => which === 'write' ? 'ENOSPC' : undefined
     assert.equal(await storeBytes(store, key(1), bytesOf('1', SIZE)), false)

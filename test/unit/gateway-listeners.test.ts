@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import test, { type TestContext } from 'node:test'
 import type { ListeningInfo } from '../../src/channel/from-gateway.ts'
 import type { TlsMaterial } from '../../src/channel/tls-material.ts'
-import type { Opening } from '../../src/gateway/transports/open.ts'
+import type { OpenedTransport } from '../../src/gateway/transports/open.ts'
 import type { SessionTransport } from '../../src/channel/session-transports.ts'
 import { Listeners } from '../../src/gateway/listeners.ts'
 import type { TransportListener } from '../../src/gateway/transports/viewer-transport.ts'
@@ -56,7 +56,7 @@ function rig (t: TestContext, works: number, retry: boolean, gate: Promise<void>
   const listeners: FakeListener[] = []
   const told: ListeningInfo[] = []
   const refused: SessionTransport[] = []
-  const open = async (name: SessionTransport, tls: TlsMaterial): Promise<Opening> => {
+  const open = async (name: SessionTransport, tls: TlsMaterial): Promise<OpenedTransport> => {
     await gate
     opened[name]++
     if (name === 'webtransport' && opened.webtransport < works) return { listener: undefined, note: 'no HTTP/3: EADDRINUSE', retry }

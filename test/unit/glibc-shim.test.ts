@@ -93,7 +93,7 @@ function withBytes (file: Buffer, offset: number, ...bytes: number[]): Buffer {
 }
 
 function refuses (file: Buffer, why: RegExp, glibc = BOOKWORM): void {
-  assert.throws(() => withOldGlibc(file, glibc), (error) => {
+  assert.throws(() => withOldGlibc(file, glibc), error => {
     assert.ok(error instanceof GlibcShimError, String(error))
     assert.match(error.message, why)
     return true
@@ -174,9 +174,9 @@ for (const { package: name, version } of PINNED_BUILDS) {
     })
 
     test('is refused when class, byte order or machine are others', () => {
-      refuses(withBytes(build, 0, 0), /^it is no ELF file$/)
-      refuses(withBytes(build, 4, 1), /^it is no 64-bit little-endian ELF file$/)
-      refuses(withBytes(build, 5, 2), /^it is no 64-bit little-endian ELF file$/)
+      refuses(withBytes(build, 0, 0), /^it is not an ELF file$/)
+      refuses(withBytes(build, 4, 1), /^it is not a 64-bit little-endian ELF file$/)
+      refuses(withBytes(build, 5, 2), /^it is not a 64-bit little-endian ELF file$/)
       refuses(withBytes(build, 18, 243), /^it is for machine 243, neither x86-64 nor arm64$/)
     })
 
@@ -187,7 +187,7 @@ for (const { package: name, version } of PINNED_BUILDS) {
     })
 
     test('is refused cut off at any place', () => {
-      fc.assert(fc.property(fc.nat({ max: build.length - 1 }), (length) => {
+      fc.assert(fc.property(fc.nat({ max: build.length - 1 }), length => {
         assert.equal(attempt(build.subarray(0, length)), undefined)
       }), { numRuns: 300 })
     })
@@ -198,7 +198,7 @@ for (const { package: name, version } of PINNED_BUILDS) {
       const anywhere = fc.nat({ max: build.length - 1 })
       const place = fc.oneof({ weight: 3, arbitrary: head }, { weight: 2, arbitrary: dynamic }, { weight: 1, arbitrary: anywhere })
       const value = fc.oneof(fc.nat({ max: 255 }), fc.constantFrom(0, 1, 127, 128, 255))
-      fc.assert(fc.property(fc.array(fc.tuple(place, value), { minLength: 1, maxLength: 8 }), (mutations) => {
+      fc.assert(fc.property(fc.array(fc.tuple(place, value), { minLength: 1, maxLength: 8 }), mutations => {
         const mutated = Buffer.from(build)
         for (const [offset, byte] of mutations) mutated[offset] = byte
         const copy = attempt(mutated)
@@ -208,9 +208,9 @@ for (const { package: name, version } of PINNED_BUILDS) {
   })
 }
 
-suite('bytes that are no engine', () => {
+suite('bytes that are not an engine', () => {
   test('are refused', () => {
-    fc.assert(fc.property(fc.uint8Array({ maxLength: 4_096 }), (bytes) => {
+    fc.assert(fc.property(fc.uint8Array({ maxLength: 4_096 }), bytes => {
       assert.equal(attempt(Buffer.from(bytes)), undefined)
     }))
   })

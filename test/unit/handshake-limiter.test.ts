@@ -79,7 +79,7 @@ suite('handshakes', () => {
     assert.equal(limiter.admit(ip(0), 0), 'rate-address', 'its own limit is named first')
   })
 
-  test('a change of limits takes effect at once and gives nothing away', () => {
+  test('a change of limits takes effect immediately and gives nothing away', () => {
     const limiter = new HandshakeLimiter(DEFAULTS)
     for (let n = 0; n < 10; n++) limiter.admit(ip(0), 0)
     limiter.change({ ...DEFAULTS, handshakesPerSecondPerIp: 20 })

@@ -62,7 +62,7 @@ test('a healthy node is checked within a second of the start and then every inte
   }
 })
 
-test('a check that never left for want of a descriptor is no result, and the next one is no later for it', async () => {
+test('a check that never left for want of a descriptor is not a result, and the next one is no later for it', async () => {
   const timers = virtualTimers()
   const checks = new HealthChecks({ ...LIMITS, random: () => 0, timers })
   const unasked = node('a', timers, 'lack')
@@ -235,7 +235,7 @@ test('under any schedule: one check of a node at a time, at most one timer per n
     checks.close()
     assert.equal(timers.waiting, 0)
     for (const each of nodes) {
-      assert.ok(each.mostUnderWay <= 1, 'checks at once')
+      assert.ok(each.mostUnderWay <= 1, 'checks at the same time')
       // From begin to begin: the pause and at most the timeout.
       if (hastened.has(each)) continue
       each.begun.slice(1).forEach((at, n) => {

@@ -59,7 +59,7 @@ suite('signatures', () => {
     })
   }
 
-  test('a public key is no secret: HS256 with the PEM, DER, JWK or raw form of a configured public key is refused', async () => {
+  test('a public key is not a secret: HS256 with the PEM, DER, JWK or raw form of a configured public key is refused', async () => {
     for (const key of [ed, rsa]) {
       const verifier = new JwtVerifier(jwtSettings([publicKeySettings(key)]))
       const jwk = key.publicKey.export({ format: 'jwk' })
@@ -134,11 +134,11 @@ suite('keys by kid', () => {
   test('a set that cannot be used is an error that names it and repeats nothing of it', () => {
     const secret = 'c2VjcmV0LXNlY3JldC1zZWNyZXQ'
     const cases: [string, RegExp][] = [
-      [`not json ${secret}`, /is no JSON$/],
-      ['[]', /is no JWK Set/], ['null', /is no JWK Set/], ['{"keys":{}}', /is no JWK Set/],
+      [`not json ${secret}`, /is not JSON$/],
+      ['[]', /is not a JWK Set/], ['null', /is not a JWK Set/], ['{"keys":{}}', /is not a JWK Set/],
       [jwks(), /has no key that signs JWTs$/], [jwks({ kty: 'RSA' }), /has no key that signs JWTs$/],
       [jwks({ kty: 'oct', k: secret }), /key 0 is secret/], [jwks(jwk(one), one.privateKey.export({ format: 'jwk' })), /key 1 is secret/],
-      ['{"keys":[5]}', /key 0 is no JWK$/], ['{"keys":[null]}', /key 0 is no JWK$/], [jwks(jwk(one, { kid: 5 })), /has a kid that is no text$/],
+      ['{"keys":[5]}', /key 0 is not a JWK$/], ['{"keys":[null]}', /key 0 is not a JWK$/], [jwks(jwk(one, { kid: 5 })), /has a kid that is not text$/],
       [jwks(...Array.from({ length: MAX_JWT_KEYS + 1 }, () => jwk(one))), /has more than 64 keys$/]
     ]
     for (const [text, expected] of cases) {

@@ -65,7 +65,7 @@ test('the smoothed latency stays within what was measured, follows a change and 
   assert.equal(latency.size(1), 1)
 })
 
-test('what is no duration is ignored', () => {
+test('what is not a duration is ignored', () => {
   const latency = new LatencyEstimator({ ...policy, minSamples: 1 })
   for (const ms of [NaN, Infinity, -Infinity, -1]) latency.add(ms, 0)
   assert.deepEqual([latency.ewma, latency.size(0), latency.isStale(1e9)], [undefined, 0, false])

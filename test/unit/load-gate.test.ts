@@ -60,7 +60,7 @@ suite('comparison with a baseline', () => {
     }))
   })
 
-  test('a ratio that one side lacks, and one that is no number, fail', () => {
+  test('a ratio that one side lacks, and one that is not a number, fail', () => {
     const [missing, unknown] = judge({ ratios: { old: calm } }, { new: 1 })
     assert.deepEqual([missing?.ok, unknown?.ok], [false, false])
     assert.equal(only(judge({ ratios: { it: calm } }, { it: NaN })).ok, false)
@@ -85,7 +85,7 @@ suite('the baseline file', () => {
     }
   })
 
-  test('what is no baseline is refused by name', () => {
+  test('what is not a baseline is refused by name', () => {
     const ratio = { better: 'lower', kind: 'cpu', median: 1, spread: 0.1, values: [1] }
     const cases: ReadonlyArray<readonly [string, RegExp]> = [
       ['{', /not JSON/],

@@ -19,22 +19,22 @@ suite('arguments', () => {
   const DEFINITIONS = {
     count: { kind: 'number', min: 1, max: 10, whole: true, default: 3, help: 'how many' },
     share: { kind: 'number', min: 0, max: 1, help: 'of all' },
-    road: { kind: 'choice', choices: ['http', 'websocket'], default: 'http', help: 'by which way' },
+    transport: { kind: 'choice', choices: ['http', 'websocket'], default: 'http', help: 'by which way' },
     name: { kind: 'text', help: 'of it' },
     set: { kind: 'list', help: 'of settings' },
     loud: { kind: 'flag', help: 'say more' }
   } as const
 
   test('words, values and defaults', () => {
-    const { words, options } = readArguments(['one', '--count', '7', '--set', 'a', '--loud', 'two', '--set=b', '--road', 'websocket'], DEFINITIONS)
+    const { words, options } = readArguments(['one', '--count', '7', '--set', 'a', '--loud', 'two', '--set=b', '--transport', 'websocket'], DEFINITIONS)
     assert.deepEqual(words, ['one', 'two'])
-    assert.deepEqual(options, { count: 7, share: undefined, road: 'websocket', name: undefined, set: ['a', 'b'], loud: true })
-    assert.deepEqual(readArguments([], DEFINITIONS).options, { count: 3, share: undefined, road: 'http', name: undefined, set: [], loud: false })
+    assert.deepEqual(options, { count: 7, share: undefined, transport: 'websocket', name: undefined, set: ['a', 'b'], loud: true })
+    assert.deepEqual(readArguments([], DEFINITIONS).options, { count: 3, share: undefined, transport: 'http', name: undefined, set: [], loud: false })
   })
 
   test('what cannot be meant is named, with what would be right', () => {
     const cases: ReadonlyArray<readonly [readonly string[], RegExp]> = [
-      [['--speed', '1'], /unknown option --speed; known are --count --share --road --name --set --loud/],
+      [['--speed', '1'], /unknown option --speed; known are --count --share --transport --name --set --loud/],
       [['-x'], /unknown option -x/],
       [['--count'], /--count needs a value/],
       [['--count', 'many'], /--count is a whole number from 1 to 10, not "many"/],
@@ -43,14 +43,14 @@ suite('arguments', () => {
       [['--count', '11'], /from 1 to 10, not "11"/],
       [['--share', '-0.1'], /--share is a number from 0 to 1|--share needs a value/],
       [['--share', 'NaN'], /--share is a number/],
-      [['--road', 'train'], /--road is http or websocket, not "train"/],
+      [['--transport', 'train'], /--transport is http or websocket, not "train"/],
       [['--loud=yes'], /--loud takes no value/]
     ]
     for (const [args, message] of cases) assert.throws(() => readArguments(args, DEFINITIONS), error => error instanceof UsageError && message.test(error.message), args.join(' '))
   })
 
   test('no command line does anything but be read or refused', () => {
-    fc.assert(fc.property(fc.array(fc.oneof(fc.string(), fc.constantFrom('--count', '--loud', '--road', '--', '-', '--no-loud', '--__proto__', '--constructor'))), args => {
+    fc.assert(fc.property(fc.array(fc.oneof(fc.string(), fc.constantFrom('--count', '--loud', '--transport', '--', '-', '--no-loud', '--__proto__', '--constructor'))), args => {
       try {
         const { options } = readArguments(args, DEFINITIONS)
         assert.ok(options.count >= 1 && options.count <= 10)
@@ -125,7 +125,7 @@ suite('popularity', () => {
     }
   })
 
-  test('exponent 0 asks for all alike; what is no distribution is refused', () => {
+  test('exponent 0 asks for all alike; what is not a distribution is refused', () => {
     const flat = new Zipf(4, 0)
     assert.deepEqual([0, 0.25, 0.5, 0.75].map(random => flat.rank(random)), [0, 1, 2, 3])
     for (const [ranks, exponent] of [[0, 1], [1.5, 1], [-1, 1], [10_000_001, 1], [10, -1], [10, NaN], [10, 11]] as const) assert.throws(() => new Zipf(ranks, exponent), RangeError)
@@ -135,24 +135,24 @@ suite('popularity', () => {
 suite('request mixes', () => {
   const requests = syntheticRequests(25, 1_000, 'mix')
 
-  test('a list goes round, each lane from another place', () => {
+  test('a list goes round, each slot from another place', () => {
     const mix: Mix = { kind: 'rotate', requests }
     const source = requestSource(mix, 1, 3)
     assert.deepEqual(Array.from({ length: 50 }, () => source().path), Array.from({ length: 50 }, (_, index) => requests[(3 + index) % 25]?.path))
   })
 
-  test('fresh objects are never asked for twice, whatever the lane and the seed', () => {
+  test('fresh objects are never asked for twice, whatever the slot and the seed', () => {
     const seen = new Set<string>()
     for (const seed of [1, 2]) {
-      for (const lane of [0, 1, 11]) {
-        const source = requestSource({ kind: 'fresh', fresh: { bytes: 1_000, label: 'f' } }, seed, lane)
+      for (const slot of [0, 1, 11]) {
+        const source = requestSource({ kind: 'fresh', fresh: { bytes: 1_000, label: 'f' } }, seed, slot)
         for (let draw = 0; draw < 30; draw++) seen.add(source().path)
       }
     }
     assert.equal(seen.size, 180)
   })
 
-  test('the same seed and lane draw the same, and the share of misses is kept', () => {
+  test('the same seed and slot draw the same, and the share of misses is kept', () => {
     const mix: Mix = { kind: 'zipf', requests, exponent: 0.9, freshShare: 0.05, fresh: { bytes: 1_000, label: 'f' } }
     const [one, same, other] = [requestSource(mix, 5, 2), requestSource(mix, 5, 2), requestSource(mix, 5, 3)].map(source => Array.from({ length: 4_000 }, () => source().path))
     assert.deepEqual(one, same)
@@ -203,7 +203,7 @@ suite('histograms', () => {
     for (const [value, expected] of [[p50, 5_000], [p95, 9_500], [p99, 9_900], [p999, 9_990], [max, 10_000], [mean, 5_000.5]] as const) assert.ok(Math.abs(value - expected) <= expected * 0.002, `${value} for ${expected}`)
   })
 
-  test('nothing recorded is all zero; what is no time is refused; an hour is the most', () => {
+  test('nothing recorded is all zero; what is not a time is refused; an hour is the most', () => {
     assert.deepEqual(new TimeHistogram().times(), { count: 0, mean: 0, p50: 0, p95: 0, p99: 0, p999: 0, max: 0 })
     for (const bad of [NaN, -1, -Infinity]) assert.throws(() => { new TimeHistogram().record(bad) }, RangeError)
     const histogram = new TimeHistogram()

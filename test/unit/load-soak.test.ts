@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
 import fc from 'fast-check'
-import { checkBytes, checkCalm, checkStorm, grown, type Grown, type RoadTally } from '../../autocannon/soak/books.ts'
+import { checkBytes, checkCalm, checkStorm, grown, type Grown, type TransportTally } from '../../autocannon/soak/books.ts'
 import { CATALOGUE_BYTES, CIDS, MAX_SHARD_BYTES, VIDEOS, soakRequests } from '../../autocannon/soak/catalogue.ts'
 import { planStorm } from '../../autocannon/soak/disturbances.ts'
 import { isLeak, isTelling, trendOf, type Sample } from '../../autocannon/soak/slope.ts'
@@ -22,7 +22,7 @@ function heap (seconds: number, growthPerSecond: number, seed = 1): Sample[] {
 }
 
 suite('memory over time', () => {
-  test('a heap at work is no leak, and one that grows under it is', () => {
+  test('a heap at work is not a leak, and one that grows under it is', () => {
     for (let seed = 1; seed <= 10; seed++) {
       assert.equal(isLeak(trendOf(heap(240, 0, seed))), false, `seed ${seed}`)
       assert.equal(isLeak(trendOf(heap(240, 0.3 * MB, seed))), true, `seed ${seed}`)
@@ -86,7 +86,7 @@ suite('the storm', () => {
 })
 
 suite('the books', () => {
-  const tally = (ok: number, refused = 0, broken = 0, wrong = 0): RoadTally => ({ ok, okBytes: ok * 100, refused, broken, wrong })
+  const tally = (ok: number, refused = 0, broken = 0, wrong = 0): TransportTally => ({ ok, okBytes: ok * 100, refused, broken, wrong })
   const counted: Grown = { hits: 20, misses: 9, failures: 1, httpRequests: 10, streams: 20, bytes: { http: 1_000, webtransport: 1_400, websocket: 1_000 } }
   const calm = { http: tally(10), webtransport: tally(10), websocket: tally(10) }
 
@@ -123,7 +123,7 @@ suite('the books', () => {
     for (const [counts, message] of faults) assert.ok(checkStorm(storm, counts, 200).some(fault => message.test(fault)), String(message))
   })
 
-  test('wrong bytes are named by their road', () => {
+  test('wrong bytes are named by their transport', () => {
     assert.deepEqual(checkBytes(calm), [])
     assert.deepEqual(checkBytes({ ...calm, http: tally(10, 0, 0, 2) }), ['2 bodies with wrong bytes over http'])
   })

@@ -34,7 +34,7 @@ suite('schedules', () => {
     assert.deepEqual(arrivals('poisson', 50, 5, seededRandom(9)), arrivals('poisson', 50, 5, seededRandom(9)))
   })
 
-  test('what is no schedule, or none for a memory, is refused', () => {
+  test('what is not a schedule, or none for a memory, is refused', () => {
     for (const [rate, seconds] of [[0, 1], [-1, 1], [NaN, 1], [1, 0], [1, NaN], [1e6, 1_000], [Infinity, 1]] as const) assert.throws(() => arrivals('even', rate, seconds, () => 0), RangeError)
   })
 })
@@ -46,7 +46,7 @@ suite('playback', () => {
     assert.equal(playback.nextAt(1_100), 1_100)
     playback.delivered(1_250, 2_000)
     assert.equal(playback.startupMs, 250)
-    // Two seconds in store, four wanted: at once, and again.
+    // Two seconds in store, four wanted: immediately, and again.
     assert.equal(playback.nextAt(1_250), 1_250)
     playback.delivered(1_300, 2_000)
     playback.delivered(1_350, 2_000)

@@ -22,7 +22,7 @@ test('claims are granted first come, first served: a small one does not overtake
   assert.equal(budget.usedBytes, 100)
 })
 
-test('a claim above the whole budget, or one that is aborted already, gets nothing at once', async () => {
+test('a claim above the whole budget, or one that is aborted already, gets nothing immediately', async () => {
   const budget = new MemoryBudget(100)
   assert.equal(await budget.acquire(101, never), undefined)
   assert.equal(await budget.acquire(1, AbortSignal.abort()), undefined)

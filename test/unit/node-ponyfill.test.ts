@@ -10,7 +10,7 @@ import { certificateHash, createSelfSigned } from '../../src/plugins/tls/self-si
 
 const WINDOW = 16 * 1024 * 1024
 
-test('the HTTP/2 windows of the Node ponyfill stand above those of the library, for streams and for the connection', { timeout: 30_000 }, async (t) => {
+test('the HTTP/2 windows of the Node ponyfill stand above those of the library, for streams and for the connection', { timeout: 30_000 }, async t => {
   const { cert, key } = createSelfSigned([], Date.now())
   const server = createSecureServer({ cert, key, settings: { enableConnectProtocol: true } })
   const sessions: ServerHttp2Session[] = []
@@ -18,15 +18,15 @@ test('the HTTP/2 windows of the Node ponyfill stand above those of the library, 
     for (const session of sessions) session.destroy()
     server.close()
   })
-  const raised = new Promise<void>((resolve) => {
-    server.on('session', (session) => {
+  const raised = new Promise<void>(resolve => {
+    server.on('session', session => {
       sessions.push(session)
       session.on('remoteSettings', ({ initialWindowSize = 0 }) => { if (initialWindowSize >= WINDOW) resolve() })
     })
   })
   // The library opens its session once it has our settings; the update of the connection's window has come before.
   const asked = once(server, 'stream')
-  server.on('stream', (stream) => {
+  server.on('stream', stream => {
     stream.on('error', () => {})
     stream.respond({ ':status': 200 })
   })

@@ -1,12 +1,12 @@
 import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
 import fc from 'fast-check'
-import { countWindow, mayTry, MIN_WEIGHT, type Attempt, type Outcome } from '../../src/plugins/upstream/circuit.ts'
+import { countWindow, mayTry, MIN_WEIGHT, type CircuitAttempt, type Outcome } from '../../src/plugins/upstream/circuit.ts'
 import { LATENCY_SAMPLES } from '../../src/plugins/upstream/latency.ts'
 import { isEjected } from '../../src/plugins/upstream/outlier.ts'
-import { beginAttempt, DEFAULT_FITNESS_POLICY as policy, EXPLORE_SHARE, finishAttempt, newFitness, nodeState, nodeWeight, orderCandidates, recordCheck, sweepOutliers, type AdminState, type Candidate, type FitnessPolicy } from '../../src/plugins/upstream/node-state.ts'
+import { beginAttempt, DEFAULT_FITNESS_POLICY as policy, EXPLORE_SHARE, finishAttempt, newFitness, nodeState, nodeWeight, orderCandidates, recordCheck, sweepOutliers, type AdminState, type NodeCandidate, type FitnessPolicy } from '../../src/plugins/upstream/node-state.ts'
 
-interface Node extends Candidate { readonly id: string }
+interface Node extends NodeCandidate { readonly id: string }
 
 /** A draw that no probability below 1 wins. */
 const never = (): number => 0.999_999
@@ -18,7 +18,7 @@ function node (id: string, region = 'EU-WEST', latencyMs?: number, now = 0): Nod
   return { id, region, fitness }
 }
 
-function ask ({ fitness }: Candidate, outcome: Outcome, now: number, times = 1, headMs?: number): void {
+function ask ({ fitness }: NodeCandidate, outcome: Outcome, now: number, times = 1, headMs?: number): void {
   for (let n = 0; n < times; n++) finishAttempt(fitness, beginAttempt(fitness, now, policy), outcome, headMs, now, 0, policy)
 }
 
@@ -181,7 +181,7 @@ test('under any schedule: candidates are all enabled nodes, best first; one usab
     let drawn = 0
     const random = (): number => values[drawn++ % values.length] ?? 0
     const nodes = ['a', 'b', 'c', 'd', 'e'].slice(0, size).map((id, n) => ({ id, region: n % 2 === 0 ? 'EU-WEST' : 'APAC', fitness: newFitness(eager) }))
-    const pending = new Map<Node, Attempt[]>(nodes.map(each => [each, []]))
+    const pending = new Map<Node, CircuitAttempt[]>(nodes.map(each => [each, []]))
     let now = 0
     for (const action of steps) {
       const each = 'which' in action ? nodes[action.which % size] : undefined

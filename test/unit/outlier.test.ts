@@ -36,7 +36,7 @@ suite('who is an outlier', () => {
       ['far above, but no multiple', [node(1, 300), node(1, 310), node(1, 800)], []],
       ['no samples', [node(1, 50), node(1), node(1, 60)], []],
       ['nobody to compare with', [node(1, 5_000), node(1)], []],
-      ['far away is no fault', [node(1, 20), node(1, 25), node(1, 300, { region: 'APAC' })], []],
+      ['far away is not a fault', [node(1, 20), node(1, 25), node(1, 300, { region: 'APAC' })], []],
       ['slow in its own region', [node(1, 20), node(1, 900, { region: 'APAC' }), node(1, 200, { region: 'APAC' })], [1]]
     ]
     for (const [label, nodes, ejected] of cases) assert.deepEqual(ejectOutliers(nodes, 1_000, policy), ejected.map(n => nodes[n]), label)

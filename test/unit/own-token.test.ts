@@ -35,7 +35,7 @@ suite('an admin token of the relay\'s own', () => {
     assert.notEqual((await made(configOf(path))).token, token)
   })
 
-  test('is one, however many start at once', async t => {
+  test('is one, however many start at the same time', async t => {
     const { path } = await place(t)
     const all = await Promise.all(Array.from({ length: 8 }, async () => await made(configOf(path))))
     assert.equal(new Set(all.map(({ token }) => token)).size, 1)

@@ -24,16 +24,16 @@ function start (): Rig {
   const connection = new QuinnConnection(WINDOW)
   const session = new QuinnSession(connection.session, { id: 'test', request: { path: '/', authority: '', headers: {}, peer: undefined }, maxStreams: 100, timers })
   let take: (stream: BidiStream) => void = () => {}
-  session.onStream = (stream) => { take(stream) }
+  session.onStream = stream => { take(stream) }
   session.start()
   let end: SessionClose | undefined
-  session.closed.then((close) => { end = close }, () => {})
+  session.closed.then(close => { end = close }, () => {})
   return {
     timers,
     session,
     end: () => end,
     open: async () => {
-      const accepted = new Promise<BidiStream>((resolve) => { take = resolve })
+      const accepted = new Promise<BidiStream>(resolve => { take = resolve })
       const viewer = connection.open()
       return { viewer, stream: await accepted }
     }

@@ -18,7 +18,7 @@ test('the second is asked when the first is late, the third when the second is',
   assert.deepEqual(race.step(1_500, always), { do: 'give up', why: 'deadline' })
 })
 
-test('a failure is made up for at once, without the budget, and when all have failed the race is over', () => {
+test('a failure is made up for immediately, without the budget, and when all have failed the race is over', () => {
   const race = new Race([50, 50, 50], 0, { deadlineMs: 500, maxParallel: 3, patienceMs: 250 })
   race.step(0, never)
   race.failed(0)
@@ -29,7 +29,7 @@ test('a failure is made up for at once, without the budget, and when all have fa
   assert.deepEqual(race.step(5, never), { do: 'give up', why: 'failed' })
 })
 
-test('one of two under way fails: the third is asked at once', () => {
+test('one of two under way fails: the third is asked immediately', () => {
   const race = new Race([10, 400, 400], 0, { deadlineMs: 500, maxParallel: 2, patienceMs: 250 })
   race.step(0, always)
   race.step(10, always)

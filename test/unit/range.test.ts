@@ -66,7 +66,7 @@ suite('range header', () => {
   })
 
   test('any text gives a range inside the object or one of two errors', () => {
-    const text = fc.oneof(fc.string(), fc.string({ unit: fc.constantFrom(...'bytes=0123456789-, \t') }).map((tail) => `bytes=${tail}`))
+    const text = fc.oneof(fc.string(), fc.string({ unit: fc.constantFrom(...'bytes=0123456789-, \t') }).map(tail => `bytes=${tail}`))
     fc.assert(fc.property(text, fc.nat(2000), (header, size) => {
       try {
         const range = parseRange(header, size)

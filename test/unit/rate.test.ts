@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
 import fc from 'fast-check'
 import { AddressBuckets } from '../../src/admission/address-buckets.ts'
-import { FULL, isFull, Rate, TokenBucket } from '../../src/admission/rate.ts'
+import { FULL, isFull, Rate, RateBucket } from '../../src/admission/rate.ts'
 import { requestStore } from '../../src/plugins/limits/request-store.ts'
 
 const rates = fc.oneof(fc.integer({ min: 1, max: 20 }), fc.constantFrom(100, 999, 1_000_000))
@@ -10,9 +10,9 @@ const rates = fc.oneof(fc.integer({ min: 1, max: 20 }), fc.constantFrom(100, 999
 const starts = fc.double({ min: 0, max: 8_640_000_000, noNaN: true })
 
 suite('a rate', () => {
-  test('lets exactly a second’s worth through at once, whatever the time', () => {
+  test('lets exactly a second’s worth through in one burst, whatever the time', () => {
     fc.assert(fc.property(fc.integer({ min: 1, max: 2_000 }), starts, (perSecond, now) => {
-      const bucket = new TokenBucket(perSecond)
+      const bucket = new RateBucket(perSecond)
       for (let taken = 0; taken < perSecond; taken++) assert.ok(bucket.take(now), `${taken + 1} of ${perSecond}`)
       assert.ok(!bucket.take(now))
     }))
@@ -20,7 +20,7 @@ suite('a rate', () => {
 
   test('lets no more through in any span of time than a second’s worth and what comes back meanwhile', () => {
     fc.assert(fc.property(rates, starts, fc.array(fc.double({ min: 0, max: 400, noNaN: true }), { maxLength: 200 }), (perSecond, start, steps) => {
-      const bucket = new TokenBucket(perSecond)
+      const bucket = new RateBucket(perSecond)
       const admitted: number[] = []
       let now = start
       for (const step of steps) {
@@ -61,7 +61,7 @@ suite('a rate', () => {
   })
 
   test('a change of rate keeps what is missing for no longer than a second', () => {
-    const bucket = new TokenBucket(10)
+    const bucket = new RateBucket(10)
     while (bucket.take(0));
     bucket.perSecond = 100
     assert.ok(!bucket.take(9), 'nothing comes for free')

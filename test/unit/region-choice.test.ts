@@ -106,7 +106,7 @@ suite('choice', () => {
 })
 
 suite('properties', () => {
-  test('the first region is the lowest; nothing in reach changes nothing; a region out of reach is left at once for the lowest', () => {
+  test('the first region is the lowest; nothing in reach changes nothing; a region out of reach is left immediately for the lowest', () => {
     fc.assert(fc.property(fc.array(measurement, { maxLength: 20 }), policy, (measurements, using) => {
       let state = UNDETECTED
       for (const latencies of measurements) {

@@ -21,7 +21,7 @@ async function settle (): Promise<void> {
 }
 
 suite('sampler', () => {
-  test('takes three samples of every node, one at a time on a node and all nodes at once', async () => {
+  test('takes three samples of every node, one at a time on a node and all nodes at the same time', async () => {
     const now = new Map<string, number>()
     const calls: string[] = []
     let widest = 0
@@ -41,14 +41,14 @@ suite('sampler', () => {
     assert.deepEqual(measured, nodes.map(({ id, region }) => ({ id, region, samples: [10, 20, 30], medianMs: 20 })))
   })
 
-  test('a handshake that fails is a failed sample, and what is no time is none', async () => {
+  test('a handshake that fails is a failed sample, and what is not a time is none', async () => {
     const answers: Record<string, (number | Error)[]> = { refused: [new Error('x'), new Error('x'), new Error('x')], flaky: [new Error('x'), 7, 8], odd: [NaN, -1, Infinity] }
     const handshake: Handshake = async url => {
       const answer = answers[new URL(url).host]?.shift() ?? assert.fail('a fourth sample')
       if (answer instanceof Error) throw answer
       return answer
     }
-    const throwing: Handshake = () => { throw new Error('at once') }
+    const throwing: Handshake = () => { throw new Error('immediately') }
     const { signal } = new AbortController()
     const measured = await sampleNodes(['refused', 'flaky', 'odd'].map(id => node(id)), handshake, signal)
     assert.deepEqual(measured.map(({ samples, medianMs }) => [samples, medianMs]), [[[null, null, null], null], [[null, 7, 8], 8], [[null, null, null], null]])
@@ -202,7 +202,7 @@ suite('detector', () => {
     assert.equal(detector.current, 'EU-WEST')
     ms.delete('eu')
     await detector.detect()
-    assert.equal(detector.current, 'NA-WEST', 'a region out of reach is left at once')
+    assert.equal(detector.current, 'NA-WEST', 'a region out of reach is left immediately')
     ms.clear()
     await detector.detect()
     assert.equal(detector.current, 'NA-WEST', 'nobody in reach keeps the region')
@@ -235,7 +235,7 @@ suite('detector', () => {
     detector.setOverride(undefined)
     assert.deepEqual([detector.current, detector.source], ['NA-WEST', 'detected'])
     await settle()
-    assert.equal(begun(), 2 * NODES.length * SAMPLES, 'going back to detection measures at once')
+    assert.equal(begun(), 2 * NODES.length * SAMPLES, 'going back to detection measures immediately')
     detector.setOverride('APAC')
     assert.deepEqual([detector.current, detector.override], ['APAC', 'APAC'])
   })

@@ -50,12 +50,12 @@ const bytesOf = ({ cid, part }: ShardKey): Buffer => syntheticShard(cid, Number(
 
 /** Nothing is lent, open or waiting on either side. */
 async function assertIdle ({ channel, relay }: Setup): Promise<void> {
-  await until(async () => relay.admin.shardCache.disk.openFiles + (channel.source.sizes()['source.openFiles'] ?? 0) + relay.admin.shards.fills + channel.desk.leases, open => open === 0)
+  await until(async () => relay.admin.shardCache.disk.openFiles + (channel.source.sizes()['source.openFiles'] ?? 0) + relay.admin.shards.fills + channel.requests.leases, open => open === 0)
   // News of a lease that is gone leaves with the next message, a few milliseconds later.
   await until(async () => {
     channel.deliver('gateway', 1)
     channel.deliver('relay', 1)
-    return Object.values(channel.desk.sizes())
+    return Object.values(channel.requests.sizes())
   }, sizes => sizes.every(size => size === 0))
   const { 'source.leases': leases, 'source.resolving': resolving, 'source.reading': reading } = channel.source.sizes()
   assert.deepEqual([leases, resolving, reading], [0, 0, 0])
@@ -228,7 +228,7 @@ test('progress that follows the answer in the same turn is not lost', { timeout:
   held.release()
 })
 
-test('more questions than the channel may carry are refused at once, and room comes back with every answer', async () => {
+test('more questions than the channel may carry are refused immediately, and room comes back with every answer', async () => {
   const channel = new Channel(new FakeShards(), { prompt: false })
   const asked = Array.from({ length: 8_192 }, (_, count) => {
     const abort = new AbortController()

@@ -18,7 +18,7 @@ test('the first suggestion is what fits; below the lowest rendition it is the lo
   }
 })
 
-test('down at once below 95 % of what the rendition needs, up at once from 110 %, over several rungs too', () => {
+test('down immediately below 95 % of what the rendition needs, up immediately from 110 %, over several rungs too', () => {
   const advice = new RenditionAdvice(LADDER)
   advice.update(3e6, 0)
   assert.equal(advice.update(2_380_000, 1), undefined)

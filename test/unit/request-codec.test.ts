@@ -5,7 +5,7 @@ import { RelayError } from '../../src/base/errors.ts'
 import { REQUEST_LIMITS, RequestReader } from '../../src/gateway/session/request-codec.ts'
 import type { ViewerRequest } from '../../src/gateway/session/request-codec.ts'
 
-const encode = (text: string): Uint8Array => Uint8Array.from(text, (char) => char.charCodeAt(0))
+const encode = (text: string): Uint8Array => Uint8Array.from(text, char => char.charCodeAt(0))
 
 interface Outcome { readonly request?: Omit<ViewerRequest, 'fields'> & { fields: Record<string, string> }, readonly code?: string }
 
@@ -85,12 +85,12 @@ suite('request codec', () => {
 
   test('errors never repeat what the viewer sent', () => {
     for (const text of ['AUTH se cret\nGET /\n\n', `GET ${PATH}\nsecret\n\n`, `AUTH secret\nPOST ${PATH}?token=secret\n\n`, 'GET secret\n\n']) {
-      assert.throws(() => { new RequestReader().push(encode(text)) }, (error) => error instanceof RelayError && !error.message.includes('ecret') && error.cause === undefined)
+      assert.throws(() => { new RequestReader().push(encode(text)) }, error => error instanceof RelayError && !error.message.includes('ecret') && error.cause === undefined)
     }
   })
 
   const piece = fc.constantFrom('GET ', 'HEAD ', 'POST ', PATH, '/shards/x', ' HTTP/1.1', '\r\n', '\n', '\r', 'range: ', 'bytes=0-9', 'AUTH ', 'tok', 'authorization: Bearer x', ':', ' ', '\t', '\0', '\xff', 'x'.repeat(3000))
-  const message = fc.oneof(fc.array(piece, { maxLength: 12 }).map((parts) => parts.join('')), fc.string({ unit: 'binary' }).map((text) => text.replace(/[^\0-\xff]/g, '\xfe')))
+  const message = fc.oneof(fc.array(piece, { maxLength: 12 }).map(parts => parts.join('')), fc.string({ unit: 'binary' }).map(text => text.replace(/[^\0-\xff]/g, '\xfe')))
 
   test('the chunks do not matter', () => {
     fc.assert(fc.property(message, fc.array(fc.nat(200), { minLength: 1, maxLength: 8 }), (text, sizes) => {
@@ -103,12 +103,12 @@ suite('request codec', () => {
         rest = rest.subarray(size)
       }
       assert.deepEqual(read(split), read([bytes]))
-      assert.deepEqual(read(Array.from(bytes, (byte) => Uint8Array.of(byte))), read([bytes]))
+      assert.deepEqual(read(Array.from(bytes, byte => Uint8Array.of(byte))), read([bytes]))
     }), { numRuns: 1000 })
   })
 
   test('random bytes and every truncation give a request or a RelayError', () => {
-    fc.assert(fc.property(fc.uint8Array({ maxLength: 300 }), (bytes) => { read([bytes]) }), { numRuns: 1000 })
+    fc.assert(fc.property(fc.uint8Array({ maxLength: 300 }), bytes => { read([bytes]) }), { numRuns: 1000 })
     const full = `AUTH abc\r\nGET ${PATH}?q HTTP/1.1\r\nrange: bytes=0-1\r\nif-none-match: "a", W/"b"\r\n\r\n`
     for (let length = 0; length <= full.length; length++) read([encode(full.slice(0, length))])
   })

@@ -35,9 +35,9 @@ function walk (seconds: number, path: Path, outstanding: (now: number) => number
 suite('number of sessions', () => {
   test('on a path where each session is slow there are eight within three seconds, and they stay', () => {
     // 30 ms and 1 % loss: some 0.7 MB/s a session.
-    const { state, changes } = walk(3, (sessions) => sessions * 700, () => 30 * MB)
+    const { state, changes } = walk(3, sessions => sessions * 700, () => 30 * MB)
     assert.deepEqual([state.target, changes], [8, 2])
-    const later = walk(600, (sessions) => sessions * 700, () => 30 * MB, state, 3000)
+    const later = walk(600, sessions => sessions * 700, () => 30 * MB, state, 3000)
     assert.deepEqual([later.state.target, later.changes], [8, 0])
   })
 
@@ -69,7 +69,7 @@ suite('number of sessions', () => {
     }
   })
 
-  test('answers that wait in a queue are no reason for more sessions, and those there are go when it is long', () => {
+  test('answers that wait in a queue are not a reason for more sessions, and those there are go when it is long', () => {
     const queued = (waitMs: number | undefined): Partial<Sample> => ({ tripMs: 30, waitMs })
     const run = (seconds: number, extra: (now: number) => Partial<Sample>, from = startCount(0, true), begin = 0): SessionCount => {
       let state = from
@@ -80,33 +80,33 @@ suite('number of sessions', () => {
     }
     assert.equal(run(60, () => queued(70)).target, 1)
     // Nothing is known between two answers.
-    assert.equal(run(60, (now) => queued(now < 2 * SAMPLE_MS ? 70 : undefined)).target, 1)
+    assert.equal(run(60, now => queued(now < 2 * SAMPLE_MS ? 70 : undefined)).target, 1)
     const alone = run(5, () => queued(35))
     assert.equal(alone.target, 8)
-    assert.equal(run(5, () => queued(250), alone, 5000).target, 8, 'what eight of its own may queue is no reason')
+    assert.equal(run(5, () => queued(250), alone, 5000).target, 8, 'what eight of its own may queue is not a reason')
     assert.equal(run(2, () => queued(400), alone, 5000).target, 1)
     assert.equal(run(1, () => queued(400), alone, 5000).target, 8)
   })
 
   test('what is late by a little has to be so for two seconds', () => {
     // 1 MB at 0.7 MB/s, one after the other, as a player that fills its buffer.
-    assert.equal(walk(2, (sessions) => sessions * 700, () => MB).changes, 0)
-    assert.equal(walk(10, (sessions) => sessions * 700, (now) => now % 2000 < SAMPLE_MS ? 0.1 * MB : MB).changes, 0)
-    assert.ok(walk(4, (sessions) => sessions * 700, () => MB).state.target > 1)
+    assert.equal(walk(2, sessions => sessions * 700, () => MB).changes, 0)
+    assert.equal(walk(10, sessions => sessions * 700, now => now % 2000 < SAMPLE_MS ? 0.1 * MB : MB).changes, 0)
+    assert.ok(walk(4, sessions => sessions * 700, () => MB).state.target > 1)
   })
 
   test('what the rate of one among many may rise to by chance does not pay for four sessions', () => {
-    const { state, most } = walk(60, (sessions) => sessions > 1 ? 1_000 : 650, () => 30 * MB)
+    const { state, most } = walk(60, sessions => sessions > 1 ? 1_000 : 650, () => 30 * MB)
     assert.deepEqual([state.target, most], [1, 4])
   })
 
-  test('an answer that has come to a halt is no slow path', () => {
+  test('an answer that has come to a halt is not a slow path', () => {
     assert.equal(walk(60, () => 0, () => 8 * MB).changes, 0)
   })
 
   test('single reads that come quickly do not count, nor does a transport that gains nothing from sessions', () => {
     // One shard of 1 MB a second, done in 100 ms of it.
-    const quick = walk(600, () => 10_000, (now) => now % 1000 < SAMPLE_MS ? 0.5 * MB : 0)
+    const quick = walk(600, () => 10_000, now => now % 1000 < SAMPLE_MS ? 0.5 * MB : 0)
     assert.equal(quick.changes, 0)
     const http = walk(60, () => 100, () => 30 * MB, startCount(0, false))
     assert.equal(http.changes, 0)
@@ -114,7 +114,7 @@ suite('number of sessions', () => {
   })
 
   test('sessions are given back some time after they were needed last, and kept longer the next time', () => {
-    const slow: Path = (sessions) => sessions * 700
+    const slow: Path = sessions => sessions * 700
     const busy = walk(5, slow, () => 30 * MB)
     const idle = walk(11, slow, () => 0, busy.state, 5000)
     assert.deepEqual([busy.state.target, idle.state.target, idle.changes], [8, 1, 1])
@@ -140,14 +140,14 @@ suite('number of sessions', () => {
 
   test('samples are as long as the path asks for, and what sessions may still bring is known at the end', () => {
     assert.deepEqual([undefined, 30, 133, 300, 5_000].map(sampleMs), [200, 200, 200, 450, 1_000])
-    const slow = walk(3, (sessions) => sessions * 700, () => 30 * MB)
+    const slow = walk(3, sessions => sessions * 700, () => 30 * MB)
     const vain = walk(4, () => 1_000, () => 30 * MB)
     assert.deepEqual([headroom(startCount(0, true), 0, 1), headroom(startCount(0, true), 0, 4), headroom(startCount(0, false), 0, 1), headroom(slow.state, 3_000, 8), headroom(vain.state, 4_000, 1)], [8, 2, 1, 8 / 8, 1])
   })
 
   test('whatever comes, there are one to eight, and few changes', () => {
     const step = fc.record({ bytes: fc.integer({ min: 0, max: 10 * MB }), outstanding: fc.integer({ min: 0, max: 100 * MB }), streams: fc.integer({ min: 0, max: 2000 }), refused: fc.boolean(), open: fc.integer({ min: 1, max: 8 }), working: fc.integer({ min: 0, max: 8 }), busy: fc.double({ min: 0, max: 1, noNaN: true }) })
-    fc.assert(fc.property(fc.array(step, { minLength: 1, maxLength: 400, size: 'max' }), (steps) => {
+    fc.assert(fc.property(fc.array(step, { minLength: 1, maxLength: 400, size: 'max' }), steps => {
       let state = startCount(0, true)
       for (const [index, { bytes, outstanding, streams, refused, open, working, busy }] of steps.entries()) {
         const now = index * SAMPLE_MS
@@ -161,7 +161,7 @@ suite('number of sessions', () => {
   test('noise does not make it flap: at most sixty changes an hour of ever new bursts', () => {
     fc.assert(fc.property(fc.array(fc.double({ min: 0.2, max: 5, noNaN: true }), { minLength: 50, maxLength: 50 }), fc.integer({ min: 50, max: 5_000 }), fc.double({ min: 0, max: 1, noNaN: true }), (noise, rate, gain) => {
       let turn = 0
-      const { changes, most, least } = walk(3600, (sessions) => rate * (1 + gain * (sessions - 1)) * (noise[turn++ % noise.length] ?? 1), (now) => now % 40_000 < 30_000 ? 20 * MB : 0)
+      const { changes, most, least } = walk(3600, sessions => rate * (1 + gain * (sessions - 1)) * (noise[turn++ % noise.length] ?? 1), now => now % 40_000 < 30_000 ? 20 * MB : 0)
       assert.ok(changes <= 60 && most <= MAX_SESSIONS && least >= 1, `${changes} changes`)
     }), { numRuns: 60 })
   })
@@ -218,10 +218,10 @@ suite('choice of the transport', () => {
     assert.equal(compare(1_000, 400, 600).better, false, 'they share what the path can carry')
     assert.equal(compare(700, 5_600, 2_000).better, false, 'more sessions have made the first one faster meanwhile')
     // Half a second of work every two seconds.
-    assert.deepEqual(compare(1_000, 1_000, 9_000, { busy: (now) => now % 2_000 < 500 }), { better: true, afterMs: 2_400 })
+    assert.deepEqual(compare(1_000, 1_000, 9_000, { busy: now => now % 2_000 < 500 }), { better: true, afterMs: 2_400 })
     assert.deepEqual(compare(1_000, 1_000, 9_000, { busy: () => false }), { better: false, afterMs: 10_000 })
     // One session of eight that there may be: not before it shows what they bring, unless the other one is faster than they can be.
-    assert.deepEqual(compare(1_000, 1_000, 2_000, { room: (now) => now < 3_000 ? 8 : 1 }), { better: true, afterMs: 3_000 })
+    assert.deepEqual(compare(1_000, 1_000, 2_000, { room: now => now < 3_000 ? 8 : 1 }), { better: true, afterMs: 3_000 })
     assert.deepEqual(compare(1_000, 1_000, 12_000, { room: () => 8 }), { better: true, afterMs: 1_000 })
     assert.deepEqual(compare(1_000, 1_000, 2_000, { room: () => 8 }), { better: true, afterMs: 10_000 })
     assert.deepEqual(compare(1_000, 1_000, 2_000, { tripMs: 300 }), { better: true, afterMs: 3_600 }, 'a connection starts slowly on a long path')

@@ -18,7 +18,7 @@ function rig (more: Partial<SessionLimits> = {}) {
   const pace = { limited: false, bps: undefined as number | undefined, shareBps: () => pace.bps }
   const machine = new SessionMachine(limits(more), 0, pace)
   let time = 0
-  const send = (...events: Array<SessionEvent | StreamEvent>): SessionAction[] => events.flatMap((event) => [...machine.handle(event, time)])
+  const send = (...events: Array<SessionEvent | StreamEvent>): SessionAction[] => events.flatMap(event => [...machine.handle(event, time)])
   return {
     machine,
     pace,
@@ -28,7 +28,7 @@ function rig (more: Partial<SessionLimits> = {}) {
   }
 }
 
-const types = (actions: readonly SessionAction[]): string[] => actions.map((action) => action.type)
+const types = (actions: readonly SessionAction[]): string[] => actions.map(action => action.type)
 const only = <T extends SessionAction['type']>(actions: readonly SessionAction[], type: T): Extract<SessionAction, { type: T }> => {
   const [found, ...more] = actions.filter((action): action is Extract<SessionAction, { type: T }> => action.type === type)
   assert.ok(found !== undefined && more.length === 0, `one ${type} among ${types(actions).join()}`)
@@ -91,7 +91,7 @@ suite('session machine', () => {
       const { send, request } = rig()
       request('s', GET(undefined, headers))
       const actions = send({ type: 'resolved', id: 's', facts: FACTS, context: CONTEXT })
-      const read = actions.find((action) => action.type === 'read')
+      const read = actions.find(action => action.type === 'read')
       const all = read === undefined ? actions : send({ type: 'read', id: 's', chunk: new Uint8Array(read.maxBytes) })
       const head = text(only(all, 'write').chunk.subarray(0, 500))
       return [Number(head.slice(9, 12)), read === undefined ? 'none' : `${read.position}+${read.maxBytes}`]
@@ -141,7 +141,7 @@ suite('session machine', () => {
     assert.ok(!types(reset).includes('end'))
   })
 
-  test('an object resolved for a viewer that is gone is released at once', () => {
+  test('an object resolved for a viewer that is gone is released immediately', () => {
     const { send, request, machine } = rig()
     request('s')
     const gone = send({ type: 'peer-stopped', id: 's' })
@@ -259,7 +259,7 @@ suite('session machine', () => {
     const { send, at, request } = rig({ pingMs: 1_000, idleTimeoutMs: 1e9, writeStallMs: 1e9, sourceStallMs: 1e9 })
     const pings = (now: number): number => {
       at(now)
-      return send({ type: 'tick' }).filter((action) => action.type === 'control' && action.message.type === 'ping').length
+      return send({ type: 'tick' }).filter(action => action.type === 'control' && action.message.type === 'ping').length
     }
     assert.deepEqual([pings(999), pings(1_000), pings(1_999), pings(2_000)], [0, 1, 0, 1])
     request('s')
@@ -358,7 +358,7 @@ suite('session machine', () => {
     assert.deepEqual(admit, { type: 'admit', id: 'a', maxBytes: 5_000 })
   })
 
-  test('waiting to be admitted is no stall of source or viewer, and ends with the stream or the session', () => {
+  test('waiting to be admitted is not a stall of source or viewer, and ends with the stream or the session', () => {
     const { send, request, at, pace } = rig({ sourceStallMs: 1_000, writeStallMs: 1_000, idleTimeoutMs: 1_000, requestTimeoutMs: 1_000, pingMs: 1e9 })
     pace.limited = true
     for (const id of ['s', 't', 'u']) {
@@ -387,7 +387,7 @@ suite('session machine', () => {
     const outcomes = new Set<string>()
     let admitted = 0
     let returned = 0
-    fc.assert(fc.property(fc.array(command, { maxLength: 200, size: 'max' }), (commands) => {
+    fc.assert(fc.property(fc.array(command, { maxLength: 200, size: 'max' }), commands => {
       const model = new Model(bounds)
       for (const each of commands) model.step(each)
       model.finish()
@@ -439,15 +439,15 @@ class Model {
       this.send({ type: 'opened', id })
       this.send({ type: 'bytes', id, chunk: kind === 0 ? bytes : bytes.subarray(0, cut) })
     } else if (kind === 2) {
-      this.on(any(this.known), (id) => this.send({ type: 'bytes', id, chunk: bytes.subarray(0, cut) }))
+      this.on(any(this.known), id => this.send({ type: 'bytes', id, chunk: bytes.subarray(0, cut) }))
     } else if (kind === 3) {
-      this.on(any(this.known), (id) => this.send({ type: (['fin', 'peer-reset', 'peer-stopped'] as const)[pick % 3] ?? 'fin', id }))
+      this.on(any(this.known), id => this.send({ type: (['fin', 'peer-reset', 'peer-stopped'] as const)[pick % 3] ?? 'fin', id }))
     } else if (kind <= 5) {
-      this.on(any(this.resolving), (id) => this.settleResolve(id, pick % 4 !== 0))
+      this.on(any(this.resolving), id => this.settleResolve(id, pick % 4 !== 0))
     } else if (kind <= 7) {
-      this.on(any(this.reading.keys()), (id) => this.settleRead(id, pick % 6 !== 0, cut))
+      this.on(any(this.reading.keys()), id => this.settleRead(id, pick % 6 !== 0, cut))
     } else if (kind <= 9) {
-      this.on(any(this.writing), (id) => this.settleWrite(id, pick % 6 !== 0))
+      this.on(any(this.writing), id => this.settleWrite(id, pick % 6 !== 0))
     } else if (kind === 10) {
       this.now += ms
       this.send({ type: 'tick' })
@@ -459,7 +459,7 @@ class Model {
       this.pace.limited = pick % 4 !== 0
       this.pace.bps = pick % 3 === 0 ? undefined : ms * 10
     } else if (kind > 13) {
-      this.on(any(this.admitting.keys()), (id) => this.settleAdmit(id, cut))
+      this.on(any(this.admitting.keys()), id => this.settleAdmit(id, cut))
     }
   }
 

@@ -22,7 +22,7 @@ async function connected (t: TestContext, options: ShardClientOptions = {}, limi
   a.source.objects.set('v/5', SHARD)
   const network = new FakeNetwork().add(A, a)
   const infos: TransportInfo[] = []
-  const client = await ShardClient.connect(A, { platform: network.platform, webTransport: transportConnector(network.dial), onTransport: (info) => { infos.push(info) }, ...options })
+  const client = await ShardClient.connect(A, { platform: network.platform, webTransport: transportConnector(network.dial), onTransport: info => { infos.push(info) }, ...options })
   t.after(() => client.close())
   return { network, a, client, infos }
 }
@@ -30,18 +30,18 @@ async function connected (t: TestContext, options: ShardClientOptions = {}, limi
 const fault = (kind: string, more: object = {}): object => ({ name: 'ShardClientError', fault: kind, ...more })
 
 suite('shard client: connecting', () => {
-  test('WebTransport is preferred, and nothing failed then', async (t) => {
+  test('WebTransport is preferred, and nothing failed then', async t => {
     const { client } = await connected(t)
     assert.deepEqual(client.transport, { transport: 'webtransport', relayUrl: A, region: 'EU-WEST', failures: [] })
   })
 
-  test('the fallback order is WebTransport, WebSocket, HTTP, with the reason for each that failed', async (t) => {
+  test('the fallback order is WebTransport, WebSocket, HTTP, with the reason for each that failed', async t => {
     const a = await viewerRig(t)
     a.source.objects.set('v/5', SHARD)
     const network = new FakeNetwork().add(A, a)
     network.udpBlocked = true
     const urls: string[] = []
-    const ponyfill = browserWebTransport((url) => {
+    const ponyfill = browserWebTransport(url => {
       urls.push(url)
       return a.dial()
     }, 100)
@@ -63,7 +63,7 @@ suite('shard client: connecting', () => {
     fourth.close()
   })
 
-  test('a transport that never answers is given up in time', async (t) => {
+  test('a transport that never answers is given up in time', async t => {
     const a = await viewerRig(t)
     const network = new FakeNetwork().add(A, a)
     const silent: Connector = () => new Promise(() => {})
@@ -93,7 +93,7 @@ suite('shard client: connecting', () => {
 })
 
 suite('shard client: fetching', () => {
-  test('a shard comes whole, verified, with progress and what the cache did', async (t) => {
+  test('a shard comes whole, verified, with progress and what the cache did', async t => {
     const { client } = await connected(t)
     const seen: number[] = []
     const shard = await client.fetchShard('v', 5, {
@@ -107,7 +107,7 @@ suite('shard client: fetching', () => {
     assert.ok(seen.length > 1 && seen.every((value, index) => index === 0 || value > (seen[index - 1] ?? 0)) && seen.at(-1) === 300_000)
   })
 
-  test('a range is asked for as such, and cut out when a relay ignores it', async (t) => {
+  test('a range is asked for as such, and cut out when a relay ignores it', async t => {
     const { client, network } = await connected(t)
     const part = await client.fetchShard('v', 5, { range: { start: 10, end: 30 } })
     assert.deepEqual([part.status, [...part.bytes]], [206, [...SHARD.subarray(10, 30)]])
@@ -120,7 +120,7 @@ suite('shard client: fetching', () => {
     plain.close()
   })
 
-  test('errors of the relay carry status and code and are not repeated; a busy relay is asked again', async (t) => {
+  test('errors of the relay carry status and code and are not repeated; a busy relay is asked again', async t => {
     const { client, a, network } = await connected(t)
     await assert.rejects(client.fetchShard('v', 6), fault('status', { status: 404, code: 'RELAY_ERR_SHARD_NOT_FOUND', retryable: false }))
     assert.equal(a.source.resolved.length, 1)
@@ -135,7 +135,7 @@ suite('shard client: fetching', () => {
     assert.ok(shard.timings.queuedMs >= 3000, 'retry-after is respected')
   })
 
-  test('after a body that turned out corrupt the relay is asked again: it asks another super-node then', async (t) => {
+  test('after a body that turned out corrupt the relay is asked again: it asks another super-node then', async t => {
     const { client, a, network } = await connected(t)
     const resolve = a.source.resolve.bind(a.source)
     let corrupt = true
@@ -147,10 +147,10 @@ suite('shard client: fetching', () => {
     assert.equal((await network.time.until(client.fetchShard('v', 5))).attempts, 2)
   })
 
-  test('an overloaded relay is asked again when it says, and no later than ten seconds whatever it says, so often and no more', async (t) => {
+  test('an overloaded relay is asked again when it says, and no later than ten seconds whatever it says, so often and no more', async t => {
     const { client, a, network } = await connected(t, { attempts: 4 })
     let retryAfterSeconds = 5
-    a.source.resolve = async (key) => {
+    a.source.resolve = async key => {
       a.source.resolved.push(key.cid)
       throw new RelayError('RELAY_ERR_OVERLOADED', 'busy', { retryAfterSeconds })
     }
@@ -164,7 +164,7 @@ suite('shard client: fetching', () => {
     }
   })
 
-  test('bytes that do not match their digest are refused and not asked for again', async (t) => {
+  test('bytes that do not match their digest are refused and not asked for again', async t => {
     const { client, a } = await connected(t)
     await assert.rejects(client.fetchShard('v', 5, { sha256: '00'.repeat(32) }), fault('digest'))
     const resolve = a.source.resolve.bind(a.source)
@@ -174,7 +174,7 @@ suite('shard client: fetching', () => {
     assert.equal(a.source.lent, 3)
   })
 
-  test('an abort ends the exchange at the relay too', async (t) => {
+  test('an abort ends the exchange at the relay too', async t => {
     const { client, a } = await connected(t)
     a.source.gate = new Promise(() => {})
     const abort = new AbortController()
@@ -186,10 +186,10 @@ suite('shard client: fetching', () => {
     await assert.rejects(client.fetchShard('v', 5, { signal: AbortSignal.abort(new Error('before')) }), { message: 'before' })
   })
 
-  test('concurrency is bounded, and waiting for it can be aborted', async (t) => {
+  test('concurrency is bounded, and waiting for it can be aborted', async t => {
     const { client, a } = await connected(t, { concurrency: 3 })
     let open = (): void => {}
-    a.source.gate = new Promise<void>((resolve) => { open = resolve })
+    a.source.gate = new Promise<void>(resolve => { open = resolve })
     const all = Array.from({ length: 10 }, () => client.fetchShard('v', 5))
     const abort = new AbortController()
     const waiting = client.fetchShard('v', 5, { signal: abort.signal })
@@ -203,12 +203,12 @@ suite('shard client: fetching', () => {
     assert.equal(a.source.lent, 10)
   })
 
-  test('a browser that rejects streams for want of credit is asked again with a growing, bounded pause', async (t) => {
+  test('a browser that rejects streams for want of credit is asked again with a growing, bounded pause', async t => {
     const a = await viewerRig(t)
     a.source.objects.set('v/5', SHARD.subarray(0, 1000))
     const network = new FakeNetwork().add(A, a)
     let most = 0
-    const platform = { ...network.platform, webTransport: browserWebTransport(() => a.dial(), 4, (count) => { most = Math.max(most, count) }) }
+    const platform = { ...network.platform, webTransport: browserWebTransport(() => a.dial(), 4, count => { most = Math.max(most, count) }) }
     const client = await ShardClient.connect(A, { platform, concurrency: 32 })
     const shards = await network.time.until(Promise.all(Array.from({ length: 32 }, () => client.fetchShard('v', 5))))
     assert.equal(most, 4)
@@ -217,7 +217,7 @@ suite('shard client: fetching', () => {
     client.close()
   })
 
-  test('a stream reset mid-body is tried again; one that always breaks is an error in the end', async (t) => {
+  test('a stream reset mid-body is tried again; one that always breaks is an error in the end', async t => {
     const { client, a, network } = await connected(t, { attempts: 3 })
     a.source.failAt.set('v/5', { position: 100_000, error: new RelayError('RELAY_ERR_UPSTREAM_CORRUPT', 'bad') })
     await assert.rejects(network.time.until(client.fetchShard('v', 5)), fault('reset'))
@@ -229,7 +229,7 @@ suite('shard client: fetching', () => {
     assert.equal(a.source.held, 0)
   })
 
-  test('a relay that falls silent is given up after the stall time and another connection is tried', async (t) => {
+  test('a relay that falls silent is given up after the stall time and another connection is tried', async t => {
     const { client, a, network } = await connected(t, { attempts: 2, stallMs: 4000, transports: ['webtransport'] })
     a.source.gate = new Promise(() => {})
     await assert.rejects(network.time.until(client.fetchShard('v', 5)), fault('stalled'))
@@ -238,7 +238,7 @@ suite('shard client: fetching', () => {
     await until(() => a.source.held === 0, 'nothing is held')
   })
 
-  test('wrong arguments and a closed client are refused', async (t) => {
+  test('wrong arguments and a closed client are refused', async t => {
     const { client, network } = await connected(t)
     await assert.rejects(client.fetchShard('v', 14), RangeError)
     await assert.rejects(client.fetchShard('../x', 1), RangeError)
@@ -248,10 +248,10 @@ suite('shard client: fetching', () => {
     assert.equal(network.time.pending, 0)
   })
 
-  test('the token goes with every request and nowhere else', async (t) => {
+  test('the token goes with every request and nowhere else', async t => {
     const tokens: Array<string | undefined> = []
     const a = await viewerRig(t, {
-      authorize: (token) => {
+      authorize: token => {
         tokens.push(token)
         return token === 't0k' ? ANONYMOUS : MISSING
       }
@@ -261,7 +261,7 @@ suite('shard client: fetching', () => {
     const client = await ShardClient.connect(A, { platform: network.platform, webTransport: transportConnector(network.dial), token: 't0k' })
     await client.fetchShard('v', 5)
     assert.deepEqual(tokens, ['t0k'])
-    assert.ok(!network.requests.some((url) => url.includes('t0k')))
+    assert.ok(!network.requests.some(url => url.includes('t0k')))
     client.close()
     const without = await ShardClient.connect(A, { platform: network.platform, webTransport: transportConnector(network.dial) })
     await assert.rejects(without.fetchShard('v', 5), fault('status', { status: 401, code: 'RELAY_ERR_VIEWER_UNAUTHORIZED' }))
@@ -287,7 +287,7 @@ suite('shard client: tokens', () => {
     return { client, tokens, network }
   }
 
-  test('a function gives the token of each request', async (t) => {
+  test('a function gives the token of each request', async t => {
     const given = ['one', Promise.resolve('two'), undefined]
     const { client, tokens } = await guarded(t, () => given.shift())
     await client.fetchShard('v', 5)
@@ -296,14 +296,14 @@ suite('shard client: tokens', () => {
     assert.deepEqual(tokens, ['one', 'two', undefined])
   })
 
-  test('what such a function throws is what the request rejects with', async (t) => {
+  test('what such a function throws is what the request rejects with', async t => {
     const reason = new Error('login first')
     const { client, tokens } = await guarded(t, () => { throw reason })
     await assert.rejects(client.fetchShard('v', 5), reason)
     assert.deepEqual(tokens, [])
   })
 
-  test('a refusal says so and is asked for once; nothing waits afterwards', async (t) => {
+  test('a refusal says so and is asked for once; nothing waits afterwards', async t => {
     const { client, tokens, network } = await guarded(t, 'old')
     await assert.rejects(client.fetchShard('v', 5), fault('status', { status: 401, code: 'RELAY_ERR_VIEWER_TOKEN_EXPIRED', unauthorized: true, retryable: false }))
     const scoped = await guarded(t, 'new')
@@ -312,7 +312,7 @@ suite('shard client: tokens', () => {
     assert.equal(network.time.pending, 0)
   })
 
-  test('a token that no header can carry is refused here, without being repeated', async (t) => {
+  test('a token that no header can carry is refused here, without being repeated', async t => {
     for (const token of ['two words', 'line\nend', 't\u00f6ken', '']) {
       const { client, tokens } = await guarded(t, token)
       await assert.rejects(client.fetchShard('v', 5), (error: unknown) => error instanceof RangeError && error.message === 'a token has visible ASCII characters only')
@@ -322,10 +322,10 @@ suite('shard client: tokens', () => {
 })
 
 suite('shard client: staying connected', () => {
-  test('a lost session is replaced by itself, and the request under way is repeated', async (t) => {
+  test('a lost session is replaced by itself, and the request under way is repeated', async t => {
     const { client, a, infos, network } = await connected(t)
     let open = (): void => {}
-    a.source.gate = new Promise<void>((resolve) => { open = resolve })
+    a.source.gate = new Promise<void>(resolve => { open = resolve })
     const fetching = client.fetchShard('v', 5)
     await until(() => a.source.held === 1, 'under way')
     a.sessions[0]?.close(0, 'crash')
@@ -336,7 +336,7 @@ suite('shard client: staying connected', () => {
     assert.deepEqual([shard.verified, shard.attempts, infos.length, a.sessions.length], [true, 2, 2, 2])
   })
 
-  test('an idle client reconnects too, with pauses while the relay is away', async (t) => {
+  test('an idle client reconnects too, with pauses while the relay is away', async t => {
     const { a, infos, network } = await connected(t)
     network.httpBlocked = true
     a.sessions[0]?.close(0, 'restart')
@@ -349,7 +349,7 @@ suite('shard client: staying connected', () => {
     assert.equal(infos.length, 2)
   })
 
-  test('a relay that drops every new session is not dialled in a tight loop', async (t) => {
+  test('a relay that drops every new session is not dialled in a tight loop', async t => {
     const a = await viewerRig(t)
     const network = new FakeNetwork().add(A, a)
     const webTransport = transportConnector(async (endpoint, opened) => {
@@ -363,13 +363,13 @@ suite('shard client: staying connected', () => {
     assert.ok(a.sessions.length > 3 && a.sessions.length < 25, `${a.sessions.length} sessions in 10 s`)
   })
 
-  test('a drain moves new requests to an alternate while the old ones end where they began', async (t) => {
+  test('a drain moves new requests to an alternate while the old ones end where they began', async t => {
     const { client, a, network, infos } = await connected(t)
     const b = await viewerRig(t)
     b.source.objects.set('v/5', SHARD)
     network.add(B, b)
     let open = (): void => {}
-    a.source.gate = new Promise<void>((resolve) => { open = resolve })
+    a.source.gate = new Promise<void>(resolve => { open = resolve })
     const old = client.fetchShard('v', 5)
     await until(() => a.source.held === 1, 'under way at a')
     a.sessions[0]?.drain(30_000, ['https://gone.example', B])
@@ -382,7 +382,7 @@ suite('shard client: staying connected', () => {
     assert.deepEqual((await a.sessions[0]?.transport.closed)?.clean, true, 'the old session is closed by the client once it is done')
   })
 
-  test('a drain without alternates means a new session at the same relay', async (t) => {
+  test('a drain without alternates means a new session at the same relay', async t => {
     const { client, a, infos } = await connected(t, {}, { retireAfterStreams: 3 })
     for (let count = 0; count < 3; count++) await client.fetchShard('v', 5)
     await until(() => infos.length === 2, 'a second session')
@@ -391,7 +391,7 @@ suite('shard client: staying connected', () => {
     await a.sessions[0]?.transport.closed
   })
 
-  test('a redirect is followed, but not into the clear, and not round and round', async (t) => {
+  test('a redirect is followed, but not into the clear, and not round and round', async t => {
     const { client, a, network, infos } = await connected(t)
     const b = await viewerRig(t)
     network.add(B, b).add('http://b.example', b)
@@ -415,14 +415,14 @@ suite('shard client: staying connected', () => {
     assert.equal(infos.length, 6)
   })
 
-  test('a redirect that comes with the first packet, before the client knows that it is connected, is followed, and so is the next', async (t) => {
+  test('a redirect that comes with the first packet, before the client knows that it is connected, is followed, and so is the next', async t => {
     const { network } = await connected(t)
     const c = await viewerRig(t)
     c.source.objects.set('v/5', SHARD)
     network.add(B, await viewerRig(t)).add('https://c.example', c)
     const onward = new Map([[A, B], [B, 'https://c.example']])
     // A relay whose control stream arrives with the answer to the handshake.
-    const hasty: Connector = async (endpoint) => {
+    const hasty: Connector = async endpoint => {
       const session = await transportConnector(network.dial)(endpoint)
       const url = onward.get(new URL(endpoint.url).origin)
       if (url === undefined) return session
@@ -432,7 +432,7 @@ suite('shard client: staying connected', () => {
       return session
     }
     const infos: TransportInfo[] = []
-    const client = await ShardClient.connect(A, { platform: network.platform, webTransport: hasty, onTransport: (info) => { infos.push(info) } })
+    const client = await ShardClient.connect(A, { platform: network.platform, webTransport: hasty, onTransport: info => { infos.push(info) } })
     t.after(() => client.close())
     await until(() => infos.length === 3, 'moved twice')
     assert.deepEqual(infos.map(({ relayUrl }) => relayUrl), [A, B, 'https://c.example'])
@@ -440,7 +440,7 @@ suite('shard client: staying connected', () => {
     assert.equal(c.source.lent, 1)
   })
 
-  test('a redirect to a plain super-node goes on over HTTP, and the client comes home once the relay has recovered', async (t) => {
+  test('a redirect to a plain super-node goes on over HTTP, and the client comes home once the relay has recovered', async t => {
     const { client, a, network, infos } = await connected(t)
     const origin = await viewerRig(t)
     origin.source.objects.set('v/5', SHARD)
@@ -468,7 +468,7 @@ suite('shard client: staying connected', () => {
     assert.equal(network.time.pending, 0, 'no timer is left')
   })
 
-  test('who meets an overloaded relay without roads for sessions has HTTP, and WebTransport when that is over; who cannot have it stops asking', async (t) => {
+  test('who meets an overloaded relay without transports for sessions has HTTP, and WebTransport when that is over; who cannot have it stops asking', async t => {
     const a = await viewerRig(t)
     a.source.objects.set('v/5', SHARD)
     const network = new FakeNetwork().add(A, a)
@@ -495,7 +495,7 @@ suite('shard client: staying connected', () => {
     assert.equal(network.requests.length, length)
   })
 
-  test('a client that lost WebTransport goes on over HTTP and comes back to it', async (t) => {
+  test('a client that lost WebTransport goes on over HTTP and comes back to it', async t => {
     const { client, a, network, infos } = await connected(t)
     network.udpBlocked = true
     a.sessions[0]?.close(0, 'gateway killed')
@@ -511,7 +511,7 @@ suite('shard client: staying connected', () => {
     assert.deepEqual(infos.map(({ transport }) => transport), ['webtransport', 'http', 'webtransport'])
   })
 
-  test('control messages reach the page', async (t) => {
+  test('control messages reach the page', async t => {
     const types: string[] = []
     const { client, a } = await connected(t, { onControl: ({ type }) => { types.push(type) } })
     await client.fetchShard('v', 5)
@@ -520,9 +520,9 @@ suite('shard client: staying connected', () => {
     assert.deepEqual(types, ['hello', 'bandwidth'])
   })
 
-  test('bandwidth is heard over a session, and forgotten with it', async (t) => {
+  test('bandwidth is heard over a session, and forgotten with it', async t => {
     const heard: unknown[] = []
-    const { client, a, infos, network } = await connected(t, { onBandwidth: (signal) => { heard.push(signal) } })
+    const { client, a, infos, network } = await connected(t, { onBandwidth: signal => { heard.push(signal) } })
     await client.fetchShard('v', 5)
     assert.equal(client.bandwidth, undefined)
     a.sessions[0]?.bandwidth(1_660_000, '480p')
@@ -538,10 +538,10 @@ suite('shard client: staying connected', () => {
     assert.deepEqual([heard.length, infos.length, client.bandwidth], [4, 2, undefined], 'the new session has said nothing yet')
   })
 
-  test('over HTTP bandwidth is heard with the responses, when it changes', async (t) => {
+  test('over HTTP bandwidth is heard with the responses, when it changes', async t => {
     const heard: unknown[] = []
     const messages: unknown[] = []
-    const { client, network } = await connected(t, { transports: ['http'], onBandwidth: (signal) => { heard.push(signal) }, onControl: (message) => { messages.push(message) } })
+    const { client, network } = await connected(t, { transports: ['http'], onBandwidth: signal => { heard.push(signal) }, onControl: message => { messages.push(message) } })
     for (const cmsd of [undefined, '"icn-relay";mb=1660;icn-rendition="480p"', '"icn-relay";mb=1660;icn-rendition="480p"', '"other";mb=1', '"icn-relay";mb=3300;icn-rendition="720p"']) {
       network.cmsd = cmsd
       await client.fetchShard('v', 5)

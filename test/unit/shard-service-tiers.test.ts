@@ -50,7 +50,7 @@ test('the way of the first request goes upstream; others join its fill, relays t
   await atRest()
 })
 
-test('two relays that ask each other at once do not wait for each other: who is waited for goes its own way, the others join', async t => {
+test('two relays that ask each other at the same time do not wait for each other: who is waited for goes its own way, the others join', async t => {
   const { service, upstream, opens, fetchOf, atRest } = await setUp(t)
   const other = ['1.1 icn-relay-c']
   upstream.onQuestion = via => via === PEER

@@ -28,7 +28,7 @@ suite('one bucket of an address over two processes', () => {
     }))
   })
 
-  test('who asks for ten times as much on both roads for a minute gets the rate and two buckets', () => {
+  test('who asks for ten times as much on both transports for a minute gets the rate and two buckets', () => {
     const [http, sessions] = [new SharedBuckets(RATE, 10), new SharedBuckets(RATE, 10)]
     let through = 0
     for (let now = 0; now < 60_000; now += 10) {

@@ -69,7 +69,7 @@ suite('signed URLs', () => {
     const parameters = query.split('&')
     const refused = [
       ...parameters.flatMap((parameter, position) => [
-        // Without the signature it is no signed URL at all.
+        // Without the signature it is not a signed URL at all.
         ...parameter.startsWith('sig=') ? [] : [parameters.toSpliced(position, 1)],
         [...parameters, parameter], parameters.toSpliced(position, 1, `${parameter}x`), parameters.toSpliced(position, 1, parameter.slice(0, -1)), parameters.toSpliced(position, 1, parameter.replace(/=.*/, '='))
       ]),

@@ -188,7 +188,7 @@ test('40 viewers of one process and 20 of the other: each within 5 % of the same
   }), { numRuns: 3, endOnFailure: true })
 })
 
-test('test case 6 of the review: 50 viewers saturate 100 Mbit/s, 10 join on another road, 30 leave: new shares within 10 % after a second, without a dip or a surge of the total', () => {
+test('test case 6 of the review: 50 viewers saturate 100 Mbit/s, 10 join on another transport, 30 leave: new shares within 10 % after a second, without a dip or a surge of the total', () => {
   const both = new TwoProcesses(100e6, 7)
   for (const id of ids('g', 50)) both.gateway.add(greedy(id, Number(id.slice(1)) < 30 ? { leavesAt: 6000 } : {}))
   for (const id of ids('h', 10)) both.http.add(greedy(id, { joinsAt: 3000 }))

@@ -67,7 +67,7 @@ async function rig (t: TestContext, program: string, options: { hangMs?: number,
 
 for (const [what, garbage] of [
   ['a text', "'hello'"], ['nothing', 'null'], ['an unknown type', "{ type: 'exec' }"], ['a label of its own', "{ type: 'heartbeat', stats: { sessions: { 'x\"} 1': 1 }, sizes: {}, rssBytes: 1, counts: { handshakes: {}, handshakeFailures: {}, streams: [], limited: {}, bytes: {}, latencies: [] } } }"],
-  ['a path that is no key', "{ type: 'resolve', id: 1, key: { cid: '../../x', part: 0 }, address: '192.0.2.1' }"], ['a Map', 'new Map()']
+  ['a path that is not a key', "{ type: 'resolve', id: 1, key: { cid: '../../x', part: 0 }, address: '192.0.2.1' }"], ['a Map', 'new Map()']
 ] as const) {
   test(`a gateway that says ${what} is replaced, and the relay goes on`, LIMIT, async t => {
     const { supervisor, ends, lines } = await rig(t, `${LISTENING}; send(${garbage}); setInterval(() => {}, 1000)`)
@@ -78,7 +78,7 @@ for (const [what, garbage] of [
   })
 }
 
-test('a gateway that ends at once is started again and again, later and later, and what it printed is in the log', LIMIT, async t => {
+test('a gateway that ends immediately is started again after growing pauses, and what it printed is in the log', LIMIT, async t => {
   const { supervisor, ends, lines } = await rig(t, "process.stderr.write('native trouble', () => { process.stdout.write(' and more', () => { process.exit(3) }) })")
   const began = performance.now()
   assert.equal(await supervisor.start(), undefined)

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { RelayError } from '../../src/base/errors.ts'
-import { Throttle, type Allowance, type ThrottleOptions } from '../../src/pacing/throttle.ts'
+import { Throttle, type ReadAllowance, type ThrottleOptions } from '../../src/pacing/throttle.ts'
 import { virtualTimers, type VirtualTimers } from '../fakes/timers.ts'
 
 const CHUNK = 256 * 1024
@@ -26,7 +26,7 @@ function rig (options: Partial<ThrottleOptions> = {}): Rig {
 const never = new AbortController().signal
 
 /** A viewer that takes all it gets until `signal` aborts; counts what it got. */
-function reader (allowance: Allowance, signal: AbortSignal): { bytes: number, ended: unknown } {
+function reader (allowance: ReadAllowance, signal: AbortSignal): { bytes: number, ended: unknown } {
   const counts = { bytes: 0, ended: undefined as unknown }
   const read = async (): Promise<void> => {
     for (;;) counts.bytes += await allowance.take(CHUNK, signal)
@@ -39,7 +39,7 @@ function refusedAs (code: string): (error: unknown) => boolean {
   return error => error instanceof RelayError && error.code === code
 }
 
-test('without a total and without caps nothing is limited and takes are answered at once', () => {
+test('without a total and without caps nothing is limited and takes are answered immediately', () => {
   const { throttle, timers } = rig({ totalBps: 0 })
   const viewer = throttle.join('a', { weight: 1, floorBps: 1000 })
   assert.equal(throttle.limited, false)
@@ -113,7 +113,7 @@ test('the end of the total lets all go who wait for it alone', async () => {
   await Promise.all(slow)
 })
 
-test('a new budget is followed at once, up and down', async () => {
+test('a new budget is followed immediately, up and down', async () => {
   const { throttle, timers } = rig({ totalBps: 8e6 })
   const stop = new AbortController()
   const one = reader(throttle.join('a', { weight: 1 }), stop.signal)
@@ -158,7 +158,7 @@ test('what was taken and not sent comes back, for the count and for the others',
   void waits.then(bytes => { got = bytes })
   assert.equal(throttle.takeCounts().bytes, taken)
   a.giveBack(taken)
-  // At once: the take of `a` that waited, and that of `b`.
+  // Immediately: the take of `a` that waited, and that of `b`.
   await settle()
   assert.equal(got, 600)
   // More came back than was taken since the last count: a counter never goes down.

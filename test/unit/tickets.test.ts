@@ -6,7 +6,7 @@ import { HandshakeLimiter } from '../../src/admission/handshake-limiter.ts'
 import { decodeTicket, encodeTicket, NONCE_BYTES, TICKET_LIFE_MS } from '../../src/admission/ticket.ts'
 import { Reception } from '../../src/gateway/reception.ts'
 import { TicketGate } from '../../src/gateway/ticket-gate.ts'
-import { TicketOffice } from '../../src/plugins/viewers/ticket-office.ts'
+import { TicketIssuer } from '../../src/plugins/viewers/ticket-issuer.ts'
 
 const KEY = Buffer.alloc(32, 7)
 const NOW = 1_800_000_000_000
@@ -84,17 +84,17 @@ test('whatever is shown in whatever order: a ticket is let in at most once, only
   }))
 })
 
-test('the office issues ten a second to an address and to all as many as handshakes are allowed, each for a minute and with a nonce of its own', () => {
+test('the issuer issues ten a second to an address and to all as many as handshakes are allowed, each for a minute and with a nonce of its own', () => {
   let monotonic = 0
   const limiter = new HandshakeLimiter({ handshakesPerSecond: 15, handshakesPerSecondPerIp: 10, trackedIps: 100 })
-  const office = new TicketOffice({ key: () => KEY, limiter, clock: { now: () => NOW, monotonic: () => monotonic }, randomBytes: count => randomBytes(count) })
-  const issued = Array.from({ length: 11 }, () => office.issue('192.0.2.1'))
+  const issuer = new TicketIssuer({ key: () => KEY, limiter, clock: { now: () => NOW, monotonic: () => monotonic }, randomBytes: count => randomBytes(count) })
+  const issued = Array.from({ length: 11 }, () => issuer.issue('192.0.2.1'))
   assert.deepEqual(issued.map(result => 'ticket' in result), [...Array.from({ length: 10 }, () => true), false])
   assert.deepEqual(issued[10], { refused: 'rate-address' })
-  for (let count = 0; count < 5; count++) assert.ok('ticket' in office.issue('192.0.2.2'))
-  assert.deepEqual(office.issue('192.0.2.3'), { refused: 'rate-total' })
+  for (let count = 0; count < 5; count++) assert.ok('ticket' in issuer.issue('192.0.2.2'))
+  assert.deepEqual(issuer.issue('192.0.2.3'), { refused: 'rate-total' })
   monotonic = 1_000
-  assert.ok('ticket' in office.issue('192.0.2.1'))
+  assert.ok('ticket' in issuer.issue('192.0.2.1'))
   const gate = new TicketGate(KEY, 100)
   for (const result of issued) if ('ticket' in result) assert.deepEqual(gate.admit(result.ticket, NOW + TICKET_LIFE_MS - 1), { ok: true, address: '192.0.2.1' })
 })

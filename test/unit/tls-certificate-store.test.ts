@@ -57,7 +57,7 @@ class Bench {
 
 const values = (store: CertificateStore): string[] => store.hashes().map(({ value }) => value)
 
-test('self-signed: created, kept with mode 0600, the same after a restart, served by node:tls', async (t) => {
+test('self-signed: created, kept with mode 0600, the same after a restart, served by node:tls', async t => {
   const bench = await Bench.create(t)
   bench.now = Date.now()
   const directory = join(bench.directory, 'deep', 'tls')
@@ -78,7 +78,7 @@ test('self-signed: created, kept with mode 0600, the same after a restart, serve
   server.close()
 })
 
-test('self-signed: next is created and published before the end, then switched to, with listeners told each time', async (t) => {
+test('self-signed: next is created and published before the end, then switched to, with listeners told each time', async t => {
   const bench = await Bench.create(t)
   const store = await bench.open(t)
   const changes: number[] = []
@@ -110,7 +110,7 @@ test('self-signed: next is created and published before the end, then switched t
   assert.deepEqual(changes, [2, 1], 'nobody is told after unsubscribing')
 })
 
-test('self-signed: damaged, foreign or mismatched files on disk are replaced, with a warning', async (t) => {
+test('self-signed: damaged, foreign or mismatched files on disk are replaced, with a warning', async t => {
   const bench = await Bench.create(t)
   const file = join(bench.directory, 'current.pem')
   const good = createSelfSigned([], bench.now)
@@ -121,7 +121,7 @@ test('self-signed: damaged, foreign or mismatched files on disk are replaced, wi
     bench.logs.length = 0
     const store = await bench.open(t)
     assert.notEqual(store.current().cert, good.cert)
-    assert.ok(bench.logs.some((line) => line.startsWith('warn: kept certificate is unusable')), String(content).slice(0, 40))
+    assert.ok(bench.logs.some(line => line.startsWith('warn: kept certificate is unusable')), String(content).slice(0, 40))
     assert.ok((await readFile(file, 'utf8')).includes(store.current().cert))
   }
   await writeFile(file, good.key + good.cert)
@@ -130,15 +130,15 @@ test('self-signed: damaged, foreign or mismatched files on disk are replaced, wi
   assert.notEqual(forHost.current().cert, good.cert, 'a configured host that is not in the certificate makes a new one')
 })
 
-test('self-signed: a directory that cannot be written is a warning, not an outage', async (t) => {
+test('self-signed: a directory that cannot be written is a warning, not an outage', async t => {
   const bench = await Bench.create(t)
   await writeFile(join(bench.directory, 'file'), '')
   const store = await bench.open(t, { directory: join(bench.directory, 'file', 'below') })
   assert.equal(store.hashes().length, 1)
-  assert.ok(bench.logs.some((line) => line.startsWith('warn: certificate could not be kept')))
+  assert.ok(bench.logs.some(line => line.startsWith('warn: certificate could not be kept')))
 })
 
-test('configured: loaded, and each mistake has its own message at start', async (t) => {
+test('configured: loaded, and each mistake has its own message at start', async t => {
   const bench = await Bench.create(t)
   const pair = await bench.writePair(['cert.pem', 'key.pem'])
   const other = await bench.writePair(['other-cert.pem', 'other-key.pem'])
@@ -156,11 +156,11 @@ test('configured: loaded, and each mistake has its own message at start', async 
     [{ certFile: pair.certFile, keyFile: other.keyFile }, /key .*other-key\.pem does not belong to certificate .*cert\.pem/]
   ]
   for (const [options, message] of cases) {
-    await assert.rejects(bench.open(t, options), (error) => error instanceof RelayError && error.code === 'RELAY_ERR_CONFIG' && message.test(error.message))
+    await assert.rejects(bench.open(t, options), error => error instanceof RelayError && error.code === 'RELAY_ERR_CONFIG' && message.test(error.message))
   }
 })
 
-test('configured: reload takes a new pair, keeps the old one when the new one is bad, and says why', async (t) => {
+test('configured: reload takes a new pair, keeps the old one when the new one is bad, and says why', async t => {
   const bench = await Bench.create(t)
   const pair = await bench.writePair(['cert.pem', 'key.pem'])
   const store = await bench.open(t, { ...pair, watchIntervalMs: 3_600_000 })
@@ -172,7 +172,7 @@ test('configured: reload takes a new pair, keeps the old one when the new one is
   await writeFile(pair.certFile, createSelfSigned([], bench.now).cert)
   await store.reload()
   assert.equal(store.current().cert, pair.cert)
-  assert.ok(bench.logs.some((line) => line.startsWith('error: certificate not replaced') && line.includes('does not belong')))
+  assert.ok(bench.logs.some(line => line.startsWith('error: certificate not replaced') && line.includes('does not belong')))
 
   await rm(pair.keyFile)
   await store.reload()
@@ -184,7 +184,7 @@ test('configured: reload takes a new pair, keeps the old one when the new one is
   assert.deepEqual(seen, [renewed.cert])
 })
 
-test('configured: changes on disk are noticed, by overwriting and by a symlink swap', { timeout: 10_000 }, async (t) => {
+test('configured: changes on disk are noticed, by overwriting and by a symlink swap', { timeout: 10_000 }, async t => {
   const bench = await Bench.create(t)
   await mkdir(join(bench.directory, 'v1'))
   await mkdir(join(bench.directory, 'v2'))
@@ -203,21 +203,21 @@ test('configured: changes on disk are noticed, by overwriting and by a symlink s
   await until(swapped.cert)
 })
 
-test('configured: hashes are published only for a certificate that browsers accept that way', async (t) => {
+test('configured: hashes are published only for a certificate that browsers accept that way', async t => {
   const bench = await Bench.create(t)
   const pair = await bench.writePair(['cert.pem', 'key.pem'])
   assert.deepEqual(values(await bench.open(t, pair)), [certificateHash(pair.cert)])
 })
 
-test('configured: a certificate that is not valid now is used, with a warning', async (t) => {
+test('configured: a certificate that is not valid now is used, with a warning', async t => {
   const bench = await Bench.create(t)
   const pair = await bench.writePair(['cert.pem', 'key.pem'])
   bench.now += 100 * DAY
   await bench.open(t, pair)
-  assert.ok(bench.logs.some((line) => line.startsWith('warn: configured certificate is not valid now')))
+  assert.ok(bench.logs.some(line => line.startsWith('warn: configured certificate is not valid now')))
 })
 
-test('a closed store does not change and tells nobody', async (t) => {
+test('a closed store does not change and tells nobody', async t => {
   const bench = await Bench.create(t)
   const store = await bench.open(t)
   const { cert } = store.current()

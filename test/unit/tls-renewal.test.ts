@@ -7,7 +7,7 @@ import { BACKDATE_MS, VALIDITY_MS } from '../../src/plugins/tls/self-signed.ts'
 const DAY = 86_400_000
 const created = (at: number): Validity => ({ notBefore: at - BACKDATE_MS, notAfter: at - BACKDATE_MS + VALIDITY_MS })
 
-test('with nothing, with an expired or a future certificate, one is created at once', () => {
+test('with nothing, with an expired or a future certificate, one is created immediately', () => {
   const current = created(0)
   for (const now of [current.notAfter, current.notAfter + 1, current.notBefore - 1]) {
     assert.deepEqual(nextAction(now, { current, next: undefined }), { do: 'create-current' })
@@ -43,7 +43,7 @@ test('a next one created late is published for an hour first, but never past the
 
 test('over a year of virtual time and any sleeps: always a valid certificate, always published before it is served', () => {
   const sleeps = fc.array(fc.oneof(fc.integer({ min: 0, max: 3_600_000 }), fc.integer({ min: 0, max: 2 * DAY }), fc.integer({ min: 0, max: 40 * DAY })), { minLength: 1, maxLength: 120 })
-  fc.assert(fc.property(sleeps, (delays) => {
+  fc.assert(fc.property(sleeps, delays => {
     let now = 1_700_000_000_000
     let current: Validity | undefined
     let next: { validity: Validity, publishedAt: number } | undefined

@@ -44,7 +44,7 @@ test('the hash is the SHA-256 of the DER form', () => {
 
 test('node:tls serves it and a client that trusts it connects by name and by address', async () => {
   const tls = createSelfSigned([], Date.now())
-  const server = createServer(tls, (socket) => { socket.end('hi') }).listen(0, '127.0.0.1')
+  const server = createServer(tls, socket => { socket.end('hi') }).listen(0, '127.0.0.1')
   await once(server, 'listening')
   const { port } = server.address() as AddressInfo
   for (const servername of ['localhost', undefined]) {

@@ -4,7 +4,7 @@ import { once } from 'node:events'
 import { test } from 'node:test'
 import { startProxy } from '../../tools/harness/udp-proxy.ts'
 
-test('a packet that is on its way when the viewer gets another port arrives, from the new one', async (t) => {
+test('a packet that is on its way when the viewer gets another port arrives, from the new one', async t => {
   const [server, viewer] = [createSocket('udp4'), createSocket('udp4')]
   t.after(() => {
     server.close()

@@ -101,7 +101,7 @@ suite('tiers', () => {
     }))
   })
 
-  test('a proxy is no relay', () => {
+  test('a proxy is not a relay', () => {
     assert.equal(cameFromRelay(parseVia('1.1 nginx')), false)
     assert.equal(cameFromRelay(parseVia('1.1 nginx, 1.1 Icn-Relay-x')), true)
     assert.equal(sameWay(['a', 'b'], ['a', 'b']), true)

@@ -7,7 +7,7 @@ import { JwtVerifier } from '../../src/admission/jwt-verifier.ts'
 import { MAX_TOKEN_BYTES, requestToken } from '../../src/admission/request-token.ts'
 import { signUrl } from '../../src/admission/signed-url.ts'
 import { configuredHash, hashedToken, tokenHash } from '../../src/admission/static-tokens.ts'
-import { applyGrant, ViewerRefused, type Grant, type Refused, type Verdict } from '../../src/admission/verdict.ts'
+import { applyGrant, ViewerRefused, type ViewerGrant, type Refused, type Verdict } from '../../src/admission/verdict.ts'
 import { ViewerJudge } from '../../src/admission/viewer-judge.ts'
 import { deferred } from '../../src/base/deferred.ts'
 import { ERRORS } from '../../src/base/errors.ts'
@@ -72,7 +72,7 @@ suite('scopes', () => {
 
   test('time goes before scope, and a grant holds from nbf to before exp', () => {
     fc.assert(fc.property(fc.integer({ min: -3, max: 13 }), fc.option(fc.integer({ min: 0, max: 10 }), { nil: undefined }), fc.option(fc.integer({ min: 0, max: 10 }), { nil: undefined }), fc.boolean(), (now, notBefore, expiresAt, foreign) => {
-      const grant: Grant = { ...notBefore === undefined ? {} : { notBefore }, ...expiresAt === undefined ? {} : { expiresAt }, cidPrefixes: foreign ? [] : ['a'] }
+      const grant: ViewerGrant = { ...notBefore === undefined ? {} : { notBefore }, ...expiresAt === undefined ? {} : { expiresAt }, cidPrefixes: foreign ? [] : ['a'] }
       const expected = expiresAt !== undefined && now >= expiresAt
         ? 'RELAY_ERR_VIEWER_TOKEN_EXPIRED'
         : notBefore !== undefined && now < notBefore ? 'RELAY_ERR_VIEWER_TOKEN_EARLY' : foreign ? 'RELAY_ERR_VIEWER_SCOPE' : 'ok'
@@ -153,7 +153,7 @@ suite('bounds', () => {
   })
 
   test('signatures under check are bounded: one more is turned away and can come again', async () => {
-    const gate = deferred<Grant>()
+    const gate = deferred<ViewerGrant>()
     const jwt = new JwtJudge({ verify: async () => await gate.promise })
     const looks = Array.from({ length: MAX_CHECKING }, (_, index) => jwt.look(`t${index}`, `h${index}`))
     assert.equal(jwt.sizes().checking, MAX_CHECKING)

@@ -79,7 +79,7 @@ class FakePace implements ViewerPace {
 /** What the session hears on its control stream from now on. */
 function messagesOf (session: TransportSession): ControlMessage[] {
   const messages: ControlMessage[] = []
-  session.onUni = (stream) => {
+  session.onUni = stream => {
     const reader = new ControlReader()
     const pump = async (): Promise<void> => {
       for (let chunk = await stream.read(); chunk !== null; chunk = await stream.read()) messages.push(...reader.push(chunk))
@@ -90,7 +90,7 @@ function messagesOf (session: TransportSession): ControlMessage[] {
 }
 
 suite('viewer session over a transport', () => {
-  test('a shard arrives whole, a range in part, a validator saves the body', async (t) => {
+  test('a shard arrives whole, a range in part, a validator saves the body', async t => {
     const rig = await viewerRig(t)
     rig.source.objects.set('v/5', SHARD)
     const session = await rig.dial()
@@ -115,7 +115,7 @@ suite('viewer session over a transport', () => {
     assert.equal(rig.source.held, 0)
   })
 
-  test('200 streams at once are all served, with a bounded number of objects asked for at once', async (t) => {
+  test('200 streams at the same time are all served, with a bounded number of objects asked for at the same time', async t => {
     const rig = await viewerRig(t, { limits: { maxResolving: 10 } })
     rig.source.objects.set('v/5', SHARD.subarray(0, 50_000))
     const session = await rig.dial()
@@ -125,8 +125,8 @@ suite('viewer session over a transport', () => {
     assert.deepEqual([rig.source.lent, rig.source.held, rig.faults.length], [200, 0, 0])
   })
 
-  test('tokens: per request, in the old form, once per session, and never in an answer', async (t) => {
-    const rig = await viewerRig(t, { authorize: async (token) => token === undefined ? MISSING : token === 's3cret' ? { ok: true, identity: 'v1', class: 'gold' } : refused('RELAY_ERR_VIEWER_UNAUTHORIZED', 'no') })
+  test('tokens: per request, in the old form, once per session, and never in an answer', async t => {
+    const rig = await viewerRig(t, { authorize: async token => token === undefined ? MISSING : token === 's3cret' ? { ok: true, identity: 'v1', class: 'gold' } : refused('RELAY_ERR_VIEWER_UNAUTHORIZED', 'no') })
     rig.source.objects.set('v/5', SHARD)
     const open = await rig.dial()
     for (const [request, status] of [
@@ -146,7 +146,7 @@ suite('viewer session over a transport', () => {
     assert.ok(!JSON.stringify(rig.reports, (_, value: unknown) => value instanceof Error ? value.message : value).includes('s3cret'))
   })
 
-  test('errors of the source reach the viewer as problem documents, unknown ones without their text', async (t) => {
+  test('errors of the source reach the viewer as problem documents, unknown ones without their text', async t => {
     const rig = await viewerRig(t)
     const session = await rig.dial()
     const missing = await ask(session, `${GET}\r\n`)
@@ -159,7 +159,7 @@ suite('viewer session over a transport', () => {
     assert.ok(!internal.body.toString().includes('secret'))
   })
 
-  test('a body that breaks ends with a reset, never with FIN', async (t) => {
+  test('a body that breaks ends with a reset, never with FIN', async t => {
     const rig = await viewerRig(t)
     rig.source.objects.set('v/5', SHARD)
     rig.source.failAt.set('v/5', { position: 200_000, error: new RelayError('RELAY_ERR_UPSTREAM_CORRUPT', 'digest') })
@@ -169,7 +169,7 @@ suite('viewer session over a transport', () => {
     assert.equal(rig.source.held, 0)
   })
 
-  test('a viewer that cancels frees its object and its slot', async (t) => {
+  test('a viewer that cancels frees its object and its slot', async t => {
     const rig = await viewerRig(t)
     rig.source.objects.set('v/5', SHARD)
     rig.source.gate = new Promise(() => {})
@@ -184,7 +184,7 @@ suite('viewer session over a transport', () => {
     assert.equal((await ask(session, `${GET}\r\n`)).status, 200)
   })
 
-  test('a limited viewer gets its shard in the pieces it is admitted, what is not read goes back, and no waiter stays behind', async (t) => {
+  test('a limited viewer gets its shard in the pieces it is admitted, what is not read goes back, and no waiter stays behind', async t => {
     const pace = new FakePace()
     const rig = await viewerRig(t, { pace })
     rig.source.objects.set('v/5', SHARD)
@@ -214,13 +214,13 @@ suite('viewer session over a transport', () => {
     await until(() => pace.waiting.size === 4, 'one has gone')
     rig.now = 1e9
     rig.sessions[0]?.tick()
-    assert.equal(pace.waiting.size, 4, 'waiting is no stall')
+    assert.equal(pace.waiting.size, 4, 'waiting is not a stall')
     session.close()
     await until(() => pace.waiting.size === 0 && rig.source.held === 0 && rig.reports.length === 8, 'nothing is left')
     assert.deepEqual(rig.faults, [])
   })
 
-  test('a refusal of the throttle is an answer', async (t) => {
+  test('a refusal of the throttle is an answer', async t => {
     const pace = new FakePace()
     pace.limited = true
     pace.take = () => { throw new RelayError('RELAY_ERR_RATE_LIMITED', 'too many wait') }
@@ -233,7 +233,7 @@ suite('viewer session over a transport', () => {
     assert.deepEqual([rig.source.held, rig.faults.length], [0, 0])
   })
 
-  test('a lost session releases everything', async (t) => {
+  test('a lost session releases everything', async t => {
     const rig = await viewerRig(t)
     rig.source.objects.set('v/5', SHARD)
     const session = await rig.dial()
@@ -247,7 +247,7 @@ suite('viewer session over a transport', () => {
     assert.deepEqual(rig.sessions[0]?.stats().streams, 0)
   })
 
-  test('the control stream says hello, bandwidth, redirect and drain; the deadline closes the session', async (t) => {
+  test('the control stream says hello, bandwidth, redirect and drain; the deadline closes the session', async t => {
     const rig = await viewerRig(t)
     const session = await rig.dial()
     const messages = messagesOf(session)
@@ -266,7 +266,7 @@ suite('viewer session over a transport', () => {
     assert.deepEqual(await session.closed, { code: 2, reason: 'drained', clean: true })
   })
 
-  test('a limited viewer is told of its bandwidth right behind the hello, before its first answer, and again when there is news', async (t) => {
+  test('a limited viewer is told of its bandwidth right behind the hello, before its first answer, and again when there is news', async t => {
     const pace = new FakePace()
     pace.advice = { bitsPerSecond: 1_660_000, rendition: '480p' }
     const rig = await viewerRig(t, { pace })
@@ -282,7 +282,7 @@ suite('viewer session over a transport', () => {
     assert.deepEqual(messages[2], { type: 'bandwidth', bitsPerSecond: 0, suggestedRendition: '1080p' })
   })
 
-  test('bytes after the request are refused, the answer still comes', async (t) => {
+  test('bytes after the request are refused, the answer still comes', async t => {
     const rig = await viewerRig(t)
     rig.source.objects.set('v/5', SHARD)
     const session = await rig.dial()

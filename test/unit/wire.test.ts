@@ -46,8 +46,8 @@ const messages: ControlMessage[] = [
 
 suite('control messages', () => {
   test('every message survives any chunking', () => {
-    const bytes = Uint8Array.from(messages.flatMap((message) => [...encodeControl(message)]))
-    fc.assert(fc.property(fc.integer({ min: 1, max: 40 }), (size) => {
+    const bytes = Uint8Array.from(messages.flatMap(message => [...encodeControl(message)]))
+    fc.assert(fc.property(fc.integer({ min: 1, max: 40 }), size => {
       const reader = new ControlReader()
       const read: ControlMessage[] = []
       for (let at = 0; at < bytes.length; at += size) read.push(...reader.push(bytes.subarray(at, at + size)))
@@ -62,7 +62,7 @@ suite('control messages', () => {
     }
     assert.deepEqual(parseControl('{"type":"ping","at":1}'), { type: 'ping' })
     assert.deepEqual(parseControl('{"type":"drain","deadlineMs":1,"alternates":["a",2],"later":1}'), { type: 'drain', deadlineMs: 1, alternates: ['a'] })
-    fc.assert(fc.property(fc.json(), (line) => { parseControl(line) }))
+    fc.assert(fc.property(fc.json(), line => { parseControl(line) }))
   })
 
   test('a line without end holds no memory and the next line is read', () => {

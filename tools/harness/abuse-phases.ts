@@ -14,9 +14,9 @@ import { startProxy } from './udp-proxy.ts'
 
 const SHARD = '/shards/syn-1000-abuse/shard_0.bin'
 const REQUEST = Buffer.from(`GET ${SHARD} HTTP/1.1\r\n\r\n`)
-/** Handshakes at once. */
+/** Handshakes at the same time. */
 const WIDTH = 4
-/** What the engine lets a session have at once. */
+/** What the engine lets a session have at the same time. */
 const STREAMS = 99
 /** CRYPTO data a server keeps until what is before it has come (RFC 9000 §7.5: 4,096 bytes at least; quinn: 16 KiB). */
 const CRYPTO_BYTES = 16_384

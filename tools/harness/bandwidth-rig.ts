@@ -3,7 +3,7 @@ import { fork, type ChildProcess } from 'node:child_process'
 import type { TestContext } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import { startSuperNode } from '../../demo/super-node/server.ts'
-import type { JoinOrder, News, Order, Road } from './bandwidth-viewers.ts'
+import type { JoinOrder, News, Order, ViewerTransport } from './bandwidth-viewers.ts'
 import { fetchHashed } from './http.ts'
 import { spawnRelay, type SpawnedRelay } from './processes.ts'
 
@@ -53,8 +53,8 @@ export class Crowd {
   }
 
   /** Resolves when all of them have begun. @throws Error when one could not */
-  async join (road: Road, ids: readonly number[], streams = 1): Promise<void> {
-    this.#order({ type: 'join', ids, road, url: this.#relay.viewerUrl, paths: PATHS, streams } satisfies JoinOrder)
+  async join (transport: ViewerTransport, ids: readonly number[], streams = 1): Promise<void> {
+    this.#order({ type: 'join', ids, transport, url: this.#relay.viewerUrl, paths: PATHS, streams } satisfies JoinOrder)
     await this.until(() => this.failures.length > 0 || ids.every(id => this.joinedAt.has(id)))
     if (!ids.every(id => this.joinedAt.has(id))) throw new Error(`viewers could not join: ${this.failures.slice(0, 3).join('; ')}`)
   }

@@ -9,16 +9,16 @@ import { parseCmsd } from '../../src/protocol/cmsd.ts'
 import { ControlReader } from '../../src/protocol/control-messages.ts'
 import { transportOffer } from './transport-offer.ts'
 
-export type Road = 'webtransport' | 'websocket' | 'http'
+export type ViewerTransport = 'webtransport' | 'websocket' | 'http'
 
 export interface JoinOrder {
   readonly type: 'join'
   readonly ids: readonly number[]
-  readonly road: Road
+  readonly transport: ViewerTransport
   /** Of the viewer HTTP listener, which tells where sessions begin. */
   readonly url: string
   readonly paths: readonly string[]
-  /** Requests of each viewer at once. */
+  /** Requests of each viewer at the same time. */
   readonly streams: number
 }
 
@@ -66,12 +66,12 @@ async function overSessions (order: JoinOrder, id: number, viewer: Viewer): Prom
 }
 
 async function openSession (order: JoinOrder, id: number, name: string): Promise<ClientSession> {
-  const road = order.road === 'websocket' ? 'websocket' : 'webtransport'
+  const transport = order.transport === 'websocket' ? 'websocket' : 'webtransport'
   // A ticket for each.
-  const { url, certificateHashes } = (await transportOffer(order.url))[road]
+  const { url, certificateHashes } = (await transportOffer(order.url))[transport]
   const target = new URL(url.replace('wss:', 'https:'))
   target.searchParams.set('viewer', name)
-  return await connectors[road]({
+  return await connectors[transport]({
     url: target.href,
     certificateHashes: certificateHashes.map(({ value }) => Uint8Array.from(Buffer.from(value, 'base64'))),
     signal: AbortSignal.timeout(30_000),
@@ -122,7 +122,7 @@ function join (order: JoinOrder): void {
   for (const id of order.ids) {
     const viewer: Viewer = { bytes: 0, left: false, leave: () => {} }
     viewers.set(id, viewer)
-    const watching = order.road === 'http' ? overHttp(order, id, viewer) : overSessions(order, id, viewer)
+    const watching = order.transport === 'http' ? overHttp(order, id, viewer) : overSessions(order, id, viewer)
     watching.catch((error: unknown) => { if (!viewer.left) tell({ type: 'failed', id, reason: String(error) }) })
   }
 }

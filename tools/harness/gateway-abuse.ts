@@ -113,7 +113,7 @@ export class GatewayAbuse {
         await new Promise(resolve => { setTimeout(resolve, LOOK_MS) })
       }
     })()
-    // It is awaited below; until then its failure is no unhandled one.
+    // It is awaited below; until then its failure is not an unhandled one.
     look.catch(() => {})
     const start = performance.now()
     await run(count)

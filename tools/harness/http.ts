@@ -8,7 +8,7 @@ export interface Fetched {
   readonly bytes: number
 }
 
-/** GETs a URL, hashing the body as it comes: hundreds of bodies at once must not lie in the test's memory. */
+/** GETs a URL, hashing the body as it comes: hundreds of bodies at the same time must not lie in the test's memory. */
 export async function fetchHashed (url: string, headers: Record<string, string> = {}, dispatcher?: Dispatcher): Promise<Fetched> {
   const response = await request(url, { headers, ...(dispatcher === undefined ? {} : { dispatcher }), headersTimeout: 60_000, bodyTimeout: 60_000 })
   const hash = createHash('sha256')
@@ -24,7 +24,7 @@ export function sha256 (bytes: Uint8Array): string {
   return createHash('sha256').update(bytes).digest('hex')
 }
 
-/** Runs `work` over `items`, at most `width` at once. */
+/** Runs `work` over `items`, at most `width` at the same time. */
 export async function inParallel<T, R> (items: readonly T[], width: number, work: (item: T, position: number) => Promise<R>): Promise<R[]> {
   const results: R[] = []
   const queue = items.entries()
@@ -35,7 +35,7 @@ export async function inParallel<T, R> (items: readonly T[], width: number, work
 }
 
 interface CacheStats {
-  readonly disk: { readonly entries: number, readonly storedBytes: number, readonly usedBytes: number, readonly reservedBytes: number, readonly condemnedBytes: number, readonly openFiles: number }
+  readonly disk: { readonly entries: number, readonly sizeBytes: number, readonly usedBytes: number, readonly reservedBytes: number, readonly condemnedBytes: number, readonly openFiles: number }
   readonly ram: { readonly entries: number, readonly usedBytes: number }
   readonly fills: number
   readonly reconciled: boolean

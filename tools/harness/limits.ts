@@ -9,7 +9,7 @@ export const GENEROUS_LIMITS = {
   responses_per_ip: 1_000_000
 } as const
 
-/** An hour: where load is what a relay is given, an event loop that is late is no reason to send viewers away. */
+/** An hour: where load is what a relay is given, an event loop that is late is not a reason to send viewers away. */
 export const NEVER_OVERLOADED = { degraded_delay_ms: 3_600_000, shedding_delay_ms: 3_600_000 } as const
 
 /** Deadlines of a relay for its super-nodes that no slow machine meets, for tests that are about something else. */

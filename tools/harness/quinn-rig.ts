@@ -59,7 +59,7 @@ export async function startListener (t: TestContext, onSession: (session: Transp
     ...overrides
   }, {
     decide: () => ({ accept: true }),
-    session: (session) => {
+    session: session => {
       sessions.push(session)
       onSession(session)
     },
@@ -118,8 +118,8 @@ export function pattern (length: number, seed = 1): Buffer {
 
 /** Answers `GET <bytes>` lines with that many bytes of `pattern`, in 64 KiB writes, as the gateway does. */
 export function serveBytes (body: Buffer): (session: TransportSession) => void {
-  return (session) => {
-    session.onStream = (stream) => { answer(stream, body).catch(() => { stream.reset(1) }) }
+  return session => {
+    session.onStream = stream => { answer(stream, body).catch(() => { stream.reset(1) }) }
   }
 }
 

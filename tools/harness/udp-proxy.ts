@@ -35,64 +35,64 @@ async function open (): Promise<Socket> {
 }
 
 /** One direction of the path: packets leave in the order they came. */
-class Lane {
-  private readonly options: ProxyOptions
-  private readonly waiting: Array<{ readonly at: number, readonly deliver: () => void }> = []
-  private freeAt = 0
-  private timer: NodeJS.Timeout | undefined
+class PathDirection {
+  readonly #options: ProxyOptions
+  readonly #waiting: Array<{ readonly at: number, readonly deliver: () => void }> = []
+  #freeAt = 0
+  #timer: NodeJS.Timeout | undefined
 
   constructor (options: ProxyOptions) {
-    this.options = options
+    this.#options = options
   }
 
   /** False when the queue is full: it drops its tail, as a router does. A packet that is `lost` has used its share of the link. */
   take (bytes: number, lost: boolean, deliver: () => void): boolean {
-    const { delayMs = 0, bitsPerSecond = Infinity, queueBytes = 250_000 } = this.options
+    const { delayMs = 0, bitsPerSecond = Infinity, queueBytes = 250_000 } = this.#options
     const now = performance.now()
-    const start = Math.max(now, this.freeAt)
+    const start = Math.max(now, this.#freeAt)
     if (start > now && (start - now) * bitsPerSecond / 8000 > queueBytes) return false
-    this.freeAt = start + bytes * 8000 / bitsPerSecond
+    this.#freeAt = start + bytes * 8000 / bitsPerSecond
     if (lost) return true
-    const at = this.freeAt + delayMs
+    const at = this.#freeAt + delayMs
     if (at <= now) {
       deliver()
       return true
     }
     // One timer: thousands a second would cost more than the packets.
-    this.waiting.push({ at, deliver })
-    this.timer ??= setTimeout(() => { this.run() }, Math.max(1, at - now))
+    this.#waiting.push({ at, deliver })
+    this.#timer ??= setTimeout(() => { this.#run() }, Math.max(1, at - now))
     return true
   }
 
   close (): void {
-    clearTimeout(this.timer)
-    this.waiting.length = 0
+    clearTimeout(this.#timer)
+    this.#waiting.length = 0
   }
 
-  private run (): void {
+  #run (): void {
     const now = performance.now()
     let due = 0
-    while ((this.waiting[due]?.at ?? Infinity) <= now + 0.5) this.waiting[due++]?.deliver()
-    this.waiting.splice(0, due)
-    const [next] = this.waiting
-    this.timer = next === undefined ? undefined : setTimeout(() => { this.run() }, Math.max(1, next.at - now))
+    while ((this.#waiting[due]?.at ?? Infinity) <= now + 0.5) this.#waiting[due++]?.deliver()
+    this.#waiting.splice(0, due)
+    const [next] = this.#waiting
+    this.#timer = next === undefined ? undefined : setTimeout(() => { this.#run() }, Math.max(1, next.at - now))
   }
 }
 
 /** Starts a proxy on a free port of 127.0.0.1; each address that sends to it gets one of its own towards the server. */
 export async function startProxy (serverPort: number, options: ProxyOptions = {}): Promise<UdpProxy> {
   const front = await open()
-  const up = new Lane(options)
-  const down = new Lane(options)
+  const up = new PathDirection(options)
+  const down = new PathDirection(options)
   const backs = new Map<number, Promise<Socket>>()
   const counts = { toServer: 0, toClient: 0, dropped: 0 }
   let closed = false
 
-  const relay = (lane: Lane, toServer: boolean, packet: Buffer, send: () => void): void => {
+  const relay = (direction: PathDirection, toServer: boolean, packet: Buffer, send: () => void): void => {
     const index = toServer ? counts.toServer++ : counts.toClient++
     const lost = options.drop?.(packet, toServer, index) === true
     if (!lost) options.tamper?.(packet, toServer, index)
-    const taken = lane.take(packet.length, lost, () => { if (!closed) send() })
+    const taken = direction.take(packet.length, lost, () => { if (!closed) send() })
     if (lost || !taken) counts.dropped++
   }
   const backOf = async (clientPort: number): Promise<Socket> => {

@@ -1,7 +1,7 @@
 import { pacedReadBytes } from '../../pacing/paced-read.ts'
-import { TokenBucket } from '../../admission/rate.ts'
+import { RateBucket } from '../../admission/rate.ts'
 import { CLOSE_CODE, STREAM_CODE } from '../../protocol/stream-codes.ts'
-import type { SessionAction, SessionEvent, SessionLimits, SessionPace, SessionStats, StreamEvent } from './session-types.ts'
+import type { SessionAction, SessionEvent, SessionLimits, SessionPace, ViewerSessionStats, StreamEvent } from './session-types.ts'
 import { ViewerStream } from './viewer-stream.ts'
 import type { StreamHost } from './viewer-stream.ts'
 
@@ -15,7 +15,7 @@ const UNPACED: SessionPace = { limited: false, shareBps: () => undefined }
 export class SessionMachine {
   readonly #limits: SessionLimits
   readonly #host: StreamHost
-  readonly #requests: TokenBucket
+  readonly #requests: RateBucket
   readonly #streams = new Map<string, ViewerStream>()
   readonly #queue = new Set<ViewerStream>()
   /** Streams that wait for nothing but the viewer's FIN, longest first. */
@@ -37,26 +37,26 @@ export class SessionMachine {
    */
   constructor (limits: SessionLimits, now: number, pace: SessionPace = UNPACED, mayRequest: (now: number) => boolean = () => true) {
     this.#limits = limits
-    this.#requests = new TokenBucket(limits.requestsPerSecond)
+    this.#requests = new RateBucket(limits.requestsPerSecond)
     this.#lastActivity = now
     this.#lastSent = now
     this.#host = {
       limits,
-      emit: (action) => {
+      emit: action => {
         if (action.type === 'resolve') this.#resolving++
         if (action.type === 'release') this.#leases--
         this.#actions.push(action)
       },
-      takeRequest: (now) => this.#requests.take(now) && mayRequest(now),
-      takeTurn: (stream) => {
+      takeRequest: now => this.#requests.take(now) && mayRequest(now),
+      takeTurn: stream => {
         if (this.#resolving < limits.maxResolving) return 'now'
         if (this.#queue.size >= limits.maxQueued) return 'never'
         this.#queue.add(stream)
         return 'later'
       },
-      leaveQueue: (stream) => { this.#queue.delete(stream) },
+      leaveQueue: stream => { this.#queue.delete(stream) },
       paced: () => pace.limited,
-      chunkBytes: (growth) => {
+      chunkBytes: growth => {
         const leases = Math.max(1, this.#leases)
         const chunk = Math.max(limits.minChunkBytes, Math.min(limits.maxChunkBytes * growth, Math.floor(limits.bufferBytes / leases)))
         const bps = pace.limited ? pace.shareBps() : undefined
@@ -78,7 +78,7 @@ export class SessionMachine {
     return this.#actions
   }
 
-  stats (): SessionStats {
+  stats (): ViewerSessionStats {
     return {
       streams: this.#streams.size - this.#lingering.size,
       resolving: this.#resolving,

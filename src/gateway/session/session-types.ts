@@ -5,13 +5,13 @@ import type { ShardKey } from '../../protocol/shard-key.ts'
 
 /** Bounds of one viewer session; times in milliseconds. */
 export interface SessionLimits {
-  /** Streams open at once; more are reset with `busy`. */
+  /** Streams open at the same time; more are reset with `busy`. */
   readonly maxStreams: number
-  /** Objects being resolved at once; more wait. */
+  /** Objects being resolved at the same time; more wait. */
   readonly maxResolving: number
   /** Requests waiting for their turn; more are answered with 429. */
   readonly maxQueued: number
-  /** Requests in a second, and at once after a quiet one; more are answered with 429. */
+  /** Requests in a second, and in one burst after a quiet one; more are answered with 429. */
   readonly requestsPerSecond: number
   /** From the opening of a stream to the end of its request head. */
   readonly requestTimeoutMs: number
@@ -42,10 +42,10 @@ export interface SessionLimits {
 export const DEFAULT_SESSION_LIMITS: SessionLimits = {
   // The contract asks for at least 200 concurrent streams a viewer.
   maxStreams: 256,
-  // A player asks for the 14 shards of a few videos ahead; more at once only moves the queue to the super-nodes.
+  // A player asks for the 14 shards of a few videos ahead; more at the same time only moves the queue to the super-nodes.
   maxResolving: 64,
   maxQueued: 192,
-  // More than a player asks for in its whole buffer, and as many as may be open at once by contract.
+  // More than a player asks for in its whole buffer, and as many as may be open at the same time by contract.
   requestsPerSecond: 200,
   requestTimeoutMs: 5_000,
   // Several round trips and a lost packet; a viewer that never sends FIN costs an entry in a map for so long.
@@ -115,7 +115,7 @@ export interface StreamReport {
   readonly totalMs: number | undefined
 }
 
-export interface SessionStats {
+export interface ViewerSessionStats {
   readonly streams: number
   readonly resolving: number
   readonly queued: number

@@ -7,7 +7,7 @@ import type { ShardKey } from '../../protocol/shard-key.ts'
 import type { BidiStream, SessionClose, SessionRequest, TransportSession } from '../../protocol/transport-session.ts'
 import { ControlSender } from './control-sender.ts'
 import { SessionMachine } from './session-machine.ts'
-import type { ResolveRequest, SessionAction, SessionEvent, SessionLimits, SessionPace, SessionStats, StreamEvent, StreamReport } from './session-types.ts'
+import type { ResolveRequest, SessionAction, SessionEvent, SessionLimits, SessionPace, ViewerSessionStats, StreamEvent, StreamReport } from './session-types.ts'
 import type { ShardLease, ShardSource } from './shard-source.ts'
 
 /** Counts and times of a session; methods must not throw. */
@@ -15,7 +15,7 @@ export interface SessionObserver {
   /** Called once for every stream, when it is over. */
   stream (report: StreamReport): void
   /** Called once, when the session is over. */
-  closed (close: SessionClose, stats: SessionStats): void
+  closed (close: SessionClose, stats: ViewerSessionStats): void
   /** So many bytes were admitted; negative ones were given back. */
   granted (bytes: number): void
   /** A defect of the session itself, which has been closed for it. */
@@ -76,16 +76,16 @@ export class ViewerSession {
   #running = false
   #greeted = false
 
-  /** Takes over the session at once, so that no stream of it is missed. */
+  /** Takes over the session immediately, so that no stream of it is missed. */
   constructor (transport: TransportSession, deps: ViewerSessionDeps) {
     this.transport = transport
     this.#deps = deps
     this.#machine = new SessionMachine(deps.limits, deps.now(), deps.pace, deps.mayRequest)
     this.#control = new ControlSender(() => transport.openUni())
     this.#token = sessionToken(transport.request)
-    transport.onStream = (stream) => this.#accept(stream)
-    transport.onUni = (stream) => stream.cancel(0)
-    this.#spawn(transport.closed.then((close) => {
+    transport.onStream = stream => this.#accept(stream)
+    transport.onUni = stream => stream.cancel(0)
+    this.#spawn(transport.closed.then(close => {
       this.#dispatch({ type: 'closed' })
       this.#control.stop()
       deps.observer.closed(close, this.#machine.stats())
@@ -126,7 +126,7 @@ export class ViewerSession {
     this.transport.close(code, reason)
   }
 
-  stats (): SessionStats {
+  stats (): ViewerSessionStats {
     return this.#machine.stats()
   }
 

@@ -16,7 +16,7 @@ export interface StreamHost extends ReadHost {
   readonly limits: SessionLimits
   /** Counts a complete request; false when there were too many lately. */
   takeRequest (now: number): boolean
-  /** The request is complete: `now` resolves at once, `later` calls {@link ViewerStream.resolve}, `never` has no room. */
+  /** The request is complete: `now` resolves immediately, `later` calls {@link ViewerStream.resolve}, `never` has no room. */
   takeTurn (stream: ViewerStream): 'now' | 'later' | 'never'
   /** The stream no longer wants the turn it waits for. */
   leaveQueue (stream: ViewerStream): void

@@ -8,7 +8,7 @@ import { quinnTransport } from './quinn/server.ts'
 import type { ListenerEvents, ListenerOptions, TransportListener } from './viewer-transport.ts'
 
 /** A transport that is open, or why it is not. */
-export interface Opening {
+export interface OpenedTransport {
   readonly listener: TransportListener | undefined
   /** One sentence for the log: what runs, or why nothing does. */
   readonly note: string
@@ -19,7 +19,7 @@ export interface Opening {
 type EngineSettings = Pick<GatewaySettings, 'engine' | 'engineDirectory' | 'glibcShim'>
 
 /** Opens a transport; never rejects. */
-export type OpenTransport = (settings: EngineSettings, options: ListenerOptions, events: ListenerEvents) => Promise<Opening>
+export type OpenTransport = (settings: EngineSettings, options: ListenerOptions, events: ListenerEvents) => Promise<OpenedTransport>
 
 const message = (error: unknown): string => error instanceof Error ? error.message : String(error)
 
@@ -31,7 +31,7 @@ function passes (error: unknown): boolean {
 }
 
 /** WebTransport over HTTP/3 by the configured engine, which is quinn unless the other one is named. */
-async function openWebTransport ({ engine, engineDirectory, glibcShim }: EngineSettings, options: ListenerOptions, events: ListenerEvents): Promise<Opening> {
+async function openWebTransport ({ engine, engineDirectory, glibcShim }: EngineSettings, options: ListenerOptions, events: ListenerEvents): Promise<OpenedTransport> {
   const transport = engine === 'fails'
     ? failsHttp3Transport()
     : quinnTransport(() => loadEngine(engineFile({ directory: engineDirectory, shim: glibcShim, log: (...line) => { events.log(...line) } })))
@@ -43,7 +43,7 @@ async function openWebTransport ({ engine, engineDirectory, glibcShim }: EngineS
 }
 
 /** By fails-components. */
-async function openWebSocket (_settings: EngineSettings, options: ListenerOptions, events: ListenerEvents): Promise<Opening> {
+async function openWebSocket (_settings: EngineSettings, options: ListenerOptions, events: ListenerEvents): Promise<OpenedTransport> {
   try {
     const transport = failsWebSocketTransport()
     return { listener: await transport.listen(options, events), note: `WebSocket and HTTP/2 by ${transport.name}`, retry: false }

@@ -37,7 +37,7 @@ export interface ListenerOptions {
   /** The path a session must ask for, without query: others are refused with 404. */
   readonly path: string
   readonly maxSessions: number
-  /** Bidirectional streams a peer may have open at once in a session. */
+  /** Bidirectional streams a peer may have open at the same time in a session. */
   readonly maxStreamsPerSession: number
   readonly handshakeTimeoutMs: number
   readonly idleTimeoutMs: number

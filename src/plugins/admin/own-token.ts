@@ -56,7 +56,7 @@ async function makeToken (directory: string, file: string, logger: Pick<Logger, 
     } finally {
       await handle.close()
     }
-    // Of two relays that start at once one has the directory, and both the same token.
+    // Of two relays that start at the same time one has the directory, and both the same token.
     await link(unfinished, file)
   } catch (error) {
     if (systemCode(error) !== 'EEXIST') throw error

@@ -72,17 +72,17 @@ export const CacheManifest = Type.Object({
 }, { additionalProperties: false, description: '`cache_manifest.json`: what the cache holds, to move it to another machine together with its files' })
 
 export const CacheStats = Type.Object({
+  maxBytes: Bytes('bound of the disk cache in force'),
+  ramBytes: Bytes('bound of the memory tier'),
   disk: Type.Object({
-    capacityBytes: Bytes('bound'),
     usedBytes: Bytes('stored, reserved and condemned bytes together; above the bound only while viewers read what a smaller bound has removed'),
-    storedBytes: Bytes('bytes of objects a lookup finds'),
+    sizeBytes: Bytes('bytes of objects a lookup finds'),
     reservedBytes: Bytes('bytes promised to objects being filled'),
     condemnedBytes: Bytes('bytes of removed objects that viewers still read'),
     entries: Type.Integer({ minimum: 0 }),
     openFiles: Type.Integer({ minimum: 0 })
   }),
   ram: Type.Object({
-    capacityBytes: Bytes('bound'),
     usedBytes: Bytes('bytes in use'),
     entries: Type.Integer({ minimum: 0 })
   }),
@@ -189,14 +189,14 @@ const BANDWIDTH_LIMITS = {
   totalBps: Bps('budget for all viewers; 0 is unlimited'),
   viewerCapBps: Bps('what one viewer gets at most; 0 is unlimited'),
   viewerFloorBps: Bps('what one viewer gets before the rest is shared'),
-  burstBytes: Type.Integer({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER, description: 'what may be sent at once after a calm time; 0 chooses by the budget' })
+  burstBytes: Type.Integer({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER, description: 'what may be sent in one burst after a calm time; 0 chooses by the budget' })
 }
 
 export const BandwidthChange = Type.Partial(Type.Object(BANDWIDTH_LIMITS), { additionalProperties: false, minProperties: 1 })
 
 const BANDWIDTH_STATE = {
   ...BANDWIDTH_LIMITS,
-  levelBps: Type.Union([Type.Integer({ minimum: 0 }), Type.Null()], { description: 'what a viewer of weight 1 can count on, bits per second; null when the budget is unlimited' }),
+  shareBps: Type.Union([Type.Integer({ minimum: 0 }), Type.Null()], { description: 'what a viewer of weight 1 can count on, bits per second; null when the budget is unlimited' }),
   parts: Type.Object({
     http: Type.Integer({ minimum: 0 }),
     gateway: Type.Integer({ minimum: 0 })

@@ -14,7 +14,7 @@ const RSA = ['RS256', 'RS384', 'RS512', 'PS256', 'PS384', 'PS512']
 /** RFC 9864 renames the first to the second. */
 const ED25519 = ['EdDSA', 'Ed25519']
 
-type Json = Readonly<Record<string, unknown>>
+type JwkJson = Readonly<Record<string, unknown>>
 
 function fail (detail: string): never {
   throw new RelayError('RELAY_ERR_CONFIG', detail)
@@ -52,10 +52,10 @@ export function pemKey (text: string, name: string): JwtKeySettings {
   try {
     key = createPublicKey(text)
   } catch {
-    return fail(`${name} is no public key or certificate in PEM`)
+    return fail(`${name} is not a public key or certificate in PEM`)
   }
   const [algorithm, ...others] = algorithmsOf(key)
-  if (algorithm === undefined) return fail(`${name} is no Ed25519, P-256, P-384, P-521 or RSA (2048 bits or more) key`)
+  if (algorithm === undefined) return fail(`${name} is not an Ed25519, P-256, P-384, P-521 or RSA (2048 bits or more) key`)
   return { algorithms: algorithm === 'EdDSA' ? [algorithm, ...others] : [algorithm], key: { kind: 'public', jwk: key.export({ format: 'jwk' }) } }
 }
 
@@ -69,21 +69,21 @@ export function jwksKeys (text: string, name: string): JwtKeySettings[] {
   try {
     set = JSON.parse(text)
   } catch {
-    return fail(`${name} is no JSON`)
+    return fail(`${name} is not JSON`)
   }
-  const listed = typeof set === 'object' && set !== null && 'keys' in set && Array.isArray(set.keys) ? set.keys as unknown[] : fail(`${name} is no JWK Set: it has no list of keys`)
+  const listed = typeof set === 'object' && set !== null && 'keys' in set && Array.isArray(set.keys) ? set.keys as unknown[] : fail(`${name} is not a JWK Set: it has no list of keys`)
   if (listed.length > MAX_JWT_KEYS) fail(`${name} has more than ${MAX_JWT_KEYS} keys`)
   const keys = listed.flatMap((jwk, position) => jwkOf(jwk, `${name} key ${position}`))
   return keys.length > 0 ? keys : fail(`${name} has no key that signs JWTs`)
 }
 
 function jwkOf (value: unknown, name: string): JwtKeySettings[] {
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) return fail(`${name} is no JWK`)
-  const jwk = value as Json
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) return fail(`${name} is not a JWK`)
+  const jwk = value as JwkJson
   const { use, key_ops: operations, kid, alg } = jwk
   if (jwk['kty'] === 'oct' || jwk['d'] !== undefined || jwk['k'] !== undefined) return fail(`${name} is secret; a JWK Set here holds public keys`)
   if ((use !== undefined && use !== 'sig') || (Array.isArray(operations) && !operations.includes('verify'))) return []
-  if (kid !== undefined && typeof kid !== 'string') return fail(`${name} has a kid that is no text`)
+  if (kid !== undefined && typeof kid !== 'string') return fail(`${name} has a kid that is not text`)
   let key: KeyObject
   try {
     key = createPublicKey({ key: jwk as JsonWebKey, format: 'jwk' })

@@ -18,7 +18,7 @@ const place = ({ transport, id }: Row): string => `${transport} ${id}`
 export const bandwidthRoutes: FastifyPluginAsyncTypebox<BandwidthRoutesOptions> = async (app, { bandwidth: { keeper, classes, viewers }, supervisor }) => {
   const state = (): Static<typeof BandwidthState> => ({
     ...keeper.limits,
-    levelBps: keeper.levelBps === undefined ? null : Math.round(keeper.levelBps),
+    shareBps: keeper.levelBps === undefined ? null : Math.round(keeper.levelBps),
     parts: { http: Math.round(keeper.parts.http), gateway: Math.round(keeper.parts.gateway) },
     backloggedViewers: keeper.backlogged(),
     weights: classes.weights,

@@ -22,7 +22,7 @@ export interface SecureServerOptions {
   readonly headTimeoutMs: number
 }
 
-/** Requests of one connection at once: what browsers and CDNs settle for; a viewer that wants more opens another connection. */
+/** Requests of one connection at the same time: what browsers and CDNs settle for; a viewer that wants more opens another connection. */
 const MAX_STREAMS = 100
 /** Unsent bytes of one connection, MB, before it may open no more streams: five times what that many streams hold in chunks of 64 KiB. */
 const MAX_SESSION_MB = 64

@@ -69,13 +69,13 @@ export async function limitViewers (viewer: FastifyInstance, limits: Limits, met
     if (proxies.has(ip)) return true
     const verdict = handshakes?.admit(ip, monotonic()) ?? 'admit'
     if (verdict !== 'admit') {
-      if (verdict === 'rate-total') limits.refused.handshakesTotal++
-      else limits.refused.handshakesPerIp++
+      if (verdict === 'rate-total') limits.refused.handshakesPerSecond++
+      else limits.refused.handshakesPerSecondPerIp++
       metrics.count('icn_relay_viewer_handshake_failures_total', { reason: verdict })
       return false
     }
     if (connections.of(ip) >= limits.numbers.connectionsPerIp) {
-      limits.refused.connections++
+      limits.refused.connectionsPerIp++
       metrics.count('icn_relay_viewer_connections_limited_total')
       return false
     }

@@ -6,10 +6,10 @@ import { OpenResponses, type ResponseLimits } from './open-responses.ts'
 
 /** How often each limit has refused since the relay started. */
 export interface RefusedCounts {
-  handshakesTotal: number
-  handshakesPerIp: number
+  handshakesPerSecond: number
+  handshakesPerSecondPerIp: number
   requests: number
-  connections: number
+  connectionsPerIp: number
 }
 
 /** The limits of a relay: numbers that may change at run time, what viewers of plain HTTP have used of them, and what was refused. */
@@ -24,7 +24,7 @@ export class Limits {
   readonly connections = new AddressCounts()
   /** Handshakes of sessions whose engine tells no address: each takes a ticket, which is issued here. */
   readonly tickets: HandshakeLimiter
-  readonly refused: RefusedCounts = { handshakesTotal: 0, handshakesPerIp: 0, requests: 0, connections: 0 }
+  readonly refused: RefusedCounts = { handshakesPerSecond: 0, handshakesPerSecondPerIp: 0, requests: 0, connectionsPerIp: 0 }
 
   constructor (numbers: LimitNumbers, responses: ResponseLimits) {
     this.#numbers = numbers

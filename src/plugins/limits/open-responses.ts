@@ -2,7 +2,7 @@ import { AddressCounts } from '../../admission/address-counts.ts'
 import { RelayError } from '../../base/errors.ts'
 
 export interface ResponseLimits {
-  /** Responses under way at once, of one address and in total. */
+  /** Responses under way at the same time, of one address and in total. */
   readonly perAddress: number
   readonly total: number
 }

@@ -17,7 +17,7 @@ const NUMBERS = {
   handshakesPerSecondPerIp: 'handshakes of viewer sessions of one address',
   trackedIps: 'addresses each table remembers at most',
   requestsPerSecondPerViewer: 'requests of one address, over all its sessions and HTTP',
-  connectionsPerIp: 'viewer HTTP connections of one address at once'
+  connectionsPerIp: 'viewer HTTP connections of one address at the same time'
 } as const
 
 const numbers = <T>(make: (description: string) => T): Record<keyof typeof NUMBERS, T> =>
@@ -37,10 +37,10 @@ const LimitsReport = Type.Object({
     connections: Count('addresses with an HTTP connection')
   }, { description: 'addresses remembered now' }),
   refused: Type.Object({
-    handshakesTotal: Count('by handshakesPerSecond'),
-    handshakesPerIp: Count('by handshakesPerSecondPerIp'),
+    handshakesPerSecond: Count('by handshakesPerSecond'),
+    handshakesPerSecondPerIp: Count('by handshakesPerSecondPerIp'),
     requests: Count('answered with 429, over every transport'),
-    connections: Count('by connectionsPerIp')
+    connectionsPerIp: Count('by connectionsPerIp')
   }, { description: 'since the relay started' })
 })
 

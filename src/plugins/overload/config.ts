@@ -5,7 +5,7 @@ import { bytes, count, ms, OriginUrl, percent, section } from '../../config/part
 export const overloadConfig = section({
   sample_ms: Type.Integer({ minimum: 50, maximum: 10_000, default: 500, unit: 'time', description: 'how often the signals of overload are looked at, milliseconds' }),
   window_samples: count(5, 100, 'latest samples that decide whether a level begins'),
-  enter_samples: count(3, 100, 'how many of them must reach its threshold, the newest among them: one long turn of the event loop is no overload'),
+  enter_samples: count(3, 100, 'how many of them must reach its threshold, the newest among them: one long turn of the event loop is not overload'),
   leave_degraded_ms: ms(10_000, 'time without a sample above the leave threshold after which degraded ends'),
   leave_shedding_ms: ms(5_000, 'the same for shedding'),
   leave_percent: percent(90, 'where a level ends, of where it begins; what lies between changes nothing'),

@@ -1,6 +1,6 @@
 import { RelayError } from '../../base/errors.ts'
 
-/** Shedding lasts five seconds at least; viewers that were refused together come back spread over as long, so that they are no surge again. */
+/** Shedding lasts five seconds at least; viewers that were refused together come back spread over as long, so that they are not a surge again. */
 const [SOONEST_S, LATEST_S] = [3, 8]
 
 /** What a miss is answered with while misses are shed. @param random in [0, 1) */

@@ -32,7 +32,7 @@ export interface SignalStatus {
   readonly thresholds: SignalThresholds
 }
 
-interface Watched {
+interface WatchedSignal {
   readonly signal: OverloadSignal
   readonly thresholds: SignalThresholds
   readonly degraded: Latch
@@ -43,19 +43,19 @@ interface Watched {
 /** Transitions remembered for operators. */
 export const MAX_TRANSITIONS = 50
 
-const stateOf = ({ degraded, shedding }: Watched): OverloadState => shedding.on ? 'shedding' : degraded.on ? 'degraded' : 'normal'
-const ratioOf = ({ value = 0, thresholds }: Watched): number => value / thresholds.degraded.enter
+const stateOf = ({ degraded, shedding }: WatchedSignal): OverloadState => shedding.on ? 'shedding' : degraded.on ? 'degraded' : 'normal'
+const ratioOf = ({ value = 0, thresholds }: WatchedSignal): number => value / thresholds.degraded.enter
 
 /**
  * How overloaded the relay is: the worst of its signals, or what an operator says. Samples and times are arguments. Every module may ask
  * it; only the overload plugin and the admin API change it.
  */
 export class Overload {
-  readonly #watched: readonly Watched[]
+  readonly #watched: readonly WatchedSignal[]
   readonly #listeners = new Set<(transition: OverloadTransition) => void>()
   readonly #transitions: OverloadTransition[] = []
   #state: OverloadState = 'normal'
-  #reason: Watched | undefined
+  #reason: WatchedSignal | undefined
   #override: OverloadState | undefined
   #since: number
 
@@ -139,8 +139,8 @@ export class Overload {
   }
 
   /** The signal that is worst off, by its state and then by how far it is above its threshold; undefined when all are calm. */
-  #worst (): Watched | undefined {
-    let worst: Watched | undefined
+  #worst (): WatchedSignal | undefined {
+    let worst: WatchedSignal | undefined
     for (const watched of this.#watched) {
       if (!watched.degraded.on && !watched.shedding.on) continue
       if (worst === undefined || isWorse(stateOf(watched), stateOf(worst)) || (stateOf(watched) === stateOf(worst) && ratioOf(watched) > ratioOf(worst))) worst = watched

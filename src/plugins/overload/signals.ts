@@ -32,7 +32,7 @@ export function signalThresholds (settings: ThresholdSettings): Record<OverloadS
   const delay = { degraded: band(settings.degraded_delay_ms), shedding: band(settings.shedding_delay_ms) }
   const memory = { degraded: band(settings.degraded_memory_percent / 100), shedding: band(settings.shedding_memory_percent / 100) }
   const load = { degraded: band(settings.degraded_load_percent / 100), shedding: band(settings.shedding_load_percent / 100) }
-  // Beyond its bound the gateway is replaced, which helps at once. Shedding would not: a process seldom gives memory back, so it would never end.
+  // Beyond its bound the gateway is replaced, which helps immediately. Shedding would not: a process seldom gives memory back, so it would never end.
   const replaced = { degraded: memory.degraded, shedding: band(1) }
   return { event_loop_delay: delay, heap: memory, rss: memory, gateway_event_loop_delay: delay, gateway_rss: replaced, sessions: load, fills: load, descriptors: load }
 }

@@ -31,7 +31,7 @@ function lowest (latencies: Iterable<readonly [region: string, ms: number]>): st
 }
 
 /**
- * The state after one more detection. The first region reached is taken at once, and so is the lowest one when the present region is
+ * The state after one more detection. The first region reached is taken immediately, and so is the lowest one when the present region is
  * out of reach; nothing in reach keeps the present region. Otherwise a region must have been clearly better in `rounds` detections
  * in a row, and the lowest of those that have been is taken. Each has a count of its own: two that take turns at being the lowest
  * do not keep each other out.

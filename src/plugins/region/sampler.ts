@@ -13,7 +13,7 @@ export interface SampledNode {
 export type Handshake = (url: string, signal: AbortSignal) => Promise<number>
 
 /**
- * Measures all nodes at once, one handshake at a time on each. Ends with `signal` at the latest, whatever the handshakes do and however
+ * Measures all nodes at the same time, one handshake at a time on each. Ends with `signal` at the latest, whatever the handshakes do and however
  * many nodes there are (the configuration allows 64); what is missing by then counts as failed.
  * @throws the error of a handshake that never left for want of a descriptor or a port: what nobody asked, no node has failed to answer
  */

@@ -217,7 +217,7 @@ export class DiskStore {
     return true
   }
 
-  /** Changes the bound; evicts down to it at once, except what readers hold. */
+  /** Changes the bound; evicts down to it immediately, except what readers hold. */
   resize (maxBytes: number): void {
     this.#configuredBytes = maxBytes
     this.#bind()
@@ -265,7 +265,7 @@ export class DiskStore {
 
   #delete (entry: CacheEntry, reason: RemovalReason): void {
     this.#leased.delete(entry.id, reason)
-    // Gone from the index at once, also while readers keep the bytes: a crash now must not bring it back.
+    // Gone from the index immediately, also while readers keep the bytes: a crash now must not bring it back.
     this.index.removed(entry.id)
   }
 

@@ -16,7 +16,7 @@ export interface IndexDb {
   readonly count: number
   /** Records that another version of the relay wrote, for reasons of its own. */
   readonly foreign: number
-  /** Whether there is something under this id that is no record of this version. */
+  /** Whether there is something under this id that is not a record of this version. */
   unreadable (id: string): boolean
   /** Begins anew with an empty index in the same place, where its file has been removed. */
   reopen (): Promise<void>

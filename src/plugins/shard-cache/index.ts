@@ -3,7 +3,7 @@ import fp from 'fastify-plugin'
 import { systemClock } from '../../base/clock.ts'
 import { diskThreads, POOL_THREADS } from '../../base/thread-pool.ts'
 import type { Config } from '../../config/config.ts'
-import type { DiskLane } from '../../storage/disk-lane.ts'
+import type { DiskQueue } from '../../storage/disk-queue.ts'
 import { hasSeparateGateway } from '../viewers/launched-gateways.ts'
 import { CACHE_PROBLEMS, type CacheHealth } from './cache-health.ts'
 import { openCache } from './open-cache.ts'
@@ -14,14 +14,14 @@ declare module 'fastify' {
   interface FastifyInstance {
     shardCache: ShardCache
     cacheHealth: CacheHealth
-    diskLane: DiskLane
+    diskQueue: DiskQueue
   }
 }
 
 /** Pause before each directory that is compared with the index while background work is not allowed, ms: a tenth of its pace or less. */
 const PACE_MS = 100
 
-export interface ShardCacheOptions {
+export interface ShardCachePluginOptions {
   readonly config: Config
   /** Ends loading. */
   readonly signal?: AbortSignal | undefined
@@ -30,7 +30,7 @@ export interface ShardCacheOptions {
 }
 
 /** Opens the cache directory and keeps its index on disk up to date. */
-export default fp<ShardCacheOptions>(async (app, { config, signal, loaded }) => {
+export default fp<ShardCachePluginOptions>(async (app, { config, signal, loaded }) => {
   const { cache: settings } = config
   const log = app.log.child({ plugin: 'shard-cache' })
   const opened = await openCache({
@@ -55,10 +55,10 @@ export default fp<ShardCacheOptions>(async (app, { config, signal, loaded }) => 
     ...signal === undefined ? {} : { signal },
     ...loaded === undefined ? {} : { loaded }
   })
-  const { cache, health, lane } = opened
+  const { cache, health, queue } = opened
   app.decorate('shardCache', cache)
   app.decorate('cacheHealth', health)
-  app.decorate('diskLane', lane)
+  app.decorate('diskQueue', queue)
   const timer = setInterval(() => {
     void cache.disk.index.flush()
     void opened.look()
@@ -78,7 +78,7 @@ export default fp<ShardCacheOptions>(async (app, { config, signal, loaded }) => 
     metrics.set('icn_relay_cache_index_pending', disk.index.pending)
     metrics.set('icn_relay_cache_open_files', disk.openFiles)
     if (disk.freeBytes !== undefined) metrics.set('icn_relay_cache_free_bytes', disk.freeBytes)
-    metrics.set('icn_relay_disk_late_operations', lane.late)
+    metrics.set('icn_relay_disk_late_operations', queue.late)
     for (const problem of CACHE_PROBLEMS) metrics.set('icn_relay_cache_problem', health.has(problem) ? 1 : 0, { problem })
   })
   app.addHook('onClose', async () => {

@@ -4,7 +4,7 @@ export interface MemoryGrant {
   release (): void
 }
 
-interface Waiter {
+interface BudgetWaiter {
   readonly bytes: number
   readonly grant: () => void
 }
@@ -13,7 +13,7 @@ interface Waiter {
 export class MemoryBudget {
   readonly maxBytes: number
   #used = 0
-  readonly #waiters: Waiter[] = []
+  readonly #waiters: BudgetWaiter[] = []
 
   constructor (maxBytes: number) {
     this.maxBytes = maxBytes
@@ -27,7 +27,7 @@ export class MemoryBudget {
     if (bytes > this.maxBytes || signal.aborted) return undefined
     if (this.#waiters.length === 0 && this.#used + bytes <= this.maxBytes) return this.#grant(bytes)
     return await new Promise(resolve => {
-      const waiter: Waiter = {
+      const waiter: BudgetWaiter = {
         bytes,
         grant: () => {
           signal.removeEventListener('abort', onAbort)

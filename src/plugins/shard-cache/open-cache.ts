@@ -4,7 +4,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { systemTimers, type Clock } from '../../base/clock.ts'
 import { RelayError, systemCode } from '../../base/errors.ts'
 import { systemFiles, type CacheObserver, type FileSystem } from '../../storage/disk-files.ts'
-import { DiskLane } from '../../storage/disk-lane.ts'
+import { DiskQueue } from '../../storage/disk-queue.ts'
 import { guardedFiles } from '../../storage/guarded-files.ts'
 import { CacheHealth } from './cache-health.ts'
 import { inUse, LOCK_NAME, lockDirectory } from './directory-lock.ts'
@@ -32,7 +32,7 @@ export interface OpenCacheOptions {
   readonly fs?: FileSystem
   /** Whether members of the process's group may read cached objects, as a gateway that is another user; false by default. */
   readonly groupReadable?: boolean
-  /** Disk operations at once; as many as suit Node's own thread pool by default. */
+  /** Disk operations at the same time; as many as suit Node's own thread pool by default. */
   readonly diskThreads?: number
   /** Time the disk has to answer, ms; two seconds by default. */
   readonly ioTimeoutMs?: number
@@ -59,7 +59,7 @@ export interface OpenedCache {
   /** Entries restored from the index of the last run. */
   readonly restored: number
   readonly health: CacheHealth
-  readonly lane: DiskLane
+  readonly queue: DiskQueue
   /** Looks at room and directory, and heals what somebody has removed; to be called about once a second. Never rejects. */
   look (): Promise<void>
   /** Stops background work, writes the index, frees the directory; idempotent. */
@@ -88,9 +88,9 @@ const MAX_MANIFEST_BYTES = 500_000_000
 export async function openCache (options: OpenCacheOptions): Promise<OpenedCache> {
   const { clock, log } = options
   const health = new CacheHealth(log)
-  const lane = new DiskLane({ width: options.diskThreads ?? DEFAULT_DISK_THREADS, timeoutMs: options.ioTimeoutMs ?? DEFAULT_IO_TIMEOUT_MS, onLate: late => { health.set('hung', late > 0, { operations: late }) } })
+  const queue = new DiskQueue({ width: options.diskThreads ?? DEFAULT_DISK_THREADS, timeoutMs: options.ioTimeoutMs ?? DEFAULT_IO_TIMEOUT_MS, onLate: late => { health.set('hung', late > 0, { operations: late }) } })
   const files = options.fs ?? systemFiles
-  const fs = guardedFiles(options.groupReadable === true ? groupReadable(files) : files, lane)
+  const fs = guardedFiles(options.groupReadable === true ? groupReadable(files) : files, queue)
   const path = resolve(options.path)
   const root = join(path, 'shards')
   await prepareDirectory(fs, path, root, options.groupReadable === true ? 0o750 : DIRECTORY.mode)
@@ -100,7 +100,7 @@ export async function openCache (options: OpenCacheOptions): Promise<OpenedCache
     const bootId = Math.floor(clock.now()).toString(36) + Math.floor(options.random() * 36 ** 4).toString(36)
     const { index, replaced } = await openIndex(path, options)
     db = index
-    const store = new DiskStore({ root, maxBytes: options.maxBytes, passThroughBytes: options.passThroughBytes, fs, db: index, clock, bootId, observer: options.observer, minFreeBytes: options.minFreeBytes ?? 0, health, takesWrites: () => lane.takesWrites, indexTimeoutMs: INDEX_PATIENCE * (options.ioTimeoutMs ?? DEFAULT_IO_TIMEOUT_MS), mayOpen: options.mayOpen ?? (() => true) })
+    const store = new DiskStore({ root, maxBytes: options.maxBytes, passThroughBytes: options.passThroughBytes, fs, db: index, clock, bootId, observer: options.observer, minFreeBytes: options.minFreeBytes ?? 0, health, takesWrites: () => queue.takesWrites, indexTimeoutMs: INDEX_PATIENCE * (options.ioTimeoutMs ?? DEFAULT_IO_TIMEOUT_MS), mayOpen: options.mayOpen ?? (() => true) })
     const halfWritten = await clearTemporary(fs, root, bootId)
     const start = clock.monotonic()
     const restored = await store.restore(share => {
@@ -154,7 +154,7 @@ export async function openCache (options: OpenCacheOptions): Promise<OpenedCache
     let closing: Promise<void> | undefined
     const close = async (): Promise<void> => {
       stopping.abort()
-      lane.shut()
+      queue.shut()
       await reconciled.catch(() => {})
       await looking
       await cache.flush()
@@ -163,7 +163,7 @@ export async function openCache (options: OpenCacheOptions): Promise<OpenedCache
       lock.close()
     }
     await look()
-    return { cache, restored, health, lane, look, close: async () => { await (closing ??= close()) } }
+    return { cache, restored, health, queue, look, close: async () => { await (closing ??= close()) } }
   } catch (error) {
     await db?.close()
     lock.close()
@@ -194,9 +194,9 @@ interface SoundIndex {
   readonly replaced: boolean
 }
 
-type Opening = Pick<OpenCacheOptions, 'check' | 'clock' | 'log' | 'signal' | 'loaded'>
+type IndexOpening = Pick<OpenCacheOptions, 'check' | 'clock' | 'log' | 'signal' | 'loaded'>
 
-async function openIndex (path: string, options: Opening): Promise<SoundIndex> {
+async function openIndex (path: string, options: IndexOpening): Promise<SoundIndex> {
   const directory = join(path, 'index')
   await nodeFs.mkdir(directory, DIRECTORY).catch(() => {})
   const opened = await openSound(path, directory, options)
@@ -216,7 +216,7 @@ function refuseWhenStopping (signal: AbortSignal | undefined): void {
 }
 
 /** What a check says in the end: one that says nothing is tried again, and who else has the index open gets some time. @throws RelayError */
-async function settledVerdict (path: string, directory: string, { check, log, signal, loaded }: Opening): Promise<Exclude<IndexVerdict, { is: 'in use' }>> {
+async function settledVerdict (path: string, directory: string, { check, log, signal, loaded }: IndexOpening): Promise<Exclude<IndexVerdict, { is: 'in use' }>> {
   const ask = check ?? (async (of, visited) => await checkIndex(of, { timers: systemTimers, signal, visited }))
   let checks = 0
   let looks = 0
@@ -236,7 +236,7 @@ async function settledVerdict (path: string, directory: string, { check, log, si
   }
 }
 
-async function openSound (path: string, directory: string, opening: Opening): Promise<SoundIndex> {
+async function openSound (path: string, directory: string, opening: IndexOpening): Promise<SoundIndex> {
   const verdict = await settledVerdict(path, directory, opening)
   let why: unknown = verdict.is === 'damaged' ? verdict.why : undefined
   if (why === undefined) {

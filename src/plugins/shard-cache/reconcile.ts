@@ -38,7 +38,7 @@ export interface ReconcileOptions {
 interface Orphan { readonly id: string, readonly generation: string, readonly file: string, readonly size: number, readonly mtimeMs: number }
 
 const HEX_PAIR = /^[0-9a-f]{2}$/
-/** Stats under way at once: enough to keep the thread pool busy, few enough to leave room for viewers. */
+/** Stats under way at the same time: enough to keep the thread pool busy, few enough to leave room for viewers. */
 const PARALLEL = 8
 /** Entries dropped between two turns of the event loop. */
 const DROPPED_A_TURN = 1_000
@@ -81,7 +81,7 @@ export async function reconcile (options: ReconcileOptions): Promise<ReconcileRe
     if (stat?.isFile() !== true) return
     const { size } = stat
     const id = parsed === undefined ? '' : keyId(parsed.key)
-    // A file in another directory than its own is no entry's file, whatever its name.
+    // A file in another directory than its own is not an entry's file, whatever its name.
     if (parsed !== undefined && relativeFile(id, parsed.generation) === `${prefix}/${name}`) {
       const entry = store.peek(id)
       if (entry?.generation === parsed.generation && entry.size === size) {

@@ -40,16 +40,17 @@ export const cacheRoutes: FastifyPluginAsyncTypebox<CacheRoutesOptions> = async 
   const stats = () => {
     const { disk, ram } = cache
     return {
+      maxBytes: disk.maxBytes,
+      ramBytes: ram.maxBytes,
       disk: {
-        capacityBytes: disk.maxBytes,
         usedBytes: disk.usedBytes,
-        storedBytes: disk.indexedBytes,
+        sizeBytes: disk.indexedBytes,
         reservedBytes: disk.reservedBytes,
         condemnedBytes: disk.condemnedBytes,
         entries: disk.count,
         openFiles: disk.openFiles
       },
-      ram: { capacityBytes: ram.maxBytes, usedBytes: ram.usedBytes, entries: ram.count },
+      ram: { usedBytes: ram.usedBytes, entries: ram.count },
       fills: shards.fills,
       indexPending: disk.index.pending,
       reconciled
@@ -103,7 +104,7 @@ export const cacheRoutes: FastifyPluginAsyncTypebox<CacheRoutesOptions> = async 
     schema: {
       operationId: 'getEntry',
       summary: 'One entry',
-      description: 'Asking counts as no use of the object.',
+      description: 'Asking does not count as a use of the object.',
       tags: ['cache'],
       params: EntryParams,
       response: { 200: Entry, ...problems(400, 401, 403, 404, 429) }
@@ -119,7 +120,7 @@ export const cacheRoutes: FastifyPluginAsyncTypebox<CacheRoutesOptions> = async 
     schema: {
       operationId: 'purgeEntry',
       summary: 'Purge one object',
-      description: `Purging what is not cached is no error. ${UNDER_WAY}`,
+      description: `Purging what is not cached is not an error. ${UNDER_WAY}`,
       tags: ['cache'],
       params: EntryParams,
       response: { 200: Purged, ...problems(400, 401, 403, 429) }

@@ -14,7 +14,7 @@ import type { ReconcileReport } from './reconcile.ts'
 
 /** Hits after which an object on disk is copied to memory: once may be chance, twice is a pattern. */
 const PROMOTE_AT_HITS = 2
-/** Copies to memory under way at once; further candidates wait for their next hit. */
+/** Copies to memory under way at the same time; further candidates wait for their next hit. */
 const MAX_PROMOTIONS = 2
 
 /** Objects looked at for {@link ShardCache.recentVideos}: some 700 videos of 15 objects, in about a millisecond. */

@@ -38,7 +38,7 @@ const MAX_REFUSALS = 3
 
 /**
  * A body on its way into the cache. It is received once, in order, and read by any number of readers at their own pace while it
- * grows. Its bytes can be read as soon as they are here and go into a temporary file behind the reader's back, as many at once as have come
+ * grows. Its bytes can be read as soon as they are here and go into a temporary file behind the reader's back, as many in one go as have come
  * since the last write ended; what the disk has not taken yet is bounded. When the disk refuses, the bytes from there on lie in
  * bounded memory instead, so a full or broken disk costs the store and not the viewers.
  */

@@ -1,6 +1,6 @@
 import type { MeasuredDisk } from '../../storage/disk-files.ts'
 
-/** Unlinks under way at once: a purge of a million files must not fill the thread pool's queue in front of the viewers' reads. */
+/** Unlinks under way at the same time: a purge of a million files must not fill the thread pool's queue in front of the viewers' reads. */
 const MAX_UNLINKS = 2
 
 /** Removes files in the background, a few at a time. */

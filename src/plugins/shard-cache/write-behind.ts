@@ -1,6 +1,6 @@
 import { systemTimers, type Timers } from '../../base/clock.ts'
 import { deferred } from '../../base/deferred.ts'
-import { DiskHangsError } from '../../storage/disk-lane.ts'
+import { DiskHangsError } from '../../storage/disk-queue.ts'
 import type { EntryRecord } from './entry.ts'
 import type { IndexDb } from './index-db.ts'
 

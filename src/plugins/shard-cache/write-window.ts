@@ -16,7 +16,7 @@ export class WindowBudget extends Allowance {
   }
 }
 
-interface Held {
+interface HeldWrite {
   readonly bytes: Uint8Array
   /** What the budget counts of it: nothing for a chunk that was alone when it came. */
   readonly charged: number
@@ -28,7 +28,7 @@ interface Held {
  */
 export class WriteWindow {
   readonly #budget: WindowBudget
-  readonly #chunks: Held[] = []
+  readonly #chunks: HeldWrite[] = []
   #written = 0
   /** Position in the body of the first byte here. */
   #start = 0

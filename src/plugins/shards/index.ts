@@ -10,7 +10,7 @@ declare module 'fastify' {
   }
 }
 
-/** The one door to objects, shared by every viewer surface. */
+/** The one entry point to objects, shared by every viewer surface. */
 export default fp<{ config: Config }>(async (app, { config }) => {
   const { upstream: settings } = config
   const shards = new ShardService({

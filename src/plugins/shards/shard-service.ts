@@ -58,7 +58,7 @@ export interface ShardServiceOptions {
   /** Largest object taken from a super-node, bytes. */
   readonly maxObjectBytes: number
   readonly maxManifestBytes: number
-  /** Fills under way at once; more are refused, unless one that nobody waits for can make room. */
+  /** Fills under way at the same time; more are refused, unless one that nobody waits for can make room. */
   readonly maxFills: number
   /** Longest life of a fill, ms. */
   readonly fillTimeoutMs: number
@@ -69,7 +69,7 @@ export interface ShardServiceOptions {
 /** Times a request looks for an object in cache and fills before it starts a fill, or takes the failure of one for its own. */
 const MAX_LOOKS = 4
 
-/** One door for every surface: cache first, then the fill in flight, then the super-nodes. */
+/** One entry point for every surface: cache first, then the fill in flight, then the super-nodes. */
 export class ShardService {
   readonly #options: ShardServiceOptions
   readonly #fills = new Map<string, Fill>()

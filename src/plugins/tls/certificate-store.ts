@@ -175,7 +175,7 @@ class SelfSignedStore extends BaseStore {
   }
 
   hashes (): CertificateHash[] {
-    return [this.loaded, this.#next].filter((kept) => kept !== undefined).map(hashOf)
+    return [this.loaded, this.#next].filter(kept => kept !== undefined).map(hashOf)
   }
 
   protected async refresh (): Promise<void> {

@@ -23,7 +23,7 @@ export const bits = (bytes: Uint8Array, unused = 0): Buffer => tlv(0x03, Buffer.
 
 /** INTEGER from big-endian bytes taken as unsigned. */
 export function integer (bytes: Uint8Array): Buffer {
-  const first = bytes.findIndex((byte) => byte !== 0)
+  const first = bytes.findIndex(byte => byte !== 0)
   const trimmed = first < 0 ? Buffer.of(0) : bytes.subarray(first)
   const negative = ((trimmed[0] ?? 0) & 0x80) !== 0
   return tlv(0x02, negative ? Buffer.concat([Buffer.of(0), trimmed]) : trimmed)

@@ -24,7 +24,7 @@ export interface CertificatePair {
 }
 
 export type RenewalAction =
-  /** Nothing usable: create a certificate and serve it at once. */
+  /** Nothing usable: create a certificate and serve it immediately. */
   | { readonly do: 'create-current' }
   /** Create the one that follows and publish its hash. */
   | { readonly do: 'create-next' }

@@ -39,7 +39,7 @@ export function certificateHash (cert: string): string {
 
 /** Whether a certificate is for every one of `hosts`. */
 export function coversHosts (cert: X509Certificate, hosts: readonly string[]): boolean {
-  return hosts.every((host) => (isIP(host) === 0 ? cert.checkHost(host) : cert.checkIP(host)) !== undefined)
+  return hosts.every(host => (isIP(host) === 0 ? cert.checkHost(host) : cert.checkIP(host)) !== undefined)
 }
 
 // RFC 5280 §4.1: TBSCertificate, then the algorithm and the signature.

@@ -33,10 +33,10 @@ export type Oddity = (typeof ODDITIES)[number]
 
 export const ODDITIES = ['digest-algorithm', 'digest-malformed', 'no-store', 'no-length'] as const
 
-type Fields = Readonly<Record<string, string | string[] | undefined>>
+type AnswerFields = Readonly<Record<string, string | string[] | undefined>>
 
 /** Lines of a field are one value (RFC 9110 §5.3). */
-export function fieldValue (fields: Fields, name: string): string | undefined {
+export function fieldValue (fields: AnswerFields, name: string): string | undefined {
   const value = fields[name]
   return Array.isArray(value) ? value.join(', ') : value
 }
@@ -58,12 +58,12 @@ export function retryAfterSeconds (value: string | undefined, now: number): numb
 const CACHE_NAME = 'icn-relay;'
 
 /** Whether only a relay answers like this: what it serves names its cache. */
-export function provesRelay (status: number, fields: Fields): boolean {
+export function provesRelay (status: number, fields: AnswerFields): boolean {
   return status === 508 || fieldValue(fields, 'cache-status')?.startsWith(CACHE_NAME) === true
 }
 
 /** Whether an error is a problem document (RFC 9457), as the errors of relays are. */
-export function isProblem (fields: Fields): boolean {
+export function isProblem (fields: AnswerFields): boolean {
   return fieldValue(fields, 'content-type')?.startsWith('application/problem+json') === true
 }
 
@@ -80,7 +80,7 @@ export class NotFoundError extends RelayError {
 const NO_STORE = /(?:^|,)[ \t]*no-store[ \t]*(?:,|$)/i
 
 /** Facts of a 200 or 206 about the object. @throws RelayError RELAY_ERR_UPSTREAM_STATUS, RELAY_ERR_UPSTREAM_BODY when it is none */
-export function readHead (node: string, fields: Fields): Omit<NodeResponse, 'body' | 'offset'> & { readonly oddities: readonly Oddity[] } {
+export function readHead (node: string, fields: AnswerFields): Omit<NodeResponse, 'body' | 'offset'> & { readonly oddities: readonly Oddity[] } {
   const encoding = fieldValue(fields, 'content-encoding')
   if (encoding !== undefined && encoding !== 'identity') throw new RelayError('RELAY_ERR_UPSTREAM_STATUS', `super-node ${node} answered with a content coding that was not asked for`)
   if (/^text\/html\b/i.test(fieldValue(fields, 'content-type') ?? '')) throw new RelayError('RELAY_ERR_UPSTREAM_STATUS', `super-node ${node} answered with a web page in place of the object`)

@@ -3,7 +3,7 @@ import type { SuperNode } from './super-node.ts'
 /** What is asked; of a {@link SuperNode}. */
 type Suspect = Pick<SuperNode, 'mayBeRelay' | 'leadsBack'>
 
-/** Questions under way at once: each holds a connection for as long as a relay needs for its answer. More are not asked. */
+/** Questions under way at the same time: each holds a connection for as long as a relay needs for its answer. More are not asked. */
 export const MAX_QUESTIONS = 16
 
 /**

@@ -3,7 +3,7 @@ export interface Circuit {
   /** Answers of the last window, in slices that are used over and over. */
   readonly slices: Slice[]
   /** Trials under way; at most `CircuitPolicy.trials`. */
-  readonly trials: Set<Attempt>
+  readonly trials: Set<CircuitAttempt>
   /** Counts openings: what was asked before the last one tells nothing about the node since. */
   epoch: number
   open: boolean
@@ -28,7 +28,7 @@ export interface Circuit {
 interface Slice { index: number, good: number, bad: number }
 
 /** One request to the node, from {@link startAttempt}; its outcome goes to {@link recordOutcome}. */
-export interface Attempt {
+export interface CircuitAttempt {
   readonly epoch: number
   readonly startedAt: number
   /** Holds one of the places of a half-open circuit. */
@@ -49,7 +49,7 @@ export interface CircuitPolicy {
   readonly errorRatio: number
   /** Answers in the window below which the ratio decides nothing. */
   readonly minRequests: number
-  /** Trials at once while half-open. */
+  /** Trials at the same time while half-open. */
   readonly trials: number
   /** Good answers that close it. */
   readonly trialSuccesses: number
@@ -117,9 +117,9 @@ export function mayTry (circuit: Circuit, now: number, policy: CircuitPolicy): b
  * Begins a request. It is never refused, because an open node may be the only one left; in a half-open circuit it takes a trial
  * if one is free. Its place is held until {@link recordOutcome}, at most `trialMaxMs`.
  */
-export function startAttempt (circuit: Circuit, now: number, policy: CircuitPolicy): Attempt {
+export function startAttempt (circuit: Circuit, now: number, policy: CircuitPolicy): CircuitAttempt {
   const trial = circuitState(circuit, now) === 'half-open' && freeTrial(circuit, now, policy)
-  const attempt: Attempt = { epoch: circuit.epoch, startedAt: now, trial }
+  const attempt: CircuitAttempt = { epoch: circuit.epoch, startedAt: now, trial }
   if (trial) circuit.trials.add(attempt)
   return attempt
 }
@@ -133,7 +133,7 @@ function freeTrial (circuit: Circuit, now: number, policy: CircuitPolicy): boole
  * Takes what became of a request. A second outcome of the same attempt is welcome: a body can fail after a good head.
  * @param random in [0, 1)
  */
-export function recordOutcome (circuit: Circuit, attempt: Attempt, outcome: Outcome, now: number, random: number, policy: CircuitPolicy): void {
+export function recordOutcome (circuit: Circuit, attempt: CircuitAttempt, outcome: Outcome, now: number, random: number, policy: CircuitPolicy): void {
   circuit.trials.delete(attempt)
   if (outcome === 'aborted') return
   if (outcome === 'corrupt') {
@@ -149,7 +149,7 @@ export function recordOutcome (circuit: Circuit, attempt: Attempt, outcome: Outc
 }
 
 /**
- * A health check passed: an open circuit becomes half-open at once, a half-open one closes. Changes nothing when the node sent
+ * A health check passed: an open circuit becomes half-open immediately, a half-open one closes. Changes nothing when the node sent
  * corrupt bodies, or failed after its checks had brought it back before.
  */
 export function checkPassed (circuit: Circuit, now: number): void {

@@ -20,7 +20,7 @@ interface Line {
 }
 
 /** A client that passes over interim heads, and knows whether its connection was used before. */
-export class Connection extends Client {
+export class UpstreamConnection extends Client {
   readonly #line: Line
 
   constructor (origin: URL, { connect, ...options }: Omit<Client.Options, 'connect'> & { readonly connect: buildConnector.connector }) {

@@ -25,7 +25,7 @@ export interface HealthTarget {
   failed (error: unknown): void
 }
 
-interface Watched {
+interface WatchedNode {
   readonly target: HealthTarget
   /** Failed checks in a row. */
   failures: number
@@ -37,7 +37,7 @@ interface Watched {
   dueAt: number
 }
 
-/** The first checks after the start are spread over this time, ms, so that they do not leave all at once. */
+/** The first checks after the start are spread over this time, ms, so that they do not leave all at the same time. */
 const SPREAD_MS = 1_000
 
 /** Share of the interval by which it varies, so that relays do not check in step. */
@@ -47,7 +47,7 @@ const JITTER = 0.2
 export class HealthChecks {
   readonly #options: HealthChecksOptions
   readonly #timers: Timers
-  readonly #watched = new Map<string, Watched>()
+  readonly #watched = new Map<string, WatchedNode>()
   #closed = false
 
   constructor (options: HealthChecksOptions) {
@@ -62,7 +62,7 @@ export class HealthChecks {
   add (target: HealthTarget): void {
     if (this.#closed) return
     this.remove(target.id)
-    const watched: Watched = { target, failures: 0, cancel: () => {}, abort: undefined, dueAt: 0 }
+    const watched: WatchedNode = { target, failures: 0, cancel: () => {}, abort: undefined, dueAt: 0 }
     this.#watched.set(target.id, watched)
     this.#schedule(watched, this.#options.random() * Math.min(SPREAD_MS, this.#options.intervalMs))
   }
@@ -90,12 +90,12 @@ export class HealthChecks {
     for (const id of [...this.#watched.keys()]) this.remove(id)
   }
 
-  #schedule (watched: Watched, ms: number): void {
+  #schedule (watched: WatchedNode, ms: number): void {
     watched.dueAt = this.#timers.now() + ms
     watched.cancel = this.#timers.after(ms, () => { void this.#check(watched) })
   }
 
-  async #check (watched: Watched): Promise<void> {
+  async #check (watched: WatchedNode): Promise<void> {
     const { target } = watched
     const { timeoutMs } = this.#options
     const begun = this.#timers.now()
@@ -131,13 +131,13 @@ export class HealthChecks {
     if (failure === undefined) target.passed(ms)
   }
 
-  #report (watched: Watched, error: unknown): void {
+  #report (watched: WatchedNode, error: unknown): void {
     if (!this.#watches(watched) || isLocalLack(error)) return
     watched.failures++
     watched.target.failed(error)
   }
 
-  #watches (watched: Watched): boolean {
+  #watches (watched: WatchedNode): boolean {
     return this.#watched.get(watched.target.id) === watched
   }
 

@@ -43,7 +43,7 @@ export class RaceLostError extends Error {
   }
 }
 
-interface Attempt {
+interface HedgedAttempt {
   readonly abort: AbortController
   readonly askedAt: number
   readonly hedge: boolean
@@ -56,7 +56,7 @@ interface Attempt {
 export async function hedgedRequest<T> (request: HedgedRequest<T>): Promise<Winner<T>> {
   const { clock, budget, signal, ended } = request
   const race = new Race(request.delays, clock.monotonic(), request.policy)
-  const running = new Map<number, Attempt>()
+  const running = new Map<number, HedgedAttempt>()
   const settled: { index: number, result: { answer: T } | { error: unknown } }[] = []
   let over = false
   let wake = deferred<undefined>()
@@ -81,7 +81,7 @@ export async function hedgedRequest<T> (request: HedgedRequest<T>): Promise<Winn
   }
 
   /** The first good answer that has come; failures are told to the race. */
-  const take = (): { index: number, answer: T, attempt: Attempt } | undefined => {
+  const take = (): { index: number, answer: T, attempt: HedgedAttempt } | undefined => {
     for (let next = settled.shift(); next !== undefined; next = settled.shift()) {
       const { index, result } = next
       const attempt = running.get(index)
@@ -152,7 +152,7 @@ export async function hedgedRequest<T> (request: HedgedRequest<T>): Promise<Winn
 }
 
 /** From now on an abort of the whole ends the winner's body. */
-function keep<T> (signal: AbortSignal, aborted: () => void, { index, answer, attempt }: { index: number, answer: T, attempt: Attempt }): Winner<T> {
+function keep<T> (signal: AbortSignal, aborted: () => void, { index, answer, attempt }: { index: number, answer: T, attempt: HedgedAttempt }): Winner<T> {
   signal.removeEventListener('abort', aborted)
   const abort = (): void => { attempt.abort.abort(signal.reason) }
   signal.addEventListener('abort', abort)

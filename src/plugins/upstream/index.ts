@@ -70,7 +70,7 @@ export default fp<{ config: Config }>(async (app, { config }) => {
   const source = configuredSource(settings, { random: Math.random, log: (level, message, fields) => { log[level](fields, message) } })
   const file = join(config.cache.path, 'upstreams.json')
   const roster = new NodeRoster(upstream.nodes, await loadChanges(file, (message, fields) => { log.warn(fields, message) }), file)
-  // Not awaited: the configured nodes are named at once, and a name server that does not answer keeps nobody waiting.
+  // Not awaited: the configured nodes are named immediately, and a name server that does not answer keeps nobody waiting.
   void source.start(nodes => { roster.name(nodes) })
   app.decorate('upstream', upstream)
   app.decorate('nodeRoster', roster)

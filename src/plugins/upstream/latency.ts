@@ -12,7 +12,7 @@ export interface LatencyPolicy {
 }
 
 export const DEFAULT_LATENCY_POLICY: LatencyPolicy = {
-  // A network path that was slow a minute ago is no reason to hedge now.
+  // A network path that was slow a minute ago is not a reason to hedge now.
   maxAgeMs: 60_000,
   minSamples: 10
 }
@@ -36,7 +36,7 @@ export class LatencyEstimator {
   /** Smoothed latency, ms; undefined before the first sample. It does not age: an old hint is better than none. */
   get ewma (): number | undefined { return this.#ewma }
 
-  /** Takes a sample of `ms`; a number that is no duration is ignored. `now` must not go back. */
+  /** Takes a sample of `ms`; a number that is not a duration is ignored. `now` must not go back. */
   add (ms: number, now: number): void {
     if (!Number.isFinite(ms) || ms < 0) return
     this.#ewma = this.#ewma === undefined ? ms : this.#ewma + EWMA_WEIGHT * (ms - this.#ewma)

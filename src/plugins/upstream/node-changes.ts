@@ -33,7 +33,7 @@ export class NodeChanges {
   #removed = new Set<string>()
   #states = new Map<string, AdminState>()
 
-  /** @throws RelayError RELAY_ERR_CONFIG when the text is no file of ours */
+  /** @throws RelayError RELAY_ERR_CONFIG when the text is not a file of ours */
   static parse (text: string, name: string): NodeChanges {
     let value: unknown
     try {

@@ -1,7 +1,7 @@
 import { roundMs, systemTimers, type Clock } from '../../base/clock.ts'
 import { RelayError } from '../../base/errors.ts'
 import type { Oddity } from './answer.ts'
-import type { Attempt, Outcome } from './circuit.ts'
+import type { CircuitAttempt, Outcome } from './circuit.ts'
 import { HealthChecks } from './health-checks.ts'
 import { beginAttempt, finishAttempt, healthState, nodeState, orderCandidates, recordCheck, sweepOutliers, type AdminState, type FitnessPolicy } from './node-state.ts'
 import type { NodeSpec } from './sources/node-source.ts'
@@ -112,12 +112,12 @@ export class NodeSet {
     return this.candidates(region).find(({ url }) => this.usable(url) !== undefined)
   }
 
-  begin (node: SuperNode): Attempt {
+  begin (node: SuperNode): CircuitAttempt {
     return beginAttempt(node.fitness, this.#options.clock.monotonic(), this.#options.fitness)
   }
 
   /** @param headMs see {@link finishAttempt} */
-  finish (node: SuperNode, attempt: Attempt, outcome: Outcome, headMs?: number): void {
+  finish (node: SuperNode, attempt: CircuitAttempt, outcome: Outcome, headMs?: number): void {
     const { clock, random, fitness } = this.#options
     const now = clock.monotonic()
     const before = healthState(node.fitness, now)

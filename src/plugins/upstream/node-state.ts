@@ -1,4 +1,4 @@
-import { checkFailed, checkPassed, circuitState, clearWindow, countWindow, DEFAULT_CIRCUIT_POLICY, mayTry, newCircuit, rampWeight, recordOutcome, startAttempt, weight, type Attempt, type Circuit, type CircuitPolicy, type Outcome } from './circuit.ts'
+import { checkFailed, checkPassed, circuitState, clearWindow, countWindow, DEFAULT_CIRCUIT_POLICY, mayTry, newCircuit, rampWeight, recordOutcome, startAttempt, weight, type CircuitAttempt, type Circuit, type CircuitPolicy, type Outcome } from './circuit.ts'
 import { DEFAULT_LATENCY_POLICY, LatencyEstimator, type LatencyPolicy } from './latency.ts'
 import { DEFAULT_OUTLIER_POLICY, ejectOutliers, isEjected, newEjection, type Ejection, type OutlierPolicy } from './outlier.ts'
 
@@ -18,7 +18,7 @@ export interface NodeFitness {
   admin: AdminState
 }
 
-export interface Candidate {
+export interface NodeCandidate {
   readonly region: string
   readonly fitness: NodeFitness
 }
@@ -60,7 +60,7 @@ export function nodeWeight ({ circuit, ejection }: NodeFitness, now: number, pol
 }
 
 /** Begins a request to the node; its end goes to {@link finishAttempt}. */
-export function beginAttempt (fitness: NodeFitness, now: number, policy: FitnessPolicy): Attempt {
+export function beginAttempt (fitness: NodeFitness, now: number, policy: FitnessPolicy): CircuitAttempt {
   return startAttempt(fitness.circuit, now, policy.circuit)
 }
 
@@ -70,7 +70,7 @@ export function beginAttempt (fitness: NodeFitness, now: number, policy: Fitness
  * reported before
  * @param random in [0, 1)
  */
-export function finishAttempt (fitness: NodeFitness, attempt: Attempt, outcome: Outcome, headMs: number | undefined, now: number, random: number, policy: FitnessPolicy): void {
+export function finishAttempt (fitness: NodeFitness, attempt: CircuitAttempt, outcome: Outcome, headMs: number | undefined, now: number, random: number, policy: FitnessPolicy): void {
   recordOutcome(fitness.circuit, attempt, outcome, now, random, policy.circuit)
   if (headMs === undefined) return
   // One that timed out is as slow as that at least, when it answers at all.
@@ -87,7 +87,7 @@ export function recordCheck (fitness: NodeFitness, passed: boolean, now: number,
 }
 
 /** Ejects nodes that are much worse than the others and returns them; to be called every few seconds. */
-export function sweepOutliers<T extends Candidate> (nodes: readonly T[], now: number, policy: FitnessPolicy): T[] {
+export function sweepOutliers<T extends NodeCandidate> (nodes: readonly T[], now: number, policy: FitnessPolicy): T[] {
   const performances = nodes.filter(({ fitness }) => fitness.admin === 'enabled').map(node => ({
     node,
     region: node.region,
@@ -112,7 +112,7 @@ export function sweepOutliers<T extends Candidate> (nodes: readonly T[], now: nu
  * when nothing else answers, they are the only hope. Draining and disabled nodes are left out.
  * @param random in [0, 1) at every call
  */
-export function orderCandidates<T extends Candidate> (nodes: readonly T[], region: string, now: number, random: () => number, policy: FitnessPolicy): T[] {
+export function orderCandidates<T extends NodeCandidate> (nodes: readonly T[], region: string, now: number, random: () => number, policy: FitnessPolicy): T[] {
   return nodes
     .filter(({ fitness }) => fitness.admin === 'enabled')
     .map(node => {

@@ -8,7 +8,7 @@ export interface Ejection {
 
 /** How a node did over the last window. */
 export interface Performance {
-  /** Latency is compared with nodes of the same region only: distance is no fault. */
+  /** Latency is compared with nodes of the same region only: distance is not a fault. */
   readonly region: string
   /** Would be asked if it were not ejected. */
   readonly usable: boolean
@@ -20,7 +20,7 @@ export interface Performance {
 }
 
 export interface OutlierPolicy {
-  /** Share of the nodes that may be ejected at once, percent; 0 switches ejection off. */
+  /** Share of the nodes that may be ejected at the same time, percent; 0 switches ejection off. */
   readonly maxPercent: number
   /** Answers below which a success rate says nothing. */
   readonly minRequests: number

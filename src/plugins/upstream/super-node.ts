@@ -2,7 +2,7 @@ import { buildConnector, Pool, type Dispatcher } from 'undici'
 import type { Readable } from 'node:stream'
 import { RelayError } from '../../base/errors.ts'
 import { fieldValue, isProblem, isStrong, NotFoundError, provesRelay, readHead, retryAfterSeconds, sameObject, type NodeResponse, type Oddity, type Resume } from './answer.ts'
-import { Connection, type ConnectionRequest } from './connection.ts'
+import { UpstreamConnection, type ConnectionRequest } from './connection.ts'
 import { isClose, translate } from './failure.ts'
 import { newFitness, type FitnessPolicy, type NodeFitness } from './node-state.ts'
 import type { NodeSpec } from './sources/node-source.ts'
@@ -35,7 +35,7 @@ export interface GetOptions extends ConnectionRequest {
 }
 
 /** A body that holds a connection. */
-interface Held {
+interface HeldBody {
   readonly body: Readable
   readonly wanted: () => boolean
 }
@@ -65,7 +65,7 @@ export class SuperNode {
   readonly #healthPool: Pool
   readonly #healthPath: string
   /** Bodies under way, the oldest first; at most one for each connection. */
-  readonly #bodies = new Set<Held>()
+  readonly #bodies = new Set<HeldBody>()
   /** Runs while requests wait for a connection. */
   #makingRoom: NodeJS.Timeout | undefined
   /** What its answers say, whatever it was configured as. */
@@ -84,7 +84,7 @@ export class SuperNode {
     const poolOf = (connections: number): Pool => new Pool(url.origin, {
       connections,
       pipelining: 1,
-      factory: (origin, settings) => new Connection(origin, { ...settings, connect }),
+      factory: (origin, settings) => new UpstreamConnection(origin, { ...settings, connect }),
       headersTimeout: options.headersTimeoutMs,
       bodyTimeout: options.bodyTimeoutMs,
       keepAliveTimeout: 30_000,
@@ -156,7 +156,7 @@ export class SuperNode {
     if (provesRelay(statusCode, headers)) this.#proven = 'relay'
     if (statusCode === 200 || (ranged && statusCode === 206)) {
       this.#proven ??= 'origin'
-      const held: Held = { body, wanted }
+      const held: HeldBody = { body, wanted }
       this.#bodies.add(held)
       body.once('close', () => { this.#bodies.delete(held) })
       return response

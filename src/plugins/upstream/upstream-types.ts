@@ -40,7 +40,7 @@ export interface UpstreamOptions {
 /** Nodes that were asked for an object and have neither answered nor been given up. */
 export type AskedNodes = Set<SuperNode>
 
-export interface FetchOptions {
+export interface UpstreamFetchOptions {
   /** `via` members of the request that needs the object. */
   readonly via?: readonly string[]
   /** Kept up to date while the fetch waits for an answer. */
@@ -63,7 +63,7 @@ export interface HedgePolicy {
   readonly budget: number
   /** Further requests that may come together after a calm time. */
   readonly burst: number
-  /** Nodes asked at once for one object. */
+  /** Nodes asked at the same time for one object. */
   readonly maxParallel: number
 }
 

@@ -2,7 +2,7 @@ import { ERRORS, RelayError } from '../../base/errors.ts'
 import { keyId, type ShardKey } from '../../protocol/shard-key.ts'
 import type { NodeResponse, Resume } from './answer.ts'
 import { Circles } from './circles.ts'
-import type { Attempt } from './circuit.ts'
+import type { CircuitAttempt } from './circuit.ts'
 import { translate } from './failure.ts'
 import { hedgedRequest, RaceLostError, type AttemptEnd } from './hedged-request.ts'
 import { LeastRate } from './least-rate.ts'
@@ -16,12 +16,12 @@ import { ENOUGH_NOT_FOUND, SearchBudget } from './search-budget.ts'
 import { pathOf } from './shard-path.ts'
 import type { SuperNode } from './super-node.ts'
 import { onwardVia } from './tiers.ts'
-import type { AskedNodes, AttemptOutcome, FetchOptions, NodeStatus, UpstreamObject, UpstreamOptions } from './upstream-types.ts'
-import { Verdict } from './verdict.ts'
+import type { AskedNodes, AttemptOutcome, UpstreamFetchOptions, NodeStatus, UpstreamObject, UpstreamOptions } from './upstream-types.ts'
+import { UpstreamVerdict } from './verdict.ts'
 
-interface Answer {
+interface NodeAnswer {
   readonly node: SuperNode
-  readonly attempt: Attempt
+  readonly attempt: CircuitAttempt
   readonly response: NodeResponse
   readonly release: () => void
 }
@@ -29,7 +29,7 @@ interface Answer {
 /** A request to one node. */
 interface Runner {
   readonly node: SuperNode
-  readonly attempt: Attempt
+  readonly attempt: CircuitAttempt
   /** Monotonic ms since when it waits for the node; undefined while it waits for one of our connections. */
   assignedAt: number | undefined
 }
@@ -52,7 +52,7 @@ const MAX_RESUMES = 4
 /** A body under way is worth more waiting than one that has not begun. */
 const RESUME_PATIENCE = 2
 
-/** The super-nodes as one origin. The only layer that retries: the next node is asked at once when one fails, and beside one that is late. */
+/** The super-nodes as one origin. The only layer that retries: the next node is asked immediately when one fails, and beside one that is late. */
 export class Upstream {
   readonly #options: UpstreamOptions
   /** Changes at run time. */
@@ -106,7 +106,7 @@ export class Upstream {
    * @throws RelayError RELAY_ERR_SHARD_NOT_FOUND when every node says so, RELAY_ERR_UPSTREAM_TIMEOUT when none answers in time, RELAY_ERR_LOOP when the
    * request goes in circles wherever it is sent, else the last failure
    */
-  async fetch (key: ShardKey, signal: AbortSignal, { via = [], asked, wanted, soFar }: FetchOptions = {}): Promise<UpstreamObject> {
+  async fetch (key: ShardKey, signal: AbortSignal, { via = [], asked, wanted, soFar }: UpstreamFetchOptions = {}): Promise<UpstreamObject> {
     const { clock, firstByteTimeoutMs, leastBodyBps, bodyTimeoutMs } = this.#options
     const start = clock.monotonic()
     const id = keyId(key)
@@ -190,13 +190,13 @@ export class Upstream {
     return pseudonym === undefined ? {} : { via: onwardVia(via, pseudonym) }
   }
 
-  async #request (path: string, signal: AbortSignal, { fields, preferred, deadlineMs, resume, asked, wanted, last }: RequestOptions): Promise<Answer> {
+  async #request (path: string, signal: AbortSignal, { fields, preferred, deadlineMs, resume, asked, wanted, last }: RequestOptions): Promise<NodeAnswer> {
     const { clock, region, hedge } = this.#options
     const ordered = [...preferred, ...this.nodes.candidates(region())]
     // A node whose body has just broken off may be back, but whoever else there is comes first.
     const nodes = last === undefined ? ordered : [...ordered.filter(node => node !== last), last]
     const runners: Runner[] = []
-    const verdict = new Verdict()
+    const verdict = new UpstreamVerdict()
     const started = <T>(runner: T | undefined): T => {
       if (runner === undefined) throw new RelayError('RELAY_ERR_INTERNAL', 'the race names a node that does not run')
       return runner
@@ -292,7 +292,7 @@ export class Upstream {
     await Promise.all([this.nodes.close(), this.#siblings.close()])
   }
 
-  #bodyFailed (node: SuperNode, attempt: Attempt, error: unknown, signal: AbortSignal): RelayError {
+  #bodyFailed (node: SuperNode, attempt: CircuitAttempt, error: unknown, signal: AbortSignal): RelayError {
     const translated = translate(error, node.id, signal)
     const known = translated.code === 'RELAY_ERR_UPSTREAM_UNREACHABLE' || translated.code === 'RELAY_ERR_UPSTREAM_PROTOCOL'
       ? new RelayError('RELAY_ERR_UPSTREAM_BODY', translated.message, { cause: error })

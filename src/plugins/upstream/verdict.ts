@@ -2,7 +2,7 @@ import type { RelayError } from '../../base/errors.ts'
 import { NotFoundError } from './answer.ts'
 
 /** What the nodes that were asked for one object said, other than giving it. */
-export class Verdict {
+export class UpstreamVerdict {
   #notFound: RelayError | undefined
   #busy: RelayError | undefined
   #loop: RelayError | undefined
@@ -25,7 +25,7 @@ export class Verdict {
 
   /** What the viewer hears. A 404 beside a failure proves nothing: the node that failed may have the object. */
   get error (): RelayError | undefined {
-    // Where a node that is no relay says 404, the circles of others change nothing.
+    // Where a node that is not a relay says 404, the circles of others change nothing.
     return this.#busy ?? this.#failure ?? (this.#notFoundAt > 0 ? this.#notFound : this.#loop ?? this.#notFound)
   }
 }

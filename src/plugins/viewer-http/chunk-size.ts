@@ -1,9 +1,9 @@
 import { Allowance } from '../../base/allowance.ts'
 import { MAX_READ_BYTES } from '../../storage/disk-files.ts'
 
-/** Read at once for a viewer that keeps up, all a read brings: four times fewer turns of the thread pool, which cost more than copying the bytes. */
+/** Read in one go for a viewer that keeps up, all a read brings: four times fewer turns of the thread pool, which cost more than copying the bytes. */
 export const LARGE_CHUNK_BYTES = MAX_READ_BYTES
-/** Responses that may do so at once. Each holds two chunks in memory, so 64 MiB in all. */
+/** Responses that may do so at the same time. Each holds two chunks in memory, so 64 MiB in all. */
 const MAX_LARGE_RESPONSES = 32
 
 /** Leave to read large chunks, bounded over all responses of a listener. */
@@ -14,7 +14,7 @@ export class LargeChunks extends Allowance {
 }
 
 /**
- * How much one response reads at once: large chunks while its viewer takes everything at once, small ones when he does not, because
+ * How much one response reads in one go: large chunks while its viewer takes everything immediately, small ones when he does not, because
  * then they lie in memory.
  */
 export class ChunkSize {

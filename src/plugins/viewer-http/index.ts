@@ -67,7 +67,7 @@ export default fp<ViewerHttpOptions>(async (app, { config: { auth, viewer: setti
     gatewayId: () => app.viewers.gatewayId(),
     tickets: app.viewers.tickets,
     refused: reason => {
-      app.limits.refused[reason === 'rate-address' ? 'handshakesPerIp' : 'handshakesTotal']++
+      app.limits.refused[reason === 'rate-address' ? 'handshakesPerSecondPerIp' : 'handshakesPerSecond']++
       app.relayMetrics.count('icn_relay_viewer_handshake_failures_total', { reason })
     }
   })

@@ -18,7 +18,7 @@ export interface ResponsePace {
 }
 
 export interface ShardStreamOptions {
-  /** How much is read at once. */
+  /** How much is read in one go. */
   readonly chunkSize: ChunkSize
   /** Shared by the responses of a listener. */
   readonly memory: ChunkMemory

@@ -8,7 +8,7 @@ import type { ListeningInfo } from '../../channel/from-gateway.ts'
 import { problems } from '../admin/schemas.ts'
 import { endJsonLines } from '../http/end-line.ts'
 import type { CertificateHash } from '../tls/certificate-store.ts'
-import type { TicketOffice } from '../viewers/ticket-office.ts'
+import type { TicketIssuer } from '../viewers/ticket-issuer.ts'
 
 export interface TransportRouteOptions {
   readonly region: () => string
@@ -19,7 +19,7 @@ export interface TransportRouteOptions {
   readonly hashes: () => readonly CertificateHash[]
   readonly gatewayId: () => string
   /** Undefined where sessions need no ticket. */
-  readonly tickets: Pick<TicketOffice, 'issue'> | undefined
+  readonly tickets: Pick<TicketIssuer, 'issue'> | undefined
   /** Called for every ticket that was refused. */
   readonly refused: (reason: 'rate-address' | 'rate-total') => void
 }

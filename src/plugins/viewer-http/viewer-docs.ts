@@ -31,8 +31,8 @@ const REQUEST_ID: Headers = { 'x-request-id': text('id of this request in the re
 
 /** On every answer of a route; documented where they say most. */
 const RATE_HEADERS: Headers = {
-  'ratelimit-limit': text('requests in a second, and at once after a quiet one', '^\\d+$'),
-  'ratelimit-remaining': text('requests left at once', '^\\d+$'),
+  'ratelimit-limit': text('requests in a second, and in one burst after a quiet one', '^\\d+$'),
+  'ratelimit-remaining': text('requests left without waiting', '^\\d+$'),
   'ratelimit-reset': text('seconds, rounded up, until all of them are there again', '^\\d+$')
 }
 

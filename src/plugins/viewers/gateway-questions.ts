@@ -5,19 +5,19 @@ import type { SessionRow } from '../../channel/from-gateway.ts'
 /** A question (list, disconnect) that is not answered by then is given up, ms. */
 const ANSWER_MS = 2_000
 
-type Answer = readonly SessionRow[] | boolean
+type GatewayAnswer = readonly SessionRow[] | boolean
 
 /** Questions of operators to the gateway, each under an id of its own. */
 export class GatewayQuestions {
-  readonly #waiting = new Map<number, Deferred<Answer>>()
+  readonly #waiting = new Map<number, Deferred<GatewayAnswer>>()
   #next = 0
 
   get size (): number { return this.#waiting.size }
 
   /** @throws RelayError RELAY_ERR_GATEWAY when it does not answer, or ends */
-  async ask (send: (id: number) => void): Promise<Answer> {
+  async ask (send: (id: number) => void): Promise<GatewayAnswer> {
     const id = this.#next++
-    const answer = deferred<Answer>()
+    const answer = deferred<GatewayAnswer>()
     this.#waiting.set(id, answer)
     const timer = setTimeout(() => {
       this.#waiting.delete(id)
@@ -31,7 +31,7 @@ export class GatewayQuestions {
     }
   }
 
-  answered (id: number, value: Answer): void {
+  answered (id: number, value: GatewayAnswer): void {
     this.#waiting.get(id)?.resolve(value)
     this.#waiting.delete(id)
   }

@@ -15,7 +15,7 @@ import { hasSeparateGateway, isLaunched, launchedGateways } from './launched-gat
 import { LiveRecord } from './live-record.ts'
 import { sessionPorts } from './ports.ts'
 import { Supervisor } from './supervisor.ts'
-import { TicketOffice } from './ticket-office.ts'
+import { TicketIssuer } from './ticket-issuer.ts'
 
 export interface Viewers {
   /** Undefined when `transport.engine` is off. */
@@ -31,7 +31,7 @@ export interface Viewers {
   /** Another one for every gateway process: the sessions of the last ended with it. */
   gatewayId (): string
   /** Tickets for sessions; undefined where none are asked for. */
-  readonly tickets: TicketOffice | undefined
+  readonly tickets: TicketIssuer | undefined
   /** Where new sessions are sent in turn while the relay sheds load, base URLs; refused when empty. */
   redirectTo (): readonly string[]
   /** @param httpPort that viewer HTTP was bound to */
@@ -61,8 +61,8 @@ const LATE_STOP_MS = 1_500
 function count (metrics: RelayMetrics, refused: RefusedCounts, { counts }: GatewayStats): void {
   for (const [transport, by] of Object.entries(counts.handshakes)) metrics.count('icn_relay_viewer_handshakes_total', { transport }, by)
   for (const [reason, by] of Object.entries(counts.handshakeFailures)) metrics.count('icn_relay_viewer_handshake_failures_total', { reason }, by)
-  refused.handshakesTotal += counts.handshakeFailures['rate-total'] ?? 0
-  refused.handshakesPerIp += counts.handshakeFailures['rate-address'] ?? 0
+  refused.handshakesPerSecond += counts.handshakeFailures['rate-total'] ?? 0
+  refused.handshakesPerSecondPerIp += counts.handshakeFailures['rate-address'] ?? 0
   for (const [transport, by] of Object.entries(counts.limited)) {
     metrics.count('icn_relay_viewer_requests_limited_total', { transport }, by)
     refused.requests += by
@@ -184,7 +184,7 @@ export default fp<{ config: Config }>(async (app, { config }) => {
     // Nobody should pay for a handshake that is going to be refused.
     listening: () => live.draining || (app.overload.shedsSessions && redirectTo().length === 0) ? undefined : supervisor?.listening,
     gatewayId: () => gatewayId,
-    tickets: viewer.require_ticket ? new TicketOffice({ key: () => ticketKey, limiter: app.limits.tickets, clock: systemClock, randomBytes }) : undefined,
+    tickets: viewer.require_ticket ? new TicketIssuer({ key: () => ticketKey, limiter: app.limits.tickets, clock: systemClock, randomBytes }) : undefined,
     redirectTo,
     start: async httpPort => {
       ports = sessionPorts(config, httpPort)

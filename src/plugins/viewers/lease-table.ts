@@ -1,7 +1,7 @@
 import { RelayError } from '../../base/errors.ts'
 import type { OpenShard } from '../shards/shard-service.ts'
 
-/** Objects one gateway may hold at once: every session's streams together stay far below. */
+/** Objects one gateway may hold at the same time: every session's streams together stay far below. */
 const MAX_LEASES = 65_536
 
 /** What the relay holds open for one life of its gateway; all of it is released when that life ends. */

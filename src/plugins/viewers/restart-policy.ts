@@ -8,7 +8,7 @@ export interface RestartPolicy {
 }
 
 export const DEFAULT_RESTART_POLICY: RestartPolicy = {
-  // A gateway that is killed now and then is replaced at once; this is short beside the start of a process, some 200 ms.
+  // A gateway that is killed now and then is replaced immediately; this is short beside the start of a process, some 200 ms.
   initialMs: 100,
   maxMs: 10_000,
   healthyMs: 10_000

@@ -7,7 +7,7 @@ import type { GatewaySettings, ToGateway } from '../../channel/to-gateway.ts'
 import type { Demand } from '../../pacing/split-budget.ts'
 import type { GatewayProcess, StartGateway } from '../../spawn/gateway-process.ts'
 import type { ShardService } from '../shards/shard-service.ts'
-import { GatewayDesk, type ResponseCount } from './gateway-desk.ts'
+import { GatewayRequests, type ResponseCount } from './gateway-requests.ts'
 import { GatewayQuestions } from './gateway-questions.ts'
 import type { LiveRecord } from './live-record.ts'
 import { countEarly, DEFAULT_RESTART_POLICY, restartDelay } from './restart-policy.ts'
@@ -51,7 +51,7 @@ const OUTPUT_CHARS = 4_000
 
 interface Life {
   readonly process: GatewayProcess
-  readonly desk: GatewayDesk
+  readonly requests: GatewayRequests
   readonly startedAt: number
   heardAt: number
   readonly ended: Deferred<undefined>
@@ -84,12 +84,12 @@ export class Supervisor {
   get listening (): ListeningInfo | undefined { return this.#life?.listening }
   /** Process id of the gateway; undefined while there is none. */
   get pid (): number | undefined { return this.#life?.process.pid }
-  get leases (): number { return this.#life?.desk.leases ?? 0 }
+  get leases (): number { return this.#life?.requests.leases ?? 0 }
   get stats (): GatewayStats | undefined { return this.#life?.stats }
 
   /** Sizes of every map and queue on both sides of the channel. */
   sizes (): Record<string, number> {
-    return { ...this.#life?.stats?.sizes, ...this.#life?.desk.sizes(), 'relay.questions': this.#questions.size }
+    return { ...this.#life?.stats?.sizes, ...this.#life?.requests.sizes(), 'relay.questions': this.#questions.size }
   }
 
   /** Starts the gateway and waits for its listeners; when the first start fails, the restarts go on behind. */
@@ -155,7 +155,7 @@ export class Supervisor {
       closed: (code, signal) => { this.#ended(life, code, signal) }
     })
     const now = clock.monotonic()
-    const life: Life = { process, desk: new GatewayDesk(shards, process.send, responses), startedAt: now, heardAt: now, ended: deferred<undefined>(), listening: undefined, stats: undefined, reason: 'exit', output: '' }
+    const life: Life = { process, requests: new GatewayRequests(shards, process.send, responses), startedAt: now, heardAt: now, ended: deferred<undefined>(), listening: undefined, stats: undefined, reason: 'exit', output: '' }
     this.#life = life
     this.#send({ type: 'start', settings: settings(), live: live.current })
   }
@@ -190,7 +190,7 @@ export class Supervisor {
       case 'sessions': this.#questions.answered(message.id, message.rows); break
       case 'disconnected': this.#questions.answered(message.id, message.found); break
       case 'log': log(message.level, message.message, { ...message.fields, process: 'gateway' }); break
-      case 'resolve': case 'cancel': case 'read': case 'release': life.desk.take(message); break
+      case 'resolve': case 'cancel': case 'read': case 'release': life.requests.take(message); break
     }
   }
 
@@ -224,7 +224,7 @@ export class Supervisor {
   }
 
   #ended (life: Life, code: number | null, signal: NodeJS.Signals | null): void {
-    life.desk.end()
+    life.requests.end()
     life.ended.resolve(undefined)
     this.#life = undefined
     this.#options.observer.demand(undefined)

@@ -12,7 +12,7 @@ const HALF_OPEN_CONNECTIONS = 256
 const LOOKS_PER_TIMEOUT = 4
 const MIN_LOOK_MS = 25
 
-interface Connection {
+interface SocketConnection {
   readonly socket: Socket
   readonly sessions: Set<FailsSession>
   secured: boolean
@@ -34,7 +34,7 @@ export class Connections {
   readonly #server: Server
   readonly #options: Pick<ListenerOptions, 'maxSessions' | 'handshakeTimeoutMs' | 'idleTimeoutMs'>
   readonly #events: Pick<ListenerEvents, 'admit' | 'handshakeFailed'>
-  readonly #connections = new Map<string, Connection>()
+  readonly #connections = new Map<string, SocketConnection>()
   readonly #look: NodeJS.Timeout
 
   constructor (server: Server, options: Pick<ListenerOptions, 'maxSessions' | 'handshakeTimeoutMs' | 'idleTimeoutMs'>, events: Pick<ListenerEvents, 'admit' | 'handshakeFailed'>) {
@@ -43,14 +43,14 @@ export class Connections {
     this.#events = events
     server.maxConnections = options.maxSessions + HALF_OPEN_CONNECTIONS
     server.on('drop', () => { events.handshakeFailed('limit', 'too many connections') })
-    gateConnections(server, (socket) => this.#admit(socket))
+    gateConnections(server, socket => this.#admit(socket))
     server.on('connection', (socket: Socket) => { this.#open(socket) })
     server.on('secureConnection', (socket: TLSSocket) => {
       // Between two owners of the socket nobody listens for errors, and one without a listener ends the process.
       socket.on('error', () => {})
-      this.#of(socket, (connection) => { connection.secured = true })
+      this.#of(socket, connection => { connection.secured = true })
     })
-    server.on('tlsClientError', (_error: Error, socket: TLSSocket) => { this.#of(socket, (connection) => { connection.failure = 'tls' }) })
+    server.on('tlsClientError', (_error: Error, socket: TLSSocket) => { this.#of(socket, connection => { connection.failure = 'tls' }) })
     answerPlainRequests(server)
     this.#look = setInterval(() => { this.#check(performance.now()) }, Math.max(MIN_LOOK_MS, Math.min(options.handshakeTimeoutMs, options.idleTimeoutMs) / LOOKS_PER_TIMEOUT))
     this.#look.unref()
@@ -79,7 +79,7 @@ export class Connections {
     clearInterval(this.#look)
     for (const connection of this.#connections.values()) if (connection.sessions.size === 0 && !connection.claimed) connection.socket.destroy()
     const cut = setTimeout(() => { for (const connection of this.#connections.values()) connection.socket.destroy() }, timeoutMs)
-    await new Promise<void>((resolve) => {
+    await new Promise<void>(resolve => {
       const check = (): void => { if (this.#connections.size === 0 && !this.#server.listening) resolve() }
       this.#server.once('close', () => { resolve() })
       setImmediate(check)
@@ -99,7 +99,7 @@ export class Connections {
     socket.setNoDelay(true)
     const now = performance.now()
     const key = keyOf(socket)
-    const connection: Connection = { socket, sessions: new Set(), secured: false, claimed: false, failure: undefined, idleSince: now, heardAt: now, bytesRead: 0 }
+    const connection: SocketConnection = { socket, sessions: new Set(), secured: false, claimed: false, failure: undefined, idleSince: now, heardAt: now, bytesRead: 0 }
     this.#connections.set(key, connection)
     socket.once('close', () => {
       this.#connections.delete(key)
@@ -109,7 +109,7 @@ export class Connections {
     })
   }
 
-  #of (socket: Socket, change: (connection: Connection) => void): void {
+  #of (socket: Socket, change: (connection: SocketConnection) => void): void {
     const connection = this.#connections.get(keyOf(socket))
     if (connection !== undefined) change(connection)
   }

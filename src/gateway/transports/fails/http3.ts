@@ -8,7 +8,7 @@ import { parsePeer, toSessionRequest } from './request.ts'
 import { FailsSession } from './session.ts'
 import { startServer } from './start.ts'
 
-/** Unread bytes of a viewer, per stream and per session, as on the TCP road. */
+/** Unread bytes of a viewer, per stream and per session, as on the TCP transport. */
 const STREAM_WINDOW_BYTES = 65_536
 const SESSION_WINDOW_BYTES = 524_288
 /** Streams that a viewer opens towards us in one direction: telemetry, and the three that HTTP/3 itself needs. */
@@ -22,7 +22,7 @@ const CLOSE_TIMEOUT_MS = 700
 const LOOKS_PER_TIMEOUT = 4
 const MIN_LOOK_MS = 25
 
-interface Accepted { readonly request: SessionRequest, readonly release: () => void }
+interface AcceptedHttp3 { readonly request: SessionRequest, readonly release: () => void }
 
 /** Why HTTP/3 of fails-components cannot be had here, or undefined when its optional package loads. */
 export async function failsHttp3Missing (): Promise<string | undefined> {
@@ -86,8 +86,8 @@ class Http3Listener implements TransportListener {
 
   async start (): Promise<void> {
     const { transportInt } = this.#server
-    this.#server.onSessionRequest = (request) => { this.#request(request) }
-    this.#server.onHttpWTSessionVisitor = (visit) => { this.#visit(visit) }
+    this.#server.onSessionRequest = request => { this.#request(request) }
+    this.#server.onHttpWTSessionVisitor = visit => { this.#visit(visit) }
     this.#server.onServerClose = () => { this.#stopped() }
     transportInt.setJSRequestHandler(true)
     transportInt.addPath(this.#options.path)
@@ -119,8 +119,8 @@ class Http3Listener implements TransportListener {
     clearInterval(this.#look)
     this.#admission.shut()
     for (const session of this.#sessions.keys()) session.close(0, 'relay is stopping')
-    await new Promise((resolve) => { setTimeout(resolve, FLUSH_MS) })
-    await new Promise<void>((resolve) => {
+    await new Promise(resolve => { setTimeout(resolve, FLUSH_MS) })
+    await new Promise<void>(resolve => {
       const late = setTimeout(resolve, CLOSE_TIMEOUT_MS)
       this.#stopped = () => { clearTimeout(late); resolve() }
       // A second call crashes the process, hence only here, behind the promise of `close`.
@@ -145,7 +145,7 @@ class Http3Listener implements TransportListener {
       return
     }
     let held = true
-    const accepted: Accepted = {
+    const accepted: AcceptedHttp3 = {
       request,
       release: () => {
         if (held) this.#admission.release()
@@ -161,13 +161,13 @@ class Http3Listener implements TransportListener {
   }
 
   #visit (visit: LibraryVisit): void {
-    const { request, release } = visit.userData as Accepted
+    const { request, release } = visit.userData as AcceptedHttp3
     const session = new FailsSession(visit.session, {
       id: `h3-${++this.#accepted}`,
       transport: 'webtransport',
       request,
       maxStreams: this.#options.maxStreamsPerSession,
-      ready: (ready) => { this.#events.session(ready) }
+      ready: ready => { this.#events.session(ready) }
     })
     const now = performance.now()
     this.#sessions.set(session, { bytes: 0, heardAt: now })

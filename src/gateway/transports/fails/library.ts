@@ -21,7 +21,7 @@ export interface ReadBuffer {
   fin: boolean
 }
 
-/** The library's stream; the optional members exist on the TCP roads only. */
+/** The library's stream; the optional members exist on the TCP transports only. */
 export interface LibraryStream {
   jsobj: StreamHandler
   readonly streamid?: bigint
@@ -54,7 +54,7 @@ export interface SessionHandler {
 /** A wish for a stream of our own. */
 export interface StreamOrder { readonly sendGroup: null, readonly sendOrder: number, readonly waitUntilAvailable: boolean }
 
-/** The library's session; the optional members exist on the TCP roads only. */
+/** The library's session; the optional members exist on the TCP transports only. */
 export interface LibrarySession {
   jsobj: SessionHandler
   /** The socket, HTTP/2 stream or guard that carries the session. */
@@ -91,7 +91,7 @@ export interface LibraryServer {
     addPath (path: string): void
     updateCert?: (cert: string, key: string, http2only: boolean) => void
     finishSessionRequest (args: Record<string, unknown>): void
-    /** TCP roads: the HTTP/2 server. */
+    /** TCP transports: the HTTP/2 server. */
     readonly serverInt?: Server & { updateSettings (settings: Record<string, number>): void }
     /** HTTP/3: the wrapper of the UDP socket. */
     readonly socket?: { readonly socketInt?: NodeJS.EventEmitter }
@@ -127,7 +127,7 @@ async function load (): Promise<Library> {
     const module = await import('@fails-components/webtransport')
     // Its own attempt to load the package prints when it ends, in a later microtask than this promise settles.
     await module.quicheLoaded
-    await new Promise((resolve) => { setImmediate(resolve) })
+    await new Promise(resolve => { setImmediate(resolve) })
     return { HttpServer: module.HttpServer as unknown as Library['HttpServer'], http3Missing: await missing() }
   } finally {
     restore()
@@ -150,7 +150,7 @@ function dropLoaderNoise (): () => void {
   const { log, error } = console
   const filter = (print: (...args: unknown[]) => void) => (...args: unknown[]): void => {
     const [first] = args
-    if (typeof first !== 'string' || !LOADER_NOISE.some((line) => first.startsWith(line))) print.apply(console, args)
+    if (typeof first !== 'string' || !LOADER_NOISE.some(line => first.startsWith(line))) print.apply(console, args)
   }
   console.log = filter(log)
   console.error = filter(error)

@@ -2,7 +2,7 @@ import { plainAddress } from '../../../admission/address-key.ts'
 import type { PeerAddress, SessionRequest } from '../../../protocol/transport-session.ts'
 import type { LibraryRequest } from './library.ts'
 
-/** Reads the library's `ip:port`, `[v6]:port` or, on its TCP roads, `v6:port` without brackets; IPv4-mapped addresses become IPv4. */
+/** Reads the library's `ip:port`, `[v6]:port` or, on its TCP transports, `v6:port` without brackets; IPv4-mapped addresses become IPv4. */
 export function parsePeer (address: string): PeerAddress | undefined {
   const colon = address.lastIndexOf(':')
   const port = Number(address.slice(colon + 1))

@@ -1,8 +1,8 @@
 import type { Duplex } from 'node:stream'
 import { closeReason } from '../../../protocol/close-reason.ts'
-import { TransportError, type BidiStream, type ReceiveStream, type SendStream, type SessionClose, type SessionRequest, type SessionStats, type TransportName, type TransportSession } from '../../../protocol/transport-session.ts'
+import { TransportError, type BidiStream, type ReceiveStream, type SendStream, type SessionClose, type SessionRequest, type TransportStats, type SessionTransportName, type TransportSession } from '../../../protocol/transport-session.ts'
 import type { LibrarySession, LibraryStream, SessionHandler, StreamOrder } from './library.ts'
-import { FailsStream, type StreamOwner } from './stream.ts'
+import { FailsStream, type FailsStreamOwner } from './stream.ts'
 import { WebSocketGuard } from './websocket-guard.ts'
 
 /** The peer gives stream credit within this, milliseconds, or an order for a stream fails. */
@@ -25,7 +25,7 @@ interface Waiting { resolve (stream: FailsStream): void, reject (error: Error): 
 
 export interface FailsSessionInit {
   readonly id: string
-  readonly transport: TransportName
+  readonly transport: SessionTransportName
   readonly request: SessionRequest
   readonly maxStreams: number
   /** Called once, when streams may flow. */
@@ -33,12 +33,12 @@ export interface FailsSessionInit {
 }
 
 /** A session of the library behind our interface. */
-export class FailsSession implements TransportSession, StreamOwner {
+export class FailsSession implements TransportSession, FailsStreamOwner {
   readonly id: string
-  readonly transport: TransportName
+  readonly transport: SessionTransportName
   readonly request: SessionRequest
   readonly closed: Promise<SessionClose>
-  onStream: (stream: BidiStream) => void = (stream) => { stream.reset(0); stream.cancel(0) }
+  onStream: (stream: BidiStream) => void = stream => { stream.reset(0); stream.cancel(0) }
   onUni?: (stream: ReceiveStream) => void
   /** Read by the library, which sends window updates only while it says connected. */
   state: SessionHandler['state'] = 'connecting'
@@ -66,11 +66,11 @@ export class FailsSession implements TransportSession, StreamOwner {
     this.objint = native
     this.#init = init
     this.#carrier = native.stream
-    this.closed = new Promise((resolve) => { this.#resolveClosed = resolve })
+    this.closed = new Promise(resolve => { this.#resolveClosed = resolve })
     native.jsobj = this.#handler()
     const closeConnection = native.closeConnection?.bind(native)
     if (closeConnection !== undefined) {
-      native.closeConnection = (args) => {
+      native.closeConnection = args => {
         this.#violation = args.reason
         closeConnection(args)
       }
@@ -82,17 +82,17 @@ export class FailsSession implements TransportSession, StreamOwner {
   /** Streams over here that the library keeps, since the peer may still send on them. */
   get lingering (): number { return this.#lingering.size }
 
-  stats (): SessionStats {
+  stats (): TransportStats {
     const rtt = this.#rtt === undefined ? {} : { rttMs: this.#rtt }
     return { bytesSent: this.#sent, bytesReceived: this.#received, openStreams: this.#streams.size, ...rtt }
   }
 
   openBidi (): Promise<BidiStream> {
-    return this.#order(this.#bidi, (order) => this.objint.orderBidiStream(order))
+    return this.#order(this.#bidi, order => this.objint.orderBidiStream(order))
   }
 
   openUni (): Promise<SendStream> {
-    return this.#order(this.#uni, (order) => this.objint.orderUnidiStream(order))
+    return this.#order(this.#uni, order => this.objint.orderUnidiStream(order))
   }
 
   close (code = 0, reason = ''): void {
@@ -117,7 +117,7 @@ export class FailsSession implements TransportSession, StreamOwner {
     this.#carrier?.destroy()
   }
 
-  /** Asks a silent peer for a sign of life where the road has a way to. */
+  /** Asks a silent peer for a sign of life where the transport has a way to. */
   ping (): void {
     if (this.#carrier instanceof WebSocketGuard && !this.#carrier.destroyed) this.#carrier.ping()
   }
@@ -135,7 +135,7 @@ export class FailsSession implements TransportSession, StreamOwner {
   egress (): Promise<void> | undefined {
     const carrier = this.#carrier
     if (carrier === undefined || carrier.destroyed || carrier.writableLength < EGRESS_HIGH_BYTES) return undefined
-    this.#drained ??= new Promise((resolve) => {
+    this.#drained ??= new Promise(resolve => {
       const done = (): void => {
         carrier.off('drain', done)
         carrier.off('close', done)
@@ -171,7 +171,7 @@ export class FailsSession implements TransportSession, StreamOwner {
         this.#init.ready(this)
       },
       onClose: ({ errorcode = 0, error = '' }) => { this.#ended(errorcode, error) },
-      onStream: (args) => { this.#opened(args.stream, args.incoming, args.bidirectional) },
+      onStream: args => { this.#opened(args.stream, args.incoming, args.bidirectional) },
       // Nobody asked for datagrams: dropped here, they take no memory.
       onDatagramReceived () {},
       onGoAwayReceived () {},
@@ -216,8 +216,8 @@ export class FailsSession implements TransportSession, StreamOwner {
         reject(new TransportError('no-credit', `no stream credit within ${CREDIT_TIMEOUT_MS} ms`))
       }, CREDIT_TIMEOUT_MS)
       const waiting: Waiting = {
-        resolve: (stream) => { clearTimeout(late); resolve(stream) },
-        reject: (error) => { clearTimeout(late); reject(error) }
+        resolve: stream => { clearTimeout(late); resolve(stream) },
+        reject: error => { clearTimeout(late); reject(error) }
       }
       queue.push(waiting)
       order({ sendGroup: null, sendOrder: 0, waitUntilAvailable: true })

@@ -9,12 +9,12 @@ export function startServer (server: LibraryServer, events: Pick<ListenerEvents,
   return new Promise((resolve, reject) => {
     const late = setTimeout(() => { reject(new Error('fails-components did not start listening')) }, READY_TIMEOUT_MS)
     const listening = server.onServerListening.bind(server)
-    server.onServerListening = (args) => {
+    server.onServerListening = args => {
       clearTimeout(late)
       listening(args)
       resolve()
     }
-    server.onServerError = (error) => {
+    server.onServerError = error => {
       clearTimeout(late)
       events.log('error', 'listener failed', { error: String(error) })
       reject(error ?? new Error('listener failed'))

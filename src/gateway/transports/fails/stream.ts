@@ -7,7 +7,7 @@ const PIECE_BYTES = 65_536
 const READ_HIGH_BYTES = 65_536
 
 /** What a stream needs of its session; the library reads `state` and `objint` here as well. */
-export interface StreamOwner {
+export interface FailsStreamOwner {
   readonly state: string
   readonly objint: unknown
   /** Resolves when the connection's send buffer is below its mark, undefined when it is already. */
@@ -20,21 +20,21 @@ export interface StreamOwner {
   gone (stream: FailsStream): void
 }
 
-interface Waiter<T> { resolve (value: T): void, reject (error: Error): void }
+interface StreamWaiter<T> { resolve (value: T): void, reject (error: Error): void }
 
 /** One stream of the library behind our interface; a unidirectional one has one half that is over from the start. */
 export class FailsStream implements BidiStream, ReceiveStream, StreamHandler {
   readonly id: string
   /** Named so by the library, which asks it for the state of the session. */
-  readonly parentobj: StreamOwner
+  readonly parentobj: FailsStreamOwner
   readonly #native: LibraryStream
   readonly #returnCredit: (() => void) | undefined
   readonly #stop = new AbortController()
   readonly #queue: Uint8Array[] = []
   #unread = 0
   #paused = false
-  #reader: Waiter<Uint8Array | null> | undefined
-  #operation: Waiter<void> | undefined
+  #reader: StreamWaiter<Uint8Array | null> | undefined
+  #operation: StreamWaiter<void> | undefined
   #writing = false
   #sendDone: boolean
   #sendError: TransportError | undefined
@@ -46,7 +46,7 @@ export class FailsStream implements BidiStream, ReceiveStream, StreamHandler {
   #peerDone: boolean
   #finished = false
 
-  constructor (id: string, native: LibraryStream, owner: StreamOwner, halves: { sends: boolean, receives: boolean }) {
+  constructor (id: string, native: LibraryStream, owner: FailsStreamOwner, halves: { sends: boolean, receives: boolean }) {
     this.id = id
     this.#native = native
     this.parentobj = owner
@@ -196,13 +196,13 @@ export class FailsStream implements BidiStream, ReceiveStream, StreamHandler {
     })
   }
 
-  #takeOperation (): Waiter<void> | undefined {
+  #takeOperation (): StreamWaiter<void> | undefined {
     const operation = this.#operation
     this.#operation = undefined
     return operation
   }
 
-  #takeReader (): Waiter<Uint8Array | null> | undefined {
+  #takeReader (): StreamWaiter<Uint8Array | null> | undefined {
     const reader = this.#reader
     this.#reader = undefined
     return reader

@@ -6,7 +6,7 @@ const PONG_LIMIT_BYTES = 65_536
 /** Answers gather in the guard up to this before the library is told to wait; about one round of 64 KiB pieces of 4 streams. */
 const WRITE_HIGH_WATER_MARK = 262_144
 
-/** An HTTP/2 stream, as far as the library uses it on the WebSocket road. */
+/** An HTTP/2 stream, as far as the library uses it on the WebSocket transport. */
 interface CarrierExtras {
   respond?: (headers: Record<string, string>) => void
   readonly session?: unknown
@@ -47,7 +47,7 @@ export class WebSocketGuard extends Duplex {
 
   /** The library's listeners run inside this: what its parser throws ends this connection and not the process. */
   override on (event: string | symbol, listener: (...args: never[]) => void): this {
-    return super.on(event, contained(event, listener as (...args: unknown[]) => void, (error) => { this.#fail(error) }))
+    return super.on(event, contained(event, listener as (...args: unknown[]) => void, error => { this.#fail(error) }))
   }
 
   override _read (): void { this.#carrier.resume() }

@@ -25,9 +25,9 @@ const CLOSE_TIMEOUT_MS = 700
 /** HTTP/2: concurrent requests of one connection, of which each session is one, and the size of one header list. */
 const HTTP2_SETTINGS = { maxConcurrentStreams: 100, maxHeaderListSize: 16_384 }
 
-interface Accepted { readonly request: SessionRequest, readonly peerKey: string, readonly release: () => void }
+interface AcceptedWebSocket { readonly request: SessionRequest, readonly peerKey: string, readonly release: () => void }
 
-/** The TCP road: WebTransport over WebSocket (browsers) and over HTTP/2 capsules (the library's Node client), pure JavaScript. */
+/** The TCP transport: WebTransport over WebSocket (browsers) and over HTTP/2 capsules (the library's Node client), pure JavaScript. */
 export function failsWebSocketTransport (): ViewerTransport {
   return {
     name: 'fails-websocket',
@@ -87,8 +87,8 @@ class WebSocketListener implements TransportListener {
   /** @throws Error of the socket (EADDRINUSE, EACCES) or when the library does not become ready */
   async start (): Promise<void> {
     const { transportInt } = this.#server
-    this.#server.onSessionRequest = (request) => { this.#request(request) }
-    this.#server.onHttpWTSessionVisitor = (visit) => { this.#visit(visit) }
+    this.#server.onSessionRequest = request => { this.#request(request) }
+    this.#server.onHttpWTSessionVisitor = visit => { this.#visit(visit) }
     transportInt.setJSRequestHandler(true)
     transportInt.serverInt?.updateSettings(HTTP2_SETTINGS)
     await startServer(this.#server, this.#events)
@@ -161,18 +161,18 @@ class WebSocketListener implements TransportListener {
     }
     // Of a peer that leaves early the library never makes a session, so the connection gives the place back as well.
     carrier.once('close', release)
-    const accepted: Accepted = { request, peerKey: library.peerAddress, release }
+    const accepted: AcceptedWebSocket = { request, peerKey: library.peerAddress, release }
     this.#server.transportInt.finishSessionRequest({ ...library, session: carrier, head: undefined, path: this.#options.path, status: 200, userData: accepted })
   }
 
   #visit (visit: LibraryVisit): void {
-    const { request, peerKey, release } = visit.userData as Accepted
+    const { request, peerKey, release } = visit.userData as AcceptedWebSocket
     const session = new FailsSession(visit.session, {
       id: `ws-${++this.#accepted}`,
       transport: 'websocket',
       request,
       maxStreams: this.#options.maxStreamsPerSession,
-      ready: (ready) => { this.#events.session(ready) }
+      ready: ready => { this.#events.session(ready) }
     })
     this.#sessions.add(session)
     this.#connections.add(peerKey, session)

@@ -15,7 +15,7 @@ import { QuinnSession } from '../../../quinn/session.ts'
 import { Admission } from '../admission.ts'
 import type { EngineSizes, ListenerEvents, ListenerOptions, TransportListener, ViewerTransport } from '../viewer-transport.ts'
 
-/** Bidirectional streams a peer may have open at once in a session: the engine fixes 100, and CONNECT is one of them. */
+/** Bidirectional streams a peer may have open at the same time in a session: the engine fixes 100, and CONNECT is one of them. */
 const ENGINE_STREAMS = 99
 /** The contract gives `close` a second; sessions get most of it to tell their peers. */
 const FAREWELL_MS = 700
@@ -72,7 +72,7 @@ async function freePort (host: string): Promise<number> {
 
 async function isFree (host: string, port: number): Promise<boolean> {
   const socket = createSocket({ type: isIPv6(host) ? 'udp6' : 'udp4' })
-  return await new Promise((resolve) => {
+  return await new Promise(resolve => {
     socket.once('error', () => { resolve(false); socket.close() })
     socket.bind({ address: host, port, exclusive: true }, () => { socket.close(() => { resolve(true) }) })
   })
@@ -141,12 +141,12 @@ class QuinnListener implements TransportListener {
     const started = systemTimers.now()
     const left = (until: number): number => Math.max(0, started + until - systemTimers.now())
     for (const session of this.#sessions) session.close(0, 'the relay is stopping')
-    await within(left(FAREWELL_MS), Promise.all(Array.from(this.#sessions, async (session) => { await session.gone })))
+    await within(left(FAREWELL_MS), Promise.all(Array.from(this.#sessions, async session => { await session.gone })))
     await within(left(PORT_FREE_MS), this.#endAccept())
     while (left(PORT_FREE_MS) > 0 && !await isFree(this.#host, this.port)) {
       // Sessions that are over keep the port until the collector has found out.
       collectGarbage()
-      await new Promise((resolve) => { setTimeout(resolve, LOOK_MS) })
+      await new Promise(resolve => { setTimeout(resolve, LOOK_MS) })
     }
   }
 
@@ -191,7 +191,7 @@ class QuinnListener implements TransportListener {
     const opening = native.ok()
     const session = await within(this.#options.handshakeTimeoutMs, opening)
     if (session !== undefined) return session
-    opening.then((late) => { late.close(0, 'too late') }, () => {})
+    opening.then(late => { late.close(0, 'too late') }, () => {})
     throw new Error('the answer was not taken in time')
   }
 
@@ -215,7 +215,7 @@ class QuinnListener implements TransportListener {
 async function within<T> (ms: number, promise: Promise<T>): Promise<T | undefined> {
   let timer: NodeJS.Timeout | undefined
   try {
-    return await Promise.race([promise, new Promise<undefined>((resolve) => { timer = setTimeout(() => { resolve(undefined) }, ms) })])
+    return await Promise.race([promise, new Promise<undefined>(resolve => { timer = setTimeout(() => { resolve(undefined) }, ms) })])
   } finally {
     clearTimeout(timer)
   }

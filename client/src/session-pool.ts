@@ -1,6 +1,6 @@
 import { ShardClientError } from './client-error.ts'
 import type { TransportInfo } from './transports.ts'
-import type { Lane } from './lane.ts'
+import type { PooledSession } from './pooled-session.ts'
 import { loadedSessions } from './late-parts.ts'
 import type { ClientPlatform } from './platform.ts'
 import { MAX_STREAMS, startCount } from './session-count.ts'
@@ -17,13 +17,13 @@ const MAX_HELP = 4
 export interface PoolOptions {
   readonly platform: ClientPlatform
   /** Opens one more session of the transport in use. */
-  readonly open: (info: TransportInfo) => Promise<Lane>
+  readonly open: (info: TransportInfo) => Promise<PooledSession>
   /** What the relay grants the viewer, bits per second. */
   readonly limitBps: () => number | undefined
   /** The first session, which speaks for all, is another one or none. */
   readonly onFirst: () => void
   /** This session is in use from now on. */
-  readonly onJoin: (lane: Lane) => void
+  readonly onJoin: (session: PooledSession) => void
   /** Answers have been late since then; bytes per millisecond now. */
   readonly onLate: (since: number, rate: number) => void
   /** What came lately over the sessions in use, and over the one that is being tried. */
@@ -31,12 +31,12 @@ export interface PoolOptions {
 }
 
 /** The sessions of a client, all with one relay and over one transport: hands them out, and has as many as `nextCount` says. */
-export class LanePool {
+export class SessionPool {
   readonly #options: PoolOptions
   /** Oldest first. */
-  #lanes: Lane[] = []
+  #sessions: PooledSession[] = []
   /** One of another transport that is being tried: as long as it is here it is handed out before the others. */
-  #favoured: Lane | undefined
+  #favoured: PooledSession | undefined
   readonly #waiting = new Set<() => void>()
   readonly #bodies = new Set<SharedBody>()
   #count: SessionCount
@@ -56,38 +56,38 @@ export class LanePool {
     this.#count = startCount(options.platform.now(), false)
   }
 
-  get first (): Lane | undefined { return this.#lanes[0] }
-  get size (): number { return this.#lanes.length }
-  get lanes (): readonly Lane[] { return this.#lanes }
-  has (lane: Lane): boolean { return this.#lanes.includes(lane) }
+  get first (): PooledSession | undefined { return this.#sessions[0] }
+  get size (): number { return this.#sessions.length }
+  get sessions (): readonly PooledSession[] { return this.#sessions }
+  has (session: PooledSession): boolean { return this.#sessions.includes(session) }
 
   /** Makes this connection the only one; what is under way on the others ends where it began. */
-  replaceAll (lane: Lane): void {
-    const old = this.#lanes
+  replaceAll (session: PooledSession): void {
+    const old = this.#sessions
     const { now } = this.#options.platform
-    const isSame = old.length === 0 && this.#count.several === isSession(lane)
+    const isSame = old.length === 0 && this.#count.several === hasStreams(session)
     this.#favoured = undefined
-    this.#lanes = [lane]
+    this.#sessions = [session]
     this.#generation++
     if (!isSame) this.#shortestMs = undefined
     // After a loss the count that proved right is not found out again.
-    this.#count = { ...startCount(now(), isSession(lane)), ...isSame && { proven: this.#count.proven, pauseMs: this.#count.pauseMs, notBefore: this.#count.notBefore } }
-    for (const each of old) if (each !== lane) each.leave()
+    this.#count = { ...startCount(now(), hasStreams(session)), ...isSame && { proven: this.#count.proven, pauseMs: this.#count.pauseMs, notBefore: this.#count.notBefore } }
+    for (const each of old) if (each !== session) each.leave()
     this.#options.onFirst()
-    this.#options.onJoin(lane)
+    this.#options.onJoin(session)
     this.#wakeAll()
     if (this.#bodies.size > 0) this.#armSample()
   }
 
   /** Uses this one for nothing new. @returns whether it was in use */
-  remove (lane: Lane): boolean {
-    lane.leave()
-    if (this.#favoured === lane) this.#favoured = undefined
-    const index = this.#lanes.indexOf(lane)
+  remove (session: PooledSession): boolean {
+    session.leave()
+    if (this.#favoured === session) this.#favoured = undefined
+    const index = this.#sessions.indexOf(session)
     if (index < 0) return false
-    this.#lanes.splice(index, 1)
+    this.#sessions.splice(index, 1)
     if (index === 0) this.#options.onFirst()
-    if (this.#lanes.length === 0) {
+    if (this.#sessions.length === 0) {
       this.#generation++
       this.#wakeAll()
     }
@@ -98,37 +98,37 @@ export class LanePool {
     this.#cancelSample?.()
     this.#cancelSample = undefined
     this.#favoured?.leave()
-    for (const lane of [...this.#lanes]) this.remove(lane)
+    for (const session of [...this.#sessions]) this.remove(session)
   }
 
   /** Ends the connections together with what is under way on them. */
   cut (): void {
-    for (const { road } of [...this.#lanes, ...this.#favoured === undefined ? [] : [this.#favoured]]) road.close()
+    for (const { connection } of [...this.#sessions, ...this.#favoured === undefined ? [] : [this.#favoured]]) connection.close()
     this.clear()
   }
 
   /** One session less than there should be, and a new one would not last either. */
   refused (retryAfterMs: number): void {
-    this.#count = loadedSessions()?.sessionRefused(this.#count, this.#options.platform.now(), this.#lanes.length, retryAfterMs) ?? this.#count
+    this.#count = loadedSessions()?.sessionRefused(this.#count, this.#options.platform.now(), this.#sessions.length, retryAfterMs) ?? this.#count
   }
 
-  favour (lane: Lane): void {
-    this.#favoured = lane
+  favour (session: PooledSession): void {
+    this.#favoured = session
     if (this.#cancelSample === undefined) this.#armSample()
-    this.#help(lane)
+    this.#help(session)
   }
 
   /** Takes the least busy session; undefined when there is none at all. @throws the reason of the signal */
-  async take (signal: AbortSignal): Promise<Lane | undefined> {
+  async take (signal: AbortSignal): Promise<PooledSession | undefined> {
     for (;;) {
-      const lane = this.#pick()
-      if (lane !== undefined) {
-        lane.inFlight++
-        return lane
+      const session = this.#pick()
+      if (session !== undefined) {
+        session.inFlight++
+        return session
       }
-      if (this.#lanes.length === 0) return undefined
+      if (this.#sessions.length === 0) return undefined
       let wake = (): void => {}
-      const turn = new Promise<void>((resolve) => { wake = resolve })
+      const turn = new Promise<void>(resolve => { wake = resolve })
       this.#waiting.add(wake)
       this.#look({ spanMs: 0, busyMs: 0, bytes: 0 })
       try {
@@ -141,12 +141,12 @@ export class LanePool {
     }
   }
 
-  release (lane: Lane): void {
-    lane.inFlight--
-    if (lane.retired) {
-      if (lane.inFlight === 0) lane.road.close()
+  release (session: PooledSession): void {
+    session.inFlight--
+    if (session.retired) {
+      if (session.inFlight === 0) session.connection.close()
     } else if (this.#waiting.size > 0) this.#wakeOne()
-    else this.#help(lane)
+    else this.#help(session)
   }
 
   join (body: SharedBody): void {
@@ -160,34 +160,34 @@ export class LanePool {
     if (this.#bodies.size === 0) this.#settleBusy(undefined)
   }
 
-  received (lane: Lane, bytes: number): void {
-    lane.took(bytes, this.#options.platform.now())
+  received (session: PooledSession, bytes: number): void {
+    session.took(bytes, this.#options.platform.now())
     this.#bytes += bytes
   }
 
-  #pick (): Lane | undefined {
+  #pick (): PooledSession | undefined {
     if (this.#favoured !== undefined && hasRoom(this.#favoured)) return this.#favoured
-    let best: Lane | undefined
-    for (const lane of this.#lanes) if (hasRoom(lane) && (best === undefined || lane.inFlight < best.inFlight)) best = lane
+    let best: PooledSession | undefined
+    for (const session of this.#sessions) if (hasRoom(session) && (best === undefined || session.inFlight < best.inFlight)) best = session
     return best
   }
 
   /** A session with little to do takes over what the others are slow with. */
-  #help (lane: Lane): void {
+  #help (session: PooledSession): void {
     const { chooseDivision } = loadedSessions() ?? {}
     if (chooseDivision === undefined) return
-    while (!lane.retired && !lane.wholeOnly && lane.inFlight < MAX_HELP) {
+    while (!session.retired && !session.wholeOnly && session.inFlight < MAX_HELP) {
       const pieces = new Map<Piece, SharedBody>()
       for (const body of this.#bodies) for (const piece of body.pieces) pieces.set(piece, body)
-      const division = chooseDivision(pieces.keys(), lane)
+      const division = chooseDivision(pieces.keys(), session)
       if (division === undefined) return
-      lane.inFlight++
-      pieces.get(division.part)?.divide(division.part, division.at, lane)
+      session.inFlight++
+      pieces.get(division.part)?.divide(division.part, division.at, session)
     }
   }
 
   #helpAll (): void {
-    for (const lane of [...this.#favoured === undefined ? [] : [this.#favoured], ...this.#lanes]) this.#help(lane)
+    for (const session of [...this.#favoured === undefined ? [] : [this.#favoured], ...this.#sessions]) this.#help(session)
   }
 
   #settleBusy (since: number | undefined): void {
@@ -207,7 +207,7 @@ export class LanePool {
     this.#cancelSample = platform.after(this.#bodies.size > 0 && sampleMs !== undefined ? sampleMs(this.#tripMs()) : IDLE_SAMPLE_MS, () => {
       this.#cancelSample = undefined
       this.#sample()
-      if (this.#bodies.size > 0 || this.#lanes.length > 1 || this.#favoured !== undefined) this.#armSample()
+      if (this.#bodies.size > 0 || this.#sessions.length > 1 || this.#favoured !== undefined) this.#armSample()
     })
   }
 
@@ -215,30 +215,30 @@ export class LanePool {
     const now = this.#options.platform.now()
     const spanMs = now - this.#sampledAt
     this.#settleBusy(this.#bodies.size > 0 ? now : undefined)
-    const flows = this.#lanes.map((lane) => lane.sample(now, spanMs))
+    const flows = this.#sessions.map(session => session.sample(now, spanMs))
     const own = { bytes: flows.reduce((sum, { bytes }) => sum + bytes, 0), isBusy: flows.some(({ isBusy }) => isBusy) }
     const other = this.#favoured?.sample(now, spanMs)
     // Those that are no longer handed out still carry what they began.
-    const carrying = new Set([...this.#bodies].flatMap((body) => [...body.pieces].map(({ lane }) => lane)))
-    for (const lane of carrying) if (lane !== this.#favoured && !this.#lanes.includes(lane)) lane.sample(now, spanMs)
+    const carrying = new Set([...this.#bodies].flatMap(body => [...body.pieces].map(({ session }) => session)))
+    for (const session of carrying) if (session !== this.#favoured && !this.#sessions.includes(session)) session.sample(now, spanMs)
     this.#look({ spanMs, busyMs: this.#busyMs, bytes: this.#bytes })
     const { lateSince } = this.#count
     if (lateSince !== undefined && this.#favoured === undefined) this.#options.onLate(lateSince, this.#busyMs > 0 ? this.#bytes / this.#busyMs : 0)
     this.#helpAll()
-    const headroom = loadedSessions()?.headroom(this.#count, now, this.#lanes.length) ?? 1
+    const headroom = loadedSessions()?.headroom(this.#count, now, this.#sessions.length) ?? 1
     this.#options.onSample({ now, spanMs, own, other, headroom, tripMs: this.#favoured?.latencyMs ?? 0 })
   }
 
   /** Shortest time of a request so far, milliseconds. */
   #tripMs (): number | undefined {
-    for (const { latencyMs } of this.#lanes) if (latencyMs !== undefined) this.#shortestMs = Math.min(this.#shortestMs ?? latencyMs, latencyMs)
+    for (const { latencyMs } of this.#sessions) if (latencyMs !== undefined) this.#shortestMs = Math.min(this.#shortestMs ?? latencyMs, latencyMs)
     return this.#shortestMs
   }
 
   /** Of the hits that were answered since the last call, the middle one. Over TCP an answer also waits for what was lost of others, which tells of no queue. */
   #waitMs (): number | undefined {
-    if (this.#lanes[0]?.info.transport !== 'webtransport') return undefined
-    const waits = this.#lanes.flatMap((lane) => lane.takeWaits()).sort((a, b) => a - b)
+    if (this.#sessions[0]?.info.transport !== 'webtransport') return undefined
+    const waits = this.#sessions.flatMap(session => session.takeWaits()).sort((a, b) => a - b)
     return waits[Math.floor(waits.length / 2)]
   }
 
@@ -249,40 +249,40 @@ export class LanePool {
     const { platform, limitBps } = this.#options
     let outstandingBytes = 0
     for (const { outstanding } of this.#bodies) outstandingBytes += outstanding
-    const streams = this.#lanes.reduce((sum, { inFlight }) => sum + inFlight, this.#waiting.size)
-    this.#count = nextCount(this.#count, { ...measured, now: platform.now(), outstandingBytes, streams, open: this.#lanes.length, working: this.#lanes.filter(({ inFlight }) => inFlight > 0).length, limitBps: limitBps(), tripMs: this.#tripMs(), waitMs: this.#waitMs() })
+    const streams = this.#sessions.reduce((sum, { inFlight }) => sum + inFlight, this.#waiting.size)
+    this.#count = nextCount(this.#count, { ...measured, now: platform.now(), outstandingBytes, streams, open: this.#sessions.length, working: this.#sessions.filter(({ inFlight }) => inFlight > 0).length, limitBps: limitBps(), tripMs: this.#tripMs(), waitMs: this.#waitMs() })
     this.#adjust()
   }
 
   #adjust (): void {
-    const [first] = this.#lanes
+    const [first] = this.#sessions
     if (first === undefined) return
-    while (this.#lanes.length + this.#opening < this.#count.target) {
+    while (this.#sessions.length + this.#opening < this.#count.target) {
       this.#opening++
       this.#grow(first.info, this.#generation).catch(() => {}).finally(() => { this.#opening-- })
     }
     // The youngest are given back, idle ones first; the first speaks for all and stays.
-    while (this.#lanes.length > this.#count.target) {
-      const last = this.#lanes.slice(1).findLast(({ inFlight }) => inFlight === 0) ?? this.#lanes.at(-1)
+    while (this.#sessions.length > this.#count.target) {
+      const last = this.#sessions.slice(1).findLast(({ inFlight }) => inFlight === 0) ?? this.#sessions.at(-1)
       if (last === undefined) return
       this.remove(last)
     }
   }
 
   async #grow (info: TransportInfo, generation: number): Promise<void> {
-    let lane: Lane
+    let session: PooledSession
     try {
-      lane = await this.#options.open(info)
+      session = await this.#options.open(info)
     } catch (error) {
       if (generation === this.#generation) this.refused(error instanceof ShardClientError ? error.retryAfterMs ?? 0 : 0)
       return
     }
-    if (generation !== this.#generation || this.#lanes.length >= this.#count.target) return lane.leave()
-    this.#lanes.push(lane)
-    this.#options.onJoin(lane)
+    if (generation !== this.#generation || this.#sessions.length >= this.#count.target) return session.leave()
+    this.#sessions.push(session)
+    this.#options.onJoin(session)
     if (this.#cancelSample === undefined) this.#armSample()
     this.#wakeAll()
-    this.#help(lane)
+    this.#help(session)
   }
 
   #wakeOne (): void {
@@ -300,10 +300,10 @@ export class LanePool {
   }
 }
 
-function isSession ({ info }: Lane): boolean {
+function hasStreams ({ info }: PooledSession): boolean {
   return info.transport !== 'http'
 }
 
-function hasRoom (lane: Lane): boolean {
-  return !lane.retired && (!isSession(lane) || lane.inFlight < MAX_STREAMS)
+function hasRoom (session: PooledSession): boolean {
+  return !session.retired && (!hasStreams(session) || session.inFlight < MAX_STREAMS)
 }

@@ -1,7 +1,7 @@
 import type { ControlMessage } from '../../src/protocol/control-messages.ts'
 import type { BandwidthSignal } from './bandwidth-signal.ts'
 import type { TransportInfo } from './transports.ts'
-import type { Road } from './road.ts'
+import type { RelayConnection } from './relay-connection.ts'
 import type { Flow } from './transport-trial.ts'
 
 /** Of the latest sample in the rate: those of a long path alternate between a burst and nothing. */
@@ -10,8 +10,8 @@ const WEIGHT = 0.4
 const MAX_WAITS = 64
 
 /** One connection and the exchanges that use it. */
-export class Lane {
-  readonly road: Road
+export class PooledSession {
+  readonly connection: RelayConnection
   readonly info: TransportInfo
   /** Monotonic milliseconds. */
   readonly since: number
@@ -39,8 +39,8 @@ export class Lane {
   /** What it said before it was in use. */
   readonly early: ControlMessage[] = []
 
-  constructor (road: Road, info: TransportInfo, now: number, gateway?: string) {
-    this.road = road
+  constructor (connection: RelayConnection, info: TransportInfo, now: number, gateway?: string) {
+    this.connection = connection
     this.info = info
     this.since = now
     this.heardAt = now
@@ -76,6 +76,6 @@ export class Lane {
   /** Takes it out of use; what is under way on it goes on. */
   leave (): void {
     this.retired = true
-    if (this.inFlight === 0) this.road.close()
+    if (this.inFlight === 0) this.connection.close()
   }
 }

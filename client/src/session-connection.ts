@@ -4,7 +4,7 @@ import { HeadError, HeadReader, encodeHead, parseResponseHead } from '../../src/
 import type { Fields } from '../../src/protocol/message-head.ts'
 import { STREAM_CODE } from '../../src/protocol/stream-codes.ts'
 import { ShardClientError } from './client-error.ts'
-import type { Road, RoadRequest, RoadResponse } from './road.ts'
+import type { RelayConnection, RelayRequest, RelayResponse } from './relay-connection.ts'
 import type { ClientSession, ClientStream, IncomingStream } from './session.ts'
 import { abortable, onAbort } from './waiting.ts'
 
@@ -24,7 +24,7 @@ async function followControl (stream: IncomingStream, onControl: (message: Contr
 /** What a session does with the streams the relay opens: the first is the control stream, there is no second. */
 export function controlListener (onControl: (message: ControlMessage) => void): (stream: IncomingStream) => void {
   let taken = false
-  return (stream) => {
+  return stream => {
     if (taken) return stream.cancel()
     taken = true
     followControl(stream, onControl).catch(ignore)
@@ -32,7 +32,7 @@ export function controlListener (onControl: (message: ControlMessage) => void): 
 }
 
 /** Requests over a WebTransport session: one bidirectional stream each, HTTP/1.1 message syntax. */
-export class SessionRoad implements Road {
+export class SessionConnection implements RelayConnection {
   readonly closed: Promise<string>
   readonly #session: ClientSession
 
@@ -41,14 +41,14 @@ export class SessionRoad implements Road {
     this.closed = session.closed
   }
 
-  async request ({ path, fields, signal }: RoadRequest): Promise<RoadResponse> {
+  async request ({ path, fields, signal }: RelayRequest): Promise<RelayResponse> {
     const opening = this.#session.openStream()
     let stream: ClientStream
     try {
       stream = await abortable(opening, signal)
     } catch (error) {
       // A stream that opens after the abort would keep its place for ever.
-      opening.then((late) => late.reset(STREAM_CODE.cancelled), ignore)
+      opening.then(late => late.reset(STREAM_CODE.cancelled), ignore)
       throw error
     }
     const cancel = (): void => {

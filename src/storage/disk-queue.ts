@@ -20,8 +20,8 @@ export class DiskHangsError extends Error {
 
 export type DiskWork = 'read' | 'write'
 
-export interface DiskLaneOptions {
-  /** Operations at once: the threads there are for them. */
+export interface DiskQueueOptions {
+  /** Operations at the same time: the threads there are for them. */
   readonly width: number
   /** Longest time an operation that reads may take, ms; one that writes gets five times as much. */
   readonly timeoutMs: number
@@ -42,8 +42,8 @@ interface Operation {
  * The way to the disk. An operation holds a thread of Node's pool until it ends, and on a disk that hangs it does not end: nobody waits for it longer
  * than a deadline, and those that are late never take the last threads, which belong to everybody.
  */
-export class DiskLane {
-  readonly #options: DiskLaneOptions
+export class DiskQueue {
+  readonly #options: DiskQueueOptions
   readonly #timers: Timers
   readonly #running = new Set<Operation>()
   readonly #waiting: { readonly begin: () => void, readonly refuse: () => void }[] = []
@@ -52,7 +52,7 @@ export class DiskLane {
   #late = 0
   #lateWrites = 0
 
-  constructor (options: DiskLaneOptions) {
+  constructor (options: DiskQueueOptions) {
     this.#options = options
     this.#timers = options.timers ?? systemTimers
   }

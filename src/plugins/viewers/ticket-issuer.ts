@@ -1,7 +1,7 @@
 import type { HandshakeLimiter } from '../../admission/handshake-limiter.ts'
 import { encodeTicket, NONCE_BYTES, TICKET_LIFE_MS } from '../../admission/ticket.ts'
 
-export interface TicketOfficeDeps {
+export interface TicketIssuerDeps {
   /** Of the gateway that is to take the tickets; another one may have another key. */
   readonly key: () => Uint8Array
   /** Handshakes an address may begin, each of which takes a ticket. */
@@ -11,10 +11,10 @@ export interface TicketOfficeDeps {
 }
 
 /** Issues tickets to viewers, whose address it sees, as many as handshakes are allowed. */
-export class TicketOffice {
-  readonly #deps: TicketOfficeDeps
+export class TicketIssuer {
+  readonly #deps: TicketIssuerDeps
 
-  constructor (deps: TicketOfficeDeps) {
+  constructor (deps: TicketIssuerDeps) {
     this.#deps = deps
   }
 

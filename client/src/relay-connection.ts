@@ -5,14 +5,14 @@ import { ShardClientError, reasonText } from './client-error.ts'
 import type { ClientFault } from './client-error.ts'
 import type { FetchLike } from './w3c-types.ts'
 
-export interface RoadRequest {
+export interface RelayRequest {
   readonly path: string
   readonly fields: readonly FieldLine[]
   /** Ends the exchange at any point, the body included. */
   readonly signal: AbortSignal
 }
 
-export interface RoadResponse {
+export interface RelayResponse {
   readonly status: number
   readonly fields: Fields
   /** The next bytes of the body, null at its end. */
@@ -22,18 +22,18 @@ export interface RoadResponse {
 }
 
 /** A way to the relay: requests in, responses out. */
-export interface Road {
+export interface RelayConnection {
   /** @throws ShardClientError, or the reason of the signal */
-  request (request: RoadRequest): Promise<RoadResponse>
-  /** Resolves with a reason when the road is gone; never rejects. */
+  request (request: RelayRequest): Promise<RelayResponse>
+  /** Resolves with a reason when the connection is gone; never rejects. */
   readonly closed: Promise<string>
   close (): void
 }
 
 const ignore = (): void => {}
 
-/** Requests over plain HTTP; there is no control stream, so drain and redirect do not reach this road, and bandwidth comes with the responses. */
-export class FetchRoad implements Road {
+/** Requests over plain HTTP; there is no control stream, so drain and redirect do not come over it, and bandwidth comes with the responses. */
+export class FetchConnection implements RelayConnection {
   readonly closed: Promise<string>
   readonly #base: string
   readonly #fetch: FetchLike
@@ -46,10 +46,10 @@ export class FetchRoad implements Road {
     this.#base = base
     this.#fetch = fetch
     this.#onControl = onControl
-    this.closed = new Promise((resolve) => { this.#close = resolve })
+    this.closed = new Promise(resolve => { this.#close = resolve })
   }
 
-  async request ({ path, fields, signal }: RoadRequest): Promise<RoadResponse> {
+  async request ({ path, fields, signal }: RelayRequest): Promise<RelayResponse> {
     const broken = (fault: ClientFault) => (error: unknown): never => {
       signal.throwIfAborted()
       throw new ShardClientError(fault, `HTTP failed: ${reasonText(error)}`, { cause: error })

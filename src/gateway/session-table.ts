@@ -1,10 +1,10 @@
 import { AddressCounts } from '../admission/address-counts.ts'
-import type { TransportName } from '../protocol/transport-session.ts'
-import type { Guest } from './session-row.ts'
+import type { SessionTransportName } from '../protocol/transport-session.ts'
+import type { SessionEntry } from './session-row.ts'
 
 /** The sessions of a gateway, and how many of them each address has. */
-export class Guests {
-  readonly #sessions = new Map<string, Guest>()
+export class SessionTable {
+  readonly #sessions = new Map<string, SessionEntry>()
   readonly #perIp = new AddressCounts()
   /** Called whenever a session has gone. */
   readonly #leavers = new Set<() => void>()
@@ -13,39 +13,39 @@ export class Guests {
   /** Addresses that have sessions. */
   get addresses (): number { return this.#perIp.size }
 
-  [Symbol.iterator] (): IterableIterator<Guest> { return this.#sessions.values() }
+  [Symbol.iterator] (): IterableIterator<SessionEntry> { return this.#sessions.values() }
 
   /** Brings the rates of all sessions up to date. @param seconds since the last time @returns sessions by transport */
-  measure (seconds: number, each: (guest: Guest) => void): Record<string, number> {
+  measure (seconds: number, each: (entry: SessionEntry) => void): Record<string, number> {
     const sessions: Record<string, number> = {}
-    for (const guest of this) {
-      const { transport } = guest.session.transport
+    for (const entry of this) {
+      const { transport } = entry.session.transport
       sessions[transport] = (sessions[transport] ?? 0) + 1
-      const { bytes } = guest.session.stats()
-      guest.rate = guest.rate / 2 + (bytes - guest.bytes) / seconds / 2
-      guest.bytes = bytes
-      each(guest)
+      const { bytes } = entry.session.stats()
+      entry.rate = entry.rate / 2 + (bytes - entry.bytes) / seconds / 2
+      entry.bytes = bytes
+      each(entry)
     }
     return sessions
   }
 
-  get (id: string): Guest | undefined { return this.#sessions.get(id) }
+  get (id: string): SessionEntry | undefined { return this.#sessions.get(id) }
 
   /** Sessions of one address. */
   of (ip: string): number { return this.#perIp.of(ip) }
 
-  over (transport: TransportName): Guest[] {
-    return Array.from(this).filter(guest => guest.session.transport.transport === transport)
+  over (transport: SessionTransportName): SessionEntry[] {
+    return Array.from(this).filter(entry => entry.session.transport.transport === transport)
   }
 
-  add (guest: Guest): void {
-    this.#sessions.set(guest.session.transport.id, guest)
-    this.#perIp.add(guest.visitor.ip)
+  add (entry: SessionEntry): void {
+    this.#sessions.set(entry.session.transport.id, entry)
+    this.#perIp.add(entry.visitor.ip)
   }
 
-  remove (guest: Guest): void {
-    this.#sessions.delete(guest.session.transport.id)
-    this.#perIp.remove(guest.visitor.ip)
+  remove (entry: SessionEntry): void {
+    this.#sessions.delete(entry.session.transport.id)
+    this.#perIp.remove(entry.visitor.ip)
     for (const check of this.#leavers) check()
   }
 

@@ -7,9 +7,9 @@ import type { OpenResponses } from '../limits/open-responses.ts'
 import { MemoryBudget } from '../shard-cache/memory-budget.ts'
 import type { OpenShard, ShardService } from '../shards/shard-service.ts'
 import { LeaseTable } from './lease-table.ts'
-import { ProgressTeller } from './progress-teller.ts'
+import { ProgressNotifier } from './progress-notifier.ts'
 
-/** Questions under way at once; the gateway keeps to the same bound, this one is for a gateway that does not. */
+/** Questions under way at the same time; the gateway keeps to the same bound, this one is for a gateway that does not. */
 const MAX_QUESTIONS = 16_384
 /** Bytes read for the gateway that the channel has not taken yet: it has no back-pressure of its own. */
 const UNSENT_BYTES = 16 * 1024 * 1024
@@ -19,7 +19,7 @@ export type ResponseCount = Pick<OpenResponses, 'begin'>
 
 const UNCOUNTED: ResponseCount = { begin: () => () => {} }
 
-type DeskMessage = Extract<FromGateway, { type: 'resolve' | 'cancel' | 'read' | 'release' }>
+type GatewayRequest = Extract<FromGateway, { type: 'resolve' | 'cancel' | 'read' | 'release' }>
 
 function refusalOf (error: unknown): Refusal {
   return error instanceof RelayError
@@ -28,12 +28,12 @@ function refusalOf (error: unknown): Refusal {
 }
 
 /** The relay's side of one gateway life: resolves, reads what no file holds, tells progress, keeps the leases. */
-export class GatewayDesk {
+export class GatewayRequests {
   readonly #shards: Pick<ShardService, 'open'>
   readonly #send: SendToGateway
   readonly #responses: ResponseCount
   readonly #table = new LeaseTable()
-  readonly #progress: ProgressTeller
+  readonly #progress: ProgressNotifier
   readonly #unsent = new MemoryBudget(UNSENT_BYTES)
   /** Questions under way; aborted when their viewer has gone. */
   readonly #resolving = new Map<number, AbortController>()
@@ -45,7 +45,7 @@ export class GatewayDesk {
     this.#shards = shards
     this.#responses = responses
     this.#send = send
-    this.#progress = new ProgressTeller(send)
+    this.#progress = new ProgressNotifier(send)
   }
 
   get leases (): number { return this.#table.size }
@@ -54,7 +54,7 @@ export class GatewayDesk {
     return { 'relay.leases': this.#table.size, 'relay.resolving': this.#resolving.size, 'relay.reading': this.#reading.size, 'relay.progress': this.#progress.waiting }
   }
 
-  take (message: DeskMessage): void {
+  take (message: GatewayRequest): void {
     if (this.#over) return
     switch (message.type) {
       case 'resolve': this.#question(this.#resolving, message, async signal => { await this.#resolve(message, signal) }); break
@@ -67,7 +67,7 @@ export class GatewayDesk {
     }
   }
 
-  /** The gateway is gone: everything it held is released, at once or as soon as it is there. */
+  /** The gateway is gone: everything it held is released, immediately or as soon as it is there. */
   end (): void {
     this.#over = true
     this.#progress.end()
@@ -88,7 +88,7 @@ export class GatewayDesk {
     }).finally(() => { asked.delete(id) })
   }
 
-  async #resolve ({ id, key, address }: Extract<DeskMessage, { type: 'resolve' }>, signal: AbortSignal): Promise<void> {
+  async #resolve ({ id, key, address }: Extract<GatewayRequest, { type: 'resolve' }>, signal: AbortSignal): Promise<void> {
     const shard = await this.#open(key, this.#responses.begin(address), signal)
     if (signal.aborted) {
       shard.release()
@@ -135,7 +135,7 @@ export class GatewayDesk {
     })
   }
 
-  async #read ({ id, lease, position, length, end }: Extract<DeskMessage, { type: 'read' }>, signal: AbortSignal): Promise<void> {
+  async #read ({ id, lease, position, length, end }: Extract<GatewayRequest, { type: 'read' }>, signal: AbortSignal): Promise<void> {
     const shard = this.#table.get(lease)
     if (shard === undefined || position >= shard.size) throw new RelayError('RELAY_ERR_INTERNAL', 'no such lease, or a position outside its object')
     const wanted = Math.min(length, CHUNK_BYTES, shard.size - position)

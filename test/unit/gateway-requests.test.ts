@@ -6,11 +6,11 @@ import test, { after } from 'node:test'
 import fc from 'fast-check'
 import { RelayError } from '../../src/base/errors.ts'
 import type { ToGateway } from '../../src/channel/to-gateway.ts'
-import { GatewayDesk } from '../../src/plugins/viewers/gateway-desk.ts'
+import { GatewayRequests } from '../../src/plugins/viewers/gateway-requests.ts'
 import { pattern } from '../../tools/harness/quinn-rig.ts'
 import { Channel, FakeShards, GrowingObject, readThrough } from '../support/gateway-rig.ts'
 
-const directory = mkdtempSync(join(tmpdir(), 'icn-relay-desk-'))
+const directory = mkdtempSync(join(tmpdir(), 'icn-relay-requests-'))
 after(() => { rmSync(directory, { recursive: true, force: true }) })
 
 const SIZE = 5_000
@@ -88,20 +88,20 @@ test('resolves, reads, aborts, growth, failures and deaths in any order: right b
     }
     await all
     // Files are closed behind the viewers' backs, and news of an object that was given back meanwhile leaves with the next message.
-    const unsettled = (): boolean => channel.source.sizes()['source.openFiles'] !== 0 || channel.desk.sizes()['relay.progress'] !== 0
+    const unsettled = (): boolean => channel.source.sizes()['source.openFiles'] !== 0 || channel.requests.sizes()['relay.progress'] !== 0
     for (const end = Date.now() + 2_000; unsettled() && !dead && Date.now() < end;) await turn()
     await turn()
     assert.equal(shards.twice, 0)
     assert.equal(shards.opened, shards.released)
-    assert.deepEqual(Object.values(channel.desk.sizes()), [0, 0, 0, 0])
+    assert.deepEqual(Object.values(channel.requests.sizes()), [0, 0, 0, 0])
     assert.equal(channel.responses.open, 0)
     const { 'source.resolving': resolving, 'source.reading': reading, 'source.openFiles': openFiles, 'source.leases': leases } = channel.source.sizes()
     if (!dead) assert.deepEqual({ resolving, reading, openFiles, leases }, { resolving: 0, reading: 0, openFiles: 0, leases: 0 })
   }), { numRuns: 300 })
 })
 
-function deskOf (shards: FakeShards, sent: ToGateway[], hold: (() => void)[] = []): GatewayDesk {
-  return new GatewayDesk(shards, (message, done = () => {}) => {
+function requestsOf (shards: FakeShards, sent: ToGateway[], hold: (() => void)[] = []): GatewayRequests {
+  return new GatewayRequests(shards, (message, done = () => {}) => {
     sent.push(message)
     hold.push(done)
   })
@@ -112,22 +112,22 @@ test('an object that arrives after the gateway has died is given back', async ()
   shards.objects.set('a', new GrowingObject(bodies[0] ?? Buffer.alloc(0), undefined))
   let open = (): void => {}
   shards.gate = new Promise(resolve => { open = resolve })
-  const desk = deskOf(shards, [])
-  desk.take({ type: 'resolve', id: 1, key: { cid: 'a', part: 0 }, address: '192.0.2.1' })
-  desk.end()
+  const requests = requestsOf(shards, [])
+  requests.take({ type: 'resolve', id: 1, key: { cid: 'a', part: 0 }, address: '192.0.2.1' })
+  requests.end()
   open()
   await turn()
-  assert.deepEqual([shards.opened, shards.released, desk.leases], [1, 1, 0])
+  assert.deepEqual([shards.opened, shards.released, requests.leases], [1, 1, 0])
 })
 
 test('a gateway that asks twice under one id gets one lease for it', async () => {
   const shards = new FakeShards()
   shards.objects.set('a', new GrowingObject(bodies[0] ?? Buffer.alloc(0), undefined))
   const sent: ToGateway[] = []
-  const desk = deskOf(shards, sent)
-  for (let count = 0; count < 2; count++) desk.take({ type: 'resolve', id: 1, key: { cid: 'a', part: 0 }, address: '192.0.2.1' })
+  const requests = requestsOf(shards, sent)
+  for (let count = 0; count < 2; count++) requests.take({ type: 'resolve', id: 1, key: { cid: 'a', part: 0 }, address: '192.0.2.1' })
   await turn()
-  assert.deepEqual([desk.leases, sent.map(message => message.type)], [1, ['rejected', 'resolved']])
+  assert.deepEqual([requests.leases, sent.map(message => message.type)], [1, ['rejected', 'resolved']])
 })
 
 test('a lease the gateway does not hold, and positions outside the object, are refused', async () => {
@@ -136,12 +136,12 @@ test('a lease the gateway does not hold, and positions outside the object, are r
   object.grow(SIZE)
   shards.objects.set('a', object)
   const sent: ToGateway[] = []
-  const desk = deskOf(shards, sent)
-  desk.take({ type: 'resolve', id: 1, key: { cid: 'a', part: 0 }, address: '192.0.2.1' })
+  const requests = requestsOf(shards, sent)
+  requests.take({ type: 'resolve', id: 1, key: { cid: 'a', part: 0 }, address: '192.0.2.1' })
   await turn()
-  desk.take({ type: 'read', id: 2, lease: 99, position: 0, length: 1 })
-  desk.take({ type: 'read', id: 3, lease: 0, position: SIZE, length: 1 })
-  desk.take({ type: 'read', id: 4, lease: 0, position: SIZE - 1, length: 1e9 })
+  requests.take({ type: 'read', id: 2, lease: 99, position: 0, length: 1 })
+  requests.take({ type: 'read', id: 3, lease: 0, position: SIZE, length: 1 })
+  requests.take({ type: 'read', id: 4, lease: 0, position: SIZE - 1, length: 1e9 })
   await turn()
   assert.deepEqual(sent.slice(1).map(message => [message.type, message.type === 'bytes' ? message.chunk.length : undefined]), [['rejected', undefined], ['rejected', undefined], ['bytes', 1]])
 })
@@ -154,11 +154,11 @@ test('bytes the channel has not taken are bounded, and viewers that wait for an 
   shards.objects.set('slow', new GrowingObject(Buffer.alloc(1024 * 1024), undefined))
   const sent: ToGateway[] = []
   const hold: (() => void)[] = []
-  const desk = deskOf(shards, sent, hold)
-  desk.take({ type: 'resolve', id: 0, key: { cid: 'slow', part: 0 }, address: '192.0.2.1' })
-  desk.take({ type: 'resolve', id: 1, key: { cid: 'big', part: 0 }, address: '192.0.2.1' })
+  const requests = requestsOf(shards, sent, hold)
+  requests.take({ type: 'resolve', id: 0, key: { cid: 'slow', part: 0 }, address: '192.0.2.1' })
+  requests.take({ type: 'resolve', id: 1, key: { cid: 'big', part: 0 }, address: '192.0.2.1' })
   await turn()
-  for (let id = 100; id < 1_100; id++) desk.take({ type: 'read', id, lease: id < 600 ? 0 : 1, position: 0, length: 65_536 })
+  for (let id = 100; id < 1_100; id++) requests.take({ type: 'read', id, lease: id < 600 ? 0 : 1, position: 0, length: 65_536 })
   for (let count = 0; count < 5; count++) await turn()
   const bytes = (): number => sent.reduce((sum, message) => sum + (message.type === 'bytes' ? message.chunk.length : 0), 0)
   assert.equal(bytes(), 16 * 1024 * 1024)
@@ -168,10 +168,10 @@ test('bytes the channel has not taken are bounded, and viewers that wait for an 
     await turn()
   }
   assert.equal(bytes(), 500 * 65_536)
-  for (let id = 100; id < 600; id++) desk.take({ type: 'cancel', id })
+  for (let id = 100; id < 600; id++) requests.take({ type: 'cancel', id })
   shards.objects.get('slow')?.fail()
   await turn()
-  assert.equal(desk.sizes()['relay.reading'], 0)
+  assert.equal(requests.sizes()['relay.reading'], 0)
 })
 
 test('hundreds of viewers of one growing file cost one message a few milliseconds, and none while the channel is full', { timeout: 20_000 }, async () => {
@@ -180,8 +180,8 @@ test('hundreds of viewers of one growing file cost one message a few millisecond
   shards.objects.set('a', object)
   const sent: ToGateway[] = []
   const hold: (() => void)[] = []
-  const desk = deskOf(shards, sent, hold)
-  for (let id = 0; id < 300; id++) desk.take({ type: 'resolve', id, key: { cid: 'a', part: 0 }, address: '192.0.2.1' })
+  const requests = requestsOf(shards, sent, hold)
+  for (let id = 0; id < 300; id++) requests.take({ type: 'resolve', id, key: { cid: 'a', part: 0 }, address: '192.0.2.1' })
   await turn()
   for (const done of hold.splice(0)) done()
   const progress = (): Extract<ToGateway, { type: 'progress' }>[] => sent.filter(message => message.type === 'progress')
@@ -198,7 +198,7 @@ test('hundreds of viewers of one growing file cost one message a few millisecond
   for (const done of hold.splice(0)) done()
   while (progress().length < 2) await new Promise(resolve => { setTimeout(resolve, 1) })
   assert.ok(progress()[1]?.leases.every(([, readable]) => readable >= SIZE - 100))
-  desk.end()
+  requests.end()
   assert.deepEqual([shards.opened, shards.released], [300, 300])
 })
 

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import fc from 'fast-check'
-import { DiskHangsError, DiskLane } from '../../src/storage/disk-lane.ts'
+import { DiskHangsError, DiskQueue } from '../../src/storage/disk-queue.ts'
 import { guardedFiles, isLost } from '../../src/storage/guarded-files.ts'
 import { deferred, type Deferred } from '../../src/base/deferred.ts'
 import { ChunkMemory } from '../../src/plugins/viewer-http/chunk-memory.ts'
@@ -16,61 +16,61 @@ suite('a disk that hangs', () => {
   test('keeps nobody longer than the deadline, and others go on beside it', async () => {
     const timers = virtualTimers()
     const told: number[] = []
-    const lane = new DiskLane({ width: 8, timeoutMs: 1_000, timers, onLate: late => { told.push(late) } })
+    const queue = new DiskQueue({ width: 8, timeoutMs: 1_000, timers, onLate: late => { told.push(late) } })
     const hung = [1, 2, 3, 4].map(() => deferred<string>())
-    const results = hung.map(({ promise }) => codeOf(lane.run('read', () => promise)))
-    assert.equal(await lane.run('read', async () => 'other'), 'other')
+    const results = hung.map(({ promise }) => codeOf(queue.run('read', () => promise)))
+    assert.equal(await queue.run('read', async () => 'other'), 'other')
     await timers.pass(1_200)
     assert.deepEqual(await Promise.all(results), ['TIMEOUT', 'TIMEOUT', 'TIMEOUT', 'TIMEOUT'])
-    assert.equal(lane.late, 4)
-    assert.equal(await lane.run('read', async () => 'other'), 'other')
+    assert.equal(queue.late, 4)
+    assert.equal(await queue.run('read', async () => 'other'), 'other')
     for (const { resolve } of hung) resolve('late')
     await nextTurn()
-    assert.deepEqual([lane.late, lane.running], [0, 0])
+    assert.deepEqual([queue.late, queue.running], [0, 0])
     assert.deepEqual(told, [1, 2, 3, 4, 3, 2, 1, 0])
   })
 
   test('with all its threads gone: nobody waits, neither those in line nor those who come', async () => {
     const timers = virtualTimers()
-    const lane = new DiskLane({ width: 2, timeoutMs: 1_000, timers })
+    const queue = new DiskQueue({ width: 2, timeoutMs: 1_000, timers })
     const hung = [1, 2].map(() => deferred<string>())
-    const results = [...hung.map(({ promise }) => codeOf(lane.run('read', () => promise))), codeOf(lane.run('read', async () => 'in line'))]
+    const results = [...hung.map(({ promise }) => codeOf(queue.run('read', () => promise))), codeOf(queue.run('read', async () => 'in line'))]
     await timers.pass(1_200)
     assert.deepEqual(await Promise.all(results), ['TIMEOUT', 'TIMEOUT', 'HUNG'])
-    assert.equal(await codeOf(lane.run('read', async () => 'later')), 'HUNG')
+    assert.equal(await codeOf(queue.run('read', async () => 'later')), 'HUNG')
     hung[0]?.resolve('back')
     await nextTurn()
-    assert.equal(await lane.run('read', async () => 'again'), 'again')
+    assert.equal(await queue.run('read', async () => 'again'), 'again')
   })
 
   test('stores nothing while a write hangs, which has more time than a read', async () => {
     const timers = virtualTimers()
-    const lane = new DiskLane({ width: 8, timeoutMs: 1_000, timers })
+    const queue = new DiskQueue({ width: 8, timeoutMs: 1_000, timers })
     const write = deferred<string>()
-    const result = codeOf(lane.run('write', () => write.promise))
+    const result = codeOf(queue.run('write', () => write.promise))
     await timers.pass(1_200)
-    assert.equal(lane.takesWrites, true)
+    assert.equal(queue.takesWrites, true)
     await timers.pass(4_200)
     assert.equal(await result, 'TIMEOUT')
-    assert.equal(lane.takesWrites, false)
+    assert.equal(queue.takesWrites, false)
     write.resolve('late')
     await nextTurn()
-    assert.equal(lane.takesWrites, true)
+    assert.equal(queue.takesWrites, true)
   })
 
   test('does not keep a relay that stops: after one operation that is late no other is tried', async () => {
     const timers = virtualTimers()
-    const lane = new DiskLane({ width: 8, timeoutMs: 1_000, timers })
-    lane.shut()
-    const result = codeOf(lane.run('write', () => deferred<string>().promise))
+    const queue = new DiskQueue({ width: 8, timeoutMs: 1_000, timers })
+    queue.shut()
+    const result = codeOf(queue.run('write', () => deferred<string>().promise))
     await timers.pass(1_200)
-    assert.deepEqual([await result, await codeOf(lane.run('write', async () => 'next'))], ['TIMEOUT', 'HUNG'])
+    assert.deepEqual([await result, await codeOf(queue.run('write', async () => 'next'))], ['TIMEOUT', 'HUNG'])
   })
 
   test('leaves no open file, no file and no memory in use behind', async () => {
     const timers = virtualTimers()
     const faulty = faultyFs()
-    const files = guardedFiles(faulty.fs, new DiskLane({ width: 4, timeoutMs: 1_000, timers }))
+    const files = guardedFiles(faulty.fs, new DiskQueue({ width: 4, timeoutMs: 1_000, timers }))
     let gate: Deferred<undefined> | undefined = deferred<undefined>()
     faulty.decide = async () => { await gate?.promise }
     const opened = codeOf(files.open('/dev/null', 'r'))
@@ -95,32 +95,32 @@ suite('a disk that hangs', () => {
     await nextTurn()
   })
 
-  test('whatever hangs and ends: never more at once than there are threads, and everybody hears', async () => {
+  test('whatever hangs and ends: never more at the same time than there are threads, and everybody hears', async () => {
     const step = fc.oneof(fc.constantFrom('read' as const, 'write' as const), fc.record({ settle: fc.nat(20) }), fc.record({ pass: fc.integer({ min: 1, max: 3_000 }) }))
     await fc.assert(fc.asyncProperty(fc.array(step, { maxLength: 40 }), async steps => {
       const timers = virtualTimers()
-      const lane = new DiskLane({ width: 3, timeoutMs: 1_000, timers })
+      const queue = new DiskQueue({ width: 3, timeoutMs: 1_000, timers })
       const begun: Deferred<string>[] = []
       const results: Promise<string>[] = []
       for (const next of steps) {
         if (typeof next === 'string') {
-          results.push(codeOf(lane.run(next, async () => {
+          results.push(codeOf(queue.run(next, async () => {
             const work = deferred<string>()
             begun.push(work)
             return await work.promise
           })))
         } else if ('settle' in next) begun[next.settle]?.resolve('done')
         else await timers.pass(next.pass)
-        assert.ok(lane.running <= 3 && lane.late <= lane.running)
+        assert.ok(queue.running <= 3 && queue.late <= queue.running)
       }
       await timers.pass(10_000)
       for (const work of begun) work.resolve('done')
-      while (lane.running > 0) {
+      while (queue.running > 0) {
         await nextTurn()
         for (const work of begun) work.resolve('done')
       }
       await Promise.all(results)
-      assert.deepEqual([lane.late, lane.waiting, lane.takesWrites], [0, 0, true])
+      assert.deepEqual([queue.late, queue.waiting, queue.takesWrites], [0, 0, true])
     }), { numRuns: 60 })
   })
 

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
-import { SessionRoad } from '../../client/src/session-road.ts'
+import { SessionConnection } from '../../client/src/session-connection.ts'
 import type { ClientSession } from '../../client/src/session.ts'
 import { w3cConnector } from '../../client/src/w3c-session.ts'
 import type { W3cWebTransport } from '../../client/src/w3c-types.ts'
@@ -37,7 +37,7 @@ function traced (answer: ReadonlyArray<Uint8Array | null>): Trace {
 suite('requests over a session', () => {
   test('FIN of the request is sent when the answer has been read, not with its head', async () => {
     const { session, calls } = traced([HEAD, BODY, null])
-    const response = await new SessionRoad(session).request({ path: '/x', fields: [], signal: never })
+    const response = await new SessionConnection(session).request({ path: '/x', fields: [], signal: never })
     assert.deepEqual(calls, ['write', 'read'])
     assert.deepEqual(await response.read(), BODY)
     assert.equal(await response.read(), null)
@@ -48,7 +48,7 @@ suite('requests over a session', () => {
     const abort = new AbortController()
     for (const how of ['cancel', 'abort'] as const) {
       const { session, calls } = traced([HEAD, BODY])
-      const response = await new SessionRoad(session).request({ path: '/x', fields: [], signal: abort.signal })
+      const response = await new SessionConnection(session).request({ path: '/x', fields: [], signal: abort.signal })
       await response.read()
       if (how === 'cancel') response.cancel()
       else abort.abort(new Error('seeked'))
@@ -78,7 +78,7 @@ suite('requests over a session', () => {
       }
     }
     const session = await w3cConnector(() => Fake)({ url: 'https://a/v1/viewer', certificateHashes: [], signal: never, onIncoming: () => {} })
-    const response = await new SessionRoad(session).request({ path: '/x', fields: [], signal: never })
+    const response = await new SessionConnection(session).request({ path: '/x', fields: [], signal: never })
     response.cancel()
     await settle()
     assert.deepEqual(calls, ['write', 'abort', 'cancel'])

@@ -5,7 +5,7 @@ import type { SendToGateway } from '../../channel/to-gateway.ts'
 const PROGRESS_MS = 4
 
 /** Gathers how far growing files may be read, one message for all of them, and the next only when the channel has taken the last. */
-export class ProgressTeller {
+export class ProgressNotifier {
   readonly #send: SendToGateway
   /** How to learn how far the file of a lease may be read: asked when the message leaves, which may be much later. */
   readonly #news = new Map<number, () => number>()
