@@ -39,9 +39,12 @@ export type StartGateway = (events: GatewayProcessEvents) => GatewayProcess
 
 /** Program and arguments of a gateway. @param entry its module; tests give one of their own */
 export function gatewayCommand (paths: GatewayPaths, entry = ENTRY): { readonly file: string, readonly args: readonly string[], readonly env: NodeJS.ProcessEnv } {
+  const inherited = inheritedArguments(process.execArgv)
+  // A profile is written where the profiler was told to.
+  const profiled = inherited.some(argument => argument.endsWith('-prof'))
   return {
     file: process.execPath,
-    args: [...inheritedArguments(process.execArgv), `--max-old-space-size=${OLD_SPACE_MB}`, ...permissionArguments(entry, paths), entry],
+    args: [...inherited, `--max-old-space-size=${OLD_SPACE_MB}`, ...profiled ? [] : permissionArguments(entry, paths), entry],
     env: inheritedEnvironment(process.env)
   }
 }
