@@ -5,7 +5,7 @@ import { fileURLToPath } from 'node:url'
 import { Channel } from '../channel/channel.ts'
 import type { SendToGateway } from '../channel/to-gateway.ts'
 import { inheritedArguments, inheritedEnvironment } from './exec-arguments.ts'
-import { permissionArguments, type GatewayPaths } from './permissions.ts'
+import { isInstrumented, permissionArguments, type GatewayPaths } from './permissions.ts'
 
 /** The heap cannot outgrow what the supervisor would replace the process for anyway. */
 const OLD_SPACE_MB = 512
@@ -40,11 +40,10 @@ export type StartGateway = (events: GatewayProcessEvents) => GatewayProcess
 /** Program and arguments of a gateway. @param entry its module; tests give one of their own */
 export function gatewayCommand (paths: GatewayPaths, entry = ENTRY): { readonly file: string, readonly args: readonly string[], readonly env: NodeJS.ProcessEnv } {
   const inherited = inheritedArguments(process.execArgv)
-  // A profile is written where the profiler was told to.
-  const profiled = inherited.some(argument => argument.endsWith('-prof'))
+  const limits = isInstrumented([...inherited, ...process.env['NODE_OPTIONS']?.split(/\s+/) ?? []]) ? [] : permissionArguments(entry, paths)
   return {
     file: process.execPath,
-    args: [...inherited, `--max-old-space-size=${OLD_SPACE_MB}`, ...profiled ? [] : permissionArguments(entry, paths), entry],
+    args: [...inherited, `--max-old-space-size=${OLD_SPACE_MB}`, ...limits, entry],
     env: inheritedEnvironment(process.env)
   }
 }

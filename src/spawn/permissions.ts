@@ -35,6 +35,14 @@ function modulesOf (file: string): string[] {
   }
 }
 
+/** Options of Node that load code from anywhere, or write profiles anywhere. */
+const INSTRUMENTS = /^(?:--import|--require|-r|--(?:experimental-)?loader|--(?:cpu|heap)-prof)(?:$|=)/
+
+/** Whether somebody looks into the gateway, with what {@link permissionArguments} would keep from starting. @param options of Node */
+export function isInstrumented (options: readonly string[]): boolean {
+  return options.some(option => INSTRUMENTS.test(option))
+}
+
 /**
  * Arguments with which Node lets a gateway read its program and cached objects, write its engine file, and start no process: not the keys, tokens and
  * index of the relay. They bind what JavaScript does; for native code there is `process.gateway_user`.

@@ -4,7 +4,7 @@ import { mkdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import test from 'node:test'
 import fc from 'fast-check'
-import { permissionArguments } from '../../src/spawn/permissions.ts'
+import { isInstrumented, permissionArguments } from '../../src/spawn/permissions.ts'
 import { temporaryDirectory } from '../../tools/harness/relay.ts'
 
 const allowed = (args: readonly string[], what: 'read' | 'write'): string[] => {
@@ -27,6 +27,11 @@ test('the program, its packages, cached shards and the engine file; nothing for 
   assert.deepEqual(allowed(args, 'write'), ['/c/engine/'])
   assert.deepEqual(permissionArguments('/p/src/gateway/main.ts', { shards: '/c/shards', engine: '/c/engine' }), [])
   for (const odd of ['/c,d', '/c*']) assert.deepEqual(permissionArguments('/p/dist/gateway/main.js', { shards: `${odd}/shards`, engine: `${odd}/engine` }), [])
+})
+
+test('what loads code into every process, or writes profiles, would be kept from it', () => {
+  for (const option of ['--import', '--import=tsx', '-r', '--require=x', '--loader', '--experimental-loader=x', '--cpu-prof', '--heap-prof']) assert.equal(isInstrumented(['--enable-source-maps', option]), true, option)
+  for (const option of ['--enable-source-maps', '--max-old-space-size=1', '--requires-nothing', '']) assert.equal(isInstrumented([option]), false, option)
 })
 
 test('no path that is allowed is the beginning of another, on which Node 20 aborts', () => {
