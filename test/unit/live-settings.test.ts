@@ -3,16 +3,7 @@ import test from 'node:test'
 import fc from 'fast-check'
 import type { LiveSettings } from '../../src/channel/live-settings.ts'
 import { LiveRecord } from '../../src/plugins/viewers/live-record.ts'
-
-const FIRST: LiveSettings = {
-  tls: { cert: 'a', key: 'a' },
-  limits: { handshakesPerSecond: 1, handshakesPerSecondPerIp: 1, trackedIps: 1, requestsPerSecondPerViewer: 1 },
-  auth: {} as LiveSettings['auth'],
-  region: 'EU-WEST',
-  share: { budgetBps: 0, levelBps: undefined, viewerCapBps: 0, viewerFloorBps: 0, burstBytes: 0 },
-  overload: { state: 'normal', targets: [] },
-  drain: undefined
-}
+import { LIVE_SETTINGS } from '../support/live-settings.ts'
 
 const PLAIN = { noNullPrototype: true } as const
 
@@ -25,7 +16,7 @@ const change: fc.Arbitrary<Partial<LiveSettings>> = fc.oneof(
 
 test('who was told the record and then every change knows the record, whenever it began to listen', () => {
   fc.assert(fc.property(fc.array(change), fc.array(change), (before, after) => {
-    const live = new LiveRecord(FIRST, { monotonic: () => 0 })
+    const live = new LiveRecord(LIVE_SETTINGS, { monotonic: () => 0 })
     for (const one of before) live.update(one)
     let known = live.current
     live.onUpdate(changed => { known = { ...known, ...changed } })
@@ -36,7 +27,7 @@ test('who was told the record and then every change knows the record, whenever i
 })
 
 test('what is known already is not told again; a drain begins anew, and its end is told once', () => {
-  const live = new LiveRecord(FIRST, { monotonic: () => 0 })
+  const live = new LiveRecord(LIVE_SETTINGS, { monotonic: () => 0 })
   const told: Partial<LiveSettings>[] = []
   live.onUpdate(changed => { told.push(changed) })
   live.update({ region: 'EU-WEST', tls: { cert: 'a', key: 'a' } })
@@ -51,7 +42,7 @@ test('what is known already is not told again; a drain begins anew, and its end 
 
 test('of a drain what is left is told to a gateway that begins later', () => {
   let now = 1_000
-  const live = new LiveRecord(FIRST, { monotonic: () => now })
+  const live = new LiveRecord(LIVE_SETTINGS, { monotonic: () => now })
   live.update({ drain: { deadlineMs: 300, alternates: ['http://a'] } })
   now += 100
   assert.deepEqual(live.current.drain, { deadlineMs: 200, alternates: ['http://a'] })

@@ -7,8 +7,8 @@ import { systemClock } from '../../src/base/clock.ts'
 import { childGateways } from '../../src/spawn/gateway-process.ts'
 import type { GatewaySettings } from '../../src/channel/to-gateway.ts'
 import { LiveRecord } from '../../src/plugins/viewers/live-record.ts'
-import type { LiveSettings } from '../../src/channel/live-settings.ts'
 import { Supervisor, type GatewayEnd } from '../../src/plugins/viewers/supervisor.ts'
+import { LIVE_SETTINGS } from '../support/live-settings.ts'
 import { FakeShards, GrowingObject } from '../support/gateway-rig.ts'
 import { until } from '../../tools/harness/http.ts'
 import { temporaryDirectory } from '../../tools/harness/relay.ts'
@@ -26,16 +26,6 @@ const send = m => { channel.send(m) }
 const onMessage = callback => { listener = callback; for (const m of early.splice(0)) callback(m) }`
 const LISTENING = "send({ type: 'listening', info: { notes: ['a note'], open: { websocket: { port: 9, description: 'fake' } } } })"
 
-const LIVE: LiveSettings = {
-  tls: { cert: '', key: '' },
-  limits: { handshakesPerSecond: 1, handshakesPerSecondPerIp: 1, trackedIps: 1, requestsPerSecondPerViewer: 1 },
-  auth: {} as LiveSettings['auth'],
-  region: 'EU-WEST',
-  share: { budgetBps: 0, levelBps: undefined, viewerCapBps: 0, viewerFloorBps: 0, burstBytes: 0 },
-  overload: { state: 'normal', targets: [] },
-  drain: undefined
-}
-
 interface Rig { readonly supervisor: Supervisor, readonly live: LiveRecord, readonly shards: FakeShards, readonly ends: GatewayEnd[], readonly lines: string[], readonly settings: () => number }
 
 /** A supervisor whose gateway is the program given. */
@@ -46,7 +36,7 @@ async function rig (t: TestContext, program: string, options: { hangMs?: number,
   const lines: string[] = []
   const shards = new FakeShards()
   let asked = 0
-  const live = new LiveRecord(LIVE, systemClock)
+  const live = new LiveRecord(LIVE_SETTINGS, systemClock)
   const supervisor = new Supervisor({
     start: childGateways({ shards: tmpdir(), engine: tmpdir() }, entry),
     shards,

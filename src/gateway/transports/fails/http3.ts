@@ -1,18 +1,11 @@
-import { randomBytes } from 'node:crypto'
-import { createSecureContext } from 'node:tls'
 import type { SessionRequest } from '../../../protocol/transport-session.ts'
 import { Admission } from '../admission.ts'
 import type { EngineSizes, ListenerEvents, ListenerOptions, TransportListener, ViewerTransport } from '../viewer-transport.ts'
 import { loadLibrary, type LibraryRequest, type LibraryServer, type LibraryVisit } from './library.ts'
 import { parsePeer, toSessionRequest } from './request.ts'
 import { FailsSession } from './session.ts'
-import { startServer } from './start.ts'
+import { createServer, startServer } from './start.ts'
 
-/** Unread bytes of a viewer, per stream and per session, as on the TCP transport. */
-const STREAM_WINDOW_BYTES = 65_536
-const SESSION_WINDOW_BYTES = 524_288
-/** Streams that a viewer opens towards us in one direction: telemetry, and the three that HTTP/3 itself needs. */
-const MAX_UNI_STREAMS = 16
 /** The stream of the CONNECT counts against the credit of its connection. */
 const CONNECT_STREAMS = 1
 /** Time, milliseconds, for the closes to leave before the native server is destroyed, and for its socket to close after. */
@@ -34,23 +27,9 @@ export function failsHttp3Transport (): ViewerTransport {
   return {
     name: 'fails-http3',
     async listen (options, events) {
-      createSecureContext({ cert: options.tls.cert, key: options.tls.key })
       const library = await loadLibrary()
       if (library.http3Missing !== undefined) throw new Error(library.http3Missing)
-      const server = new library.HttpServer({
-        host: options.host,
-        port: options.port,
-        cert: options.tls.cert,
-        privKey: options.tls.key,
-        secret: randomBytes(16).toString('hex'),
-        reliability: 'unreliableOnly',
-        initialBidirectionalStreams: options.maxStreamsPerSession + CONNECT_STREAMS,
-        initialUnidirectionalStreams: MAX_UNI_STREAMS,
-        initialStreamFlowControlWindow: STREAM_WINDOW_BYTES,
-        initialSessionFlowControlWindow: SESSION_WINDOW_BYTES,
-        streamFlowControlWindowSizeLimit: STREAM_WINDOW_BYTES
-      })
-      await server.createTransportInt()
+      const server = await createServer(library, options, { reliability: 'unreliableOnly', initialBidirectionalStreams: options.maxStreamsPerSession + CONNECT_STREAMS })
       const listener = new Http3Listener(server, options, events)
       await listener.start()
       return listener

@@ -1,4 +1,3 @@
-import { randomBytes } from 'node:crypto'
 import type { Duplex } from 'node:stream'
 import tls, { createSecureContext } from 'node:tls'
 import type { TlsMaterial } from '../../../channel/tls-material.ts'
@@ -10,16 +9,11 @@ import { Connections } from './connections.ts'
 import { loadLibrary, type LibraryRequest, type LibraryServer, type LibraryVisit } from './library.ts'
 import { toSessionRequest } from './request.ts'
 import { FailsSession } from './session.ts'
-import { startServer } from './start.ts'
+import { createServer, SESSION_WINDOW_BYTES, startServer, STREAM_WINDOW_BYTES } from './start.ts'
 import { containErrors, WebSocketGuard } from './websocket-guard.ts'
 
-/** Viewers send small requests: this much unread per stream, and eight times that per session, is plenty. */
-const STREAM_WINDOW_BYTES = 65_536
-const SESSION_WINDOW_BYTES = 524_288
 /** A client may put as much as the session window and a header of some 20 bytes into one message. */
 const MAX_MESSAGE_BYTES = SESSION_WINDOW_BYTES + 64
-/** Streams that a viewer opens towards us in one direction carry telemetry at most. */
-const MAX_UNI_STREAMS = 16
 /** Connections are cut when they have not closed by themselves by then; `close()` promises a second in all. */
 const CLOSE_TIMEOUT_MS = 700
 /** HTTP/2: concurrent requests of one connection, of which each session is one, and the size of one header list. */
@@ -32,26 +26,9 @@ export function failsWebSocketTransport (): ViewerTransport {
   return {
     name: 'fails-websocket',
     async listen (options, events) {
-      // The library would log a bad certificate and stay silent for ever.
-      createSecureContext({ cert: options.tls.cert, key: options.tls.key })
       // The library has no option for them.
       tls.DEFAULT_CIPHERS = CIPHERS
-      const library = await loadLibrary()
-      const server = new library.HttpServer({
-        host: options.host,
-        port: options.port,
-        cert: options.tls.cert,
-        privKey: options.tls.key,
-        secret: randomBytes(16).toString('hex'),
-        reliability: 'reliableOnly',
-        initialBidirectionalStreams: options.maxStreamsPerSession,
-        initialUnidirectionalStreams: MAX_UNI_STREAMS,
-        initialStreamFlowControlWindow: STREAM_WINDOW_BYTES,
-        initialSessionFlowControlWindow: SESSION_WINDOW_BYTES,
-        streamFlowControlWindowSizeLimit: STREAM_WINDOW_BYTES,
-        sessionFlowControlWindowSizeLimit: SESSION_WINDOW_BYTES
-      })
-      await server.createTransportInt()
+      const server = await createServer(await loadLibrary(), options, { reliability: 'reliableOnly', sessionFlowControlWindowSizeLimit: SESSION_WINDOW_BYTES })
       const listener = new WebSocketListener(server, options, events)
       await listener.start()
       return listener

@@ -1,0 +1,12 @@
+import type { LiveSettings } from '../../src/channel/live-settings.ts'
+
+/** Live settings with which a gateway could start, for tests that look at what becomes of them. */
+export const LIVE_SETTINGS: LiveSettings = {
+  tls: { cert: 'a', key: 'a' },
+  limits: { handshakesPerSecond: 1, handshakesPerSecondPerIp: 1, trackedIps: 1, requestsPerSecondPerViewer: 1 },
+  auth: {} as LiveSettings['auth'],
+  region: 'EU-WEST',
+  share: { budgetBps: 0, levelBps: undefined, viewerCapBps: 0, viewerFloorBps: 0, burstBytes: 0 },
+  overload: { state: 'normal', targets: [] },
+  drain: undefined
+}
