@@ -14,6 +14,7 @@ import { connect as connectRelay, systemPlatform, type TransportName } from '../
 import type { FetchLike } from '../../client/src/w3c-types.ts'
 import { createLogger } from '../../src/base/log.ts'
 import { cacheStats, metric, sha256, until } from '../../tools/harness/http.ts'
+import { PATIENT_UPSTREAM } from '../../tools/harness/limits.ts'
 import { startRelay, temporaryDirectory, type RunningRelay } from '../../tools/harness/relay.ts'
 
 const SIZE = 300_000
@@ -42,7 +43,7 @@ async function setup (t: TestContext, settings: Record<string, Record<string, un
     return made
   }
   const certificate = await write()
-  const running = await startRelay(t, [{ url: origin.url, region: origin.region }], { ...settings, tls: { cert, key }, transport: { engine: 'off', ...settings['transport'] } }, deps)
+  const running = await startRelay(t, [{ url: origin.url, region: origin.region }], { ...settings, upstream: { ...PATIENT_UPSTREAM, ...settings['upstream'] }, tls: { cert, key }, transport: { engine: 'off', ...settings['transport'] } }, deps)
   const url = new URL(running.viewerUrl.replace('http:', 'https:'))
   return { ...running, origin, certificate, url, replace: write }
 }
@@ -99,6 +100,7 @@ test('two hundred responses at the same time on one HTTP/2 connection, memory hi
   for (let time = 0; time < 4; time++) await get(session, PATH)
   const before = await metric(rig.adminUrl, 'icn_relay_bytes_served_total', '{transport="http"}')
   const bodies = await Promise.all(Array.from({ length: 200 }, async (_, count) => await get(session, count % 2 === 0 ? PATH : `/shards/${CID}/shard_${2 + count % 10}.bin`)))
+  assert.deepEqual([...new Set(bodies.map(({ headers }) => headers[':status']))], [200])
   for (const [count, { body }] of bodies.entries()) assert.equal(sha256(body), sha256(syntheticShard(CID, count % 2 === 0 ? 1 : 2 + count % 10)))
   assert.equal(await metric(rig.adminUrl, 'icn_relay_bytes_served_total', '{transport="http"}') - before, 200 * SIZE)
   await until(async () => await cacheStats(rig.adminUrl), stats => stats.disk.openFiles === 0)
