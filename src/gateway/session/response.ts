@@ -19,8 +19,14 @@ function encode (status: number, fields: readonly Field[]): Uint8Array {
   return encodeHead(`HTTP/1.1 ${status} ${STATUS_CODES[status] ?? 'Unknown'}`, fields)
 }
 
-export function encodeAnswer ({ status, fields, body }: Answer): EncodedAnswer {
-  return { status, head: encode(status, fields), inline: undefined, range: body === undefined || body.start === body.end ? undefined : body }
+/**
+ * The head of an answer always has a `content-length` on this transport; of a 304 it is the one a 200 would have had (RFC 9110 §8.6), which over HTTP
+ * undici takes for a body that is missing.
+ * @param size of the whole object, bytes
+ */
+export function encodeAnswer ({ status, fields, body }: Answer, size: number): EncodedAnswer {
+  const framed: readonly Field[] = status === 304 ? [...fields, ['content-length', String(size)]] : fields
+  return { status, head: encode(status, framed), inline: undefined, range: body === undefined || body.start === body.end ? undefined : body }
 }
 
 /** The answer to a request that failed: problem+json (RFC 9457) with a status of the viewer contract. Never throws. @param extra fields */

@@ -183,7 +183,7 @@ export class ViewerStream {
     const request = { method, part: key.part, range: this.#spec, ifNoneMatch: fields.get('if-none-match'), ifRange: fields.get('if-range') }
     let answer: EncodedAnswer
     try {
-      answer = encodeAnswer(planAnswer(request, facts, { ...context, openMs: now - this.#since }))
+      answer = encodeAnswer(planAnswer(request, facts, { ...context, openMs: now - this.#since }), facts.size)
     } catch (error) {
       return this.#problem(error, now, [unsatisfiedField(facts.size)])
     }
