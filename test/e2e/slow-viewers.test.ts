@@ -15,7 +15,7 @@ const MB = 1024 * 1024
 const LARGE = `/shards/syn-${8 * MB}-slow/shard_0.bin`
 const CID = 'syn-100000-honest'
 const CROWD = { readers: 500, zeroWindow: 100, halfSent: 100, sessions: 10, streams: 20, halfStreams: 20 }
-/** Over HTTP the relay keeps two chunks of 256 KiB at most for a viewer that does nothing, and 64 MiB of large ones for all together; the gateway keeps less than a chunk. */
+/** Over HTTP the relay keeps two chunks of 256 KiB at most for a viewer that does nothing, and 64 MiB of large ones for all together; as much again is what the honest ones leave for the collector. The gateway keeps less than a chunk. */
 const GROWTH = { relay: (CROWD.readers + CROWD.zeroWindow) * 2 * CHUNK_BYTES + 128 * MB, gateway: 200 * MB }
 
 const digests = Array.from({ length: 14 }, (_, part) => sha256(syntheticShard(CID, part)))
