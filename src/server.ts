@@ -101,7 +101,7 @@ async function main (): Promise<void> {
   if (outOfSupport !== undefined) logger.warn(outOfSupport)
   if (isLaunched()) stopWithLauncher()
   // Whatever the mask of root is; a service may have a narrower one.
-  if (hasSeparateGateway()) process.umask(GROUP_MAY_READ)
+  if (hasSeparateGateway(settings)) process.umask(GROUP_MAY_READ)
   let hangs = (): boolean => false
   endInSpiteOf(() => log.writing || hangs())
   const signals = new StartSignals(settings.viewer.stop_timeout_ms + STOP_MARGIN_MS)

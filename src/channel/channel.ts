@@ -7,6 +7,7 @@ export const CHANNEL_FD = 3
 export const MAX_MESSAGE_BYTES = 64 * 1024 * 1024
 /** Stands before each message: its length, unsigned, most significant byte first. */
 const LENGTH_BYTES = 4
+const NO_LENGTH = Buffer.alloc(LENGTH_BYTES)
 /** What can wait goes alone when nothing else went for so long, ms: less than anybody notices of an object that is held. */
 const SOON_MS = 4
 /** What can wait at most, messages. */
@@ -135,7 +136,7 @@ export class Channel {
 
 function encode (message: unknown): Buffer {
   const serializer = new DefaultSerializer()
-  serializer.writeRawBytes(Buffer.alloc(LENGTH_BYTES))
+  serializer.writeRawBytes(NO_LENGTH)
   serializer.writeHeader()
   serializer.writeValue(message)
   const bytes = serializer.releaseBuffer()

@@ -12,5 +12,3 @@ export type FromLauncher =
 
 /** Set in the environment of a relay that has a launcher. */
 export const LAUNCHED = 'ICN_LAUNCHED'
-/** Set when its gateway is another user. */
-export const SEPARATE_GATEWAY = 'ICN_SEPARATE_GATEWAY'

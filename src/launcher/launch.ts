@@ -1,14 +1,14 @@
 import { spawn, type ChildProcess } from 'node:child_process'
 import { chown, mkdir } from 'node:fs/promises'
-import { Socket } from 'node:net'
+import type { Socket } from 'node:net'
 import { constants } from 'node:os'
-import { dirname, join, resolve } from 'node:path'
+import { dirname, resolve } from 'node:path'
 import { RelayError, systemCode } from '../base/errors.ts'
-import { LAUNCHED, SEPARATE_GATEWAY, type FromLauncher, type ToLauncher } from '../channel/launcher-messages.ts'
+import { LAUNCHED, type FromLauncher, type ToLauncher } from '../channel/launcher-messages.ts'
 import type { Config } from '../config/config.ts'
-import { GATEWAY_DIRECTORY, GATEWAY_STDIO, gatewayCommand, gatewayPaths } from '../spawn/gateway-process.ts'
+import { gatewayCommand, gatewayPaths, spawnGateway, type Command } from '../spawn/gateway-process.ts'
 import { findAccount, type Account } from './accounts.ts'
-import { commandAs, type Command } from './command-as.ts'
+import { commandAs } from './command-as.ts'
 
 /*
  * As root the program is this launcher and nothing else: it starts the relay as `process.user`, its gateway as `process.gateway_user` when the relay
@@ -39,12 +39,11 @@ export async function launch (config: Config): Promise<Ending> {
   const gatewayUser = separate ? { ...await findAccount(config.process.gateway_user, 'process.gateway_user'), gid: user.gid } : user
   if (separate && gatewayUser.uid === user.uid) throw new RelayError('RELAY_ERR_CONFIG', 'process.gateway_user must be another user than process.user')
   await prepareCache(resolve(config.cache.path), user, separate ? gatewayUser : undefined)
-  const { file, args, env } = gatewayCommand(gatewayPaths(config.cache.path, separate))
-  const gateway = await commandAs({ file, args, env }, gatewayUser, config)
+  const gateway = await commandAs(gatewayCommand(gatewayPaths(config.cache.path, separate)), gatewayUser, config)
   const relay = await commandAs({
     file: process.execPath,
     args: [...process.execArgv, ...process.argv.slice(1)],
-    env: { ...process.env, [LAUNCHED]: '1', ...separate ? { [SEPARATE_GATEWAY]: '1' } : {} }
+    options: { env: { ...process.env, [LAUNCHED]: '1' } }
   }, user, config)
   return await new Launcher(relay, gateway, config.viewer.stop_timeout_ms + STOP_MARGIN_MS).run()
 }
@@ -55,7 +54,8 @@ async function prepareCache (path: string, user: Account, gatewayUser: Account |
     const first = await mkdir(path, { recursive: true, mode: 0o700 })
     if (first !== undefined) for (let made = path; made.length >= first.length; made = dirname(made)) await chown(made, user.uid, user.gid)
     if (gatewayUser === undefined) return
-    for (const own of [join(path, GATEWAY_DIRECTORY), gatewayPaths(path, true).engine]) {
+    const { engine } = gatewayPaths(path, true)
+    for (const own of [dirname(engine), engine]) {
       if (await mkdir(own, { recursive: true, mode: 0o700 }) !== undefined) await chown(own, gatewayUser.uid, gatewayUser.gid)
     }
   } catch (error) {
@@ -103,29 +103,26 @@ class Launcher {
   }
 
   #startGateway (): void {
-    const { file, args, options } = this.#gatewayCommand
-    let child: ChildProcess
-    try {
-      child = spawn(file, args, { ...options, detached: true, stdio: [...GATEWAY_STDIO] })
-    } catch (error) {
-      this.#tell({ type: 'gateway-failed', detail: String(error) })
-      this.#tell({ type: 'gateway-ended', code: null, signal: null })
-      return
-    }
-    this.#gateway = child
-    const [, , , channel] = child.stdio
-    if (child.pid !== undefined && channel instanceof Socket) {
-      // Nothing is lost: the gateway says nothing before it has heard the relay.
-      this.#tell({ type: 'gateway', pid: child.pid }, channel)
-      // It is the relay's now; the child counts as closed when all of its streams are.
-      channel.destroy()
-    }
-    for (const stream of [child.stdout, child.stderr]) stream?.setEncoding('utf8').on('data', (text: string) => { this.#tell({ type: 'gateway-output', text }) })
-    child.on('error', error => { this.#tell({ type: 'gateway-failed', detail: error.message }) })
-    child.once('close', (code, signal) => {
+    const ended = (code: number | null, signal: NodeJS.Signals | null): void => {
       this.#gateway = undefined
       this.#tell({ type: 'gateway-ended', code, signal })
-    })
+    }
+    try {
+      const { child, socket } = spawnGateway(this.#gatewayCommand, {
+        output: text => { this.#tell({ type: 'gateway-output', text }) },
+        failed: error => { this.#tell({ type: 'gateway-failed', detail: error.message }) },
+        closed: ended
+      }, true)
+      this.#gateway = child
+      if (child.pid === undefined || socket === undefined) return
+      // Nothing is lost: the gateway says nothing before it has heard the relay.
+      this.#tell({ type: 'gateway', pid: child.pid }, socket)
+      // It is the relay's now; the child counts as closed when all of its streams are.
+      socket.destroy()
+    } catch (error) {
+      this.#tell({ type: 'gateway-failed', detail: String(error) })
+      ended(null, null)
+    }
   }
 
   #tell (message: FromLauncher, socket?: Socket): void {

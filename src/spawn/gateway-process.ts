@@ -1,4 +1,4 @@
-import { spawn } from 'node:child_process'
+import { spawn, type ChildProcess } from 'node:child_process'
 import { Socket } from 'node:net'
 import { join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -11,7 +11,7 @@ import { isInstrumented, permissionArguments, type GatewayPaths } from './permis
 const OLD_SPACE_MB = 512
 
 /** Below `cache.path`, of a gateway that is another user. */
-export const GATEWAY_DIRECTORY = 'gateway'
+const GATEWAY_DIRECTORY = 'gateway'
 
 const ENTRY = fileURLToPath(new URL(import.meta.url.endsWith('.ts') ? '../gateway/main.ts' : '../gateway/main.js', import.meta.url))
 
@@ -37,14 +37,21 @@ export interface GatewayProcessEvents {
 /** @throws Error when the system has no memory or descriptors for one */
 export type StartGateway = (events: GatewayProcessEvents) => GatewayProcess
 
+/** What `spawn` of `node:child_process` is called with. */
+export interface Command {
+  readonly file: string
+  readonly args: readonly string[]
+  readonly options: { readonly env: NodeJS.ProcessEnv, readonly uid?: number, readonly gid?: number }
+}
+
 /** Program and arguments of a gateway. @param entry its module; tests give one of their own */
-export function gatewayCommand (paths: GatewayPaths, entry = ENTRY): { readonly file: string, readonly args: readonly string[], readonly env: NodeJS.ProcessEnv } {
+export function gatewayCommand (paths: GatewayPaths, entry = ENTRY): Command {
   const inherited = inheritedArguments(process.execArgv)
   const limits = isInstrumented([...inherited, ...process.env['NODE_OPTIONS']?.split(/\s+/) ?? []]) ? [] : permissionArguments(entry, paths)
   return {
     file: process.execPath,
     args: [...inherited, `--max-old-space-size=${OLD_SPACE_MB}`, ...limits, entry],
-    env: inheritedEnvironment(process.env)
+    options: { env: inheritedEnvironment(process.env) }
   }
 }
 
@@ -55,19 +62,29 @@ export function gatewayPaths (cachePath: string, own: boolean): GatewayPaths {
 }
 
 /** Descriptors of a gateway: the log is the relay's, what native code prints goes into the line about its end; the fourth is the channel. */
-export const GATEWAY_STDIO = ['ignore', 'pipe', 'pipe', 'pipe'] as const
+const STDIO = ['ignore', 'pipe', 'pipe', 'pipe'] as const
+
+/**
+ * Starts a gateway and tells of its end and of what it prints.
+ * @param detached in a process group of its own, which a terminal does not signal
+ * @returns the socket to it, undefined when it could not be started
+ * @throws Error when the system has no memory or descriptors for one
+ */
+export function spawnGateway ({ file, args, options }: Command, { output, failed, closed }: Omit<GatewayProcessEvents, 'message' | 'broken'>, detached = false): { readonly child: ChildProcess, readonly socket: Socket | undefined } {
+  const child = spawn(file, args, { ...options, detached, stdio: [...STDIO] })
+  for (const stream of [child.stdout, child.stderr]) stream?.setEncoding('utf8').on('data', output)
+  child.on('error', failed)
+  // A child that could not be spawned emits error and close, and no exit.
+  child.once('close', closed)
+  const [, , , socket] = child.stdio
+  return { child, socket: child.pid !== undefined && socket instanceof Socket ? socket : undefined }
+}
 
 /** Starts gateways as children of this process. */
 export function childGateways (paths: GatewayPaths, entry?: string): StartGateway {
   return events => {
-    const { file, args, env } = gatewayCommand(paths, entry)
-    const child = spawn(file, args, { env, stdio: [...GATEWAY_STDIO] })
-    const [, , , socket] = child.stdio
-    const channel = socket instanceof Socket ? new Channel(socket, { message: events.message, broken: events.broken, closed: () => {} }) : undefined
-    for (const stream of [child.stdout, child.stderr]) stream?.setEncoding('utf8').on('data', events.output)
-    child.on('error', events.failed)
-    // A child that could not be spawned emits error and close, and no exit.
-    child.once('close', events.closed)
+    const { child, socket } = spawnGateway(gatewayCommand(paths, entry), events)
+    const channel = socket === undefined ? undefined : new Channel(socket, { message: events.message, broken: events.broken, closed: () => {} })
     return {
       pid: child.pid,
       send: (message, sent) => {

@@ -9,9 +9,9 @@ import { connect } from '../../client/src/node.ts'
 import { freePort } from '../../tools/harness/ci.ts'
 import { gatewayPid } from '../../tools/harness/gateway-process.ts'
 import { fetchHashed, sha256, until } from '../../tools/harness/http.ts'
-import { buildRelay, spawnSuperNode } from '../../tools/harness/processes.ts'
+import { buildRelay, spawnSuperNode, type SpawnedProcess } from '../../tools/harness/processes.ts'
 import { temporaryDirectory } from '../../tools/harness/relay.ts'
-import { identity, startAsRoot, WITHOUT_USERS, type OpenRelay } from '../support/other-users.ts'
+import { identity, startAsRoot, WITHOUT_USERS } from '../support/other-users.ts'
 
 /** Accounts that every Debian has. */
 const USER = 'daemon'
@@ -33,7 +33,7 @@ async function lowPort (): Promise<number> {
   throw new Error('no port below 1024 is free')
 }
 
-interface Scene extends OpenRelay {
+interface Scene extends SpawnedProcess {
   readonly directory: string
   readonly adminPort: number
   readonly viewerUrl: string
@@ -52,7 +52,7 @@ async function relayAs (t: TestContext, users: string, superNode: string, viewer
   const adminPort = await freePort()
   await writeFile(config, `[process]\n${users}\n[viewer]\nhost = "127.0.0.1"\nport = ${viewerPort}\nwebsocket_port = 0\nstop_timeout_ms = 500\n[admin]\nport = ${adminPort}\n[cache]\npath = ${JSON.stringify(join(directory, 'cache'))}\n[upstream]\nsuper_nodes = [{ url = ${JSON.stringify(superNode)}, region = "EU-WEST" }]\n`)
   const relay = await startAsRoot(t, await buildRelay(t), ['--config', config])
-  const { pid } = await relay.waitFor('relay ready')
+  const { pid } = await relay.waitFor(({ msg }) => msg === 'relay ready')
   return { ...relay, directory, adminPort, viewerUrl: `http://127.0.0.1:${viewerPort}`, relayPid: Number(pid) }
 }
 
@@ -107,12 +107,12 @@ suite('as root the program starts the relay and its gateway as other users', { t
     assert.equal(canRead(gatewayUser, gatewayUser, shards[0] ?? ''), false, 'only members of the group')
 
     process.kill(gateway, 'SIGKILL')
-    await relay.waitFor('gateway ended')
+    await relay.waitFor(({ msg }) => msg === 'gateway ended')
     const second = await until(async () => await gatewayPid(launcher), pid => pid !== undefined && pid !== gateway) ?? 0
     assert.equal((await identity(second)).uid, gatewayUser)
     relay.child.kill('SIGHUP')
     relay.child.kill('SIGTERM')
-    await relay.waitFor('stopped')
+    await relay.waitFor(({ msg }) => msg === 'stopped')
     assert.deepEqual(await relay.exit, { code: 0, signal: null })
     assert.ok(await isGone(relay.relayPid) && await isGone(second))
   })
@@ -160,7 +160,7 @@ suite('without another user', { timeout: 60_000, skip: process.platform === 'lin
     const config = join(directory, 'relay.toml')
     await writeFile(config, `[viewer]\nhost = "127.0.0.1"\nport = 0\nwebsocket_port = 0\n[admin]\nport = 0\n[cache]\npath = ${JSON.stringify(join(directory, 'cache'))}\n`)
     const relay = await startAsRoot(t, await buildRelay(t), ['--config', config])
-    const { pid } = await relay.waitFor('relay ready')
+    const { pid } = await relay.waitFor(({ msg }) => msg === 'relay ready')
     const args = readFileSync(`/proc/${await runningGateway(Number(pid))}/cmdline`, 'utf8').split('\0')
     assert.ok(args.includes('--experimental-permission') || args.includes('--permission'), args.join(' '))
     const readable = args.flatMap(argument => /^--allow-fs-read=(.*)/.exec(argument)?.[1] ?? []).filter(path => path.startsWith(directory))

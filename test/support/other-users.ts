@@ -1,10 +1,9 @@
-import { spawn, type ChildProcess } from 'node:child_process'
-import { once } from 'node:events'
+import { spawn } from 'node:child_process'
 import { constants } from 'node:fs'
 import { access, mkdir, readFile, stat } from 'node:fs/promises'
 import { dirname, join, resolve } from 'node:path'
-import { createInterface } from 'node:readline'
 import type { TestContext } from 'node:test'
+import { watched, type SpawnedProcess } from '../../tools/harness/processes.ts'
 import { temporaryDirectory } from '../../tools/harness/relay.ts'
 
 /** Why processes of other users cannot be tried here, for the `skip` option; false when they can. */
@@ -29,48 +28,10 @@ async function commandFor (t: TestContext, program: string, args: readonly strin
   return ['unshare', '--mount', 'sh', '-c', mount, 'sh', root, place, process.execPath, join(place, 'dist/start.cjs'), ...args]
 }
 
-export interface OpenRelay {
-  readonly child: ChildProcess
-  readonly stderr: () => string
-  /** Resolves with how the process that was started ended. */
-  readonly exit: Promise<{ readonly code: number | null, readonly signal: NodeJS.Signals | null }>
-  /** The first line of the log with this message; rejects when the process ends before. */
-  waitFor (message: string): Promise<Record<string, unknown>>
-}
-
 /** Starts the built program as root, so that processes of other users can be made of it; killed with the test. */
-export async function startAsRoot (t: TestContext, program: string, args: readonly string[]): Promise<OpenRelay> {
+export async function startAsRoot (t: TestContext, program: string, args: readonly string[]): Promise<SpawnedProcess> {
   const [file = '', ...rest] = await commandFor(t, resolve(program), args)
-  const child = spawn(file, rest, { stdio: ['ignore', 'pipe', 'pipe'] })
-  const exit = once(child, 'close').then(([code, signal]: unknown[]) => ({ code: code as number | null, signal: signal as NodeJS.Signals | null }))
-  t.after(async () => {
-    child.kill('SIGKILL')
-    await exit
-  })
-  const seen: Record<string, unknown>[] = []
-  const waiters = new Set<() => void>()
-  let errors = ''
-  child.stderr.setEncoding('utf8').on('data', (text: string) => { errors += text })
-  createInterface({ input: child.stdout }).on('line', line => {
-    seen.push(JSON.parse(line) as Record<string, unknown>)
-    for (const wake of waiters) wake()
-  })
-  return {
-    child,
-    stderr: () => errors,
-    exit,
-    waitFor: async message => await new Promise((resolve, reject) => {
-      const look = (): void => {
-        const found = seen.findIndex(({ msg }) => msg === message)
-        if (found < 0) return
-        waiters.delete(look)
-        resolve(seen.splice(0, found + 1)[found] ?? {})
-      }
-      waiters.add(look)
-      look()
-      void exit.then(() => { reject(new Error(`ended before "${message}": ${errors}${JSON.stringify(seen)}`)) })
-    })
-  }
+  return await watched(t, spawn(file, rest, { stdio: ['ignore', 'pipe', 'pipe'] }), program)
 }
 
 /** What /proc tells of who a process is. */

@@ -1,9 +1,10 @@
-import { execFile, spawn, type ChildProcess } from 'node:child_process'
+import { execFile, spawn, type ChildProcess, type ChildProcessByStdio } from 'node:child_process'
 import { once } from 'node:events'
 import { readFile, symlink, writeFile } from 'node:fs/promises'
 import { createRequire } from 'node:module'
 import { join, resolve } from 'node:path'
 import { createInterface } from 'node:readline'
+import type { Readable } from 'node:stream'
 import type { TestContext } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import type { Faults } from '../../demo/super-node/faults.ts'
@@ -61,7 +62,11 @@ export async function spawnProgram (t: Pick<TestContext, 'after'>, script: strin
   const command = [process.execPath, ...loader, resolve(ROOT, script), ...args]
   // The shell becomes the program, so that its id is the program's.
   const [file = '', ...rest] = descriptors === undefined ? command : ['sh', '-c', 'ulimit -n "$0" && exec "$@"', String(descriptors), ...command]
-  const child = spawn(file, rest, { cwd: ROOT, env: { ...process.env, ...pool, ...env }, stdio: ['ignore', 'pipe', 'pipe'] })
+  return await watched(t, spawn(file, rest, { cwd: ROOT, env: { ...process.env, ...pool, ...env }, stdio: ['ignore', 'pipe', 'pipe'] }), script)
+}
+
+/** A process that was just started, with its output; it is killed with the test. @param name for errors */
+export async function watched (t: Pick<TestContext, 'after'>, child: ChildProcessByStdio<null, Readable, Readable>, name: string): Promise<SpawnedProcess> {
   const exit = new Promise<Exit>(resolve => {
     child.once('close', (code, signal) => { resolve({ code, signal }) })
   })
@@ -96,7 +101,7 @@ export async function spawnProgram (t: Pick<TestContext, 'after'>, script: strin
         resolve(found)
       }
       waiters.add(look)
-      void exit.then(({ code, signal }) => { reject(new Error(`${script} ended with ${code ?? signal ?? ''}: ${stderr}`)) })
+      void exit.then(({ code, signal }) => { reject(new Error(`${name} ended with ${code ?? signal ?? ''}: ${stderr}`)) })
       look()
     })
   }

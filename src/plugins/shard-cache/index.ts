@@ -41,7 +41,7 @@ export default fp<ShardCachePluginOptions>(async (app, { config, signal, loaded 
     minFreeBytes: settings.min_free_bytes,
     ioTimeoutMs: settings.io_timeout_ms,
     diskThreads: diskThreads(POOL_THREADS),
-    groupReadable: hasSeparateGateway(),
+    groupReadable: hasSeparateGateway(config),
     clock: systemClock,
     random: Math.random,
     observer: watchStore(app.relayMetrics.cache, { monotonic: systemClock.monotonic, log: (level, message, fields) => { log[level](fields, message) } }),

@@ -83,7 +83,8 @@ export default fp<{ config: Config }>(async (app, { config }) => {
   const log = app.log.child({ plugin: 'viewers' })
   let ports = sessionPorts(config)
   const { engine } = transport
-  const paths = gatewayPaths(config.cache.path, hasSeparateGateway())
+  const separate = hasSeparateGateway(config)
+  const paths = gatewayPaths(config.cache.path, separate)
   let ticketKey = randomBytes(TICKET_KEY_BYTES)
   let gatewayId = ''
   /** Of a gateway that begins: what it takes as tickets, and what tells it from the one before. */
@@ -189,7 +190,7 @@ export default fp<{ config: Config }>(async (app, { config }) => {
     start: async httpPort => {
       ports = sessionPorts(config, httpPort)
       // What is not there when it starts, the gateway may not make.
-      if (!hasSeparateGateway()) await mkdir(paths.engine, { mode: 0o700 }).catch(() => {})
+      if (!separate) await mkdir(paths.engine, { mode: 0o700 }).catch(() => {})
       await supervisor?.start()
       started = true
     },

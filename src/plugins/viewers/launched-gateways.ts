@@ -1,14 +1,15 @@
 import { Socket } from 'node:net'
 import { Channel } from '../../channel/channel.ts'
-import { LAUNCHED, SEPARATE_GATEWAY, type FromLauncher, type ToLauncher } from '../../channel/launcher-messages.ts'
+import { LAUNCHED, type FromLauncher, type ToLauncher } from '../../channel/launcher-messages.ts'
 import type { SendToGateway, ToGateway } from '../../channel/to-gateway.ts'
+import type { Config } from '../../config/config.ts'
 import type { GatewayProcess, GatewayProcessEvents, StartGateway } from '../../spawn/gateway-process.ts'
 
 /** Whether a launcher has started this relay. */
 export const isLaunched = (): boolean => process.env[LAUNCHED] === '1' && process.send !== undefined
 
 /** Whether the gateway is another user, who reads cached shards as a member of our group. */
-export const hasSeparateGateway = (): boolean => isLaunched() && process.env[SEPARATE_GATEWAY] === '1'
+export const hasSeparateGateway = ({ process: users }: Pick<Config, 'process'>): boolean => isLaunched() && users.gateway_user !== ''
 
 /** A relay without its launcher stops as by SIGTERM: nobody could start its gateway again. */
 export function stopWithLauncher (): void {
