@@ -4,6 +4,7 @@ import type { Socket } from 'node:net'
 import { constants } from 'node:os'
 import { dirname, resolve } from 'node:path'
 import { RelayError, systemCode } from '../base/errors.ts'
+import { makeDirectory } from '../base/make-directory.ts'
 import { LAUNCHED, type FromLauncher, type ToLauncher } from '../channel/launcher-messages.ts'
 import type { Config } from '../config/config.ts'
 import { gatewayCommand, gatewayPaths, spawnGateway, type Command } from '../spawn/gateway-process.ts'
@@ -51,12 +52,12 @@ export async function launch (config: Config): Promise<Ending> {
 /** What the relay could not make itself below a directory of root's: its cache, and a place of the gateway's own in it. */
 async function prepareCache (path: string, user: Account, gatewayUser: Account | undefined): Promise<void> {
   try {
-    const first = await mkdir(path, { recursive: true, mode: 0o700 })
+    const first = await makeDirectory({ mkdir }, path)
     if (first !== undefined) for (let made = path; made.length >= first.length; made = dirname(made)) await chown(made, user.uid, user.gid)
     if (gatewayUser === undefined) return
     const { engine } = gatewayPaths(path, true)
     for (const own of [dirname(engine), engine]) {
-      if (await mkdir(own, { recursive: true, mode: 0o700 }) !== undefined) await chown(own, gatewayUser.uid, gatewayUser.gid)
+      if (await makeDirectory({ mkdir }, own) !== undefined) await chown(own, gatewayUser.uid, gatewayUser.gid)
     }
   } catch (error) {
     throw new RelayError('RELAY_ERR_CACHE_PATH', `cache.path ${path} cannot be made for process.user: ${systemCode(error) ?? String(error)}`, { cause: error })

@@ -138,6 +138,14 @@ suite('as root the program starts the relay and its gateway as other users', { t
     await until(async () => await isGone(gateway), gone => gone)
   })
 
+  test('a cache that cannot be made is an error', async t => {
+    const config = join(await directoryForAll(t), 'relay.toml')
+    await writeFile(config, `[process]\nuser = "${USER}"\n[cache]\npath = "/proc/none/cache"\n`)
+    const relay = await startAsRoot(t, await buildRelay(t), ['--config', config])
+    assert.equal((await relay.exit).code, 1)
+    assert.equal(relay.stderr(), 'icn-relay: RELAY_ERR_CACHE_PATH: cache.path /proc/none/cache cannot be made for process.user: ENOENT\n')
+  })
+
   for (const [users, says] of [
     ['user = "no-such-user"', 'process.user "no-such-user" is not a user of this system'],
     ['user = "root"', 'process.user must be another user than root'],

@@ -5,7 +5,7 @@ import { RelayError, systemCode } from '../../base/errors.ts'
 import type { Logger } from '../../base/log.ts'
 import type { Config } from '../../config/config.ts'
 import { systemFiles } from '../../storage/disk-files.ts'
-import { makeDirectory } from '../shard-cache/make-directory.ts'
+import { makeDirectory } from '../../base/make-directory.ts'
 
 /** In the cache directory, beside the keys of self-signed certificates. */
 export const TOKEN_FILE = 'admin-token'
