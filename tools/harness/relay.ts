@@ -5,7 +5,7 @@ import type { TestContext } from 'node:test'
 import { buildApp, type AppDeps, type Relay } from '../../src/app.ts'
 import { createLogger } from '../../src/base/log.ts'
 import { checkConfig } from '../../src/config/config.ts'
-import { GENEROUS_LIMITS } from './limits.ts'
+import { GENEROUS_LIMITS, PATIENT_UPSTREAM } from './limits.ts'
 
 /** A directory that goes with the test. */
 export async function temporaryDirectory (t: Pick<TestContext, 'after'>): Promise<string> {
@@ -35,7 +35,8 @@ export async function startRelay (t: TestContext, superNodes: readonly { url: st
     overload: { degraded_delay_ms: 600_000, shedding_delay_ms: 600_000, ...settings['overload'] },
     cache: { path, ...settings['cache'] },
     limits: { ...GENEROUS_LIMITS, ...settings['limits'] },
-    upstream: { super_nodes: superNodes, ...settings['upstream'] }
+    // Nor is a super-node that shares it late.
+    upstream: { super_nodes: superNodes, ...PATIENT_UPSTREAM, ...settings['upstream'] }
   })
   const relay = await buildApp(config, { logger: createLogger('silent'), ...deps }).catch(async (error: unknown) => {
     await removeDirectory()
