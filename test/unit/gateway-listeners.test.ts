@@ -3,7 +3,7 @@ import test, { type TestContext } from 'node:test'
 import type { ListeningInfo } from '../../src/channel/from-gateway.ts'
 import type { TlsMaterial } from '../../src/channel/tls-material.ts'
 import type { OpenedTransport } from '../../src/gateway/transports/open.ts'
-import type { SessionTransport } from '../../src/protocol/session-transports.ts'
+import { perTransport, type SessionTransport } from '../../src/protocol/session-transports.ts'
 import { Listeners } from '../../src/gateway/listeners.ts'
 import type { TransportListener } from '../../src/gateway/transports/viewer-transport.ts'
 
@@ -52,7 +52,7 @@ interface Rig { readonly transports: Listeners, readonly opened: Record<SessionT
 
 /** HTTP/3 works from its `works`-th try on; `retry` says whether the failures before look passing. */
 function rig (t: TestContext, works: number, retry: boolean, gate: Promise<void> = Promise.resolve()): Rig {
-  const opened = { webtransport: 0, websocket: 0 }
+  const opened = perTransport(() => 0)
   const listeners: FakeListener[] = []
   const told: ListeningInfo[] = []
   const refused: SessionTransport[] = []
