@@ -45,8 +45,10 @@ export function parseScrubState (text: string): ScrubState {
     throw new RelayError('RELAY_ERR_CONFIG', 'it is not JSON', { cause: error })
   }
   if (isState(value)) return value
+  const version = typeof value === 'object' && value !== null && 'version' in value ? value.version : undefined
+  if (typeof version === 'number' && version !== SCRUB_STATE_VERSION) throw new RelayError('RELAY_ERR_CONFIG', `it is of version ${version}, and this relay reads ${SCRUB_STATE_VERSION}`)
   const [error] = isState.errors ?? []
-  throw new RelayError('RELAY_ERR_CONFIG', `${error?.instancePath === '/version' ? 'it is of another version of the relay' : `${error?.instancePath ?? ''} ${error?.message ?? 'is wrong'}`}`)
+  throw new RelayError('RELAY_ERR_CONFIG', `${error?.instancePath ?? ''} ${error?.message ?? 'is wrong'}`)
 }
 
 /** The state kept in a file; a new one when there is none, and, with a warning, when it cannot be used: that costs a pass and nothing else. */

@@ -134,7 +134,8 @@ export class Scrub {
     }
     this.#active = true
     const wait = this.#dueAt - clock.monotonic()
-    if (wait > 0) return wait
+    // Whole ones: a clock may not be able to show less.
+    if (wait > 0) return Math.ceil(wait)
     if (diskBusy()) return BUSY_MS
     if (this.#reading === undefined) return await this.#open(pass)
     return await this.#readOn(pass, this.#reading)
