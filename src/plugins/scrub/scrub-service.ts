@@ -20,10 +20,12 @@ export class ScrubService {
   readonly #options: ScrubServiceOptions
   readonly #scrub: Scrub
   readonly #runner: ScrubRunner
-  #kept = ''
+  /** The text that the file has. */
+  #kept: string
 
   constructor (options: ScrubServiceOptions) {
     this.#options = options
+    this.#kept = scrubStateText(options.state)
     this.#scrub = new Scrub(options)
     this.#runner = new ScrubRunner({ scrub: this.#scrub, timers: options.timers ?? systemTimers, save: async () => { await this.#save() } })
   }
