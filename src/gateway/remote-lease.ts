@@ -136,7 +136,8 @@ export class RemoteLease implements ShardLease {
   }
 
   #verified (handle: OpenFile, blocks: Uint8Array): BlockReader {
-    return this.#blocks ??= new BlockReader(this.size, blocks, async (into, offset, length, at) => (await handle.read(into, offset, length, at)).bytesRead)
+    this.#blocks ??= new BlockReader(this.size, blocks, async (into, offset, length, at) => (await handle.read(into, offset, length, at)).bytesRead)
+    return this.#blocks
   }
 
   #close (): void {

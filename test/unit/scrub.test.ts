@@ -155,7 +155,7 @@ suite('scrub', () => {
               await scrub.release()
               scrub = shelf.scrub(parseScrubState(scrubStateText(scrub.state)), options)
               break
-            default:
+            case 'load': case 'nothing': case undefined:
           }
           shelf.clock.advance(await scrub.step())
         }
