@@ -60,7 +60,7 @@ const scrub: ScrubState = {
   pass: { startedAt: NEW_YEAR + 1, bytes: 100, verified: 2, rotted: 0, unreadable: 0, skipped: 0, cursor: 'QmUpper/13' },
   last: { startedAt: NEW_YEAR, bytes: 300, verified: 3, rotted: 1, unreadable: 0, skipped: 0, endedAt: NEW_YEAR + 1 }
 }
-await writeFile(join(path, 'scrub.json'), scrubStateText(scrub))
+await writeFile(join(path, 'scrub-state.json'), scrubStateText(scrub))
 
 const { admin } = await withOwnToken(checkConfig({ cache: { path } }), { info: nothing })
 const options = { certFile: '', keyFile: '', directory: join(path, 'tls'), hosts: ['relay.example'] }

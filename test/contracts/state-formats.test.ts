@@ -62,7 +62,7 @@ class Left {
 
   async nodes (): Promise<NodeChanges> { return await loadChanges(this.file('upstreams.json'), (message, fields) => { this.log('warn', message, fields) }) }
 
-  async scrub (): Promise<ScrubState> { return await loadScrubState(this.file('scrub.json'), (message, fields) => { this.log('warn', message, fields) }) }
+  async scrub (): Promise<ScrubState> { return await loadScrubState(this.file('scrub-state.json'), (message, fields) => { this.log('warn', message, fields) }) }
 
   async token (): Promise<string | undefined> { return (await withOwnToken(checkConfig({ cache: { path: this.path } }), { info: () => {} })).admin.tokens[0]?.token }
 
@@ -136,7 +136,7 @@ for (const version of versions) {
     test('where the scrub was', async t => {
       const left = await leave(t, version)
       const state = await left.scrub()
-      assert.deepEqual([scrubStateText(state), left.warnings], [await left.text('scrub.json'), []])
+      assert.deepEqual([scrubStateText(state), left.warnings], [await left.text('scrub-state.json'), []])
       assert.deepEqual([state.paused, state.pass?.cursor, state.last?.rotted], [true, 'QmUpper/13', 1])
     })
 
@@ -225,7 +225,7 @@ suite('of the next version', () => {
 
   test('where the scrub was: told, and it begins anew', async t => {
     const left = await leave(t, version)
-    await left.change('scrub.json', bytes => withVersion(String(bytes), SCRUB_STATE_VERSION + 1))
+    await left.change('scrub-state.json', bytes => withVersion(String(bytes), SCRUB_STATE_VERSION + 1))
     assert.deepEqual(await left.scrub(), newScrubState())
     assert.deepEqual(left.warnings, ['where the scrub was cannot be read, it begins anew'])
     assert.equal(left.told[0]?.fields?.['reason'], 'it is of version 2, and this relay reads 1')
@@ -245,7 +245,7 @@ suite('damaged', () => {
 
   test('where the scrub was: told, and it begins anew', async t => {
     const left = await leave(t, version)
-    await left.change('scrub.json', bytes => bytes.subarray(0, -5))
+    await left.change('scrub-state.json', bytes => bytes.subarray(0, -5))
     assert.deepEqual(await left.scrub(), newScrubState())
     assert.deepEqual(left.warnings, ['where the scrub was cannot be read, it begins anew'])
   })
@@ -285,7 +285,7 @@ suite('the table of files in docs/operations.md', () => {
 
   test('has the versions of the code', () => {
     const of = (path: string): string | undefined => rows.get(path)
-    assert.deepEqual([of('index/'), of('cache_manifest.json'), of('upstreams.json'), of('scrub.json')], [`${RECORD_VERSION}, in every record`, String(MANIFEST_VERSION), String(CHANGES_VERSION), String(SCRUB_STATE_VERSION)])
+    assert.deepEqual([of('index/'), of('cache_manifest.json'), of('upstreams.json'), of('scrub-state.json')], [`${RECORD_VERSION}, in every record`, String(MANIFEST_VERSION), String(CHANGES_VERSION), String(SCRUB_STATE_VERSION)])
     for (const [path, version] of rows) assert.notEqual(version.trim(), '', path)
   })
 

@@ -44,7 +44,7 @@ suite('scrub', () => {
     const path = join(await temporaryDirectory(t), 'cache')
     const before = await startRelay(t, [{ url: 'http://127.0.0.1:9', region: 'APAC' }], { admin: OPEN, cache: { path } })
     assert.equal((await scrub(before.adminUrl, { action: 'pause' })).body['status'], 'paused')
-    assert.equal((JSON.parse(await readFile(join(path, 'scrub.json'), 'utf8')) as { paused: boolean }).paused, true)
+    assert.equal((JSON.parse(await readFile(join(path, 'scrub-state.json'), 'utf8')) as { paused: boolean }).paused, true)
     await before.relay.close()
     const after = await startRelay(t, [{ url: 'http://127.0.0.1:9', region: 'APAC' }], { admin: OPEN, cache: { path } })
     assert.equal((await scrub(after.adminUrl)).body['status'], 'paused')

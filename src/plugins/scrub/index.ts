@@ -18,7 +18,7 @@ export default fp<{ config: Config }>(async (app, { config }) => {
   const { scrub: settings, cache } = config
   const { relayMetrics: metrics, shardCache, diskQueue } = app
   const log = app.log.child({ plugin: 'scrub' })
-  const file = join(cache.path, 'scrub.json')
+  const file = join(cache.path, 'scrub-state.json')
   let reconciled = false
   void shardCache.reconciled.then(() => { reconciled = true }, () => { reconciled = true })
   const scrub = new ScrubService({
