@@ -172,7 +172,7 @@ export class Erasure {
   }
 
   #start (): ErasureThread {
-    const thread = (this.#options.start ?? startWorker)()
+    const thread: ErasureThread = (this.#options.start ?? startWorker)()
     const ended = (why: string, cause?: unknown): void => {
       if (this.#thread === thread) this.#end(new ErasureError('WORKER', why, cause))
     }
