@@ -48,7 +48,7 @@ export interface ErasureOptions {
   readonly timeoutMs?: number
 }
 
-interface Waiting extends ErasureJob {
+interface WaitingJob extends ErasureJob {
   readonly bytes: number
   readonly resolve: (rebuilt: Uint8Array[]) => void
   readonly reject: (error: ErasureError) => void
@@ -95,9 +95,9 @@ function alone (piece: Uint8Array): Uint8Array<ArrayBuffer> {
 export class Erasure {
   readonly #options: ErasureOptions
   readonly #timers: Timers
-  readonly #waiting: Waiting[] = []
+  readonly #waiting: WaitingJob[] = []
   #thread: ErasureThread | undefined
-  #job: Waiting | undefined
+  #job: WaitingJob | undefined
   #stopWatch = (): void => {}
   #bytes = 0
   #closed = false
@@ -195,7 +195,7 @@ export class Erasure {
     this.#next()
   }
 
-  #done (): Waiting | undefined {
+  #done (): WaitingJob | undefined {
     const job = this.#job
     this.#job = undefined
     this.#stopWatch()
