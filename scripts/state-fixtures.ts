@@ -11,6 +11,7 @@ import { VERSION } from '../src/base/version.ts'
 import { checkConfig } from '../src/config/config.ts'
 import { withOwnToken } from '../src/plugins/admin/own-token.ts'
 import { openCache } from '../src/plugins/shard-cache/open-cache.ts'
+import { scrubStateText, type ScrubState } from '../src/plugins/scrub/scrub-state.ts'
 import { openCertificateStore } from '../src/plugins/tls/certificate-store.ts'
 import { NodeChanges, saveChanges } from '../src/plugins/upstream/node-changes.ts'
 import type { ShardKey } from '../src/protocol/shard-key.ts'
@@ -51,6 +52,15 @@ changes.add({ url: 'http://192.0.2.1:9002', region: 'EU-WEST' })
 changes.remove('http://192.0.2.2:9002')
 changes.setState('http://192.0.2.3:9002', 'draining')
 await saveChanges(join(path, 'upstreams.json'), changes)
+
+const scrub: ScrubState = {
+  version: 1,
+  paused: true,
+  verifiedSince: NEW_YEAR,
+  pass: { startedAt: NEW_YEAR + 1, bytes: 100, verified: 2, rotted: 0, unreadable: 0, skipped: 0, cursor: 'QmUpper/13' },
+  last: { startedAt: NEW_YEAR, bytes: 300, verified: 3, rotted: 1, unreadable: 0, skipped: 0, endedAt: NEW_YEAR + 1 }
+}
+await writeFile(join(path, 'scrub-state.json'), scrubStateText(scrub))
 
 const { admin } = await withOwnToken(checkConfig({ cache: { path } }), { info: nothing })
 const options = { certFile: '', keyFile: '', directory: join(path, 'tls'), hosts: ['relay.example'] }

@@ -13,6 +13,7 @@ import limitsPlugin from './plugins/limits/index.ts'
 import metricsPlugin from './plugins/metrics/index.ts'
 import overloadPlugin from './plugins/overload/index.ts'
 import regionPlugin from './plugins/region/index.ts'
+import scrubPlugin from './plugins/scrub/index.ts'
 import shardCachePlugin from './plugins/shard-cache/index.ts'
 import shardsPlugin from './plugins/shards/index.ts'
 import tlsPlugin from './plugins/tls/index.ts'
@@ -89,6 +90,7 @@ export async function buildApp (config: Config, deps: AppDeps): Promise<Relay> {
     await admin.register(limitsPlugin, { config })
     await admin.register(bandwidthPlugin, { config })
     await admin.register(viewersPlugin, { config })
+    await admin.register(scrubPlugin, { config })
     await admin.register(viewerHttpPlugin, { config, logger: deps.logger, onInstance: deps.onInstance })
     await admin.register(healthPlugin)
     await admin.register(adminPlugin, { config })

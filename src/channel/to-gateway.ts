@@ -32,8 +32,11 @@ export interface GatewaySettings {
 /** An object held for the gateway by the relay. */
 export interface LeaseInfo extends ObjectFacts {
   readonly lease: number
-  /** File with the bytes, and how many of them may be read now; undefined when the gateway has to ask for them. */
-  readonly file: { readonly path: string, readonly readable: number } | undefined
+  /**
+   * File with the bytes, and how many of them may be read now; undefined when the gateway has to ask for them.
+   * `blocks`: SHA-256 of its blocks, each of which is verified before it goes out.
+   */
+  readonly file: { readonly path: string, readonly readable: number, readonly blocks?: Uint8Array | undefined } | undefined
 }
 
 export interface Refusal {

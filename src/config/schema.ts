@@ -5,6 +5,7 @@ import { bandwidthConfig } from '../plugins/bandwidth/config.ts'
 import { limitsConfig } from '../plugins/limits/config.ts'
 import { overloadConfig } from '../plugins/overload/config.ts'
 import { regionConfig } from '../plugins/region/config.ts'
+import { scrubConfig } from '../plugins/scrub/config.ts'
 import { cacheConfig } from '../plugins/shard-cache/config.ts'
 import { tlsConfig } from '../plugins/tls/config.ts'
 import { upstreamConfig } from '../plugins/upstream/config.ts'
@@ -21,6 +22,7 @@ export const ConfigSchema = Type.Object({
   viewer: viewerConfig,
   admin: adminConfig,
   cache: cacheConfig,
+  scrub: scrubConfig,
   upstream: upstreamConfig,
   region: regionConfig,
   limits: limitsConfig,

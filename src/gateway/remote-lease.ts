@@ -3,6 +3,7 @@ import { deferred } from '../base/deferred.ts'
 import { RelayError } from '../base/errors.ts'
 import type { LeaseInfo, Refusal, ToGateway } from '../channel/to-gateway.ts'
 import type { RangeSpec } from '../protocol/range.ts'
+import { BlockReader } from '../storage/block-reader.ts'
 import type { OpenFile } from '../storage/disk-files.ts'
 import type { RamObject } from '../storage/ram-tier.ts'
 import type { ShardLease } from './session/shard-source.ts'
@@ -70,6 +71,8 @@ export class RemoteLease implements ShardLease {
   /** Where the range that was asked for ends, exclusive. */
   readonly #end: number
   #handle: OpenFile | undefined
+  /** Verifies what is read of {@link #handle}, where the relay asks for that. */
+  #blocks: BlockReader | undefined
   /** File to read; undefined when the relay has to be asked. */
   #path: string | undefined
   /** File that could not be read here and is not tried again. */
@@ -120,6 +123,8 @@ export class RemoteLease implements ShardLease {
     try {
       this.#handle ??= await this.#home.openFile(path)
       if (this.#handle === undefined) return undefined
+      const { path: verifiable, blocks } = this.#held.info.file ?? {}
+      if (blocks !== undefined && path === verifiable) return await this.#verified(this.#handle, blocks).read(position, maxBytes)
       const { readable } = this.#held
       const most = readable < this.size && position < this.#end ? Math.min(readable, this.#end - 1) : readable
       const buffer = Buffer.allocUnsafeSlow(Math.min(maxBytes, most - position))
@@ -128,6 +133,11 @@ export class RemoteLease implements ShardLease {
     } catch {
       return undefined
     }
+  }
+
+  #verified (handle: OpenFile, blocks: Uint8Array): BlockReader {
+    this.#blocks ??= new BlockReader(this.size, blocks, async (into, offset, length, at) => (await handle.read(into, offset, length, at)).bytesRead)
+    return this.#blocks
   }
 
   #close (): void {

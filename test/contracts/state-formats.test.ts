@@ -7,6 +7,7 @@ import { fileURLToPath } from 'node:url'
 import { open } from 'lmdb'
 import { checkConfig } from '../../src/config/config.ts'
 import { TOKEN_FILE, withOwnToken } from '../../src/plugins/admin/own-token.ts'
+import { loadScrubState, newScrubState, SCRUB_STATE_VERSION, scrubStateText, type ScrubState } from '../../src/plugins/scrub/scrub-state.ts'
 import { RECORD_VERSION } from '../../src/plugins/shard-cache/index-db.ts'
 import { MANIFEST_VERSION, type ManifestEntry } from '../../src/plugins/shard-cache/manifest.ts'
 import { openCertificateStore, type CertificateHash } from '../../src/plugins/tls/certificate-store.ts'
@@ -60,6 +61,8 @@ class Left {
   }
 
   async nodes (): Promise<NodeChanges> { return await loadChanges(this.file('upstreams.json'), (message, fields) => { this.log('warn', message, fields) }) }
+
+  async scrub (): Promise<ScrubState> { return await loadScrubState(this.file('scrub-state.json'), (message, fields) => { this.log('warn', message, fields) }) }
 
   async token (): Promise<string | undefined> { return (await withOwnToken(checkConfig({ cache: { path: this.path } }), { info: () => {} })).admin.tokens[0]?.token }
 
@@ -128,6 +131,13 @@ for (const version of versions) {
       assert.deepEqual(changes.apply([at(2), at(3)]), [at(3), at(1)])
       assert.equal(changes.state(at(3).url), 'draining')
       assert.deepEqual([await left.text('upstreams.json'), left.warnings], [text, []])
+    })
+
+    test('where the scrub was', async t => {
+      const left = await leave(t, version)
+      const state = await left.scrub()
+      assert.deepEqual([scrubStateText(state), left.warnings], [await left.text('scrub-state.json'), []])
+      assert.deepEqual([state.paused, state.pass?.cursor, state.last?.rotted], [true, 'QmUpper/13', 1])
     })
 
     test('the admin token, and both certificates that browsers have pinned', async t => {
@@ -213,6 +223,14 @@ suite('of the next version', () => {
     assert.deepEqual(left.warnings, ['a copy of the list of super-nodes is of another version of the relay'])
   })
 
+  test('where the scrub was: told, and it begins anew', async t => {
+    const left = await leave(t, version)
+    await left.change('scrub-state.json', bytes => withVersion(String(bytes), SCRUB_STATE_VERSION + 1))
+    assert.deepEqual(await left.scrub(), newScrubState())
+    assert.deepEqual(left.warnings, ['where the scrub was cannot be read, it begins anew'])
+    assert.equal(left.told[0]?.fields?.['reason'], 'it is of version 2, and this relay reads 1')
+  })
+
   test('an admin token: refused, and left where it is', async t => {
     const left = await leave(t, version)
     await left.change(TOKEN_FILE, bytes => `v2 ${String(bytes)}`)
@@ -224,6 +242,13 @@ suite('of the next version', () => {
 
 suite('damaged', () => {
   const version = versions.at(-1) ?? ''
+
+  test('where the scrub was: told, and it begins anew', async t => {
+    const left = await leave(t, version)
+    await left.change('scrub-state.json', bytes => bytes.subarray(0, -5))
+    assert.deepEqual(await left.scrub(), newScrubState())
+    assert.deepEqual(left.warnings, ['where the scrub was cannot be read, it begins anew'])
+  })
 
   test('changes of the super-nodes, as by an edit: kept beside, once; the last good ones are used now and at the next start', async t => {
     const left = await leave(t, version)
@@ -260,7 +285,7 @@ suite('the table of files in docs/operations.md', () => {
 
   test('has the versions of the code', () => {
     const of = (path: string): string | undefined => rows.get(path)
-    assert.deepEqual([of('index/'), of('cache_manifest.json'), of('upstreams.json')], [`${RECORD_VERSION}, in every record`, String(MANIFEST_VERSION), String(CHANGES_VERSION)])
+    assert.deepEqual([of('index/'), of('cache_manifest.json'), of('upstreams.json'), of('scrub-state.json')], [`${RECORD_VERSION}, in every record`, String(MANIFEST_VERSION), String(CHANGES_VERSION), String(SCRUB_STATE_VERSION)])
     for (const [path, version] of rows) assert.notEqual(version.trim(), '', path)
   })
 

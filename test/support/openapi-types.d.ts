@@ -388,6 +388,30 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/admin/v1/scrub": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * State of the scrub
+         * @description How much of the cache the pass under way has verified, and what the last one has found.
+         */
+        get: operations["getScrub"];
+        put?: never;
+        /**
+         * Start a pass of the scrub, or pause it
+         * @description `start` goes on with the pass under way, or begins one; `pause` holds until then, also over a restart. Load and a drain stop either.
+         */
+        post: operations["setScrub"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/admin/v1/limits": {
         parameters: {
             query?: never;
@@ -3252,6 +3276,219 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Imported"];
+                };
+            };
+            /** @description Malformed request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Missing or wrong token */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Token lacks the scope, or not on loopback */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Body too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Body is not JSON by its content-type */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many requests */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    getScrub: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        /** @description waiting: for the next pass, or until load or a drain allow it */
+                        status: "off" | "paused" | "running" | "waiting";
+                        /** @description what it may read in a second, bytes */
+                        bytesPerSecond: number;
+                        /** @description share of the bytes of the cache that the pass under way, or else the last one, has verified */
+                        coverage: number;
+                        /** @description every cached file was verified or stored since then, milliseconds since the epoch; null before the first complete pass */
+                        verifiedSince: number | null;
+                        /** @description the pass under way */
+                        pass: {
+                            /** @description when it began, milliseconds since the epoch */
+                            startedAt: number;
+                            /** @description bytes of files that were right */
+                            bytes: number;
+                            /** @description objects whose files were right */
+                            verified: number;
+                            /** @description objects evicted since their bytes had changed */
+                            rotted: number;
+                            /** @description objects evicted since their files were missing, of another size or not readable */
+                            unreadable: number;
+                            /** @description objects whose files could not be read in time */
+                            skipped: number;
+                            /** @description the object it is through with; objects are ordered by key */
+                            cursor: string;
+                        } | null;
+                        /** @description the last pass that has ended */
+                        last: {
+                            /** @description when it began, milliseconds since the epoch */
+                            startedAt: number;
+                            /** @description bytes of files that were right */
+                            bytes: number;
+                            /** @description objects whose files were right */
+                            verified: number;
+                            /** @description objects evicted since their bytes had changed */
+                            rotted: number;
+                            /** @description objects evicted since their files were missing, of another size or not readable */
+                            unreadable: number;
+                            /** @description objects whose files could not be read in time */
+                            skipped: number;
+                            /** @description when it ended, milliseconds since the epoch */
+                            endedAt: number;
+                        } | null;
+                    };
+                };
+            };
+            /** @description Missing or wrong token */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Token lacks the scope, or not on loopback */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many requests */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    setScrub: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": {
+                    action: "start" | "pause";
+                };
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        /** @description waiting: for the next pass, or until load or a drain allow it */
+                        status: "off" | "paused" | "running" | "waiting";
+                        /** @description what it may read in a second, bytes */
+                        bytesPerSecond: number;
+                        /** @description share of the bytes of the cache that the pass under way, or else the last one, has verified */
+                        coverage: number;
+                        /** @description every cached file was verified or stored since then, milliseconds since the epoch; null before the first complete pass */
+                        verifiedSince: number | null;
+                        /** @description the pass under way */
+                        pass: {
+                            /** @description when it began, milliseconds since the epoch */
+                            startedAt: number;
+                            /** @description bytes of files that were right */
+                            bytes: number;
+                            /** @description objects whose files were right */
+                            verified: number;
+                            /** @description objects evicted since their bytes had changed */
+                            rotted: number;
+                            /** @description objects evicted since their files were missing, of another size or not readable */
+                            unreadable: number;
+                            /** @description objects whose files could not be read in time */
+                            skipped: number;
+                            /** @description the object it is through with; objects are ordered by key */
+                            cursor: string;
+                        } | null;
+                        /** @description the last pass that has ended */
+                        last: {
+                            /** @description when it began, milliseconds since the epoch */
+                            startedAt: number;
+                            /** @description bytes of files that were right */
+                            bytes: number;
+                            /** @description objects whose files were right */
+                            verified: number;
+                            /** @description objects evicted since their bytes had changed */
+                            rotted: number;
+                            /** @description objects evicted since their files were missing, of another size or not readable */
+                            unreadable: number;
+                            /** @description objects whose files could not be read in time */
+                            skipped: number;
+                            /** @description when it ended, milliseconds since the epoch */
+                            endedAt: number;
+                        } | null;
+                    };
                 };
             };
             /** @description Malformed request */

@@ -8,6 +8,7 @@ import { keyId, type ShardKey } from '../../src/protocol/shard-key.ts'
 import { until } from '../../tools/harness/http.ts'
 import { startRelay } from '../../tools/harness/relay.ts'
 import { Channel, FakeShards, GrowingObject, readThrough } from '../support/gateway-rig.ts'
+import { flipBit } from '../support/rot.ts'
 
 const SIZE = 600_000
 const never = new AbortController().signal
@@ -248,3 +249,24 @@ test('more questions than the channel may carry are refused immediately, and roo
   assert.ok(await again instanceof RelayError)
   assert.equal(channel.source.sizes()['source.resolving'], 0)
 })
+
+test('verified always: a bit that flips in the file of a lease is seen here, the relay evicts it and sends the right bytes; then the file is whole again', async t => {
+  const rig = await setup(t, {}, {}, { cache: { verify_reads: 'always', ram_bytes: 0 } })
+  const file = await rig.store(key('rots'))
+  assert.deepEqual(await rig.read(key('rots'), 100_000), bytesOf(key('rots')))
+  assert.equal(rig.channel.bytes, 0)
+  let flipped: Promise<void> | undefined
+  assert.deepEqual(await rig.read(key('rots'), 100_000, position => {
+    if (position >= 200_000) flipped ??= flipBit(file, SIZE - 1)
+  }), bytesOf(key('rots')))
+  await flipped
+  assert.deepEqual(await rig.read(key('rots')), bytesOf(key('rots')))
+  assert.equal(await metricOf(rig.relay, 'icn_relay_cache_rot_total{finder="read"}'), 1)
+  await assertIdle(rig)
+  assert.notEqual(await rig.store(key('rots')), file)
+})
+
+async function metricOf (relay: Relay, series: string): Promise<number> {
+  const line = (await relay.admin.relayMetrics.text()).split('\n').find(text => text.startsWith(`${series} `))
+  return Number(line?.split(' ').at(-1))
+}

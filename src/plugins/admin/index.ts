@@ -9,6 +9,7 @@ import { bandwidthRoutes } from '../bandwidth/routes.ts'
 import { limitsRoutes } from '../limits/routes.ts'
 import { overloadRoutes } from '../overload/routes.ts'
 import { regionRoutes } from '../region/routes.ts'
+import { scrubRoutes } from '../scrub/routes.ts'
 import { cacheRoutes } from '../shard-cache/routes.ts'
 import { upstreamRoutes } from '../upstream/routes.ts'
 import { viewerRoutes } from '../viewers/routes.ts'
@@ -68,10 +69,11 @@ export default fp<{ config: Config }>(async (app: FastifyInstance, { config }) =
     })
     await admin.register(viewerRoutes, { supervisor: app.viewers.supervisor, live: app.viewers.live })
     await admin.register(cacheRoutes, { cache: app.shardCache, shards: app.shards })
+    await admin.register(scrubRoutes, { scrub: app.scrub })
     await admin.register(limitsRoutes, { limits: app.limits, handshakeAddresses: () => app.viewers.trackedAddresses() })
     await admin.register(overloadRoutes, { overload: app.overload, redirectTo: () => app.viewers.redirectTo(), now: systemClock.now })
     await admin.register(bandwidthRoutes, { bandwidth: app.bandwidth, supervisor: app.viewers.supervisor })
     await admin.register(regionRoutes, { detector: app.region, regions: config.region.regions })
     await admin.register(upstreamRoutes, { upstream: app.upstream, roster: app.nodeRoster, source: app.nodeSource, region: () => app.region.current, regions: config.region.regions })
   }, { prefix: '/admin/v1' })
-}, { name: 'admin', dependencies: ['bandwidth', 'limits', 'overload', 'region', 'shard-cache', 'upstream', 'shards', 'viewers'] })
+}, { name: 'admin', dependencies: ['bandwidth', 'limits', 'overload', 'region', 'scrub', 'shard-cache', 'upstream', 'shards', 'viewers'] })

@@ -183,6 +183,28 @@ export const OverloadReport = Type.Object({
   }), { description: 'the latest 50, oldest first' })
 })
 
+const SCRUB_COUNTS = {
+  startedAt: Type.Number({ description: 'when it began, milliseconds since the epoch' }),
+  bytes: Bytes('bytes of files that were right'),
+  verified: Type.Integer({ minimum: 0, description: 'objects whose files were right' }),
+  rotted: Type.Integer({ minimum: 0, description: 'objects evicted since their bytes had changed' }),
+  unreadable: Type.Integer({ minimum: 0, description: 'objects evicted since their files were missing, of another size or not readable' }),
+  skipped: Type.Integer({ minimum: 0, description: 'objects whose files could not be read in time' })
+}
+
+export const ScrubReport = Type.Object({
+  status: Type.Union([Type.Literal('off'), Type.Literal('paused'), Type.Literal('running'), Type.Literal('waiting')], { description: 'waiting: for the next pass, or until load or a drain allow it' }),
+  bytesPerSecond: Bytes('what it may read in a second, bytes'),
+  coverage: Type.Number({ minimum: 0, maximum: 1, description: 'share of the bytes of the cache that the pass under way, or else the last one, has verified' }),
+  verifiedSince: Type.Union([Type.Number(), Type.Null()], { description: 'every cached file was verified or stored since then, milliseconds since the epoch; null before the first complete pass' }),
+  pass: Type.Union([Type.Object({ ...SCRUB_COUNTS, cursor: Type.String({ description: 'the object it is through with; objects are ordered by key' }) }), Type.Null()], { description: 'the pass under way' }),
+  last: Type.Union([Type.Object({ ...SCRUB_COUNTS, endedAt: Type.Number({ description: 'when it ended, milliseconds since the epoch' }) }), Type.Null()], { description: 'the last pass that has ended' })
+})
+
+export const ScrubAction = Type.Object({
+  action: Type.Union([Type.Literal('start'), Type.Literal('pause')])
+}, { additionalProperties: false })
+
 const Bps = (description: string) => Type.Integer({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER, description: `${description}, bits per second` })
 
 const BANDWIDTH_LIMITS = {

@@ -4,6 +4,7 @@ import { bandwidthMetrics } from '../bandwidth/metrics.ts'
 import { limitsMetrics } from '../limits/metrics.ts'
 import { overloadMetrics } from '../overload/metrics.ts'
 import { regionMetrics } from '../region/metrics.ts'
+import { scrubMetrics } from '../scrub/metrics.ts'
 import { shardCacheMetrics } from '../shard-cache/metrics.ts'
 import { shardsMetrics } from '../shards/metrics.ts'
 import { upstreamMetrics } from '../upstream/metrics.ts'
@@ -16,6 +17,7 @@ export type { MetricDefinition } from './definition.ts'
 /** Every metric of the relay besides Node's own (`process_*`, `nodejs_*`), by concern. Label values come from closed lists or the configuration. */
 export const METRICS = {
   ...shardCacheMetrics,
+  ...scrubMetrics,
   ...upstreamMetrics,
   ...regionMetrics,
   ...shardsMetrics,

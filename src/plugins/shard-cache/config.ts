@@ -9,5 +9,6 @@ export const cacheConfig = section({
   pass_through_bytes: bytes(134_217_728, 16_777_216, 'memory for objects that pass through because the disk cannot store them'),
   min_free_bytes: bytes(268_435_456, 0, 'free space of the disk that is left to others: below it the cache keeps less than max_bytes; 0 leaves none'),
   io_timeout_ms: ms(2_000, 'time the disk has to open or read; then the object comes from a super-node. Writing gets five times as much'),
+  verify_reads: Type.Union([Type.Literal('first'), Type.Literal('always'), Type.Literal('never')], { default: 'first', description: 'when a hit from disk is compared with its SHA-256: the first of an object since the relay started, each, block by block before it goes out, or none' }),
   flush_interval_ms: ms(1_000, 'longest time a change of the index stays unwritten')
 }, 'The shard cache.')

@@ -21,8 +21,11 @@ export interface EntryRecord {
 export interface CacheEntry extends EntryRecord, Leasable {
   /** False until reconciliation has seen the file of an entry restored from the index. */
   confirmed: boolean
+  /** Whether this process has seen that the bytes are right: as they were stored, or in the file. */
+  verified: boolean
 }
 
+/** @param confirmed whether its file is there and its bytes were hashed by this process, as of all but those restored from the index */
 export function makeEntry (id: string, record: EntryRecord, confirmed: boolean): CacheEntry {
   return {
     id,
@@ -34,7 +37,8 @@ export function makeEntry (id: string, record: EntryRecord, confirmed: boolean):
     generation: record.generation,
     leases: 0,
     indexed: false,
-    confirmed
+    confirmed,
+    verified: confirmed
   }
 }
 

@@ -47,6 +47,14 @@ export default fp<ShardCachePluginOptions>(async (app, { config, signal, loaded 
     observer: watchStore(app.relayMetrics.cache, { monotonic: systemClock.monotonic, log: (level, message, fields) => { log[level](fields, message) } }),
     mayOpen: () => app.descriptors.admitHit(),
     mayPromote: () => app.overload.backgroundAllowed,
+    verify: {
+      mode: settings.verify_reads,
+      onVerified: outcome => { app.relayMetrics.count('icn_relay_cache_verified_reads_total', { outcome }) },
+      onRot: ({ entry, finder, reason }) => {
+        app.relayMetrics.count('icn_relay_cache_rot_total', { finder })
+        log.warn({ object: entry.id, bytes: entry.size, sha256: entry.sha256, finder, reason }, 'cached file has changed on the disk, evicted')
+      }
+    },
     // Slower and not paused: what it finds, operators wait for.
     pace: async signal => { if (!app.overload.backgroundAllowed) await delay(PACE_MS, undefined, { signal }).catch(() => {}) },
     // Two relays on one directory destroy each other's files: this one stops as after any error that it cannot mend.

@@ -20,6 +20,8 @@ export const shardCacheMetrics = {
   icn_relay_cache_index_pending: { type: 'gauge', help: 'Index changes not written yet' },
   icn_relay_cache_free_bytes: { type: 'gauge', help: 'Free space of the disk of the cache' },
   icn_relay_cache_problem: { type: 'gauge', help: '1 while the cache has a lasting problem: hung, full, failing (it does not store), index', labels: ['problem'] },
+  icn_relay_cache_verified_reads_total: { type: 'counter', help: 'Files verified before a viewer got them, see cache.verify_reads; busy: not verified, and the request went on as a miss', labels: ['outcome'] },
+  icn_relay_cache_rot_total: { type: 'counter', help: 'Objects evicted since the bytes of their file had changed, by who found that: a reader, a copy to memory, the scrub', labels: ['finder'] },
   icn_relay_disk_late_operations: { type: 'gauge', help: 'Disk operations past cache.io_timeout_ms that have not ended; each holds a thread' },
   icn_relay_cache_open_files: { type: 'gauge', help: 'Shard files held open' },
   icn_relay_disk_io_wait_seconds: { type: 'histogram', help: 'Time a disk operation kept its caller waiting', labels: ['operation'], buckets: DISK_BUCKETS },

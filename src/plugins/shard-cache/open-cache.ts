@@ -18,7 +18,7 @@ import { openIndexDb, type IndexDb } from './index-db.ts'
 import { DIRECTORY, makeDirectory } from '../../base/make-directory.ts'
 import { parseManifest, voucher, type ManifestEntry } from './manifest.ts'
 import { clearTemporary, dropMissing, reconcile } from './reconcile.ts'
-import { ShardCache } from './shard-cache.ts'
+import { ShardCache, type ShardCacheOptions } from './shard-cache.ts'
 
 export interface OpenCacheOptions {
   /** Directory of the cache; created when missing. */
@@ -46,6 +46,7 @@ export interface OpenCacheOptions {
   readonly mayOpen?: () => boolean | Promise<boolean>
   /** Whether objects may be copied to memory now; always by default. */
   readonly mayPromote?: () => boolean
+  readonly verify?: ShardCacheOptions['verify']
   /** Asked before the index is opened; a process of its own that reads all of it by default. */
   readonly check?: (directory: string, visited: (share: number) => void) => Promise<IndexVerdict>
   /** Ends opening with RELAY_ERR_STOPPING; without effect later. */
@@ -120,7 +121,7 @@ export async function openCache (options: OpenCacheOptions): Promise<OpenedCache
       report => { log(report.errors > 0 ? 'warn' : 'info', 'cache reconciled', { ...report }) },
       (error: unknown) => { log('error', 'cache reconciliation failed', { err: error }) }
     )
-    const cache = new ShardCache({ disk: store, db: index, ramBytes: options.ramBytes, observer: options.observer, reconciled, ...options.mayPromote === undefined ? {} : { mayPromote: options.mayPromote } })
+    const cache = new ShardCache({ disk: store, db: index, ramBytes: options.ramBytes, observer: options.observer, reconciled, verify: options.verify, ...options.mayPromote === undefined ? {} : { mayPromote: options.mayPromote } })
     const heal = async (): Promise<void> => {
       await fs.mkdir(join(root, 'tmp'), { ...DIRECTORY, recursive: true })
       const dropped = await dropMissing(store, fs, stopping.signal)

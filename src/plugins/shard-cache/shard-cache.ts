@@ -1,8 +1,7 @@
-import { createHash } from 'node:crypto'
 import { join } from 'node:path'
 import { RelayError } from '../../base/errors.ts'
 import { keyId, keysOfCid, parseKeyId, type ShardKey } from '../../protocol/shard-key.ts'
-import { MAX_READ_BYTES, type CacheObserver, type CacheTier } from '../../storage/disk-files.ts'
+import type { CacheObserver, CacheTier } from '../../storage/disk-files.ts'
 import { RamTier, type RamObject } from '../../storage/ram-tier.ts'
 import type { DiskStore } from './disk-store.ts'
 import { relativeFile, type CacheEntry } from './entry.ts'
@@ -11,6 +10,7 @@ import type { StoreTicket } from './intake.ts'
 import { checkManifest, manifestText, voucher } from './manifest.ts'
 import type { FileLease } from './reader-files.ts'
 import type { ReconcileReport } from './reconcile.ts'
+import { VerifiedReads, type ReadFile, type VerifiedFile, type VerifiedReadsOptions } from './verified-reads.ts'
 
 /** Hits after which an object on disk is copied to memory: once may be chance, twice is a pattern. */
 const PROMOTE_AT_HITS = 2
@@ -39,6 +39,8 @@ export interface CachedObject {
   readonly buffer: Buffer | undefined
   /** File with the whole body, for a reader in another process; undefined when the object was not opened for one. */
   readonly path: string | undefined
+  /** SHA-256 of the blocks of that file, by which its reader verifies each; undefined where that is not asked for. */
+  readonly blocks?: Uint8Array | undefined
   /**
    * Bytes at `position`, at least one and at most `length`.
    * @param into memory that they may be read into, instead of new memory
@@ -70,6 +72,8 @@ export interface ShardCacheOptions {
   readonly reconciled: Promise<ReconcileReport>
   /** Whether objects may be copied to memory now; always by default. */
   readonly mayPromote?: () => boolean
+  /** When hits from disk are verified, and who hears of it; never and nobody by default. */
+  readonly verify?: Partial<Pick<VerifiedReadsOptions, 'mode' | 'onRot' | 'onVerified'>> | undefined
 }
 
 /** The cache as the rest of the relay sees it: disk with memory in front, one lookup for both. */
@@ -77,6 +81,7 @@ export class ShardCache {
   readonly disk: DiskStore
   readonly ram: RamTier
   readonly reconciled: Promise<ReconcileReport>
+  readonly reads: VerifiedReads
   readonly #db: IndexDb
   readonly #mayPromote: () => boolean
   readonly #promotions = new Set<Promise<void>>()
@@ -90,6 +95,17 @@ export class ShardCache {
       maxBytes: options.ramBytes,
       onRemoved: (bytes, reason) => options.observer.removed('ram', reason, bytes)
     })
+    this.reads = new VerifiedReads({
+      mode: 'never',
+      onRot: () => {},
+      onVerified: () => {},
+      ...options.verify,
+      disk: this.disk,
+      gone: entry => {
+        this.disk.invalidate(entry)
+        this.ram.delete(entry.id, 'invalid')
+      }
+    })
   }
 
   /** Opens an object; undefined is a miss, also when the disk failed to deliver. */
@@ -98,42 +114,28 @@ export class ShardCache {
     if (entry === undefined) return undefined
     const object = this.ram.lease(entry.id, entry.sha256)
     if (object !== undefined) return this.#fromMemory(entry, object)
+    const file = await this.reads.admit(entry)
+    if (file === undefined) return undefined
     const lease = await this.disk.openFile(entry)
     if (lease === undefined) {
       this.ram.delete(entry.id, 'invalid')
       return undefined
     }
     if (entry.hits >= PROMOTE_AT_HITS && this.#mayPromote()) this.#promote(entry)
-    return this.#fromDisk(entry, lease)
+    return this.#fromDisk(entry, lease, this.reads.reader(lease, file))
   }
 
   /**
    * Pins an object for a reader in another process, which opens the file by itself; undefined is a miss. No disk I/O happens here
-   * unless that reader fails and the bytes are read here after all.
+   * unless the file has to be verified first, or that reader fails and the bytes are read here after all.
    */
-  pin (key: ShardKey): CachedObject | undefined {
+  pin (key: ShardKey): CachedObject | undefined | Promise<CachedObject | undefined> {
     const entry = this.disk.find(keyId(key))
     if (entry === undefined) return undefined
+    const file = this.reads.admit(entry)
+    if (!(file instanceof Promise)) return this.#pinned(entry, file)
     const unpin = this.disk.pin(entry)
-    let opening: Promise<FileLease | undefined> | undefined
-    return {
-      size: entry.size,
-      sha256: entry.sha256,
-      tier: 'disk',
-      storedAt: entry.storedAt,
-      buffer: undefined,
-      path: this.disk.fileOf(entry),
-      read: async (position, length) => {
-        opening ??= this.disk.openFile(entry)
-        const lease = await opening
-        if (lease === undefined) throw new Error(`the file of ${entry.id} cannot be opened`)
-        return await this.#readFile(lease, position, length)
-      },
-      release: () => {
-        void opening?.then(lease => { lease?.release() })
-        unpin()
-      }
-    }
+    return file.then(verified => verified === undefined || !entry.indexed ? undefined : this.#pinned(entry, verified)).finally(unpin)
   }
 
   has (key: ShardKey): boolean {
@@ -176,11 +178,7 @@ export class ShardCache {
    * @throws RelayError RELAY_ERR_CACHE_READ while the disk of the index hangs
    */
   async list (query: { cid?: string | undefined, cursor?: string | undefined, limit: number }): Promise<{ entries: EntryDetails[], next?: string }> {
-    await this.disk.index.flush()
-    // Asking it would hold the one thread there is for everything.
-    if (this.disk.index.late) throw new RelayError('RELAY_ERR_CACHE_READ', 'the index of the cache does not answer')
-    const prefix = query.cid === undefined ? '' : `${query.cid}/`
-    const ids = this.#db.ids({ prefix, after: query.cursor ?? '', limit: query.limit + 1 })
+    const ids = await this.ids({ prefix: query.cid === undefined ? '' : `${query.cid}/`, after: query.cursor ?? '', limit: query.limit + 1 })
     const page = ids.slice(0, query.limit)
     const entries = page.flatMap(id => {
       const entry = this.disk.peek(id)
@@ -189,6 +187,14 @@ export class ShardCache {
     })
     const last = page.at(-1)
     return ids.length > query.limit && last !== undefined ? { entries, next: last } : { entries }
+  }
+
+  /** At most `limit` ids of entries in the order of the index, after one. @throws RelayError RELAY_ERR_CACHE_READ while the disk of the index hangs */
+  async ids (query: Parameters<IndexDb['ids']>[0]): Promise<string[]> {
+    await this.disk.index.flush()
+    // Asking it would hold the one thread there is for everything.
+    if (this.disk.index.late) throw new RelayError('RELAY_ERR_CACHE_READ', 'the index of the cache does not answer')
+    return this.#db.ids(query)
   }
 
   /** Videos whose manifest is among the {@link RECENT_ENTRIES} objects used last, those stored last first, at most `limit`. */
@@ -257,7 +263,7 @@ export class ShardCache {
     }
   }
 
-  #fromDisk (entry: CacheEntry, lease: FileLease): CachedObject {
+  #fromDisk (entry: CacheEntry, lease: FileLease, read: ReadFile): CachedObject {
     return {
       size: entry.size,
       sha256: entry.sha256,
@@ -265,47 +271,43 @@ export class ShardCache {
       storedAt: entry.storedAt,
       buffer: undefined,
       path: undefined,
-      read: async (position, length, into) => await this.#readFile(lease, position, length, into),
+      read,
       release: () => { lease.release() }
     }
   }
 
-  async #readFile (lease: FileLease, position: number, length: number, into?: Buffer): Promise<Uint8Array> {
-    try {
-      return await this.disk.disk.readAt(lease.handle, position, Math.min(length, MAX_READ_BYTES, lease.entry.size - position), into)
-    } catch (error) {
-      this.disk.invalidate(lease.entry)
-      this.ram.delete(lease.entry.id, 'invalid')
-      throw error
+  #pinned (entry: CacheEntry, verified: VerifiedFile): CachedObject {
+    const unpin = this.disk.pin(entry)
+    let opening: Promise<FileLease | undefined> | undefined
+    let reader: ReadFile | undefined
+    return {
+      size: entry.size,
+      sha256: entry.sha256,
+      tier: 'disk',
+      storedAt: entry.storedAt,
+      buffer: undefined,
+      path: this.disk.fileOf(entry),
+      blocks: verified.blocks,
+      read: async (position, length) => {
+        opening ??= this.disk.openFile(entry)
+        const lease = await opening
+        if (lease === undefined) throw new Error(`the file of ${entry.id} cannot be opened`)
+        reader ??= this.reads.reader(lease, verified)
+        return await reader(position, length)
+      },
+      release: () => {
+        void opening?.then(lease => { lease?.release() })
+        unpin()
+      }
     }
   }
 
   #promote (entry: CacheEntry): void {
     if (this.#promotions.size >= MAX_PROMOTIONS) return
-    const work: Promise<void> = this.ram.load(entry, async into => await this.#readVerified(entry, into))
+    const work: Promise<void> = this.ram.load(entry, async into => await this.reads.load(entry, into))
       .then(() => {}, () => {})
       .finally(() => { this.#promotions.delete(work) })
     this.#promotions.add(work)
-  }
-
-  /** Reads a whole file and checks its digest on the way, so that memory never multiplies a damaged file. */
-  async #readVerified (entry: CacheEntry, into: Buffer): Promise<boolean> {
-    const lease = await this.disk.openFile(entry)
-    if (lease === undefined) return false
-    try {
-      const hash = createHash('sha256')
-      for (let position = 0; position < entry.size;) {
-        const chunk = await this.#readFile(lease, position, entry.size - position)
-        hash.update(chunk)
-        into.set(chunk, position)
-        position += chunk.length
-      }
-      const intact = hash.digest('hex') === entry.sha256
-      if (!intact) this.disk.invalidate(entry)
-      return intact && this.disk.peek(entry.id) === entry
-    } finally {
-      lease.release()
-    }
   }
 }
 

@@ -13,6 +13,8 @@ import { FillPlaces } from './fill-places.ts'
 export interface SharedFile {
   /** Undefined while memory holds the bytes; of a fill, another one once it is stored. */
   readonly path: string | undefined
+  /** SHA-256 of its blocks, by which whoever reads it verifies each; undefined where that is not asked for. */
+  readonly blocks?: Uint8Array | undefined
   /** Bytes from the start of the object that may be read now. */
   readable (): number
   /** Resolves when more than `position` bytes may be read. @throws RelayError when that will never be */
@@ -128,7 +130,7 @@ export class ShardService {
     const id = keyId(key)
     // A fill that ends while the cache is being asked has stored the object; then asking again spares a second fetch.
     for (let look = 1; look <= MAX_LOOKS; look++) {
-      const cached = asFile ? this.#options.cache.pin(key) : await this.#options.cache.open(key)
+      const cached = await (asFile ? this.#options.cache.pin(key) : this.#options.cache.open(key))
       if (cached !== undefined) return fromCache(key, cached)
       if (onlyIfCached) throw await this.#refusal(key, via)
       const fill = this.#fills.get(id)
@@ -278,7 +280,7 @@ function fromCache (key: ShardKey, cached: CachedObject): OpenShard {
     origin: { hit: true, tier: cached.tier, storedAt: cached.storedAt },
     lasting: true,
     buffer: cached.buffer,
-    file: cached.path === undefined ? undefined : { path: cached.path, readable: () => cached.size, more: async () => {} },
+    file: cached.path === undefined ? undefined : { path: cached.path, blocks: cached.blocks, readable: () => cached.size, more: async () => {} },
     read: async (position, length, _end, into) => await cached.read(position, length, into),
     release: () => { cached.release() }
   }

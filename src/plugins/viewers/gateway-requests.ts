@@ -98,7 +98,7 @@ export class GatewayRequests {
     const { file, size, sha256, origin, lasting } = shard
     const path = file?.path
     const readable = file?.readable() ?? 0
-    this.#send({ type: 'resolved', id, info: { lease, size, sha256, lasting, origin, file: path === undefined ? undefined : { path, readable } } })
+    this.#send({ type: 'resolved', id, info: { lease, size, sha256, lasting, origin, file: path === undefined ? undefined : { path, readable, blocks: file?.blocks } } })
     if (path !== undefined && readable < size) this.#follow(lease, shard, readable)
   }
 

@@ -1,0 +1,62 @@
+/** What the scrub keeps across restarts, and its file. */
+import { readFile } from 'node:fs/promises'
+import { Ajv } from 'ajv'
+import Type, { type Static } from 'typebox'
+import { RelayError, systemCode } from '../../base/errors.ts'
+
+export const SCRUB_STATE_VERSION = 1
+
+const Count = Type.Integer({ minimum: 0 })
+/** Wall clock, ms since the epoch. */
+const Time = Type.Number({ minimum: 0 })
+
+const COUNTS = { startedAt: Time, bytes: Count, verified: Count, rotted: Count, unreadable: Count, skipped: Count }
+
+const StateFile = Type.Object({
+  version: Type.Literal(SCRUB_STATE_VERSION),
+  paused: Type.Boolean(),
+  /** Every file was verified or stored since then; null before the first complete pass. */
+  verifiedSince: Type.Union([Time, Type.Null()]),
+  /** The pass under way; it goes on after the id `cursor`. */
+  pass: Type.Union([Type.Object({ ...COUNTS, cursor: Type.String({ maxLength: 160 }) }, { additionalProperties: false }), Type.Null()]),
+  last: Type.Union([Type.Object({ ...COUNTS, endedAt: Time }, { additionalProperties: false }), Type.Null()])
+}, { additionalProperties: false })
+
+/** Where the scrub is. Times are wall clock, ms since the epoch. */
+export type ScrubState = Static<typeof StateFile>
+export type ScrubPassState = NonNullable<ScrubState['pass']>
+
+const isState = new Ajv().compile<ScrubState>(StateFile)
+
+export function newScrubState (): ScrubState {
+  return { version: SCRUB_STATE_VERSION, paused: false, verifiedSince: null, pass: null, last: null }
+}
+
+export function scrubStateText (state: ScrubState): string {
+  return `${JSON.stringify(state, undefined, 2)}\n`
+}
+
+/** @throws RelayError RELAY_ERR_CONFIG when the text is not a state of this version */
+export function parseScrubState (text: string): ScrubState {
+  let value: unknown
+  try {
+    value = JSON.parse(text)
+  } catch (error) {
+    throw new RelayError('RELAY_ERR_CONFIG', 'it is not JSON', { cause: error })
+  }
+  if (isState(value)) return value
+  const version = typeof value === 'object' && value !== null && 'version' in value ? value.version : undefined
+  if (typeof version === 'number' && version !== SCRUB_STATE_VERSION) throw new RelayError('RELAY_ERR_CONFIG', `it is of version ${version}, and this relay reads ${SCRUB_STATE_VERSION}`)
+  const [error] = isState.errors ?? []
+  throw new RelayError('RELAY_ERR_CONFIG', `${error?.instancePath ?? ''} ${error?.message ?? 'is wrong'}`)
+}
+
+/** The state kept in a file; a new one when there is none, and, with a warning, when it cannot be used: that costs a pass and nothing else. */
+export async function loadScrubState (file: string, warn: (message: string, fields: Record<string, unknown>) => void): Promise<ScrubState> {
+  try {
+    return parseScrubState(await readFile(file, 'utf8'))
+  } catch (error) {
+    if (systemCode(error) !== 'ENOENT') warn('where the scrub was cannot be read, it begins anew', { file, reason: error instanceof Error ? error.message : String(error) })
+    return newScrubState()
+  }
+}
