@@ -38,6 +38,7 @@ export class ScriptedFetch {
   answer (head: { size?: number | undefined, sha256?: string | undefined, sha512?: string, storable?: boolean, node?: string } = {}): void {
     this.#object.resolve({
       node: head.node ?? 'node-1',
+      senders: [head.node ?? 'node-1'],
       region: 'NA-WEST',
       headMs: 1,
       size: head.size,

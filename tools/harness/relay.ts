@@ -33,7 +33,8 @@ export async function startRelay (t: TestContext, superNodes: readonly { url: st
     transport: { engine: 'off', ...settings['transport'] },
     // A test that keeps the event loop it shares with the relay busy is not an overload.
     overload: { degraded_delay_ms: 600_000, shedding_delay_ms: 600_000, ...settings['overload'] },
-    cache: { path, ...settings['cache'] },
+    // Tests that are about manifests say so; the origins of the others have none.
+    cache: { path, integrity: 'digest', ...settings['cache'] },
     limits: { ...GENEROUS_LIMITS, ...settings['limits'] },
     upstream: { super_nodes: superNodes, ...settings['upstream'] }
   })

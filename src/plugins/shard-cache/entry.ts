@@ -15,10 +15,13 @@ export interface EntryRecord {
   hits: number
   /** Unique per store of a key: a file name is never used twice, so no reader of an old file meets a new one. */
   readonly generation: string
+  /** Whether it was compared with a believed manifest; records of versions that knew none do not say. */
+  readonly verified?: boolean
 }
 
 /** One cached object. */
 export interface CacheEntry extends EntryRecord, Leasable {
+  verified: boolean
   /** False until reconciliation has seen the file of an entry restored from the index. */
   confirmed: boolean
 }
@@ -32,6 +35,7 @@ export function makeEntry (id: string, record: EntryRecord, confirmed: boolean):
     lastAccess: record.lastAccess,
     hits: record.hits,
     generation: record.generation,
+    verified: record.verified === true,
     leases: 0,
     indexed: false,
     confirmed

@@ -5,6 +5,7 @@ import { keyId, keysOfCid, parseKeyId, type ShardKey } from '../../protocol/shar
 import { MAX_READ_BYTES, type CacheObserver, type CacheTier } from '../../storage/disk-files.ts'
 import { RamTier, type RamObject } from '../../storage/ram-tier.ts'
 import type { DiskStore } from './disk-store.ts'
+import { describe, type EntryDetails } from './entry-details.ts'
 import { relativeFile, type CacheEntry } from './entry.ts'
 import type { IndexDb } from './index-db.ts'
 import type { StoreTicket } from './intake.ts'
@@ -32,6 +33,8 @@ export interface CachedObject {
   readonly size: number
   /** SHA-256, lower-case hex. */
   readonly sha256: string
+  /** Whether it was compared with a believed manifest. */
+  readonly verified: boolean
   readonly tier: CacheTier
   /** Milliseconds since the Unix epoch. */
   readonly storedAt: number
@@ -46,19 +49,6 @@ export interface CachedObject {
    */
   read (position: number, length: number, into?: Buffer): Promise<Uint8Array>
   release (): void
-}
-
-/** What operators see of an entry. */
-export interface EntryDetails {
-  readonly cid: string
-  readonly part: ShardKey['part']
-  readonly size: number
-  readonly sha256: string
-  /** Wall clock, ms since the epoch. */
-  readonly storedAt: number
-  readonly lastAccess: number
-  readonly hits: number
-  readonly readers: number
 }
 
 export interface ShardCacheOptions {
@@ -119,6 +109,7 @@ export class ShardCache {
     return {
       size: entry.size,
       sha256: entry.sha256,
+      verified: entry.verified,
       tier: 'disk',
       storedAt: entry.storedAt,
       buffer: undefined,
@@ -244,6 +235,7 @@ export class ShardCache {
     return {
       size: entry.size,
       sha256: entry.sha256,
+      verified: entry.verified,
       tier: 'ram',
       storedAt: entry.storedAt,
       buffer: object.buffer,
@@ -261,6 +253,7 @@ export class ShardCache {
     return {
       size: entry.size,
       sha256: entry.sha256,
+      verified: entry.verified,
       tier: 'disk',
       storedAt: entry.storedAt,
       buffer: undefined,
@@ -307,9 +300,4 @@ export class ShardCache {
       lease.release()
     }
   }
-}
-
-function describe (key: ShardKey, entry: CacheEntry): EntryDetails {
-  const { size, sha256, hits, leases } = entry
-  return { cid: key.cid, part: key.part, size, sha256, storedAt: Math.floor(entry.storedAt), lastAccess: Math.floor(entry.lastAccess), hits, readers: leases }
 }
