@@ -5,7 +5,7 @@ import { publisherKey, sha256, verifyManifest, type ManifestPolicy } from '../..
 import { ManifestError, MANIFEST_FAULTS, parseManifest, signedText, type ManifestFault } from '../../src/protocol/manifest.ts'
 import { merkleProof, merkleRoot, rootOfProof } from '../../src/protocol/merkle.ts'
 import { canonicalJson, parseStrictJson, StrictJsonError } from '../../src/protocol/strict-json.ts'
-import { makePublisher, manifestBody, manifestText, signedBody, videoShards } from '../support/manifests.ts'
+import { makePublisher, manifestBody, manifestText, signedBody, videoShards } from '../../tools/harness/manifests.ts'
 
 const CID = 'QmVideo'
 const BODY = manifestBody(CID, videoShards(CID, 1_000))

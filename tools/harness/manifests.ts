@@ -4,7 +4,6 @@ import { sha256 } from '../../src/plugins/integrity/verify-manifest.ts'
 import { merkleRoot } from '../../src/protocol/merkle.ts'
 import { DATA_SHARDS, PARITY_SHARDS, TOTAL_SHARDS } from '../../src/protocol/shard-key.ts'
 import { canonicalJson } from '../../src/protocol/strict-json.ts'
-import { bytesOf } from './cache.ts'
 
 export interface Publisher {
   /** Raw key, base64, as `trust.publishers` lists it. */
@@ -19,7 +18,7 @@ export function makePublisher (): Publisher {
 
 /** The shards of a made-up video; `label` tells one version from another. */
 export function videoShards (cid: string, shardSize: number, label = ''): Buffer[] {
-  return Array.from({ length: TOTAL_SHARDS }, (_, index) => bytesOf(`${cid}/${index}${label}`, shardSize))
+  return Array.from({ length: TOTAL_SHARDS }, (_, index) => Buffer.alloc(shardSize, sha256(Buffer.from(`${cid}/${index}${label}`))))
 }
 
 /** What a manifest of these shards says, not signed. */
