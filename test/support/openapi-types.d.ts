@@ -504,6 +504,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/admin/v1/integrity": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * How objects are verified, and which super-nodes sent wrong ones
+         * @description Evidence is kept in memory, at most 32 pieces of each super-node.
+         */
+        get: operations["getIntegrity"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/admin/v1/upstreams": {
         parameters: {
             query?: never;
@@ -654,6 +674,8 @@ export interface components {
             /** @description bytes of the object */
             size: number;
             sha256: string;
+            /** @description whether it was compared with a believed manifest */
+            verified: boolean;
             /** @description when it was stored, milliseconds since the epoch */
             storedAt: number;
             /** @description when it was last read, milliseconds since the epoch */
@@ -3960,6 +3982,91 @@ export interface operations {
             };
             /** @description Gateway not available, or the relay is stopping */
             503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    getIntegrity: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        /** @description cache.integrity */
+                        mode: "manifest" | "digest" | "none";
+                        /** @description keys in trust.publishers */
+                        publishers: number;
+                        quorum: number;
+                        unverified: "serve" | "refuse";
+                        /** @description believed manifests in memory */
+                        manifests: number;
+                        /** @description manifests that super-nodes are being asked for */
+                        asking: number;
+                        /** @description pairs of super-node and object of which the one is not asked for the other */
+                        quarantined: number;
+                        /** @description super-nodes that sent wrong objects, the latest first */
+                        offenders: {
+                            node: string;
+                            /** @description wrong objects since the start */
+                            wrong: number;
+                            /** @description when it sent the latest, milliseconds since the epoch */
+                            lastAt: number;
+                        }[];
+                        /** @description the latest 100, the latest first */
+                        evidence: {
+                            /** @description who sent the body; more than one when it went on from another, and then it cannot be told whose bytes were wrong */
+                            nodes: string[];
+                            /** @description content identifier */
+                            cid: string;
+                            /** @description shard number, or "manifest" */
+                            part: number | "manifest";
+                            /** @description SHA-256 that the believed manifest says */
+                            expected: string;
+                            /** @description null when the length alone was wrong */
+                            received: string | null;
+                            /** @description why the manifest is believed */
+                            by: "publisher" | "quorum";
+                            /** @description when, milliseconds since the epoch */
+                            at: number;
+                        }[];
+                    };
+                };
+            };
+            /** @description Missing or wrong token */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Token lacks the scope, or not on loopback */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many requests */
+            429: {
                 headers: {
                     [name: string]: unknown;
                 };
