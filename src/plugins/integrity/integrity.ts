@@ -108,6 +108,11 @@ export class Integrity {
     else this.settle(key.cid, known.facts)
   }
 
+  /** Objects were purged: what is known of a CID is forgotten with its manifest. @param matches ids of keys */
+  forget (matches: (id: string) => boolean): void {
+    this.#options.store.forget(cid => matches(keyId({ cid, part: 'manifest' })))
+  }
+
   /** A manifest is believed: what the cache holds of its CID is verified now, or goes. */
   settle (cid: string, facts: ManifestFacts): void {
     for (const outcome of this.#options.settle(cid, key => expectedOf(key, facts))) {

@@ -157,6 +157,8 @@ export class Fill {
   }
 
   async #until (reached: () => boolean): Promise<void> {
+    // Of wrong bytes nobody gets any more.
+    if (this.#wrong && this.#error !== undefined) throw this.#error
     while (!reached()) {
       if (this.#error !== undefined) throw this.#error
       await this.#progress.promise

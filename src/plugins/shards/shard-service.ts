@@ -22,7 +22,7 @@ export interface ShardServiceOptions {
   readonly upstream: Pick<Upstream, 'fetch'> & Partial<Pick<Upstream, 'forgetMissing' | 'waitsFor'>>
   readonly observer: ShardObserver
   /** Compares objects with their manifests; without it, what their senders say is enough. */
-  readonly integrity?: Pick<Integrity, 'begin' | 'avoids' | 'used'> | undefined
+  readonly integrity?: Pick<Integrity, 'begin' | 'avoids' | 'used' | 'forget'> | undefined
   /** Whether a body must match the `repr-digest` of its sender; by default it must. */
   readonly checksDigests?: boolean
   /** Largest object taken from a super-node, bytes. */
@@ -79,6 +79,7 @@ export class ShardService {
   /** A fill in flight for a purged key serves those who wait and is not stored. */
   forbidStore (matches: (id: string) => boolean): void {
     this.#options.upstream.forgetMissing?.(matches)
+    this.#options.integrity?.forget(matches)
     for (const [id, fill] of this.#fills) {
       if (!matches(id)) continue
       fill.forbidStore()
