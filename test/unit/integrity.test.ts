@@ -40,11 +40,11 @@ interface Lab {
 }
 
 /** A service whose super-nodes answer by the test, and whose manifests come from `ask`. */
-async function setUp (t: TestContext, ask: ManifestStoreOptions['ask'], { unverified = 'serve' as 'serve' | 'refuse', signed = true } = {}): Promise<Lab> {
+async function setUp (t: TestContext, ask: ManifestStoreOptions['ask'], { unverified = 'serve', signed = true }: { unverified?: 'serve' | 'refuse', signed?: boolean } = {}): Promise<Lab> {
   const { cache } = await openTestCache(t, await temporaryDirectory(t))
   const upstream = new ScriptedUpstream()
   const timers = virtualTimers()
-  const clock = { now: () => 0, monotonic: timers.now }
+  const clock = { now: () => 0, monotonic: () => timers.now() }
   const key = publisherKey(PUBLISHER.key)
   assert.ok(key !== undefined)
   const policy = { maxBytes: 100_000, maxAgeMs: 0, publishers: new Map(signed ? [[PUBLISHER.key, key]] : []) }
@@ -52,7 +52,7 @@ async function setUp (t: TestContext, ask: ManifestStoreOptions['ask'], { unveri
   const checked: string[] = []
   const logs: string[] = []
   const store: ManifestStore = new ManifestStore({
-    ask, policy, quorum: 2, clock, timers, observer: { found: () => {}, refused: () => {} }, believed: (cid, facts) => { integrity.settle(cid, facts) }
+    ask, policy, quorum: 2, timeoutMs: 3_000, clock, timers, observer: { found: () => {}, refused: () => {} }, believed: (cid, facts) => { integrity.settle(cid, facts) }
   })
   const integrity = new Integrity({
     store,

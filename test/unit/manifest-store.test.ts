@@ -3,7 +3,7 @@ import { suite, test } from 'node:test'
 import fc from 'fast-check'
 import { deferred } from '../../src/base/deferred.ts'
 import { EvidenceBook, EVIDENCE_PER_NODE, MAX_OFFENDERS, type Evidence } from '../../src/plugins/integrity/evidence.ts'
-import { ManifestStore, MAX_CLAIMS, MAX_MANIFESTS, MAX_QUESTIONS, MAX_UNSURE, QUESTION_MS, UNSURE_MS, type ManifestStoreOptions } from '../../src/plugins/integrity/manifest-store.ts'
+import { ManifestStore, MAX_CLAIMS, MAX_MANIFESTS, MAX_QUESTIONS, MAX_UNSURE, UNSURE_MS, type ManifestStoreOptions } from '../../src/plugins/integrity/manifest-store.ts'
 import { judgeClaims, type Claim } from '../../src/plugins/integrity/manifest-trust.ts'
 import { MAX_QUARANTINED, Quarantine } from '../../src/plugins/integrity/quarantine.ts'
 import { publisherKey } from '../../src/plugins/integrity/verify-manifest.ts'
@@ -43,7 +43,8 @@ function setUp (ask: ManifestStoreOptions['ask'] = async () => {}, { signed = fa
     },
     policy: { maxBytes: 100_000, maxAgeMs: 0, publishers: new Map(signed ? [[PUBLISHER.key, key]] : []) },
     quorum,
-    clock: { now: () => 0, monotonic: timers.now },
+    timeoutMs: 3_000,
+    clock: { now: () => 0, monotonic: () => timers.now() },
     timers,
     observer: { found: (cid, outcome) => { told.push(`${cid} ${outcome}`) }, refused: (node, _cid, fault) => { told.push(`${node} ${fault}`) } },
     believed: (cid, { node }) => { told.push(`${cid} from ${node}`) }
@@ -138,7 +139,7 @@ suite('the store of manifests', () => {
   test('waits no longer than its time for nodes that never answer, and ends with the relay', async () => {
     const lab = setUp(async () => { await new Promise(() => {}) })
     const finding = lab.store.find(CID, [])
-    await lab.timers.pass(QUESTION_MS)
+    await lab.timers.pass(3_000)
     assert.deepEqual(await finding, { state: 'unsure', claims: [] })
     assert.equal(lab.asked[0]?.options.signal.aborted, true)
     const other = lab.store.find('QmOther', [])

@@ -2,6 +2,7 @@
 import { request } from 'undici'
 import type { TestContext } from 'node:test'
 import { startManifestOrigin, type ManifestOrigin } from './manifest-origin.ts'
+import { PATIENT_UPSTREAM } from './limits.ts'
 import { manifestBody, manifestText, signedBody, videoShards, type Publisher } from './manifests.ts'
 import { startRelay, type RunningRelay } from './relay.ts'
 
@@ -29,7 +30,7 @@ export interface LiarLab extends RunningRelay {
 }
 
 /** Three super-nodes in three regions, of which the first `liars` lie, all of them alike, and a relay. */
-export async function startLiarLab (t: TestContext, { liars, digest, publisher, forger, settings = {} }: LiarTrialOptions): Promise<LiarLab> {
+export async function startLiarLab (t: Pick<TestContext, 'after'>, { liars, digest, publisher, forger, settings = {} }: LiarTrialOptions): Promise<LiarLab> {
   const nodes = await Promise.all(REGIONS.map(async (region, position) => {
     const lies = position < liars
     const signer = lies ? forger : publisher
@@ -48,8 +49,9 @@ export async function startLiarLab (t: TestContext, { liars, digest, publisher, 
   t.after(async () => { await Promise.all(nodes.map(async node => { await node.close() })) })
   const relay = await startRelay(t, nodes.map(({ url, region }) => ({ url, region })), {
     ...settings,
+    upstream: { ...PATIENT_UPSTREAM, ...settings['upstream'] },
     cache: { integrity: 'manifest', ...settings['cache'] },
-    trust: { publishers: publisher === undefined ? [] : [publisher.key], ...settings['trust'] },
+    trust: { publishers: publisher === undefined ? [] : [publisher.key], manifest_timeout_ms: 60_000, ...settings['trust'] },
     // The liars' region: without a region of its own the relay asks the fastest first, which they are as well.
     region: { override: REGIONS[0], ...settings['region'] }
   })

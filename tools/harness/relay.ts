@@ -22,7 +22,7 @@ export interface RunningRelay {
 }
 
 /** A relay in this process on free ports, closed with the test. Sections of `settings` are merged over the test defaults. */
-export async function startRelay (t: TestContext, superNodes: readonly { url: string, region: string }[], settings: Record<string, Record<string, unknown>> = {}, deps: Partial<AppDeps> = {}): Promise<RunningRelay> {
+export async function startRelay (t: Pick<TestContext, 'after'>, superNodes: readonly { url: string, region: string }[], settings: Record<string, Record<string, unknown>> = {}, deps: Partial<AppDeps> = {}): Promise<RunningRelay> {
   const path = await mkdtemp(join(tmpdir(), 'icn-relay-test-'))
   const removeDirectory = async (): Promise<void> => { await rm(path, { recursive: true, force: true, maxRetries: 20, retryDelay: 100 }) }
   const config = checkConfig({

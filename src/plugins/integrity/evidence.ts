@@ -29,11 +29,11 @@ export const EVIDENCE_PER_NODE = 32
 /** Nodes remembered; twice what may be configured. The one that was quiet longest goes first. */
 export const MAX_OFFENDERS = 128
 
-interface Row { wrong: number, lastAt: number, readonly latest: Evidence[] }
+interface OffenderRow { wrong: number, lastAt: number, readonly latest: Evidence[] }
 
 /** What super-nodes have sent wrongly: the latest pieces of evidence and a count for each. */
 export class EvidenceBook {
-  readonly #rows = new LRUCache<string, Row>({ max: MAX_OFFENDERS })
+  readonly #rows = new LRUCache<string, OffenderRow>({ max: MAX_OFFENDERS })
 
   add (evidence: Evidence): void {
     for (const node of evidence.nodes) {

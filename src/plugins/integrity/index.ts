@@ -41,6 +41,7 @@ export default fp<{ config: Config }>(async (app, { config }) => {
     ask: async (cid, options) => { await upstream.askEach(cid, options) },
     policy,
     quorum: trust.quorum,
+    timeoutMs: trust.manifest_timeout_ms,
     clock: systemClock,
     timers: systemTimers,
     observer: {

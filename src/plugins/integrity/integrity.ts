@@ -27,7 +27,7 @@ export interface ReceivedObject {
 }
 
 /** What an object that may be served is: `disputed` when super-nodes contradict each other, and then it is not stored. */
-export type Verdict = 'verified' | 'unverified' | 'disputed'
+export type ObjectVerdict = 'verified' | 'unverified' | 'disputed'
 
 /** The object is not what its manifest says; another super-node may have the right one. */
 export class WrongObjectError extends RelayError {
@@ -46,11 +46,11 @@ export interface Attestation {
    * Waits for the manifest and compares.
    * @throws WrongObjectError; RelayError RELAY_ERR_UNVERIFIED when nothing vouches for it and that is refused
    */
-  judge (received: ReceivedObject): Promise<Verdict>
+  judge (received: ReceivedObject): Promise<ObjectVerdict>
 }
 
 export interface IntegrityObserver {
-  checked (outcome: Verdict | 'wrong'): void
+  checked (outcome: ObjectVerdict | 'wrong'): void
   settled (outcome: 'verified' | 'evicted'): void
 }
 
@@ -121,7 +121,7 @@ export class Integrity {
     }
   }
 
-  async #judge (key: ShardKey, found: Finding, received: ReceivedObject): Promise<Verdict> {
+  async #judge (key: ShardKey, found: Finding, received: ReceivedObject): Promise<ObjectVerdict> {
     const { observer } = this.#options
     // A purge may have forgotten it, or another question found it meanwhile.
     const finding = this.#options.store.known(key.cid) ?? found
@@ -134,7 +134,7 @@ export class Integrity {
     return 'verified'
   }
 
-  #withoutManifest (key: ShardKey, { state, claims }: Extract<Finding, { state: 'unsure' | 'conflict' }>, received: ReceivedObject): Verdict {
+  #withoutManifest (key: ShardKey, { state, claims }: Extract<Finding, { state: 'unsure' | 'conflict' }>, received: ReceivedObject): ObjectVerdict {
     const { observer, unverified, log } = this.#options
     const others = claims.filter(facts => expectedOf(key, facts).sha256 !== received.sha256)
     const disputed = state === 'conflict' || others.length > 0

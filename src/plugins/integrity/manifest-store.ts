@@ -39,6 +39,8 @@ export interface ManifestStoreOptions {
   readonly policy: ManifestPolicy
   /** Regions that must agree where there are no publishers. */
   readonly quorum: number
+  /** Time until nodes must have answered, ms; the last byte of a fill waits so long at most. */
+  readonly timeoutMs: number
   readonly clock: Clock
   readonly timers: Timers
   readonly observer: StoreObserver
@@ -52,8 +54,6 @@ export const MAX_MANIFESTS = 4_096
 export const MAX_UNSURE = 512
 /** Questions under way at the same time; an object whose manifest cannot be asked for is unverified. */
 export const MAX_QUESTIONS = 256
-/** Time until all nodes must have answered, ms; the last byte of a fill waits so long at most. */
-export const QUESTION_MS = 3_000
 /** Time after which nodes are asked again for a manifest that nobody believed, ms. */
 export const UNSURE_MS = 10_000
 /** Nodes whose manifest is looked at for one CID. */
@@ -82,7 +82,7 @@ export class ManifestStore {
   }
 
   /**
-   * What the super-nodes say, within {@link QUESTION_MS}; joins a question that is under way. Never rejects.
+   * What the super-nodes say, within the time they have; joins a question that is under way. Never rejects.
    * @param via members of the request that needs it
    */
   async find (cid: string, via: readonly string[]): Promise<Finding> {
@@ -117,7 +117,7 @@ export class ManifestStore {
   }
 
   async #ask (cid: string, via: readonly string[]): Promise<Finding> {
-    const { ask, policy, quorum, timers, observer, clock, believed } = this.#options
+    const { ask, policy, quorum, timeoutMs, timers, observer, clock, believed } = this.#options
     const claims: Claim[] = []
     let belief: Belief = judgeClaims(claims, quorum)
     const take = (answer: NodeText): boolean => {
@@ -133,7 +133,7 @@ export class ManifestStore {
       abort.abort()
       over.resolve(undefined)
     }
-    const cancel = timers.after(QUESTION_MS, end)
+    const cancel = timers.after(timeoutMs, end)
     this.#ending.signal.addEventListener('abort', end, { once: true })
     // With publishers one good answer is enough, and one more node is asked beside the first, lest it be slow.
     const parallel = policy.publishers.size > 0 ? 2 : quorum + 1

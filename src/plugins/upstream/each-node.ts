@@ -1,4 +1,6 @@
 import type { Readable } from 'node:stream'
+import { systemTimers, type Timers } from '../../base/clock.ts'
+import { deferred } from '../../base/deferred.ts'
 
 /** What one node sent. */
 export interface NodeText {
@@ -33,25 +35,39 @@ export function regionsInTurn<T extends { readonly region: string }> (nodes: rea
     .map(({ node }) => node)
 }
 
+/** A node that has not answered by then has another asked beside it, ms: two or three round trips around the world. One that sends a byte now and then keeps nobody. */
+export const PATIENCE_MS = 500
+
 /**
- * Asks each node once, `parallel` at the same time, until `take` has enough or there are no more. A node that fails is passed over.
- * @param ask must not reject after `signal` aborts later than a moment
+ * Asks each node once, `parallel` at the same time and one more for each that is late, until `take` has enough or there are no more. A node that
+ * fails is passed over.
+ * @param ask settles soon after its signal aborts
  */
-export async function askEach<T> (nodes: readonly T[], { parallel, signal, take }: Pick<AskEachOptions, 'parallel' | 'signal' | 'take'>, ask: (node: T, signal: AbortSignal) => Promise<NodeText>): Promise<void> {
+export async function askEach<T> (nodes: readonly T[], { parallel, signal, take }: Pick<AskEachOptions, 'parallel' | 'signal' | 'take'>, ask: (node: T, signal: AbortSignal) => Promise<NodeText>, timers: Pick<Timers, 'after'> = systemTimers): Promise<void> {
   const left = nodes[Symbol.iterator]()
   const enough = new AbortController()
   const stop = (): void => { enough.abort() }
   signal.addEventListener('abort', stop, { once: true })
   if (signal.aborted) stop()
+  const running: Promise<void>[] = []
+  const askOne = async (node: T): Promise<void> => {
+    const answer = await ask(node, enough.signal).catch(() => undefined)
+    if (answer !== undefined && !enough.signal.aborted && take(answer)) stop()
+  }
   const worker = async (): Promise<void> => {
     for (const node of left) {
       if (enough.signal.aborted) return
-      const answer = await ask(node, enough.signal).catch(() => undefined)
-      if (answer !== undefined && !enough.signal.aborted && take(answer)) stop()
+      const late = deferred<undefined>()
+      const cancel = timers.after(PATIENCE_MS, () => { late.resolve(undefined) })
+      const asking = askOne(node)
+      running.push(asking)
+      await Promise.race([asking, late.promise])
+      cancel()
     }
   }
   try {
     await Promise.all(Array.from({ length: Math.min(parallel, nodes.length) }, worker))
+    await Promise.all(running)
   } finally {
     signal.removeEventListener('abort', stop)
   }
