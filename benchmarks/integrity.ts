@@ -1,22 +1,23 @@
 /**
- * What integrity by manifest is worth and costs, on loopback, relay and super-nodes in this process:
+ * What integrity by manifest is worth and costs, on loopback:
  *   node --import tsx benchmarks/integrity.ts [bodies] [misses]
  * 1. One of three super-nodes lies and is the fastest, then two: how 1,000 bodies end, with and without digests and signatures.
- * 2. First byte and last byte of misses, each of another CID so that each asks for a manifest, with `cache.integrity` "manifest" and "digest" in turn. What
- *    super-nodes and client need of the one processor counts too, so the difference is an upper bound.
+ * 2. First byte and last byte of misses, each of another CID so that each asks for a manifest, with `cache.integrity` "manifest" and "digest" in turn. Relay and
+ *    client share this process, super-nodes have one of their own.
  */
 import { performance } from 'node:perf_hooks'
 import { request } from 'undici'
 import { withCleanup } from '../tools/harness/cleanup.ts'
+import { PATIENT_UPSTREAM } from '../tools/harness/limits.ts'
 import { startLiarLab, viewersTrial } from '../tools/harness/liar-trial.ts'
-import { startManifestOrigin } from '../tools/harness/manifest-origin.ts'
-import { makePublisher, manifestBody, manifestText, signedBody, videoShards } from '../tools/harness/manifests.ts'
+import { makePublisher } from '../tools/harness/manifests.ts'
 import { quantile } from '../tools/harness/origins.ts'
 import { startRelay } from '../tools/harness/relay.ts'
+import { answerOf, startChild } from './child.ts'
+import type { OriginsReady } from './integrity-origins.ts'
 
 const BODIES = Number(process.argv[2] ?? 1_000)
 const MISSES = Number(process.argv[3] ?? 1_000)
-const SHARD_BYTES = 1_048_576
 /** Misses before those that count. */
 const WARM_UP = 50
 
@@ -49,15 +50,9 @@ async function timeOf (url: string): Promise<Times> {
 
 async function cost (): Promise<void> {
   await withCleanup(async cleanup => {
-    const publisher = makePublisher()
-    const shards = videoShards('any', SHARD_BYTES)
-    const body = manifestBody('any', shards)
-    const origins = await Promise.all(['NA-WEST', 'EU-WEST', 'APAC'].map(async region => await startManifestOrigin({
-      region, digest: true, object: ({ cid, part }) => part === 'manifest' ? manifestText(signedBody({ ...body, cid }, publisher)) : shards[part]
-    })))
-    cleanup.after(async () => { await Promise.all(origins.map(async origin => { await origin.close() })) })
+    const { publisher, superNodes } = await answerOf<OriginsReady>(startChild(cleanup, 'integrity-origins.ts', { args: [String(MISSES + WARM_UP)] }))
     const relays = await Promise.all((['manifest', 'digest'] as const).map(async integrity => ({
-      integrity, times: [] as Times[], relay: await startRelay(cleanup, origins.map(({ url, region }) => ({ url, region })), { cache: { integrity, max_bytes: 4_000_000_000 }, trust: { publishers: [publisher.key] }, region: { override: 'NA-WEST' } })
+      integrity, times: [] as Times[], relay: await startRelay(cleanup, superNodes, { cache: { integrity, max_bytes: 4_000_000_000 }, trust: { publishers: [publisher] }, region: { override: 'NA-WEST' }, upstream: PATIENT_UPSTREAM })
     })))
     for (let n = -WARM_UP; n < MISSES; n++) {
       for (const { times, relay } of n % 2 === 0 ? relays : relays.toReversed()) {
@@ -74,5 +69,5 @@ async function cost (): Promise<void> {
   })
 }
 
-await liars()
-await cost()
+if (BODIES > 0) await liars()
+if (MISSES > 0) await cost()

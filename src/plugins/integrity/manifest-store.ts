@@ -135,8 +135,8 @@ export class ManifestStore {
     }
     const cancel = timers.after(timeoutMs, end)
     this.#ending.signal.addEventListener('abort', end, { once: true })
-    // With publishers one good answer is enough, and one more node is asked beside the first, lest it be slow.
-    const parallel = policy.publishers.size > 0 ? 2 : quorum + 1
+    // With publishers one good answer is enough; without, one node more than the quorum needs is asked, lest one be slow.
+    const parallel = policy.publishers.size > 0 ? 1 : quorum + 1
     const asked = ask(cid, { via, signal: abort.signal, parallel, maxBytes: policy.maxBytes, take }).catch(() => {})
     await Promise.race([asked, over.promise])
     cancel()

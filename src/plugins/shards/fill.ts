@@ -39,8 +39,8 @@ export interface FillOptions {
   readonly createSpool: (capacity: number, grows: boolean) => Promise<StoreTicket>
   /** Whether the body must match the digest that its sender announces; by default it must. */
   readonly checksDigest?: boolean
-  /** Compares the object with its manifest; without it, what its sender says of it is enough. */
-  readonly attestation?: Attestation | undefined
+  /** Begins to compare the object with its manifest, once the object is asked for; without it, what its sender says is enough. */
+  readonly attest?: (() => Attestation) | undefined
   /** Aborted when the relay stops or the fill exceeds its deadline; the reason is a RelayError. */
   readonly signal: AbortSignal
 }
@@ -60,6 +60,7 @@ export class Fill {
   readonly #options: FillOptions
   readonly #head = deferred<FillHead>()
   readonly #hash = createHash('sha256')
+  #attestation: Attestation | undefined
   #ticket: StoreTicket | undefined
   /** The writer, every reader and every read under way hold the spool; the last to leave closes it. */
   #holds = 1
@@ -166,10 +167,12 @@ export class Fill {
   }
 
   async #run (): Promise<void> {
-    const { signal, maxObjectBytes, attestation } = this.#options
+    const { signal, maxObjectBytes, attest } = this.#options
     let object: UpstreamObject | undefined
     try {
-      object = await this.#options.fetch(signal, { asked: this.asked, wanted: () => this.#readers > 0, soFar: () => this.#hash.copy().digest('hex') })
+      const fetching = this.#options.fetch(signal, { asked: this.asked, wanted: () => this.#readers > 0, soFar: () => this.#hash.copy().digest('hex') })
+      const attestation = this.#attestation = attest?.()
+      object = await fetching
       this.#answered = true
       if (object.size !== undefined && object.size > maxObjectBytes) {
         throw new RelayError('RELAY_ERR_UPSTREAM_TOO_LARGE', `super-node ${object.node} announced ${object.size} bytes, the cap is ${maxObjectBytes}`)
@@ -200,12 +203,12 @@ export class Fill {
   }
 
   async #receive (object: UpstreamObject, { spool }: StoreTicket): Promise<string> {
-    const { signal, maxObjectBytes, checksDigest = true, attestation } = this.#options
+    const { signal, maxObjectBytes, checksDigest = true } = this.#options
     const announced = checksDigest ? object.sha256 : undefined
     if (object.size !== undefined && object.size > 0) {
-      const expected = attestation?.expected
+      const expected = this.#attestation?.expected
       this.#promised = expected !== undefined
-      this.#announce(object, object.size, expected?.sha256 ?? announced, attestation === undefined || this.#promised)
+      this.#announce(object, object.size, expected?.sha256 ?? announced, this.#attestation === undefined || this.#promised)
     }
     const hash512 = object.sha512 === undefined ? undefined : createHash('sha512')
     for await (const chunk of object.body) {
@@ -233,7 +236,8 @@ export class Fill {
 
   /** Waits for what the manifest says of the body. @returns whether something vouches for it */
   async #attest ({ senders }: UpstreamObject, ticket: StoreTicket, sha256: string): Promise<boolean> {
-    const { attestation, signal } = this.#options
+    const { signal } = this.#options
+    const attestation = this.#attestation
     if (attestation === undefined) return true
     const { spool } = ticket
     const verdict = await attestation.judge({ nodes: senders, size: spool.length, sha256, bytes: async () => await readWhole(spool) })

@@ -252,7 +252,7 @@ export class ShardService {
       maxObjectBytes: key.part === 'manifest' ? maxManifestBytes : maxObjectBytes,
       fetch: async (signal, state) => await upstream.fetch(key, signal, { via, ...state, ...integrity === undefined ? {} : { avoids: node => integrity.avoids(node, key) } }),
       checksDigest: checksDigests,
-      attestation: integrity?.begin(key, via),
+      attest: integrity === undefined ? undefined : () => integrity.begin(key, via),
       createSpool: async (capacity, grows) => await cache.createSpool(key, capacity, place?.fills === this.#fills, grows),
       signal: abort.signal
     })
