@@ -169,6 +169,8 @@ const CALLS: Call[] = [
   { operation: 'DELETE /admin/v1/upstreams/{id}', target: '/admin/v1/upstreams/127.0.0.1:9', status: 404, headers: AS_WRITER },
   { operation: 'POST /admin/v1/region/detect', target: '/admin/v1/region/detect', status: 200, headers: AS_WRITER },
   { operation: 'POST /admin/v1/region/detect', target: '/admin/v1/region/detect', status: 403, headers: AS_READER },
+  { operation: 'GET /admin/v1/integrity', target: '/admin/v1/integrity', status: 200, headers: AS_READER },
+  { operation: 'GET /admin/v1/integrity', target: '/admin/v1/integrity', status: 401 },
   { operation: 'GET /admin/v1/region', target: '/admin/v1/region', status: 200, headers: AS_READER },
   { operation: 'GET /admin/v1/region', target: '/admin/v1/region', status: 401 },
   { operation: 'PUT /admin/v1/region', target: '/admin/v1/region', status: 200, headers: AS_WRITER, body: { override: 'EU-WEST' } },

@@ -948,13 +948,13 @@ export interface operations {
                 headers: {
                     /** @description id of this request in the relay log */
                     "x-request-id"?: string;
-                    /** @description `public, max-age=31536000, immutable`: an object never changes; `no-store` for what may not be kept */
+                    /** @description `public, max-age=31536000, immutable`: an object never changes; `public, max-age=60` for one that no believed manifest vouches for; `no-store` for what may not be kept */
                     "cache-control"?: string;
                     /** @description RFC 9211: `icn-relay; hit`, or `icn-relay; fwd=uri-miss`, with `collapsed` when it joined a fetch under way; a hit has `age` (RFC 9111 §5.1) as well */
                     "cache-status"?: string;
                     /** @description tier or super-node region that answered, and how long opening took, ms */
                     "server-timing"?: string;
-                    /** @description `"sha256-<hex>"`; absent on a miss whose super-node told no digest */
+                    /** @description `"sha256-<hex>"`; absent while nothing vouches for the object */
                     etag?: string;
                     /** @description requests in a second, and in one burst after a quiet one */
                     "ratelimit-limit"?: string;
@@ -966,7 +966,7 @@ export interface operations {
                     "accept-ranges"?: string;
                     /** @description bytes of the body */
                     "content-length"?: string;
-                    /** @description RFC 9530: SHA-256 of the whole object, also beside a part of it */
+                    /** @description RFC 9530: SHA-256 of the whole object, also beside a part of it; absent while nothing vouches for it */
                     "repr-digest"?: string;
                     /** @description CTA-5006, while bandwidth is limited: `"icn-relay";mb=<kbit/s>;icn-rendition="<name>"`, what the viewer can count on and the rendition that fits */
                     "cmsd-dynamic"?: string;
@@ -981,13 +981,13 @@ export interface operations {
                 headers: {
                     /** @description id of this request in the relay log */
                     "x-request-id"?: string;
-                    /** @description `public, max-age=31536000, immutable`: an object never changes; `no-store` for what may not be kept */
+                    /** @description `public, max-age=31536000, immutable`: an object never changes; `public, max-age=60` for one that no believed manifest vouches for; `no-store` for what may not be kept */
                     "cache-control"?: string;
                     /** @description RFC 9211: `icn-relay; hit`, or `icn-relay; fwd=uri-miss`, with `collapsed` when it joined a fetch under way; a hit has `age` (RFC 9111 §5.1) as well */
                     "cache-status"?: string;
                     /** @description tier or super-node region that answered, and how long opening took, ms */
                     "server-timing"?: string;
-                    /** @description `"sha256-<hex>"`; absent on a miss whose super-node told no digest */
+                    /** @description `"sha256-<hex>"`; absent while nothing vouches for the object */
                     etag?: string;
                     /** @description requests in a second, and in one burst after a quiet one */
                     "ratelimit-limit"?: string;
@@ -999,7 +999,7 @@ export interface operations {
                     "accept-ranges"?: string;
                     /** @description bytes of the body */
                     "content-length"?: string;
-                    /** @description RFC 9530: SHA-256 of the whole object, also beside a part of it */
+                    /** @description RFC 9530: SHA-256 of the whole object, also beside a part of it; absent while nothing vouches for it */
                     "repr-digest"?: string;
                     /** @description CTA-5006, while bandwidth is limited: `"icn-relay";mb=<kbit/s>;icn-rendition="<name>"`, what the viewer can count on and the rendition that fits */
                     "cmsd-dynamic"?: string;
@@ -1016,13 +1016,13 @@ export interface operations {
                 headers: {
                     /** @description id of this request in the relay log */
                     "x-request-id"?: string;
-                    /** @description `public, max-age=31536000, immutable`: an object never changes; `no-store` for what may not be kept */
+                    /** @description `public, max-age=31536000, immutable`: an object never changes; `public, max-age=60` for one that no believed manifest vouches for; `no-store` for what may not be kept */
                     "cache-control"?: string;
                     /** @description RFC 9211: `icn-relay; hit`, or `icn-relay; fwd=uri-miss`, with `collapsed` when it joined a fetch under way; a hit has `age` (RFC 9111 §5.1) as well */
                     "cache-status"?: string;
                     /** @description tier or super-node region that answered, and how long opening took, ms */
                     "server-timing"?: string;
-                    /** @description `"sha256-<hex>"`; absent on a miss whose super-node told no digest */
+                    /** @description `"sha256-<hex>"`; absent while nothing vouches for the object */
                     etag?: string;
                     [name: string]: unknown;
                 };
@@ -1150,7 +1150,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description The super-nodes failed, or sent a body that does not match its digest */
+            /** @description The super-nodes failed, or sent an object that is not what its digest or its manifest says, or one that nothing vouches for while that is refused */
             502: {
                 headers: {
                     /** @description id of this request in the relay log */
@@ -1241,13 +1241,13 @@ export interface operations {
                 headers: {
                     /** @description id of this request in the relay log */
                     "x-request-id"?: string;
-                    /** @description `public, max-age=31536000, immutable`: an object never changes; `no-store` for what may not be kept */
+                    /** @description `public, max-age=31536000, immutable`: an object never changes; `public, max-age=60` for one that no believed manifest vouches for; `no-store` for what may not be kept */
                     "cache-control"?: string;
                     /** @description RFC 9211: `icn-relay; hit`, or `icn-relay; fwd=uri-miss`, with `collapsed` when it joined a fetch under way; a hit has `age` (RFC 9111 §5.1) as well */
                     "cache-status"?: string;
                     /** @description tier or super-node region that answered, and how long opening took, ms */
                     "server-timing"?: string;
-                    /** @description `"sha256-<hex>"`; absent on a miss whose super-node told no digest */
+                    /** @description `"sha256-<hex>"`; absent while nothing vouches for the object */
                     etag?: string;
                     /** @description requests in a second, and in one burst after a quiet one */
                     "ratelimit-limit"?: string;
@@ -1259,7 +1259,7 @@ export interface operations {
                     "accept-ranges"?: string;
                     /** @description bytes of the body */
                     "content-length"?: string;
-                    /** @description RFC 9530: SHA-256 of the whole object, also beside a part of it */
+                    /** @description RFC 9530: SHA-256 of the whole object, also beside a part of it; absent while nothing vouches for it */
                     "repr-digest"?: string;
                     /** @description CTA-5006, while bandwidth is limited: `"icn-relay";mb=<kbit/s>;icn-rendition="<name>"`, what the viewer can count on and the rendition that fits */
                     "cmsd-dynamic"?: string;
@@ -1272,13 +1272,13 @@ export interface operations {
                 headers: {
                     /** @description id of this request in the relay log */
                     "x-request-id"?: string;
-                    /** @description `public, max-age=31536000, immutable`: an object never changes; `no-store` for what may not be kept */
+                    /** @description `public, max-age=31536000, immutable`: an object never changes; `public, max-age=60` for one that no believed manifest vouches for; `no-store` for what may not be kept */
                     "cache-control"?: string;
                     /** @description RFC 9211: `icn-relay; hit`, or `icn-relay; fwd=uri-miss`, with `collapsed` when it joined a fetch under way; a hit has `age` (RFC 9111 §5.1) as well */
                     "cache-status"?: string;
                     /** @description tier or super-node region that answered, and how long opening took, ms */
                     "server-timing"?: string;
-                    /** @description `"sha256-<hex>"`; absent on a miss whose super-node told no digest */
+                    /** @description `"sha256-<hex>"`; absent while nothing vouches for the object */
                     etag?: string;
                     /** @description requests in a second, and in one burst after a quiet one */
                     "ratelimit-limit"?: string;
@@ -1290,7 +1290,7 @@ export interface operations {
                     "accept-ranges"?: string;
                     /** @description bytes of the body */
                     "content-length"?: string;
-                    /** @description RFC 9530: SHA-256 of the whole object, also beside a part of it */
+                    /** @description RFC 9530: SHA-256 of the whole object, also beside a part of it; absent while nothing vouches for it */
                     "repr-digest"?: string;
                     /** @description CTA-5006, while bandwidth is limited: `"icn-relay";mb=<kbit/s>;icn-rendition="<name>"`, what the viewer can count on and the rendition that fits */
                     "cmsd-dynamic"?: string;
@@ -1305,13 +1305,13 @@ export interface operations {
                 headers: {
                     /** @description id of this request in the relay log */
                     "x-request-id"?: string;
-                    /** @description `public, max-age=31536000, immutable`: an object never changes; `no-store` for what may not be kept */
+                    /** @description `public, max-age=31536000, immutable`: an object never changes; `public, max-age=60` for one that no believed manifest vouches for; `no-store` for what may not be kept */
                     "cache-control"?: string;
                     /** @description RFC 9211: `icn-relay; hit`, or `icn-relay; fwd=uri-miss`, with `collapsed` when it joined a fetch under way; a hit has `age` (RFC 9111 §5.1) as well */
                     "cache-status"?: string;
                     /** @description tier or super-node region that answered, and how long opening took, ms */
                     "server-timing"?: string;
-                    /** @description `"sha256-<hex>"`; absent on a miss whose super-node told no digest */
+                    /** @description `"sha256-<hex>"`; absent while nothing vouches for the object */
                     etag?: string;
                     [name: string]: unknown;
                 };
@@ -1419,7 +1419,7 @@ export interface operations {
                 };
                 content?: never;
             };
-            /** @description The super-nodes failed, or sent a body that does not match its digest */
+            /** @description The super-nodes failed, or sent an object that is not what its digest or its manifest says, or one that nothing vouches for while that is refused */
             502: {
                 headers: {
                     /** @description id of this request in the relay log */
@@ -1500,13 +1500,13 @@ export interface operations {
                 headers: {
                     /** @description id of this request in the relay log */
                     "x-request-id"?: string;
-                    /** @description `public, max-age=31536000, immutable`: an object never changes; `no-store` for what may not be kept */
+                    /** @description `public, max-age=31536000, immutable`: an object never changes; `public, max-age=60` for one that no believed manifest vouches for; `no-store` for what may not be kept */
                     "cache-control"?: string;
                     /** @description RFC 9211: `icn-relay; hit`, or `icn-relay; fwd=uri-miss`, with `collapsed` when it joined a fetch under way; a hit has `age` (RFC 9111 §5.1) as well */
                     "cache-status"?: string;
                     /** @description tier or super-node region that answered, and how long opening took, ms */
                     "server-timing"?: string;
-                    /** @description `"sha256-<hex>"`; absent on a miss whose super-node told no digest */
+                    /** @description `"sha256-<hex>"`; absent while nothing vouches for the object */
                     etag?: string;
                     /** @description requests in a second, and in one burst after a quiet one */
                     "ratelimit-limit"?: string;
@@ -1518,7 +1518,7 @@ export interface operations {
                     "accept-ranges"?: string;
                     /** @description bytes of the body */
                     "content-length"?: string;
-                    /** @description RFC 9530: SHA-256 of the whole object, also beside a part of it */
+                    /** @description RFC 9530: SHA-256 of the whole object, also beside a part of it; absent while nothing vouches for it */
                     "repr-digest"?: string;
                     /** @description CTA-5006, while bandwidth is limited: `"icn-relay";mb=<kbit/s>;icn-rendition="<name>"`, what the viewer can count on and the rendition that fits */
                     "cmsd-dynamic"?: string;
@@ -1533,13 +1533,13 @@ export interface operations {
                 headers: {
                     /** @description id of this request in the relay log */
                     "x-request-id"?: string;
-                    /** @description `public, max-age=31536000, immutable`: an object never changes; `no-store` for what may not be kept */
+                    /** @description `public, max-age=31536000, immutable`: an object never changes; `public, max-age=60` for one that no believed manifest vouches for; `no-store` for what may not be kept */
                     "cache-control"?: string;
                     /** @description RFC 9211: `icn-relay; hit`, or `icn-relay; fwd=uri-miss`, with `collapsed` when it joined a fetch under way; a hit has `age` (RFC 9111 §5.1) as well */
                     "cache-status"?: string;
                     /** @description tier or super-node region that answered, and how long opening took, ms */
                     "server-timing"?: string;
-                    /** @description `"sha256-<hex>"`; absent on a miss whose super-node told no digest */
+                    /** @description `"sha256-<hex>"`; absent while nothing vouches for the object */
                     etag?: string;
                     /** @description requests in a second, and in one burst after a quiet one */
                     "ratelimit-limit"?: string;
@@ -1551,7 +1551,7 @@ export interface operations {
                     "accept-ranges"?: string;
                     /** @description bytes of the body */
                     "content-length"?: string;
-                    /** @description RFC 9530: SHA-256 of the whole object, also beside a part of it */
+                    /** @description RFC 9530: SHA-256 of the whole object, also beside a part of it; absent while nothing vouches for it */
                     "repr-digest"?: string;
                     /** @description CTA-5006, while bandwidth is limited: `"icn-relay";mb=<kbit/s>;icn-rendition="<name>"`, what the viewer can count on and the rendition that fits */
                     "cmsd-dynamic"?: string;
@@ -1568,13 +1568,13 @@ export interface operations {
                 headers: {
                     /** @description id of this request in the relay log */
                     "x-request-id"?: string;
-                    /** @description `public, max-age=31536000, immutable`: an object never changes; `no-store` for what may not be kept */
+                    /** @description `public, max-age=31536000, immutable`: an object never changes; `public, max-age=60` for one that no believed manifest vouches for; `no-store` for what may not be kept */
                     "cache-control"?: string;
                     /** @description RFC 9211: `icn-relay; hit`, or `icn-relay; fwd=uri-miss`, with `collapsed` when it joined a fetch under way; a hit has `age` (RFC 9111 §5.1) as well */
                     "cache-status"?: string;
                     /** @description tier or super-node region that answered, and how long opening took, ms */
                     "server-timing"?: string;
-                    /** @description `"sha256-<hex>"`; absent on a miss whose super-node told no digest */
+                    /** @description `"sha256-<hex>"`; absent while nothing vouches for the object */
                     etag?: string;
                     [name: string]: unknown;
                 };
@@ -1702,7 +1702,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description The super-nodes failed, or sent a body that does not match its digest */
+            /** @description The super-nodes failed, or sent an object that is not what its digest or its manifest says, or one that nothing vouches for while that is refused */
             502: {
                 headers: {
                     /** @description id of this request in the relay log */
@@ -1791,13 +1791,13 @@ export interface operations {
                 headers: {
                     /** @description id of this request in the relay log */
                     "x-request-id"?: string;
-                    /** @description `public, max-age=31536000, immutable`: an object never changes; `no-store` for what may not be kept */
+                    /** @description `public, max-age=31536000, immutable`: an object never changes; `public, max-age=60` for one that no believed manifest vouches for; `no-store` for what may not be kept */
                     "cache-control"?: string;
                     /** @description RFC 9211: `icn-relay; hit`, or `icn-relay; fwd=uri-miss`, with `collapsed` when it joined a fetch under way; a hit has `age` (RFC 9111 §5.1) as well */
                     "cache-status"?: string;
                     /** @description tier or super-node region that answered, and how long opening took, ms */
                     "server-timing"?: string;
-                    /** @description `"sha256-<hex>"`; absent on a miss whose super-node told no digest */
+                    /** @description `"sha256-<hex>"`; absent while nothing vouches for the object */
                     etag?: string;
                     /** @description requests in a second, and in one burst after a quiet one */
                     "ratelimit-limit"?: string;
@@ -1809,7 +1809,7 @@ export interface operations {
                     "accept-ranges"?: string;
                     /** @description bytes of the body */
                     "content-length"?: string;
-                    /** @description RFC 9530: SHA-256 of the whole object, also beside a part of it */
+                    /** @description RFC 9530: SHA-256 of the whole object, also beside a part of it; absent while nothing vouches for it */
                     "repr-digest"?: string;
                     /** @description CTA-5006, while bandwidth is limited: `"icn-relay";mb=<kbit/s>;icn-rendition="<name>"`, what the viewer can count on and the rendition that fits */
                     "cmsd-dynamic"?: string;
@@ -1822,13 +1822,13 @@ export interface operations {
                 headers: {
                     /** @description id of this request in the relay log */
                     "x-request-id"?: string;
-                    /** @description `public, max-age=31536000, immutable`: an object never changes; `no-store` for what may not be kept */
+                    /** @description `public, max-age=31536000, immutable`: an object never changes; `public, max-age=60` for one that no believed manifest vouches for; `no-store` for what may not be kept */
                     "cache-control"?: string;
                     /** @description RFC 9211: `icn-relay; hit`, or `icn-relay; fwd=uri-miss`, with `collapsed` when it joined a fetch under way; a hit has `age` (RFC 9111 §5.1) as well */
                     "cache-status"?: string;
                     /** @description tier or super-node region that answered, and how long opening took, ms */
                     "server-timing"?: string;
-                    /** @description `"sha256-<hex>"`; absent on a miss whose super-node told no digest */
+                    /** @description `"sha256-<hex>"`; absent while nothing vouches for the object */
                     etag?: string;
                     /** @description requests in a second, and in one burst after a quiet one */
                     "ratelimit-limit"?: string;
@@ -1840,7 +1840,7 @@ export interface operations {
                     "accept-ranges"?: string;
                     /** @description bytes of the body */
                     "content-length"?: string;
-                    /** @description RFC 9530: SHA-256 of the whole object, also beside a part of it */
+                    /** @description RFC 9530: SHA-256 of the whole object, also beside a part of it; absent while nothing vouches for it */
                     "repr-digest"?: string;
                     /** @description CTA-5006, while bandwidth is limited: `"icn-relay";mb=<kbit/s>;icn-rendition="<name>"`, what the viewer can count on and the rendition that fits */
                     "cmsd-dynamic"?: string;
@@ -1855,13 +1855,13 @@ export interface operations {
                 headers: {
                     /** @description id of this request in the relay log */
                     "x-request-id"?: string;
-                    /** @description `public, max-age=31536000, immutable`: an object never changes; `no-store` for what may not be kept */
+                    /** @description `public, max-age=31536000, immutable`: an object never changes; `public, max-age=60` for one that no believed manifest vouches for; `no-store` for what may not be kept */
                     "cache-control"?: string;
                     /** @description RFC 9211: `icn-relay; hit`, or `icn-relay; fwd=uri-miss`, with `collapsed` when it joined a fetch under way; a hit has `age` (RFC 9111 §5.1) as well */
                     "cache-status"?: string;
                     /** @description tier or super-node region that answered, and how long opening took, ms */
                     "server-timing"?: string;
-                    /** @description `"sha256-<hex>"`; absent on a miss whose super-node told no digest */
+                    /** @description `"sha256-<hex>"`; absent while nothing vouches for the object */
                     etag?: string;
                     [name: string]: unknown;
                 };
@@ -1969,7 +1969,7 @@ export interface operations {
                 };
                 content?: never;
             };
-            /** @description The super-nodes failed, or sent a body that does not match its digest */
+            /** @description The super-nodes failed, or sent an object that is not what its digest or its manifest says, or one that nothing vouches for while that is refused */
             502: {
                 headers: {
                     /** @description id of this request in the relay log */
