@@ -28,10 +28,10 @@ async function originsOf (t: TestContext, ...all: readonly ManifestOriginOptions
 
 interface Lines { readonly lines: Record<string, unknown>[], readonly relay: RunningRelay }
 
-async function relayOf (t: TestContext, origins: readonly ManifestOrigin[], trust: Record<string, unknown> = { publishers: [PUBLISHER.key] }, cache: Record<string, unknown> = {}): Promise<Lines> {
+async function relayOf (t: TestContext, origins: readonly ManifestOrigin[], trust: Record<string, unknown> = { publishers: [PUBLISHER.key] }, cache: Record<string, unknown> = {}, upstream: Record<string, unknown> = {}): Promise<Lines> {
   const lines: Record<string, unknown>[] = []
   const logger = pino({ level: 'info' }, { write: line => { lines.push(JSON.parse(line) as Record<string, unknown>) } })
-  const relay = await startRelay(t, origins.map(({ url, region }) => ({ url, region })), { ...ADMIN, cache: { integrity: 'manifest', ...cache }, trust: { manifest_timeout_ms: 60_000, ...trust }, region: { override: 'NA-WEST' }, upstream: PATIENT_UPSTREAM }, { logger })
+  const relay = await startRelay(t, origins.map(({ url, region }) => ({ url, region })), { ...ADMIN, cache: { integrity: 'manifest', ...cache }, trust: { manifest_timeout_ms: 60_000, ...trust }, region: { override: 'NA-WEST' }, upstream: { ...PATIENT_UPSTREAM, ...upstream } }, { logger })
   return { lines, relay }
 }
 
@@ -87,6 +87,25 @@ suite('heads', { concurrency: false }, () => {
     assert.equal(status, 502)
     assert.equal((JSON.parse(bytes.toString()) as { code: string }).code, 'RELAY_ERR_UNVERIFIED')
     assert.equal(relay.relay.admin.upstream.status()[0]?.failures, 0, 'no super-node is to blame')
+  })
+})
+
+suite('siblings', { concurrency: false }, () => {
+  test('are compared as super-nodes are: one that lies is found out, and viewers get the right bytes', async t => {
+    const [honest, liar] = await originsOf(t, { region: 'NA-WEST', digest: true, object: objectsWith(cid => signed(cid)) }, { region: 'NA-WEST', digest: true, object: ({ cid, part }) => part === 'manifest' ? undefined : videoShards(cid, SIZE, ' lie')[part] })
+    assert.ok(honest !== undefined && liar !== undefined)
+    const self = 'http://127.0.0.1:9'
+    const { relay } = await relayOf(t, [honest], undefined, {}, { siblings: [{ url: liar.url, region: 'NA-WEST' }, { url: self, region: 'NA-WEST' }], self_url: self })
+    for (let n = 0; n < 10; n++) {
+      const cid = `QmSibling${n}`
+      const path = `/shards/${cid}/shard_0.bin`
+      // A reset is what a viewer may meet once; then the sibling is known.
+      const { bytes } = await get(relay, path).catch(async () => await get(relay, path))
+      assert.deepEqual(bytes, videoShards(cid, SIZE)[0])
+    }
+    const offenders = relay.relay.admin.integrity.evidence.offenders()
+    assert.deepEqual(offenders.map(({ node }) => node), [liar.id])
+    assert.ok(liar.asked.length > 0 && liar.asked.every(({ part }) => part !== 'manifest'), 'siblings are no witnesses')
   })
 })
 

@@ -3,7 +3,7 @@ import { suite, test, type TestContext } from 'node:test'
 import { deferred } from '../../src/base/deferred.ts'
 import { RelayError } from '../../src/base/errors.ts'
 import { EvidenceBook } from '../../src/plugins/integrity/evidence.ts'
-import { Integrity } from '../../src/plugins/integrity/integrity.ts'
+import { ASK_AGAIN_MS, Integrity } from '../../src/plugins/integrity/integrity.ts'
 import { ManifestStore, type ManifestStoreOptions } from '../../src/plugins/integrity/manifest-store.ts'
 import { Quarantine } from '../../src/plugins/integrity/quarantine.ts'
 import { publisherKey, sha256 } from '../../src/plugins/integrity/verify-manifest.ts'
@@ -15,7 +15,7 @@ import { makePublisher, manifestBody, manifestText, signedBody, videoShards } fr
 import { temporaryDirectory } from '../../tools/harness/relay.ts'
 import { storeBytes } from '../../tools/harness/store-bytes.ts'
 import { ScriptedUpstream, type ScriptedFetch } from '../fakes/upstream.ts'
-import { virtualTimers } from '../fakes/timers.ts'
+import { virtualTimers, type VirtualTimers } from '../fakes/timers.ts'
 import { openTestCache, readAll, until } from '../support/cache.ts'
 
 const CID = 'QmVideo'
@@ -33,6 +33,7 @@ interface Lab {
   readonly upstream: ScriptedUpstream
   readonly cache: ShardCache
   readonly store: ManifestStore
+  readonly timers: VirtualTimers
   readonly evidence: EvidenceBook
   readonly checked: string[]
   readonly logs: string[]
@@ -75,7 +76,7 @@ async function setUp (t: TestContext, ask: ManifestStoreOptions['ask'], { unveri
     assert.ok(found)
     return found
   }
-  return { service, upstream, cache, store, evidence, checked, logs, fetch }
+  return { service, upstream, cache, store, timers, evidence, checked, logs, fetch }
 }
 
 const signedAnswer: ManifestStoreOptions['ask'] = async (_cid, { take }) => { take({ node: 'm', region: 'R1', bytes: MANIFEST }) }
@@ -255,6 +256,20 @@ suite('without a believed manifest', () => {
     const second = await lab.service.open(KEY)
     assert.equal(second.verified, true)
     second.release()
+  })
+
+  test('hits ask for a manifest that nobody has once in ten minutes', async t => {
+    let asked = 0
+    const lab = await setUp(t, async () => { asked++ })
+    await storeBytes(lab.cache, KEY, RIGHT)
+    const hit = async (): Promise<void> => { (await lab.service.open(KEY)).release() }
+    for (let n = 0; n < 5; n++) await hit()
+    await lab.timers.pass(ASK_AGAIN_MS - 1)
+    await hit()
+    assert.equal(asked, 1)
+    await lab.timers.pass(1)
+    await hit()
+    assert.equal(asked, 2)
   })
 
   test('where super-nodes contradict each other the object is served and not stored', async t => {

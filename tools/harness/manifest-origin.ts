@@ -42,7 +42,8 @@ export async function startManifestOrigin (options: ManifestOriginOptions): Prom
   const asked: ShardKey[] = []
   const server = createServer((request, response) => {
     const answer = async (): Promise<void> => {
-      if (request.url === '/health') {
+      // As a super-node and as a relay.
+      if (request.url === '/health' || request.url === '/v1/transport') {
         response.end()
         return
       }

@@ -1,3 +1,4 @@
+import { LRUCache } from 'lru-cache'
 import type { Clock } from '../../base/clock.ts'
 import { RelayError } from '../../base/errors.ts'
 import { ManifestError } from '../../protocol/manifest.ts'
@@ -67,9 +68,16 @@ export interface IntegrityOptions {
   readonly log: (level: 'info' | 'warn', message: string, fields: Record<string, unknown>) => void
 }
 
+/** Time after which hits on unverified objects ask for the manifest of their CID again, ms: where there is none, hits must not become questions. */
+export const ASK_AGAIN_MS = 600_000
+/** CIDs of unverified hits remembered; beyond, the one that was not used longest may ask too early. */
+const MAX_ASKED = 10_000
+
 /** Whether objects are what the manifest of their CID says. */
 export class Integrity {
   readonly #options: IntegrityOptions
+  /** CID to the monotonic ms from which a hit asks again. */
+  readonly #askAgain = new LRUCache<string, number>({ max: MAX_ASKED })
 
   constructor (options: IntegrityOptions) {
     this.#options = options
@@ -103,9 +111,16 @@ export class Integrity {
 
   /** An object of the cache that was never verified is used: its manifest is asked for, beside. */
   used (key: ShardKey): void {
-    const known = this.#options.store.known(key.cid)
-    if (known === undefined) void this.#options.store.find(key.cid, [])
-    else this.settle(key.cid, known.facts)
+    const { store, clock } = this.#options
+    const known = store.known(key.cid)
+    if (known !== undefined) {
+      this.settle(key.cid, known.facts)
+      return
+    }
+    const now = clock.monotonic()
+    if (now < (this.#askAgain.get(key.cid) ?? -Infinity)) return
+    this.#askAgain.set(key.cid, now + ASK_AGAIN_MS)
+    void store.find(key.cid, [])
   }
 
   /** Objects were purged: what is known of a CID is forgotten with its manifest. @param matches ids of keys */
