@@ -1,6 +1,6 @@
 /**
  * A relay with a large cache, ended at every moment of its start: `node --import tsx benchmarks/start-signals.ts [--objects=100000] [--step=50]`. By
- * SIGKILL and SIGTERM, and by SIGTERM as process 1 (root). Afterwards every object has to be there. Linux.
+ * SIGKILL and SIGTERM, and by both as process 1 (root). Afterwards every object has to be there. Linux.
  */
 import { join } from 'node:path'
 import { systemClock } from '../src/base/clock.ts'
@@ -65,7 +65,7 @@ await withCleanup(async cleanup => {
   line('ended by', 'moments', 'not ended when told', 'ms to the end, median', 'at most', 'faults of the cache')
   line('---', '---', '---', '---', '---', '---')
   let failed = false
-  for (const [signal, first] of [['SIGKILL', false], ['SIGTERM', false], ...process.getuid?.() === 0 ? [['SIGTERM', true] as const] : []] as const) {
+  for (const [signal, first] of [['SIGKILL', false], ['SIGTERM', false], ...process.getuid?.() === 0 ? [['SIGKILL', true], ['SIGTERM', true]] as const : []] as const) {
     const times: number[] = []
     const wrong: string[] = []
     for (let afterMs = 0; afterMs <= startMs + STEP_MS; afterMs += STEP_MS) {

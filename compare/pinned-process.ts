@@ -26,7 +26,7 @@ export interface Usage {
 const TAIL_LINES = 12
 /** From SIGTERM to SIGKILL, ms. */
 const STOP_MS = 8_000
-const READY_MS = 30_000
+const READY_MS = 120_000
 /** USER_HZ of Linux is 100 on every architecture we know: one tick of /proc is 10 ms. */
 const TICK_MS = 10
 
@@ -72,12 +72,12 @@ export class PinnedProcess {
   /** taskset becomes the program it starts. */
   get pid (): number { return this.child.pid ?? 0 }
 
-  /** Resolves when something listens on the TCP ports of 127.0.0.1. @throws Error when the process ends before, or takes 30 s */
+  /** Resolves when something listens on the TCP ports of 127.0.0.1. @throws Error when the process ends before, or takes too long */
   async listening (...ports: readonly number[]): Promise<void> {
     await this.until(async () => (await Promise.all(ports.map(accepts))).every(Boolean), `listening on ${ports.join(', ')}`)
   }
 
-  /** Polls until `condition` holds; one that throws does not hold yet. @throws Error when the process ends before, or takes 30 s */
+  /** Polls until `condition` holds; one that throws does not hold yet. @throws Error when the process ends before, or takes too long */
   async until (condition: () => Promise<boolean>, what: string): Promise<void> {
     const deadline = performance.now() + READY_MS
     for (;;) {

@@ -59,7 +59,8 @@ export const ROOMS: readonly Room[] = [
     folder: 'src/channel',
     runs: 'relay and gateway',
     holds: 'what the processes say to each other, and the checks of it',
-    imports: ['src/base', 'src/protocol', 'src/admission', 'src/pacing']
+    imports: ['src/base', 'src/protocol', 'src/admission', 'src/pacing'],
+    besides: { files: 'src/config/schema\\.ts', shown: 'the types of src/config/schema.ts' }
   },
   {
     folder: 'src/admission',

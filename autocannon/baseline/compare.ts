@@ -50,6 +50,9 @@ export const BANDS = { cpu: { min: 0.6, max: 0.7 }, time: { min: 1, max: 1.7 } }
 /** A handful of repetitions shows about half of the range that the next ten runs will. */
 const BAND_PER_SPREAD = 2
 
+/** Repetitions that are kept beside new ones: those of a few machines. */
+const MAX_VALUES = 36
+
 /** The band in which a ratio may be worse, as a share of the median. */
 export function bandOf ({ spread, kind }: Pick<RatioBaseline, 'spread' | 'kind'>): number {
   const { min, max } = BANDS[kind]
@@ -66,6 +69,11 @@ export function summarise ({ better, kind }: RatioTrait, values: readonly number
   if (values.length === 0 || values.some(value => !(value > 0) || !Number.isFinite(value))) throw new RangeError(`not ratios: ${values.join(' ')}`)
   const middle = median(values)
   return { better, kind, median: middle, spread: Math.max(...values.map(value => Math.abs(value - middle))) / middle, values }
+}
+
+/** The repetitions that a baseline has of a ratio, as many as {@link MAX_VALUES} of the newest; none without a baseline. */
+export function valuesOf (baseline: Pick<Baseline, 'ratios'> | undefined, name: string): readonly number[] {
+  return (baseline?.ratios[name]?.values ?? []).slice(-MAX_VALUES)
 }
 
 /** Compares what was measured with the baseline; a ratio that one of them lacks is a failure too. */
@@ -104,7 +112,8 @@ export function parseBaseline (text: string): Baseline {
   if (!isRecord(value) || value['version'] !== 1 || !isRecord(value['ratios'])) throw new Error('the baseline is not of version 1; renew it with npm run load:baseline')
   for (const [name, ratio] of Object.entries(value['ratios'])) {
     const fits = isRecord(ratio) && (ratio['better'] === 'lower' || ratio['better'] === 'higher') && (ratio['kind'] === 'cpu' || ratio['kind'] === 'time') &&
-      typeof ratio['median'] === 'number' && ratio['median'] > 0 && typeof ratio['spread'] === 'number' && ratio['spread'] >= 0
+      typeof ratio['median'] === 'number' && ratio['median'] > 0 && typeof ratio['spread'] === 'number' && ratio['spread'] >= 0 &&
+      Array.isArray(ratio['values']) && ratio['values'].every(number => typeof number === 'number')
     if (!fits) throw new Error(`ratio "${name}" of the baseline has no direction, kind, median and spread; renew it with npm run load:baseline`)
   }
   return value as unknown as Baseline

@@ -9,7 +9,7 @@ import { withCleanup } from '../../tools/harness/cleanup.ts'
 import { UsageError, optionHelp, readArguments, runProgram, type OptionDefinitions, type OptionValues } from '../arguments.ts'
 import { thisMachine } from '../result.ts'
 import { startBench, type Bench } from './bench.ts'
-import { explain, isTooNoisy, judge, parseBaseline, summarise, type Baseline } from './compare.ts'
+import { explain, isTooNoisy, judge, parseBaseline, summarise, valuesOf, type Baseline } from './compare.ts'
 import { joined, measureRatios, medians, ratiosNamed, traitOf } from './measure.ts'
 
 const OPTIONS = {
@@ -17,6 +17,7 @@ const OPTIONS = {
   rounds: { kind: 'number', min: 1, max: 1_000, whole: true, default: 7, help: 'of which each ratio is the median' },
   repetitions: { kind: 'number', min: 3, max: 100, whole: true, default: 9, help: 'of all rounds, whose spread is the noise of the baseline' },
   seconds: { kind: 'number', min: 1, max: 3_600, default: 60, help: 'after which a slow machine begins no further round' },
+  add: { kind: 'flag', help: 'keep the repetitions of the file beside the new ones, which another machine or another day has given' },
   only: { kind: 'list', help: 'ratio, or group of them, to measure; may be repeated' },
   program: { kind: 'text', help: 'compiled server.js to test; one is built otherwise' },
   preload: { kind: 'text', help: 'module that relay and gateway load before: how the gate itself is tried out' }
@@ -73,7 +74,8 @@ async function renew (options: Options, names: readonly string[]): Promise<numbe
       say(`${repetition + 1}/${options.repetitions}  ${Object.entries(measured).map(([name, value]) => `${name} ${value.toFixed(3)}`).join('  ')}`)
     }
   })
-  const ratios = Object.fromEntries(Object.keys(repetitions[0] ?? {}).map(name => [name, summarise(traitOf(name), repetitions.map(measured => measured[name] ?? NaN))]))
+  const known = options.add ? parseBaseline(await readFile(options.baseline, 'utf8')) : undefined
+  const ratios = Object.fromEntries(Object.keys(repetitions[0] ?? {}).map(name => [name, summarise(traitOf(name), [...valuesOf(known, name), ...repetitions.map(measured => measured[name] ?? NaN)])]))
   const baseline: Baseline = { version: 1, measuredAt: new Date().toISOString(), machine: thisMachine(), rounds: options.rounds, ratios }
   await writeFile(options.baseline, `${JSON.stringify(baseline, null, 2)}\n`)
   for (const [name, ratio] of Object.entries(ratios)) {

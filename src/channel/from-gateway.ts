@@ -1,9 +1,10 @@
 import { Ajv } from 'ajv'
 import Type, { type Static, type TSchema } from 'typebox'
 import { MAX_REPORTED } from '../admission/shared-buckets.ts'
-import { CLASS_NAME, IDENTITY, REFUSALS } from '../admission/verdict.ts'
+import { CLASS_NAME, IDENTITY } from '../admission/verdict.ts'
 import { MAX_GROUPS, type Demand } from '../pacing/split-budget.ts'
-import { perTransport, type SessionTransport } from './session-transports.ts'
+import { perTransport, SESSION_TRANSPORT_NAMES, type SessionTransport } from '../protocol/session-transports.ts'
+import { CountersSchema } from './gateway-counters.ts'
 
 /*
  * What the gateway may say. It is the process that talks to strangers and runs native code, so every message is checked against
@@ -12,19 +13,16 @@ import { perTransport, type SessionTransport } from './session-transports.ts'
 
 /** Latencies one heartbeat carries at most. */
 export const MAX_LATENCIES = 4_000
-/** Three transports, nine outcomes. */
-const MAX_STREAM_COUNTS = 27
 
 const closed = { additionalProperties: false } as const
 const Id = Type.Integer({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER })
 const Count = Type.Number({ minimum: 0 })
 const Text = (maxLength: number) => Type.String({ maxLength })
 
-const TRANSPORT = '(?:webtransport|websocket|memory)'
+const TRANSPORT = `(?:${SESSION_TRANSPORT_NAMES.join('|')})`
 /** One of a closed list of words. */
 const oneOf = <T extends string>(...words: readonly T[]) => Type.Unsafe<T>({ type: 'string', enum: words })
-const Transport = oneOf('webtransport', 'websocket', 'memory')
-const Outcome = oneOf('ok', 'not-modified', 'client-error', 'server-error', 'cancelled', 'stalled', 'broken', 'refused', 'session-closed')
+const Transport = oneOf(...SESSION_TRANSPORT_NAMES)
 
 const counts = (pattern: string) => Type.Record(Type.String({ pattern: `^${pattern}$` }), Count, closed)
 
@@ -54,24 +52,7 @@ const Row = Type.Object({
 }, closed)
 
 const Counts = Type.Object({
-  /** By transport. */
-  handshakes: counts(TRANSPORT),
-  /** By reason. */
-  handshakeFailures: counts('(?:timeout|tls|protocol|refused|limit|ticket|rate-address|rate-total)'),
-  /** By error code. */
-  refusals: Type.Optional(counts(`(?:${REFUSALS.join('|')})`)),
-  /** Requests that are over; one element for each transport and outcome. */
-  streams: Type.Array(Type.Object({ transport: Transport, outcome: Outcome, count: Count }, closed), { maxItems: MAX_STREAM_COUNTS }),
-  /** Requests answered with 429, by transport. */
-  limited: counts(TRANSPORT),
-  /** Sessions sent elsewhere or refused because of overload; absent for none. */
-  shed: Type.Optional(Count),
-  /** Bytes of objects, by transport. */
-  bytes: counts(TRANSPORT),
-  /** Bytes admitted where bandwidth is limited, by transport. */
-  granted: Type.Optional(counts(TRANSPORT)),
-  /** Milliseconds viewers waited for bandwidth, by transport. */
-  throttledMs: Type.Optional(counts(TRANSPORT)),
+  counters: CountersSchema,
   /** Seconds of responses that were sent whole. */
   latencies: Type.Array(Type.Tuple([Transport, oneOf('hit', 'miss'), oneOf('first_byte', 'complete'), Count]), { maxItems: MAX_LATENCIES })
 }, closed)

@@ -4,37 +4,26 @@
  */
 import type { Spent } from '../admission/shared-buckets.ts'
 import type { ErrorCode } from '../base/errors.ts'
+import type { Config } from '../config/schema.ts'
 import type { BandwidthClasses } from '../pacing/bandwidth-limits.ts'
 import type { ObjectFacts } from '../protocol/answer.ts'
-import type { PerTransport } from './session-transports.ts'
+import type { PerTransport } from '../protocol/session-transports.ts'
 import type { LiveSettings } from './live-settings.ts'
-
-export type EngineChoice = 'auto' | 'quinn' | 'fails'
 
 /** What a gateway needs to run and keeps; sent once, first, with the {@link LiveSettings}. */
 export interface GatewaySettings {
-  readonly host: string
+  /** Sections of the configuration as they stand: a key that is added to one of them is there. */
+  readonly viewer: Config['viewer']
+  readonly transport: Config['transport']
   /** 0 for any. */
   readonly ports: PerTransport<number>
-  readonly engine: EngineChoice
   /** Where an engine file may be kept that was made for this system. */
   readonly engineDirectory: string
-  readonly glibcShim: boolean
   /** Key of the tickets this gateway takes: another for each, so that none is taken twice. */
   readonly ticketKey: Uint8Array
-  readonly requireTicket: boolean
   readonly version: string
-  readonly maxSessions: number
-  readonly maxSessionsPerIp: number
-  readonly maxStreamsPerSession: number
-  readonly handshakeTimeoutMs: number
-  readonly idleTimeoutMs: number
-  readonly requestTimeoutMs: number
-  /** Memory for hot objects inside the gateway, bytes. */
-  readonly ramBytes: number
   /** Time the disk has to open or read, ms. */
   readonly ioTimeoutMs: number
-  readonly heartbeatMs: number
   readonly bandwidth: BandwidthClasses
   /** Whether anybody reads debug lines; they do not cross the channel otherwise. */
   readonly debug: boolean

@@ -10,10 +10,11 @@ import { LoopDelay } from '../base/loop-delay.ts'
 import { residentBytes } from '../base/process-use.ts'
 import type { FromGateway } from '../channel/from-gateway.ts'
 import type { GatewayLimits, LiveSettings } from '../channel/live-settings.ts'
-import type { SessionTransport } from '../channel/session-transports.ts'
+import type { SessionTransport } from '../protocol/session-transports.ts'
 import type { GatewaySettings, ToGateway } from '../channel/to-gateway.ts'
 import { CLOSE_CODE } from '../protocol/stream-codes.ts'
-import type { SessionRequest, SessionTransportName, TransportSession } from '../protocol/transport-session.ts'
+import type { SessionTransportName } from '../protocol/session-transports.ts'
+import type { SessionRequest, TransportSession } from '../protocol/transport-session.ts'
 import { GatewayBandwidth } from './bandwidth.ts'
 import { OPEN } from './transports/open.ts'
 import { SessionTable } from './session-table.ts'
@@ -93,18 +94,18 @@ export class Gateway {
     this.#region = live.region
     this.#send = send
     this.#clock = clock
-    this.#source = new RemoteSource(send, settings.ramBytes, settings.ioTimeoutMs)
+    this.#source = new RemoteSource(send, settings.transport.ram_bytes, settings.ioTimeoutMs)
     this.#beatAt = clock.monotonic()
     this.#judge = new ViewerJudge(live.auth, clock.now)
     this.#handshakes = new HandshakeLimiter(live.limits)
     this.#tickets = new TicketGate(settings.ticketKey, Math.max(MAX_SPENT_TICKETS, SPENT_PER_RATE * live.limits.handshakesPerSecond))
-    this.#reception = new Reception({ tickets: this.#tickets, requireTicket: settings.requireTicket, handshakes: this.#handshakes, clock })
+    this.#reception = new Reception({ tickets: this.#tickets, requireTicket: settings.viewer.require_ticket, handshakes: this.#handshakes, clock })
     this.#requests = new SharedBuckets(live.limits.requestsPerSecondPerViewer, live.limits.trackedIps)
     this.#limits = sessionLimits(settings, live.limits, this.#shedding)
     this.#bandwidth = new GatewayBandwidth({
       classes: settings.bandwidth,
       share: live.share,
-      maxSessions: settings.maxSessions,
+      maxSessions: settings.transport.max_sessions,
       timers: { ...systemTimers, now: clock.monotonic },
       report: demand => { send({ type: 'demand', demand }) }
     })
@@ -120,7 +121,7 @@ export class Gateway {
 
   /** Opens the listeners and reports them; a transport that cannot be opened is a note and not an end. */
   async start (): Promise<void> {
-    this.#timers.push(setInterval(() => { this.#tick() }, TICK_MS), setInterval(() => { this.#beat() }, this.#settings.heartbeatMs))
+    this.#timers.push(setInterval(() => { this.#tick() }, TICK_MS), setInterval(() => { this.#beat() }, this.#settings.transport.heartbeat_ms))
     await this.#listeners.open()
     this.#beat()
   }
@@ -155,7 +156,7 @@ export class Gateway {
       decide: request => this.#listeners.renewing(name) ? { accept: false, status: 503, failure: 'limit' } : this.#decide(request),
       session: session => { this.#welcome(session) },
       handshakeFailed: (reason, detail) => {
-        this.#meter.handshakeFailed(reason)
+        this.#meter.count('icn_relay_viewer_handshake_failures_total', { reason })
         this.#log('debug', 'handshake failed', { reason, detail })
       },
       log: (level, message, fields) => { this.#log(level, message, fields ?? {}) }
@@ -196,13 +197,13 @@ export class Gateway {
 
   /** Why no more sessions are taken of this address, as an HTTP status; undefined when one is. */
   #full (ip: string): number | undefined {
-    if (this.#draining !== undefined || this.#sessions.size >= this.#settings.maxSessions) return 503
-    return this.#sessions.of(ip) >= this.#settings.maxSessionsPerIp ? 429 : undefined
+    if (this.#draining !== undefined || this.#sessions.size >= this.#settings.transport.max_sessions) return 503
+    return this.#sessions.of(ip) >= this.#settings.transport.max_sessions_per_ip ? 429 : undefined
   }
 
   async #judged (token: string | undefined, cid?: string): Promise<Verdict> {
     const verdict = await this.#judge.judge({ token }, cid)
-    if (!verdict.ok) this.#meter.refusal(verdict.code)
+    if (!verdict.ok) this.#meter.count('icn_relay_viewer_refusals_total', { code: verdict.code })
     return verdict
   }
 
@@ -213,7 +214,7 @@ export class Gateway {
     const full = this.#full(visitor.ip)
     if (full !== undefined) return { accept: false, status: full }
     if (this.#shedding.refuses) {
-      this.#meter.shed()
+      this.#meter.count('icn_relay_overload_shed_total', { kind: 'session' })
       return { accept: false, status: 503 }
     }
     const token = sessionToken(request)
@@ -226,7 +227,7 @@ export class Gateway {
     const { ip } = visitor
     // Between decision and session others may have come in, over either transport.
     if (this.#full(ip) !== undefined) {
-      this.#meter.handshakeFailed('limit')
+      this.#meter.count('icn_relay_viewer_handshake_failures_total', { reason: 'limit' })
       transport.close(CLOSE_CODE.none, 'no more sessions are taken')
       return
     }
@@ -241,7 +242,7 @@ export class Gateway {
           if (report.outcome === 'broken' || report.outcome === 'server-error') this.#log('debug', 'stream failed', { outcome: report.outcome, code: report.code, session: transport.id })
         },
         closed: () => { this.#farewell(transport) },
-        granted: bytes => { this.#meter.granted(transport.transport, bytes) },
+        granted: bytes => { this.#meter.count('icn_relay_bandwidth_granted_bytes_total', { transport: transport.transport }, bytes) },
         fault: error => { this.#log('error', 'session fault', { session: transport.id, error: text(error) }) }
       },
       now: this.#clock.monotonic,
@@ -252,9 +253,9 @@ export class Gateway {
       version: this.#settings.version,
       region: this.#region
     })
-    this.#meter.handshake(transport.transport)
+    this.#meter.count('icn_relay_viewer_handshakes_total', { transport: transport.transport })
     const elsewhere = this.#shedding.next()
-    if (elsewhere !== undefined) this.#meter.shed()
+    if (elsewhere !== undefined) this.#meter.count('icn_relay_overload_shed_total', { kind: 'session' })
     this.#sessions.add({ session, pacing, since: this.#clock.now(), visitor, elsewhere, bytes: 0, rate: 0 })
   }
 
@@ -263,7 +264,12 @@ export class Gateway {
     if (entry === undefined) return
     this.#sessions.remove(entry)
     entry.pacing.leave()
-    this.#meter.throttled(transport.transport, entry.pacing.takeWaited())
+    this.#throttled(entry)
+  }
+
+  /** Counts what a viewer has waited for bandwidth. */
+  #throttled ({ session, pacing }: Pick<SessionEntry, 'session' | 'pacing'>): void {
+    this.#meter.count('icn_relay_bandwidth_throttled_seconds_total', { transport: session.transport.transport }, Math.max(0, pacing.takeWaited()) / 1_000)
   }
 
   /** A defect of one session ends that session. */
@@ -302,7 +308,7 @@ export class Gateway {
     const dropped = this.#budget.renew()
     if (dropped > 0) this.#log('warn', 'log lines dropped', { dropped })
     const now = this.#clock.monotonic()
-    const sessions = this.#sessions.measure(Math.max(0.001, (now - this.#beatAt) / 1_000), ({ session, pacing }) => { this.#meter.throttled(session.transport.transport, pacing.takeWaited()) })
+    const sessions = this.#sessions.measure(Math.max(0.001, (now - this.#beatAt) / 1_000), entry => { this.#throttled(entry) })
     this.#beatAt = now
     this.#handshakes.forgetIdle(now)
     this.#tickets.forgetExpired(this.#clock.now())

@@ -1,23 +1,22 @@
 import type { TlsMaterial } from '../channel/tls-material.ts'
 import type { GatewaySettings } from '../channel/to-gateway.ts'
-import type { SessionTransport } from '../channel/session-transports.ts'
+import type { SessionTransport } from '../protocol/session-transports.ts'
 import type { ListenerOptions } from './transports/viewer-transport.ts'
 
 /** Path a session asks for. */
 const VIEWER_PATH = '/v1/viewer'
 
 /** What a listener of the gateway is opened with. */
-export function listenerOptions (settings: GatewaySettings, name: SessionTransport, tls: TlsMaterial): ListenerOptions {
-  const { host, maxSessions, maxStreamsPerSession, handshakeTimeoutMs, idleTimeoutMs, ports } = settings
+export function listenerOptions ({ viewer, transport, ports }: GatewaySettings, name: SessionTransport, tls: TlsMaterial): ListenerOptions {
   return {
-    host,
+    host: viewer.host,
     port: ports[name],
     tls,
     path: VIEWER_PATH,
-    maxSessions,
+    maxSessions: transport.max_sessions,
     // Chromium refuses streams beyond the credit instead of waiting for more, so the engine gives more than the session uses.
-    maxStreamsPerSession: Math.max(1_000, maxStreamsPerSession * 4),
-    handshakeTimeoutMs,
-    idleTimeoutMs
+    maxStreamsPerSession: Math.max(1_000, transport.max_streams_per_session * 4),
+    handshakeTimeoutMs: transport.handshake_timeout_ms,
+    idleTimeoutMs: transport.idle_timeout_ms
   }
 }

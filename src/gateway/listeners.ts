@@ -1,6 +1,6 @@
 import type { ListeningInfo } from '../channel/from-gateway.ts'
 import type { TlsMaterial } from '../channel/tls-material.ts'
-import { SESSION_TRANSPORTS, type SessionTransport } from '../channel/session-transports.ts'
+import { SESSION_TRANSPORTS, type SessionTransport } from '../protocol/session-transports.ts'
 import type { OpenedTransport } from './transports/open.ts'
 import type { TransportListener } from './transports/viewer-transport.ts'
 

@@ -4,14 +4,14 @@ import { DEFAULT_SESSION_LIMITS, type SessionLimits } from './session/session-ty
 import type { Shedding } from './shedding.ts'
 
 /** Limits of a session that begins now, or of all of them when `limits` have changed. */
-export function sessionLimits (settings: Pick<GatewaySettings, 'maxStreamsPerSession' | 'requestTimeoutMs' | 'idleTimeoutMs'>, limits: Pick<GatewayLimits, 'requestsPerSecondPerViewer'>, shedding: Pick<Shedding, 'burstFactor'>): SessionLimits {
+export function sessionLimits ({ viewer, transport }: Pick<GatewaySettings, 'viewer' | 'transport'>, limits: Pick<GatewayLimits, 'requestsPerSecondPerViewer'>, shedding: Pick<Shedding, 'burstFactor'>): SessionLimits {
   return {
     ...DEFAULT_SESSION_LIMITS,
     requestsPerSecond: limits.requestsPerSecondPerViewer,
     // Asked at every read, so that sessions under way follow.
     get maxChunkBytes () { return DEFAULT_SESSION_LIMITS.maxChunkBytes * shedding.burstFactor },
-    maxStreams: settings.maxStreamsPerSession,
-    requestTimeoutMs: settings.requestTimeoutMs,
-    idleTimeoutMs: settings.idleTimeoutMs
+    maxStreams: transport.max_streams_per_session,
+    requestTimeoutMs: viewer.request_timeout_ms,
+    idleTimeoutMs: transport.idle_timeout_ms
   }
 }

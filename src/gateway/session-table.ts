@@ -1,5 +1,5 @@
 import { AddressCounts } from '../admission/address-counts.ts'
-import type { SessionTransportName } from '../protocol/transport-session.ts'
+import type { SessionTransportName } from '../protocol/session-transports.ts'
 import type { SessionEntry } from './session-row.ts'
 
 /** The sessions of a gateway, and how many of them each address has. */

@@ -1,7 +1,6 @@
-/* A WebTransport session and its streams, whatever carries them and whichever end of them this is. */
+import type { SessionTransportName } from './session-transports.ts'
 
-/** How a session reached us. */
-export type SessionTransportName = 'webtransport' | 'websocket' | 'memory'
+/* A WebTransport session and its streams, whatever carries them and whichever end of them this is. */
 
 export interface PeerAddress {
   readonly ip: string

@@ -23,7 +23,7 @@ export interface LeasedStoreOptions<V extends Leasable> {
   /** Called once per value, when no lookup finds it and no reader holds it: its resources may go. */
   readonly onFree: (value: V, reason: RemovalReason) => void
   /** Which value goes first, empty; the least recently used by default. */
-  readonly order?: EvictionOrder<V>
+  readonly order?: EvictionOrder<V> | undefined
 }
 
 /**

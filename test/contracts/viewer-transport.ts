@@ -6,8 +6,10 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { HandshakeLimiter, openGate, type HandshakeGate } from '../../src/admission/handshake-limiter.ts'
 import type { TlsMaterial } from '../../src/channel/tls-material.ts'
 import { createSelfSigned } from '../../src/plugins/tls/self-signed.ts'
-import type { HandshakeFailure, ListenerEvents, ListenerOptions, SessionDecision, TransportListener, ViewerTransport } from '../../src/gateway/transports/viewer-transport.ts'
-import { TransportError, type BidiStream, type ReceiveStream, type SendStream, type SessionRequest, type SessionTransportName, type TransportSession } from '../../src/protocol/transport-session.ts'
+import type { HandshakeFailure } from '../../src/channel/gateway-counters.ts'
+import type { ListenerEvents, ListenerOptions, SessionDecision, TransportListener, ViewerTransport } from '../../src/gateway/transports/viewer-transport.ts'
+import type { SessionTransportName } from '../../src/protocol/session-transports.ts'
+import { TransportError, type BidiStream, type ReceiveStream, type SendStream, type SessionRequest, type TransportSession } from '../../src/protocol/transport-session.ts'
 
 /** The viewer's end of a session, in the words of the same interface. */
 export interface ContractClient extends Pick<TransportSession, 'openBidi' | 'openUni' | 'onStream' | 'onUni' | 'close' | 'closed'> {

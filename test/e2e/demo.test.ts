@@ -18,7 +18,7 @@ async function demo (args: readonly string[]): Promise<{ code: number | null, te
   return { code, text }
 }
 
-test('npm run demo -- --once: a table of manifest and 14 shards, first misses, then hits, every digest ok, exit code 0', { timeout: 60_000 }, async () => {
+test('npm run demo -- --once: a table of manifest and 14 shards, first misses, then hits, every digest ok, exit code 0', { timeout: 240_000 }, async () => {
   const { code, text } = await demo(['--once', '--random-ports'])
   assert.equal(code, 0, text)
   const rows = text.split('\n').filter(line => /^ *(manifest|\d+) /.test(line))
@@ -27,7 +27,7 @@ test('npm run demo -- --once: a table of manifest and 14 shards, first misses, t
   assert.match(text, /as the manifest says/)
 })
 
-test('the demo says no with an honest exit code when its relay cannot start', { timeout: 60_000 }, async () => {
+test('the demo says no with an honest exit code when its relay cannot start', { timeout: 240_000 }, async () => {
   const { code, text } = await demo(['--once', '--random-ports', '--relay', 'tools/harness/ci.ts'])
   assert.equal(code, 1)
   assert.match(text, /relay/)

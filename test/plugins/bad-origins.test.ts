@@ -378,7 +378,8 @@ suite('a node that drips', () => {
     const { upstream, attempts } = setUp(t, [slow, good], { region: () => 'EU-WEST', bodyTimeoutMs: 400, leastBodyBps: 65_536 })
     assert.ok((await receive(await upstream.fetch(KEY, patient()))).equals(BODY))
     assert.deepEqual(outcomes(attempts), ['ok', 'timeout', 'ok', 'ok'])
-    assert.equal(upstream.status()[0]?.state, 'open')
+    // Its pause may be over on a slow machine.
+    assert.match(upstream.status()[0]?.state ?? '', /^(?:open|probing)$/)
   })
 
   test('holds no connection for viewers who are gone while others need one; what is wanted stays; a sound node is not blamed', async t => {

@@ -292,7 +292,7 @@ test('through a relay: bytes that do not match their digest never end well and a
   for (const faults of [{ corrupt: true }, { wrongDigest: true }]) {
     const bad = await origin(t, { region: 'NA-WEST', faults })
     const good = await origin(t, { region: 'APAC' })
-    const { viewerUrl } = await startRelay(t, [configured(bad), configured(good)], { region: { override: 'NA-WEST' } })
+    const { viewerUrl } = await startRelay(t, [configured(bad), configured(good)], { region: { override: 'NA-WEST' }, upstream: { hedge_min_ms: 60_000, hedge_max_ms: 60_000 } })
     const first = await ask(viewerUrl + PATH)
     assert.ok(first.body === undefined || first.status >= 500, JSON.stringify(faults))
     const second = await ask(viewerUrl + PATH)

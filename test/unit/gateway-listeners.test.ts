@@ -3,7 +3,7 @@ import test, { type TestContext } from 'node:test'
 import type { ListeningInfo } from '../../src/channel/from-gateway.ts'
 import type { TlsMaterial } from '../../src/channel/tls-material.ts'
 import type { OpenedTransport } from '../../src/gateway/transports/open.ts'
-import type { SessionTransport } from '../../src/channel/session-transports.ts'
+import type { SessionTransport } from '../../src/protocol/session-transports.ts'
 import { Listeners } from '../../src/gateway/listeners.ts'
 import type { TransportListener } from '../../src/gateway/transports/viewer-transport.ts'
 

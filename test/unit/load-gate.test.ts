@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { readFile } from 'node:fs/promises'
 import { suite, test } from 'node:test'
 import fc from 'fast-check'
-import { BANDS, bandOf, explain, isTooNoisy, judge, parseBaseline, summarise, type Verdict } from '../../autocannon/baseline/compare.ts'
+import { BANDS, bandOf, explain, isTooNoisy, judge, parseBaseline, summarise, valuesOf, type Verdict } from '../../autocannon/baseline/compare.ts'
 import { groupsOf, joined, medians, ratiosNamed, traitOf } from '../../autocannon/baseline/measure.ts'
 import { GROUPS } from '../../autocannon/baseline/ratios.ts'
 import { median } from '../../tools/harness/median.ts'
@@ -96,10 +96,18 @@ suite('the baseline file', () => {
       [JSON.stringify({ version: 1, ratios: { 'hit-cpu': { ...ratio, kind: 'unkind' } } }), /"hit-cpu"/],
       [JSON.stringify({ version: 1, ratios: { 'hit-cpu': { ...ratio, median: 0 } } }), /"hit-cpu"/],
       [JSON.stringify({ version: 1, ratios: { 'hit-cpu': { ...ratio, spread: 'wide' } } }), /"hit-cpu"/],
+      [JSON.stringify({ version: 1, ratios: { 'hit-cpu': { ...ratio, values: ['1'] } } }), /"hit-cpu"/],
       [JSON.stringify({ version: 1, ratios: { 'hit-cpu': null } }), /"hit-cpu"/]
     ]
     for (const [text, message] of cases) assert.throws(() => parseBaseline(text), error => error instanceof Error && message.test(error.message) && /load:baseline/.test(error.message), text)
     assert.deepEqual(Object.keys(parseBaseline(JSON.stringify({ version: 1, ratios: { 'hit-cpu': ratio } })).ratios), ['hit-cpu'])
+  })
+
+  test('repetitions of other days stay beside new ones, the newest of them and not without end', () => {
+    const values = Array.from({ length: 50 }, (_, n) => 1 + n / 100)
+    const kept = valuesOf({ ratios: { 'hit-cpu': summarise(COST, values) } }, 'hit-cpu')
+    assert.deepEqual(kept, values.slice(14))
+    assert.deepEqual([valuesOf(undefined, 'hit-cpu'), valuesOf({ ratios: {} }, 'hit-cpu')], [[], []])
   })
 
   test('no text makes the reader fail in another way', () => {

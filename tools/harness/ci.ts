@@ -1,3 +1,4 @@
+import { randomInt } from 'node:crypto'
 import { existsSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { once } from 'node:events'
@@ -20,13 +21,18 @@ export function withoutChromium (): string | false { return without(CHROMIUM, 'c
 /** As {@link withoutChromium}, for Debian's Firefox. */
 export function withoutFirefox (): string | false { return without(FIREFOX, 'firefox-esr') }
 
-/** A TCP port that is free now. */
+/** Below those that systems give to who asks for any: Linux from 32,768 on, others from 49,152. */
+const PORTS = { from: 20_000, to: 32_000 } as const
+
+/** A TCP port that is free now, and that nobody gets who asks for any: tests beside this one do so all the time. */
 export async function freePort (): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const address = server.address()
-  server.close()
-  await once(server, 'close')
-  if (address === null || typeof address === 'string') throw new Error('no port')
-  return address.port
+  for (;;) {
+    const port = randomInt(PORTS.from, PORTS.to)
+    const server = createServer().listen(port, '127.0.0.1')
+    const taken = await once(server, 'listening').then(() => false, () => true)
+    if (taken) continue
+    server.close()
+    await once(server, 'close')
+    return port
+  }
 }

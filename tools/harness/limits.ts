@@ -13,7 +13,7 @@ export const GENEROUS_LIMITS = {
 export const NEVER_OVERLOADED = { degraded_delay_ms: 3_600_000, shedding_delay_ms: 3_600_000 } as const
 
 /** Deadlines of a relay for its super-nodes that no slow machine meets, for tests that are about something else. */
-export const PATIENT_UPSTREAM = { first_byte_timeout_ms: 60_000, headers_timeout_ms: 60_000 } as const
+export const PATIENT_UPSTREAM = { connect_timeout_ms: 60_000, first_byte_timeout_ms: 60_000, headers_timeout_ms: 60_000 } as const
 
 /** A gateway that is not taken for hung because it got no time of the processor. */
 export const PATIENT_SUPERVISOR = { hang_ms: 120_000 } as const

@@ -5,7 +5,7 @@ import type { TestContext } from 'node:test'
 import { buildApp, type AppDeps, type Relay } from '../../src/app.ts'
 import { createLogger } from '../../src/base/log.ts'
 import { checkConfig } from '../../src/config/config.ts'
-import { GENEROUS_LIMITS } from './limits.ts'
+import { GENEROUS_LIMITS, PATIENT_SUPERVISOR, PATIENT_UPSTREAM } from './limits.ts'
 
 /** A directory that goes with the test. */
 export async function temporaryDirectory (t: Pick<TestContext, 'after'>): Promise<string> {
@@ -30,13 +30,14 @@ export async function startRelay (t: Pick<TestContext, 'after'>, superNodes: rea
     viewer: { host: '127.0.0.1', port: 0, websocket_port: 0, stop_timeout_ms: 500, ...settings['viewer'] },
     admin: { port: 0, ...settings['admin'] },
     // A gateway process for tests that are about it; the others start faster without.
-    transport: { engine: 'off', ...settings['transport'] },
+    transport: { engine: 'off', ...PATIENT_SUPERVISOR, ...settings['transport'] },
     // A test that keeps the event loop it shares with the relay busy is not an overload.
     overload: { degraded_delay_ms: 600_000, shedding_delay_ms: 600_000, ...settings['overload'] },
     // Tests that are about manifests say so; the origins of the others have none.
     cache: { path, integrity: 'digest', ...settings['cache'] },
     limits: { ...GENEROUS_LIMITS, ...settings['limits'] },
-    upstream: { super_nodes: superNodes, ...settings['upstream'] }
+    // Nor is a super-node that shares it late.
+    upstream: { super_nodes: superNodes, ...PATIENT_UPSTREAM, ...settings['upstream'] }
   })
   const relay = await buildApp(config, { logger: createLogger('silent'), ...deps }).catch(async (error: unknown) => {
     await removeDirectory()

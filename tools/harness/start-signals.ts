@@ -9,7 +9,7 @@ import { SERVER, type Exit } from './processes.ts'
 
 export interface EarlyEnd {
   readonly signal: NodeJS.Signals
-  /** After the process was spawned; for process 1 after it has handlers of its own, before which Node loses what it is told. ms */
+  /** After the process was spawned; for process 1 that is to be told, and not killed, after it has handlers of its own, before which Node loses what it is told. ms */
   readonly afterMs: number
   /** As process 1 of a namespace of its own, as in a container; needs root and unshare. */
   readonly first: boolean
@@ -58,7 +58,8 @@ export async function endEarly (config: string, { signal, afterMs, first }: Earl
   await once(child, 'spawn')
   let pid = child.pid ?? 0
   if (first) {
-    for (pid = 0; pid === 0 || !listens(pid); await new Promise(resolve => { setImmediate(resolve) })) pid = childOf(child.pid ?? 0) ?? 0
+    const heard = (): boolean => pid !== 0 && (signal === 'SIGKILL' || listens(pid))
+    for (pid = 0; !heard(); await new Promise(resolve => { setImmediate(resolve) })) pid = childOf(child.pid ?? 0) ?? 0
   }
   await new Promise(resolve => { setTimeout(resolve, afterMs) })
   const told = performance.now()

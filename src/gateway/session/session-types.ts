@@ -1,3 +1,4 @@
+import type { StreamOutcome } from '../../channel/gateway-counters.ts'
 import type { AnswerContext, ObjectFacts, Origin } from '../../protocol/answer.ts'
 import type { ControlMessage } from '../../protocol/control-messages.ts'
 import type { RangeSpec } from '../../protocol/range.ts'
@@ -78,22 +79,6 @@ export interface SessionPace {
   /** What the viewer has or would have when busy, bits per second; undefined when nothing limits it. */
   shareBps (): number | undefined
 }
-
-/** How a stream ended; the label of a metric, so the list is closed. */
-export type StreamOutcome =
-  | 'ok'
-  | 'not-modified'
-  | 'client-error'
-  | 'server-error'
-  /** The viewer reset or stopped the stream. */
-  | 'cancelled'
-  /** The viewer accepted no byte for too long. */
-  | 'stalled'
-  /** The body was corrupt or could not be finished. */
-  | 'broken'
-  /** Too many streams, or the session is ending. */
-  | 'refused'
-  | 'session-closed'
 
 /** One stream, reported exactly once, when it is over. Holds no secrets. */
 export interface StreamReport {

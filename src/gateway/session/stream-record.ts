@@ -1,7 +1,8 @@
 import type { ShardKey } from '../../protocol/shard-key.ts'
 import { errorCode } from './response.ts'
 import type { Origin } from '../../protocol/answer.ts'
-import type { StreamOutcome, StreamReport } from './session-types.ts'
+import type { StreamOutcome } from '../../channel/gateway-counters.ts'
+import type { StreamReport } from './session-types.ts'
 
 /** What a stream will be reported with, gathered as it goes. */
 export class StreamRecord {

@@ -8,7 +8,8 @@ import { BodyReader, type ReadHost } from './body-reader.ts'
 import { RequestReader } from './request-codec.ts'
 import type { ViewerRequest } from './request-codec.ts'
 import { encodeAnswer, encodeProblem, type EncodedAnswer } from './response.ts'
-import type { SessionLimits, StreamEvent, StreamOutcome } from './session-types.ts'
+import type { StreamOutcome } from '../../channel/gateway-counters.ts'
+import type { SessionLimits, StreamEvent } from './session-types.ts'
 import { StreamRecord } from './stream-record.ts'
 
 /** What a stream needs of its session. */

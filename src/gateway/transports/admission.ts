@@ -1,7 +1,8 @@
 import { openGate } from '../../admission/handshake-limiter.ts'
 import { systemTimers, type Timers } from '../../base/clock.ts'
 import type { SessionRequest } from '../../protocol/transport-session.ts'
-import type { HandshakeFailure, ListenerEvents, ListenerOptions } from './viewer-transport.ts'
+import type { HandshakeFailure } from '../../channel/gateway-counters.ts'
+import type { ListenerEvents, ListenerOptions } from './viewer-transport.ts'
 
 /** What to answer to the request of a session; `detail` is for the log, never for the peer. */
 export type AdmissionVerdict =

@@ -1,5 +1,5 @@
 import { systemCode } from '../../base/errors.ts'
-import type { PerTransport } from '../../channel/session-transports.ts'
+import type { PerTransport } from '../../protocol/session-transports.ts'
 import type { GatewaySettings } from '../../channel/to-gateway.ts'
 import { engineFile, loadEngine } from '../../quinn/engine-file.ts'
 import { failsHttp3Transport } from './fails/http3.ts'
@@ -16,7 +16,7 @@ export interface OpenedTransport {
   readonly retry: boolean
 }
 
-type EngineSettings = Pick<GatewaySettings, 'engine' | 'engineDirectory' | 'glibcShim'>
+type EngineSettings = Pick<GatewaySettings, 'transport' | 'engineDirectory'>
 
 /** Opens a transport; never rejects. */
 export type OpenTransport = (settings: EngineSettings, options: ListenerOptions, events: ListenerEvents) => Promise<OpenedTransport>
@@ -31,10 +31,10 @@ function passes (error: unknown): boolean {
 }
 
 /** WebTransport over HTTP/3 by the configured engine, which is quinn unless the other one is named. */
-async function openWebTransport ({ engine, engineDirectory, glibcShim }: EngineSettings, options: ListenerOptions, events: ListenerEvents): Promise<OpenedTransport> {
+async function openWebTransport ({ transport: { engine, glibc_shim: shim }, engineDirectory }: EngineSettings, options: ListenerOptions, events: ListenerEvents): Promise<OpenedTransport> {
   const transport = engine === 'fails'
     ? failsHttp3Transport()
-    : quinnTransport(() => loadEngine(engineFile({ directory: engineDirectory, shim: glibcShim, log: (...line) => { events.log(...line) } })))
+    : quinnTransport(() => loadEngine(engineFile({ directory: engineDirectory, shim, log: (...line) => { events.log(...line) } })))
   try {
     return { listener: await transport.listen(options, events), note: `HTTP/3 engine ${transport.name}`, retry: false }
   } catch (error) {

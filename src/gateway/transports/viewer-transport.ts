@@ -1,4 +1,5 @@
 import type { HandshakeGate } from '../../admission/handshake-limiter.ts'
+import type { HandshakeFailure } from '../../channel/gateway-counters.ts'
 import type { TlsMaterial } from '../../channel/tls-material.ts'
 import type { SessionRequest, TransportSession } from '../../protocol/transport-session.ts'
 
@@ -12,12 +13,6 @@ export type SessionDecision =
   | { readonly accept: true }
   /** `failure` is what the refusal counts as, `refused` by default. */
   | { readonly accept: false, readonly status: number, readonly failure?: HandshakeFailure }
-
-/**
- * Why a handshake did not become a session; the label of a metric, so the list is closed. `ticket`: none, a bad one or a spent one; `rate-…`: too many
- * in a second, of one address or in total.
- */
-export type HandshakeFailure = 'timeout' | 'tls' | 'protocol' | 'refused' | 'limit' | 'ticket' | 'rate-address' | 'rate-total'
 
 /** What an engine reports to whoever listens; none of them may throw. */
 export interface ListenerEvents {

@@ -1,6 +1,7 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import Type, { type Static } from 'typebox'
-import { BandwidthChange, BandwidthReport, BandwidthState, problems, type BandwidthViewer } from '../admin/schemas.ts'
+import { reads, writes } from '../admin/route.ts'
+import { BandwidthChange, BandwidthReport, BandwidthState, type BandwidthViewer } from '../admin/schemas.ts'
 import type { Supervisor } from '../viewers/supervisor.ts'
 import type { Bandwidth } from './index.ts'
 
@@ -35,19 +36,15 @@ export const bandwidthRoutes: FastifyPluginAsyncTypebox<BandwidthRoutesOptions> 
   const overHttp = (): Row[] => viewers.rows().map(({ id, shareBps, rateBps, waitedMs }) =>
     ({ id, transport: 'http', shareBps: shareBps === undefined ? null : Math.round(shareBps), rateBps: Math.round(rateBps), waitedMs: Math.round(waitedMs) }))
 
-  app.get('/bandwidth', {
-    schema: {
-      operationId: 'getBandwidth',
-      summary: 'Budget, limits, and the share of each viewer',
-      description: 'Viewers are ordered by transport and id, a page at a time.',
-      tags: ['bandwidth'],
-      querystring: Type.Object({
-        cursor: Type.Optional(Type.String({ minLength: 1, maxLength: 512, description: '`next` of the page before' })),
-        limit: Type.Integer({ minimum: 1, maximum: 1_000, default: 100, description: 'viewers on the page' })
-      }, { additionalProperties: false }),
-      response: { 200: BandwidthReport, ...problems(400, 401, 403, 429, 503) }
-    }
-  }, async request => {
+  app.get('/bandwidth', reads('bandwidth', {
+    operationId: 'getBandwidth',
+    summary: 'Budget, limits, and the share of each viewer',
+    description: 'Viewers are ordered by transport and id, a page at a time.',
+    querystring: Type.Object({
+      cursor: Type.Optional(Type.String({ minLength: 1, maxLength: 512, description: '`next` of the page before' })),
+      limit: Type.Integer({ minimum: 1, maximum: 1_000, default: 100, description: 'viewers on the page' })
+    }, { additionalProperties: false })
+  }, BandwidthReport, 503), async request => {
     const { cursor = '', limit } = request.query
     const rows = [...overHttp(), ...await overSessions()].filter(row => place(row) > cursor)
     const page = rows.sort((a, b) => place(a) < place(b) ? -1 : 1).slice(0, limit)
@@ -55,17 +52,12 @@ export const bandwidthRoutes: FastifyPluginAsyncTypebox<BandwidthRoutesOptions> 
     return { ...state(), viewers: page, ...last === undefined || page.length === rows.length ? {} : { next: place(last) } }
   })
 
-  app.put('/bandwidth', {
-    config: { scope: 'write' },
-    schema: {
-      operationId: 'changeBandwidth',
-      summary: 'Change budget and limits',
-      description: 'What is left out stays; all holds until the relay restarts.',
-      tags: ['bandwidth'],
-      body: BandwidthChange,
-      response: { 200: BandwidthState, ...problems(400, 401, 403, 413, 415, 429) }
-    }
-  }, async request => {
+  app.put('/bandwidth', writes('bandwidth', {
+    operationId: 'changeBandwidth',
+    summary: 'Change budget and limits',
+    description: 'What is left out stays; all holds until the relay restarts.',
+    body: BandwidthChange
+  }, BandwidthState), async request => {
     const { totalBps, viewerCapBps, viewerFloorBps, burstBytes } = request.body
     keeper.set({
       ...totalBps === undefined ? {} : { totalBps },

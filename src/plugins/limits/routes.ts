@@ -1,6 +1,6 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import Type, { type Static, type TInteger } from 'typebox'
-import { problems } from '../admin/schemas.ts'
+import { reads, writes } from '../admin/route.ts'
 import type { Limits } from './limits.ts'
 
 export interface LimitsRoutesOptions {
@@ -52,27 +52,18 @@ export const limitsRoutes: FastifyPluginAsyncTypebox<LimitsRoutesOptions> = asyn
     refused: { ...limits.refused }
   })
 
-  app.get('/limits', {
-    schema: {
-      operationId: 'getLimits',
-      summary: 'Limits of viewers, and what they have refused',
-      description: 'The limits in force, the addresses remembered now, and refusals since the relay started.',
-      tags: ['limits'],
-      response: { 200: LimitsReport, ...problems(401, 403, 429) }
-    }
-  }, async () => report())
+  app.get('/limits', reads('limits', {
+    operationId: 'getLimits',
+    summary: 'Limits of viewers, and what they have refused',
+    description: 'The limits in force, the addresses remembered now, and refusals since the relay started.'
+  }, LimitsReport), async () => report())
 
-  app.put('/limits', {
-    config: { scope: 'write' },
-    schema: {
-      operationId: 'changeLimits',
-      summary: 'Change limits',
-      description: 'Those not named stay, and all hold until the relay restarts, also when the gateway restarts.',
-      tags: ['limits'],
-      body: Change,
-      response: { 200: LimitsReport, ...problems(400, 401, 403, 413, 415, 429) }
-    }
-  }, async request => {
+  app.put('/limits', writes('limits', {
+    operationId: 'changeLimits',
+    summary: 'Change limits',
+    description: 'Those not named stay, and all hold until the relay restarts, also when the gateway restarts.',
+    body: Change
+  }, LimitsReport), async request => {
     limits.change(request.body)
     request.log.warn({ limits: limits.numbers }, 'limits changed')
     return report()

@@ -1,6 +1,7 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import type { Static } from 'typebox'
-import { OverloadOverride, OverloadReport, problems } from '../admin/schemas.ts'
+import { reads, writes } from '../admin/route.ts'
+import { OverloadOverride, OverloadReport } from '../admin/schemas.ts'
 import type { Overload } from './overload.ts'
 
 export interface OverloadRoutesOptions {
@@ -27,27 +28,18 @@ export const overloadRoutes: FastifyPluginAsyncTypebox<OverloadRoutesOptions> = 
     }
   }
 
-  app.get('/overload', {
-    schema: {
-      operationId: 'getOverload',
-      summary: 'State of overload',
-      description: 'With its signals and its latest changes.',
-      tags: ['overload'],
-      response: { 200: OverloadReport, ...problems(401, 403, 429) }
-    }
-  }, async () => report())
+  app.get('/overload', reads('overload', {
+    operationId: 'getOverload',
+    summary: 'State of overload',
+    description: 'With its signals and its latest changes.'
+  }, OverloadReport), async () => report())
 
-  app.put('/overload', {
-    config: { scope: 'write' },
-    schema: {
-      operationId: 'setOverload',
-      summary: 'Put a state in force for a drill, or go by the signals again',
-      description: 'Holds until the relay restarts.',
-      tags: ['overload'],
-      body: OverloadOverride,
-      response: { 200: OverloadReport, ...problems(400, 401, 403, 413, 415, 429) }
-    }
-  }, async request => {
+  app.put('/overload', writes('overload', {
+    operationId: 'setOverload',
+    summary: 'Put a state in force for a drill, or go by the signals again',
+    description: 'Holds until the relay restarts.',
+    body: OverloadOverride
+  }, OverloadReport), async request => {
     const { override } = request.body
     overload.setOverride(override === 'auto' ? undefined : override, now())
     request.log.warn({ override, state: overload.state }, 'overload set')

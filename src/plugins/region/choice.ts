@@ -48,7 +48,8 @@ export function observe (state: RegionState, latencies: ReadonlyMap<string, numb
   return winner === undefined ? { region: state.region, streaks } : { region: winner, streaks: new Map() }
 }
 
-export type DetectionOutcome = 'first' | 'kept' | 'pending' | 'changed' | 'unreachable'
+export const DETECTION_OUTCOMES = ['first', 'kept', 'pending', 'changed', 'unreachable'] as const
+export type DetectionOutcome = typeof DETECTION_OUTCOMES[number]
 
 /** What a detection led to, for logs and metrics; `pending`: another region is clearly better, but not for long enough yet. */
 export function outcomeOf (before: RegionState, after: RegionState, latencies: ReadonlyMap<string, number>): DetectionOutcome {

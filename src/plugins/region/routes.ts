@@ -2,7 +2,8 @@ import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import type { Static } from 'typebox'
 import { roundMs } from '../../base/clock.ts'
 import { RelayError } from '../../base/errors.ts'
-import { Override, problems, RegionReport } from '../admin/schemas.ts'
+import { reads, writes } from '../admin/route.ts'
+import { Override, RegionReport } from '../admin/schemas.ts'
 import type { RegionDetector } from './region-detector.ts'
 
 export interface RegionRoutesOptions {
@@ -33,27 +34,18 @@ function report ({ current, source, override, detected, last }: RegionDetector):
 
 /** `/region`: where the relay stands, and how it knows. */
 export const regionRoutes: FastifyPluginAsyncTypebox<RegionRoutesOptions> = async (app, { detector, regions }) => {
-  app.get('/region', {
-    schema: {
-      operationId: 'getRegion',
-      summary: 'The region of the relay',
-      description: 'With the latest detection and what it measured.',
-      tags: ['region'],
-      response: { 200: RegionReport, ...problems(401, 403, 429) }
-    }
-  }, async () => report(detector))
+  app.get('/region', reads('region', {
+    operationId: 'getRegion',
+    summary: 'The region of the relay',
+    description: 'With the latest detection and what it measured.'
+  }, RegionReport), async () => report(detector))
 
-  app.put('/region', {
-    config: { scope: 'write' },
-    schema: {
-      operationId: 'setRegion',
-      summary: 'Set the region, or null for the detected one',
-      description: 'Holds until the relay restarts.',
-      tags: ['region'],
-      body: Override,
-      response: { 200: RegionReport, ...problems(400, 401, 403, 413, 415, 429) }
-    }
-  }, async request => {
+  app.put('/region', writes('region', {
+    operationId: 'setRegion',
+    summary: 'Set the region, or null for the detected one',
+    description: 'Holds until the relay restarts.',
+    body: Override
+  }, RegionReport), async request => {
     const { override } = request.body
     if (override !== null) requireRegion(override, regions)
     detector.setOverride(override ?? undefined)
@@ -61,16 +53,11 @@ export const regionRoutes: FastifyPluginAsyncTypebox<RegionRoutesOptions> = asyn
     return report(detector)
   })
 
-  app.post('/region/detect', {
-    config: { scope: 'write' },
-    schema: {
-      operationId: 'detectRegion',
-      summary: 'Detect the region now and answer with the result',
-      description: 'Joins a detection under way; an override stays in force.',
-      tags: ['region'],
-      response: { 200: RegionReport, ...problems(401, 403, 429, 503) }
-    }
-  }, async () => {
+  app.post('/region/detect', writes('region', {
+    operationId: 'detectRegion',
+    summary: 'Detect the region now and answer with the result',
+    description: 'Joins a detection under way; an override stays in force.'
+  }, RegionReport, 503), async () => {
     await detector.detect()
     return report(detector)
   })

@@ -3,6 +3,7 @@ import type { Clock } from '../../base/clock.ts'
 import { systemCode } from '../../base/errors.ts'
 import type { ShardKey } from '../../protocol/shard-key.ts'
 import { MeasuredDisk, type CacheObserver, type FileSystem } from '../../storage/disk-files.ts'
+import type { EvictionOrder } from '../../storage/eviction-order.ts'
 import { LeasedStore, type RemovalReason } from '../../storage/leased-store.ts'
 import type { CacheHealth } from './cache-health.ts'
 import { makeEntry, relativeFile, type CacheEntry, type EntryRecord } from './entry.ts'
@@ -31,6 +32,8 @@ export interface DiskStoreOptions {
   readonly health?: Pick<CacheHealth, 'set'>
   /** Whether there is a descriptor for a file of a reader, now or before long; always by default. Must not reject. */
   readonly mayOpen?: () => boolean | Promise<boolean>
+  /** Which entries go first; the least recently used by default. */
+  readonly order?: EvictionOrder<CacheEntry> | undefined
   /** Whether the disk takes new bodies now; always by default. */
   readonly takesWrites?: () => boolean
   /** Time the index may take for a batch, ms; any by default. Later, nothing is stored that it would not know. */
@@ -92,7 +95,7 @@ export class DiskStore {
       mismatch: () => { options.observer.diskError('open', 'SIZE_MISMATCH') }
     })
     this.#configuredBytes = options.maxBytes
-    this.#leased = new LeasedStore<CacheEntry>({ maxBytes: options.maxBytes, onFree: (entry, reason) => this.#free(entry, reason) })
+    this.#leased = new LeasedStore<CacheEntry>({ maxBytes: options.maxBytes, order: options.order, onFree: (entry, reason) => this.#free(entry, reason) })
     this.#intake = new Intake({
       ...options,
       disk: this.disk,

@@ -3,6 +3,7 @@ import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import Type, { type TSchema } from 'typebox'
 import { RelayError } from '../../base/errors.ts'
 import { isPart, keyId, type ShardKey } from '../../protocol/shard-key.ts'
+import { reads, writes } from '../admin/route.ts'
 import { Cid, Capacity, CacheManifest, CacheStats, Entry, EntryPage, Imported, PartParam, problems, Purged } from '../admin/schemas.ts'
 import type { ShardService } from '../shards/shard-service.ts'
 import type { ShardCache } from './shard-cache.ts'
@@ -57,27 +58,18 @@ export const cacheRoutes: FastifyPluginAsyncTypebox<CacheRoutesOptions> = async 
     }
   }
 
-  app.get('/cache', {
-    schema: {
-      operationId: 'getCache',
-      summary: 'Cache statistics',
-      description: 'Bounds and use of the disk and of the memory tier, and the fetches under way.',
-      tags: ['cache'],
-      response: { 200: CacheStats, ...problems(401, 403, 429) }
-    }
-  }, async () => stats())
+  app.get('/cache', reads('cache', {
+    operationId: 'getCache',
+    summary: 'Cache statistics',
+    description: 'Bounds and use of the disk and of the memory tier, and the fetches under way.'
+  }, CacheStats), async () => stats())
 
-  app.patch('/cache', {
-    config: { scope: 'write' },
-    schema: {
-      operationId: 'resizeCache',
-      summary: 'Change capacities',
-      description: 'The cache shrinks immediately; what is left out stays; all holds until the relay restarts.',
-      tags: ['cache'],
-      body: Capacity,
-      response: { 200: CacheStats, ...problems(400, 401, 403, 413, 415, 429) }
-    }
-  }, async request => {
+  app.patch('/cache', writes('cache', {
+    operationId: 'resizeCache',
+    summary: 'Change capacities',
+    description: 'The cache shrinks immediately; what is left out stays; all holds until the relay restarts.',
+    body: Capacity
+  }, CacheStats), async request => {
     const { maxBytes, ramBytes } = request.body
     if (maxBytes !== undefined) cache.disk.resize(maxBytes)
     if (ramBytes !== undefined) cache.ram.resize(ramBytes)
@@ -85,79 +77,56 @@ export const cacheRoutes: FastifyPluginAsyncTypebox<CacheRoutesOptions> = async 
     return stats()
   })
 
-  app.get('/cache/shards', {
-    schema: {
-      operationId: 'listEntries',
-      summary: 'List entries',
-      description: 'They are ordered by key, a page at a time.',
-      tags: ['cache'],
-      querystring: Type.Object({
-        cid: Type.Optional(Cid),
-        cursor: Type.Optional(Type.String({ pattern: '^[A-Za-z0-9_-]{1,128}/(\\d{1,2}|manifest)$', description: '`next` of the page before' })),
-        limit: Type.Integer({ minimum: 1, maximum: 1_000, default: 100, description: 'entries on the page' })
-      }, { additionalProperties: false }),
-      response: { 200: EntryPage, ...problems(400, 401, 403, 429, 500) }
-    }
-  }, async request => await cache.list(request.query))
+  app.get('/cache/shards', reads('cache', {
+    operationId: 'listEntries',
+    summary: 'List entries',
+    description: 'They are ordered by key, a page at a time.',
+    querystring: Type.Object({
+      cid: Type.Optional(Cid),
+      cursor: Type.Optional(Type.String({ pattern: '^[A-Za-z0-9_-]{1,128}/(\\d{1,2}|manifest)$', description: '`next` of the page before' })),
+      limit: Type.Integer({ minimum: 1, maximum: 1_000, default: 100, description: 'entries on the page' })
+    }, { additionalProperties: false })
+  }, EntryPage, 500), async request => await cache.list(request.query))
 
-  app.get('/cache/shards/:cid/:part', {
-    schema: {
-      operationId: 'getEntry',
-      summary: 'One entry',
-      description: 'Asking does not count as a use of the object.',
-      tags: ['cache'],
-      params: EntryParams,
-      response: { 200: Entry, ...problems(400, 401, 403, 404, 429) }
-    }
-  }, async request => {
+  app.get('/cache/shards/:cid/:part', reads('cache', {
+    operationId: 'getEntry',
+    summary: 'One entry',
+    description: 'Asking does not count as a use of the object.',
+    params: EntryParams
+  }, Entry, 404), async request => {
     const entry = cache.details(toKey(request.params))
     if (entry === undefined) throw new RelayError('RELAY_ERR_NOT_FOUND', 'the object is not cached')
     return entry
   })
 
-  app.delete('/cache/shards/:cid/:part', {
-    config: { scope: 'write' },
-    schema: {
-      operationId: 'purgeEntry',
-      summary: 'Purge one object',
-      description: `Purging what is not cached is not an error. ${UNDER_WAY}`,
-      tags: ['cache'],
-      params: EntryParams,
-      response: { 200: Purged, ...problems(400, 401, 403, 429) }
-    }
-  }, async request => {
+  app.delete('/cache/shards/:cid/:part', writes('cache', {
+    operationId: 'purgeEntry',
+    summary: 'Purge one object',
+    description: `Purging what is not cached is not an error. ${UNDER_WAY}`,
+    params: EntryParams
+  }, Purged), async request => {
     const key = toKey(request.params)
     shards.forbidStore(id => id === keyId(key))
     return { purged: cache.purge(key) ? 1 : 0 }
   })
 
-  app.delete('/cache/shards/:cid', {
-    config: { scope: 'write' },
-    schema: {
-      operationId: 'purgeCid',
-      summary: 'Purge all objects of a CID',
-      description: UNDER_WAY,
-      tags: ['cache'],
-      params: Type.Object({ cid: Cid }),
-      response: { 200: Purged, ...problems(400, 401, 403, 429) }
-    }
-  }, async request => {
+  app.delete('/cache/shards/:cid', writes('cache', {
+    operationId: 'purgeCid',
+    summary: 'Purge all objects of a CID',
+    description: UNDER_WAY,
+    params: Type.Object({ cid: Cid })
+  }, Purged), async request => {
     const { cid } = request.params
     shards.forbidStore(id => id.startsWith(`${cid}/`))
     return { purged: cache.purgeCid(cid) }
   })
 
-  app.delete('/cache/shards', {
-    config: { scope: 'write' },
-    schema: {
-      operationId: 'purgeAll',
-      summary: 'Purge everything',
-      description: UNDER_WAY,
-      tags: ['cache'],
-      querystring: Type.Object({ confirm: Type.Literal('all', { description: 'must be `all`: a slip of the keyboard empties no cache' }) }, { additionalProperties: false }),
-      response: { 200: Purged, ...problems(400, 401, 403, 429) }
-    }
-  }, async request => {
+  app.delete('/cache/shards', writes('cache', {
+    operationId: 'purgeAll',
+    summary: 'Purge everything',
+    description: UNDER_WAY,
+    querystring: Type.Object({ confirm: Type.Literal('all', { description: 'must be `all`: a slip of the keyboard empties no cache' }) }, { additionalProperties: false })
+  }, Purged), async request => {
     shards.forbidStore(() => true)
     const purged = cache.purgeAll()
     request.log.warn({ purged }, 'cache purged')

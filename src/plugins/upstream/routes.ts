@@ -2,7 +2,8 @@ import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import Type, { type Static } from 'typebox'
 import { RelayError } from '../../base/errors.ts'
 import { OriginUrl } from '../../config/parts.ts'
-import { problems, Upstreams } from '../admin/schemas.ts'
+import { reads, writes } from '../admin/route.ts'
+import { Upstreams } from '../admin/schemas.ts'
 import { requireRegion } from '../region/routes.ts'
 import type { NodeRoster } from './node-roster.ts'
 import type { NodeSource } from './sources/node-source.ts'
@@ -32,27 +33,18 @@ const Change = Type.Object({
 export const upstreamRoutes: FastifyPluginAsyncTypebox<UpstreamRoutesOptions> = async (app, { upstream, roster, source, region: current, regions }) => {
   const list = (): Static<typeof Upstreams> => ({ region: current(), nodes: upstream.status(), siblings: upstream.siblingStatus() })
 
-  app.get('/upstreams', {
-    schema: {
-      operationId: 'listUpstreams',
-      summary: 'Super-nodes and their state',
-      description: 'Those of the configuration, of DNS and of this API, and the siblings.',
-      tags: ['upstreams'],
-      response: { 200: Upstreams, ...problems(401, 403, 429) }
-    }
-  }, async () => list())
+  app.get('/upstreams', reads('upstreams', {
+    operationId: 'listUpstreams',
+    summary: 'Super-nodes and their state',
+    description: 'Those of the configuration, of DNS and of this API, and the siblings.'
+  }, Upstreams), async () => list())
 
-  app.post('/upstreams', {
-    config: { scope: 'write' },
-    schema: {
-      operationId: 'addUpstream',
-      summary: 'Add a super-node',
-      description: 'It is kept over restarts.',
-      tags: ['upstreams'],
-      body: NewNode,
-      response: { 200: Upstreams, ...problems(400, 401, 403, 413, 415, 429, 500) }
-    }
-  }, async request => {
+  app.post('/upstreams', writes('upstreams', {
+    operationId: 'addUpstream',
+    summary: 'Add a super-node',
+    description: 'It is kept over restarts.',
+    body: NewNode
+  }, Upstreams, 500), async request => {
     const { url, region } = request.body
     if (!URL.canParse(url)) throw new RelayError('RELAY_ERR_BAD_REQUEST', 'url is not a URL')
     requireRegion(region, regions)
@@ -60,47 +52,32 @@ export const upstreamRoutes: FastifyPluginAsyncTypebox<UpstreamRoutesOptions> = 
     return list()
   })
 
-  app.post('/upstreams/resolve', {
-    config: { scope: 'write' },
-    schema: {
-      operationId: 'resolveUpstreams',
-      summary: 'Look up the DNS names of super-nodes now',
-      description: 'Otherwise that happens when their time to live ends.',
-      tags: ['upstreams'],
-      response: { 200: Upstreams, ...problems(401, 403, 429) }
-    }
-  }, async () => {
+  app.post('/upstreams/resolve', writes('upstreams', {
+    operationId: 'resolveUpstreams',
+    summary: 'Look up the DNS names of super-nodes now',
+    description: 'Otherwise that happens when their time to live ends.'
+  }, Upstreams), async () => {
     await source.refresh()
     return list()
   })
 
-  app.patch('/upstreams/:id', {
-    config: { scope: 'write' },
-    schema: {
-      operationId: 'changeUpstream',
-      summary: 'Drain, disable or enable a super-node',
-      description: 'The change is kept over restarts.',
-      tags: ['upstreams'],
-      params: Id,
-      body: Change,
-      response: { 200: Upstreams, ...problems(400, 401, 403, 404, 413, 415, 429, 500) }
-    }
-  }, async request => {
+  app.patch('/upstreams/:id', writes('upstreams', {
+    operationId: 'changeUpstream',
+    summary: 'Drain, disable or enable a super-node',
+    description: 'The change is kept over restarts.',
+    params: Id,
+    body: Change
+  }, Upstreams, 404, 500), async request => {
     await roster.setState(request.params.id, request.body.state)
     return list()
   })
 
-  app.delete('/upstreams/:id', {
-    config: { scope: 'write' },
-    schema: {
-      operationId: 'removeUpstream',
-      summary: 'Remove a super-node',
-      description: 'Also one of the configuration; it stays away over restarts.',
-      tags: ['upstreams'],
-      params: Id,
-      response: { 200: Upstreams, ...problems(400, 401, 403, 404, 429, 500) }
-    }
-  }, async request => {
+  app.delete('/upstreams/:id', writes('upstreams', {
+    operationId: 'removeUpstream',
+    summary: 'Remove a super-node',
+    description: 'Also one of the configuration; it stays away over restarts.',
+    params: Id
+  }, Upstreams, 404, 500), async request => {
     await roster.remove(request.params.id)
     return list()
   })

@@ -4,7 +4,7 @@ import fp from 'fastify-plugin'
 import { forGateway } from '../../admission/auth-settings.ts'
 import { systemClock } from '../../base/clock.ts'
 import { VERSION } from '../../base/version.ts'
-import { perTransport, SESSION_TRANSPORTS } from '../../channel/session-transports.ts'
+import { perTransport, SESSION_TRANSPORTS } from '../../protocol/session-transports.ts'
 import type { GatewayStats, ListeningInfo } from '../../channel/from-gateway.ts'
 import type { Config } from '../../config/config.ts'
 import { childGateways, gatewayPaths } from '../../spawn/gateway-process.ts'
@@ -59,20 +59,14 @@ const MAX_SIZES = 200
 const LATE_STOP_MS = 1_500
 
 function count (metrics: RelayMetrics, refused: RefusedCounts, { counts }: GatewayStats): void {
-  for (const [transport, by] of Object.entries(counts.handshakes)) metrics.count('icn_relay_viewer_handshakes_total', { transport }, by)
-  for (const [reason, by] of Object.entries(counts.handshakeFailures)) metrics.count('icn_relay_viewer_handshake_failures_total', { reason }, by)
-  refused.handshakesPerSecond += counts.handshakeFailures['rate-total'] ?? 0
-  refused.handshakesPerSecondPerIp += counts.handshakeFailures['rate-address'] ?? 0
-  for (const [transport, by] of Object.entries(counts.limited)) {
-    metrics.count('icn_relay_viewer_requests_limited_total', { transport }, by)
-    refused.requests += by
+  for (const [name, labels, by] of counts.counters) {
+    metrics.count(name, labels, by)
+    if (name === 'icn_relay_viewer_requests_limited_total') refused.requests += by
+    else if (name === 'icn_relay_viewer_handshake_failures_total') {
+      if (labels.reason === 'rate-total') refused.handshakesPerSecond += by
+      else if (labels.reason === 'rate-address') refused.handshakesPerSecondPerIp += by
+    }
   }
-  for (const [transport, by] of Object.entries(counts.bytes)) metrics.count('icn_relay_bytes_served_total', { transport }, by)
-  for (const [code, by] of Object.entries(counts.refusals ?? {})) metrics.count('icn_relay_viewer_refusals_total', { code }, by)
-  for (const [transport, by] of Object.entries(counts.granted ?? {})) metrics.count('icn_relay_bandwidth_granted_bytes_total', { transport }, by)
-  for (const [transport, ms] of Object.entries(counts.throttledMs ?? {})) metrics.count('icn_relay_bandwidth_throttled_seconds_total', { transport }, ms / 1_000)
-  for (const { transport, outcome, count: by } of counts.streams) metrics.count('icn_relay_viewer_streams_total', { transport, outcome }, by)
-  metrics.count('icn_relay_overload_shed_total', { kind: 'session' }, counts.shed ?? 0)
   for (const [transport, result, stage, seconds] of counts.latencies) metrics.observe('icn_relay_shard_serve_latency_seconds', seconds, { transport, result, stage })
 }
 
@@ -107,23 +101,13 @@ export default fp<{ config: Config }>(async (app, { config }) => {
     ? undefined
     : new Supervisor({
       settings: () => ({
-        host: viewer.host,
+        viewer,
+        transport,
         ports,
-        engine,
         engineDirectory: paths.engine,
-        glibcShim: transport.glibc_shim,
         ticketKey: newTicketKey(),
-        requireTicket: viewer.require_ticket,
         version: VERSION,
-        maxSessions: transport.max_sessions,
-        maxSessionsPerIp: transport.max_sessions_per_ip,
-        maxStreamsPerSession: transport.max_streams_per_session,
-        handshakeTimeoutMs: transport.handshake_timeout_ms,
-        idleTimeoutMs: transport.idle_timeout_ms,
-        requestTimeoutMs: viewer.request_timeout_ms,
-        ramBytes: transport.ram_bytes,
         ioTimeoutMs: config.cache.io_timeout_ms,
-        heartbeatMs: transport.heartbeat_ms,
         bandwidth: app.bandwidth.classes,
         debug: config.log.level === 'debug' || config.log.level === 'trace'
       }),

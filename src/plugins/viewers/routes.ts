@@ -1,6 +1,7 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import Type from 'typebox'
 import { RelayError } from '../../base/errors.ts'
+import { reads, writes } from '../admin/route.ts'
 import { problems } from '../admin/schemas.ts'
 import type { LiveRecord } from './live-record.ts'
 import type { Supervisor } from './supervisor.ts'
@@ -32,30 +33,21 @@ export const viewerRoutes: FastifyPluginAsyncTypebox<{ supervisor: Supervisor | 
     return supervisor
   }
 
-  app.get('/viewers', {
-    schema: {
-      operationId: 'listViewers',
-      summary: 'Viewer sessions',
-      description: 'Sessions over WebTransport and WebSocket; viewers over plain HTTP have none.',
-      tags: ['viewers'],
-      response: { 200: Type.Object({ viewers: Type.Array(Viewer) }), ...problems(401, 403, 429, 503) }
-    }
-  }, async () => {
+  app.get('/viewers', reads('viewers', {
+    operationId: 'listViewers',
+    summary: 'Viewer sessions',
+    description: 'Sessions over WebTransport and WebSocket; viewers over plain HTTP have none.'
+  }, Type.Object({ viewers: Type.Array(Viewer) }), 503), async () => {
     const rows = await gateway().sessions()
     return { viewers: rows.map(({ rttMs, ...row }) => rttMs === undefined ? row : { ...row, rttMs }) }
   })
 
-  app.delete('/viewers/:id', {
-    config: { scope: 'write' },
-    schema: {
-      operationId: 'disconnectViewer',
-      summary: 'Disconnect a viewer',
-      description: 'Ends its session; nothing keeps it from beginning another.',
-      tags: ['viewers'],
-      params: Type.Object({ id: Type.String({ pattern: '^[A-Za-z0-9_-]{1,64}$', description: 'session, as in the list' }) }),
-      response: { 200: Type.Object({ disconnected: Type.Boolean() }), ...problems(400, 401, 403, 404, 429, 503) }
-    }
-  }, async request => {
+  app.delete('/viewers/:id', writes('viewers', {
+    operationId: 'disconnectViewer',
+    summary: 'Disconnect a viewer',
+    description: 'Ends its session; nothing keeps it from beginning another.',
+    params: Type.Object({ id: Type.String({ pattern: '^[A-Za-z0-9_-]{1,64}$', description: 'session, as in the list' }) })
+  }, Type.Object({ disconnected: Type.Boolean() }), 404, 503), async request => {
     if (!await gateway().disconnect(request.params.id)) throw new RelayError('RELAY_ERR_NOT_FOUND', 'no such viewer')
     return { disconnected: true }
   })
@@ -77,16 +69,11 @@ export const viewerRoutes: FastifyPluginAsyncTypebox<{ supervisor: Supervisor | 
     request.log.warn({ deadlineMs, alternates }, 'draining viewers')
     return await reply.code(202).send({ draining: true })
   })
-  app.delete('/drain', {
-    config: { scope: 'write' },
-    schema: {
-      operationId: 'resumeViewers',
-      summary: 'Take new sessions again',
-      description: 'Those that were asked to move still end.',
-      tags: ['viewers'],
-      response: { 200: Type.Object({ draining: Type.Boolean() }), ...problems(401, 403, 429, 503) }
-    }
-  }, async request => {
+  app.delete('/drain', writes('viewers', {
+    operationId: 'resumeViewers',
+    summary: 'Take new sessions again',
+    description: 'Those that were asked to move still end.'
+  }, Type.Object({ draining: Type.Boolean() }), 503), async request => {
     gateway()
     live.update({ drain: undefined })
     request.log.warn('taking viewers again')

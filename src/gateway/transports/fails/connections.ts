@@ -3,7 +3,8 @@ import type { Socket } from 'node:net'
 import type { Server, TLSSocket } from 'node:tls'
 import { gateConnections } from '../../../admission/connection-gate.ts'
 import { openGate } from '../../../admission/handshake-limiter.ts'
-import type { HandshakeFailure, ListenerEvents, ListenerOptions } from '../viewer-transport.ts'
+import type { HandshakeFailure } from '../../../channel/gateway-counters.ts'
+import type { ListenerEvents, ListenerOptions } from '../viewer-transport.ts'
 import type { FailsSession } from './session.ts'
 
 /** Connections that may be on their way to a session, beyond those that have one. */

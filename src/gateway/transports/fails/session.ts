@@ -1,6 +1,7 @@
 import type { Duplex } from 'node:stream'
 import { closeReason } from '../../../protocol/close-reason.ts'
-import { TransportError, type BidiStream, type ReceiveStream, type SendStream, type SessionClose, type SessionRequest, type TransportStats, type SessionTransportName, type TransportSession } from '../../../protocol/transport-session.ts'
+import type { SessionTransportName } from '../../../protocol/session-transports.ts'
+import { TransportError, type BidiStream, type ReceiveStream, type SendStream, type SessionClose, type SessionRequest, type TransportStats, type TransportSession } from '../../../protocol/transport-session.ts'
 import type { LibrarySession, LibraryStream, SessionHandler, StreamOrder } from './library.ts'
 import { FailsStream, type FailsStreamOwner } from './stream.ts'
 import { WebSocketGuard } from './websocket-guard.ts'
