@@ -8,7 +8,6 @@
 import { performance } from 'node:perf_hooks'
 import { request } from 'undici'
 import { withCleanup } from '../tools/harness/cleanup.ts'
-import { PATIENT_UPSTREAM } from '../tools/harness/limits.ts'
 import { startLiarLab, viewersTrial } from '../tools/harness/liar-trial.ts'
 import { makePublisher } from '../tools/harness/manifests.ts'
 import { quantile } from '../tools/harness/origins.ts'
@@ -52,7 +51,7 @@ async function cost (): Promise<void> {
   await withCleanup(async cleanup => {
     const { publisher, superNodes } = await answerOf<OriginsReady>(startChild(cleanup, 'integrity-origins.ts', { args: [String(MISSES + WARM_UP)] }))
     const relays = await Promise.all((['manifest', 'digest'] as const).map(async integrity => ({
-      integrity, times: [] as Times[], relay: await startRelay(cleanup, superNodes, { cache: { integrity, max_bytes: 4_000_000_000 }, trust: { publishers: [publisher] }, region: { override: 'NA-WEST' }, upstream: PATIENT_UPSTREAM })
+      integrity, times: [] as Times[], relay: await startRelay(cleanup, superNodes, { cache: { integrity, max_bytes: 4_000_000_000 }, trust: { publishers: [publisher] }, region: { override: 'NA-WEST' } })
     })))
     for (let n = -WARM_UP; n < MISSES; n++) {
       for (const { times, relay } of n % 2 === 0 ? relays : relays.toReversed()) {

@@ -4,7 +4,6 @@ import { pino } from 'pino'
 import { request } from 'undici'
 import { checkConfig } from '../../src/config/config.ts'
 import type { ShardKey } from '../../src/protocol/shard-key.ts'
-import { PATIENT_UPSTREAM } from '../../tools/harness/limits.ts'
 import { startManifestOrigin, type ManifestOrigin, type ManifestOriginOptions } from '../../tools/harness/manifest-origin.ts'
 import { makePublisher, manifestBody, manifestText, signedBody, videoShards } from '../../tools/harness/manifests.ts'
 import { startRelay, type RunningRelay } from '../../tools/harness/relay.ts'
@@ -31,7 +30,7 @@ interface Lines { readonly lines: Record<string, unknown>[], readonly relay: Run
 async function relayOf (t: TestContext, origins: readonly ManifestOrigin[], trust: Record<string, unknown> = { publishers: [PUBLISHER.key] }, cache: Record<string, unknown> = {}, upstream: Record<string, unknown> = {}): Promise<Lines> {
   const lines: Record<string, unknown>[] = []
   const logger = pino({ level: 'info' }, { write: line => { lines.push(JSON.parse(line) as Record<string, unknown>) } })
-  const relay = await startRelay(t, origins.map(({ url, region }) => ({ url, region })), { ...ADMIN, cache: { integrity: 'manifest', ...cache }, trust: { manifest_timeout_ms: 60_000, ...trust }, region: { override: 'NA-WEST' }, upstream: { ...PATIENT_UPSTREAM, ...upstream } }, { logger })
+  const relay = await startRelay(t, origins.map(({ url, region }) => ({ url, region })), { ...ADMIN, cache: { integrity: 'manifest', ...cache }, trust: { manifest_timeout_ms: 60_000, ...trust }, region: { override: 'NA-WEST' }, upstream }, { logger })
   return { lines, relay }
 }
 

@@ -2,7 +2,6 @@
 import { request } from 'undici'
 import type { TestContext } from 'node:test'
 import { startManifestOrigin, type ManifestOrigin } from './manifest-origin.ts'
-import { PATIENT_UPSTREAM } from './limits.ts'
 import { manifestBody, manifestText, signedBody, videoShards, type Publisher } from './manifests.ts'
 import { startRelay, type RunningRelay } from './relay.ts'
 
@@ -49,7 +48,6 @@ export async function startLiarLab (t: Pick<TestContext, 'after'>, { liars, dige
   t.after(async () => { await Promise.all(nodes.map(async node => { await node.close() })) })
   const relay = await startRelay(t, nodes.map(({ url, region }) => ({ url, region })), {
     ...settings,
-    upstream: { ...PATIENT_UPSTREAM, ...settings['upstream'] },
     cache: { integrity: 'manifest', ...settings['cache'] },
     trust: { publishers: publisher === undefined ? [] : [publisher.key], manifest_timeout_ms: 60_000, ...settings['trust'] },
     // The liars' region: without a region of its own the relay asks the fastest first, which they are as well.

@@ -1,6 +1,7 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import type { Config } from '../../config/config.ts'
-import { IntegrityReport, problems } from '../admin/schemas.ts'
+import { reads } from '../admin/route.ts'
+import { IntegrityReport } from '../admin/schemas.ts'
 import type { EvidenceBook } from './evidence.ts'
 import type { ManifestStore } from './manifest-store.ts'
 import type { Quarantine } from './quarantine.ts'
@@ -18,15 +19,11 @@ const SHOWN_EVIDENCE = 100
 
 /** `/integrity`: whether objects are compared with manifests, and who sent wrong ones. */
 export const integrityRoutes: FastifyPluginAsyncTypebox<IntegrityReportSource> = async (app, { config, store, quarantine, evidence }) => {
-  app.get('/integrity', {
-    schema: {
-      operationId: 'getIntegrity',
-      summary: 'How objects are verified, and which super-nodes sent wrong ones',
-      description: 'Evidence is kept in memory, at most 32 pieces of each super-node.',
-      tags: ['integrity'],
-      response: { 200: IntegrityReport, ...problems(401, 403, 429) }
-    }
-  }, async () => ({
+  app.get('/integrity', reads('integrity', {
+    operationId: 'getIntegrity',
+    summary: 'How objects are verified, and which super-nodes sent wrong ones',
+    description: 'Evidence is kept in memory, at most 32 pieces of each super-node.'
+  }, IntegrityReport), async () => ({
     mode: config.cache.integrity,
     publishers: config.trust.publishers.length,
     quorum: config.trust.quorum,
