@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
 import { request } from 'undici'
-import { startLiarLab, viewersTrial } from '../../tools/harness/liar-trial.ts'
+import { connect } from '../../client/src/node.ts'
+import { startLiarLab, trialShard, viewersTrial } from '../../tools/harness/liar-trial.ts'
 import { makePublisher } from '../../tools/harness/manifests.ts'
 
 interface Report {
@@ -57,4 +58,18 @@ suite('two of three super-nodes lie alike', { concurrency: false }, () => {
     assert.equal((await viewersTrial(lab, CIDS.slice(0, 3))).wrong, 0)
     assert.equal(lab.relay.admin.shardCache.disk.count, 0)
   })
+})
+
+test('over a session no wrong body ends well either', { timeout: 120_000 }, async t => {
+  // Without digests, so that the client could not tell by itself.
+  const lab = await startLiarLab(t, { liars: 1, digest: false, publisher: makePublisher(), forger: makePublisher(), settings: { transport: { engine: 'fails' } } })
+  const client = await connect(lab.viewerUrl)
+  t.after(() => { client.close() })
+  for (const cid of CIDS.slice(0, 5)) {
+    lab.meetStrangers()
+    const { bytes, transport } = await client.fetchShard(cid, 3)
+    assert.equal(transport, 'websocket')
+    assert.deepEqual(Buffer.from(bytes), trialShard(cid))
+  }
+  assert.ok(lab.relay.admin.integrity.evidence.offenders().some(({ wrong }) => wrong >= 5))
 })
