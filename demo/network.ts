@@ -5,6 +5,7 @@ import { performance } from 'node:perf_hooks'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { startChild, type Child } from './children.ts'
 import { HOST, superNodePort, type Ports } from './ports.ts'
+import { DEMO_PUBLIC_KEY } from './super-node/manifest.ts'
 
 /** The clip every super-node publishes. */
 export const CLIP = 'demo/media/clip.webm'
@@ -39,6 +40,9 @@ loopback_without_token = true
 
 [cache]
 path = ${JSON.stringify(cachePath)}
+
+[trust]
+publishers = ["${DEMO_PUBLIC_KEY}"]
 
 [region]
 override = "${SUPER_NODES[0].region}"

@@ -49,6 +49,7 @@ const SERVERS: Record<Listener, Json> = {
 const TAGS = [
   { name: 'bandwidth', description: 'Bandwidth shared by viewers' },
   { name: 'cache', description: 'The shard cache' },
+  { name: 'integrity', description: 'Whether objects are what their manifests say' },
   { name: 'limits', description: 'What viewers may do in a second' },
   { name: 'observability', description: 'Liveness, readiness, metrics; no token needed' },
   { name: 'overload', description: 'How overloaded the relay is' },

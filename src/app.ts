@@ -9,6 +9,7 @@ import healthPlugin from './plugins/health/index.ts'
 import { bind, boundPort } from './plugins/http/bind.ts'
 import { createInstance } from './plugins/http/instance.ts'
 import type { StartListener } from './plugins/http/start-listener.ts'
+import integrityPlugin from './plugins/integrity/index.ts'
 import limitsPlugin from './plugins/limits/index.ts'
 import metricsPlugin from './plugins/metrics/index.ts'
 import overloadPlugin from './plugins/overload/index.ts'
@@ -86,6 +87,7 @@ export async function buildApp (config: Config, deps: AppDeps): Promise<Relay> {
     await admin.register(authPlugin, { config })
     await admin.register(regionPlugin, { config })
     await admin.register(upstreamPlugin, { config })
+    await admin.register(integrityPlugin, { config })
     await admin.register(shardsPlugin, { config })
     await admin.register(limitsPlugin, { config })
     await admin.register(bandwidthPlugin, { config })

@@ -1,13 +1,6 @@
+import type { ManifestShard } from '../../src/protocol/manifest.ts'
 import { DATA_SHARDS, PARITY_SHARDS, TOTAL_SHARDS } from '../../src/protocol/shard-key.ts'
 import { ShardClientError } from './client-error.ts'
-
-export interface ManifestShard {
-  readonly index: number
-  /** Bytes. */
-  readonly size: number
-  /** Lower-case hex. */
-  readonly sha256: string
-}
 
 /** How the shards make a video: the data shards in order, cut to `size`. */
 export interface Manifest {

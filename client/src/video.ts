@@ -1,8 +1,9 @@
+import type { ManifestShard } from '../../src/protocol/manifest.ts'
 import { hexOf } from '../../src/protocol/repr-digest.ts'
 import { ShardClientError, reasonText } from './client-error.ts'
 import type { ErasureDecoder } from './erasure.ts'
 import type { ObjectResult } from './fetch-object.ts'
-import type { Manifest, ManifestShard } from './manifest.ts'
+import type { Manifest } from './manifest.ts'
 import type { ClientPlatform } from './platform.ts'
 import { abortable, linkedAbort } from './waiting.ts'
 

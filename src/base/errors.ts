@@ -40,6 +40,7 @@ export const ERRORS = {
   RELAY_ERR_UPSTREAM_VERSION: { status: 502, retryable: true, source: 'upstream', title: 'Super-nodes have different bytes for the object' },
   RELAY_ERR_UPSTREAM_BODY: { status: 502, retryable: true, source: 'upstream', title: 'Super-node body ended early or broke' },
   RELAY_ERR_UPSTREAM_CORRUPT: { status: 502, retryable: true, source: 'upstream', title: 'Super-node body does not match its digest' },
+  RELAY_ERR_UNVERIFIED: { status: 502, retryable: true, source: 'upstream', title: 'No manifest vouches for the object' },
   RELAY_ERR_UPSTREAM_TOO_LARGE: { status: 502, retryable: false, source: 'upstream', title: 'Super-node object exceeds the size cap' },
   RELAY_ERR_LOOP: { status: 508, retryable: false, source: 'operator', title: 'Request goes in circles' },
   RELAY_ERR_FILLS_BUSY: { status: 503, retryable: true, source: 'upstream', title: 'Too many cache fills in progress' },

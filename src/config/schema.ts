@@ -2,6 +2,7 @@ import Type, { type Static, type TSchema } from 'typebox'
 import { adminConfig } from '../plugins/admin/config.ts'
 import { authConfig } from '../plugins/auth/config.ts'
 import { bandwidthConfig } from '../plugins/bandwidth/config.ts'
+import { trustConfig } from '../plugins/integrity/config.ts'
 import { limitsConfig } from '../plugins/limits/config.ts'
 import { overloadConfig } from '../plugins/overload/config.ts'
 import { regionConfig } from '../plugins/region/config.ts'
@@ -24,6 +25,7 @@ export const ConfigSchema = Type.Object({
   cache: cacheConfig,
   scrub: scrubConfig,
   upstream: upstreamConfig,
+  trust: trustConfig,
   region: regionConfig,
   limits: limitsConfig,
   bandwidth: bandwidthConfig,

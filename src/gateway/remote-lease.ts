@@ -61,6 +61,7 @@ export interface LeaseHome {
 export class RemoteLease implements ShardLease {
   readonly size: number
   readonly sha256: string | undefined
+  readonly verified: boolean
   readonly lasting: boolean
   readonly origin: Origin
   readonly body = { read: async (position: number, maxBytes: number) => await this.#read(position, maxBytes) }
@@ -79,9 +80,10 @@ export class RemoteLease implements ShardLease {
   #unreadable: string | undefined
 
   constructor (home: LeaseHome, held: HeldLease, object: RamObject | undefined, range: RangeSpec | undefined, signal: AbortSignal) {
-    const { size, sha256, lasting, origin, file } = held.info
+    const { size, sha256, verified, lasting, origin, file } = held.info
     this.size = size
     this.sha256 = sha256
+    this.verified = verified
     this.lasting = lasting
     this.origin = origin
     this.#home = home

@@ -20,6 +20,8 @@ export interface ObjectFacts {
   readonly size: number
   /** Lower-case hex; undefined while a fill has not been verified yet. */
   readonly sha256: string | undefined
+  /** Whether something vouches for the bytes: a believed manifest, or their sender where that is configured to be enough. */
+  readonly verified: boolean
   /** False for what may not be kept by anybody. */
   readonly lasting: boolean
   readonly origin: Origin
@@ -57,6 +59,9 @@ export interface Answer {
 /** The longest lifetime RFC 9111 caches agree on, a year; a shard never changes under its address (RFC 8246). */
 const IMMUTABLE = 'max-age=31536000, immutable'
 
+/** For bytes that nothing vouches for: long enough for the crowd of a moment, short enough to be mended soon. */
+const BRIEF = 'max-age=60'
+
 /** `Cache-Status` (RFC 9211): a hit, or forwarded because nothing was stored under the key; whether this answer gets stored is not known yet. */
 export function cacheStatus (origin: Origin): string {
   if (origin.hit) return 'icn-relay; hit'
@@ -84,11 +89,13 @@ export function etagOf (sha256: string): string {
  * Decides status, fields and bytes of the answer, preconditions first (RFC 9110 §13.2.2).
  * @throws RelayError RELAY_ERR_RANGE_UNSATISFIABLE; {@link unsatisfiedField} goes with its answer
  */
-export function planAnswer (request: ObjectRequest, { size, sha256, lasting, origin }: ObjectFacts, { now, openMs, tokenRequired }: AnswerContext): Answer {
+export function planAnswer (request: ObjectRequest, { size, sha256: digest, verified, lasting, origin }: ObjectFacts, { now, openMs, tokenRequired }: AnswerContext): Answer {
   const { method, part, ifNoneMatch, ifRange } = request
+  // What nobody vouches for is not named by a digest either: it would look like an attestation.
+  const sha256 = verified ? digest : undefined
   const etag = sha256 === undefined ? undefined : etagOf(sha256)
   const fields: Field[] = [
-    ['cache-control', lasting ? `${tokenRequired ? 'private' : 'public'}, ${IMMUTABLE}` : 'no-store'],
+    ['cache-control', lasting ? `${tokenRequired ? 'private' : 'public'}, ${verified ? IMMUTABLE : BRIEF}` : 'no-store'],
     ['cache-status', cacheStatus(origin)],
     ['server-timing', serverTiming(origin, openMs)]
   ]

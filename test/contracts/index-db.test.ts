@@ -35,6 +35,15 @@ test('every record survives the codec', () => {
   fc.assert(fc.property(record, value => { assert.deepEqual(decodeRecord(encodeRecord(value)), value) }))
 })
 
+test('what was verified is read by versions that do not know of it as half a hit more', () => {
+  const verified = { ...recordOf({ hits: 3 }), verified: true }
+  assert.deepEqual(decodeRecord(encodeRecord(verified)), verified)
+  assert.equal(encodeRecord(verified).length, encodeRecord(recordOf({ hits: 3 })).length)
+  assert.equal(encodeRecord(verified).readDoubleBE(25), 3.5)
+  // Imported hits need not be whole, and verify nothing.
+  assert.equal(decodeRecord(encodeRecord(recordOf({ hits: 3.5 })))?.verified, undefined)
+})
+
 test('any bytes are a record or nothing, never an exception', () => {
   fc.assert(fc.property(fc.uint8Array({ maxLength: 120 }), bytes => {
     const decoded = decodeRecord(Buffer.from(bytes))

@@ -174,6 +174,8 @@ const CALLS: Call[] = [
   { operation: 'POST /admin/v1/scrub', target: '/admin/v1/scrub', status: 200, headers: AS_WRITER, body: { action: 'start' } },
   { operation: 'POST /admin/v1/scrub', target: '/admin/v1/scrub', status: 400, headers: AS_WRITER, body: { action: 'stop' } },
   { operation: 'POST /admin/v1/scrub', target: '/admin/v1/scrub', status: 403, headers: AS_READER, body: { action: 'pause' } },
+  { operation: 'GET /admin/v1/integrity', target: '/admin/v1/integrity', status: 200, headers: AS_READER },
+  { operation: 'GET /admin/v1/integrity', target: '/admin/v1/integrity', status: 401 },
   { operation: 'GET /admin/v1/region', target: '/admin/v1/region', status: 200, headers: AS_READER },
   { operation: 'GET /admin/v1/region', target: '/admin/v1/region', status: 401 },
   { operation: 'PUT /admin/v1/region', target: '/admin/v1/region', status: 200, headers: AS_WRITER, body: { override: 'EU-WEST' } },

@@ -1,4 +1,4 @@
-import type { OpenShard } from '../../src/plugins/shards/shard-service.ts'
+import type { OpenShard } from '../../src/plugins/shards/open-shard.ts'
 
 /** An opened object of these bytes. @param changes what is to be different, such as `read` or `release` */
 export function openShardOf (body: Buffer, changes: Partial<OpenShard> = {}): OpenShard {
@@ -7,6 +7,7 @@ export function openShardOf (body: Buffer, changes: Partial<OpenShard> = {}): Op
     size: body.length,
     sha256: undefined,
     origin: { hit: true, tier: 'ram', storedAt: 0 },
+    verified: true,
     lasting: true,
     buffer: body,
     file: undefined,

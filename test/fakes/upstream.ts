@@ -10,6 +10,7 @@ export class ScriptedFetch {
   readonly signal: AbortSignal
   readonly via: readonly string[]
   readonly wanted: () => boolean
+  readonly avoids: (node: string) => boolean
   /** Errors the relay reported for the body. */
   readonly failures: unknown[] = []
   readonly object: Promise<UpstreamObject>
@@ -18,10 +19,11 @@ export class ScriptedFetch {
   /** Resolves when the reader wants more than it has been given. */
   #wanted = deferred<undefined>()
 
-  constructor (key: ShardKey, signal: AbortSignal, { via = [], wanted = () => true }: UpstreamFetchOptions = {}) {
+  constructor (key: ShardKey, signal: AbortSignal, { via = [], wanted = () => true, avoids = () => false }: UpstreamFetchOptions = {}) {
     this.key = key
     this.via = via
     this.wanted = wanted
+    this.avoids = avoids
     this.signal = signal
     this.object = this.#object.promise
     this.object.catch(() => {})
@@ -38,6 +40,7 @@ export class ScriptedFetch {
   answer (head: { size?: number | undefined, sha256?: string | undefined, sha512?: string, storable?: boolean, node?: string } = {}): void {
     this.#object.resolve({
       node: head.node ?? 'node-1',
+      senders: [head.node ?? 'node-1'],
       region: 'NA-WEST',
       headMs: 1,
       size: head.size,

@@ -4,12 +4,14 @@ import { ShardClientError } from '../../client/src/client-error.ts'
 import { parseManifest as parseVideo } from '../../client/src/manifest.ts'
 import { makeEntry, parseFileName, relativeFile } from '../../src/plugins/shard-cache/entry.ts'
 import { manifestText, parseManifest } from '../../src/plugins/shard-cache/manifest.ts'
+import { ManifestError, parseManifest as parseStrictly } from '../../src/protocol/manifest.ts'
 import { keyId } from '../../src/protocol/shard-key.ts'
 import { orRefused } from '../support/fuzz.ts'
 
 const CID = 'QmFuzz'
+const MAX_BYTES = 65_536
 
-/** `cache_manifest.json`, which an operator may import, and the manifest of a video, which comes from a super-node. */
+/** `cache_manifest.json`, which an operator may import, and the manifest of a video, which comes from a super-node: as clients read it, and as relays do. */
 export function fuzz (data: Uint8Array): void {
   const entries = orRefused(['RELAY_ERR_MANIFEST'], () => parseManifest(Buffer.from(data).toString()))
   if (entries !== undefined) {
@@ -21,7 +23,24 @@ export function fuzz (data: Uint8Array): void {
       assert.equal(JSON.stringify(parseFileName(basename(file))), JSON.stringify({ key: { cid, part }, generation }))
     }
   }
+  fuzzStrict(data)
+  fuzzLenient(data)
+}
 
+/** What a relay takes says the same when it is written canonically, and a client takes it as well. */
+function fuzzStrict (data: Uint8Array): void {
+  let parsed
+  try {
+    parsed = parseStrictly(data, CID, MAX_BYTES)
+  } catch (error) {
+    if (error instanceof ManifestError) return
+    throw error
+  }
+  assert.equal(parseStrictly(Buffer.from(parsed.signedText), CID, Infinity).signedText, parsed.signedText)
+  assert.deepEqual(parsed.manifest.shards, parseVideo(data, CID).shards)
+}
+
+function fuzzLenient (data: Uint8Array): void {
   let video
   try {
     video = parseVideo(data, CID)

@@ -6,7 +6,8 @@ import { GatewayRequests } from '../../src/plugins/viewers/gateway-requests.ts'
 import type { ToGateway } from '../../src/channel/to-gateway.ts'
 import { RemoteSource } from '../../src/gateway/remote-source.ts'
 import { OpenResponses } from '../../src/plugins/limits/open-responses.ts'
-import type { OpenOptions, OpenShard, ShardService } from '../../src/plugins/shards/shard-service.ts'
+import type { OpenOptions, OpenShard } from '../../src/plugins/shards/open-shard.ts'
+import type { ShardService } from '../../src/plugins/shards/shard-service.ts'
 import type { ShardKey } from '../../src/protocol/shard-key.ts'
 
 /** Both ends of the channel in this process, joined by queues that a test empties as it likes. */
@@ -141,6 +142,7 @@ export class FakeShards {
       size: object.bytes.length,
       sha256: undefined,
       origin: { hit: false, collapsed: false, region: 'X', headMs: 1 },
+      verified: true,
       lasting: true,
       buffer: undefined,
       file: { path: object.path, readable: () => object.readable, more: async position => { await object.more(position) } },

@@ -528,6 +528,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/admin/v1/integrity": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * How objects are verified, and which super-nodes sent wrong ones
+         * @description Evidence is kept in memory, at most 32 pieces of each super-node.
+         */
+        get: operations["getIntegrity"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/admin/v1/upstreams": {
         parameters: {
             query?: never;
@@ -678,6 +698,8 @@ export interface components {
             /** @description bytes of the object */
             size: number;
             sha256: string;
+            /** @description whether it was compared with a believed manifest */
+            verified: boolean;
             /** @description when it was stored, milliseconds since the epoch */
             storedAt: number;
             /** @description when it was last read, milliseconds since the epoch */
@@ -950,13 +972,13 @@ export interface operations {
                 headers: {
                     /** @description id of this request in the relay log */
                     "x-request-id"?: string;
-                    /** @description `public, max-age=31536000, immutable`: an object never changes; `no-store` for what may not be kept */
+                    /** @description `public, max-age=31536000, immutable`: an object never changes; `public, max-age=60` for one that no believed manifest vouches for; `no-store` for what may not be kept */
                     "cache-control"?: string;
                     /** @description RFC 9211: `icn-relay; hit`, or `icn-relay; fwd=uri-miss`, with `collapsed` when it joined a fetch under way; a hit has `age` (RFC 9111 §5.1) as well */
                     "cache-status"?: string;
                     /** @description tier or super-node region that answered, and how long opening took, ms */
                     "server-timing"?: string;
-                    /** @description `"sha256-<hex>"`; absent on a miss whose super-node told no digest */
+                    /** @description `"sha256-<hex>"`; absent while nothing vouches for the object */
                     etag?: string;
                     /** @description requests in a second, and in one burst after a quiet one */
                     "ratelimit-limit"?: string;
@@ -968,7 +990,7 @@ export interface operations {
                     "accept-ranges"?: string;
                     /** @description bytes of the body */
                     "content-length"?: string;
-                    /** @description RFC 9530: SHA-256 of the whole object, also beside a part of it */
+                    /** @description RFC 9530: SHA-256 of the whole object, also beside a part of it; absent while nothing vouches for it */
                     "repr-digest"?: string;
                     /** @description CTA-5006, while bandwidth is limited: `"icn-relay";mb=<kbit/s>;icn-rendition="<name>"`, what the viewer can count on and the rendition that fits */
                     "cmsd-dynamic"?: string;
@@ -983,13 +1005,13 @@ export interface operations {
                 headers: {
                     /** @description id of this request in the relay log */
                     "x-request-id"?: string;
-                    /** @description `public, max-age=31536000, immutable`: an object never changes; `no-store` for what may not be kept */
+                    /** @description `public, max-age=31536000, immutable`: an object never changes; `public, max-age=60` for one that no believed manifest vouches for; `no-store` for what may not be kept */
                     "cache-control"?: string;
                     /** @description RFC 9211: `icn-relay; hit`, or `icn-relay; fwd=uri-miss`, with `collapsed` when it joined a fetch under way; a hit has `age` (RFC 9111 §5.1) as well */
                     "cache-status"?: string;
                     /** @description tier or super-node region that answered, and how long opening took, ms */
                     "server-timing"?: string;
-                    /** @description `"sha256-<hex>"`; absent on a miss whose super-node told no digest */
+                    /** @description `"sha256-<hex>"`; absent while nothing vouches for the object */
                     etag?: string;
                     /** @description requests in a second, and in one burst after a quiet one */
                     "ratelimit-limit"?: string;
@@ -1001,7 +1023,7 @@ export interface operations {
                     "accept-ranges"?: string;
                     /** @description bytes of the body */
                     "content-length"?: string;
-                    /** @description RFC 9530: SHA-256 of the whole object, also beside a part of it */
+                    /** @description RFC 9530: SHA-256 of the whole object, also beside a part of it; absent while nothing vouches for it */
                     "repr-digest"?: string;
                     /** @description CTA-5006, while bandwidth is limited: `"icn-relay";mb=<kbit/s>;icn-rendition="<name>"`, what the viewer can count on and the rendition that fits */
                     "cmsd-dynamic"?: string;
@@ -1018,13 +1040,13 @@ export interface operations {
                 headers: {
                     /** @description id of this request in the relay log */
                     "x-request-id"?: string;
-                    /** @description `public, max-age=31536000, immutable`: an object never changes; `no-store` for what may not be kept */
+                    /** @description `public, max-age=31536000, immutable`: an object never changes; `public, max-age=60` for one that no believed manifest vouches for; `no-store` for what may not be kept */
                     "cache-control"?: string;
                     /** @description RFC 9211: `icn-relay; hit`, or `icn-relay; fwd=uri-miss`, with `collapsed` when it joined a fetch under way; a hit has `age` (RFC 9111 §5.1) as well */
                     "cache-status"?: string;
                     /** @description tier or super-node region that answered, and how long opening took, ms */
                     "server-timing"?: string;
-                    /** @description `"sha256-<hex>"`; absent on a miss whose super-node told no digest */
+                    /** @description `"sha256-<hex>"`; absent while nothing vouches for the object */
                     etag?: string;
                     [name: string]: unknown;
                 };
@@ -1152,7 +1174,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description The super-nodes failed, or sent a body that does not match its digest */
+            /** @description The super-nodes failed, or sent an object that is not what its digest or its manifest says, or one that nothing vouches for while that is refused */
             502: {
                 headers: {
                     /** @description id of this request in the relay log */
@@ -1243,13 +1265,13 @@ export interface operations {
                 headers: {
                     /** @description id of this request in the relay log */
                     "x-request-id"?: string;
-                    /** @description `public, max-age=31536000, immutable`: an object never changes; `no-store` for what may not be kept */
+                    /** @description `public, max-age=31536000, immutable`: an object never changes; `public, max-age=60` for one that no believed manifest vouches for; `no-store` for what may not be kept */
                     "cache-control"?: string;
                     /** @description RFC 9211: `icn-relay; hit`, or `icn-relay; fwd=uri-miss`, with `collapsed` when it joined a fetch under way; a hit has `age` (RFC 9111 §5.1) as well */
                     "cache-status"?: string;
                     /** @description tier or super-node region that answered, and how long opening took, ms */
                     "server-timing"?: string;
-                    /** @description `"sha256-<hex>"`; absent on a miss whose super-node told no digest */
+                    /** @description `"sha256-<hex>"`; absent while nothing vouches for the object */
                     etag?: string;
                     /** @description requests in a second, and in one burst after a quiet one */
                     "ratelimit-limit"?: string;
@@ -1261,7 +1283,7 @@ export interface operations {
                     "accept-ranges"?: string;
                     /** @description bytes of the body */
                     "content-length"?: string;
-                    /** @description RFC 9530: SHA-256 of the whole object, also beside a part of it */
+                    /** @description RFC 9530: SHA-256 of the whole object, also beside a part of it; absent while nothing vouches for it */
                     "repr-digest"?: string;
                     /** @description CTA-5006, while bandwidth is limited: `"icn-relay";mb=<kbit/s>;icn-rendition="<name>"`, what the viewer can count on and the rendition that fits */
                     "cmsd-dynamic"?: string;
@@ -1274,13 +1296,13 @@ export interface operations {
                 headers: {
                     /** @description id of this request in the relay log */
                     "x-request-id"?: string;
-                    /** @description `public, max-age=31536000, immutable`: an object never changes; `no-store` for what may not be kept */
+                    /** @description `public, max-age=31536000, immutable`: an object never changes; `public, max-age=60` for one that no believed manifest vouches for; `no-store` for what may not be kept */
                     "cache-control"?: string;
                     /** @description RFC 9211: `icn-relay; hit`, or `icn-relay; fwd=uri-miss`, with `collapsed` when it joined a fetch under way; a hit has `age` (RFC 9111 §5.1) as well */
                     "cache-status"?: string;
                     /** @description tier or super-node region that answered, and how long opening took, ms */
                     "server-timing"?: string;
-                    /** @description `"sha256-<hex>"`; absent on a miss whose super-node told no digest */
+                    /** @description `"sha256-<hex>"`; absent while nothing vouches for the object */
                     etag?: string;
                     /** @description requests in a second, and in one burst after a quiet one */
                     "ratelimit-limit"?: string;
@@ -1292,7 +1314,7 @@ export interface operations {
                     "accept-ranges"?: string;
                     /** @description bytes of the body */
                     "content-length"?: string;
-                    /** @description RFC 9530: SHA-256 of the whole object, also beside a part of it */
+                    /** @description RFC 9530: SHA-256 of the whole object, also beside a part of it; absent while nothing vouches for it */
                     "repr-digest"?: string;
                     /** @description CTA-5006, while bandwidth is limited: `"icn-relay";mb=<kbit/s>;icn-rendition="<name>"`, what the viewer can count on and the rendition that fits */
                     "cmsd-dynamic"?: string;
@@ -1307,13 +1329,13 @@ export interface operations {
                 headers: {
                     /** @description id of this request in the relay log */
                     "x-request-id"?: string;
-                    /** @description `public, max-age=31536000, immutable`: an object never changes; `no-store` for what may not be kept */
+                    /** @description `public, max-age=31536000, immutable`: an object never changes; `public, max-age=60` for one that no believed manifest vouches for; `no-store` for what may not be kept */
                     "cache-control"?: string;
                     /** @description RFC 9211: `icn-relay; hit`, or `icn-relay; fwd=uri-miss`, with `collapsed` when it joined a fetch under way; a hit has `age` (RFC 9111 §5.1) as well */
                     "cache-status"?: string;
                     /** @description tier or super-node region that answered, and how long opening took, ms */
                     "server-timing"?: string;
-                    /** @description `"sha256-<hex>"`; absent on a miss whose super-node told no digest */
+                    /** @description `"sha256-<hex>"`; absent while nothing vouches for the object */
                     etag?: string;
                     [name: string]: unknown;
                 };
@@ -1421,7 +1443,7 @@ export interface operations {
                 };
                 content?: never;
             };
-            /** @description The super-nodes failed, or sent a body that does not match its digest */
+            /** @description The super-nodes failed, or sent an object that is not what its digest or its manifest says, or one that nothing vouches for while that is refused */
             502: {
                 headers: {
                     /** @description id of this request in the relay log */
@@ -1502,13 +1524,13 @@ export interface operations {
                 headers: {
                     /** @description id of this request in the relay log */
                     "x-request-id"?: string;
-                    /** @description `public, max-age=31536000, immutable`: an object never changes; `no-store` for what may not be kept */
+                    /** @description `public, max-age=31536000, immutable`: an object never changes; `public, max-age=60` for one that no believed manifest vouches for; `no-store` for what may not be kept */
                     "cache-control"?: string;
                     /** @description RFC 9211: `icn-relay; hit`, or `icn-relay; fwd=uri-miss`, with `collapsed` when it joined a fetch under way; a hit has `age` (RFC 9111 §5.1) as well */
                     "cache-status"?: string;
                     /** @description tier or super-node region that answered, and how long opening took, ms */
                     "server-timing"?: string;
-                    /** @description `"sha256-<hex>"`; absent on a miss whose super-node told no digest */
+                    /** @description `"sha256-<hex>"`; absent while nothing vouches for the object */
                     etag?: string;
                     /** @description requests in a second, and in one burst after a quiet one */
                     "ratelimit-limit"?: string;
@@ -1520,7 +1542,7 @@ export interface operations {
                     "accept-ranges"?: string;
                     /** @description bytes of the body */
                     "content-length"?: string;
-                    /** @description RFC 9530: SHA-256 of the whole object, also beside a part of it */
+                    /** @description RFC 9530: SHA-256 of the whole object, also beside a part of it; absent while nothing vouches for it */
                     "repr-digest"?: string;
                     /** @description CTA-5006, while bandwidth is limited: `"icn-relay";mb=<kbit/s>;icn-rendition="<name>"`, what the viewer can count on and the rendition that fits */
                     "cmsd-dynamic"?: string;
@@ -1535,13 +1557,13 @@ export interface operations {
                 headers: {
                     /** @description id of this request in the relay log */
                     "x-request-id"?: string;
-                    /** @description `public, max-age=31536000, immutable`: an object never changes; `no-store` for what may not be kept */
+                    /** @description `public, max-age=31536000, immutable`: an object never changes; `public, max-age=60` for one that no believed manifest vouches for; `no-store` for what may not be kept */
                     "cache-control"?: string;
                     /** @description RFC 9211: `icn-relay; hit`, or `icn-relay; fwd=uri-miss`, with `collapsed` when it joined a fetch under way; a hit has `age` (RFC 9111 §5.1) as well */
                     "cache-status"?: string;
                     /** @description tier or super-node region that answered, and how long opening took, ms */
                     "server-timing"?: string;
-                    /** @description `"sha256-<hex>"`; absent on a miss whose super-node told no digest */
+                    /** @description `"sha256-<hex>"`; absent while nothing vouches for the object */
                     etag?: string;
                     /** @description requests in a second, and in one burst after a quiet one */
                     "ratelimit-limit"?: string;
@@ -1553,7 +1575,7 @@ export interface operations {
                     "accept-ranges"?: string;
                     /** @description bytes of the body */
                     "content-length"?: string;
-                    /** @description RFC 9530: SHA-256 of the whole object, also beside a part of it */
+                    /** @description RFC 9530: SHA-256 of the whole object, also beside a part of it; absent while nothing vouches for it */
                     "repr-digest"?: string;
                     /** @description CTA-5006, while bandwidth is limited: `"icn-relay";mb=<kbit/s>;icn-rendition="<name>"`, what the viewer can count on and the rendition that fits */
                     "cmsd-dynamic"?: string;
@@ -1570,13 +1592,13 @@ export interface operations {
                 headers: {
                     /** @description id of this request in the relay log */
                     "x-request-id"?: string;
-                    /** @description `public, max-age=31536000, immutable`: an object never changes; `no-store` for what may not be kept */
+                    /** @description `public, max-age=31536000, immutable`: an object never changes; `public, max-age=60` for one that no believed manifest vouches for; `no-store` for what may not be kept */
                     "cache-control"?: string;
                     /** @description RFC 9211: `icn-relay; hit`, or `icn-relay; fwd=uri-miss`, with `collapsed` when it joined a fetch under way; a hit has `age` (RFC 9111 §5.1) as well */
                     "cache-status"?: string;
                     /** @description tier or super-node region that answered, and how long opening took, ms */
                     "server-timing"?: string;
-                    /** @description `"sha256-<hex>"`; absent on a miss whose super-node told no digest */
+                    /** @description `"sha256-<hex>"`; absent while nothing vouches for the object */
                     etag?: string;
                     [name: string]: unknown;
                 };
@@ -1704,7 +1726,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description The super-nodes failed, or sent a body that does not match its digest */
+            /** @description The super-nodes failed, or sent an object that is not what its digest or its manifest says, or one that nothing vouches for while that is refused */
             502: {
                 headers: {
                     /** @description id of this request in the relay log */
@@ -1793,13 +1815,13 @@ export interface operations {
                 headers: {
                     /** @description id of this request in the relay log */
                     "x-request-id"?: string;
-                    /** @description `public, max-age=31536000, immutable`: an object never changes; `no-store` for what may not be kept */
+                    /** @description `public, max-age=31536000, immutable`: an object never changes; `public, max-age=60` for one that no believed manifest vouches for; `no-store` for what may not be kept */
                     "cache-control"?: string;
                     /** @description RFC 9211: `icn-relay; hit`, or `icn-relay; fwd=uri-miss`, with `collapsed` when it joined a fetch under way; a hit has `age` (RFC 9111 §5.1) as well */
                     "cache-status"?: string;
                     /** @description tier or super-node region that answered, and how long opening took, ms */
                     "server-timing"?: string;
-                    /** @description `"sha256-<hex>"`; absent on a miss whose super-node told no digest */
+                    /** @description `"sha256-<hex>"`; absent while nothing vouches for the object */
                     etag?: string;
                     /** @description requests in a second, and in one burst after a quiet one */
                     "ratelimit-limit"?: string;
@@ -1811,7 +1833,7 @@ export interface operations {
                     "accept-ranges"?: string;
                     /** @description bytes of the body */
                     "content-length"?: string;
-                    /** @description RFC 9530: SHA-256 of the whole object, also beside a part of it */
+                    /** @description RFC 9530: SHA-256 of the whole object, also beside a part of it; absent while nothing vouches for it */
                     "repr-digest"?: string;
                     /** @description CTA-5006, while bandwidth is limited: `"icn-relay";mb=<kbit/s>;icn-rendition="<name>"`, what the viewer can count on and the rendition that fits */
                     "cmsd-dynamic"?: string;
@@ -1824,13 +1846,13 @@ export interface operations {
                 headers: {
                     /** @description id of this request in the relay log */
                     "x-request-id"?: string;
-                    /** @description `public, max-age=31536000, immutable`: an object never changes; `no-store` for what may not be kept */
+                    /** @description `public, max-age=31536000, immutable`: an object never changes; `public, max-age=60` for one that no believed manifest vouches for; `no-store` for what may not be kept */
                     "cache-control"?: string;
                     /** @description RFC 9211: `icn-relay; hit`, or `icn-relay; fwd=uri-miss`, with `collapsed` when it joined a fetch under way; a hit has `age` (RFC 9111 §5.1) as well */
                     "cache-status"?: string;
                     /** @description tier or super-node region that answered, and how long opening took, ms */
                     "server-timing"?: string;
-                    /** @description `"sha256-<hex>"`; absent on a miss whose super-node told no digest */
+                    /** @description `"sha256-<hex>"`; absent while nothing vouches for the object */
                     etag?: string;
                     /** @description requests in a second, and in one burst after a quiet one */
                     "ratelimit-limit"?: string;
@@ -1842,7 +1864,7 @@ export interface operations {
                     "accept-ranges"?: string;
                     /** @description bytes of the body */
                     "content-length"?: string;
-                    /** @description RFC 9530: SHA-256 of the whole object, also beside a part of it */
+                    /** @description RFC 9530: SHA-256 of the whole object, also beside a part of it; absent while nothing vouches for it */
                     "repr-digest"?: string;
                     /** @description CTA-5006, while bandwidth is limited: `"icn-relay";mb=<kbit/s>;icn-rendition="<name>"`, what the viewer can count on and the rendition that fits */
                     "cmsd-dynamic"?: string;
@@ -1857,13 +1879,13 @@ export interface operations {
                 headers: {
                     /** @description id of this request in the relay log */
                     "x-request-id"?: string;
-                    /** @description `public, max-age=31536000, immutable`: an object never changes; `no-store` for what may not be kept */
+                    /** @description `public, max-age=31536000, immutable`: an object never changes; `public, max-age=60` for one that no believed manifest vouches for; `no-store` for what may not be kept */
                     "cache-control"?: string;
                     /** @description RFC 9211: `icn-relay; hit`, or `icn-relay; fwd=uri-miss`, with `collapsed` when it joined a fetch under way; a hit has `age` (RFC 9111 §5.1) as well */
                     "cache-status"?: string;
                     /** @description tier or super-node region that answered, and how long opening took, ms */
                     "server-timing"?: string;
-                    /** @description `"sha256-<hex>"`; absent on a miss whose super-node told no digest */
+                    /** @description `"sha256-<hex>"`; absent while nothing vouches for the object */
                     etag?: string;
                     [name: string]: unknown;
                 };
@@ -1971,7 +1993,7 @@ export interface operations {
                 };
                 content?: never;
             };
-            /** @description The super-nodes failed, or sent a body that does not match its digest */
+            /** @description The super-nodes failed, or sent an object that is not what its digest or its manifest says, or one that nothing vouches for while that is refused */
             502: {
                 headers: {
                     /** @description id of this request in the relay log */
@@ -4197,6 +4219,91 @@ export interface operations {
             };
             /** @description Gateway not available, or the relay is stopping */
             503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    getIntegrity: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        /** @description cache.integrity */
+                        mode: "manifest" | "digest" | "none";
+                        /** @description keys in trust.publishers */
+                        publishers: number;
+                        quorum: number;
+                        unverified: "serve" | "refuse";
+                        /** @description believed manifests in memory */
+                        manifests: number;
+                        /** @description manifests that super-nodes are being asked for */
+                        asking: number;
+                        /** @description pairs of super-node and object of which the one is not asked for the other */
+                        quarantined: number;
+                        /** @description super-nodes that sent wrong objects, the latest first */
+                        offenders: {
+                            node: string;
+                            /** @description wrong objects since the start */
+                            wrong: number;
+                            /** @description when it sent the latest, milliseconds since the epoch */
+                            lastAt: number;
+                        }[];
+                        /** @description the latest 100, the latest first */
+                        evidence: {
+                            /** @description who sent the body; more than one when it went on from another, and then it cannot be told whose bytes were wrong */
+                            nodes: string[];
+                            /** @description content identifier */
+                            cid: string;
+                            /** @description shard number, or "manifest" */
+                            part: number | "manifest";
+                            /** @description SHA-256 that the believed manifest says */
+                            expected: string;
+                            /** @description null when the length alone was wrong */
+                            received: string | null;
+                            /** @description why the manifest is believed */
+                            by: "publisher" | "quorum";
+                            /** @description when, milliseconds since the epoch */
+                            at: number;
+                        }[];
+                    };
+                };
+            };
+            /** @description Missing or wrong token */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Token lacks the scope, or not on loopback */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many requests */
+            429: {
                 headers: {
                     [name: string]: unknown;
                 };

@@ -33,6 +33,7 @@ export class FakeSource implements ShardSource {
     return {
       size: bytes.length,
       sha256: createHash('sha256').update(bytes).digest('hex'),
+      verified: true,
       lasting: true,
       origin: { hit: true, tier: 'disk', storedAt: 0 },
       body: {

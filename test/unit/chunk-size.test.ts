@@ -7,7 +7,7 @@ import fc from 'fast-check'
 import { ChunkMemory } from '../../src/plugins/viewer-http/chunk-memory.ts'
 import { ChunkSize, LARGE_CHUNK_BYTES, LargeChunks } from '../../src/plugins/viewer-http/chunk-size.ts'
 import { ShardStream, type ShardStreamOptions } from '../../src/plugins/viewer-http/shard-stream.ts'
-import type { OpenShard } from '../../src/plugins/shards/shard-service.ts'
+import type { OpenShard } from '../../src/plugins/shards/open-shard.ts'
 import { bytesOf } from '../support/cache.ts'
 import { openShardOf } from '../fakes/open-shard.ts'
 

@@ -124,7 +124,7 @@ class Network {
         asked?.add(node)
         try {
           const body = await this.thereAndBack(async () => await place.ask([...via, `1.1 ${pseudonym}`]))
-          return { node: '', region: '', headMs: 0, size: body.length, sha256: undefined, sha512: undefined, storable: true, body: Readable.from([body]), failed: error => error instanceof RelayError ? error : new RelayError('RELAY_ERR_INTERNAL', 'failed', { cause: error }) }
+          return { node: '', senders: [], region: '', headMs: 0, size: body.length, sha256: undefined, sha512: undefined, storable: true, body: Readable.from([body]), failed: error => error instanceof RelayError ? error : new RelayError('RELAY_ERR_INTERNAL', 'failed', { cause: error }) }
         } catch (error) {
           if (!(error instanceof RelayError) || error.code !== 'RELAY_ERR_LOOP') throw error
         } finally {

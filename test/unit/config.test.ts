@@ -127,7 +127,8 @@ suite('layers', () => {
       'auth.signed_urls.keys': [{ kid: 'a', secret: 'x'.repeat(32) }],
       'bandwidth.weights': { premium: 4, default: 1 },
       'bandwidth.ladder': [{ rendition: '144p', min_bps: 100_000 }],
-      'tls.hosts': ['relay.example']
+      'tls.hosts': ['relay.example'],
+      'trust.publishers': ['iUCYHF8Qm2030uphw282ybK9BMacN3u0oLDJJ7752PM=']
     }
     const texts: Record<string, string> = { 'region.override': 'APAC', 'upstream.shard_path': '/x/{cid}/{n}', 'upstream.manifest_path': '/x/{cid}', 'upstream.self_url': 'https://relay.example' }
     /** Keys that mean nothing without another one. */

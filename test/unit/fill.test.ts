@@ -21,7 +21,7 @@ interface Setup extends TestStore {
   readonly abort: AbortController
 }
 
-async function setUp (t: TestContext, options: { maxObjectBytes?: number, maxBytes?: number, passThroughBytes?: number } = {}): Promise<Setup> {
+async function setUp (t: TestContext, options: { maxObjectBytes?: number, maxBytes?: number, passThroughBytes?: number, checksDigest?: boolean } = {}): Promise<Setup> {
   const set = await testStore(t, options)
   const abort = new AbortController()
   const origin = new ScriptedFetch(KEY, abort.signal)
@@ -30,7 +30,8 @@ async function setUp (t: TestContext, options: { maxObjectBytes?: number, maxByt
     maxObjectBytes: options.maxObjectBytes ?? 100_000,
     fetch: async () => await origin.object,
     createSpool: async (capacity, grows) => await set.store.createSpool(KEY, capacity, true, grows),
-    signal: abort.signal
+    signal: abort.signal,
+    checksDigest: options.checksDigest ?? true
   })
   return { ...set, fill, origin, abort }
 }
@@ -162,7 +163,7 @@ test('a body of unknown length has its head when it is verified, and is stored',
   assert.equal(known, false)
   origin.end()
   assert.ok((await reading).equals(BODY))
-  assert.deepEqual(await fill.head, { size: BODY.length, sha256: DIGEST, node: 'node-1', region: 'NA-WEST', headMs: 1, lasting: true })
+  assert.deepEqual(await fill.head, { size: BODY.length, sha256: DIGEST, verified: true, node: 'node-1', region: 'NA-WEST', headMs: 1, lasting: true })
   await fill.finished
   assert.equal(set.store.usedBytes, BODY.length, 'only what came counts, not what might have come')
   await assertNothingHeld(set)
@@ -413,4 +414,17 @@ test('any chunking, reader speed, joining time and failure: who ends gets exactl
     if (stored) assert.equal(store.peek(keyId(KEY))?.sha256, sha256(body))
     await assertNothingHeld(set)
   }), { numRuns: 80 })
+})
+
+test('a fill that compares nothing takes a body that does not match its digests, and announces none of them', async t => {
+  const { fill, origin, store } = await setUp(t, { checksDigest: false })
+  const body = follow(fill)
+  origin.answer({ size: BODY.length, sha256: '0'.repeat(64), sha512: '0'.repeat(128) })
+  await origin.send(BODY)
+  origin.end()
+  assert.deepEqual(await body, BODY)
+  await fill.finished
+  assert.equal((await fill.head).sha256, undefined)
+  assert.equal(fill.sha256, DIGEST)
+  assert.equal(store.count, 1)
 })

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import test from 'node:test'
 import fc from 'fast-check'
 import { RelayError } from '../../src/base/errors.ts'
-import type { OpenShard } from '../../src/plugins/shards/shard-service.ts'
+import type { OpenShard } from '../../src/plugins/shards/open-shard.ts'
 import { LeaseTable } from '../../src/plugins/viewers/lease-table.ts'
 
 function shardCounting (releases: number[], position: number): OpenShard {
@@ -12,6 +12,7 @@ function shardCounting (releases: number[], position: number): OpenShard {
     size: 1,
     sha256: undefined,
     origin: { hit: true, tier: 'disk', storedAt: 0 },
+    verified: true,
     lasting: true,
     buffer: undefined,
     file: undefined,

@@ -278,7 +278,7 @@ suite('what the relay tells', () => {
 
   test('settings of load tests hold no key that is reserved, and later layers win', () => {
     const settings = loadSettings({ cache: { max_bytes: 1, ram_bytes: 2 } }, undefined, { cache: { max_bytes: 3 }, admin: { requests_per_minute: 5 } })
-    assert.deepEqual(settings['cache'], { max_bytes: 3, ram_bytes: 2 })
+    assert.deepEqual(settings['cache'], { integrity: 'digest', max_bytes: 3, ram_bytes: 2 })
     assert.equal(settings['admin']?.['requests_per_minute'], 5)
     assert.equal(settings['transport']?.['max_sessions_per_ip'], 100_000)
   })

@@ -8,7 +8,7 @@ import type { SessionAction, SessionEvent, SessionLimits, StreamEvent, StreamRep
 import { STREAM_CODE } from '../../src/protocol/stream-codes.ts'
 
 const GET = (path = '/shards/v/shard_0.bin', more = ''): Uint8Array => new TextEncoder().encode(`GET ${path} HTTP/1.1\r\n${more}\r\n`)
-const FACTS = { size: 100_000, sha256: 'ab'.repeat(32), lasting: true, origin: { hit: true, tier: 'disk', storedAt: 0 } } as const
+const FACTS = { size: 100_000, sha256: 'ab'.repeat(32), verified: true, lasting: true, origin: { hit: true, tier: 'disk', storedAt: 0 } } as const
 const CONTEXT = { now: 0, tokenRequired: false }
 const limits = (more: Partial<SessionLimits> = {}): SessionLimits => ({ ...DEFAULT_SESSION_LIMITS, maxGrowth: 1, ...more })
 const text = (bytes: Uint8Array): string => new TextDecoder('latin1').decode(bytes)

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test, suite } from 'node:test'
 import { RelayError } from '../../src/base/errors.ts'
-import type { OpenShard } from '../../src/plugins/shards/shard-service.ts'
+import type { OpenShard } from '../../src/plugins/shards/open-shard.ts'
 import { ChunkMemory } from '../../src/plugins/viewer-http/chunk-memory.ts'
 import { ChunkSize } from '../../src/plugins/viewer-http/chunk-size.ts'
 import { IdlePause } from '../../src/plugins/viewer-http/idle-pause.ts'

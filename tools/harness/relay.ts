@@ -22,7 +22,7 @@ export interface RunningRelay {
 }
 
 /** A relay in this process on free ports, closed with the test. Sections of `settings` are merged over the test defaults. */
-export async function startRelay (t: TestContext, superNodes: readonly { url: string, region: string }[], settings: Record<string, Record<string, unknown>> = {}, deps: Partial<AppDeps> = {}): Promise<RunningRelay> {
+export async function startRelay (t: Pick<TestContext, 'after'>, superNodes: readonly { url: string, region: string }[], settings: Record<string, Record<string, unknown>> = {}, deps: Partial<AppDeps> = {}): Promise<RunningRelay> {
   const path = await mkdtemp(join(tmpdir(), 'icn-relay-test-'))
   const removeDirectory = async (): Promise<void> => { await rm(path, { recursive: true, force: true, maxRetries: 20, retryDelay: 100 }) }
   const config = checkConfig({
@@ -33,7 +33,8 @@ export async function startRelay (t: TestContext, superNodes: readonly { url: st
     transport: { engine: 'off', ...PATIENT_SUPERVISOR, ...settings['transport'] },
     // A test that keeps the event loop it shares with the relay busy is not an overload.
     overload: { degraded_delay_ms: 600_000, shedding_delay_ms: 600_000, ...settings['overload'] },
-    cache: { path, ...settings['cache'] },
+    // Tests that are about manifests say so; the origins of the others have none.
+    cache: { path, integrity: 'digest', ...settings['cache'] },
     limits: { ...GENEROUS_LIMITS, ...settings['limits'] },
     // Nor is a super-node that shares it late.
     upstream: { super_nodes: superNodes, ...PATIENT_UPSTREAM, ...settings['upstream'] }

@@ -240,8 +240,8 @@ export class ViewerSession {
     } catch (error) {
       return this.#dispatch({ type: 'rejected', id, error })
     }
-    const { size, sha256, lasting, origin } = entry.lease
-    this.#dispatch({ type: 'resolved', id, facts: { size, sha256, lasting, origin }, context: this.#deps.answering() })
+    const { size, sha256, verified, lasting, origin } = entry.lease
+    this.#dispatch({ type: 'resolved', id, facts: { size, sha256, verified, lasting, origin }, context: this.#deps.answering() })
   }
 
   /** In the same turn where there is enough. */

@@ -6,6 +6,7 @@ import { systemClock } from '../../base/clock.ts'
 import { RelayError } from '../../base/errors.ts'
 import type { Config } from '../../config/config.ts'
 import { bandwidthRoutes } from '../bandwidth/routes.ts'
+import { integrityRoutes } from '../integrity/routes.ts'
 import { limitsRoutes } from '../limits/routes.ts'
 import { overloadRoutes } from '../overload/routes.ts'
 import { regionRoutes } from '../region/routes.ts'
@@ -74,6 +75,7 @@ export default fp<{ config: Config }>(async (app: FastifyInstance, { config }) =
     await admin.register(overloadRoutes, { overload: app.overload, redirectTo: () => app.viewers.redirectTo(), now: systemClock.now })
     await admin.register(bandwidthRoutes, { bandwidth: app.bandwidth, supervisor: app.viewers.supervisor })
     await admin.register(regionRoutes, { detector: app.region, regions: config.region.regions })
+    await admin.register(integrityRoutes, app.integrity)
     await admin.register(upstreamRoutes, { upstream: app.upstream, roster: app.nodeRoster, source: app.nodeSource, region: () => app.region.current, regions: config.region.regions })
   }, { prefix: '/admin/v1' })
-}, { name: 'admin', dependencies: ['bandwidth', 'limits', 'overload', 'region', 'scrub', 'shard-cache', 'upstream', 'shards', 'viewers'] })
+}, { name: 'admin', dependencies: ['bandwidth', 'integrity', 'limits', 'overload', 'region', 'scrub', 'shard-cache', 'upstream', 'shards', 'viewers'] })

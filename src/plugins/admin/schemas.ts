@@ -44,6 +44,7 @@ export const Entry = Type.Object({
   part: Part,
   size: Bytes('bytes of the object'),
   sha256: Type.String({ pattern: '^[0-9a-f]{64}$' }),
+  verified: Type.Boolean({ description: 'whether it was compared with a believed manifest' }),
   storedAt: Millis('when it was stored'),
   lastAccess: Millis('when it was last read'),
   hits: Type.Integer({ minimum: 0 }),
@@ -152,6 +153,32 @@ export const RegionReport = Type.Object({
     medianMs: Type.Union([Type.Number(), Type.Null()]),
     reachable: Type.Boolean()
   }))
+})
+
+const Hex = (description: string) => Type.String({ pattern: '^[0-9a-f]{64}$', description })
+
+export const IntegrityReport = Type.Object({
+  mode: Type.Union([Type.Literal('manifest'), Type.Literal('digest'), Type.Literal('none')], { description: 'cache.integrity' }),
+  publishers: Type.Integer({ minimum: 0, description: 'keys in trust.publishers' }),
+  quorum: Type.Integer({ minimum: 1 }),
+  unverified: Type.Union([Type.Literal('serve'), Type.Literal('refuse')]),
+  manifests: Type.Integer({ minimum: 0, description: 'believed manifests in memory' }),
+  asking: Type.Integer({ minimum: 0, description: 'manifests that super-nodes are being asked for' }),
+  quarantined: Type.Integer({ minimum: 0, description: 'pairs of super-node and object of which the one is not asked for the other' }),
+  offenders: Type.Array(Type.Object({
+    node: Type.String(),
+    wrong: Type.Integer({ minimum: 1, description: 'wrong objects since the start' }),
+    lastAt: Millis('when it sent the latest')
+  }), { description: 'super-nodes that sent wrong objects, the latest first' }),
+  evidence: Type.Array(Type.Object({
+    nodes: Type.Array(Type.String(), { description: 'who sent the body; more than one when it went on from another, and then it cannot be told whose bytes were wrong' }),
+    cid: Cid,
+    part: Part,
+    expected: Hex('SHA-256 that the believed manifest says'),
+    received: Type.Union([Hex('SHA-256 of what came, or was announced'), Type.Null()], { description: 'null when the length alone was wrong' }),
+    by: Type.Union([Type.Literal('publisher'), Type.Literal('quorum')], { description: 'why the manifest is believed' }),
+    at: Millis('when')
+  }), { description: 'the latest 100, the latest first' })
 })
 
 export const OverloadOverride = Type.Object({

@@ -1,6 +1,7 @@
 import { adminMetrics } from '../admin/metrics.ts'
 import { authMetrics } from '../auth/metrics.ts'
 import { bandwidthMetrics } from '../bandwidth/metrics.ts'
+import { integrityMetrics } from '../integrity/metrics.ts'
 import { limitsMetrics } from '../limits/metrics.ts'
 import { overloadMetrics } from '../overload/metrics.ts'
 import { regionMetrics } from '../region/metrics.ts'
@@ -20,6 +21,7 @@ export const METRICS = {
   ...scrubMetrics,
   ...upstreamMetrics,
   ...regionMetrics,
+  ...integrityMetrics,
   ...shardsMetrics,
   ...bandwidthMetrics,
   ...viewersMetrics,

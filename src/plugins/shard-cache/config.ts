@@ -10,5 +10,6 @@ export const cacheConfig = section({
   min_free_bytes: bytes(268_435_456, 0, 'free space of the disk that is left to others: below it the cache keeps less than max_bytes; 0 leaves none'),
   io_timeout_ms: ms(2_000, 'time the disk has to open or read; then the object comes from a super-node. Writing gets five times as much'),
   verify_reads: Type.Union([Type.Literal('first'), Type.Literal('always'), Type.Literal('never')], { default: 'first', description: 'when a hit from disk is compared with its SHA-256: the first of an object since the relay started, each, block by block before it goes out, or none' }),
+  integrity: Type.Union([Type.Literal('manifest'), Type.Literal('digest'), Type.Literal('none')], { default: 'manifest', description: 'what an object is compared with before its last byte goes out: `manifest`, the manifest of its CID that is believed (see `[trust]`) and the `repr-digest` of its sender; `digest`, the latter only; `none`, nothing' }),
   flush_interval_ms: ms(1_000, 'longest time a change of the index stays unwritten')
 }, 'The shard cache.')

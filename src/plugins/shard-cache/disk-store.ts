@@ -212,6 +212,12 @@ export class DiskStore {
     if (this.#leased.peek(entry.id) === entry) this.#delete(entry, 'invalid')
   }
 
+  /** An entry was compared with a believed manifest, and is what that says. */
+  verified (entry: CacheEntry): void {
+    entry.verified = true
+    this.index.touched(entry.id, entry)
+  }
+
   /** Removes an object; readers that hold it finish. False when there is none. */
   purge (id: string): boolean {
     const entry = this.#leased.peek(id)

@@ -15,14 +15,17 @@ export interface EntryRecord {
   hits: number
   /** Unique per store of a key: a file name is never used twice, so no reader of an old file meets a new one. */
   readonly generation: string
+  /** Whether it was compared with a believed manifest; records of versions that knew none do not say. */
+  readonly verified?: boolean
 }
 
 /** One cached object. */
 export interface CacheEntry extends EntryRecord, Leasable {
+  verified: boolean
   /** False until reconciliation has seen the file of an entry restored from the index. */
   confirmed: boolean
-  /** Whether this process has seen that the bytes are right: as they were stored, or in the file. */
-  verified: boolean
+  /** Whether this process has seen that the bytes in the file are those that were stored. */
+  intact: boolean
 }
 
 /** @param confirmed whether its file is there and its bytes were hashed by this process, as of all but those restored from the index */
@@ -35,10 +38,11 @@ export function makeEntry (id: string, record: EntryRecord, confirmed: boolean):
     lastAccess: record.lastAccess,
     hits: record.hits,
     generation: record.generation,
+    verified: record.verified === true,
     leases: 0,
     indexed: false,
     confirmed,
-    verified: confirmed
+    intact: confirmed
   }
 }
 

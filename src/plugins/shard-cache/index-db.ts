@@ -27,6 +27,8 @@ export interface IndexDb {
 export const RECORD_VERSION = 1
 /** version u8, size f64, storedAt f64, lastAccess f64, hits f64, SHA-256 32 bytes; the generation follows to the end. */
 const FIXED_BYTES = 1 + 8 * 4 + 32
+/** Added to the hits of what was verified: an earlier version, after a rollback, reads it as hits. */
+const VERIFIED = 0.5
 
 export function encodeRecord (record: EntryRecord): Buffer {
   const out = Buffer.allocUnsafe(FIXED_BYTES + record.generation.length)
@@ -34,7 +36,7 @@ export function encodeRecord (record: EntryRecord): Buffer {
   out.writeDoubleBE(record.size, 1)
   out.writeDoubleBE(record.storedAt, 9)
   out.writeDoubleBE(record.lastAccess, 17)
-  out.writeDoubleBE(record.hits, 25)
+  out.writeDoubleBE(record.verified === true ? Math.floor(record.hits) + VERIFIED : Math.floor(record.hits), 25)
   out.write(record.sha256, 33, 'hex')
   out.write(record.generation, FIXED_BYTES, 'latin1')
   return out
@@ -48,14 +50,16 @@ function isForeign (bytes: Buffer): boolean {
 /** Undefined when the bytes are not a record: a damaged index costs entries, never the process. */
 export function decodeRecord (bytes: Buffer): EntryRecord | undefined {
   if (bytes.length <= FIXED_BYTES || bytes[0] !== RECORD_VERSION) return undefined
-  return parseRecord({
+  const hits = bytes.readDoubleBE(25)
+  const record = parseRecord({
     size: bytes.readDoubleBE(1),
     storedAt: withinTime(bytes.readDoubleBE(9)),
     lastAccess: withinTime(bytes.readDoubleBE(17)),
-    hits: bytes.readDoubleBE(25),
+    hits: Math.floor(hits),
     sha256: bytes.toString('hex', 33, FIXED_BYTES),
     generation: bytes.toString('latin1', FIXED_BYTES)
   })
+  return record === undefined || hits % 1 !== VERIFIED ? record : { ...record, verified: true }
 }
 
 class LmdbIndex implements IndexDb {

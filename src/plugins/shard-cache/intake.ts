@@ -13,8 +13,8 @@ import { WindowBudget } from './write-window.ts'
 /** A body being written together with what `commit` needs to know of it. */
 export interface StoreTicket {
   readonly spool: Spool
-  /** Stores the finished body; false when it could not be stored. The spool can be read before and after. */
-  readonly commit: (sha256: string) => Promise<boolean>
+  /** Stores the finished body, `verified` by a manifest or not; false when it could not be stored. The spool can be read before and after. */
+  readonly commit: (sha256: string, verified?: boolean) => Promise<boolean>
   /** File that holds what of the body is {@link Spool.written}, for a reader in another process; undefined when memory does. */
   readonly path: () => string | undefined
   /** The body must not be stored any more, for instance because its key was purged meanwhile. */
@@ -106,12 +106,12 @@ export class Intake {
         if (reservation !== undefined) leased.cancel(reservation)
       }
     })
-    const commit = async (sha256: string): Promise<boolean> => {
+    const commit = async (sha256: string, verified = false): Promise<boolean> => {
       await spool.flush()
       const stored = spool.storable
       if (stored === undefined || reservation === undefined || reservation.settled || forbidden) return false
       const entry = makeEntry(id, {
-        size: spool.length, sha256, storedAt: clock.now(), lastAccess: tick(), hits: 0, generation: this.#nextGeneration()
+        size: spool.length, sha256, storedAt: clock.now(), lastAccess: tick(), hits: 0, generation: this.#nextGeneration(), verified
       }, true)
       if (!await this.#publish(stored, entry)) return false
       if (forbidden) {

@@ -4,6 +4,7 @@ import { keyId, keysOfCid, parseKeyId, type ShardKey } from '../../protocol/shar
 import type { CacheObserver, CacheTier } from '../../storage/disk-files.ts'
 import { RamTier, type RamObject } from '../../storage/ram-tier.ts'
 import type { DiskStore } from './disk-store.ts'
+import { describe, type EntryDetails } from './entry-details.ts'
 import { relativeFile, type CacheEntry } from './entry.ts'
 import type { IndexDb } from './index-db.ts'
 import type { StoreTicket } from './intake.ts'
@@ -32,6 +33,8 @@ export interface CachedObject {
   readonly size: number
   /** SHA-256, lower-case hex. */
   readonly sha256: string
+  /** Whether it was compared with a believed manifest. */
+  readonly verified: boolean
   readonly tier: CacheTier
   /** Milliseconds since the Unix epoch. */
   readonly storedAt: number
@@ -48,19 +51,6 @@ export interface CachedObject {
    */
   read (position: number, length: number, into?: Buffer): Promise<Uint8Array>
   release (): void
-}
-
-/** What operators see of an entry. */
-export interface EntryDetails {
-  readonly cid: string
-  readonly part: ShardKey['part']
-  readonly size: number
-  readonly sha256: string
-  /** Wall clock, ms since the epoch. */
-  readonly storedAt: number
-  readonly lastAccess: number
-  readonly hits: number
-  readonly readers: number
 }
 
 export interface ShardCacheOptions {
@@ -250,6 +240,7 @@ export class ShardCache {
     return {
       size: entry.size,
       sha256: entry.sha256,
+      verified: entry.verified,
       tier: 'ram',
       storedAt: entry.storedAt,
       buffer: object.buffer,
@@ -267,6 +258,7 @@ export class ShardCache {
     return {
       size: entry.size,
       sha256: entry.sha256,
+      verified: entry.verified,
       tier: 'disk',
       storedAt: entry.storedAt,
       buffer: undefined,
@@ -283,6 +275,7 @@ export class ShardCache {
     return {
       size: entry.size,
       sha256: entry.sha256,
+      verified: entry.verified,
       tier: 'disk',
       storedAt: entry.storedAt,
       buffer: undefined,
@@ -309,9 +302,4 @@ export class ShardCache {
       .finally(() => { this.#promotions.delete(work) })
     this.#promotions.add(work)
   }
-}
-
-function describe (key: ShardKey, entry: CacheEntry): EntryDetails {
-  const { size, sha256, hits, leases } = entry
-  return { cid: key.cid, part: key.part, size, sha256, storedAt: Math.floor(entry.storedAt), lastAccess: Math.floor(entry.lastAccess), hits, readers: leases }
 }

@@ -76,7 +76,7 @@ export class VerifiedReads {
   /** How a file may be read; a promise while it has to be verified first, of undefined when the request is a miss. */
   admit (entry: CacheEntry): VerifiedFile | Promise<VerifiedFile | undefined> {
     const { mode } = this.#options
-    if (mode === 'never' || (mode === 'first' && entry.verified)) return UNVERIFIED
+    if (mode === 'never' || (mode === 'first' && entry.intact)) return UNVERIFIED
     const blocks = mode === 'always' ? this.#digests.get(entry) : undefined
     if (blocks !== undefined) return { blocks }
     const other = this.#verifying.get(entry)
@@ -124,9 +124,9 @@ export class VerifiedReads {
 
   /** Compares the SHA-256 of all bytes of a file, lower-case hex, with that of its entry, and keeps what comes of it; true when it is right. */
   judge (entry: CacheEntry, sha256: string, finder: RotFinder): boolean {
-    entry.verified = sha256 === entry.sha256
-    if (!entry.verified) this.rotted(entry, finder, `its SHA-256 is ${sha256}`)
-    return entry.verified
+    entry.intact = sha256 === entry.sha256
+    if (!entry.intact) this.rotted(entry, finder, `its SHA-256 is ${sha256}`)
+    return entry.intact
   }
 
   /** Drops an entry whose bytes have changed; said once, whoever finds it. */

@@ -1,7 +1,9 @@
 import { createHash } from 'node:crypto'
 import { deferred } from '../../base/deferred.ts'
 import { RelayError } from '../../base/errors.ts'
+import { WrongObjectError, type Attestation } from '../integrity/integrity.ts'
 import type { StoreTicket } from '../shard-cache/intake.ts'
+import type { Spool } from '../shard-cache/spool.ts'
 import type { AskedNodes, UpstreamObject } from '../upstream/upstream-types.ts'
 
 /** What is known of a missing object once a super-node has answered. */
@@ -9,6 +11,8 @@ export interface FillHead {
   readonly size: number
   /** Lower-case hex; undefined while only the bytes themselves could tell. */
   readonly sha256: string | undefined
+  /** Whether the body can end well only if something vouches for it, see {@link ObjectFacts.verified}. */
+  readonly verified: boolean
   readonly node: string
   readonly region: string
   /** Time until the super-node's response head, ms. */
@@ -33,6 +37,10 @@ export interface FillOptions {
   readonly fetch: (signal: AbortSignal, state: FillState) => Promise<UpstreamObject>
   /** @param grows the body may end long before `capacity` */
   readonly createSpool: (capacity: number, grows: boolean) => Promise<StoreTicket>
+  /** Whether the body must match the digest that its sender announces; by default it must. */
+  readonly checksDigest?: boolean
+  /** Begins to compare the object with its manifest, once the object is asked for; without it, what its sender says is enough. */
+  readonly attest?: (() => Attestation) | undefined
   /** Aborted when the relay stops or the fill exceeds its deadline; the reason is a RelayError. */
   readonly signal: AbortSignal
 }
@@ -40,7 +48,7 @@ export interface FillOptions {
 /**
  * One missing object on its way from a super-node into the cache, read by any number of viewers at their own pace while it
  * arrives. It does not belong to the viewer who asked first: it goes on when viewers leave. The last byte is withheld until
- * length and digest are verified, so a body that turns out bad can never look complete.
+ * length, digest and manifest are compared, so a body that turns out bad can never look complete.
  */
 export class Fill {
   /** Resolves when size and origin are known; rejects when no super-node delivers. */
@@ -52,6 +60,7 @@ export class Fill {
   readonly #options: FillOptions
   readonly #head = deferred<FillHead>()
   readonly #hash = createHash('sha256')
+  #attestation: Attestation | undefined
   #ticket: StoreTicket | undefined
   /** The writer, every reader and every read under way hold the spool; the last to leave closes it. */
   #holds = 1
@@ -59,6 +68,10 @@ export class Fill {
   #readable = 0
   #error: RelayError | undefined
   #sha256: string | undefined
+  #verified = false
+  #wrong = false
+  /** Whether the head says that the body will be verified. */
+  #promised = false
   #forbidden = false
   #answered = false
   #progress = deferred<undefined>()
@@ -82,8 +95,12 @@ export class Fill {
   get via (): readonly string[] { return this.#options.via }
   /** Whether a super-node has answered with the object. */
   get answered (): boolean { return this.#answered }
-  /** Digest of the whole body; undefined until it is verified. */
+  /** Digest of the whole body; undefined until it is known to be the body that was to come. */
   get sha256 (): string | undefined { return this.#sha256 }
+  /** Whether something vouches for the whole body; false until it has ended. */
+  get verified (): boolean { return this.#verified }
+  /** Whether it failed because the object is not what its manifest says, and another super-node may have the right one. */
+  get wrong (): boolean { return this.#wrong }
 
   /** The object is served to those who wait for it and not stored, because its key was purged. */
   forbidStore (): void {
@@ -141,6 +158,8 @@ export class Fill {
   }
 
   async #until (reached: () => boolean): Promise<void> {
+    // Of wrong bytes nobody gets any more.
+    if (this.#wrong && this.#error !== undefined) throw this.#error
     while (!reached()) {
       if (this.#error !== undefined) throw this.#error
       await this.#progress.promise
@@ -148,27 +167,32 @@ export class Fill {
   }
 
   async #run (): Promise<void> {
-    const { signal, maxObjectBytes } = this.#options
+    const { signal, maxObjectBytes, attest } = this.#options
     let object: UpstreamObject | undefined
     try {
-      object = await this.#options.fetch(signal, { asked: this.asked, wanted: () => this.#readers > 0, soFar: () => this.#hash.copy().digest('hex') })
+      const fetching = this.#options.fetch(signal, { asked: this.asked, wanted: () => this.#readers > 0, soFar: () => this.#hash.copy().digest('hex') })
+      const attestation = this.#attestation = attest?.()
+      object = await fetching
       this.#answered = true
       if (object.size !== undefined && object.size > maxObjectBytes) {
         throw new RelayError('RELAY_ERR_UPSTREAM_TOO_LARGE', `super-node ${object.node} announced ${object.size} bytes, the cap is ${maxObjectBytes}`)
       }
+      attestation?.head(object.senders, object.size, object.sha256)
       const ticket = await this.#options.createSpool(object.size ?? maxObjectBytes, object.size === undefined)
       if (this.#forbidden) ticket.forbidStore()
       this.#ticket = ticket
       ticket.spool.watch(() => { this.#notify() })
       const digest = await this.#receive(object, ticket)
+      this.#verified = await this.#attest(object, ticket, digest)
       this.#sha256 = digest
       this.#readable = ticket.spool.length
       if (!object.storable) ticket.forbidStore()
-      this.#announce(object, ticket.spool.length, digest)
+      this.#announce(object, ticket.spool.length, digest, this.#verified)
       this.#notify()
-      await ticket.commit(digest)
+      await ticket.commit(digest, attestation !== undefined && this.#verified)
     } catch (error) {
       object?.body.destroy()
+      this.#wrong = error instanceof WrongObjectError
       const known = object?.failed(error) ?? (error instanceof RelayError ? error : new RelayError('RELAY_ERR_INTERNAL', 'the fill failed', { cause: error }))
       this.#error = known
       this.#head.reject(known)
@@ -179,8 +203,13 @@ export class Fill {
   }
 
   async #receive (object: UpstreamObject, { spool }: StoreTicket): Promise<string> {
-    const { signal, maxObjectBytes } = this.#options
-    if (object.size !== undefined && object.size > 0) this.#announce(object, object.size, object.sha256)
+    const { signal, maxObjectBytes, checksDigest = true } = this.#options
+    const announced = checksDigest ? object.sha256 : undefined
+    if (object.size !== undefined && object.size > 0) {
+      const expected = this.#attestation?.expected
+      this.#promised = expected !== undefined
+      this.#announce(object, object.size, expected?.sha256 ?? announced, this.#attestation === undefined || this.#promised)
+    }
     const hash512 = object.sha512 === undefined ? undefined : createHash('sha512')
     for await (const chunk of object.body) {
       if (spool.length + chunk.length > (object.size ?? maxObjectBytes)) {
@@ -199,14 +228,28 @@ export class Fill {
     }
     if (spool.length === 0) throw new RelayError('RELAY_ERR_UPSTREAM_BODY', `super-node ${object.node} sent an empty body`)
     const digest = this.#hash.copy().digest('hex')
-    if ((object.sha256 !== undefined && digest !== object.sha256) || hash512?.digest('hex') !== object.sha512) {
+    if (checksDigest && ((announced !== undefined && digest !== announced) || hash512?.digest('hex') !== object.sha512)) {
       throw new RelayError('RELAY_ERR_UPSTREAM_CORRUPT', `super-node ${object.node} sent bytes that do not match its digest`)
     }
     return digest
   }
 
-  #announce (object: UpstreamObject, size: number, sha256: string | undefined): void {
-    this.#head.resolve({ size, sha256, node: object.node, region: object.region, headMs: object.headMs, lasting: object.storable })
+  /** Waits for what the manifest says of the body. @returns whether something vouches for it */
+  async #attest ({ senders }: UpstreamObject, ticket: StoreTicket, sha256: string): Promise<boolean> {
+    const { signal } = this.#options
+    const attestation = this.#attestation
+    if (attestation === undefined) return true
+    const { spool } = ticket
+    const verdict = await attestation.judge({ nodes: senders, size: spool.length, sha256, bytes: async () => await readWhole(spool) })
+    if (signal.aborted) throw signal.reason
+    // Heads went out that promise it; what was believed then may be forgotten since.
+    if (this.#promised && verdict !== 'verified') throw new RelayError('RELAY_ERR_UNVERIFIED', 'the manifest of the object was withdrawn while it came')
+    if (verdict === 'disputed') ticket.forbidStore()
+    return verdict === 'verified'
+  }
+
+  #announce (object: UpstreamObject, size: number, sha256: string | undefined, verified: boolean): void {
+    this.#head.resolve({ size, sha256, verified, node: object.node, region: object.region, headMs: object.headMs, lasting: object.storable })
   }
 
   #notify (): void {
@@ -219,4 +262,16 @@ export class Fill {
     this.#holds--
     if (this.#holds === 0) await this.#ticket?.spool.close()
   }
+}
+
+/** All bytes of a body that has ended. */
+async function readWhole (spool: Spool): Promise<Buffer> {
+  const pieces: Uint8Array[] = []
+  for (let at = 0; at < spool.length;) {
+    const piece = await spool.read(at, spool.length - at)
+    if (piece.length === 0) throw new RelayError('RELAY_ERR_INTERNAL', 'the body is shorter than it was')
+    pieces.push(piece)
+    at += piece.length
+  }
+  return Buffer.concat(pieces)
 }

@@ -17,6 +17,8 @@ export default fp<{ config: Config }>(async (app, { config }) => {
     cache: app.shardCache,
     upstream: app.upstream,
     observer: app.relayMetrics.shards,
+    integrity: app.integrity.checks,
+    checksDigests: config.cache.integrity !== 'none',
     maxObjectBytes: settings.max_object_bytes,
     maxManifestBytes: settings.max_manifest_bytes,
     maxFills: settings.max_fills,
@@ -36,4 +38,4 @@ export default fp<{ config: Config }>(async (app, { config }) => {
     app.relayMetrics.set('icn_relay_fills_unwanted', shards.unwantedFills)
   })
   app.addHook('onClose', async () => { await shards.close() })
-}, { name: 'shards', dependencies: ['metrics', 'overload', 'shard-cache', 'upstream'] })
+}, { name: 'shards', dependencies: ['metrics', 'overload', 'shard-cache', 'upstream', 'integrity'] })

@@ -1,51 +1,15 @@
 import { RelayError } from '../../base/errors.ts'
-import type { ObjectFacts, Origin } from '../../protocol/answer.ts'
+import type { Origin } from '../../protocol/answer.ts'
 import { keyId, type ShardKey } from '../../protocol/shard-key.ts'
 import { formatVia } from '../../protocol/via.ts'
-import type { ShardCache, CachedObject } from '../shard-cache/shard-cache.ts'
+import type { Integrity } from '../integrity/integrity.ts'
+import type { ShardCache } from '../shard-cache/shard-cache.ts'
 import { cameFromRelay, sameWay } from '../upstream/tiers.ts'
 import type { Upstream } from '../upstream/upstream.ts'
 import type { AskedNodes } from '../upstream/upstream-types.ts'
 import { Fill } from './fill.ts'
 import { FillPlaces } from './fill-places.ts'
-
-/** The bytes of an open object as another process reads them. */
-export interface SharedFile {
-  /** Undefined while memory holds the bytes; of a fill, another one once it is stored. */
-  readonly path: string | undefined
-  /** SHA-256 of its blocks, by which whoever reads it verifies each; undefined where that is not asked for. */
-  readonly blocks?: Uint8Array | undefined
-  /** Bytes from the start of the object that may be read now. */
-  readable (): number
-  /** Resolves when more than `position` bytes may be read. @throws RelayError when that will never be */
-  more (position: number): Promise<void>
-}
-
-export interface OpenOptions {
-  /** The bytes are read by another process, from a file where there is one. */
-  readonly asFile?: boolean
-  /** `via` members of the request, without our own; what loops has been refused before. */
-  readonly via?: readonly string[]
-  /** Nothing is fetched for it, and it waits for nothing that is. */
-  readonly onlyIfCached?: boolean
-}
-
-/** An object opened for one viewer; `release` once. */
-export interface OpenShard extends ObjectFacts {
-  readonly key: ShardKey
-  /** The whole body, when it is in memory. */
-  readonly buffer: Buffer | undefined
-  /** Set for an object that was opened with `asFile`, or is being filled. */
-  readonly file: SharedFile | undefined
-  /**
-   * Bytes at `position`, at least one and at most `length`; the caller stays within `size`.
-   * @param end where the response ends, exclusive, when that is before `size`: its last byte is withheld until the whole object is verified
-   * @param into memory that they may be read into, instead of new memory
-   * @throws RelayError when neither cache nor super-nodes can deliver them
-   */
-  read (position: number, length: number, end?: number, into?: Buffer): Promise<Uint8Array>
-  release (): void
-}
+import { fromCache, fromFill, sameObject, type OpenOptions, type OpenShard, type OpenSource } from './open-shard.ts'
 
 /** What the service reports to metrics; implementations must not throw. */
 export interface ShardObserver {
@@ -57,6 +21,10 @@ export interface ShardServiceOptions {
   readonly cache: ShardCache
   readonly upstream: Pick<Upstream, 'fetch'> & Partial<Pick<Upstream, 'forgetMissing' | 'waitsFor'>>
   readonly observer: ShardObserver
+  /** Compares objects with their manifests; without it, what their senders say is enough. */
+  readonly integrity?: Pick<Integrity, 'begin' | 'avoids' | 'used' | 'forget'> | undefined
+  /** Whether a body must match the `repr-digest` of its sender; by default it must. */
+  readonly checksDigests?: boolean
   /** Largest object taken from a super-node, bytes. */
   readonly maxObjectBytes: number
   readonly maxManifestBytes: number
@@ -111,6 +79,7 @@ export class ShardService {
   /** A fill in flight for a purged key serves those who wait and is not stored. */
   forbidStore (matches: (id: string) => boolean): void {
     this.#options.upstream.forgetMissing?.(matches)
+    this.#options.integrity?.forget(matches)
     for (const [id, fill] of this.#fills) {
       if (!matches(id)) continue
       fill.forbidStore()
@@ -126,12 +95,12 @@ export class ShardService {
     await Promise.all(this.#running)
   }
 
-  async #openSource (key: ShardKey, { asFile = false, via = [], onlyIfCached = false }: OpenOptions): Promise<OpenShard> {
+  async #openSource (key: ShardKey, { asFile = false, via = [], onlyIfCached = false }: OpenOptions): Promise<OpenSource> {
     const id = keyId(key)
     // A fill that ends while the cache is being asked has stored the object; then asking again spares a second fetch.
     for (let look = 1; look <= MAX_LOOKS; look++) {
       const cached = await (asFile ? this.#options.cache.pin(key) : this.#options.cache.open(key))
-      if (cached !== undefined) return fromCache(key, cached)
+      if (cached !== undefined) return fromCache(key, cached, this.#options.integrity)
       if (onlyIfCached) throw await this.#refusal(key, via)
       const fill = this.#fills.get(id)
       const leave = fill?.join()
@@ -143,16 +112,34 @@ export class ShardService {
         try {
           return await fromFill(key, fill, leave, true)
         } catch (error) {
+          if (fill.wrong && look < MAX_LOOKS) {
+            this.#forget(id, fill)
+            continue
+          }
           // What goes in circles by the way of another request need not by ours: nobody can fail us with a `via` of his own.
           if (!(error instanceof RelayError) || error.code !== 'RELAY_ERR_LOOP' || sameWay(fill.via, via) || look === MAX_LOOKS) throw error
           continue
         }
       }
-      if (!this.#options.cache.has(key)) break
+      if (this.#options.cache.has(key)) continue
+      this.#admitMiss()
+      const own = this.#startFill(key, via, { fills: this.#fills, name: id })
+      try {
+        return await fromFill(key, own.fill, own.leave, false)
+      } catch (error) {
+        // Nobody has been given a byte of it, and the next super-node may have the right ones.
+        if (!own.fill.wrong || look === MAX_LOOKS) throw error
+        this.#forget(id, own.fill)
+      }
     }
     this.#admitMiss()
     const { fill, leave } = this.#startFill(key, via, { fills: this.#fills, name: id })
     return await fromFill(key, fill, leave, false)
+  }
+
+  /** Whoever asks from now on does not join it. */
+  #forget (id: string, fill: Fill): void {
+    if (this.#fills.get(id) === fill) this.#fills.delete(id)
   }
 
   /** Hits, and those who join a fill, never get here; nor does a hit whose disk fails half-way. */
@@ -186,7 +173,7 @@ export class ShardService {
   }
 
   /** A fill beside another one, for those who came the same way. It asks by that way, so that a circle shows in its `via`. */
-  async #openOwnWay (key: ShardKey, via: readonly string[]): Promise<OpenShard> {
+  async #openOwnWay (key: ShardKey, via: readonly string[]): Promise<OpenSource> {
     const name = `${keyId(key)} ${formatVia(via)}`
     const fill = this.#direct.get(name)
     const leave = fill?.join()
@@ -196,24 +183,39 @@ export class ShardService {
     return await fromFill(key, own.fill, own.leave, false)
   }
 
-  /** A disk that fails in the middle of a body costs the viewer nothing: the rest comes from a super-node, same key, same bytes. */
-  #resilient (key: ShardKey, via: readonly string[], first: OpenShard): OpenShard {
+  /**
+   * A disk that fails in the middle of a body costs the viewer nothing: the rest comes from a super-node, same key, same bytes. Nor does a fill
+   * whose bytes are wrong, as long as this viewer has been given none of them.
+   */
+  #resilient (key: ShardKey, via: readonly string[], first: OpenSource): OpenShard {
     let source = first
     let released = false
+    let given = false
+    let moves = 0
+    const move = async (error: unknown): Promise<void> => {
+      const wrong = source.wrong() && !given && moves++ < MAX_LOOKS
+      const diskFailed = !(error instanceof RelayError) && source === first
+      if (released || !(wrong || diskFailed)) throw error
+      const replacement = wrong ? await this.#openSource(key, { via }) : await this.#replace(key, via, error)
+      // Of wrong bytes the digest says nothing, unless it is the one of the manifest.
+      const same = sameObject(wrong && !first.verified ? { size: first.size, sha256: undefined } : first, replacement)
+      if (released || !same) {
+        replacement.release()
+        throw wrong ? error : new RelayError('RELAY_ERR_CACHE_READ', 'the cached object could not be read', { cause: error })
+      }
+      source.release()
+      source = replacement
+    }
     const read: OpenShard['read'] = async (position, length, end, into) => {
-      try {
-        return await source.read(position, length, end, into)
-      } catch (error) {
-        if (error instanceof RelayError || source !== first || released) throw error
-        const replacement = await this.#replace(key, via, error)
-        if (released || !sameObject(first, replacement)) {
-          replacement.release()
-          throw new RelayError('RELAY_ERR_CACHE_READ', 'the cached object could not be read', { cause: error })
+      for (let memory = into; ; memory = undefined) {
+        try {
+          const bytes = await source.read(position, length, end, memory)
+          given = true
+          return bytes
+        } catch (error) {
+          // The next read is not into memory that one which was given up may still fill.
+          await move(error)
         }
-        source.release()
-        source = replacement
-        // Not into memory that a read which was given up may still fill.
-        return await source.read(position, length, end)
       }
     }
     return {
@@ -226,7 +228,7 @@ export class ShardService {
     }
   }
 
-  async #replace (key: ShardKey, via: readonly string[], cause: unknown): Promise<OpenShard> {
+  async #replace (key: ShardKey, via: readonly string[], cause: unknown): Promise<OpenSource> {
     try {
       const { fill, leave } = this.#startFill(key, via)
       return await fromFill(key, fill, leave, false)
@@ -238,7 +240,7 @@ export class ShardService {
 
   /** @param place where others find it; only an object that comes through {@link #fills} is stored */
   #startFill (key: ShardKey, via: readonly string[], place?: { readonly fills: Map<string, Fill>, readonly name: string }): { fill: Fill, leave: () => void } {
-    const { cache, upstream, maxManifestBytes, maxObjectBytes, fillTimeoutMs } = this.#options
+    const { cache, upstream, integrity, checksDigests = true, maxManifestBytes, maxObjectBytes, fillTimeoutMs } = this.#options
     if (this.#stopping !== undefined) throw this.#stopping
     this.#places.makeRoom()
     const abort = new AbortController()
@@ -248,7 +250,9 @@ export class ShardService {
     const fill = new Fill({
       via,
       maxObjectBytes: key.part === 'manifest' ? maxManifestBytes : maxObjectBytes,
-      fetch: async (signal, state) => await upstream.fetch(key, signal, { via, ...state }),
+      fetch: async (signal, state) => await upstream.fetch(key, signal, { via, ...state, ...integrity === undefined ? {} : { avoids: node => integrity.avoids(node, key) } }),
+      checksDigest: checksDigests,
+      attest: integrity === undefined ? undefined : () => integrity.begin(key, via),
       createSpool: async (capacity, grows) => await cache.createSpool(key, capacity, place?.fills === this.#fills, grows),
       signal: abort.signal
     })
@@ -264,46 +268,5 @@ export class ShardService {
     const leave = fill.join()
     if (leave === undefined) throw new RelayError('RELAY_ERR_INTERNAL', 'a fill cannot end before it starts')
     return { fill, leave }
-  }
-}
-
-/** As far as the heads tell. */
-function sameObject (a: OpenShard, b: OpenShard): boolean {
-  return a.size === b.size && (a.sha256 === undefined || b.sha256 === undefined || a.sha256 === b.sha256)
-}
-
-function fromCache (key: ShardKey, cached: CachedObject): OpenShard {
-  return {
-    key,
-    size: cached.size,
-    sha256: cached.sha256,
-    origin: { hit: true, tier: cached.tier, storedAt: cached.storedAt },
-    lasting: true,
-    buffer: cached.buffer,
-    file: cached.path === undefined ? undefined : { path: cached.path, blocks: cached.blocks, readable: () => cached.size, more: async () => {} },
-    read: async (position, length, _end, into) => await cached.read(position, length, into),
-    release: () => { cached.release() }
-  }
-}
-
-async function fromFill (key: ShardKey, fill: Fill, leave: () => void, collapsed: boolean): Promise<OpenShard> {
-  const head = await fill.head.catch((error: unknown) => {
-    leave()
-    throw error
-  })
-  return {
-    key,
-    size: head.size,
-    sha256: head.sha256 ?? fill.sha256,
-    origin: { hit: false, collapsed, region: head.region, headMs: head.headMs },
-    lasting: head.lasting,
-    buffer: undefined,
-    file: {
-      get path () { return fill.path },
-      readable: () => fill.readableInFile,
-      more: async position => { await fill.moreInFile(position) }
-    },
-    read: async (position, length, end, into) => await fill.read(position, length, end, into),
-    release: leave
   }
 }

@@ -1,6 +1,6 @@
 /** What went wrong between us and a super-node, in our terms. */
 import { errors } from 'undici'
-import { isLocalLack, RelayError, systemCode } from '../../base/errors.ts'
+import { ERRORS, isLocalLack, RelayError, systemCode } from '../../base/errors.ts'
 
 /** Characters of what a node sent that go into a message. */
 const QUOTED_CHARS = 24
@@ -64,4 +64,14 @@ function isTlsRecord (sent: string): boolean {
 function isHttp2Frame (sent: string): boolean {
   const type = sent.charCodeAt(3)
   return sent.startsWith('\0\0') && (type === 4 || type === 7) && sent.slice(5, 9) === '\0\0\0\0'
+}
+
+/** The error as viewers may see it: addresses of super-nodes stay in the log. */
+export function withoutAddress (error: RelayError): RelayError {
+  return new RelayError(error.code, ERRORS[error.code].title.toLowerCase(), { cause: error, retryAfterSeconds: error.retryAfterSeconds })
+}
+
+/** Whether an error is of the relay itself and says nothing of a node. */
+export function isOurs (error: unknown): boolean {
+  return error instanceof RelayError && (error.source !== 'upstream' || error.code === 'RELAY_ERR_FILLS_BUSY' || error.code === 'RELAY_ERR_UNVERIFIED')
 }

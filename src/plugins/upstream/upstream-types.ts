@@ -1,6 +1,7 @@
 import type { Clock } from '../../base/clock.ts'
 import type { RelayError } from '../../base/errors.ts'
-import type { Oddity } from './answer.ts'
+import type { NodeResponse, Oddity, Resume } from './answer.ts'
+import type { CircuitAttempt } from './circuit.ts'
 import type { FitnessPolicy, HealthState, NodeState } from './node-state.ts'
 import type { SiblingsOptions } from './rendezvous.ts'
 import type { SuperNode } from './super-node.ts'
@@ -52,6 +53,8 @@ export interface UpstreamFetchOptions {
    * the same; without this, that is not checked.
    */
   readonly soFar?: () => string
+  /** Whether the node with this id must not be asked for the object; none by default. */
+  readonly avoids?: (node: string) => boolean
 }
 
 /** When a second node is asked beside one that is late. */
@@ -89,6 +92,8 @@ export interface UpstreamObserver {
 /** An object on its way from a super-node; the body must be read or destroyed, and its end reported. */
 export interface UpstreamObject {
   readonly node: string
+  /** Everyone who has sent part of the body so far. */
+  readonly senders: readonly string[]
   readonly region: string
   /** From request to response head, failed attempts included, ms. */
   readonly headMs: number
@@ -115,4 +120,33 @@ export interface NodeStatus {
   readonly p95Ms: number | null
   readonly failures: number
   readonly connections: SuperNode['connections']
+}
+
+export interface NodeAnswer {
+  readonly node: SuperNode
+  readonly attempt: CircuitAttempt
+  readonly response: NodeResponse
+  readonly release: () => void
+}
+
+/** A request to one node. */
+export interface NodeRunner {
+  readonly node: SuperNode
+  readonly attempt: CircuitAttempt
+  /** Monotonic ms since when it waits for the node; undefined while it waits for one of our connections. */
+  assignedAt: number | undefined
+}
+
+export interface RequestOptions {
+  /** Header fields. */
+  readonly fields: Readonly<Record<string, string>>
+  /** Asked before all others. */
+  readonly preferred: readonly SuperNode[]
+  readonly deadlineMs: number
+  readonly resume?: Resume
+  readonly asked?: AskedNodes | undefined
+  readonly wanted?: (() => boolean) | undefined
+  readonly avoids?: ((node: string) => boolean) | undefined
+  /** The node to ask after all others. */
+  readonly last?: SuperNode
 }

@@ -1,9 +1,9 @@
 import { ERRORS, RelayError } from '../../base/errors.ts'
 import { keyId, type ShardKey } from '../../protocol/shard-key.ts'
-import type { NodeResponse, Resume } from './answer.ts'
 import { Circles } from './circles.ts'
 import type { CircuitAttempt } from './circuit.ts'
-import { translate } from './failure.ts'
+import { askEach, readUpTo, regionsInTurn, type AskEachOptions } from './each-node.ts'
+import { isOurs, translate, withoutAddress } from './failure.ts'
 import { hedgedRequest, RaceLostError, type AttemptEnd } from './hedged-request.ts'
 import { LeastRate } from './least-rate.ts'
 import { NegativeCache } from './negative-cache.ts'
@@ -16,36 +16,8 @@ import { ENOUGH_NOT_FOUND, SearchBudget } from './search-budget.ts'
 import { pathOf } from './shard-path.ts'
 import type { SuperNode } from './super-node.ts'
 import { onwardVia } from './tiers.ts'
-import type { AskedNodes, AttemptOutcome, UpstreamFetchOptions, NodeStatus, UpstreamObject, UpstreamOptions } from './upstream-types.ts'
+import type { AskedNodes, AttemptOutcome, NodeAnswer, NodeRunner, RequestOptions, UpstreamFetchOptions, NodeStatus, UpstreamObject, UpstreamOptions } from './upstream-types.ts'
 import { UpstreamVerdict } from './verdict.ts'
-
-interface NodeAnswer {
-  readonly node: SuperNode
-  readonly attempt: CircuitAttempt
-  readonly response: NodeResponse
-  readonly release: () => void
-}
-
-/** A request to one node. */
-interface Runner {
-  readonly node: SuperNode
-  readonly attempt: CircuitAttempt
-  /** Monotonic ms since when it waits for the node; undefined while it waits for one of our connections. */
-  assignedAt: number | undefined
-}
-
-interface RequestOptions {
-  /** Header fields. */
-  readonly fields: Readonly<Record<string, string>>
-  /** Asked before all others. */
-  readonly preferred: readonly SuperNode[]
-  readonly deadlineMs: number
-  readonly resume?: Resume
-  readonly asked?: AskedNodes | undefined
-  readonly wanted?: (() => boolean) | undefined
-  /** The node to ask after all others. */
-  readonly last?: SuperNode
-}
 
 /** Times one body may go on from another node; with every node broken, nobody waits for ever. */
 const MAX_RESUMES = 4
@@ -106,7 +78,7 @@ export class Upstream {
    * @throws RelayError RELAY_ERR_SHARD_NOT_FOUND when every node says so, RELAY_ERR_UPSTREAM_TIMEOUT when none answers in time, RELAY_ERR_LOOP when the
    * request goes in circles wherever it is sent, else the last failure
    */
-  async fetch (key: ShardKey, signal: AbortSignal, { via = [], asked, wanted, soFar }: UpstreamFetchOptions = {}): Promise<UpstreamObject> {
+  async fetch (key: ShardKey, signal: AbortSignal, { via = [], asked, wanted, soFar, avoids }: UpstreamFetchOptions = {}): Promise<UpstreamObject> {
     const { clock, firstByteTimeoutMs, leastBodyBps, bodyTimeoutMs } = this.#options
     const start = clock.monotonic()
     const id = keyId(key)
@@ -114,7 +86,7 @@ export class Upstream {
     const fields = this.#fields(via)
     const preferred = this.#preferred(key, via).flatMap(({ url }) => this.#siblings.usable(url) ?? [])
     const path = pathOf(key, this.#options)
-    const first = await this.#request(path, signal, { fields, preferred, deadlineMs: firstByteTimeoutMs, asked, wanted }).catch((error: unknown) => {
+    const first = await this.#request(path, signal, { fields, preferred, deadlineMs: firstByteTimeoutMs, asked, wanted, avoids }).catch((error: unknown) => {
       if (error instanceof RelayError && error.code === 'RELAY_ERR_SHARD_NOT_FOUND') this.#missing.remember(id, clock.monotonic())
       throw error
     })
@@ -128,7 +100,7 @@ export class Upstream {
       // Nobody waits for it any more: another node need not carry it too.
       if (signal.aborted || size === undefined || isOurs(error) || wanted?.() === false) throw error
       this.#bodyFailed(node, attempt, error, signal)
-      const next = await this.#request(path, signal, { fields, preferred: [], deadlineMs: RESUME_PATIENCE * firstByteTimeoutMs, resume: { from: position, size, sha256, etag }, wanted, last: node })
+      const next = await this.#request(path, signal, { fields, preferred: [], deadlineMs: RESUME_PATIENCE * firstByteTimeoutMs, resume: { from: position, size, sha256, etag }, wanted, avoids, last: node })
         .catch((failure: unknown) => {
           lost = true
           this.#options.observer.resumed('failed')
@@ -158,6 +130,7 @@ export class Upstream {
       get storable () { return storable },
       body,
       node: node.id,
+      get senders () { return [...senders.keys()].map(({ id }) => id) },
       region: node.region,
       headMs: clock.monotonic() - start,
       failed: error => {
@@ -169,6 +142,28 @@ export class Upstream {
         return known
       }
     }
+  }
+
+  /** Asks super-nodes for the manifest of a CID, each once and one of each region first; siblings are not asked. */
+  async askEach (cid: string, options: AskEachOptions): Promise<void> {
+    const { region, clock } = this.#options
+    const path = pathOf({ cid, part: 'manifest' }, this.#options)
+    const fields = this.#fields(options.via)
+    await askEach(regionsInTurn(this.nodes.candidates(region())), options, async (node, signal) => {
+      const runner = { node, attempt: this.nodes.begin(node), assignedAt: clock.monotonic() }
+      const ended = (end: { how: 'won' } | { how: 'failed', error: unknown }): void => {
+        this.#attemptEnded(runner, { ...end, ms: 0, hedge: false }, { path, via: fields.via }, signal)
+      }
+      try {
+        const { body } = await node.get(path, signal, { fields: { ...fields } })
+        const bytes = await readUpTo(body, options.maxBytes)
+        ended({ how: 'won' })
+        return { node: node.id, region: node.region, bytes }
+      } catch (error) {
+        ended({ how: 'failed', error })
+        throw error
+      }
+    })
   }
 
   /**
@@ -190,12 +185,14 @@ export class Upstream {
     return pseudonym === undefined ? {} : { via: onwardVia(via, pseudonym) }
   }
 
-  async #request (path: string, signal: AbortSignal, { fields, preferred, deadlineMs, resume, asked, wanted, last }: RequestOptions): Promise<NodeAnswer> {
+  async #request (path: string, signal: AbortSignal, { fields, preferred, deadlineMs, resume, asked, wanted, avoids, last }: RequestOptions): Promise<NodeAnswer> {
     const { clock, region, hedge } = this.#options
-    const ordered = [...preferred, ...this.nodes.candidates(region())]
+    const all = [...preferred, ...this.nodes.candidates(region())]
+    const ordered = avoids === undefined ? all : all.filter(({ id }) => !avoids(id))
+    if (ordered.length === 0 && all.length > 0) throw new RelayError('RELAY_ERR_UPSTREAM_CORRUPT', 'every super-node sent wrong bytes for the object a short while ago')
     // A node whose body has just broken off may be back, but whoever else there is comes first.
     const nodes = last === undefined ? ordered : [...ordered.filter(node => node !== last), last]
-    const runners: Runner[] = []
+    const runners: NodeRunner[] = []
     const verdict = new UpstreamVerdict()
     const started = <T>(runner: T | undefined): T => {
       if (runner === undefined) throw new RelayError('RELAY_ERR_INTERNAL', 'the race names a node that does not run')
@@ -206,7 +203,7 @@ export class Upstream {
         delays: nodes.map(node => this.nodes.hedgeDelay(node)),
         ask: async (index, abort) => {
           const node = started(nodes[index])
-          const runner: Runner = { node, attempt: this.nodes.begin(node), assignedAt: undefined }
+          const runner: NodeRunner = { node, attempt: this.nodes.begin(node), assignedAt: undefined }
           runners[index] = runner
           asked?.add(node)
           return await node.get(path, abort, { fields, resume, wanted, assigned: () => { runner.assignedAt ??= clock.monotonic() } })
@@ -237,7 +234,7 @@ export class Upstream {
   }
 
   /** Counts what an attempt says of its node. Returns the failure, if it was one. */
-  #attemptEnded ({ node, attempt, assignedAt }: Runner, end: AttemptEnd, asked: { path: string, via: string | undefined }, signal: AbortSignal): RelayError | undefined {
+  #attemptEnded ({ node, attempt, assignedAt }: NodeRunner, end: AttemptEnd, asked: { path: string, via: string | undefined }, signal: AbortSignal): RelayError | undefined {
     const { observer, log, clock } = this.#options
     // What it waited for one of our connections is not the node's time.
     const ms = assignedAt === undefined ? 0 : clock.monotonic() - assignedAt
@@ -304,14 +301,4 @@ export class Upstream {
     this.nodes.finish(node, attempt, circuitOutcome(outcome))
     return withoutAddress(known)
   }
-}
-
-/** The error as viewers may see it: addresses of super-nodes stay in the log. */
-function withoutAddress (error: RelayError): RelayError {
-  return new RelayError(error.code, ERRORS[error.code].title.toLowerCase(), { cause: error, retryAfterSeconds: error.retryAfterSeconds })
-}
-
-/** Whether an error is of the relay itself and says nothing of a node. */
-function isOurs (error: unknown): boolean {
-  return error instanceof RelayError && (error.source !== 'upstream' || error.code === 'RELAY_ERR_FILLS_BUSY')
 }

@@ -2,7 +2,7 @@ import { ServerResponse } from 'node:http'
 import { Http2ServerResponse } from 'node:http2'
 import { Readable } from 'node:stream'
 import type { ByteRange } from '../../protocol/range.ts'
-import type { OpenShard } from '../shards/shard-service.ts'
+import type { OpenShard } from '../shards/open-shard.ts'
 import type { ChunkMemory } from './chunk-memory.ts'
 import type { ChunkSize } from './chunk-size.ts'
 

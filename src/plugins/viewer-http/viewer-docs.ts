@@ -38,10 +38,10 @@ const RATE_HEADERS: Headers = {
 
 const OBJECT_HEADERS: Headers = {
   ...REQUEST_ID,
-  'cache-control': text('`public, max-age=31536000, immutable`: an object never changes; `no-store` for what may not be kept'),
+  'cache-control': text('`public, max-age=31536000, immutable`: an object never changes; `public, max-age=60` for one that no believed manifest vouches for; `no-store` for what may not be kept'),
   'cache-status': text('RFC 9211: `icn-relay; hit`, or `icn-relay; fwd=uri-miss`, with `collapsed` when it joined a fetch under way; a hit has `age` (RFC 9111 §5.1) as well', '^icn-relay; (hit|fwd=uri-miss(; collapsed)?)$'),
   'server-timing': text('tier or super-node region that answered, and how long opening took, ms'),
-  etag: text('`"sha256-<hex>"`; absent on a miss whose super-node told no digest', '^"sha256-[0-9a-f]{64}"$')
+  etag: text('`"sha256-<hex>"`; absent while nothing vouches for the object', '^"sha256-[0-9a-f]{64}"$')
 }
 
 const BODY_HEADERS: Headers = {
@@ -49,7 +49,7 @@ const BODY_HEADERS: Headers = {
   ...RATE_HEADERS,
   'accept-ranges': text('`bytes`', '^bytes$'),
   'content-length': text('bytes of the body', '^\\d+$'),
-  'repr-digest': text('RFC 9530: SHA-256 of the whole object, also beside a part of it', '^sha-256=:[A-Za-z0-9+/]{43}=:$')
+  'repr-digest': text('RFC 9530: SHA-256 of the whole object, also beside a part of it; absent while nothing vouches for it', '^sha-256=:[A-Za-z0-9+/]{43}=:$')
 }
 
 const SHARED_HEADERS: Headers = {
@@ -69,7 +69,7 @@ const PROBLEMS: Record<number, string> = {
   429: 'Too many requests of this address in a second',
   431: 'The request head is larger than 16 KiB',
   500: 'Internal error',
-  502: 'The super-nodes failed, or sent a body that does not match its digest',
+  502: 'The super-nodes failed, or sent an object that is not what its digest or its manifest says, or one that nothing vouches for while that is refused',
   503: 'Too many objects are being fetched, the relay is overloaded and does not have the object, or it is stopping',
   504: 'No super-node answered in time, or the object is not in the cache and the request says `only-if-cached`',
   508: 'The request has passed this relay before, or too many others'

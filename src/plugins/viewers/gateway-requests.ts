@@ -5,7 +5,8 @@ import type { ShardKey } from '../../protocol/shard-key.ts'
 import { CHUNK_BYTES } from '../../storage/disk-files.ts'
 import type { OpenResponses } from '../limits/open-responses.ts'
 import { MemoryBudget } from '../shard-cache/memory-budget.ts'
-import type { OpenShard, ShardService } from '../shards/shard-service.ts'
+import type { OpenShard } from '../shards/open-shard.ts'
+import type { ShardService } from '../shards/shard-service.ts'
 import { LeaseTable } from './lease-table.ts'
 import { ProgressNotifier } from './progress-notifier.ts'
 
@@ -95,10 +96,10 @@ export class GatewayRequests {
       return
     }
     const lease = this.#table.add(shard)
-    const { file, size, sha256, origin, lasting } = shard
+    const { file, size, sha256, verified, origin, lasting } = shard
     const path = file?.path
     const readable = file?.readable() ?? 0
-    this.#send({ type: 'resolved', id, info: { lease, size, sha256, lasting, origin, file: path === undefined ? undefined : { path, readable, blocks: file?.blocks } } })
+    this.#send({ type: 'resolved', id, info: { lease, size, sha256, verified, lasting, origin, file: path === undefined ? undefined : { path, readable, blocks: file?.blocks } } })
     if (path !== undefined && readable < size) this.#follow(lease, shard, readable)
   }
 

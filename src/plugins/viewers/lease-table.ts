@@ -1,5 +1,5 @@
 import { RelayError } from '../../base/errors.ts'
-import type { OpenShard } from '../shards/shard-service.ts'
+import type { OpenShard } from '../shards/open-shard.ts'
 
 /** Objects one gateway may hold at the same time: every session's streams together stay far below. */
 const MAX_LEASES = 65_536

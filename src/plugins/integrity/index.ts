@@ -1,0 +1,86 @@
+import type { KeyObject } from 'node:crypto'
+import fp from 'fastify-plugin'
+import { systemClock, systemTimers } from '../../base/clock.ts'
+import { RelayError } from '../../base/errors.ts'
+import type { Config } from '../../config/config.ts'
+import { settleUnverified } from '../shard-cache/settle.ts'
+import { EvidenceBook } from './evidence.ts'
+import { Integrity } from './integrity.ts'
+import { ManifestStore } from './manifest-store.ts'
+import { Quarantine } from './quarantine.ts'
+import type { IntegrityReportSource } from './routes.ts'
+import { publisherKey } from './verify-manifest.ts'
+
+declare module 'fastify' {
+  interface FastifyInstance {
+    integrity: IntegrityReportSource & {
+      /** Undefined unless objects are compared with their manifests. */
+      readonly checks: Integrity | undefined
+    }
+  }
+}
+
+function keysOf (publishers: readonly string[]): Map<string, KeyObject> {
+  return new Map(publishers.map((text, position) => {
+    const key = publisherKey(text)
+    if (key === undefined) throw new RelayError('RELAY_ERR_CONFIG', `trust.publishers.${position} is not an Ed25519 public key`)
+    return [text, key]
+  }))
+}
+
+/** Compares what super-nodes send with the manifests of their CIDs. */
+export default fp<{ config: Config }>(async (app, { config }) => {
+  const { trust, cache: { integrity: mode }, upstream: { super_nodes: nodes, dns, max_manifest_bytes: maxBytes } } = config
+  const { relayMetrics: metrics, upstream, shardCache } = app
+  const log = app.log.child({ plugin: 'integrity' })
+  const evidence = new EvidenceBook()
+  const quarantine = new Quarantine()
+  const policy = { maxBytes, publishers: keysOf(trust.publishers), maxAgeMs: trust.manifest_max_age_s * 1_000 }
+  let checks: Integrity | undefined
+  const store = new ManifestStore({
+    ask: async (cid, options) => { await upstream.askEach(cid, options) },
+    policy,
+    quorum: trust.quorum,
+    timeoutMs: trust.manifest_timeout_ms,
+    clock: systemClock,
+    timers: systemTimers,
+    observer: {
+      found: (cid, outcome) => {
+        metrics.count('icn_relay_integrity_manifests_total', { outcome })
+        if (outcome === 'conflict') log.warn({ cid }, 'super-nodes have different manifests, and none is believed')
+      },
+      refused: (node, cid, fault, detail) => {
+        metrics.count('icn_relay_integrity_manifest_faults_total', { fault })
+        log.warn({ node, cid, fault, detail }, 'manifest of a super-node is refused')
+      }
+    },
+    believed: (cid, facts) => { checks?.settle(cid, facts) }
+  })
+  if (mode === 'manifest') {
+    checks = new Integrity({
+      store,
+      policy,
+      unverified: trust.unverified,
+      evidence,
+      quarantine,
+      clock: systemClock,
+      observer: {
+        checked: outcome => { metrics.count('icn_relay_integrity_checks_total', { outcome }) },
+        settled: outcome => { metrics.count('icn_relay_integrity_settled_total', { outcome }) }
+      },
+      settle: (cid, expected) => settleUnverified(shardCache, cid, expected),
+      log: (level, message, fields) => { log[level](fields, message) }
+    })
+    const regions = new Set([...nodes, ...dns].map(({ region }) => region)).size
+    if (trust.publishers.length > 0) log.info({ publishers: trust.publishers.length }, 'manifests are believed that a publisher signed')
+    else if (trust.quorum === 1) log.warn('manifests are believed of whichever super-node answers first: trust.quorum is 1, and trust.publishers is empty')
+    else if (regions < trust.quorum) log.warn({ regions, quorum: trust.quorum }, 'no manifest will be believed: super-nodes are in fewer regions than trust.quorum, and trust.publishers is empty')
+  }
+  app.decorate('integrity', { checks, config, store, quarantine, evidence })
+  metrics.onCollect(() => {
+    metrics.set('icn_relay_integrity_manifests', store.size)
+    metrics.set('icn_relay_integrity_quarantined', quarantine.size)
+  })
+  // Before fills are ended, which wait for what is asked.
+  app.addHook('preClose', async () => { store.close() })
+}, { name: 'integrity', dependencies: ['metrics', 'shard-cache', 'upstream'] })

@@ -1,0 +1,192 @@
+import { LRUCache } from 'lru-cache'
+import type { Clock } from '../../base/clock.ts'
+import { RelayError } from '../../base/errors.ts'
+import { ManifestError } from '../../protocol/manifest.ts'
+import { keyId, type ShardKey } from '../../protocol/shard-key.ts'
+import type { EvidenceBook } from './evidence.ts'
+import type { Finding, ManifestFacts, ManifestStore } from './manifest-store.ts'
+import type { Quarantine } from './quarantine.ts'
+import { verifyManifest, type ManifestPolicy } from './verify-manifest.ts'
+
+/** Size and digest that a believed manifest gives an object. */
+export interface ExpectedObject {
+  /** Bytes. */
+  readonly size: number
+  /** Lower-case hex. */
+  readonly sha256: string
+}
+
+/** An object as it came. */
+export interface ReceivedObject {
+  /** Everyone who sent part of it. */
+  readonly nodes: readonly string[]
+  readonly size: number
+  /** Lower-case hex. */
+  readonly sha256: string
+  /** The bytes themselves; asked for only of a manifest that is not the believed one. */
+  readonly bytes: () => Promise<Uint8Array>
+}
+
+/** What an object that may be served is: `disputed` when super-nodes contradict each other, and then it is not stored. */
+export type ObjectVerdict = 'verified' | 'unverified' | 'disputed'
+
+/** The object is not what its manifest says; another super-node may have the right one. */
+export class WrongObjectError extends RelayError {
+  constructor (detail: string) {
+    super('RELAY_ERR_UPSTREAM_CORRUPT', detail)
+  }
+}
+
+/** The check of one object, begun beside its body. */
+export interface Attestation {
+  /** What a shard must be; undefined while no manifest is believed. */
+  readonly expected: ExpectedObject | undefined
+  /** Looks at what a head announces. @throws WrongObjectError when that is not what is expected */
+  head (nodes: readonly string[], size: number | undefined, sha256: string | undefined): void
+  /**
+   * Waits for the manifest and compares.
+   * @throws WrongObjectError; RelayError RELAY_ERR_UNVERIFIED when nothing vouches for it and that is refused
+   */
+  judge (received: ReceivedObject): Promise<ObjectVerdict>
+}
+
+export interface IntegrityObserver {
+  checked (outcome: ObjectVerdict | 'wrong'): void
+  settled (outcome: 'verified' | 'evicted'): void
+}
+
+export interface IntegrityOptions {
+  readonly store: ManifestStore
+  readonly policy: ManifestPolicy
+  readonly unverified: 'serve' | 'refuse'
+  readonly evidence: EvidenceBook
+  readonly quarantine: Quarantine
+  readonly clock: Clock
+  readonly observer: IntegrityObserver
+  /** The cache's part: compares what it holds of a CID that was not verified with its manifest, and says what became of each. */
+  readonly settle: (cid: string, expected: (key: ShardKey) => ExpectedObject) => Iterable<'verified' | 'evicted'>
+  readonly log: (level: 'info' | 'warn', message: string, fields: Record<string, unknown>) => void
+}
+
+/** Time after which hits on unverified objects ask for the manifest of their CID again, ms: where there is none, hits must not become questions. */
+export const ASK_AGAIN_MS = 600_000
+/** CIDs of unverified hits remembered; beyond, the one that was not used longest may ask too early. */
+const MAX_ASKED = 10_000
+
+/** Whether objects are what the manifest of their CID says. */
+export class Integrity {
+  readonly #options: IntegrityOptions
+  /** CID to the monotonic ms from which a hit asks again. */
+  readonly #askAgain = new LRUCache<string, number>({ max: MAX_ASKED })
+
+  constructor (options: IntegrityOptions) {
+    this.#options = options
+  }
+
+  /** Begins to check an object that is being fetched. @param via members of the request that needs it */
+  begin (key: ShardKey, via: readonly string[]): Attestation {
+    const { store } = this.#options
+    const asked = store.find(key.cid, via)
+    const expected = (): ExpectedObject | undefined => {
+      // Of manifests with the same shards a publisher may have signed several.
+      const known = key.part === 'manifest' ? undefined : store.known(key.cid)
+      return known === undefined ? undefined : expectedOf(key, known.facts)
+    }
+    return {
+      get expected () { return expected() },
+      head: (nodes, size, sha256) => {
+        const known = store.known(key.cid)
+        if (known === undefined || key.part === 'manifest') return
+        const right = expectedOf(key, known.facts)
+        if ((size !== undefined && size !== right.size) || (sha256 !== undefined && sha256 !== right.sha256)) this.#wrong(key, nodes, sha256, known)
+      },
+      judge: async received => await this.#judge(key, await asked, received)
+    }
+  }
+
+  /** Whether a node is not asked for an object at present. */
+  avoids (node: string, key: ShardKey): boolean {
+    return this.#options.quarantine.has(node, key, this.#options.clock.monotonic())
+  }
+
+  /** An object of the cache that was never verified is used: its manifest is asked for, beside. */
+  used (key: ShardKey): void {
+    const { store, clock } = this.#options
+    const known = store.known(key.cid)
+    if (known !== undefined) {
+      this.settle(key.cid, known.facts)
+      return
+    }
+    const now = clock.monotonic()
+    if (now < (this.#askAgain.get(key.cid) ?? -Infinity)) return
+    this.#askAgain.set(key.cid, now + ASK_AGAIN_MS)
+    void store.find(key.cid, [])
+  }
+
+  /** Objects were purged: what is known of a CID is forgotten with its manifest. @param matches ids of keys */
+  forget (matches: (id: string) => boolean): void {
+    this.#options.store.forget(cid => matches(keyId({ cid, part: 'manifest' })))
+  }
+
+  /** A manifest is believed: what the cache holds of its CID is verified now, or goes. */
+  settle (cid: string, facts: ManifestFacts): void {
+    for (const outcome of this.#options.settle(cid, key => expectedOf(key, facts))) {
+      this.#options.observer.settled(outcome)
+      if (outcome === 'evicted') this.#options.log('warn', 'cached object is not what its manifest says and goes', { cid })
+    }
+  }
+
+  async #judge (key: ShardKey, found: Finding, received: ReceivedObject): Promise<ObjectVerdict> {
+    const { observer } = this.#options
+    // A purge may have forgotten it, or another question found it meanwhile.
+    const finding = this.#options.store.known(key.cid) ?? found
+    if (finding.state !== 'believed') return this.#withoutManifest(key, finding, received)
+    const right = expectedOf(key, finding.facts)
+    if (received.size !== right.size || received.sha256 !== right.sha256) {
+      if (key.part !== 'manifest' || !await this.#isAnotherSigned(key.cid, finding.facts, received)) this.#wrong(key, received.nodes, received.sha256, finding)
+    }
+    observer.checked('verified')
+    return 'verified'
+  }
+
+  #withoutManifest (key: ShardKey, { state, claims }: Extract<Finding, { state: 'unsure' | 'conflict' }>, received: ReceivedObject): ObjectVerdict {
+    const { observer, unverified, log } = this.#options
+    const others = claims.filter(facts => expectedOf(key, facts).sha256 !== received.sha256)
+    const disputed = state === 'conflict' || others.length > 0
+    if (disputed) {
+      log('warn', 'super-nodes contradict each other and no manifest is believed: nothing is stored', {
+        key: keyId(key), nodes: received.nodes, received: received.sha256, claims: claims.map(facts => ({ node: facts.node, sha256: expectedOf(key, facts).sha256 }))
+      })
+    }
+    const outcome = disputed ? 'disputed' : 'unverified'
+    observer.checked(outcome)
+    if (unverified === 'refuse') throw new RelayError('RELAY_ERR_UNVERIFIED', disputed ? 'super-nodes contradict each other' : 'no manifest of the object is believed')
+    return outcome
+  }
+
+  /** Whether a manifest that is not the believed one, byte for byte, is a publisher's all the same and lists the same shards. */
+  async #isAnotherSigned (cid: string, facts: ManifestFacts, { bytes }: ReceivedObject): Promise<boolean> {
+    const { policy, clock } = this.#options
+    try {
+      const { publisher, manifest } = verifyManifest(await bytes(), cid, policy, clock.now())
+      return publisher !== undefined && manifest.merkleRoot === facts.merkleRoot && manifest.shardSize === facts.shardSize
+    } catch (error) {
+      if (error instanceof ManifestError) return false
+      throw error
+    }
+  }
+
+  #wrong (key: ShardKey, nodes: readonly string[], received: string | undefined, { facts, by }: Extract<Finding, { state: 'believed' }>): never {
+    const { evidence, quarantine, observer, clock, log } = this.#options
+    const expected = expectedOf(key, facts).sha256
+    quarantine.add(nodes, key, clock.monotonic())
+    evidence.add({ nodes, key, expected, received, by, at: clock.now() })
+    observer.checked('wrong')
+    log('warn', 'super-node sent an object that is not what its manifest says', { key: keyId(key), nodes, expected, received, by })
+    throw new WrongObjectError(`super-node ${nodes.join(', ')} sent an object that is not what its manifest says`)
+  }
+}
+
+function expectedOf ({ part }: ShardKey, { digest, size, shardSize, shards }: ManifestFacts): ExpectedObject {
+  return part === 'manifest' ? { size, sha256: digest } : { size: shardSize, sha256: shards[part] ?? '' }
+}

@@ -1,0 +1,175 @@
+import { LRUCache } from 'lru-cache'
+import type { Clock, Timers } from '../../base/clock.ts'
+import { deferred } from '../../base/deferred.ts'
+import { ManifestError, type ManifestFault } from '../../protocol/manifest.ts'
+import type { AskEachOptions, NodeText } from '../upstream/each-node.ts'
+import { judgeClaims, type Belief, type Claim } from './manifest-trust.ts'
+import { verifyManifest, type ManifestPolicy } from './verify-manifest.ts'
+
+/** What is kept of a manifest: some 1.5 kB, whatever else it says. */
+export interface ManifestFacts {
+  /** Who it came from. */
+  readonly node: string
+  /** Of its bytes, lower-case hex. */
+  readonly digest: string
+  /** Of its bytes. */
+  readonly size: number
+  /** Of the tree over its shards; the same for every manifest of the same shards. */
+  readonly merkleRoot: string
+  /** Bytes of a shard. */
+  readonly shardSize: number
+  /** SHA-256 of each shard, lower-case hex. */
+  readonly shards: readonly string[]
+}
+
+/** What is known of the manifest of a CID. */
+export type Finding =
+  | { readonly state: 'believed', readonly facts: ManifestFacts, readonly by: 'publisher' | 'quorum' }
+  /** `claims`: what single nodes say. */
+  | { readonly state: 'unsure' | 'conflict', readonly claims: readonly ManifestFacts[] }
+
+export interface StoreObserver {
+  found (cid: string, outcome: Finding['state'] | 'busy'): void
+  refused (node: string, cid: string, fault: ManifestFault, detail: string): void
+}
+
+export interface ManifestStoreOptions {
+  /** Asks super-nodes for the manifest of a CID, each once. */
+  readonly ask: (cid: string, options: AskEachOptions) => Promise<void>
+  readonly policy: ManifestPolicy
+  /** Regions that must agree where there are no publishers. */
+  readonly quorum: number
+  /** Time until nodes must have answered, ms; the last byte of a fill waits so long at most. */
+  readonly timeoutMs: number
+  readonly clock: Clock
+  readonly timers: Timers
+  readonly observer: StoreObserver
+  /** Told of every manifest that is believed from now on. */
+  readonly believed: (cid: string, facts: ManifestFacts) => void
+}
+
+/** Believed manifests in memory: about 6 MB. */
+export const MAX_MANIFESTS = 4_096
+/** CIDs of which nothing is believed, kept for {@link UNSURE_MS}; each with up to {@link MAX_CLAIMS} claims. */
+export const MAX_UNSURE = 512
+/** Questions under way at the same time; an object whose manifest cannot be asked for is unverified. */
+export const MAX_QUESTIONS = 256
+/** Time after which nodes are asked again for a manifest that nobody believed, ms. */
+export const UNSURE_MS = 10_000
+/** Nodes whose manifest is looked at for one CID. */
+export const MAX_CLAIMS = 8
+
+/** The manifests of CIDs: each is asked for once, whoever needs it, and kept. */
+export class ManifestStore {
+  readonly #options: ManifestStoreOptions
+  readonly #believed = new LRUCache<string, Extract<Finding, { state: 'believed' }>>({ max: MAX_MANIFESTS })
+  readonly #unsure = new LRUCache<string, { readonly finding: Finding, readonly until: number }>({ max: MAX_UNSURE })
+  readonly #asking = new Map<string, Promise<Finding>>()
+  readonly #ending = new AbortController()
+
+  constructor (options: ManifestStoreOptions) {
+    this.#options = options
+  }
+
+  /** Believed manifests in memory. */
+  get size (): number { return this.#believed.size }
+  /** Questions under way. */
+  get asking (): number { return this.#asking.size }
+
+  /** The manifest, if it is believed already. */
+  known (cid: string): Extract<Finding, { state: 'believed' }> | undefined {
+    return this.#believed.get(cid)
+  }
+
+  /**
+   * What the super-nodes say, within the time they have; joins a question that is under way. Never rejects.
+   * @param via members of the request that needs it
+   */
+  async find (cid: string, via: readonly string[]): Promise<Finding> {
+    const known = this.#believed.get(cid) ?? this.#recent(cid)
+    if (known !== undefined) return known
+    const under = this.#asking.get(cid)
+    if (under !== undefined) return await under
+    if (this.#asking.size >= MAX_QUESTIONS || this.#ending.signal.aborted) {
+      this.#options.observer.found(cid, 'busy')
+      return { state: 'unsure', claims: [] }
+    }
+    const question = this.#ask(cid, via).finally(() => { this.#asking.delete(cid) })
+    this.#asking.set(cid, question)
+    return await question
+  }
+
+  /** Forgets what is known of these CIDs, because they were purged. */
+  forget (matches: (cid: string) => boolean): void {
+    for (const table of [this.#believed, this.#unsure]) {
+      for (const cid of [...table.keys()]) if (matches(cid)) table.delete(cid)
+    }
+  }
+
+  /** Ends every question. */
+  close (): void {
+    this.#ending.abort()
+  }
+
+  #recent (cid: string): Finding | undefined {
+    const unsure = this.#unsure.get(cid)
+    return unsure !== undefined && this.#options.clock.monotonic() < unsure.until ? unsure.finding : undefined
+  }
+
+  async #ask (cid: string, via: readonly string[]): Promise<Finding> {
+    const { ask, policy, quorum, timeoutMs, timers, observer, clock, believed } = this.#options
+    const claims: Claim[] = []
+    let belief: Belief = judgeClaims(claims, quorum)
+    const take = (answer: NodeText): boolean => {
+      const claim = this.#check(cid, answer)
+      if (claim === undefined) return false
+      claims.push(claim)
+      belief = judgeClaims(claims, quorum)
+      return belief.state === 'believed' || claims.length === MAX_CLAIMS
+    }
+    const abort = new AbortController()
+    const over = deferred<undefined>()
+    const end = (): void => {
+      abort.abort()
+      over.resolve(undefined)
+    }
+    const cancel = timers.after(timeoutMs, end)
+    this.#ending.signal.addEventListener('abort', end, { once: true })
+    // With publishers one good answer is enough; without, one node more than the quorum needs is asked, lest one be slow.
+    const parallel = policy.publishers.size > 0 ? 1 : quorum + 1
+    const asked = ask(cid, { via, signal: abort.signal, parallel, maxBytes: policy.maxBytes, take }).catch(() => {})
+    await Promise.race([asked, over.promise])
+    cancel()
+    this.#ending.signal.removeEventListener('abort', end)
+    const finding = findingOf(belief)
+    observer.found(cid, finding.state)
+    if (finding.state === 'believed') {
+      this.#believed.set(cid, finding)
+      this.#unsure.delete(cid)
+      believed(cid, finding.facts)
+    } else {
+      this.#unsure.set(cid, { finding, until: clock.monotonic() + UNSURE_MS })
+    }
+    return finding
+  }
+
+  #check (cid: string, { node, region, bytes }: NodeText): Claim | undefined {
+    const { policy, clock, observer } = this.#options
+    try {
+      return { node, region, ...verifyManifest(bytes, cid, policy, clock.now()) }
+    } catch (error) {
+      if (!(error instanceof ManifestError)) throw error
+      observer.refused(node, cid, error.fault, error.message)
+      return undefined
+    }
+  }
+}
+
+function factsOf ({ node, digest, size, manifest }: Claim): ManifestFacts {
+  return { node, digest, size, merkleRoot: manifest.merkleRoot, shardSize: manifest.shardSize, shards: manifest.shards.map(shard => shard.sha256) }
+}
+
+function findingOf (belief: Belief): Finding {
+  if (belief.state === 'believed') return { state: 'believed', facts: factsOf(belief.claim), by: belief.by }
+  return { state: belief.state, claims: belief.claims.map(factsOf) }
+}

@@ -1,0 +1,22 @@
+import type { ShardKey } from '../../protocol/shard-key.ts'
+import type { CacheEntry } from './entry.ts'
+
+/** What operators see of an entry. */
+export interface EntryDetails {
+  readonly cid: string
+  readonly part: ShardKey['part']
+  readonly size: number
+  readonly sha256: string
+  /** Whether it was compared with a believed manifest. */
+  readonly verified: boolean
+  /** Wall clock, ms since the epoch. */
+  readonly storedAt: number
+  readonly lastAccess: number
+  readonly hits: number
+  readonly readers: number
+}
+
+export function describe (key: ShardKey, entry: CacheEntry): EntryDetails {
+  const { size, sha256, verified, hits, leases } = entry
+  return { cid: key.cid, part: key.part, size, sha256, verified, storedAt: Math.floor(entry.storedAt), lastAccess: Math.floor(entry.lastAccess), hits, readers: leases }
+}
