@@ -285,7 +285,8 @@ suite('the table of files in docs/operations.md', () => {
 
   test('has the versions of the code', () => {
     const of = (path: string): string | undefined => rows.get(path)
-    assert.deepEqual([of('index/'), of('cache_manifest.json'), of('upstreams.json'), of('scrub-state.json')], [`${RECORD_VERSION}, in every record`, String(MANIFEST_VERSION), String(CHANGES_VERSION), String(SCRUB_STATE_VERSION)])
+    const [records = ''] = of('index/')?.split(';') ?? []
+    assert.deepEqual([records, of('cache_manifest.json'), of('upstreams.json'), of('scrub-state.json')], [`${RECORD_VERSION}, in every record`, String(MANIFEST_VERSION), String(CHANGES_VERSION), String(SCRUB_STATE_VERSION)])
     for (const [path, version] of rows) assert.notEqual(version.trim(), '', path)
   })
 
