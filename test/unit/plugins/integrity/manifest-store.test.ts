@@ -1,0 +1,217 @@
+import assert from 'node:assert/strict'
+import { suite, test } from 'node:test'
+import fc from 'fast-check'
+import { deferred } from '../../../../src/base/deferred.ts'
+import { EvidenceBook, EVIDENCE_PER_NODE, MAX_OFFENDERS, type Evidence } from '../../../../src/plugins/integrity/evidence.ts'
+import { ManifestStore, MAX_CLAIMS, MAX_MANIFESTS, MAX_QUESTIONS, MAX_UNSURE, UNSURE_MS, type ManifestStoreOptions } from '../../../../src/plugins/integrity/manifest-store.ts'
+import { judgeClaims, type Claim } from '../../../../src/plugins/integrity/manifest-trust.ts'
+import { MAX_QUARANTINED, Quarantine } from '../../../../src/plugins/integrity/quarantine.ts'
+import { publisherKey } from '../../../../src/plugins/integrity/verify-manifest.ts'
+import { parseManifest } from '../../../../src/protocol/manifest.ts'
+import type { AskEachOptions } from '../../../../src/plugins/upstream/each-node.ts'
+import { makePublisher, manifestBody, manifestText, signedBody, videoShards } from '../../../../tools/harness/manifests.ts'
+import { virtualTimers, type VirtualTimers } from '../../../fakes/timers.ts'
+
+const CID = 'QmVideo'
+const PUBLISHER = makePublisher()
+const TRUE_BODY = manifestBody(CID, videoShards(CID, 100))
+const LIE_BODY = manifestBody(CID, videoShards(CID, 100, ' lie'))
+const { manifest: MANIFEST } = parseManifest(manifestText(TRUE_BODY), CID, 100_000)
+
+function claim (node: string, region: string, digest: string, more: Partial<Claim> = {}): Claim {
+  return { node, region, digest, size: 1, manifest: MANIFEST, publisher: undefined, ...more }
+}
+
+interface Lab {
+  readonly store: ManifestStore
+  readonly timers: VirtualTimers
+  readonly asked: { readonly cid: string, readonly options: AskEachOptions }[]
+  readonly told: string[]
+}
+
+/** @param ask what the super-nodes do; they answer nothing by default */
+function setUp (ask: ManifestStoreOptions['ask'] = async () => {}, { signed = false, quorum = 2 } = {}): Lab {
+  const timers = virtualTimers()
+  const asked: { cid: string, options: AskEachOptions }[] = []
+  const told: string[] = []
+  const key = publisherKey(PUBLISHER.key)
+  assert.ok(key !== undefined)
+  const store = new ManifestStore({
+    ask: async (cid, options) => {
+      asked.push({ cid, options })
+      await ask(cid, options)
+    },
+    policy: { maxBytes: 100_000, maxAgeMs: 0, publishers: new Map(signed ? [[PUBLISHER.key, key]] : []) },
+    quorum,
+    timeoutMs: 3_000,
+    clock: { now: () => 0, monotonic: () => timers.now() },
+    timers,
+    observer: { found: (cid, outcome) => { told.push(`${cid} ${outcome}`) }, refused: (node, _cid, fault) => { told.push(`${node} ${fault}`) } },
+    believed: (cid, { node }) => { told.push(`${cid} from ${node}`) }
+  })
+  return { store, timers, asked, told }
+}
+
+suite('what the claims of nodes come to', () => {
+  test('a publisher decides, whatever all others say; of two manifests the newer one', () => {
+    const others = [claim('a', 'R1', 'x'), claim('b', 'R2', 'x'), claim('c', 'R3', 'x')]
+    const old = claim('d', 'R1', 'y', { publisher: 'k', manifest: { ...MANIFEST, createdAt: 1 } })
+    const young = claim('e', 'R1', 'z', { publisher: 'k', manifest: { ...MANIFEST, createdAt: 2 } })
+    assert.deepEqual(judgeClaims([...others, old, young], 2), { state: 'believed', claim: young, by: 'publisher' })
+    assert.deepEqual(judgeClaims([old, ...others], 2), { state: 'believed', claim: old, by: 'publisher' })
+  })
+
+  test('nodes of one region are one witness', () => {
+    assert.equal(judgeClaims([claim('a', 'R1', 'x'), claim('b', 'R1', 'x')], 2).state, 'unsure')
+    assert.equal(judgeClaims([claim('a', 'R1', 'x'), claim('b', 'R2', 'x')], 2).state, 'believed')
+    assert.equal(judgeClaims([claim('a', 'R1', 'x'), claim('b', 'R2', 'y')], 2).state, 'conflict')
+    assert.equal(judgeClaims([claim('a', 'R1', 'x')], 1).state, 'believed')
+    assert.equal(judgeClaims([], 1).state, 'unsure')
+  })
+
+  test('without publishers nothing is believed of which fewer regions than the quorum speak', () => {
+    const claims = fc.array(fc.record({ node: fc.constantFrom('a', 'b', 'c', 'd'), region: fc.constantFrom('R1', 'R2', 'R3'), digest: fc.constantFrom('x', 'y', 'z') }).map(({ node, region, digest }) => claim(node, region, digest)), { maxLength: 8 })
+    fc.assert(fc.property(claims, fc.integer({ min: 1, max: 4 }), (some, quorum) => {
+      const belief = judgeClaims(some, quorum)
+      const regions = (digest: string): number => new Set(some.filter(one => one.digest === digest).map(({ region }) => region)).size
+      if (belief.state === 'believed') assert.ok(regions(belief.claim.digest) >= quorum)
+      else assert.ok(some.every(({ digest }) => regions(digest) < quorum))
+      assert.equal(belief.state === 'conflict', belief.state !== 'believed' && new Set(some.map(({ digest }) => digest)).size > 1)
+    }))
+  })
+})
+
+suite('the store of manifests', () => {
+  const answerOf = (node: string, region: string, body: Record<string, unknown>) => ({ node, region, bytes: manifestText(body) })
+
+  test('asks once for a CID, whoever waits, and keeps what is believed', async () => {
+    const answers = deferred<undefined>()
+    const lab = setUp(async (_cid, { take }) => {
+      await answers.promise
+      assert.equal(take(answerOf('a', 'R1', TRUE_BODY)), false)
+      assert.equal(take(answerOf('b', 'R2', TRUE_BODY)), true)
+    })
+    const waiting = Array.from({ length: 50 }, async () => await lab.store.find(CID, ['1.1 other']))
+    assert.equal(lab.store.asking, 1)
+    assert.equal(lab.store.known(CID), undefined)
+    answers.resolve(undefined)
+    const findings = await Promise.all(waiting)
+    assert.equal(new Set(findings).size, 1)
+    assert.equal(findings[0]?.state, 'believed')
+    assert.equal(await lab.store.find(CID, []), findings[0])
+    assert.equal(lab.asked.length, 1)
+    assert.deepEqual(lab.asked[0]?.options.via, ['1.1 other'])
+    assert.equal(lab.asked[0]?.options.parallel, 3)
+    assert.deepEqual(lab.told, [`${CID} believed`, `${CID} from a`])
+    lab.store.forget(cid => cid === CID)
+    assert.equal(lab.store.known(CID), undefined)
+  })
+
+  test('with publishers one good answer is enough, and what others sign is told by its fault', async () => {
+    const lab = setUp(async (_cid, { take }) => {
+      assert.equal(take(answerOf('a', 'R1', signedBody(LIE_BODY, makePublisher()))), false)
+      assert.equal(take(answerOf('b', 'R2', LIE_BODY)), false)
+      assert.equal(take({ node: 'c', region: 'R3', bytes: Buffer.alloc(100_001) }), false)
+      assert.equal(take(answerOf('d', 'R4', signedBody(TRUE_BODY, PUBLISHER))), true)
+    }, { signed: true })
+    const finding = await lab.store.find(CID, [])
+    assert.ok(finding.state === 'believed' && finding.by === 'publisher' && finding.facts.node === 'd')
+    assert.deepEqual(lab.told, ['a publisher', 'b unsigned', 'c too-large', `${CID} believed`, `${CID} from d`])
+  })
+
+  test('says what single nodes claim where nothing is believed, and asks again only after a while', async () => {
+    const lab = setUp(async (_cid, { take }) => {
+      take(answerOf('a', 'R1', TRUE_BODY))
+      take(answerOf('b', 'R2', LIE_BODY))
+    })
+    const finding = await lab.store.find(CID, [])
+    assert.ok(finding.state === 'conflict')
+    assert.deepEqual(finding.claims.map(({ node }) => node), ['a', 'b'])
+    assert.equal(await lab.store.find(CID, []), finding)
+    await lab.timers.pass(UNSURE_MS - 1)
+    await lab.store.find(CID, [])
+    assert.equal(lab.asked.length, 1)
+    await lab.timers.pass(1)
+    await lab.store.find(CID, [])
+    assert.equal(lab.asked.length, 2)
+  })
+
+  test('waits no longer than its time for nodes that never answer, and ends with the relay', async () => {
+    const lab = setUp(async () => { await new Promise(() => {}) })
+    const finding = lab.store.find(CID, [])
+    await lab.timers.pass(3_000)
+    assert.deepEqual(await finding, { state: 'unsure', claims: [] })
+    assert.equal(lab.asked[0]?.options.signal.aborted, true)
+    const other = lab.store.find('QmOther', [])
+    lab.store.close()
+    assert.equal((await other).state, 'unsure')
+    assert.equal((await lab.store.find('QmThird', [])).state, 'unsure')
+    assert.equal(lab.asked.length, 2)
+    assert.equal(lab.timers.waiting, 0)
+  })
+
+  test('a question that fails is one without answers', async () => {
+    const lab = setUp(async () => { throw new Error('no') })
+    assert.deepEqual(await lab.store.find(CID, []), { state: 'unsure', claims: [] })
+  })
+
+  test('asks for a bounded number of CIDs at the same time, and looks at a bounded number of claims', async () => {
+    const lab = setUp(async () => { await new Promise(() => {}) })
+    const waiting = Array.from({ length: MAX_QUESTIONS }, async (_, n) => await lab.store.find(`Qm${n}`, []))
+    assert.equal(lab.store.asking, MAX_QUESTIONS)
+    assert.deepEqual(await lab.store.find('QmMore', []), { state: 'unsure', claims: [] })
+    assert.deepEqual(lab.told, ['QmMore busy'])
+    assert.equal(lab.asked.length, MAX_QUESTIONS)
+    lab.store.close()
+    await Promise.all(waiting)
+    const many = setUp(async (_cid, { take }) => {
+      for (let n = 1; n <= MAX_CLAIMS; n++) assert.equal(take(answerOf(`n${n}`, 'R1', TRUE_BODY)), n === MAX_CLAIMS)
+    })
+    assert.equal((await many.store.find(CID, [])).state, 'unsure')
+  })
+
+  test('keeps a bounded number of manifests, believed and not', async () => {
+    const lab = setUp(async (cid, { take }) => { take(answerOf('a', 'R1', { ...TRUE_BODY, cid })) }, { quorum: 1 })
+    for (let n = 0; n < MAX_MANIFESTS + 10; n++) await lab.store.find(`Qm${n}`, [])
+    assert.equal(lab.store.size, MAX_MANIFESTS)
+    assert.equal(lab.store.known('Qm0'), undefined)
+    const unsure = setUp()
+    for (let n = 0; n < MAX_UNSURE + 1; n++) await unsure.store.find(`Qm${n}`, [])
+    await unsure.store.find('Qm0', [])
+    await unsure.store.find(`Qm${MAX_UNSURE}`, [])
+    assert.equal(unsure.asked.length, MAX_UNSURE + 2, 'the oldest is asked for again, the latest is not')
+  })
+})
+
+suite('nodes that sent wrong objects', () => {
+  const key = { cid: CID, part: 3 }
+  const evidence = (nodes: string[], at: number): Evidence => ({ nodes, key, expected: 'e', received: 'r', by: 'quorum', at })
+
+  test('are listed with the latest evidence of each, a bounded amount', () => {
+    const book = new EvidenceBook()
+    book.add(evidence(['quiet'], 0))
+    for (let at = 1; at <= 1_000; at++) book.add(evidence(['loud'], at))
+    assert.deepEqual(book.offenders(), [{ node: 'loud', wrong: 1_000, lastAt: 1_000 }, { node: 'quiet', wrong: 1, lastAt: 0 }])
+    assert.equal(book.latest(10_000).length, EVIDENCE_PER_NODE + 1)
+    assert.deepEqual(book.latest(2).map(({ at }) => at), [1_000, 999])
+    assert.equal(book.latest(10_000).at(-1)?.nodes[0], 'quiet')
+    book.add(evidence(['loud', 'quiet'], 2_000))
+    assert.equal(book.latest(10_000).filter(({ at }) => at === 2_000).length, 1, 'what two sent together is one piece')
+    for (let n = 0; n < MAX_OFFENDERS + 5; n++) book.add(evidence([`n${n}`], 0))
+    assert.equal(book.offenders().length, MAX_OFFENDERS)
+  })
+
+  test('are not asked for that object for a time, which is short where one of several may be honest', () => {
+    const quarantine = new Quarantine()
+    quarantine.add(['alone'], key, 0)
+    quarantine.add(['one', 'two'], key, 0)
+    quarantine.add(['alone', 'two'], key, 0)
+    for (const node of ['alone', 'one', 'two']) assert.equal(quarantine.has(node, key, 9_999), true)
+    assert.equal(quarantine.has('alone', { cid: CID, part: 4 }, 0), false)
+    assert.equal(quarantine.has('one', key, 10_000), false)
+    assert.equal(quarantine.has('alone', key, 599_999), true)
+    assert.equal(quarantine.has('alone', key, 600_000), false)
+    for (let n = 0; n < MAX_QUARANTINED + 50; n++) quarantine.add([`n${n}`], key, 0)
+    assert.equal(quarantine.size, MAX_QUARANTINED)
+  })
+})
