@@ -1,5 +1,5 @@
-import { fork, type ChildProcess } from 'node:child_process'
-import { fileURLToPath } from 'node:url'
+import type { ChildProcess } from 'node:child_process'
+import { startChild } from '../tools/harness/child.ts'
 import type { Cleanup } from '../tools/harness/cleanup.ts'
 
 /** A program of this folder in a process of its own that answers every order it is sent, one at a time, with an outcome or an error. */
@@ -23,7 +23,7 @@ export class WorkerProcess<Order extends object, Outcome> {
 
   /** @param file name of the program in this folder; it ends with the cleanup */
   static start<Order extends object, Outcome> (cleanup: Cleanup, file: string): WorkerProcess<Order, Outcome> {
-    const child = fork(fileURLToPath(new URL(file, import.meta.url)), [], { execArgv: ['--import', 'tsx'], stdio: ['ignore', 'ignore', 'pipe', 'ipc'] })
+    const child = startChild(cleanup, `autocannon/${file}`, { stderr: 'pipe' })
     cleanup.after(() => { child.kill('SIGKILL') })
     return new WorkerProcess<Order, Outcome>(child, file)
   }

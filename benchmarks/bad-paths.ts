@@ -4,7 +4,7 @@
  * `--old` names a built checkout of a version before the quinn engine. Linux, root; relay and viewers are in network namespaces of their own, and the network of
  * the machine is not touched.
  */
-import { execFileSync, fork, spawn, type ChildProcess } from 'node:child_process'
+import { execFileSync, spawn, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import { readFile } from 'node:fs/promises'
 import { cpus, loadavg } from 'node:os'
@@ -22,7 +22,7 @@ import { spawnRelay, type SpawnedRelay } from '../tools/harness/processes.ts'
 import { transportOffer } from '../tools/harness/transport-offer.ts'
 import { startProxy } from '../tools/harness/udp-proxy.ts'
 import type { FetchOrder, Fetched } from './bad-path-viewer.ts'
-import { answerOf, ask } from './child.ts'
+import { answerOf, ask, startChild } from '../tools/harness/child.ts'
 import { MB, line } from './contender.ts'
 
 const option = (name: string): string | undefined => process.argv.find(argument => argument.startsWith(`--${name}=`))?.slice(name.length + 3)
@@ -67,9 +67,7 @@ const run = (command: string, ...args: string[]): string => execFileSync(command
 
 /** @param beside a process in whose namespace it is to be; in one of its own otherwise */
 async function startViewer (cleanup: Cleanup, root?: string, beside?: number): Promise<ChildProcess> {
-  const [execPath, first] = beside === undefined ? ['unshare', '--net'] : ['nsenter', `--net=/proc/${beside}/ns/net`]
-  const viewer = fork(fileURLToPath(new URL('./bad-path-viewer.ts', import.meta.url)), root === undefined ? [] : [root], { execPath, execArgv: [first, process.execPath, '--import', 'tsx'], stdio: ['ignore', 'ignore', 'inherit', 'ipc'] })
-  cleanup.after(() => { if (viewer.connected) viewer.disconnect() })
+  const viewer = startChild(cleanup, 'benchmarks/bad-path-viewer.ts', { args: root === undefined ? [] : [root], through: beside === undefined ? ['unshare', '--net'] : ['nsenter', `--net=/proc/${beside}/ns/net`] })
   await answerOf(viewer)
   return viewer
 }

@@ -7,7 +7,7 @@ import { sha256 } from '../tools/harness/http.ts'
 import { NEVER_OVERLOADED, PATIENT_UPSTREAM } from '../tools/harness/limits.ts'
 import { spawnRelay, type SpawnedRelay } from '../tools/harness/processes.ts'
 import { transportOffer, type TransportOffer } from '../tools/harness/transport-offer.ts'
-import { ask, startChild } from './child.ts'
+import { ask, startChild } from '../tools/harness/child.ts'
 import type { Order, Outcome, SessionTransport } from './gateway-client.ts'
 
 export const MB = 1_000_000
@@ -62,7 +62,7 @@ export class RelayContender {
     const relay = await spawnRelay(cleanup, [origin], { transport, limits, admin, overload: NEVER_OVERLOADED, upstream: PATIENT_UPSTREAM }, undefined, root === undefined ? {} : { program: `${root}/dist/server.js` })
     const gateway = await gatewayPid(relay.pid)
     if (gateway === undefined) throw new Error('no gateway')
-    const client = startChild(cleanup, 'gateway-client.ts', root === undefined ? {} : { root })
+    const client = startChild(cleanup, 'benchmarks/gateway-client.ts', root === undefined ? {} : { root })
     const contender = new RelayContender(relay, [relay.pid, gateway], client, await transportOffer(relay.viewerUrl), root !== undefined)
     // What is measured are hits: every object is fetched once before.
     for (const sizeMb of SIZES) for (const transport of ['websocket', 'webtransport'] as const) await contender.run(transport, { sessions: 1, sizeMb, perSession: PARTS })

@@ -6,7 +6,7 @@ import { cpus } from 'node:os'
 import { startSuperNode } from '../demo/super-node/server.ts'
 import { withCleanup } from '../tools/harness/cleanup.ts'
 import { median } from '../tools/harness/median.ts'
-import { ask, startChild } from './child.ts'
+import { ask, startChild } from '../tools/harness/child.ts'
 import { MB, RelayContender, SIZES, line, type Measured } from './contender.ts'
 import type { SessionTransport } from './gateway-client.ts'
 import type { PathOrder } from './path-process.ts'
@@ -23,7 +23,7 @@ const EMULATED_VOLUME = (QUICK ? 8 : 24) * MB
 await withCleanup(async cleanup => {
   const origin = await startSuperNode({ port: 0 })
   cleanup.after(async () => { await origin.close() })
-  const path = startChild(cleanup, 'path-process.ts')
+  const path = startChild(cleanup, 'benchmarks/path-process.ts')
   process.stdout.write(`${cpus().length} cores (${cpus()[0]?.model ?? '?'}), Node ${process.version}, medians of ${RUNS}\n`)
 
   const handshakes = async (contender: RelayContender): Promise<void> => {

@@ -5,11 +5,9 @@
  * `--disk` switches the memory tier off, so that every reader has a file open. `--arriving` does not wait until the answers of the slow stand still in
  * the windows of their connections, so that what filling these costs is measured as well. Linux.
  */
-import { fork, type ChildProcess } from 'node:child_process'
-import { once } from 'node:events'
+import type { ChildProcess } from 'node:child_process'
 import { cpus } from 'node:os'
 import { setTimeout } from 'node:timers/promises'
-import { fileURLToPath } from 'node:url'
 import { Agent } from 'undici'
 import { startSuperNode } from '../demo/super-node/server.ts'
 import type { TransportSession } from '../src/protocol/transport-session.ts'
@@ -19,6 +17,7 @@ import { openSession, readAll } from '../tools/harness/quinn-rig.ts'
 import { quantile } from '../tools/harness/origins.ts'
 import { residentBytes, spawnRelay } from '../tools/harness/processes.ts'
 import type { SlowCounts } from '../tools/harness/slow-viewers.ts'
+import { ask, startChild } from '../tools/harness/child.ts'
 import { withCleanup } from '../tools/harness/cleanup.ts'
 import { median } from '../tools/harness/median.ts'
 import type { CrowdOrder } from './slow-crowd.ts'
@@ -43,8 +42,7 @@ interface Run { readonly p50: number, readonly p99: number, readonly relayMs: nu
 const sum = (values: readonly number[]): number => values.reduce((total, value) => total + value, 0)
 
 async function tell (crowd: ChildProcess, order: CrowdOrder): Promise<void> {
-  crowd.send(order)
-  const [answer] = await once(crowd, 'message') as [string]
+  const answer = await ask<string>(crowd, order)
   if (answer !== 'ok') throw new Error(answer)
 }
 
@@ -68,8 +66,7 @@ await withCleanup(async cleanup => {
   const relay = await spawnRelay(cleanup, [origin], { transport: { engine: 'quinn' }, ...DISK ? { cache: { ram_bytes: 0 } } : {} })
   const gateway = await gatewayPid(relay.pid)
   if (gateway === undefined) throw new Error('no gateway')
-  const crowd = fork(fileURLToPath(new URL('./slow-crowd.ts', import.meta.url)), [], { execArgv: ['--import', 'tsx'], stdio: ['ignore', 'ignore', 'inherit', 'ipc'] })
-  cleanup.after(() => { crowd.disconnect() })
+  const crowd = startChild(cleanup, 'benchmarks/slow-crowd.ts')
   const target = { viewerUrl: relay.viewerUrl, path: LARGE }
   const agent = new Agent({ connections: WIDTH })
   cleanup.after(async () => { await agent.destroy() })
@@ -87,8 +84,8 @@ await withCleanup(async cleanup => {
   const path = (n: number): string => `/shards/${CID}/shard_${n % 14}.bin`
   const run = async (transport: ViewerTransport): Promise<number[]> => {
     const session = transport === 'http' ? undefined : await openSession(relay.viewerUrl)
-    const ask = async (n: number): Promise<number> => session === undefined ? (await fetchHashed(relay.viewerUrl + path(n), {}, agent)).bytes : await askSession(session, path(n))
-    const times = await inParallel(Array.from({ length: REQUESTS }, (_, n) => n), WIDTH, async n => await timed(async () => await ask(n)))
+    const fetchOne = async (n: number): Promise<number> => session === undefined ? (await fetchHashed(relay.viewerUrl + path(n), {}, agent)).bytes : await askSession(session, path(n))
+    const times = await inParallel(Array.from({ length: REQUESTS }, (_, n) => n), WIDTH, async n => await timed(async () => await fetchOne(n)))
     session?.close()
     return times
   }

@@ -1,8 +1,8 @@
 /** What the bandwidth tests and the plot of them share: a relay with a budget, viewers in a process of their own, and what they received when. */
-import { fork, type ChildProcess } from 'node:child_process'
-import type { TestContext } from 'node:test'
-import { fileURLToPath } from 'node:url'
+import type { ChildProcess } from 'node:child_process'
+import type { Cleanup } from './cleanup.ts'
 import { startSuperNode } from '../../demo/super-node/server.ts'
+import { startChild } from './child.ts'
 import type { JoinOrder, News, Order, ViewerTransport } from './bandwidth-viewers.ts'
 import { fetchHashed } from './http.ts'
 import { spawnRelay, type SpawnedRelay } from './processes.ts'
@@ -12,7 +12,6 @@ const SHARD_BYTES = 400_000
 const CID = `syn-${SHARD_BYTES}-bandwidth`
 const PATHS = Array.from({ length: 10 }, (_, part) => `/shards/${CID}/shard_${part}.bin`)
 
-type Cleanup = Pick<TestContext, 'after'>
 type Heard = Extract<News, { type: 'heard' }>
 type Sample = Extract<News, { type: 'received' }>
 
@@ -47,8 +46,7 @@ export class Crowd {
 
   constructor (t: Cleanup, relay: SpawnedRelay) {
     this.#relay = relay
-    this.#child = fork(fileURLToPath(new URL('./bandwidth-viewers.ts', import.meta.url)), [], { execArgv: ['--import', 'tsx'], stdio: ['ignore', 'ignore', 'inherit', 'ipc'] })
-    t.after(() => { if (this.#child.connected) this.#child.disconnect() })
+    this.#child = startChild(t, 'tools/harness/bandwidth-viewers.ts')
     this.#child.on('message', message => { this.#hear(message as News) })
   }
 
