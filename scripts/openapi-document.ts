@@ -50,6 +50,7 @@ const TAGS = [
   { name: 'bandwidth', description: 'Bandwidth shared by viewers' },
   { name: 'cache', description: 'The shard cache' },
   { name: 'integrity', description: 'Whether objects are what their manifests say' },
+  { name: 'jobs', description: 'Work that operators ask for: the repair of a video' },
   { name: 'limits', description: 'What viewers may do in a second' },
   { name: 'observability', description: 'Liveness, readiness, metrics; no token needed' },
   { name: 'overload', description: 'How overloaded the relay is' },

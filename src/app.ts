@@ -10,10 +10,12 @@ import { bind, boundPort } from './plugins/http/bind.ts'
 import { createInstance } from './plugins/http/instance.ts'
 import type { StartListener } from './plugins/http/start-listener.ts'
 import integrityPlugin from './plugins/integrity/index.ts'
+import jobsPlugin from './plugins/jobs/index.ts'
 import limitsPlugin from './plugins/limits/index.ts'
 import metricsPlugin from './plugins/metrics/index.ts'
 import overloadPlugin from './plugins/overload/index.ts'
 import regionPlugin from './plugins/region/index.ts'
+import repairPlugin from './plugins/repair/index.ts'
 import scrubPlugin from './plugins/scrub/index.ts'
 import shardCachePlugin from './plugins/shard-cache/index.ts'
 import shardsPlugin from './plugins/shards/index.ts'
@@ -88,7 +90,9 @@ export async function buildApp (config: Config, deps: AppDeps): Promise<Relay> {
     await admin.register(regionPlugin, { config })
     await admin.register(upstreamPlugin, { config })
     await admin.register(integrityPlugin, { config })
+    await admin.register(repairPlugin, { config })
     await admin.register(shardsPlugin, { config })
+    await admin.register(jobsPlugin)
     await admin.register(limitsPlugin, { config })
     await admin.register(bandwidthPlugin, { config })
     await admin.register(viewersPlugin, { config })

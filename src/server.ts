@@ -9,6 +9,7 @@ import { fileWriter, LogSink } from './base/log-sink.ts'
 import { VERSION } from './base/version.ts'
 import { parseCommandLine, USAGE } from './cli/arguments.ts'
 import { hashToken, signedUrl } from './cli/commands.ts'
+import { askRunning, repairVideo } from './cli/repair-command.ts'
 import { endOfNode } from './cli/node-version.ts'
 import { checkStart } from './cli/start-check.ts'
 import { loadConfig } from './config/config.ts'
@@ -84,6 +85,11 @@ async function main (): Promise<void> {
   const settings = loadConfig(commandLine, process.env)
   if (commandLine.signUrl !== undefined) {
     process.stdout.write(`${await signedUrl(settings, commandLine.signUrl, systemClock.now())}\n`)
+    return
+  }
+  if (commandLine.repair !== undefined) {
+    const restored = await repairVideo(await askRunning(settings, commandLine.repair.admin), commandLine.repair, line => { process.stdout.write(`${line}\n`) })
+    process.exitCode = restored ? 0 : 1
     return
   }
   if (isLauncher(settings) && !commandLine.validate) return endAs(await launch(settings))

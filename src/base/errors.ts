@@ -44,6 +44,7 @@ export const ERRORS = {
   RELAY_ERR_UPSTREAM_TOO_LARGE: { status: 502, retryable: false, source: 'upstream', title: 'Super-node object exceeds the size cap' },
   RELAY_ERR_LOOP: { status: 508, retryable: false, source: 'operator', title: 'Request goes in circles' },
   RELAY_ERR_FILLS_BUSY: { status: 503, retryable: true, source: 'upstream', title: 'Too many cache fills in progress' },
+  RELAY_ERR_JOBS_BUSY: { status: 503, retryable: true, source: 'operator', title: 'Too many jobs wait already' },
   RELAY_ERR_OVERLOADED: { status: 503, retryable: true, source: 'internal', title: 'Relay is overloaded' },
   RELAY_ERR_LOCAL_LACK: { status: 503, retryable: true, source: 'internal', title: 'Relay is short of descriptors or memory' },
   RELAY_ERR_GATEWAY: { status: 503, retryable: true, source: 'internal', title: 'Gateway process not available' },

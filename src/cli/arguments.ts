@@ -10,6 +10,13 @@ export interface SignUrlCommand {
   readonly ip: string | undefined
 }
 
+/** What `repair` is asked for. */
+export interface RepairCommand {
+  readonly cid: string
+  /** Where the admin API of the relay is; as configured without it. */
+  readonly admin: string | undefined
+}
+
 export interface CommandLine {
   readonly config: string | undefined
   readonly cachePath: string | undefined
@@ -17,11 +24,13 @@ export interface CommandLine {
   readonly validate: boolean
   readonly hashToken: boolean
   readonly signUrl: SignUrlCommand | undefined
+  readonly repair: RepairCommand | undefined
   readonly help: boolean
   readonly version: boolean
 }
 
 export const USAGE = `Usage: icn-relay [options]
+       icn-relay repair CID [--admin URL] [options]
 
   --config FILE      TOML configuration (also ICN_RELAY_CONFIG)
   --cache-path DIR   directory of the cache, overrides [cache] path
@@ -32,6 +41,8 @@ export const USAGE = `Usage: icn-relay [options]
     --expires-in S   seconds until the signature expires, 3600 unless given
     --viewer NAME    who it is for
     --ip ADDRESS     the one address it may be used from
+  repair CID         have the running relay of this configuration check and restore all shards of a video, print progress, exit
+    --admin URL      where its admin API is, if not where the configuration says
   --help             print this text
   --version          print the version
 
@@ -49,8 +60,9 @@ function fail (detail: string): never {
 /** @throws RelayError RELAY_ERR_CONFIG naming the argument */
 export function parseCommandLine (args: readonly string[]): CommandLine {
   try {
+    const repairs = args[0] === 'repair'
     const { values } = parseArgs({
-      args: [...args],
+      args: args.slice(repairs ? 2 : 0),
       strict: true,
       allowPositionals: false,
       options: {
@@ -63,6 +75,7 @@ export function parseCommandLine (args: readonly string[]): CommandLine {
         'expires-in': { type: 'string' },
         viewer: { type: 'string' },
         ip: { type: 'string' },
+        admin: { type: 'string' },
         help: { type: 'boolean', short: 'h', default: false },
         version: { type: 'boolean', short: 'v', default: false }
       }
@@ -74,6 +87,7 @@ export function parseCommandLine (args: readonly string[]): CommandLine {
       validate: values.validate,
       hashToken: values['hash-token'],
       signUrl: signUrlCommand(values),
+      repair: repairCommand(repairs, args[1], values.admin),
       help: values.help,
       version: values.version
     }
@@ -83,6 +97,13 @@ export function parseCommandLine (args: readonly string[]): CommandLine {
     if (args.some(argument => argument.startsWith('--hash-token'))) return fail('--hash-token takes no argument: it reads the token from standard input')
     return fail(error instanceof Error ? error.message.split(/\.?\s*\n|\. |\.$/)[0] ?? '' : String(error))
   }
+}
+
+function repairCommand (repairs: boolean, cid: string | undefined, admin: string | undefined): RepairCommand | undefined {
+  if (!repairs) return admin === undefined ? undefined : fail('--admin belongs to repair')
+  if (cid === undefined || !/^[A-Za-z0-9_-]{1,128}$/.test(cid)) return fail('repair takes a CID: 1 to 128 of A-Z a-z 0-9 _ -')
+  if (admin !== undefined && !/^https?:\/\//.test(admin)) fail('--admin must be a URL, http or https')
+  return { cid, admin }
 }
 
 function signUrlCommand (values: { 'sign-url'?: string, 'expires-in'?: string, viewer?: string, ip?: string }): SignUrlCommand | undefined {

@@ -6,6 +6,7 @@ import { trustConfig } from '../plugins/integrity/config.ts'
 import { limitsConfig } from '../plugins/limits/config.ts'
 import { overloadConfig } from '../plugins/overload/config.ts'
 import { regionConfig } from '../plugins/region/config.ts'
+import { repairConfig } from '../plugins/repair/config.ts'
 import { scrubConfig } from '../plugins/scrub/config.ts'
 import { cacheConfig } from '../plugins/shard-cache/config.ts'
 import { tlsConfig } from '../plugins/tls/config.ts'
@@ -26,6 +27,7 @@ export const ConfigSchema = Type.Object({
   scrub: scrubConfig,
   upstream: upstreamConfig,
   trust: trustConfig,
+  repair: repairConfig,
   region: regionConfig,
   limits: limitsConfig,
   bandwidth: bandwidthConfig,

@@ -176,6 +176,11 @@ const CALLS: Call[] = [
   { operation: 'POST /admin/v1/scrub', target: '/admin/v1/scrub', status: 403, headers: AS_READER, body: { action: 'pause' } },
   { operation: 'GET /admin/v1/integrity', target: '/admin/v1/integrity', status: 200, headers: AS_READER },
   { operation: 'GET /admin/v1/integrity', target: '/admin/v1/integrity', status: 401 },
+  { operation: 'GET /admin/v1/jobs', target: '/admin/v1/jobs', status: 200, headers: AS_READER },
+  { operation: 'GET /admin/v1/jobs', target: '/admin/v1/jobs', status: 401 },
+  { operation: 'GET /admin/v1/jobs/{id}', target: '/admin/v1/jobs/none', status: 404, headers: AS_READER },
+  { operation: 'POST /admin/v1/jobs', target: '/admin/v1/jobs', status: 400, headers: AS_WRITER, body: { type: 'repair', cid: 'syn-100-job' } },
+  { operation: 'POST /admin/v1/jobs', target: '/admin/v1/jobs', status: 403, headers: AS_READER, body: { type: 'repair', cid: 'syn-100-job' } },
   { operation: 'GET /admin/v1/region', target: '/admin/v1/region', status: 200, headers: AS_READER },
   { operation: 'GET /admin/v1/region', target: '/admin/v1/region', status: 401 },
   { operation: 'PUT /admin/v1/region', target: '/admin/v1/region', status: 200, headers: AS_WRITER, body: { override: 'EU-WEST' } },
@@ -270,7 +275,7 @@ suite('real responses', () => {
     const document = parse(await readFile(FILE, 'utf8')) as OpenApiDocument
     const node = await startSuperNode({ port: 0 })
     t.after(async () => { await node.close() })
-    const running = await startRelay(t, [{ url: node.url, region: node.region }], { transport: { engine: 'quinn' }, bandwidth: { total_bps: 1_000_000_000 }, admin: { requests_per_minute: 10_000 } })
+    const running = await startRelay(t, [{ url: node.url, region: node.region }], { cache: { integrity: 'manifest' }, transport: { engine: 'quinn' }, bandwidth: { total_bps: 1_000_000_000 }, admin: { requests_per_minute: 10_000 } })
     const [upstream] = running.relay.admin.upstream.status()
     assert.ok(upstream !== undefined)
     const bodies: Record<string, { target?: string, body: Record<string, unknown> }> = {
@@ -281,6 +286,7 @@ suite('real responses', () => {
       'PUT /admin/v1/overload': { body: { override: 'auto' } },
       'PUT /admin/v1/bandwidth': { body: { totalBps: 500_000_000, viewerCapBps: 5_000_000, viewerFloorBps: 0, burstBytes: 0 } },
       'POST /admin/v1/scrub': { body: { action: 'pause' } },
+      'POST /admin/v1/jobs': { body: { type: 'repair', cid: 'syn-100-job' } },
       'PUT /admin/v1/region': { body: { override: node.region } },
       'POST /admin/v1/upstreams': { body: { url: 'http://127.0.0.1:9', region: 'LATAM' } },
       'PATCH /admin/v1/upstreams/{id}': { target: `/admin/v1/upstreams/${upstream.id}`, body: { state: 'enabled' } }

@@ -130,6 +130,7 @@ export interface SpawnedRelay extends SpawnedProcess {
   readonly viewerUrl: string
   readonly adminUrl: string
   readonly cachePath: string
+  readonly configFile: string
 }
 
 /** Text of a TOML file; values are written as JSON, which TOML reads for strings, numbers, booleans and lists of strings. */
@@ -165,7 +166,7 @@ export async function spawnRelay (t: Pick<TestContext, 'after'>, superNodes: rea
   // Hooks run in the order they were registered: the directory goes after the relay that writes to it.
   for (const removal of removals) t.after(removal)
   const { viewerPort, adminPort } = await relay.waitFor(event => event['msg'] === 'relay ready')
-  return { ...relay, viewerUrl: `http://127.0.0.1:${String(viewerPort)}`, adminUrl: `http://127.0.0.1:${String(adminPort)}`, cachePath: path }
+  return { ...relay, viewerUrl: `http://127.0.0.1:${String(viewerPort)}`, adminUrl: `http://127.0.0.1:${String(adminPort)}`, cachePath: path, configFile: file }
 }
 
 export interface SpawnedNode extends SpawnedProcess {

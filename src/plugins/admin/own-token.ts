@@ -30,6 +30,11 @@ export async function withOwnToken (config: Config, logger: Pick<Logger, 'info'>
   }
 }
 
+/** The token that a relay with this configuration has made; undefined before its first start. @throws RelayError RELAY_ERR_CACHE_PATH */
+export async function ownToken (config: Config): Promise<string | undefined> {
+  return await readToken(join(resolve(config.cache.path), TOKEN_FILE))
+}
+
 async function readToken (file: string): Promise<string | undefined> {
   const stat = await lstat(file).catch((error: unknown) => {
     if (systemCode(error) === 'ENOENT') return undefined

@@ -104,6 +104,13 @@ export class Integrity {
     }
   }
 
+  /** What a believed manifest says of an object, once super-nodes had time to send one; undefined when none is believed. @param via members of the request that needs it */
+  async expects (key: ShardKey, via: readonly string[]): Promise<ExpectedObject | undefined> {
+    const found = await this.#options.store.find(key.cid, via)
+    const finding = this.#options.store.known(key.cid) ?? found
+    return finding.state === 'believed' ? expectedOf(key, finding.facts) : undefined
+  }
+
   /** Whether a node is not asked for an object at present. */
   avoids (node: string, key: ShardKey): boolean {
     return this.#options.quarantine.has(node, key, this.#options.clock.monotonic())

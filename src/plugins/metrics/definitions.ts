@@ -5,6 +5,7 @@ import { integrityMetrics } from '../integrity/metrics.ts'
 import { limitsMetrics } from '../limits/metrics.ts'
 import { overloadMetrics } from '../overload/metrics.ts'
 import { regionMetrics } from '../region/metrics.ts'
+import { repairMetrics } from '../repair/metrics.ts'
 import { scrubMetrics } from '../scrub/metrics.ts'
 import { shardCacheMetrics } from '../shard-cache/metrics.ts'
 import { shardsMetrics } from '../shards/metrics.ts'
@@ -22,6 +23,7 @@ export const METRICS = {
   ...upstreamMetrics,
   ...regionMetrics,
   ...integrityMetrics,
+  ...repairMetrics,
   ...shardsMetrics,
   ...bandwidthMetrics,
   ...viewersMetrics,

@@ -19,6 +19,8 @@ export interface FillHead {
   readonly headMs: number
   /** False for what may not be kept: nobody vouches that it is whole, or its origin does not want it. */
   readonly lasting: boolean
+  /** Whether no super-node sent it: it is rebuilt from siblings. */
+  readonly repaired: boolean
 }
 
 /** What a fill tells whoever fetches for it. */
@@ -28,6 +30,8 @@ export interface FillState {
   readonly wanted: () => boolean
   /** SHA-256 of the bytes received so far, lower-case hex. */
   readonly soFar: () => string
+  /** Tells that no super-node delivers, and siblings are brought in to rebuild the object. */
+  readonly repairs: () => void
 }
 
 export interface FillOptions {
@@ -57,8 +61,11 @@ export class Fill {
   readonly finished: Promise<void>
   /** Super-nodes it waits for, until one has answered with the object. */
   readonly asked: AskedNodes = new Set()
+  /** Resolves when it waits for siblings, none of which may wait for it in turn; never for most. */
+  readonly repairing: Promise<undefined>
   readonly #options: FillOptions
   readonly #head = deferred<FillHead>()
+  readonly #repairing = deferred<undefined>()
   readonly #hash = createHash('sha256')
   #attestation: Attestation | undefined
   #ticket: StoreTicket | undefined
@@ -79,6 +86,7 @@ export class Fill {
   constructor (options: FillOptions) {
     this.#options = options
     this.head = this.#head.promise
+    this.repairing = this.#repairing.promise
     // A fill goes on without viewers, and then nobody is there to hear that it failed.
     this.head.catch(() => {})
     this.finished = this.#run()
@@ -170,7 +178,7 @@ export class Fill {
     const { signal, maxObjectBytes, attest } = this.#options
     let object: UpstreamObject | undefined
     try {
-      const fetching = this.#options.fetch(signal, { asked: this.asked, wanted: () => this.#readers > 0, soFar: () => this.#hash.copy().digest('hex') })
+      const fetching = this.#options.fetch(signal, { asked: this.asked, wanted: () => this.#readers > 0, soFar: () => this.#hash.copy().digest('hex'), repairs: () => { this.#repairing.resolve(undefined) } })
       const attestation = this.#attestation = attest?.()
       object = await fetching
       this.#answered = true
@@ -202,7 +210,8 @@ export class Fill {
     }
   }
 
-  async #receive (object: UpstreamObject, { spool }: StoreTicket): Promise<string> {
+  async #receive (object: UpstreamObject, ticket: StoreTicket): Promise<string> {
+    const { spool } = ticket
     const { signal, maxObjectBytes, checksDigest = true } = this.#options
     const announced = checksDigest ? object.sha256 : undefined
     if (object.size !== undefined && object.size > 0) {
@@ -229,9 +238,18 @@ export class Fill {
     if (spool.length === 0) throw new RelayError('RELAY_ERR_UPSTREAM_BODY', `super-node ${object.node} sent an empty body`)
     const digest = this.#hash.copy().digest('hex')
     if (checksDigest && ((announced !== undefined && digest !== announced) || hash512?.digest('hex') !== object.sha512)) {
+      await this.#blame(object, ticket, digest)
       throw new RelayError('RELAY_ERR_UPSTREAM_CORRUPT', `super-node ${object.node} sent bytes that do not match its digest`)
     }
     return digest
+  }
+
+  /** Bytes that are not what their sender announced are most often not what the manifest says either: then another node may have the right ones. @throws WrongObjectError */
+  async #blame (object: UpstreamObject, ticket: StoreTicket, sha256: string): Promise<void> {
+    if (object.repaired === true) return
+    await this.#attest(object, ticket, sha256).catch((error: unknown) => {
+      if (error instanceof WrongObjectError) throw error
+    })
   }
 
   /** Waits for what the manifest says of the body. @returns whether something vouches for it */
@@ -249,7 +267,7 @@ export class Fill {
   }
 
   #announce (object: UpstreamObject, size: number, sha256: string | undefined, verified: boolean): void {
-    this.#head.resolve({ size, sha256, verified, node: object.node, region: object.region, headMs: object.headMs, lasting: object.storable })
+    this.#head.resolve({ size, sha256, verified, node: object.node, region: object.region, headMs: object.headMs, lasting: object.storable, repaired: object.repaired === true })
   }
 
   #notify (): void {

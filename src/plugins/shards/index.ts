@@ -18,6 +18,7 @@ export default fp<{ config: Config }>(async (app, { config }) => {
     upstream: app.upstream,
     observer: app.relayMetrics.shards,
     integrity: app.integrity.checks,
+    repair: app.repair,
     checksDigests: config.cache.integrity !== 'none',
     maxObjectBytes: settings.max_object_bytes,
     maxManifestBytes: settings.max_manifest_bytes,
@@ -38,4 +39,4 @@ export default fp<{ config: Config }>(async (app, { config }) => {
     app.relayMetrics.set('icn_relay_fills_unwanted', shards.unwantedFills)
   })
   app.addHook('onClose', async () => { await shards.close() })
-}, { name: 'shards', dependencies: ['metrics', 'overload', 'shard-cache', 'upstream', 'integrity'] })
+}, { name: 'shards', dependencies: ['metrics', 'overload', 'shard-cache', 'upstream', 'integrity', 'repair'] })

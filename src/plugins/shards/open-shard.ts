@@ -1,3 +1,4 @@
+import { RelayError } from '../../base/errors.ts'
 import type { ObjectFacts } from '../../protocol/answer.ts'
 import type { ShardKey } from '../../protocol/shard-key.ts'
 import type { Integrity } from '../integrity/integrity.ts'
@@ -46,6 +47,10 @@ export interface OpenShard extends ObjectFacts {
 export interface OpenSource extends OpenShard {
   /** Whether its bytes are not what the manifest says, and others may be had. */
   readonly wrong: () => boolean
+  /** Whether it was rebuilt from siblings. */
+  readonly repaired: boolean
+  /** Resolves when the cache has it, or will not have it; never rejects. */
+  readonly settled: Promise<void>
 }
 
 /** As far as the heads tell. */
@@ -63,6 +68,8 @@ export function fromCache (key: ShardKey, cached: CachedObject, integrity: Pick<
     sha256: cached.sha256,
     verified,
     wrong: () => false,
+    repaired: false,
+    settled: Promise.resolve(),
     origin: { hit: true, tier: cached.tier, storedAt: cached.storedAt },
     lasting: true,
     buffer: cached.buffer,
@@ -83,6 +90,8 @@ export async function fromFill (key: ShardKey, fill: Fill, leave: () => void, co
     sha256: fill.sha256 ?? head.sha256,
     verified: head.verified || fill.verified,
     wrong: () => fill.wrong,
+    repaired: head.repaired,
+    settled: fill.finished,
     origin: { hit: false, collapsed, region: head.region, headMs: head.headMs },
     lasting: head.lasting,
     buffer: undefined,
@@ -94,4 +103,13 @@ export async function fromFill (key: ShardKey, fill: Fill, leave: () => void, co
     read: async (position, length, end, into) => await fill.read(position, length, end, into),
     release: leave
   }
+}
+
+/** As {@link fromFill} for a sibling of a shard that is being rebuilt: of two that are, neither waits for the other. */
+export async function fromPlainFill (key: ShardKey, fill: Fill, leave: () => void): Promise<OpenSource> {
+  const turned = fill.repairing.then(() => {
+    leave()
+    throw new RelayError('RELAY_ERR_SHARD_NOT_FOUND', 'no super-node delivers the sibling, and it is being rebuilt itself')
+  })
+  return await Promise.race([fromFill(key, fill, leave, true), turned])
 }

@@ -3,13 +3,15 @@ import type { Origin } from '../../protocol/answer.ts'
 import { keyId, type ShardKey } from '../../protocol/shard-key.ts'
 import { formatVia } from '../../protocol/via.ts'
 import type { Integrity } from '../integrity/integrity.ts'
+import type { Repair } from '../repair/repair.ts'
 import type { ShardCache } from '../shard-cache/shard-cache.ts'
 import { cameFromRelay, sameWay } from '../upstream/tiers.ts'
 import type { Upstream } from '../upstream/upstream.ts'
-import type { AskedNodes } from '../upstream/upstream-types.ts'
+import type { AskedNodes, UpstreamFetchOptions, UpstreamObject } from '../upstream/upstream-types.ts'
 import { Fill } from './fill.ts'
 import { FillPlaces } from './fill-places.ts'
-import { fromCache, fromFill, sameObject, type OpenOptions, type OpenShard, type OpenSource } from './open-shard.ts'
+import { fromCache, fromFill, fromPlainFill, sameObject, type OpenOptions, type OpenShard, type OpenSource } from './open-shard.ts'
+import { openWhole, type WholeOptions } from './open-whole.ts'
 
 /** What the service reports to metrics; implementations must not throw. */
 export interface ShardObserver {
@@ -23,6 +25,8 @@ export interface ShardServiceOptions {
   readonly observer: ShardObserver
   /** Compares objects with their manifests; without it, what their senders say is enough. */
   readonly integrity?: Pick<Integrity, 'begin' | 'avoids' | 'used' | 'forget'> | undefined
+  /** Rebuilds shards that no super-node delivers; nothing does without it. */
+  readonly repair?: Pick<Repair, 'fetch' | 'forget'> | undefined
   /** Whether a body must match the `repr-digest` of its sender; by default it must. */
   readonly checksDigests?: boolean
   /** Largest object taken from a super-node, bytes. */
@@ -46,6 +50,8 @@ export class ShardService {
   /** Fills for relays that must not wait for the one in {@link #fills}, by key and `via`; they pass through and are not stored. */
   readonly #direct = new Map<string, Fill>()
   readonly #running = new Set<Promise<void>>()
+  /** Fills that end when no super-node delivers. */
+  readonly #plain = new WeakSet<Fill>()
   readonly #places: FillPlaces
   #stopping: RelayError | undefined
 
@@ -76,10 +82,20 @@ export class ShardService {
     }
   }
 
+  /**
+   * Brings an object in whole, for the relay itself: nothing of it counts as a request.
+   * @returns the object, whose bytes are all there; to be released
+   * @throws RelayError as {@link open}; the reason of the signal
+   */
+  async openWhole (key: ShardKey, { via = [], repairs, signal }: WholeOptions): Promise<OpenSource> {
+    return await openWhole(async () => await this.#openSource(key, { via }, repairs), signal, MAX_LOOKS)
+  }
+
   /** A fill in flight for a purged key serves those who wait and is not stored. */
   forbidStore (matches: (id: string) => boolean): void {
     this.#options.upstream.forgetMissing?.(matches)
     this.#options.integrity?.forget(matches)
+    this.#options.repair?.forget(matches)
     for (const [id, fill] of this.#fills) {
       if (!matches(id)) continue
       fill.forbidStore()
@@ -95,7 +111,7 @@ export class ShardService {
     await Promise.all(this.#running)
   }
 
-  async #openSource (key: ShardKey, { asFile = false, via = [], onlyIfCached = false }: OpenOptions): Promise<OpenSource> {
+  async #openSource (key: ShardKey, { asFile = false, via = [], onlyIfCached = false }: OpenOptions, repairs = true): Promise<OpenSource> {
     const id = keyId(key)
     // A fill that ends while the cache is being asked has stored the object; then asking again spares a second fetch.
     for (let look = 1; look <= MAX_LOOKS; look++) {
@@ -110,9 +126,10 @@ export class ShardService {
           return await this.#openOwnWay(key, via)
         }
         try {
-          return await fromFill(key, fill, leave, true)
+          return await (repairs ? fromFill(key, fill, leave, true) : fromPlainFill(key, fill, leave))
         } catch (error) {
-          if (fill.wrong && look < MAX_LOOKS) {
+          const givenUpEarly = repairs && this.#plain.has(fill)
+          if ((fill.wrong || givenUpEarly) && look < MAX_LOOKS) {
             this.#forget(id, fill)
             continue
           }
@@ -123,7 +140,7 @@ export class ShardService {
       }
       if (this.#options.cache.has(key)) continue
       this.#admitMiss()
-      const own = this.#startFill(key, via, { fills: this.#fills, name: id })
+      const own = this.#startFill(key, via, { fills: this.#fills, name: id }, repairs)
       try {
         return await fromFill(key, own.fill, own.leave, false)
       } catch (error) {
@@ -133,7 +150,7 @@ export class ShardService {
       }
     }
     this.#admitMiss()
-    const { fill, leave } = this.#startFill(key, via, { fills: this.#fills, name: id })
+    const { fill, leave } = this.#startFill(key, via, { fills: this.#fills, name: id }, repairs)
     return await fromFill(key, fill, leave, false)
   }
 
@@ -238,8 +255,27 @@ export class ShardService {
     }
   }
 
+  /** What no super-node delivers is rebuilt from siblings, if anybody waits for it and load permits. */
+  async #fetchOrRepair (key: ShardKey, signal: AbortSignal, options: UpstreamFetchOptions, begins: () => void): Promise<UpstreamObject> {
+    const { upstream, repair } = this.#options
+    try {
+      return await upstream.fetch(key, signal, options)
+    } catch (error) {
+      if (repair === undefined || signal.aborted || !(error instanceof RelayError) || options.wanted?.() === false) throw error
+      begins()
+      const { via = [] } = options
+      return await repair.fetch(key, {
+        via,
+        signal,
+        cause: error,
+        mayBegin: () => { this.#admitMiss() },
+        open: async (sibling, ending) => await this.openWhole(sibling, { via, repairs: false, signal: ending })
+      })
+    }
+  }
+
   /** @param place where others find it; only an object that comes through {@link #fills} is stored */
-  #startFill (key: ShardKey, via: readonly string[], place?: { readonly fills: Map<string, Fill>, readonly name: string }): { fill: Fill, leave: () => void } {
+  #startFill (key: ShardKey, via: readonly string[], place?: { readonly fills: Map<string, Fill>, readonly name: string }, repairs = true): { fill: Fill, leave: () => void } {
     const { cache, upstream, integrity, checksDigests = true, maxManifestBytes, maxObjectBytes, fillTimeoutMs } = this.#options
     if (this.#stopping !== undefined) throw this.#stopping
     this.#places.makeRoom()
@@ -250,12 +286,16 @@ export class ShardService {
     const fill = new Fill({
       via,
       maxObjectBytes: key.part === 'manifest' ? maxManifestBytes : maxObjectBytes,
-      fetch: async (signal, state) => await upstream.fetch(key, signal, { via, ...state, ...integrity === undefined ? {} : { avoids: node => integrity.avoids(node, key) } }),
+      fetch: async (signal, state) => {
+        const options = { via, ...state, ...integrity === undefined ? {} : { avoids: (node: string) => integrity.avoids(node, key) } }
+        return await (repairs ? this.#fetchOrRepair(key, signal, options, state.repairs) : upstream.fetch(key, signal, options))
+      },
       checksDigest: checksDigests,
       attest: integrity === undefined ? undefined : () => integrity.begin(key, via),
       createSpool: async (capacity, grows) => await cache.createSpool(key, capacity, place?.fills === this.#fills, grows),
       signal: abort.signal
     })
+    if (!repairs) this.#plain.add(fill)
     this.#places.add(fill, abort)
     place?.fills.set(place.name, fill)
     const running = fill.finished.then(() => {

@@ -100,6 +100,8 @@ export interface UpstreamObject {
   readonly size: number | undefined
   readonly sha256: string | undefined
   readonly sha512: string | undefined
+  /** Whether no node sent it: it was rebuilt from siblings. */
+  readonly repaired?: boolean
   /** Whether it may be kept; known when the body has ended. */
   readonly storable: boolean
   readonly body: AsyncIterable<Buffer> & { destroy (): unknown }

@@ -451,15 +451,17 @@ suite('secrets', () => {
 suite('command line', () => {
   test('all options are read', () => {
     assert.deepEqual(parseCommandLine(['--config', 'a', '--cache-path', 'b', '--region', 'c', '--validate', '--help', '--version']),
-      { config: 'a', cachePath: 'b', region: 'c', validate: true, hashToken: false, signUrl: undefined, help: true, version: true })
-    assert.deepEqual(parseCommandLine(['--config=a', '-h', '-v']), { config: 'a', cachePath: undefined, region: undefined, validate: false, hashToken: false, signUrl: undefined, help: true, version: true })
+      { config: 'a', cachePath: 'b', region: 'c', validate: true, hashToken: false, signUrl: undefined, repair: undefined, help: true, version: true })
+    assert.deepEqual(parseCommandLine(['--config=a', '-h', '-v']), { config: 'a', cachePath: undefined, region: undefined, validate: false, hashToken: false, signUrl: undefined, repair: undefined, help: true, version: true })
     assert.equal(parseCommandLine(['--hash-token']).hashToken, true)
     assert.deepEqual(parseCommandLine(['--sign-url', '/a']).signUrl, { path: '/a', expiresInSeconds: 3_600, viewer: undefined, ip: undefined })
     assert.deepEqual(parseCommandLine(['--sign-url', '/a', '--expires-in', '60', '--viewer', 'v', '--ip', '::1']).signUrl, { path: '/a', expiresInSeconds: 60, viewer: 'v', ip: '::1' })
+    assert.deepEqual(parseCommandLine(['repair', 'QmVideo', '--config', 'a', '--admin', 'http://127.0.0.1:9']).repair, { cid: 'QmVideo', admin: 'http://127.0.0.1:9' })
+    assert.deepEqual(parseCommandLine(['repair', 'QmVideo']).repair, { cid: 'QmVideo', admin: undefined })
   })
 
   test('what is not an option is one line that names it', () => {
-    for (const [args, word] of [[['--cofnig', 'x'], '--cofnig'], [['relay.toml'], 'relay.toml'], [['--config'], '--config'], [['--validate=yes'], '--validate'], [['--config', '--validate'], '--config'], [['--viewer', 'x'], '--sign-url'], [['--sign-url', '/a', '--expires-in', '0'], '--expires-in']] as const) {
+    for (const [args, word] of [[['--cofnig', 'x'], '--cofnig'], [['relay.toml'], 'relay.toml'], [['--config'], '--config'], [['--validate=yes'], '--validate'], [['--config', '--validate'], '--config'], [['--viewer', 'x'], '--sign-url'], [['repair'], 'CID'], [['repair', '../x'], 'CID'], [['repair', 'Qm', 'more'], 'more'], [['--admin', 'http://a'], '--admin'], [['repair', 'Qm', '--admin', 'host'], '--admin'], [['--sign-url', '/a', '--expires-in', '0'], '--expires-in']] as const) {
       const lines = problems(() => parseCommandLine(args))
       assert.equal(lines.length, 1, lines.join(' | '))
       assert.match(lines[0] ?? '', /^command line: .*; see --help$/)

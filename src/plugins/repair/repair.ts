@@ -1,0 +1,278 @@
+import { createHash } from 'node:crypto'
+import { setMaxListeners } from 'node:events'
+import type { Clock, Timers } from '../../base/clock.ts'
+import { deferred } from '../../base/deferred.ts'
+import { RelayError, type ErrorCode } from '../../base/errors.ts'
+import { DATA_SHARDS, keyId, TOTAL_SHARDS, type ShardKey } from '../../protocol/shard-key.ts'
+import type { ExpectedObject } from '../integrity/integrity.ts'
+import { NegativeCache } from '../upstream/negative-cache.ts'
+import type { UpstreamObject } from '../upstream/upstream-types.ts'
+import type { Erasure } from './erasure.ts'
+import { RepairPlaces } from './repair-places.ts'
+import { SiblingChoice, SPARE_SIBLINGS } from './sibling-choice.ts'
+
+/** Rows of a shard that are rebuilt in one go, bytes: ten siblings and the result are 2.75 MiB, twice that while the next rows are read. */
+export const ROW_BYTES = 256 * 1024
+/** Time for which a video of which ten shards could not be had is not tried again, ms: every request for one that is gone would ask for thirteen others. */
+export const HOPELESS_MS = 10_000
+
+/** What a repaired object has in the place of a region, and so in `server-timing`. */
+export const REPAIR_REGION = 'repair'
+
+/** Closed, for it labels a metric. */
+export type RepairOutcome = 'repaired' | 'no_manifest' | 'siblings' | 'busy' | 'timeout' | 'wrong' | 'failed' | 'aborted'
+
+/** A sibling that is whole and whose bytes may be read; `release` once. */
+export interface WholeSibling {
+  /** Bytes. */
+  readonly size: number
+  /** Whether it was compared with the manifest. */
+  readonly verified: boolean
+  /** Bytes at `position`, at least one and at most `length`. */
+  read (position: number, length: number): Promise<Uint8Array>
+  release (): void
+}
+
+export interface RepairObserver {
+  /** @param ms since the repair was asked for @param bytes rebuilt */
+  ended (outcome: RepairOutcome, ms: number, bytes: number): void
+}
+
+export interface RepairOptions {
+  readonly erasure: Pick<Erasure, 'rebuild'>
+  /** What the believed manifest says of a shard, once super-nodes had time to send one; undefined when none is believed. Must not reject. */
+  readonly expects: (key: ShardKey, via: readonly string[]) => Promise<ExpectedObject | undefined>
+  /** Whether the cache has an object. */
+  readonly cached: (key: ShardKey) => boolean
+  /** Repairs at the same time. */
+  readonly concurrency: number
+  /** Longest time of one, ms. */
+  readonly timeoutMs: number
+  readonly clock: Clock
+  readonly timers: Pick<Timers, 'after'>
+  readonly observer: RepairObserver
+  readonly log: (level: 'info' | 'warn', message: string, fields: Record<string, unknown>) => void
+}
+
+/** Who needs a repair, and how it gets at siblings. */
+export interface RepairRequest {
+  /** `via` members of the request that needs the shard. */
+  readonly via: readonly string[]
+  /** Why no super-node delivers it; what the caller hears when it cannot be rebuilt. */
+  readonly cause: RelayError
+  /** Aborted when nobody needs it any more, or the relay stops; the reason is a RelayError. */
+  readonly signal: AbortSignal
+  /** Throws when load says that nothing is begun now. */
+  readonly mayBegin: () => void
+  /** Brings in a sibling, whole, without repairing it. Gives up when the signal aborts. */
+  readonly open: (sibling: ShardKey, signal: AbortSignal) => Promise<WholeSibling>
+}
+
+/** Failures after which the shard may well be with nobody. Who asks to come back later is not asked for ten siblings instead. */
+const REPAIRABLE: ReadonlySet<ErrorCode> = new Set([
+  'RELAY_ERR_SHARD_NOT_FOUND', 'RELAY_ERR_UPSTREAM_UNREACHABLE', 'RELAY_ERR_UPSTREAM_TIMEOUT', 'RELAY_ERR_UPSTREAM_STATUS',
+  'RELAY_ERR_UPSTREAM_PROTOCOL', 'RELAY_ERR_UPSTREAM_VERSION', 'RELAY_ERR_UPSTREAM_BODY', 'RELAY_ERR_UPSTREAM_CORRUPT'
+])
+
+class RepairFailure extends Error {
+  readonly outcome: RepairOutcome
+
+  constructor (outcome: RepairOutcome, detail: string, options?: ErrorOptions) {
+    super(detail, options)
+    this.outcome = outcome
+  }
+}
+
+/** One repair under way: what it holds is let go once. */
+interface RepairRun {
+  readonly key: ShardKey
+  readonly part: number
+  readonly expected: ExpectedObject
+  readonly siblings: Map<number, WholeSibling>
+  readonly startedAt: number
+  readonly cause: RelayError
+  readonly signal: AbortSignal
+  /** Ends it; the first call counts. */
+  readonly end: (outcome: RepairOutcome, detail?: string) => void
+}
+
+/**
+ * Rebuilds shards that no super-node delivers from ten of their siblings, row by row, while whoever waits reads them as they read any other fill. The
+ * rows begin when ten siblings are whole and verified, so that what is rebuilt of them is right from its first byte, unless a disk errs.
+ */
+export class Repair {
+  readonly #options: RepairOptions
+  readonly #places: RepairPlaces
+  /** CIDs of which ten shards could not be had lately. */
+  readonly #hopeless = new NegativeCache({ ttlMs: HOPELESS_MS })
+
+  constructor (options: RepairOptions) {
+    this.#options = options
+    this.#places = new RepairPlaces(options.concurrency)
+  }
+
+  /** Repairs under way. */
+  get running (): number { return this.#places.taken }
+  /** Repairs that wait for others to end. */
+  get waiting (): number { return this.#places.waiting }
+
+  /**
+   * The shard as a super-node would have sent it, once ten siblings are there.
+   * @throws RelayError `cause` when it cannot be rebuilt; RELAY_ERR_FILLS_BUSY; the reason of the signal
+   */
+  async fetch (key: ShardKey, request: RepairRequest): Promise<UpstreamObject> {
+    const { clock } = this.#options
+    const { cause, via, signal } = request
+    const { cid, part } = key
+    const startedAt = clock.monotonic()
+    if (part === 'manifest' || !REPAIRABLE.has(cause.code) || this.#hopeless.isMissing(cid, startedAt)) throw cause
+    const expected = await this.#options.expects(key, via)
+    if (expected === undefined) {
+      this.#ended('no_manifest', startedAt, 0)
+      throw cause
+    }
+    request.mayBegin()
+    const leave = await this.#places.take(signal).catch((error: unknown) => {
+      this.#ended(signal.aborted ? 'aborted' : 'busy', startedAt, 0)
+      throw error
+    })
+    const run = this.#begin({ key, part, expected, startedAt, cause }, signal, leave)
+    try {
+      await this.#gather(run, request)
+    } catch (error) {
+      const { outcome, message } = asFailure(error, run.signal)
+      if (outcome === 'siblings') this.#hopeless.remember(cid, clock.monotonic())
+      run.end(outcome, message)
+      throw signal.aborted ? signal.reason : cause
+    }
+    return {
+      node: REPAIR_REGION,
+      senders: [],
+      region: REPAIR_REGION,
+      headMs: clock.monotonic() - startedAt,
+      size: expected.size,
+      sha256: expected.sha256,
+      sha512: undefined,
+      storable: true,
+      repaired: true,
+      body: Object.assign(this.#rows(run), { destroy: () => { run.end('aborted') } }),
+      failed: error => {
+        run.end('aborted')
+        return error instanceof RelayError ? error : new RelayError('RELAY_ERR_INTERNAL', 'the shard could not be rebuilt', { cause: error })
+      }
+    }
+  }
+
+  /** Videos whose keys match may be tried again. @param matches ids of keys */
+  forget (matches: (id: string) => boolean): void {
+    this.#hopeless.purge(cid => matches(keyId({ cid, part: 'manifest' })))
+  }
+
+  #begin (facts: Pick<RepairRun, 'key' | 'part' | 'expected' | 'startedAt' | 'cause'>, signal: AbortSignal, leave: () => void): RepairRun {
+    const { timeoutMs, timers, log } = this.#options
+    const siblings = new Map<number, WholeSibling>()
+    const ending = new AbortController()
+    // One of each sibling that is asked for, and our own.
+    setMaxListeners(DATA_SHARDS + SPARE_SIBLINGS + 1, ending.signal)
+    const abort = (): void => { ending.abort(signal.reason) }
+    signal.addEventListener('abort', abort)
+    const cancel = timers.after(timeoutMs, () => { ending.abort(new RepairFailure('timeout', `the shard was not rebuilt within ${timeoutMs} ms`)) })
+    let over = false
+    return {
+      ...facts,
+      siblings,
+      signal: ending.signal,
+      end: (outcome, detail) => {
+        if (over) return
+        over = true
+        cancel()
+        signal.removeEventListener('abort', abort)
+        const from = [...siblings.keys()].toSorted((a, b) => a - b)
+        for (const sibling of siblings.values()) sibling.release()
+        leave()
+        // Whatever is still on its way is not waited for.
+        ending.abort()
+        const ms = this.#ended(outcome, facts.startedAt, outcome === 'repaired' ? facts.expected.size : 0)
+        const fields = { key: keyId(facts.key), outcome, siblings: from, ms: Math.round(ms), cause: facts.cause.code, detail }
+        if (outcome === 'repaired') log('info', 'shard rebuilt from its siblings', fields)
+        else log('warn', 'shard that no super-node delivers was not rebuilt', fields)
+      }
+    }
+  }
+
+  /** Waits until ten siblings are whole. @throws RepairFailure */
+  async #gather ({ key: { cid }, part, expected, siblings, signal }: RepairRun, { open }: RepairRequest): Promise<void> {
+    const choice = new SiblingChoice(part, shard => this.#options.cached({ cid, part: shard }))
+    const settled = deferred<undefined>()
+    const stop = (): void => { settled.resolve(undefined) }
+    signal.addEventListener('abort', stop)
+    const bring = async (shard: number): Promise<void> => {
+      const sibling = await open({ cid, part: shard }, signal).catch(() => undefined)
+      const fits = sibling?.verified === true && sibling.size === expected.size
+      if (sibling !== undefined && fits && !signal.aborted && choice.arrived(shard)) siblings.set(shard, sibling)
+      else {
+        sibling?.release()
+        choice.lost(shard)
+      }
+      goOn()
+    }
+    const goOn = (): void => {
+      if (signal.aborted) return
+      for (const shard of choice.next()) void bring(shard)
+      if (choice.done || choice.hopeless) stop()
+    }
+    goOn()
+    await settled.promise
+    signal.removeEventListener('abort', stop)
+    if (signal.aborted) throw signal.reason
+    if (!choice.done) throw new RepairFailure('siblings', `${siblings.size + choice.asked} of 13 siblings can be had at most`)
+  }
+
+  async * #rows (run: RepairRun): AsyncGenerator<Buffer, void, undefined> {
+    const { part, expected: { size, sha256 }, siblings, signal, end } = run
+    const hash = createHash('sha256')
+    try {
+      for (let at = 0; at < size; at += ROW_BYTES) {
+        const width = Math.min(ROW_BYTES, size - at)
+        const pieces = Array.from({ length: TOTAL_SHARDS }, (): Uint8Array | undefined => undefined)
+        await Promise.all([...siblings].map(async ([shard, sibling]) => { pieces[shard] = await readRow(sibling, at, width) }))
+        if (signal.aborted) throw signal.reason
+        const [row] = await this.#options.erasure.rebuild(pieces, [part])
+        if (row === undefined) throw new RepairFailure('failed', 'nothing was rebuilt')
+        hash.update(row)
+        if (at + width === size && hash.digest('hex') !== sha256) throw new RepairFailure('wrong', 'what was rebuilt is not what the manifest says')
+        if (signal.aborted) throw signal.reason
+        yield Buffer.from(row.buffer, row.byteOffset, row.byteLength)
+      }
+      end('repaired')
+    } catch (error) {
+      const failure = asFailure(error, signal)
+      end(failure.outcome, failure.message)
+      throw error instanceof RelayError ? error : new RelayError(failure.outcome === 'timeout' ? 'RELAY_ERR_UPSTREAM_TIMEOUT' : 'RELAY_ERR_UPSTREAM_CORRUPT', failure.message, { cause: error })
+    }
+  }
+
+  #ended (outcome: RepairOutcome, startedAt: number, bytes: number): number {
+    const ms = this.#options.clock.monotonic() - startedAt
+    this.#options.observer.ended(outcome, ms, bytes)
+    return ms
+  }
+}
+
+/** Rows of one sibling, in memory that nobody else has: a thread takes it over. */
+async function readRow (sibling: WholeSibling, position: number, length: number): Promise<Uint8Array> {
+  const row = new Uint8Array(length)
+  for (let at = 0; at < length;) {
+    const bytes = await sibling.read(position + at, length - at)
+    if (bytes.length === 0) throw new RepairFailure('failed', 'a sibling is shorter than it was')
+    row.set(bytes, at)
+    at += bytes.length
+  }
+  return row
+}
+
+function asFailure (error: unknown, signal: AbortSignal): RepairFailure {
+  if (error instanceof RepairFailure) return error
+  if (signal.aborted) return signal.reason instanceof RepairFailure ? signal.reason : new RepairFailure('aborted', 'the shard is not needed any more')
+  return new RepairFailure('failed', 'the shard could not be rebuilt', { cause: error })
+}

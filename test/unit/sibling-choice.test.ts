@@ -1,0 +1,96 @@
+import assert from 'node:assert/strict'
+import { suite, test } from 'node:test'
+import fc from 'fast-check'
+import { RelayError } from '../../src/base/errors.ts'
+import { draw } from '../support/cache.ts'
+import { MAX_WAITING_REPAIRS, RepairPlaces } from '../../src/plugins/repair/repair-places.ts'
+import { SiblingChoice, SPARE_SIBLINGS } from '../../src/plugins/repair/sibling-choice.ts'
+
+suite('the choice of siblings', () => {
+  test('with ten in the cache those are asked for, and nobody else', () => {
+    const choice = new SiblingChoice(3, shard => shard < 11)
+    assert.deepEqual(choice.next(), [0, 1, 2, 4, 5, 6, 7, 8, 9, 10])
+    assert.deepEqual(choice.next(), [])
+  })
+
+  test('those of the cache come first, then super-nodes are asked for what is missing and one to spare', () => {
+    const choice = new SiblingChoice(0, shard => shard >= 10)
+    assert.deepEqual(choice.next(), [10, 11, 12, 13, 1, 2, 3, 4, 5, 6, 7])
+    choice.lost(1)
+    assert.deepEqual(choice.next(), [8])
+    choice.lost(2)
+    choice.lost(3)
+    assert.deepEqual(choice.next(), [9])
+    choice.lost(4)
+    assert.equal(choice.hopeless, true)
+    assert.deepEqual(choice.next(), [])
+  })
+
+  test('whatever arrives and is lost in whatever order: ten are taken if ten can be had, each is asked for once, never the wanted one, never more than ten and the spare', () => {
+    fc.assert(fc.property(
+      fc.integer({ min: 0, max: 13 }),
+      fc.uniqueArray(fc.integer({ min: 0, max: 13 })),
+      fc.uniqueArray(fc.integer({ min: 0, max: 13 })),
+      fc.infiniteStream(fc.nat()),
+      (wanted, cached, gone, order) => {
+        const choice = new SiblingChoice(wanted, shard => cached.includes(shard))
+        const asked: number[] = []
+        const open: number[] = []
+        const taken: number[] = []
+        const there = Array.from({ length: 14 }, (_, shard) => shard).filter(shard => shard !== wanted && !gone.includes(shard))
+        for (;;) {
+          const now = choice.next()
+          asked.push(...now)
+          open.push(...now)
+          assert.ok(choice.asked <= 10 + SPARE_SIBLINGS && taken.length + choice.asked <= 10 + SPARE_SIBLINGS)
+          assert.equal(choice.asked, open.length)
+          if (choice.done || choice.hopeless || open.length === 0) break
+          const [shard = -1] = open.splice(draw(order) % open.length, 1)
+          if (!there.includes(shard)) choice.lost(shard)
+          else if (choice.arrived(shard)) taken.push(shard)
+        }
+        assert.equal(new Set(asked).size, asked.length)
+        assert.ok(!asked.includes(wanted))
+        assert.equal(choice.done, there.length >= 10)
+        assert.equal(taken.length, choice.done ? 10 : taken.length)
+        // Nobody asks super-nodes while the cache has enough.
+        if (there.filter(shard => cached.includes(shard)).length === cached.filter(shard => shard !== wanted).length && cached.filter(shard => shard !== wanted).length >= 10) assert.ok(asked.every(shard => cached.includes(shard)))
+        for (const shard of open) assert.equal(choice.done ? choice.arrived(shard) : false, false)
+      }
+    ))
+  })
+})
+
+suite('places for repairs', () => {
+  test('no more than there are, no more waiting than may, first come first served, and every place comes back', async () => {
+    const places = new RepairPlaces(2)
+    const { signal } = new AbortController()
+    const held = [await places.take(signal), await places.take(signal)]
+    const order: number[] = []
+    const waiting = Array.from({ length: MAX_WAITING_REPAIRS }, async (_, n) => {
+      const leave = await places.take(new AbortController().signal)
+      order.push(n)
+      leave()
+      leave()
+    })
+    assert.deepEqual([places.taken, places.waiting], [2, MAX_WAITING_REPAIRS])
+    await assert.rejects(places.take(signal), { code: 'RELAY_ERR_FILLS_BUSY' })
+    for (const leave of held) leave()
+    await Promise.all(waiting)
+    assert.deepEqual(order, Array.from({ length: MAX_WAITING_REPAIRS }, (_, n) => n))
+    assert.deepEqual([places.taken, places.waiting], [0, 0])
+  })
+
+  test('who leaves while waiting takes no place', async () => {
+    const places = new RepairPlaces(1)
+    const held = await places.take(new AbortController().signal)
+    const leaving = new AbortController()
+    const waiting = places.take(leaving.signal)
+    const reason = new RelayError('RELAY_ERR_STOPPING', 'the relay is stopping')
+    leaving.abort(reason)
+    await assert.rejects(waiting, reason)
+    await assert.rejects(places.take(leaving.signal), reason)
+    held()
+    assert.deepEqual([places.taken, places.waiting], [0, 0])
+  })
+})
