@@ -109,6 +109,15 @@ async function callSettingRoutes ({ admin }: Clients, region: string): Promise<v
   assert.equal(given(await admin.GET('/admin/v1/overload')).override, 'degraded')
 }
 
+async function callIntegrityRoutes ({ admin }: Clients): Promise<void> {
+  assert.deepEqual(given(await admin.GET('/admin/v1/integrity')).evidence, [])
+  assert.equal(given(await admin.POST('/admin/v1/scrub', { body: { action: 'pause' } })).status, 'paused')
+  assert.equal(given(await admin.GET('/admin/v1/scrub')).status, 'paused')
+  const job = given(await admin.POST('/admin/v1/jobs', { body: { type: 'repair', cid: CID } }))
+  assert.equal(given(await admin.GET('/admin/v1/jobs/{id}', { params: { path: { id: job.id } } })).cid, CID)
+  assert.equal(given(await admin.GET('/admin/v1/jobs')).jobs.length, 1)
+}
+
 async function callViewersRoutes ({ admin }: Clients): Promise<void> {
   assert.deepEqual(given(await admin.GET('/admin/v1/viewers')).viewers, [])
   const nobody = await admin.DELETE('/admin/v1/viewers/{id}', { params: { path: { id: 'nobody' } } })
@@ -144,6 +153,7 @@ suite('a client generated from openapi.yaml', () => {
       await callCacheRoutes(clients)
       await callUpstreamRoutes(clients)
       await callSettingRoutes(clients, clients.region)
+      await callIntegrityRoutes(clients)
       await callViewersRoutes(clients)
       assert.deepEqual([...clients.called.keys()].sort(), operations.toSorted())
       const refused = [...clients.called].filter(([, statuses]) => statuses.some(status => status >= 400)).map(([operation]) => operation)

@@ -1,7 +1,8 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import type { Static } from 'typebox'
 import { RelayError } from '../../base/errors.ts'
-import { problems, ScrubAction, ScrubReport } from '../admin/schemas.ts'
+import { reads, writes } from '../admin/route.ts'
+import { ScrubAction, ScrubReport } from '../admin/schemas.ts'
 import type { ScrubService } from './scrub-service.ts'
 
 export interface ScrubRoutesOptions {
@@ -15,27 +16,18 @@ export const scrubRoutes: FastifyPluginAsyncTypebox<ScrubRoutesOptions> = async 
     return { status, bytesPerSecond: scrub.bytesPerSecond, coverage, verifiedSince, pass, last }
   }
 
-  app.get('/scrub', {
-    schema: {
-      operationId: 'getScrub',
-      summary: 'State of the scrub',
-      description: 'How much of the cache the pass under way has verified, and what the last one has found.',
-      tags: ['cache'],
-      response: { 200: ScrubReport, ...problems(401, 403, 429) }
-    }
-  }, async () => report())
+  app.get('/scrub', reads('cache', {
+    operationId: 'getScrub',
+    summary: 'State of the scrub',
+    description: 'How much of the cache the pass under way has verified, and what the last one has found.'
+  }, ScrubReport), async () => report())
 
-  app.post('/scrub', {
-    config: { scope: 'write' },
-    schema: {
-      operationId: 'setScrub',
-      summary: 'Start a pass of the scrub, or pause it',
-      description: '`start` goes on with the pass under way, or begins one; `pause` holds until then, also over a restart. Load and a drain stop either.',
-      tags: ['cache'],
-      body: ScrubAction,
-      response: { 200: ScrubReport, ...problems(400, 401, 403, 413, 415, 429) }
-    }
-  }, async request => {
+  app.post('/scrub', writes('cache', {
+    operationId: 'setScrub',
+    summary: 'Start a pass of the scrub, or pause it',
+    description: '`start` goes on with the pass under way, or begins one; `pause` holds until then, also over a restart. Load and a drain stop either.',
+    body: ScrubAction
+  }, ScrubReport), async request => {
     const { action } = request.body
     if (action === 'start' && scrub.status === 'off') throw new RelayError('RELAY_ERR_BAD_REQUEST', 'scrub.bytes_per_second is 0, so nothing may be read')
     if (action === 'start') scrub.start()

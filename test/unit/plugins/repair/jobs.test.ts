@@ -1,14 +1,14 @@
 import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
 import fc from 'fast-check'
-import { repairVideo, type AskAdmin } from '../../src/cli/repair-command.ts'
-import { deferred } from '../../src/base/deferred.ts'
-import { RelayError } from '../../src/base/errors.ts'
-import { Jobs, MAX_KEPT_JOBS, MAX_OPEN_JOBS, type JobsOptions } from '../../src/plugins/jobs/jobs.ts'
-import { Restore, type ShardFate } from '../../src/plugins/jobs/restore.ts'
-import type { CachedObject } from '../../src/plugins/shard-cache/shard-cache.ts'
-import { sha256 } from '../../tools/harness/store-bytes.ts'
-import { bytesOf, until } from '../support/cache.ts'
+import { repairVideo, type AskAdmin } from '../../../../src/cli/repair-command.ts'
+import { deferred } from '../../../../src/base/deferred.ts'
+import { RelayError } from '../../../../src/base/errors.ts'
+import { Jobs, MAX_KEPT_JOBS, MAX_OPEN_JOBS, type JobsOptions } from '../../../../src/plugins/jobs/jobs.ts'
+import { Restore, type ShardFate } from '../../../../src/plugins/jobs/restore.ts'
+import type { CachedObject } from '../../../../src/plugins/shard-cache/shard-cache.ts'
+import { sha256 } from '../../../../tools/harness/store-bytes.ts'
+import { bytesOf, until } from '../../../support/cache.ts'
 
 type FateOf = JobsOptions['restore']['shard']
 

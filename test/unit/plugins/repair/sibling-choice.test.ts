@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
 import fc from 'fast-check'
-import { RelayError } from '../../src/base/errors.ts'
-import { draw } from '../support/cache.ts'
-import { MAX_WAITING_REPAIRS, RepairPlaces } from '../../src/plugins/repair/repair-places.ts'
-import { SiblingChoice, SPARE_SIBLINGS } from '../../src/plugins/repair/sibling-choice.ts'
+import { RelayError } from '../../../../src/base/errors.ts'
+import { draw } from '../../../support/cache.ts'
+import { MAX_WAITING_REPAIRS, RepairPlaces } from '../../../../src/plugins/repair/repair-places.ts'
+import { SiblingChoice, SPARE_SIBLINGS } from '../../../../src/plugins/repair/sibling-choice.ts'
 
 suite('the choice of siblings', () => {
   test('with ten in the cache those are asked for, and nobody else', () => {
