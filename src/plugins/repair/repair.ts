@@ -11,7 +11,7 @@ import type { Erasure } from './erasure.ts'
 import { RepairPlaces } from './repair-places.ts'
 import { SiblingChoice, SPARE_SIBLINGS } from './sibling-choice.ts'
 
-/** Rows of a shard that are rebuilt in one go, bytes: ten siblings and the result are 2.75 MiB, twice that while the next rows are read. */
+/** Rows of a shard that are rebuilt in one go, bytes: ten siblings and the result are 2.75 MiB, and as much again in the thread. */
 export const ROW_BYTES = 256 * 1024
 /** Time for which a video of which ten shards could not be had is not tried again, ms: every request for one that is gone would ask for thirteen others. */
 export const HOPELESS_MS = 10_000
