@@ -27,7 +27,7 @@ interface Clients {
 async function startClients (t: TestContext, settings: Record<string, Record<string, unknown>>, headers: Record<string, string>): Promise<Clients & { readonly region: string }> {
   const node = await startSuperNode({ port: 0 })
   t.after(async () => { await node.close() })
-  const { adminUrl, viewerUrl } = await startRelay(t, [{ url: node.url, region: node.region }], { transport: { engine: 'quinn' }, viewer: { player: true }, ...settings })
+  const { adminUrl, viewerUrl } = await startRelay(t, [{ url: node.url, region: node.region }], { transport: { engine: 'quinn' }, viewer: { player: true }, cache: { integrity: 'manifest' }, ...settings })
   const called = new Map<string, number[]>()
   const record: Middleware = {
     onResponse: ({ request, response, schemaPath }) => {
