@@ -69,9 +69,16 @@ export class Lab {
   }
 
   /** Writes the shards and starts the super-node; what it starts goes with `cleanup`. */
-  static async open (options: LabOptions, cleanup: Cleanup): Promise<Lab> {
+  static async open (options: LabOptions, whole: Cleanup): Promise<Lab> {
     const directory = await mkdtemp(join(tmpdir(), 'icn-relay-compare-'))
-    cleanup.after(async () => { await rm(directory, { recursive: true, force: true }) })
+    const ends: (() => Promise<void> | void)[] = []
+    // A relay that still runs heals a cache directory that somebody empties, so the directory goes when all have ended.
+    whole.after(async () => {
+      const ended = await Promise.allSettled(ends.map(async end => { await end() }))
+      await rm(directory, { recursive: true, force: true, maxRetries: 20, retryDelay: 100 })
+      for (const each of ended) if (each.status === 'rejected') throw each.reason
+    })
+    const cleanup: Cleanup = { after: undo => { ends.push(undo) } }
     // On one core there is nothing to keep apart.
     const [serverCore, clientCore] = availableParallelism() > 1 ? [0, 1] : [undefined, undefined]
     const content = join(directory, 'content')
