@@ -3,18 +3,21 @@ import { setMaxListeners } from 'node:events'
 import type { Clock, Timers } from '../../base/clock.ts'
 import { deferred } from '../../base/deferred.ts'
 import { RelayError, type ErrorCode } from '../../base/errors.ts'
+import { Places } from '../../base/places.ts'
 import { DATA_SHARDS, keyId, TOTAL_SHARDS, type ShardKey } from '../../protocol/shard-key.ts'
 import type { ExpectedObject } from '../integrity/integrity.ts'
 import { NegativeCache } from '../upstream/negative-cache.ts'
 import type { UpstreamObject } from '../upstream/upstream-types.ts'
 import type { Erasure } from './erasure.ts'
-import { RepairPlaces } from './repair-places.ts'
 import { SiblingChoice, SPARE_SIBLINGS } from './sibling-choice.ts'
 
 /** Rows of a shard that are rebuilt in one go, bytes: ten siblings and the result are 2.75 MiB, and as much again in the thread. */
 export const ROW_BYTES = 256 * 1024
 /** Time for which a video of which ten shards could not be had is not tried again, ms: every request for one that is gone would ask for thirteen others. */
 export const HOPELESS_MS = 10_000
+
+/** Repairs that wait for a place at most; each is one shard that viewers wait for. */
+export const MAX_WAITING_REPAIRS = 64
 
 /** What a repaired object has in the place of a region, and so in `server-timing`. */
 export const REPAIR_REGION = 'repair'
@@ -102,13 +105,13 @@ interface RepairRun {
  */
 export class Repair {
   readonly #options: RepairOptions
-  readonly #places: RepairPlaces
+  readonly #places: Places
   /** CIDs of which ten shards could not be had lately. */
   readonly #hopeless = new NegativeCache({ ttlMs: HOPELESS_MS })
 
   constructor (options: RepairOptions) {
     this.#options = options
-    this.#places = new RepairPlaces(options.concurrency)
+    this.#places = new Places(options.concurrency, MAX_WAITING_REPAIRS, (taken, waiting) => new RelayError('RELAY_ERR_FILLS_BUSY', `${taken} shards are being rebuilt and ${waiting} wait for that`))
   }
 
   /** Repairs under way. */

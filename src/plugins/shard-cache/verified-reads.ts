@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto'
 import { LRUCache } from 'lru-cache'
 import { isLocalLack } from '../../base/errors.ts'
+import { Places } from '../../base/places.ts'
 import { BLOCK_BYTES, blockDigests, BlockReader, noteBlock, readFully, RotError } from '../../storage/block-reader.ts'
 import { MAX_READ_BYTES } from '../../storage/disk-files.ts'
 import { DiskHangsError } from '../../storage/disk-queue.ts'
@@ -61,17 +62,16 @@ export class VerifiedReads {
   readonly #options: VerifiedReadsOptions
   readonly #digests = new LRUCache<CacheEntry, Buffer>({ maxSize: DIGEST_MEMORY, sizeCalculation: ({ length }) => length + DIGEST_OVERHEAD })
   readonly #verifying = new Map<CacheEntry, Promise<VerifiedFile | undefined>>()
-  readonly #waiting: (() => void)[] = []
-  #running = 0
+  readonly #places = new Places(MAX_VERIFYING, MAX_WAITING, (taken, waiting) => new Error(`${taken} files are being verified and ${waiting} wait for that`))
 
   constructor (options: VerifiedReadsOptions) {
     this.#options = options
   }
 
   /** Files being verified. */
-  get running (): number { return this.#running }
+  get running (): number { return this.#places.taken }
   /** Files that wait to be. */
-  get waiting (): number { return this.#waiting.length }
+  get waiting (): number { return this.#places.waiting }
 
   /** How a file may be read; a promise while it has to be verified first, of undefined when the request is a miss. */
   admit (entry: CacheEntry): VerifiedFile | Promise<VerifiedFile | undefined> {
@@ -138,14 +138,11 @@ export class VerifiedReads {
 
   async #verify (entry: CacheEntry): Promise<VerifiedFile | undefined> {
     const { disk, onVerified, gone } = this.#options
-    if (this.#running >= MAX_VERIFYING) {
-      if (this.#waiting.length >= MAX_WAITING) {
-        onVerified('busy')
-        return undefined
-      }
-      await new Promise<void>(resolve => { this.#waiting.push(resolve) })
+    const leave = await this.#places.take().catch(() => undefined)
+    if (leave === undefined) {
+      onVerified('busy')
+      return undefined
     }
-    this.#running++
     const lease = await disk.openFile(entry)
     try {
       const blocks = lease === undefined ? undefined : await this.#hash(lease)
@@ -159,8 +156,7 @@ export class VerifiedReads {
       return undefined
     } finally {
       lease?.release()
-      this.#running--
-      this.#waiting.shift()?.()
+      leave()
     }
   }
 

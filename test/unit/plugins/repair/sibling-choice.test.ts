@@ -1,9 +1,7 @@
 import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
 import fc from 'fast-check'
-import { RelayError } from '../../../../src/base/errors.ts'
 import { draw } from '../../../support/cache.ts'
-import { MAX_WAITING_REPAIRS, RepairPlaces } from '../../../../src/plugins/repair/repair-places.ts'
 import { SiblingChoice, SPARE_SIBLINGS } from '../../../../src/plugins/repair/sibling-choice.ts'
 
 suite('the choice of siblings', () => {
@@ -58,39 +56,5 @@ suite('the choice of siblings', () => {
         for (const shard of open) assert.equal(choice.done ? choice.arrived(shard) : false, false)
       }
     ))
-  })
-})
-
-suite('places for repairs', () => {
-  test('no more than there are, no more waiting than may, first come first served, and every place comes back', async () => {
-    const places = new RepairPlaces(2)
-    const { signal } = new AbortController()
-    const held = [await places.take(signal), await places.take(signal)]
-    const order: number[] = []
-    const waiting = Array.from({ length: MAX_WAITING_REPAIRS }, async (_, n) => {
-      const leave = await places.take(new AbortController().signal)
-      order.push(n)
-      leave()
-      leave()
-    })
-    assert.deepEqual([places.taken, places.waiting], [2, MAX_WAITING_REPAIRS])
-    await assert.rejects(places.take(signal), { code: 'RELAY_ERR_FILLS_BUSY' })
-    for (const leave of held) leave()
-    await Promise.all(waiting)
-    assert.deepEqual(order, Array.from({ length: MAX_WAITING_REPAIRS }, (_, n) => n))
-    assert.deepEqual([places.taken, places.waiting], [0, 0])
-  })
-
-  test('who leaves while waiting takes no place', async () => {
-    const places = new RepairPlaces(1)
-    const held = await places.take(new AbortController().signal)
-    const leaving = new AbortController()
-    const waiting = places.take(leaving.signal)
-    const reason = new RelayError('RELAY_ERR_STOPPING', 'the relay is stopping')
-    leaving.abort(reason)
-    await assert.rejects(waiting, reason)
-    await assert.rejects(places.take(leaving.signal), reason)
-    held()
-    assert.deepEqual([places.taken, places.waiting], [0, 0])
   })
 })
