@@ -238,11 +238,8 @@ export class ShardCache {
   #fromMemory (entry: CacheEntry, object: RamObject): CachedObject {
     let held = true
     return {
-      size: entry.size,
-      sha256: entry.sha256,
-      verified: entry.verified,
+      ...factsOf(entry),
       tier: 'ram',
-      storedAt: entry.storedAt,
       buffer: object.buffer,
       path: undefined,
       read: async (position, length) => object.buffer.subarray(position, position + length),
@@ -256,11 +253,8 @@ export class ShardCache {
 
   #fromDisk (entry: CacheEntry, lease: FileLease, read: ReadFile): CachedObject {
     return {
-      size: entry.size,
-      sha256: entry.sha256,
-      verified: entry.verified,
+      ...factsOf(entry),
       tier: 'disk',
-      storedAt: entry.storedAt,
       buffer: undefined,
       path: undefined,
       read,
@@ -273,11 +267,8 @@ export class ShardCache {
     let opening: Promise<FileLease | undefined> | undefined
     let reader: ReadFile | undefined
     return {
-      size: entry.size,
-      sha256: entry.sha256,
-      verified: entry.verified,
+      ...factsOf(entry),
       tier: 'disk',
-      storedAt: entry.storedAt,
       buffer: undefined,
       path: this.disk.fileOf(entry),
       blocks: verified.blocks,
@@ -302,4 +293,9 @@ export class ShardCache {
       .finally(() => { this.#promotions.delete(work) })
     this.#promotions.add(work)
   }
+}
+
+/** What is known of an object wherever its bytes come from. */
+function factsOf ({ size, sha256, verified, storedAt }: CacheEntry): Pick<CachedObject, 'size' | 'sha256' | 'verified' | 'storedAt'> {
+  return { size, sha256, verified, storedAt }
 }
