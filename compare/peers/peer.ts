@@ -1,9 +1,8 @@
 import { access, constants, readFile } from 'node:fs/promises'
-import { createServer } from 'node:net'
-import { once } from 'node:events'
 import { delimiter, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { Agent, request } from 'undici'
+import { freePort } from '../../tools/harness/ci.ts'
 import type { PinnedProcess } from '../pinned-process.ts'
 
 /** Top folder of the repository. */
@@ -76,18 +75,9 @@ export async function requireProgram (name: string): Promise<string> {
 
 /** TCP ports that are free now, all different. */
 export async function freePorts (count: number): Promise<number[]> {
-  const servers = await Promise.all(Array.from({ length: count }, async () => {
-    const server = createServer().listen(0, '127.0.0.1')
-    await once(server, 'listening')
-    return server
-  }))
-  return await Promise.all(servers.map(async server => {
-    const address = server.address()
-    server.close()
-    await once(server, 'close')
-    if (address === null || typeof address === 'string') throw new Error('no port')
-    return address.port
-  }))
+  const ports = new Set<number>()
+  while (ports.size < count) ports.add(await freePort())
+  return [...ports]
 }
 
 // The certificate is of our own making; nothing is sent that could be stolen.
