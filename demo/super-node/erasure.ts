@@ -1,23 +1,7 @@
-import { readFileSync } from 'node:fs'
-import { createRequire } from 'node:module'
-import { ReedSolomonErasure } from '@digitaldefiance/reed-solomon-erasure.wasm'
+import { checkCode, encodeStripe, newCodec, STRIPE_BYTES } from '../../src/plugins/repair/erasure-code.ts'
 import { DATA_SHARDS, PARITY_SHARDS, TOTAL_SHARDS } from '../../src/protocol/shard-key.ts'
 
-/** Bytes of each shard coded in one call. The code works on columns, so stripes bound the wasm memory to 14 x 64 KiB for any shard size. */
-export const STRIPE_BYTES = 65_536
-
-let wasm: Buffer<ArrayBuffer> | undefined
-let encoder: ReedSolomonErasure | undefined
-
-// The package's own ESM loader reads `__dirname` and throws, so the wasm bytes are found and read here.
-function newCodec (): ReedSolomonErasure {
-  wasm ??= readFileSync(createRequire(import.meta.url).resolve('@digitaldefiance/reed-solomon-erasure.wasm/wasm'))
-  return ReedSolomonErasure.fromBytes(wasm)
-}
-
-function check (result: number): void {
-  if (result !== ReedSolomonErasure.RESULT_OK) throw new Error(`Reed-Solomon: ${ReedSolomonErasure.getResultMessage(result)}`)
-}
+export { encodeStripe, STRIPE_BYTES }
 
 function shardSizeOf (shards: ReadonlyArray<Uint8Array | undefined>): number {
   const size = shards.find(shard => shard !== undefined)?.length ?? 0
@@ -25,15 +9,6 @@ function shardSizeOf (shards: ReadonlyArray<Uint8Array | undefined>): number {
     throw new RangeError('all shards must have the same size, at least one byte')
   }
   return size
-}
-
-/**
- * Parity of one stripe.
- * @param stripe 14 equal columns in a row, the ten data columns filled in; the four parity columns are written in place
- */
-export function encodeStripe (stripe: Uint8Array): void {
-  encoder ??= newCodec()
-  check(encoder.encode(stripe, DATA_SHARDS, PARITY_SHARDS))
 }
 
 /**
@@ -86,7 +61,7 @@ export function reconstructShards (shards: ReadonlyArray<Uint8Array | undefined>
     const stripe = new Uint8Array(width * TOTAL_SHARDS)
     for (const [index, shard] of shards.entries()) if (shard !== undefined) stripe.set(shard.subarray(start, start + width), index * width)
     // reconstruct() of 1.0.2 frees its flags twice and breaks the heap of its instance, so an instance serves one call (0.1 ms).
-    check(newCodec().reconstruct(stripe, DATA_SHARDS, PARITY_SHARDS, available))
+    checkCode(newCodec().reconstruct(stripe, DATA_SHARDS, PARITY_SHARDS, available))
     for (const [index, shard] of data.entries()) shard.set(stripe.subarray(index * width, (index + 1) * width), start)
   }
   // The library restores data shards only; parity comes back by encoding again.

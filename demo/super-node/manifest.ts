@@ -1,4 +1,5 @@
 import { createHash, createPrivateKey, createPublicKey, sign, verify } from 'node:crypto'
+import { publisherKey, sha256 } from '../../src/plugins/integrity/verify-manifest.ts'
 import { ManifestError, readManifest, signedText, type ManifestShard } from '../../src/protocol/manifest.ts'
 import { merkleRoot } from '../../src/protocol/merkle.ts'
 import { DATA_SHARDS, PARITY_SHARDS } from '../../src/protocol/shard-key.ts'
@@ -55,12 +56,6 @@ const demoPrivateKey = createPrivateKey({ key: Buffer.concat([PKCS8_ED25519_PREF
 /** Public half of the demo key: raw 32 bytes, base64. */
 export const DEMO_PUBLIC_KEY = Buffer.from(createPublicKey(demoPrivateKey).export({ format: 'jwk' }).x ?? '', 'base64url').toString('base64')
 
-function sha256 (...parts: readonly Uint8Array[]): Buffer {
-  const hash = createHash('sha256')
-  for (const part of parts) hash.update(part)
-  return hash.digest()
-}
-
 /** CID of a demo video: `demo-` and the first 32 hex digits of the media's SHA-256. */
 export function mediaCid (mediaSha256: Uint8Array): string {
   return `demo-${Buffer.from(mediaSha256).toString('hex').slice(0, 32)}`
@@ -103,8 +98,8 @@ export function verifyManifest (value: unknown, publicKey: string = DEMO_PUBLIC_
     if (root !== Buffer.from(merkleRoot(hashes, sha256)).toString('hex')) return { ok: false, reason: 'merkleRoot does not match the shard hashes' }
     if (signature === undefined) return { ok: false, reason: 'signature is missing' }
     if (signature.publicKey !== publicKey) return { ok: false, reason: 'signed with another key' }
-    const key = createPublicKey({ key: { kty: 'OKP', crv: 'Ed25519', x: Buffer.from(publicKey, 'base64').toString('base64url') }, format: 'jwk' })
-    const genuine = verify(null, Buffer.from(signedText(value)), key, Buffer.from(signature.value, 'base64'))
+    const key = publisherKey(publicKey)
+    const genuine = key !== undefined && verify(null, Buffer.from(signedText(value)), key, Buffer.from(signature.value, 'base64'))
     return genuine ? { ok: true } : { ok: false, reason: 'the signature does not match' }
   } catch (error) {
     if (error instanceof ManifestError) return { ok: false, reason: error.message }

@@ -4,7 +4,7 @@ import { ReedSolomonErasure } from '@digitaldefiance/reed-solomon-erasure.wasm'
 import { DATA_SHARDS, PARITY_SHARDS, TOTAL_SHARDS } from '../../protocol/shard-key.ts'
 
 /** Bytes of each shard worked on in one call: the memory of WebAssembly stays at 14 times that, whatever the length of the pieces. */
-const STRIPE_BYTES = 65_536
+export const STRIPE_BYTES = 65_536
 
 /** The same rows of the 14 shards of a video, undefined where they are not known. */
 export type Pieces = ReadonlyArray<Uint8Array | undefined>
@@ -12,14 +12,24 @@ export type Pieces = ReadonlyArray<Uint8Array | undefined>
 let wasm: Buffer<ArrayBuffer> | undefined
 let encoder: ReedSolomonErasure | undefined
 
-function newCodec (): ReedSolomonErasure {
+/** A codec of its own. */
+export function newCodec (): ReedSolomonErasure {
   // The loader of the package uses `__dirname`, which modules lack.
   wasm ??= readFileSync(createRequire(import.meta.url).resolve('@digitaldefiance/reed-solomon-erasure.wasm/wasm'))
   return ReedSolomonErasure.fromBytes(wasm)
 }
 
-function check (result: number): void {
-  if (result !== ReedSolomonErasure.RESULT_OK) throw new Error(ReedSolomonErasure.getResultMessage(result))
+/** @throws Error with what the library says */
+export function checkCode (result: number): void {
+  if (result !== ReedSolomonErasure.RESULT_OK) throw new Error(`Reed-Solomon: ${ReedSolomonErasure.getResultMessage(result)}`)
+}
+
+/**
+ * Parity of one stripe.
+ * @param stripe 14 equal columns in a row, the ten data columns filled in; the four parity columns are written in place
+ */
+export function encodeStripe (stripe: Uint8Array): void {
+  checkCode((encoder ??= newCodec()).encode(stripe, DATA_SHARDS, PARITY_SHARDS))
 }
 
 /**
@@ -40,8 +50,8 @@ export function rebuildPieces (pieces: Pieces, wanted: readonly number[]): Uint8
     const stripe = new Uint8Array(width * TOTAL_SHARDS)
     for (const [shard, piece] of pieces.entries()) if (piece !== undefined) stripe.set(piece.subarray(start, start + width), shard * width)
     // `reconstruct` of 1.0.2 frees its flags twice, which breaks the heap of its instance: one serves one call. It restores data shards only.
-    if (dataMissing) check(newCodec().reconstruct(stripe, DATA_SHARDS, PARITY_SHARDS, [...available]))
-    if (parityWanted) check((encoder ??= newCodec()).encode(stripe, DATA_SHARDS, PARITY_SHARDS))
+    if (dataMissing) checkCode(newCodec().reconstruct(stripe, DATA_SHARDS, PARITY_SHARDS, [...available]))
+    if (parityWanted) encodeStripe(stripe)
     for (const [at, shard] of wanted.entries()) rebuilt[at]?.set(stripe.subarray(shard * width, (shard + 1) * width), start)
   }
   return rebuilt
