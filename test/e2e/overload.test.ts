@@ -157,8 +157,12 @@ const MAX_HOGS = 8
 const NICE = 15
 
 test('hogs take the CPU: the relay sheds, serves its hits all the while, and recovers when they are gone', LIMIT, async t => {
+  const phase = { over: false, hits: 0 }
   const hogs = new Hogs()
-  t.after(async () => { await hogs.end() })
+  t.after(async () => {
+    phase.over = true
+    await hogs.end()
+  })
   const origin = await spawnSuperNode(t, 'NA-WEST')
   const relay = await spawnRelay(t, [origin], {
     transport: TRANSPORT,
@@ -176,7 +180,6 @@ test('hogs take the CPU: the relay sheds, serves its hits all the while, and rec
   }
   const { length: before } = (await until(async () => await report(relay), ({ state }) => state === 'normal')).transitions
 
-  const phase = { over: false, hits: 0 }
   const wrong: unknown[] = []
   const everyone = [0, 1, 2, 3].map(async part => {
     while (!phase.over) {

