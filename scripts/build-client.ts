@@ -1,10 +1,11 @@
 import { execFile } from 'node:child_process'
-import { readdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { rm, writeFile } from 'node:fs/promises'
 import { createRequire } from 'node:module'
 import { basename, join, relative } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { build as bundle, type BuildOptions, type Metafile, type Plugin } from 'esbuild'
+import { licences } from './licences.ts'
 
 /*
  * `client/dist`, which is what the package `icn-relay-client` holds: `index.js` for browsers, `node.js` for Node, and beside them what only some viewers load. All
@@ -82,22 +83,10 @@ async function library (entries: Readonly<Record<string, string>>, outdir: strin
   return { ...core.metafile.inputs, ...rest.metafile.inputs, ...websocket.metafile.inputs }
 }
 
-/** The licences of the packages whose code is in the files. */
-async function licences (inputs: Metafile['inputs']): Promise<string> {
-  const names = new Set(Object.keys(inputs).flatMap(path => /^node_modules\/((?:@[^/]+\/)?[^/]+)\//.exec(path)?.[1] ?? []))
-  const texts = await Promise.all([...names].sort().map(async name => {
-    const folder = join(ROOT, 'node_modules', name)
-    const files = (await readdir(folder)).filter(file => /^licen[cs]e/i.test(file))
-    const { license, version } = JSON.parse(await readFile(join(folder, 'package.json'), 'utf8')) as { license: string, version: string }
-    return [`${name} ${version} (${license})`, ...await Promise.all(files.map(async file => (await readFile(join(folder, file), 'utf8')).trim()))].join('\n\n')
-  }))
-  return `The JavaScript of icn-relay-client contains code of these packages.\n\n${texts.join(`\n\n${'-'.repeat(80)}\n\n`)}\n`
-}
-
 await rm(OUT, { recursive: true, force: true })
 const [inputs] = await Promise.all([
   library({ index: src('index'), node: src('node'), ...LATER_IN_NODE }, OUT, false),
   library({ client: src('index') }, join(OUT, 'browser'), true),
   promisify(execFile)(process.execPath, [createRequire(import.meta.url).resolve('typescript/bin/tsc'), '-p', relative(process.cwd(), join(CLIENT, 'tsconfig.types.json'))])
 ])
-await writeFile(join(OUT, 'licences.txt'), await licences(inputs))
+await writeFile(join(OUT, 'licences.txt'), await licences(inputs, 'icn-relay-client'))

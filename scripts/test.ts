@@ -1,7 +1,7 @@
 /**
  * Runs the test files it is given (`npm test`): first those that may stand beside others, a process for each core, then alone those that measure time or
- * take the whole machine. Starting a process and compiling what it imports takes longer than most unit tests, so several of their files share one; relays
- * and super-nodes in processes of their own run as built. One report with one summary; the exit code is 1 when a test failed or none ran.
+ * take the whole machine. Starting a process and compiling what it imports takes longer than most tests, so several files share one, except those of whole
+ * programs; relays and super-nodes in processes of their own run as built. One report with one summary; the exit code is 1 when a test failed or none ran.
  */
 import { existsSync } from 'node:fs'
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
@@ -15,10 +15,15 @@ import { pathToFileURL } from 'node:url'
 import { build } from 'esbuild'
 
 const TIMEOUT_MS = 300_000
+/** Of a process that runs several files. */
+const BATCH_TIMEOUT_MS = 600_000
 const SUPER_NODE = resolve('node_modules/.cache/icn-relay/super-node.js')
-const UNIT = 'test/unit/'
+/** Folders whose files share processes with others of the same. */
+const SHARING = [['test/unit/'], ['test/plugins/', 'test/contracts/']]
 /** So that one with long tests does not keep the last core busy alone. */
 const BATCHES_PER_CORE = 4
+/** Files of tens of seconds, the longest first: no batch gets two before each has one. */
+const LONG = ['plugins/viewer-tls', 'plugins/bandwidth', 'plugins/overload', 'contracts/transport-fails-websocket', 'plugins/metrics', 'contracts/openapi', 'plugins/viewer-auth', 'contracts/client-package', 'plugins/viewer-http', 'contracts/openapi-clients', 'plugins/limits'].map(name => `test/${name}.test.ts`)
 
 /** Files whose assertions depend on who else uses the machine. */
 const ALONE = ['bandwidth', 'crash', 'gateway-kill', 'limits', 'load-gate', 'origins', 'overload', 'region', 'siblings', 'slow-viewers'].map(name => `test/e2e/${name}.test.ts`)
@@ -42,18 +47,19 @@ async function * inTurn (runs: readonly (() => AsyncIterable<TestEvent>)[], tota
   for (const [name, number] of totals) yield { ...last, data: { ...last.data, message: `${name} ${number}` } }
 }
 
-/** Files that import those of a batch each, one after the other, in `directory`. */
-async function writeBatches (files: readonly string[], directory: string): Promise<string[]> {
+/** Files that import those of a batch each, one after the other, in `directory`. @param name that theirs begin with */
+async function writeBatches (files: readonly string[], directory: string, name: string): Promise<string[]> {
+  const inOrder = [...LONG.filter(file => files.includes(file)), ...files.filter(file => !LONG.includes(file))]
   const count = Math.min(files.length, BATCHES_PER_CORE * availableParallelism())
   return await Promise.all(Array.from({ length: count }, async (_, batch) => {
-    const imports = files.filter((_, position) => position % count === batch).map(file => `await import(${JSON.stringify(pathToFileURL(resolve(file)).href)})\n`)
-    const path = join(directory, `unit-${batch}.test.mjs`)
+    const imports = inOrder.filter((_, position) => position % count === batch).map(file => `await import(${JSON.stringify(pathToFileURL(resolve(file)).href)})\n`)
+    const path = join(directory, `${name}-${batch}.test.mjs`)
     await writeFile(path, imports.join(''))
     return path
   }))
 }
 
-for (const file of ALONE) if (!existsSync(file)) throw new Error(`${file}, which is to run alone, is not there`)
+for (const file of [...ALONE, ...LONG]) if (!existsSync(file)) throw new Error(`${file}, which scripts/test.ts names, is not there`)
 process.env['RELAY_PROGRAM'] ??= resolve('dist/start.cjs')
 
 if (process.env['SUPER_NODE_PROGRAM'] === undefined) {
@@ -65,11 +71,13 @@ const files = process.argv.slice(2)
 const totals = new Map<string, number>()
 const directory = await mkdtemp(join(tmpdir(), 'icn-relay-tests-'))
 try {
-  const batches = await writeBatches(files.filter(file => file.startsWith(UNIT)), directory)
+  const batches = await Promise.all(SHARING.map(async (folders, group) => await writeBatches(files.filter(file => folders.some(folder => file.startsWith(folder))), directory, `batch-${group}`)))
+  const single = files.filter(file => !SHARING.flat().some(folder => file.startsWith(folder)))
   const runs = [
-    { files: [...batches, ...files.filter(file => !file.startsWith(UNIT) && !ALONE.includes(file))], concurrency: availableParallelism() },
-    { files: files.filter(file => ALONE.includes(file)), concurrency: 1 }
-  ].filter(({ files: some }) => some.length > 0).map(({ files: some, concurrency }) => () => run({ files: some.map(file => resolve(file)), concurrency, timeout: TIMEOUT_MS }))
+    { files: batches.flat(), concurrency: availableParallelism(), timeout: BATCH_TIMEOUT_MS },
+    { files: single.filter(file => !ALONE.includes(file)), concurrency: availableParallelism(), timeout: TIMEOUT_MS },
+    { files: single.filter(file => ALONE.includes(file)), concurrency: 1, timeout: TIMEOUT_MS }
+  ].filter(({ files: some }) => some.length > 0).map(({ files: some, concurrency, timeout }) => () => run({ files: some.map(file => resolve(file)), concurrency, timeout }))
   await pipeline(Readable.from(inTurn(runs, totals)), new SpecReporter(), process.stdout)
 } finally {
   await rm(directory, { recursive: true, force: true })

@@ -1,10 +1,11 @@
 /** Where a CPU profile says the time went. */
+import { sourcePlaces, type Place } from './source-places.ts'
 
 /** As V8 writes it (Chrome DevTools Protocol, `Profiler.Profile`), as far as it is read here. */
 export interface CpuProfile {
   readonly nodes: ReadonlyArray<{
     readonly id: number
-    readonly callFrame: { readonly functionName: string, readonly url: string, readonly lineNumber: number }
+    readonly callFrame: Place & { readonly functionName: string }
     readonly children?: readonly number[]
   }>
   /** Node on top of the stack, for each sample. */
@@ -15,7 +16,7 @@ export interface CpuProfile {
 
 export interface HotSpot {
   /**
-   * Function and place in the file, as `parse session/request-codec.js:12`; V8's own words in brackets: `(garbage collector)`, `(program)`.
+   * Function and place in the file, as `parse session/request-codec.ts:12`, of the source where there is a map to it; V8's own words in brackets: `(garbage collector)`, `(program)`.
    * A function of native code comes with who calls it, `writev from writevGeneric node:internal/stream_base_commons:121`: all
    * functions of Node-API share one name in V8, whatever it is.
    */
@@ -29,18 +30,21 @@ type Frame = CpuProfile['nodes'][number]['callFrame']
 /** Native functions: waiting, and the profiler's own work. Scripts may have a `dispatch` too, and undici has. */
 const NOT_COUNTED = new Set(['(idle)', 'dispatch'])
 
-function scriptPlace ({ functionName, url, lineNumber }: Frame): string {
+function scriptPlace (frame: Frame, sourceOf: (place: Place) => Place): string {
+  const { functionName } = frame
+  const { url, lineNumber } = sourceOf(frame)
   return `${functionName === '' ? '(anonymous)' : functionName} ${url.replace(/^.*\/(?=[^/]*\/[^/]*$)/, '')}:${lineNumber + 1}`
 }
 
 /** Names of all nodes by their id; undefined for those whose time does not count. */
 function placesOf (nodes: CpuProfile['nodes']): Map<number, string | undefined> {
+  const sourceOf = sourcePlaces()
   const callers = new Map(nodes.flatMap(node => (node.children ?? []).map(child => [child, node.callFrame] as const)))
   return new Map(nodes.map(({ id, callFrame }) => {
-    if (callFrame.url !== '') return [id, scriptPlace(callFrame)]
+    if (callFrame.url !== '') return [id, scriptPlace(callFrame, sourceOf)]
     if (NOT_COUNTED.has(callFrame.functionName)) return [id, undefined]
     const caller = callers.get(id)
-    return [id, caller === undefined || caller.url === '' || callFrame.functionName.startsWith('(') ? callFrame.functionName : `${callFrame.functionName} from ${scriptPlace(caller)}`]
+    return [id, caller === undefined || caller.url === '' || callFrame.functionName.startsWith('(') ? callFrame.functionName : `${callFrame.functionName} from ${scriptPlace(caller, sourceOf)}`]
   }))
 }
 

@@ -1,7 +1,7 @@
 import { spawn, type ChildProcess } from 'node:child_process'
 import { Socket } from 'node:net'
 import { join, resolve } from 'node:path'
-import { fileURLToPath } from 'node:url'
+import { startedModule } from '../base/package-root.ts'
 import { Channel } from '../channel/channel.ts'
 import type { SendToGateway } from '../channel/to-gateway.ts'
 import { inheritedArguments, inheritedEnvironment } from './exec-arguments.ts'
@@ -13,7 +13,7 @@ const OLD_SPACE_MB = 512
 /** Below `cache.path`, of a gateway that is another user. */
 const GATEWAY_DIRECTORY = 'gateway'
 
-const ENTRY = fileURLToPath(new URL(import.meta.url.endsWith('.ts') ? '../gateway/main.ts' : '../gateway/main.js', import.meta.url))
+const ENTRY = startedModule('gateway/main')
 
 /** A gateway that was started, by this process or for it. */
 export interface GatewayProcess {

@@ -6,6 +6,7 @@ import { before, suite, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import semver from 'semver'
+import { INSIDE } from '../../scripts/program.ts'
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url))
 
@@ -59,7 +60,7 @@ suite('what npm packs', () => {
   test('whatever package.json names, and what a reader looks for first', async () => {
     const { bin, exports } = await readJson<Manifest>('package.json')
     const named = [...Object.values(bin), ...Object.values(exports).flatMap(entry => typeof entry === 'string' ? [entry] : Object.values(entry))]
-    const wanted = [...named.map(path => path.replace(/^\.\//, '')), 'CHANGELOG.md', 'LICENSE', 'README.md', 'SECURITY.md', 'openapi.yaml', 'docs/operations.md', 'demo/player/index.html', 'dist/browser/client.js', 'dist/browser/erasure.js']
+    const wanted = [...named.map(path => path.replace(/^\.\//, '')), 'CHANGELOG.md', 'LICENSE', 'README.md', 'SECURITY.md', 'openapi.yaml', 'docs/operations.md', 'demo/player/index.html', 'dist/browser/client.js', 'dist/browser/erasure.js', 'dist/server.js', 'dist/gateway/main.js', 'dist/plugins/repair/erasure-worker.js']
     assert.deepEqual(wanted.filter(path => !files.includes(path)), [])
   })
 
@@ -67,8 +68,17 @@ suite('what npm packs', () => {
     assert.deepEqual(files.filter(path => path.endsWith('.map')), [])
     assert.deepEqual(files.filter(path => /(?<!\.d)\.[cm]?ts$/.test(path) || /^(?:src|client|test|scripts|benchmarks|autocannon|compare|node_modules)\//.test(path)), [])
     const code = files.filter(path => /\.(?:[cm]?js|d\.[cm]?ts|css)$/.test(path))
-    assert.ok(code.length > 200)
+    assert.ok(code.length > 15)
     const naming = await Promise.all(code.map(async path => /^\/[/*]# sourceMappingURL=/m.test(await readFile(join(ROOT, path), 'utf8')) ? path : undefined))
     assert.deepEqual(naming.filter(path => path !== undefined), [])
+  })
+
+  test('packages whose code is inside: dependencies of exactly that version, for whoever audits what is installed, with their licences', async () => {
+    const { dependencies } = await readJson<{ dependencies: Record<string, string> }>('package.json')
+    assert.ok(files.includes('dist/licences.txt'))
+    const licences = await readFile(join(ROOT, 'dist/licences.txt'), 'utf8')
+    const inside = [...licences.matchAll(/^(\S+) (\d+\.\d+\.\d+) \(.+\)$/gm)].map(([, name = '', version = '']) => [name, version])
+    assert.deepEqual(inside, INSIDE.map(name => [name, dependencies[name]]))
+    assert.match(licences, /Permission is hereby granted/)
   })
 })

@@ -1,7 +1,6 @@
 import { execFile, spawn, type ChildProcess, type ChildProcessByStdio } from 'node:child_process'
 import { once } from 'node:events'
 import { readFile, symlink, writeFile } from 'node:fs/promises'
-import { createRequire } from 'node:module'
 import { join, resolve } from 'node:path'
 import { createInterface } from 'node:readline'
 import type { Readable } from 'node:stream'
@@ -9,7 +8,7 @@ import type { TestContext } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import type { Faults } from '../../demo/super-node/faults.ts'
 import type { SuperNodeStats } from '../../demo/super-node/server.ts'
-import { promisify } from 'node:util'
+import { buildProgram } from '../../scripts/program.ts'
 import { GENEROUS_LIMITS } from './limits.ts'
 import { temporaryDirectory } from './relay.ts'
 
@@ -40,13 +39,11 @@ export const SUPER_NODE = process.env['SUPER_NODE_PROGRAM'] ?? 'demo/super-node/
 /** What runs a relay in a process of its own. */
 export const SERVER = BUILT ?? 'src/start.cts'
 
-/** A built program: that of `npm test`, or compiled as `npm run build` does, without checking types, into a directory that goes with the test. */
+/** A built program: that of `npm test`, or built as `npm run build` does, into a directory that goes with the test. */
 export async function buildRelay (t: Pick<TestContext, 'after'>): Promise<string> {
   if (BUILT !== undefined) return BUILT
   const directory = await temporaryDirectory(t)
-  const compiler = createRequire(import.meta.url).resolve('typescript/bin/tsc')
-  const options = ['--noCheck', '--declaration', 'false', '--sourceMap', 'false', '--outDir', join(directory, 'dist')]
-  await promisify(execFile)(process.execPath, [compiler, '-p', join(ROOT, 'tsconfig.build.json'), ...options])
+  await buildProgram(join(directory, 'dist'))
   for (const name of ['node_modules', 'package.json', 'demo']) await symlink(join(ROOT, name), join(directory, name))
   return join(directory, 'dist/start.cjs')
 }

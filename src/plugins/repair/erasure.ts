@@ -1,5 +1,7 @@
+import { pathToFileURL } from 'node:url'
 import { Worker } from 'node:worker_threads'
 import { systemTimers, type Timers } from '../../base/clock.ts'
+import { FROM_SOURCES, startedModule } from '../../base/package-root.ts'
 import { DATA_SHARDS, TOTAL_SHARDS } from '../../protocol/shard-key.ts'
 import type { Pieces } from './erasure-code.ts'
 import type { ErasureJob, ErasureResult } from './erasure-worker.ts'
@@ -56,9 +58,10 @@ interface WaitingJob extends ErasureJob {
 
 function startWorker (): Worker {
   const options = { name: 'erasure', resourceLimits: { maxOldGenerationSizeMb: WORKER_HEAP_MB } }
-  if (!import.meta.url.endsWith('.ts')) return new Worker(new URL('./erasure-worker.js', import.meta.url), options)
+  const path = startedModule('plugins/repair/erasure-worker')
+  if (!FROM_SOURCES) return new Worker(path, options)
   // From the sources: a thread of Node 20 reads TypeScript only when it asks for that itself.
-  const [loader, file] = [import.meta.resolve('tsx/esm/api'), new URL('./erasure-worker.ts', import.meta.url).href]
+  const [loader, file] = [import.meta.resolve('tsx/esm/api'), pathToFileURL(path).href]
   return new Worker(`import(${JSON.stringify(loader)}).then(({ register }) => { register(); return import(${JSON.stringify(file)}) })`, { ...options, eval: true })
 }
 

@@ -1,8 +1,8 @@
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import fastifyStatic from '@fastify/static'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import { PACKAGE_ROOT } from '../../base/package-root.ts'
 import { endJsonLines } from '../http/end-line.ts'
 import type { RecentVideo } from '../shard-cache/shard-cache.ts'
 import { PLAYER_DOCS, PLAYER_REDIRECT, RECENT_VIDEOS, ROOT_REDIRECT } from './viewer-docs.ts'
@@ -10,9 +10,9 @@ import { PLAYER_DOCS, PLAYER_REDIRECT, RECENT_VIDEOS, ROOT_REDIRECT } from './vi
 /** Videos the page offers at most: a list somebody reads. */
 const OFFERED = 20
 
-const PAGE = fileURLToPath(new URL('../../../demo/player', import.meta.url))
+const PAGE = join(PACKAGE_ROOT, 'demo/player')
 /** What `npm run build` makes of `src/client` for browsers. */
-const LIBRARY = fileURLToPath(new URL('../../../dist/browser', import.meta.url))
+const LIBRARY = join(PACKAGE_ROOT, 'dist/browser')
 
 /** A name that can stand in a content security policy; an IPv6 address cannot (CSP3 §2.3.1 host-part). */
 const POLICY_HOST = /^[A-Za-z0-9.-]{1,253}$/

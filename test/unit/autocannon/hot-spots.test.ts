@@ -1,7 +1,12 @@
 import assert from 'node:assert/strict'
+import { readFile, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
 import { test } from 'node:test'
+import { pathToFileURL } from 'node:url'
+import { build } from 'esbuild'
 import fc from 'fast-check'
 import { hotSpots, type CpuProfile } from '../../../autocannon/profile/hot-spots.ts'
+import { temporaryDirectory } from '../../../tools/harness/relay.ts'
 
 const node = (id: number, functionName: string, url = '', children: number[] = []): CpuProfile['nodes'][number] =>
   ({ id, callFrame: { functionName, url, lineNumber: 9 }, children })
@@ -29,6 +34,22 @@ test('time is that of the function itself, by place, without idling and the prof
     { place: '(anonymous) node:internal/timers:10', share: 0.05 }
   ])
   assert.deepEqual(hotSpots(PROFILE, 1).map(({ place }) => place), ['send quinn/stream.js:10'])
+})
+
+test('a function of a built file is where its source is', async t => {
+  const directory = await temporaryDirectory(t)
+  await writeFile(join(directory, 'first.ts'), 'export interface Shape { readonly size: number }\n\nexport function first (shape: Shape): number { return shape.size }\n')
+  await writeFile(join(directory, 'second.ts'), "import { first } from './first.ts'\n\n\n\nexport const second = (): number => first({ size: 1 })\n")
+  const outfile = join(directory, 'out/chunk.js')
+  await build({ entryPoints: [join(directory, 'second.ts')], outfile, bundle: true, format: 'esm', sourcemap: 'external' })
+  const lines = (await readFile(outfile, 'utf8')).split('\n')
+  const frame = (functionName: string, text: string): CpuProfile['nodes'][number]['callFrame'] => {
+    const lineNumber = lines.findIndex(line => line.includes(text))
+    return { functionName, url: pathToFileURL(outfile).href, lineNumber, columnNumber: lines[lineNumber]?.indexOf('(') ?? 0 }
+  }
+  const nodes = [{ id: 1, callFrame: frame('first', 'function first') }, { id: 2, callFrame: frame('second', 'second =') }]
+  const places = hotSpots({ nodes, samples: [1, 2], timeDeltas: [2, 1] }, 5).map(({ place }) => place.replace(/ .*[/]/, ' '))
+  assert.deepEqual(places, ['first first.ts:3', 'second second.ts:5'])
 })
 
 test('a function of a script that is called like one of the profiler counts', () => {
