@@ -23,6 +23,7 @@ import tlsPlugin from './plugins/tls/index.ts'
 import upstreamPlugin from './plugins/upstream/index.ts'
 import viewerHttpPlugin from './plugins/viewer-http/index.ts'
 import viewersPlugin from './plugins/viewers/index.ts'
+import type { GatewayProgram } from './spawn/gateway-process.ts'
 
 declare module 'fastify' {
   interface FastifyInstance {
@@ -57,6 +58,8 @@ export interface AppDeps {
   readonly startListener?: StartListener | undefined
   /** Ends the start: loading the cache immediately, the rest when it is through. */
   readonly signal?: AbortSignal
+  /** What gateways run; this program's own by default. */
+  readonly gatewayProgram?: GatewayProgram
   /** Called for each listener before its routes are added; tests collect schemas here. */
   readonly onInstance?: (app: FastifyInstance, listener: 'admin' | 'viewer') => Promise<void>
 }
@@ -95,7 +98,7 @@ export async function buildApp (config: Config, deps: AppDeps): Promise<Relay> {
     await admin.register(jobsPlugin)
     await admin.register(limitsPlugin, { config })
     await admin.register(bandwidthPlugin, { config })
-    await admin.register(viewersPlugin, { config })
+    await admin.register(viewersPlugin, { config, gatewayProgram: deps.gatewayProgram })
     await admin.register(scrubPlugin, { config })
     await admin.register(viewerHttpPlugin, { config, logger: deps.logger, onInstance: deps.onInstance })
     await admin.register(healthPlugin)

@@ -44,9 +44,17 @@ export interface Command {
   readonly options: { readonly env: NodeJS.ProcessEnv, readonly uid?: number, readonly gid?: number }
 }
 
-/** Program and arguments of a gateway. @param entry its module; tests give one of their own */
-export function gatewayCommand (paths: GatewayPaths, entry = ENTRY): Command {
-  const inherited = inheritedArguments(process.execArgv)
+/** What a gateway process runs; tests give one of their own. */
+export interface GatewayProgram {
+  /** Its module; that of this program by default. */
+  readonly entry?: string
+  /** Options of Node, of which it gets what a child needs; those of this process by default. */
+  readonly execArgv?: readonly string[]
+}
+
+/** Program and arguments of a gateway. */
+export function gatewayCommand (paths: GatewayPaths, { entry = ENTRY, execArgv = process.execArgv }: GatewayProgram = {}): Command {
+  const inherited = inheritedArguments(execArgv)
   const limits = isInstrumented([...inherited, ...process.env['NODE_OPTIONS']?.split(/\s+/) ?? []]) ? [] : permissionArguments(entry, paths)
   return {
     file: process.execPath,
@@ -81,9 +89,9 @@ export function spawnGateway ({ file, args, options }: Command, { output, failed
 }
 
 /** Starts gateways as children of this process. */
-export function childGateways (paths: GatewayPaths, entry?: string): StartGateway {
+export function childGateways (paths: GatewayPaths, program?: GatewayProgram): StartGateway {
   return events => {
-    const { child, socket } = spawnGateway(gatewayCommand(paths, entry), events)
+    const { child, socket } = spawnGateway(gatewayCommand(paths, program), events)
     const channel = socket === undefined ? undefined : new Channel(socket, { message: events.message, broken: events.broken, closed: () => {} })
     return {
       pid: child.pid,

@@ -7,7 +7,7 @@ import { VERSION } from '../../base/version.ts'
 import { perTransport, SESSION_TRANSPORTS } from '../../protocol/session-transports.ts'
 import type { GatewayStats, ListeningInfo } from '../../channel/from-gateway.ts'
 import type { Config } from '../../config/config.ts'
-import { childGateways, gatewayPaths } from '../../spawn/gateway-process.ts'
+import { childGateways, gatewayPaths, type GatewayProgram } from '../../spawn/gateway-process.ts'
 import type { RefusedCounts } from '../limits/limits.ts'
 import type { RelayMetrics } from '../metrics/relay-metrics.ts'
 import { redirectTargets } from '../overload/redirect-targets.ts'
@@ -71,7 +71,7 @@ function count (metrics: RelayMetrics, refused: RefusedCounts, { counts }: Gatew
 }
 
 /** Viewers over WebTransport: the supervised gateway process that owns QUIC, and what the relay knows of it. */
-export default fp<{ config: Config }>(async (app, { config }) => {
+export default fp<{ config: Config, gatewayProgram?: GatewayProgram | undefined }>(async (app, { config, gatewayProgram }) => {
   const { viewer, transport } = config
   const { relayMetrics: metrics } = app
   const log = app.log.child({ plugin: 'viewers' })
@@ -112,7 +112,7 @@ export default fp<{ config: Config }>(async (app, { config }) => {
         debug: config.log.level === 'debug' || config.log.level === 'trace'
       }),
       live,
-      start: isLaunched() ? launchedGateways : childGateways(paths),
+      start: isLaunched() ? launchedGateways : childGateways(paths, gatewayProgram),
       shards: app.shards,
       responses: app.limits.responses,
       hangMs: transport.hang_ms,

@@ -38,7 +38,7 @@ async function rig (t: TestContext, program: string, options: { hangMs?: number,
   let asked = 0
   const live = new LiveRecord(LIVE_SETTINGS, systemClock)
   const supervisor = new Supervisor({
-    start: childGateways({ shards: tmpdir(), engine: tmpdir() }, entry),
+    start: childGateways({ shards: tmpdir(), engine: tmpdir() }, { entry }),
     shards,
     live,
     settings: () => {
