@@ -1,5 +1,6 @@
-import { Ajv } from 'ajv'
+import { Ajv, type ValidateFunction } from 'ajv'
 import Type, { type Static, type TSchema } from 'typebox'
+import { OUR_SCHEMA } from '../base/schema-check.ts'
 import { MAX_REPORTED } from '../admission/shared-buckets.ts'
 import { CLASS_NAME, IDENTITY } from '../admission/verdict.ts'
 import { MAX_GROUPS, type Demand } from '../pacing/split-budget.ts'
@@ -123,14 +124,22 @@ export type GatewayCounts = Static<typeof Counts>
 export type GatewayStats = Static<typeof Stats>
 export type ListeningInfo = Static<typeof Listening>
 
-const ajv = new Ajv({ strict: false, strictNumbers: true, allErrors: false })
-const validators = new Map(Object.entries(SCHEMAS).map(([type, schema]) => [type, ajv.compile<FromGateway>(schema)]))
+/** A check of each type, made when a gateway begins to speak and not before: processes without one need none, and none waits for it later. */
+const checks = (() => {
+  let made: ReadonlyMap<string, ValidateFunction<FromGateway>> | undefined
+  return () => {
+    if (made !== undefined) return made
+    const ajv = new Ajv({ strict: false, strictNumbers: true, allErrors: false, ...OUR_SCHEMA })
+    made = new Map(Object.entries(SCHEMAS).map(([type, schema]) => [type, ajv.compile<FromGateway>(schema)]))
+    return made
+  }
+})()
 
 /** The message, or in words why it is none; never throws. */
 export function checkFromGateway (value: unknown): FromGateway | string {
   const type = typeof value === 'object' && value !== null && 'type' in value ? value.type : undefined
-  const validate = typeof type === 'string' ? validators.get(type) : undefined
+  const validate = typeof type === 'string' ? checks().get(type) : undefined
   if (validate === undefined) return 'a message of unknown type'
   if (validate(value)) return value
-  return `${String(type)}${ajv.errorsText(validate.errors, { dataVar: '' })}`.slice(0, 500)
+  return `${String(type)}${new Ajv().errorsText(validate.errors, { dataVar: '' })}`.slice(0, 500)
 }

@@ -1,7 +1,8 @@
 import { readFileSync } from 'node:fs'
-import { Ajv, type ErrorObject } from 'ajv'
+import type { ErrorObject } from 'ajv'
 import { parse as parseToml, TomlError } from 'smol-toml'
 import { RelayError, systemCode } from '../base/errors.ts'
+import { schemaCheck } from '../base/schema-check.ts'
 import { crossChecks } from './cross-checks.ts'
 import { ADMIN_TOKEN } from '../plugins/admin/config.ts'
 import { configKeys, ConfigSchema, configTables, type Config } from './schema.ts'
@@ -151,8 +152,7 @@ function convertUnits (tree: Tree): void {
   }
 }
 
-const ajv = new Ajv({ allErrors: true, useDefaults: true, coerceTypes: false, strict: false, verbose: true })
-const validate = ajv.compile<Config>(ConfigSchema)
+const configCheck = schemaCheck<Config>(ConfigSchema, { allErrors: true, useDefaults: true, coerceTypes: false, strict: false, verbose: true })
 
 /**
  * Validates a configuration tree and fills in defaults.
@@ -163,6 +163,7 @@ export function checkConfig (tree: Tree): Config {
   if (deep !== undefined) fail(`${deep[0]} has tables or lists more than ${MAX_DEPTH} deep`)
   const config: unknown = structuredClone(tree)
   if (isTree(config)) convertUnits(config)
+  const validate = configCheck()
   if (!validate(config)) {
     const errors = validate.errors ?? []
     // A value of the wrong type or outside a choice fails other checks as well; one line says it.
@@ -178,7 +179,7 @@ export function checkConfig (tree: Tree): Config {
 /** The configuration with every key at its default. */
 export function defaultConfig (): Config {
   const config: unknown = {}
-  if (!validate(config)) throw new Error('the defaults do not pass their own schema')
+  if (!configCheck()(config)) throw new Error('the defaults do not pass their own schema')
   return config
 }
 

@@ -5,6 +5,7 @@ import { Ajv } from 'ajv'
 import { systemTimers } from '../../base/clock.ts'
 import { RelayError } from '../../base/errors.ts'
 import { loggedUrl, shortened, type Logger } from '../../base/log.ts'
+import { OUR_SCHEMA } from '../../base/schema-check.ts'
 import { AccessLog } from './access-log.ts'
 import { endJsonLines } from './end-line.ts'
 import { withoutPorts } from './forwarded-for.ts'
@@ -34,8 +35,8 @@ const MAX_HEADER_BYTES = 16 * 1024
 const TIMEOUT_CHECK_MS = 1_000
 
 /** Bad input is named, never bent: bodies keep their types and unknown keys; only query strings, which are all text, are converted. */
-const strictAjv = new Ajv({ coerceTypes: false, removeAdditional: false, useDefaults: true, allErrors: false })
-const textAjv = new Ajv({ coerceTypes: true, removeAdditional: false, useDefaults: true, allErrors: false })
+const strictAjv = new Ajv({ coerceTypes: false, removeAdditional: false, useDefaults: true, allErrors: false, ...OUR_SCHEMA })
+const textAjv = new Ajv({ coerceTypes: true, removeAdditional: false, useDefaults: true, allErrors: false, ...OUR_SCHEMA })
 
 /** A Fastify instance as both listeners use it: problem+json errors, request ids, one log line per request, bounded waits. */
 export function createInstance (options: InstanceOptions): FastifyInstance {

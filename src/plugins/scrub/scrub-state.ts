@@ -1,8 +1,8 @@
 /** What the scrub keeps across restarts, and its file. */
 import { readFile } from 'node:fs/promises'
-import { Ajv } from 'ajv'
 import Type, { type Static } from 'typebox'
 import { RelayError, systemCode } from '../../base/errors.ts'
+import { schemaCheck } from '../../base/schema-check.ts'
 
 export const SCRUB_STATE_VERSION = 1
 
@@ -26,7 +26,7 @@ const StateFile = Type.Object({
 export type ScrubState = Static<typeof StateFile>
 export type ScrubPassState = NonNullable<ScrubState['pass']>
 
-const isState = new Ajv().compile<ScrubState>(StateFile)
+const stateCheck = schemaCheck<ScrubState>(StateFile)
 
 export function newScrubState (): ScrubState {
   return { version: SCRUB_STATE_VERSION, paused: false, verifiedSince: null, pass: null, last: null }
@@ -44,6 +44,7 @@ export function parseScrubState (text: string): ScrubState {
   } catch (error) {
     throw new RelayError('RELAY_ERR_CONFIG', 'it is not JSON', { cause: error })
   }
+  const isState = stateCheck()
   if (isState(value)) return value
   const version = typeof value === 'object' && value !== null && 'version' in value ? value.version : undefined
   if (typeof version === 'number' && version !== SCRUB_STATE_VERSION) throw new RelayError('RELAY_ERR_CONFIG', `it is of version ${version}, and this relay reads ${SCRUB_STATE_VERSION}`)

@@ -1,9 +1,9 @@
 /** What operators change of the list of super-nodes at run time, and its file. */
 import { readFile } from 'node:fs/promises'
-import { Ajv } from 'ajv'
 import { Type, type Static } from 'typebox'
 import { RelayError, systemCode } from '../../base/errors.ts'
 import { keepBeside, replaceFile } from '../../base/replace-file.ts'
+import { schemaCheck } from '../../base/schema-check.ts'
 import type { NodeAddress } from './node-set.ts'
 import type { AdminState } from './node-state.ts'
 import { MAX_NODES } from './sources/node-source.ts'
@@ -25,7 +25,7 @@ const ChangesFile = Type.Object({
 /** A whole file of another version of the relay: none of what is in it may get lost. */
 class OtherVersionError extends RelayError {}
 
-const isChanges = new Ajv().compile<Static<typeof ChangesFile>>(ChangesFile)
+const changesCheck = schemaCheck<Static<typeof ChangesFile>>(ChangesFile)
 
 /** Additions, removals and states, applied to whatever the sources name. Bounded by {@link MAX_NODES} each. */
 export class NodeChanges {
@@ -44,6 +44,7 @@ export class NodeChanges {
     if (typeof value === 'object' && value !== null && 'version' in value && typeof value.version === 'number' && value.version !== CHANGES_VERSION) {
       throw new OtherVersionError('RELAY_ERR_CONFIG', `${name} is of version ${value.version}, and this relay reads ${CHANGES_VERSION}: start the relay that wrote it, or move it away to start without the changes of operators`)
     }
+    const isChanges = changesCheck()
     if (!isChanges(value)) {
       const [error] = isChanges.errors ?? []
       throw new RelayError('RELAY_ERR_CONFIG', `${name}${error?.instancePath ?? ''} ${error?.message ?? 'is wrong'}; remove the file to forget the changes of operators`)
