@@ -20,6 +20,8 @@ const BATCH_TIMEOUT_MS = 600_000
 const SUPER_NODE = resolve('node_modules/.cache/icn-relay/super-node.js')
 /** Folders whose files share processes with others of the same. */
 const SHARING = [['test/unit/'], ['test/plugins/', 'test/contracts/']]
+/** Files of these folders that measure their own process. */
+const UNSHARED = ['test/contracts/fails-hostile.test.ts']
 /** So that one with long tests does not keep the last core busy alone. */
 const BATCHES_PER_CORE = 4
 /** Files of tens of seconds, the longest first: no batch gets two before each has one. */
@@ -59,7 +61,7 @@ async function writeBatches (files: readonly string[], directory: string, name: 
   }))
 }
 
-for (const file of [...ALONE, ...LONG]) if (!existsSync(file)) throw new Error(`${file}, which scripts/test.ts names, is not there`)
+for (const file of [...ALONE, ...LONG, ...UNSHARED]) if (!existsSync(file)) throw new Error(`${file}, which scripts/test.ts names, is not there`)
 process.env['RELAY_PROGRAM'] ??= resolve('dist/start.cjs')
 
 if (process.env['SUPER_NODE_PROGRAM'] === undefined) {
@@ -71,8 +73,9 @@ const files = process.argv.slice(2)
 const totals = new Map<string, number>()
 const directory = await mkdtemp(join(tmpdir(), 'icn-relay-tests-'))
 try {
-  const batches = await Promise.all(SHARING.map(async (folders, group) => await writeBatches(files.filter(file => folders.some(folder => file.startsWith(folder))), directory, `batch-${group}`)))
-  const single = files.filter(file => !SHARING.flat().some(folder => file.startsWith(folder)))
+  const shares = (file: string, folders: readonly string[]): boolean => folders.some(folder => file.startsWith(folder)) && !UNSHARED.includes(file)
+  const batches = await Promise.all(SHARING.map(async (folders, group) => await writeBatches(files.filter(file => shares(file, folders)), directory, `batch-${group}`)))
+  const single = files.filter(file => !shares(file, SHARING.flat()))
   const runs = [
     { files: batches.flat(), concurrency: availableParallelism(), timeout: BATCH_TIMEOUT_MS },
     { files: single.filter(file => !ALONE.includes(file)), concurrency: availableParallelism(), timeout: TIMEOUT_MS },
