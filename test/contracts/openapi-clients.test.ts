@@ -62,7 +62,8 @@ async function callViewerRoutes ({ viewer }: Clients): Promise<void> {
   const redirect = await viewer.GET('/', { redirect: 'manual' })
   assert.equal(redirect.response.status, 302)
   assert.equal((await viewer.GET('/player', { redirect: 'manual' })).response.status, 302)
-  assert.ok(given(await viewer.GET('/player/recent')).videos.length > 0)
+  // Objects are stored beside their answers.
+  await until(async () => given(await viewer.GET('/player/recent')).videos.length, count => count > 0)
 }
 
 async function callObservability ({ admin }: Clients): Promise<void> {

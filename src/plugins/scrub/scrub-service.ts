@@ -19,6 +19,7 @@ export interface ScrubServiceOptions extends ScrubOptions {
 export class ScrubService {
   readonly #options: ScrubServiceOptions
   readonly #scrub: Scrub
+  #saving: Promise<void> = Promise.resolve()
   readonly #runner: ScrubRunner
   /** The text that the file has. */
   #kept: string
@@ -73,10 +74,15 @@ export class ScrubService {
     await this.#runner.stop()
   }
 
+  /** One after the other: of two at the same time the older might be the last to be kept. */
   async #save (): Promise<void> {
-    const text = scrubStateText(this.state)
-    if (text === this.#kept) return
-    await this.#options.keep(text)
-    this.#kept = text
+    const saved = this.#saving.then(async () => {
+      const text = scrubStateText(this.state)
+      if (text === this.#kept) return
+      await this.#options.keep(text)
+      this.#kept = text
+    })
+    this.#saving = saved.catch(() => {})
+    await saved
   }
 }
