@@ -4,7 +4,7 @@ import { extname } from 'node:path'
 import { LRUCache } from 'lru-cache'
 import { DATA_SHARDS, type ObjectPart, type ShardKey, keyId } from '../../src/protocol/shard-key.ts'
 import { encodeShards } from './erasure.ts'
-import { buildManifest, manifestBytes, mediaCid } from './manifest.ts'
+import { blockHashesOf, buildManifest, manifestBytes, mediaCid } from './manifest.ts'
 import { syntheticData, syntheticManifest, syntheticParity, syntheticSize } from './synthetic.ts'
 
 /** A servable object with its SHA-256. */
@@ -59,7 +59,7 @@ async function loadVideo (path: string): Promise<Video> {
   const contentType = contentTypeOf(path, media)
   const shards = encodeShards(media).map(bytes => stored(bytes))
   const shardSize = Math.ceil(media.length / DATA_SHARDS)
-  const manifest = buildManifest({ cid, size: media.length, contentType, sha256, shardSize, shardHashes: shards.map(shard => shard.sha256) })
+  const manifest = buildManifest({ cid, size: media.length, contentType, sha256, shardSize, shardHashes: shards.map(shard => shard.sha256), blockHashes: shards.map(shard => blockHashesOf(shard.bytes)) })
   const objects = new Map<ObjectPart, StoredObject>(shards.map((shard, index) => [index, shard]))
   objects.set('manifest', stored(manifestBytes(manifest), 'application/json'))
   const publishedAt = (await stat(path)).mtime.toISOString()

@@ -19,7 +19,10 @@ export interface ManifestBody {
   readonly shardSize: number
   /** Of the whole media, lower-case hex. */
   readonly sha256: string
-  readonly shards: readonly ManifestShard[]
+  /** Bytes of a block. */
+  readonly blockSize: number
+  /** Each with the SHA-256 of its blocks, one after the other, base64. */
+  readonly shards: readonly (ManifestShard & { readonly blocks: string })[]
   /** See {@link merkleRoot}; lower-case hex. */
   readonly merkleRoot: string
 }
@@ -44,6 +47,46 @@ export interface VideoFacts {
   readonly shardSize: number
   /** SHA-256 of the 14 shards in order. */
   readonly shardHashes: readonly Uint8Array[]
+  /** Of their blocks of {@link BLOCK_SIZE}, one after the other. */
+  readonly blockHashes: readonly Uint8Array[]
+}
+
+/** Bytes of a block that is verified by itself. */
+export const BLOCK_SIZE = 131_072
+
+/** SHA-256 of the blocks of what is {@link add}ed, piece by piece. */
+export class BlockHasher {
+  readonly #hashes: Buffer[] = []
+  #hash = createHash('sha256')
+  #bytes = 0
+
+  add (bytes: Uint8Array): void {
+    for (let at = 0; at < bytes.length;) {
+      const piece = bytes.subarray(at, at + BLOCK_SIZE - this.#bytes)
+      this.#hash.update(piece)
+      this.#bytes += piece.length
+      at += piece.length
+      if (this.#bytes === BLOCK_SIZE) this.#endBlock()
+    }
+  }
+
+  /** The hashes, one after the other; the last block may be shorter. */
+  end (): Buffer {
+    if (this.#bytes > 0) this.#endBlock()
+    return Buffer.concat(this.#hashes)
+  }
+
+  #endBlock (): void {
+    this.#hashes.push(this.#hash.digest())
+    this.#hash = createHash('sha256')
+    this.#bytes = 0
+  }
+}
+
+export function blockHashesOf (shard: Uint8Array): Buffer {
+  const hasher = new BlockHasher()
+  hasher.add(shard)
+  return hasher.end()
 }
 
 export type Verdict = { readonly ok: true } | { readonly ok: false, readonly reason: string }
@@ -73,7 +116,8 @@ export function buildManifest (video: VideoFacts): Manifest {
     parityShards: PARITY_SHARDS,
     shardSize: video.shardSize,
     sha256: hex(video.sha256),
-    shards: video.shardHashes.map((hash, index) => ({ index, size: video.shardSize, sha256: hex(hash) })),
+    blockSize: BLOCK_SIZE,
+    shards: video.shardHashes.map((hash, index) => ({ index, size: video.shardSize, sha256: hex(hash), blocks: Buffer.from(video.blockHashes[index] ?? []).toString('base64') })),
     merkleRoot: hex(merkleRoot(video.shardHashes, sha256))
   }
   const value = sign(null, Buffer.from(canonicalJson(body)), demoPrivateKey).toString('base64')

@@ -2,7 +2,7 @@ import { createCipheriv, createHash, type Cipher } from 'node:crypto'
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { DATA_SHARDS, PARITY_SHARDS, TOTAL_SHARDS } from '../../src/protocol/shard-key.ts'
 import { STRIPE_BYTES, encodeStripe } from './erasure.ts'
-import { buildManifest, type Manifest } from './manifest.ts'
+import { BlockHasher, buildManifest, type Manifest } from './manifest.ts'
 
 /** Largest synthetic shard: 32 MiB, three times the largest shard of the network. */
 export const SYNTHETIC_MAX_BYTES = 33_554_432
@@ -52,8 +52,12 @@ function * paritySteps (cid: string, size: number): Generator<void, Buffer[]> {
 
 function * manifestSteps (cid: string, size: number): Generator<void, Manifest> {
   const hashes = Array.from({ length: TOTAL_SHARDS }, () => createHash('sha256'))
+  const blocks = hashes.map(() => new BlockHasher())
   for (const columns of stripesOf(cid, size)) {
-    for (const [index, hash] of hashes.entries()) hash.update(columns[index] ?? ZEROS.subarray(0, 0))
+    for (const [index, column] of columns.entries()) {
+      hashes[index]?.update(column)
+      blocks[index]?.add(column)
+    }
     yield
   }
   const whole = createHash('sha256')
@@ -67,7 +71,8 @@ function * manifestSteps (cid: string, size: number): Generator<void, Manifest> 
     contentType: 'application/octet-stream',
     sha256: whole.digest(),
     shardSize: size,
-    shardHashes: hashes.map(hash => hash.digest())
+    shardHashes: hashes.map(hash => hash.digest()),
+    blockHashes: blocks.map(hasher => hasher.end())
   })
 }
 

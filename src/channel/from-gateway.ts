@@ -4,6 +4,7 @@ import { OUR_SCHEMA } from '../base/schema-check.ts'
 import { MAX_REPORTED } from '../admission/shared-buckets.ts'
 import { CLASS_NAME, IDENTITY } from '../admission/verdict.ts'
 import { MAX_GROUPS, type Demand } from '../pacing/split-budget.ts'
+import type { RangeSpec } from '../protocol/range.ts'
 import { perTransport, SESSION_TRANSPORT_NAMES, type SessionTransport } from '../protocol/session-transports.ts'
 import { CountersSchema } from './gateway-counters.ts'
 
@@ -31,6 +32,12 @@ const Key = Type.Object({
   cid: Type.String({ pattern: '^[A-Za-z0-9_-]{1,128}$' }),
   part: Type.Union([Type.Integer({ minimum: 0, maximum: 13 }), Type.Literal('manifest')])
 }, closed)
+
+/** See {@link RangeSpec}. */
+const Range = Type.Union([
+  Type.Object({ kind: Type.Literal('from'), first: Id, last: Type.Optional(Id) }, closed),
+  Type.Object({ kind: Type.Literal('suffix'), length: Id }, closed)
+])
 
 const Row = Type.Object({
   id: Type.String({ pattern: '^[A-Za-z0-9_-]{1,64}$' }),
@@ -95,7 +102,7 @@ const SCHEMAS = {
   /** It could not start, and ends. */
   failed: Type.Object({ type: Type.Literal('failed'), detail: Text(4_000) }, closed),
   /** For a viewer at `address`, whose responses are counted with those over HTTP. */
-  resolve: Type.Object({ type: Type.Literal('resolve'), id: Id, key: Key, address: Text(128) }, closed),
+  resolve: Type.Object({ type: Type.Literal('resolve'), id: Id, key: Key, address: Text(128), range: Type.Optional(Type.Unsafe<RangeSpec>(Range)) }, closed),
   /** The viewer is gone: whatever comes of the question is released. */
   cancel: Type.Object({ type: Type.Literal('cancel'), id: Id }, closed),
   read: Type.Object({ type: Type.Literal('read'), id: Id, lease: Id, position: Id, length: Type.Integer({ minimum: 1, maximum: Number.MAX_SAFE_INTEGER }), end: Type.Optional(Id) }, closed),

@@ -33,10 +33,11 @@ export interface GatewaySettings {
 export interface LeaseInfo extends ObjectFacts {
   readonly lease: number
   /**
-   * File with the bytes, and how many of them may be read now; undefined when the gateway has to ask for them.
+   * File with the bytes, and the position up to which those from the start of the range on may be read now; undefined when the gateway has to ask for them.
+   * `whole`: all of the object is in it. `byBlocks`: what may be read is verified; otherwise the last byte of an answer waits for the whole object.
    * `blocks`: SHA-256 of its blocks, each of which is verified before it goes out.
    */
-  readonly file: { readonly path: string, readonly readable: number, readonly blocks?: Uint8Array | undefined } | undefined
+  readonly file: { readonly path: string, readonly readable: number, readonly whole: boolean, readonly byBlocks: boolean, readonly blocks?: Uint8Array | undefined } | undefined
 }
 
 export interface Refusal {

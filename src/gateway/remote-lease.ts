@@ -104,7 +104,7 @@ export class RemoteLease implements ShardLease {
     if (this.#path !== undefined) {
       await this.#held.more(position, this.#signal)
       // A range may end long before the object, and must not end well before the object is verified, with which its last byte comes.
-      if (position === this.#end - 1) await this.#held.more(this.size - 1, this.#signal)
+      if (position === this.#end - 1 && this.#held.info.file?.byBlocks !== true) await this.#held.more(this.size - 1, this.#signal)
       const chunk = await this.#readFile(this.#path, position, maxBytes)
       if (chunk !== undefined) return chunk
       this.#unreadable = this.#path
@@ -127,8 +127,8 @@ export class RemoteLease implements ShardLease {
       if (this.#handle === undefined) return undefined
       const { path: verifiable, blocks } = this.#held.info.file ?? {}
       if (blocks !== undefined && path === verifiable) return await this.#verified(this.#handle, blocks).read(position, maxBytes)
-      const { readable } = this.#held
-      const most = readable < this.size && position < this.#end ? Math.min(readable, this.#end - 1) : readable
+      const { readable, info: { file } } = this.#held
+      const most = readable < this.size && position < this.#end && file?.byBlocks !== true ? Math.min(readable, this.#end - 1) : readable
       const buffer = Buffer.allocUnsafeSlow(Math.min(maxBytes, most - position))
       const { bytesRead } = await this.#handle.read(buffer, 0, buffer.length, position)
       return bytesRead === 0 ? undefined : buffer.subarray(0, bytesRead)

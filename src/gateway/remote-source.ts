@@ -86,7 +86,7 @@ export class RemoteSource implements ShardSource {
 
   /** @param address of the viewer */
   async resolve (key: ShardKey, { range, signal }: ResolveOptions, address = ''): Promise<ShardLease> {
-    const held = await this.#ask(this.#resolving, id => ({ type: 'resolve', id, key, address }), signal)
+    const held = await this.#ask(this.#resolving, id => ({ type: 'resolve', id, key, address, ...range === undefined ? {} : { range } }), signal)
     return new RemoteLease(this, held, this.#fromMemory(key, held.info), range, signal)
   }
 
@@ -132,7 +132,7 @@ export class RemoteSource implements ShardSource {
   /** Memory is asked by key and digest, so an object that was purged and stored anew is never served from an old copy. */
   #fromMemory (key: ShardKey, info: LeaseInfo): RamObject | undefined {
     const { file, sha256, size } = info
-    if (sha256 === undefined || file?.readable !== size) return undefined
+    if (sha256 === undefined || file?.whole !== true) return undefined
     const id = `${keyId(key)} ${sha256}`
     const object = this.#ram.lease(id, sha256)
     if (object !== undefined) return object

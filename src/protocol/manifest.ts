@@ -44,7 +44,7 @@ export interface VideoManifest {
 /** Why a manifest is refused; labels of a metric, so the list is closed. */
 export const MANIFEST_FAULTS = [
   'too-large', 'encoding', 'syntax', 'depth', 'duplicate-key', 'shape', 'version', 'cid', 'code', 'size', 'index', 'shard-size', 'hash', 'date',
-  'root', 'unsigned', 'signature', 'publisher', 'stale'
+  'root', 'blocks', 'unsigned', 'signature', 'publisher', 'stale'
 ] as const
 
 export type ManifestFault = (typeof MANIFEST_FAULTS)[number]
@@ -144,6 +144,8 @@ export interface ParsedManifest {
   readonly manifest: VideoManifest
   /** See {@link signedText}. */
   readonly signedText: string
+  /** All of it, members included that format 1 does not know. */
+  readonly value: unknown
 }
 
 /**
@@ -160,7 +162,7 @@ export function parseManifest (bytes: Uint8Array, cid: string, maxBytes: number)
     if (error instanceof StrictJsonError) refuse(error.fault, error.message)
     throw error
   }
-  return { manifest: readManifest(value, cid), signedText: signedText(value) }
+  return { manifest: readManifest(value, cid), signedText: signedText(value), value }
 }
 
 /** What the signature of a manifest is over: its canonical text (RFC 8785) without `signature`. Members nobody knows are in it. */

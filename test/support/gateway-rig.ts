@@ -145,7 +145,7 @@ export class FakeShards {
       verified: true,
       lasting: true,
       buffer: undefined,
-      file: { path: object.path, readable: () => object.readable, more: async position => { await object.more(position) } },
+      file: { path: object.path, byBlocks: false, get whole () { return object.readable === object.bytes.length }, readable: () => object.readable, more: async position => { await object.more(position) } },
       read: async (position, length) => {
         await object.more(position)
         return object.bytes.subarray(position, Math.min(object.readable, position + length))

@@ -2,6 +2,7 @@ import { LRUCache } from 'lru-cache'
 import type { Clock } from '../../base/clock.ts'
 import { RelayError } from '../../base/errors.ts'
 import { ManifestError } from '../../protocol/manifest.ts'
+import type { BlockHashes } from '../../protocol/manifest-blocks.ts'
 import { keyId, type ShardKey } from '../../protocol/shard-key.ts'
 import type { EvidenceBook } from './evidence.ts'
 import type { Finding, ManifestFacts, ManifestStore } from './manifest-store.ts'
@@ -15,6 +16,9 @@ export interface ExpectedObject {
   /** Lower-case hex. */
   readonly sha256: string
 }
+
+/** A shard that can be verified block by block. */
+export interface ExpectedBlocks extends ExpectedObject, BlockHashes {}
 
 /** An object as it came. */
 export interface ReceivedObject {
@@ -109,6 +113,30 @@ export class Integrity {
     const found = await this.#options.store.find(key.cid, via)
     const finding = this.#options.store.known(key.cid) ?? found
     return finding.state === 'believed' ? expectedOf(key, finding.facts) : undefined
+  }
+
+  /** What a shard must be, block by block; undefined where no manifest with blocks is believed. */
+  blocksOf (key: ShardKey): ExpectedBlocks | undefined {
+    const { part } = key
+    const facts = part === 'manifest' ? undefined : this.#options.store.known(key.cid)?.facts
+    const blocks = part === 'manifest' ? undefined : facts?.blocks?.[part]
+    return facts === undefined || blocks === undefined ? undefined : { ...expectedOf(key, facts), ...blocks }
+  }
+
+  /**
+   * A node sent something that is not what the manifest says.
+   * @param received SHA-256 of it, lower-case hex; undefined when its length was wrong already
+   * @throws WrongObjectError always
+   */
+  blame (key: ShardKey, nodes: readonly string[], received: string | undefined): never {
+    const known = this.#options.store.known(key.cid)
+    if (known === undefined) throw new WrongObjectError(`super-node ${nodes.join(', ')} sent an object that is not what its manifest said`)
+    return this.#wrong(key, nodes, received, known)
+  }
+
+  /** A whole object was compared with its manifest, by whoever keeps its blocks. */
+  verified (): void {
+    this.#options.observer.checked('verified')
   }
 
   /** Whether a node is not asked for an object at present. */

@@ -2,11 +2,12 @@ import { LRUCache } from 'lru-cache'
 import type { Clock, Timers } from '../../base/clock.ts'
 import { deferred } from '../../base/deferred.ts'
 import { ManifestError, type ManifestFault } from '../../protocol/manifest.ts'
+import type { BlockHashes } from '../../protocol/manifest-blocks.ts'
 import type { AskEachOptions, NodeText } from '../upstream/each-node.ts'
 import { judgeClaims, type Belief, type Claim } from './manifest-trust.ts'
 import { verifyManifest, type ManifestPolicy } from './verify-manifest.ts'
 
-/** What is kept of a manifest: some 1.5 kB, whatever else it says. */
+/** What is kept of a manifest: some 1.5 kB, and the hashes of blocks. */
 export interface ManifestFacts {
   /** Who it came from. */
   readonly node: string
@@ -20,6 +21,8 @@ export interface ManifestFacts {
   readonly shardSize: number
   /** SHA-256 of each shard, lower-case hex. */
   readonly shards: readonly string[]
+  /** Of each shard; undefined when the manifest has none. */
+  readonly blocks: readonly BlockHashes[] | undefined
 }
 
 /** What is known of the manifest of a CID. */
@@ -48,8 +51,12 @@ export interface ManifestStoreOptions {
   readonly believed: (cid: string, facts: ManifestFacts) => void
 }
 
-/** Believed manifests in memory: about 6 MB. */
+/** Believed manifests in memory: about 6 MB without the hashes of blocks, of which there may be {@link MAX_BLOCK_BYTES}. */
 export const MAX_MANIFESTS = 4_096
+/** Hashes of blocks in memory, bytes: those of 128 GiB of shards in blocks of 64 KiB. */
+export const MAX_BLOCK_BYTES = 64 * 1024 * 1024
+/** Those of one video, bytes; where there are more, its shards are not verified by blocks. */
+const MAX_VIDEO_BLOCK_BYTES = 4 * 1024 * 1024
 /** CIDs of which nothing is believed, kept for {@link UNSURE_MS}; each with up to {@link MAX_CLAIMS} claims. */
 export const MAX_UNSURE = 512
 /** Questions under way at the same time; an object whose manifest cannot be asked for is unverified. */
@@ -62,7 +69,12 @@ export const MAX_CLAIMS = 8
 /** The manifests of CIDs: each is asked for once, whoever needs it, and kept. */
 export class ManifestStore {
   readonly #options: ManifestStoreOptions
-  readonly #believed = new LRUCache<string, Extract<Finding, { state: 'believed' }>>({ max: MAX_MANIFESTS })
+  readonly #believed = new LRUCache<string, Extract<Finding, { state: 'believed' }>>({
+    max: MAX_MANIFESTS,
+    maxSize: MAX_BLOCK_BYTES,
+    // What has no blocks counts too, and hardly.
+    sizeCalculation: ({ facts: { blocks = [] } }) => 1 + bytesOf(blocks)
+  })
   readonly #unsure = new LRUCache<string, { readonly finding: Finding, readonly until: number }>({ max: MAX_UNSURE })
   readonly #asking = new Map<string, Promise<Finding>>()
   readonly #ending = new AbortController()
@@ -165,8 +177,11 @@ export class ManifestStore {
   }
 }
 
-function factsOf ({ node, digest, size, manifest }: Claim): ManifestFacts {
-  return { node, digest, size, merkleRoot: manifest.merkleRoot, shardSize: manifest.shardSize, shards: manifest.shards.map(shard => shard.sha256) }
+const bytesOf = (blocks: readonly BlockHashes[]): number => blocks.reduce((sum, { hashes }) => sum + hashes.length, 0)
+
+function factsOf ({ node, digest, size, manifest, blocks = [] }: Claim): ManifestFacts {
+  const kept = blocks.length > 0 && bytesOf(blocks) <= MAX_VIDEO_BLOCK_BYTES ? blocks : undefined
+  return { node, digest, size, blocks: kept, merkleRoot: manifest.merkleRoot, shardSize: manifest.shardSize, shards: manifest.shards.map(shard => shard.sha256) }
 }
 
 function findingOf (belief: Belief): Finding {

@@ -1,5 +1,6 @@
 import { createHash, createPublicKey, verify, type KeyObject } from 'node:crypto'
 import { ManifestError, parseManifest, type VideoManifest } from '../../protocol/manifest.ts'
+import { readBlocks, type BlockHashes } from '../../protocol/manifest-blocks.ts'
 import { merkleRoot } from '../../protocol/merkle.ts'
 
 /** What a manifest must be to be taken for what some node says of a CID. */
@@ -15,6 +16,8 @@ export interface ManifestPolicy {
 /** A manifest with everything checked that can be checked on itself. */
 export interface CheckedManifest {
   readonly manifest: VideoManifest
+  /** Of each shard, by index; undefined when it has none. */
+  readonly blocks: readonly BlockHashes[] | undefined
   /** Of its bytes, lower-case hex. */
   readonly digest: string
   /** Bytes. */
@@ -52,11 +55,12 @@ export function publisherKey (text: string): KeyObject | undefined {
  * @throws ManifestError
  */
 export function verifyManifest (bytes: Uint8Array, cid: string, { maxBytes, publishers, maxAgeMs }: ManifestPolicy, now: number): CheckedManifest {
-  const { manifest, signedText } = parseManifest(bytes, cid, maxBytes)
+  const { manifest, signedText, value } = parseManifest(bytes, cid, maxBytes)
   const root = merkleRoot(manifest.shards.map(shard => Buffer.from(shard.sha256, 'hex')), sha256)
   if (Buffer.from(root).toString('hex') !== manifest.merkleRoot) throw new ManifestError('root', 'merkleRoot does not fit the hashes of the shards')
+  const blocks = readBlocks(value, manifest)
   if (maxAgeMs > 0) checkAge(manifest.createdAt, maxAgeMs, now)
-  return { manifest, digest: sha256(bytes).toString('hex'), size: bytes.length, publisher: checkSignature(manifest, signedText, publishers) }
+  return { manifest, blocks, digest: sha256(bytes).toString('hex'), size: bytes.length, publisher: checkSignature(manifest, signedText, publishers) }
 }
 
 function checkAge (createdAt: number | undefined, maxAgeMs: number, now: number): void {

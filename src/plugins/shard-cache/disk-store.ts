@@ -5,6 +5,7 @@ import type { ShardKey } from '../../protocol/shard-key.ts'
 import { MeasuredDisk, type CacheObserver, type FileSystem } from '../../storage/disk-files.ts'
 import type { EvictionOrder } from '../../storage/eviction-order.ts'
 import { LeasedStore, type RemovalReason } from '../../storage/leased-store.ts'
+import type { BlockSpool } from './block-spool.ts'
 import type { CacheHealth } from './cache-health.ts'
 import { makeEntry, relativeFile, type CacheEntry, type EntryRecord } from './entry.ts'
 import type { IndexDb } from './index-db.ts'
@@ -264,6 +265,11 @@ export class DiskStore {
   /** Starts a body, see {@link Intake.begin}. */
   async createSpool (key: ShardKey, capacity: number, store = true, grows = false): Promise<StoreTicket> {
     return await this.#intake.begin(key, capacity, store, grows)
+  }
+
+  /** Starts a body whose blocks come in any order, see {@link Intake.beginBlocks}. */
+  async createBlockSpool (key: ShardKey, size: number, blockSize: number, store = true): Promise<StoreTicket<BlockSpool>> {
+    return await this.#intake.beginBlocks(key, size, blockSize, store)
   }
 
   /** Waits for index writes and removals under way. */

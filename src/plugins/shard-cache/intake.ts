@@ -6,16 +6,18 @@ import type { CacheObserver, FileSystem, MeasuredDisk } from '../../storage/disk
 import type { LeasedStore, Reservation } from '../../storage/leased-store.ts'
 import { makeEntry, type CacheEntry } from './entry.ts'
 import type { MemoryBudget } from './memory-budget.ts'
-import { Spool, type SpoolFile } from './spool.ts'
+import { BlockSpool } from './block-spool.ts'
+import type { BodySpool, SpoolFile } from './body-spool.ts'
+import { Spool, type SpoolOptions } from './spool.ts'
 import type { WriteBehind } from './write-behind.ts'
 import { WindowBudget } from './write-window.ts'
 
 /** A body being written together with what `commit` needs to know of it. */
-export interface StoreTicket {
-  readonly spool: Spool
+export interface StoreTicket<S extends BodySpool = Spool> {
+  readonly spool: S
   /** Stores the finished body, `verified` by a manifest or not; false when it could not be stored. The spool can be read before and after. */
   readonly commit: (sha256: string, verified?: boolean) => Promise<boolean>
-  /** File that holds what of the body is {@link Spool.written}, for a reader in another process; undefined when memory does. */
+  /** File that holds what the disk has taken of the body, for a reader in another process; undefined when memory does. */
   readonly path: () => string | undefined
   /** The body must not be stored any more, for instance because its key was purged meanwhile. */
   readonly forbidStore: () => void
@@ -44,6 +46,15 @@ export interface IntakeOptions {
   /** Told of every body that was stored, or why the disk did not. */
   readonly stored: (code: string | undefined) => void
 }
+
+/** What a body was given to be stored in. */
+interface Room {
+  readonly reservation: Reservation | undefined
+  readonly file: SpoolFile | undefined
+}
+
+/** What every spool needs of the intake. */
+type SpoolParts = Pick<SpoolOptions, 'file' | 'disk' | 'memory' | 'windows' | 'makeRoom' | 'onDiskError' | 'onClosed'>
 
 /** Evictions for one operation on a disk that is full; others may take the room each time. */
 const MAX_EVICTIONS = 3
@@ -74,26 +85,45 @@ export class Intake {
    * @param grows the body may end long before `capacity`: room is taken as it comes, and it is not stored where that runs out
    */
   async begin (key: ShardKey, capacity: number, store: boolean, grows: boolean): Promise<StoreTicket> {
-    const { leased, disk, memory, index, clock, observer, tick, fileOf, takesWrites, makeRoom, stored: ended } = this.#options
-    const id = keyId(key)
-    const reservation = store ? leased.reserve(grows ? 0 : capacity) : undefined
-    const file = reservation === undefined || !takesWrites() ? undefined : await this.#openTemporary(grows ? 0 : capacity)
+    const { leased, observer } = this.#options
+    const room = await this.#admit(grows ? 0 : capacity, store)
+    return this.#ticket(key, room, events => new Spool({
+      ...events,
+      capacity,
+      grows,
+      roomFor: bytes => {
+        const fits = room.reservation === undefined || leased.grow(room.reservation, bytes)
+        if (!fits) observer.storeBypassed('no-room')
+        return fits
+      }
+    }))
+  }
+
+  /** Starts a body whose blocks come in any order. @param size of the body, bytes @param store as of {@link begin} */
+  async beginBlocks (key: ShardKey, size: number, blockSize: number, store: boolean): Promise<StoreTicket<BlockSpool>> {
+    const room = await this.#admit(size, store)
+    return this.#ticket(key, room, events => new BlockSpool({ ...events, size, blockSize }))
+  }
+
+  async #admit (bytes: number, store: boolean): Promise<Room> {
+    const { leased, takesWrites, observer } = this.#options
+    const reservation = store ? leased.reserve(bytes) : undefined
+    const file = reservation === undefined || !takesWrites() ? undefined : await this.#openTemporary(bytes)
     if (reservation !== undefined && file === undefined) this.#giveUp(reservation)
     else if (store && reservation === undefined) observer.storeBypassed('no-room')
+    return { reservation, file }
+  }
+
+  #ticket<S extends BodySpool> (key: ShardKey, { reservation, file }: Room, open: (events: SpoolParts) => S): StoreTicket<S> {
+    const { leased, disk, memory, index, clock, observer, tick, fileOf, makeRoom, stored: ended } = this.#options
+    const id = keyId(key)
     let committed: CacheEntry | undefined
     let forbidden = false
-    const spool = new Spool({
-      capacity,
+    const spool = open({
       file,
       disk,
       memory,
       windows: this.#windows,
-      grows,
-      roomFor: bytes => {
-        const room = reservation === undefined || leased.grow(reservation, bytes)
-        if (!room) observer.storeBypassed('no-room')
-        return room
-      },
       makeRoom: async (error, bytes) => isFullDisk(error) && await makeRoom(bytes),
       onDiskError: error => {
         observer.storeBypassed('disk-error')

@@ -3,6 +3,7 @@ import { RelayError } from '../../base/errors.ts'
 import { keyId, keysOfCid, parseKeyId, type ShardKey } from '../../protocol/shard-key.ts'
 import type { CacheObserver, CacheTier } from '../../storage/disk-files.ts'
 import { RamTier, type RamObject } from '../../storage/ram-tier.ts'
+import type { BlockSpool } from './block-spool.ts'
 import type { DiskStore } from './disk-store.ts'
 import { describe, type EntryDetails } from './entry-details.ts'
 import { relativeFile, type CacheEntry } from './entry.ts'
@@ -135,6 +136,11 @@ export class ShardCache {
   /** Starts writing a body of at most `capacity` bytes; with `store` false it only passes through memory. See {@link Intake.begin} for `grows`. */
   async createSpool (key: ShardKey, capacity: number, store: boolean, grows = false): Promise<StoreTicket> {
     return await this.disk.createSpool(key, capacity, store, grows)
+  }
+
+  /** The same for an object whose blocks come in any order. @param size of the object, bytes */
+  async createBlockSpool (key: ShardKey, size: number, blockSize: number, store: boolean): Promise<StoreTicket<BlockSpool>> {
+    return await this.disk.createBlockSpool(key, size, blockSize, store)
   }
 
   purge (key: ShardKey): boolean {

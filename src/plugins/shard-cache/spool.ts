@@ -1,13 +1,9 @@
 import { deferred } from '../../base/deferred.ts'
 import { RelayError } from '../../base/errors.ts'
-import { MAX_READ_BYTES, type MeasuredDisk, type OpenFile } from '../../storage/disk-files.ts'
+import { MAX_READ_BYTES, type MeasuredDisk } from '../../storage/disk-files.ts'
+import type { BodySpool, SpoolFile } from './body-spool.ts'
 import type { MemoryBudget, MemoryGrant } from './memory-budget.ts'
 import { WriteWindow, type WindowBudget } from './write-window.ts'
-
-export interface SpoolFile {
-  readonly handle: OpenFile
-  readonly path: string
-}
 
 export interface SpoolOptions {
   /** Bytes the body will have at most; exact when the origin announced it. */
@@ -42,7 +38,7 @@ const MAX_REFUSALS = 3
  * since the last write ended; what the disk has not taken yet is bounded. When the disk refuses, the bytes from there on lie in
  * bounded memory instead, so a full or broken disk costs the store and not the viewers.
  */
-export class Spool {
+export class Spool implements BodySpool {
   readonly #options: SpoolOptions
   readonly #file: SpoolFile | undefined
   readonly #window: WriteWindow

@@ -1,13 +1,13 @@
 import { RelayError } from '../../base/errors.ts'
-import type { Fill } from './fill.ts'
+import type { RunningFill } from './running-fill.ts'
 
 /** Fills under way, a bounded number of them. One that nobody waits for makes room for one that somebody does. */
 export class FillPlaces {
   readonly #max: number
   /** How to end each, the oldest first; one for each fill: a signal shared by all would keep a reference to every fill there ever was. */
-  readonly #aborts = new Map<Fill, AbortController>()
+  readonly #aborts = new Map<RunningFill, AbortController>()
   /** Were told to make room and have not ended yet; at most {@link #max}. */
-  readonly #ending = new Set<Fill>()
+  readonly #ending = new Set<RunningFill>()
 
   constructor (max: number) {
     this.#max = max
@@ -29,12 +29,12 @@ export class FillPlaces {
     abort.abort(new RelayError('RELAY_ERR_FILLS_BUSY', 'nobody waited for the object, and its place was needed'))
   }
 
-  add (fill: Fill, abort: AbortController): void {
+  add (fill: RunningFill, abort: AbortController): void {
     this.#aborts.set(fill, abort)
   }
 
   /** It has ended. */
-  remove (fill: Fill): void {
+  remove (fill: RunningFill): void {
     this.#aborts.delete(fill)
     this.#ending.delete(fill)
   }

@@ -5,34 +5,7 @@ import { WrongObjectError, type Attestation } from '../integrity/integrity.ts'
 import type { StoreTicket } from '../shard-cache/intake.ts'
 import type { Spool } from '../shard-cache/spool.ts'
 import type { AskedNodes, UpstreamObject } from '../upstream/upstream-types.ts'
-
-/** What is known of a missing object once a super-node has answered. */
-export interface FillHead {
-  readonly size: number
-  /** Lower-case hex; undefined while only the bytes themselves could tell. */
-  readonly sha256: string | undefined
-  /** Whether the body can end well only if something vouches for it, see {@link ObjectFacts.verified}. */
-  readonly verified: boolean
-  readonly node: string
-  readonly region: string
-  /** Time until the super-node's response head, ms. */
-  readonly headMs: number
-  /** False for what may not be kept: nobody vouches that it is whole, or its origin does not want it. */
-  readonly lasting: boolean
-  /** Whether no super-node sent it: it is rebuilt from siblings. */
-  readonly repaired: boolean
-}
-
-/** What a fill tells whoever fetches for it. */
-export interface FillState {
-  /** Kept up to date by the fetch until it has an answer. */
-  readonly asked: AskedNodes
-  readonly wanted: () => boolean
-  /** SHA-256 of the bytes received so far, lower-case hex. */
-  readonly soFar: () => string
-  /** Tells that no super-node delivers, and siblings are brought in to rebuild the object. */
-  readonly repairs: () => void
-}
+import type { FillHead, FillState, RunningFill } from './running-fill.ts'
 
 export interface FillOptions {
   /** `via` members of the request that caused it. */
@@ -54,15 +27,13 @@ export interface FillOptions {
  * arrives. It does not belong to the viewer who asked first: it goes on when viewers leave. The last byte is withheld until
  * length, digest and manifest are compared, so a body that turns out bad can never look complete.
  */
-export class Fill {
-  /** Resolves when size and origin are known; rejects when no super-node delivers. */
+export class Fill implements RunningFill {
   readonly head: Promise<FillHead>
-  /** Resolves when the object is stored or given up; never rejects. */
   readonly finished: Promise<void>
-  /** Super-nodes it waits for, until one has answered with the object. */
   readonly asked: AskedNodes = new Set()
-  /** Resolves when it waits for siblings, none of which may wait for it in turn; never for most. */
   readonly repairing: Promise<undefined>
+  /** Its blocks are not known, or were not when it began. */
+  readonly byBlocks = false
   readonly #options: FillOptions
   readonly #head = deferred<FillHead>()
   readonly #repairing = deferred<undefined>()
@@ -94,29 +65,28 @@ export class Fill {
 
   /** Bytes that may be read now. */
   get readable (): number { return this.#readable }
-  /** File with the bytes that may be read from it, for a reader in another process; undefined when memory holds them. */
   get path (): string | undefined { return this.#ticket?.path() }
-  /** Bytes of {@link path} that may be read now; the disk may be a little behind {@link readable}. */
-  get readableInFile (): number { return Math.min(this.#readable, this.#ticket?.spool.written ?? 0) }
+  get whole (): boolean { return this.#sha256 !== undefined && this.readableInFile() === this.#ticket?.spool.length }
   get readers (): number { return this.#readers }
-  /** `via` members of the request that caused it; they went upstream. */
   get via (): readonly string[] { return this.#options.via }
-  /** Whether a super-node has answered with the object. */
   get answered (): boolean { return this.#answered }
-  /** Digest of the whole body; undefined until it is known to be the body that was to come. */
   get sha256 (): string | undefined { return this.#sha256 }
-  /** Whether something vouches for the whole body; false until it has ended. */
   get verified (): boolean { return this.#verified }
-  /** Whether it failed because the object is not what its manifest says, and another super-node may have the right one. */
   get wrong (): boolean { return this.#wrong }
 
-  /** The object is served to those who wait for it and not stored, because its key was purged. */
+  async answer (): Promise<void> {
+    await this.#head.promise.catch(() => {})
+  }
+
+  async complete (): Promise<void> {
+    await this.#until(() => this.#sha256 !== undefined)
+  }
+
   forbidStore (): void {
     this.#forbidden = true
     this.#ticket?.forbidStore()
   }
 
-  /** A reader joins; it must call the returned function once. Undefined when the fill is over and its bytes are gone. */
   join (): (() => void) | undefined {
     if (this.#holds === 0) return undefined
     this.#holds++
@@ -135,9 +105,13 @@ export class Fill {
     await this.#until(() => this.#readable > position)
   }
 
-  /** Resolves when more than `position` bytes may be read from {@link path}. @throws RelayError when the fill failed */
+  /** The disk may be a little behind {@link readable}. */
+  readableInFile (): number {
+    return Math.min(this.#readable, this.#ticket?.spool.written ?? 0)
+  }
+
   async moreInFile (position: number): Promise<void> {
-    await this.#until(() => this.readableInFile > position)
+    await this.#until(() => this.readableInFile() > position)
   }
 
   /**
@@ -148,7 +122,7 @@ export class Fill {
    */
   async read (position: number, length: number, end = Infinity, into?: Buffer): Promise<Uint8Array> {
     await this.more(position)
-    if (position === end - 1) await this.#verdict()
+    if (position === end - 1) await this.complete()
     const spool = this.#ticket?.spool
     if (spool === undefined || this.#holds === 0) throw new Error('read without join')
     this.#holds++
@@ -158,11 +132,6 @@ export class Fill {
     } finally {
       void this.#letGo()
     }
-  }
-
-  /** Resolves when the whole body is verified. @throws RelayError when the fill failed */
-  async #verdict (): Promise<void> {
-    await this.#until(() => this.#sha256 !== undefined)
   }
 
   async #until (reached: () => boolean): Promise<void> {

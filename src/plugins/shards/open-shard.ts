@@ -1,9 +1,10 @@
 import { RelayError } from '../../base/errors.ts'
 import type { ObjectFacts } from '../../protocol/answer.ts'
+import type { RangeSpec } from '../../protocol/range.ts'
 import type { ShardKey } from '../../protocol/shard-key.ts'
 import type { Integrity } from '../integrity/integrity.ts'
 import type { CachedObject } from '../shard-cache/shard-cache.ts'
-import type { Fill } from './fill.ts'
+import type { RunningFill } from './running-fill.ts'
 
 /** The bytes of an open object as another process reads them. */
 export interface SharedFile {
@@ -11,13 +12,19 @@ export interface SharedFile {
   readonly path: string | undefined
   /** SHA-256 of its blocks, by which whoever reads it verifies each; undefined where that is not asked for. */
   readonly blocks?: Uint8Array | undefined
-  /** Bytes from the start of the object that may be read now. */
+  /** Whether all that can be read is verified; otherwise the last byte of a response waits until the whole object is. */
+  readonly byBlocks: boolean
+  /** Whether all of the object is in it. */
+  readonly whole: boolean
+  /** Position up to which the bytes from the start of what was asked for may be read now. */
   readable (): number
-  /** Resolves when more than `position` bytes may be read. @throws RelayError when that will never be */
+  /** Resolves when the byte at `position`, and all before it that were asked for, may be read. @throws RelayError when that will never be */
   more (position: number): Promise<void>
 }
 
 export interface OpenOptions {
+  /** What of the object is read, as far as its viewer says; all of it without. */
+  readonly range?: RangeSpec | undefined
   /** The bytes are read by another process, from a file where there is one. */
   readonly asFile?: boolean
   /** `via` members of the request, without our own; what loops has been refused before. */
@@ -45,6 +52,8 @@ export interface OpenShard extends ObjectFacts {
 
 /** An open object, and where its bytes come from. */
 export interface OpenSource extends OpenShard {
+  /** Resolves when all of it is there and verified as far as it can be. @throws what reading throws */
+  readonly complete: () => Promise<void>
   /** Whether its bytes are not what the manifest says, and others may be had. */
   readonly wrong: () => boolean
   /** Whether it was rebuilt from siblings. */
@@ -67,28 +76,38 @@ export function fromCache (key: ShardKey, cached: CachedObject, integrity: Pick<
     size: cached.size,
     sha256: cached.sha256,
     verified,
+    complete: async () => {},
     wrong: () => false,
     repaired: false,
     settled: Promise.resolve(),
     origin: { hit: true, tier: cached.tier, storedAt: cached.storedAt },
     lasting: true,
     buffer: cached.buffer,
-    file: cached.path === undefined ? undefined : { path: cached.path, blocks: cached.blocks, readable: () => cached.size, more: async () => {} },
+    file: cached.path === undefined ? undefined : { path: cached.path, blocks: cached.blocks, byBlocks: true, whole: true, readable: () => cached.size, more: async () => {} },
     read: async (position, length, _end, into) => await cached.read(position, length, into),
     release: () => { cached.release() }
   }
 }
 
-export async function fromFill (key: ShardKey, fill: Fill, leave: () => void, collapsed: boolean): Promise<OpenSource> {
+/** Position of the first byte that is asked for; 0 where that is not to be had. */
+export function startOf (range: RangeSpec | undefined, size: number): number {
+  if (range === undefined) return 0
+  const start = range.kind === 'from' ? range.first : size - range.length
+  return start > 0 && start < size ? start : 0
+}
+
+export async function fromFill (key: ShardKey, fill: RunningFill, leave: () => void, collapsed: boolean, range?: RangeSpec): Promise<OpenSource> {
   const head = await fill.head.catch((error: unknown) => {
     leave()
     throw error
   })
+  const start = startOf(range, head.size)
   return {
     key,
     size: head.size,
     sha256: fill.sha256 ?? head.sha256,
     verified: head.verified || fill.verified,
+    complete: async () => { await fill.complete() },
     wrong: () => fill.wrong,
     repaired: head.repaired,
     settled: fill.finished,
@@ -97,8 +116,10 @@ export async function fromFill (key: ShardKey, fill: Fill, leave: () => void, co
     buffer: undefined,
     file: {
       get path () { return fill.path },
-      readable: () => fill.readableInFile,
-      more: async position => { await fill.moreInFile(position) }
+      byBlocks: fill.byBlocks,
+      get whole () { return fill.whole },
+      readable: () => fill.readableInFile(start),
+      more: async position => { await fill.moreInFile(position, start) }
     },
     read: async (position, length, end, into) => await fill.read(position, length, end, into),
     release: leave
@@ -106,7 +127,7 @@ export async function fromFill (key: ShardKey, fill: Fill, leave: () => void, co
 }
 
 /** As {@link fromFill} for a sibling of a shard that is being rebuilt: of two that are, neither waits for the other. */
-export async function fromPlainFill (key: ShardKey, fill: Fill, leave: () => void): Promise<OpenSource> {
+export async function fromPlainFill (key: ShardKey, fill: RunningFill, leave: () => void): Promise<OpenSource> {
   const turned = fill.repairing.then(() => {
     leave()
     throw new RelayError('RELAY_ERR_SHARD_NOT_FOUND', 'no super-node delivers the sibling, and it is being rebuilt itself')

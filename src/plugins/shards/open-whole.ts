@@ -25,7 +25,7 @@ export async function openWhole (open: () => Promise<OpenSource>, signal: AbortS
       if (signal.aborted) throw signal.reason
       const source = await open()
       try {
-        await Promise.race([source.read(source.size - 1, 1), aborted.promise])
+        await Promise.race([source.complete(), aborted.promise])
         return source
       } catch (error) {
         source.release()

@@ -1,17 +1,17 @@
 import { RelayError } from '../../base/errors.ts'
 import type { Origin } from '../../protocol/answer.ts'
+import type { RangeSpec } from '../../protocol/range.ts'
 import { keyId, type ShardKey } from '../../protocol/shard-key.ts'
 import { formatVia } from '../../protocol/via.ts'
 import type { Integrity } from '../integrity/integrity.ts'
 import type { Repair } from '../repair/repair.ts'
-import type { ShardCache } from '../shard-cache/shard-cache.ts'
 import { cameFromRelay, sameWay } from '../upstream/tiers.ts'
 import type { Upstream } from '../upstream/upstream.ts'
-import type { AskedNodes, UpstreamFetchOptions, UpstreamObject } from '../upstream/upstream-types.ts'
-import { Fill } from './fill.ts'
-import { FillPlaces } from './fill-places.ts'
+import type { AskedNodes } from '../upstream/upstream-types.ts'
+import { FillStarter, type FillRequest, type FillSettings } from './fill-starter.ts'
 import { fromCache, fromFill, fromPlainFill, sameObject, type OpenOptions, type OpenShard, type OpenSource } from './open-shard.ts'
 import { openWhole, type WholeOptions } from './open-whole.ts'
+import type { RunningFill } from './running-fill.ts'
 
 /** What the service reports to metrics; implementations must not throw. */
 export interface ShardObserver {
@@ -19,25 +19,11 @@ export interface ShardObserver {
   openFailed (error: RelayError): void
 }
 
-export interface ShardServiceOptions {
-  readonly cache: ShardCache
+export interface ShardServiceOptions extends FillSettings {
   readonly upstream: Pick<Upstream, 'fetch'> & Partial<Pick<Upstream, 'forgetMissing' | 'waitsFor'>>
   readonly observer: ShardObserver
-  /** Compares objects with their manifests; without it, what their senders say is enough. */
-  readonly integrity?: Pick<Integrity, 'begin' | 'avoids' | 'used' | 'forget'> | undefined
-  /** Rebuilds shards that no super-node delivers; nothing does without it. */
-  readonly repair?: Pick<Repair, 'fetch' | 'forget'> | undefined
-  /** Whether a body must match the `repr-digest` of its sender; by default it must. */
-  readonly checksDigests?: boolean
-  /** Largest object taken from a super-node, bytes. */
-  readonly maxObjectBytes: number
-  readonly maxManifestBytes: number
-  /** Fills under way at the same time; more are refused, unless one that nobody waits for can make room. */
-  readonly maxFills: number
-  /** Longest life of a fill, ms. */
-  readonly fillTimeoutMs: number
-  /** Asked before a miss starts a fill: why it must not; undefined when it may. */
-  readonly refuseMiss?: () => RelayError | undefined
+  readonly integrity?: FillSettings['integrity'] & Pick<Integrity, 'used' | 'forget' | 'expects'> | undefined
+  readonly repair?: FillSettings['repair'] & Pick<Repair, 'forget'> | undefined
 }
 
 /** Times a request looks for an object in cache and fills before it starts a fill, or takes the failure of one for its own. */
@@ -46,24 +32,22 @@ const MAX_LOOKS = 4
 /** One entry point for every surface: cache first, then the fill in flight, then the super-nodes. */
 export class ShardService {
   readonly #options: ShardServiceOptions
-  readonly #fills = new Map<string, Fill>()
+  readonly #fills = new Map<string, RunningFill>()
   /** Fills for relays that must not wait for the one in {@link #fills}, by key and `via`; they pass through and are not stored. */
-  readonly #direct = new Map<string, Fill>()
-  readonly #running = new Set<Promise<void>>()
+  readonly #direct = new Map<string, RunningFill>()
   /** Fills that end when no super-node delivers. */
-  readonly #plain = new WeakSet<Fill>()
-  readonly #places: FillPlaces
-  #stopping: RelayError | undefined
+  readonly #plain = new WeakSet<RunningFill>()
+  readonly #starter: FillStarter
 
   constructor (options: ShardServiceOptions) {
     this.#options = options
-    this.#places = new FillPlaces(options.maxFills)
+    this.#starter = new FillStarter(options)
   }
 
   /** Fills under way. */
-  get fills (): number { return this.#running.size }
+  get fills (): number { return this.#starter.running }
   /** Those that nobody waits for. */
-  get unwantedFills (): number { return this.#places.unwanted }
+  get unwantedFills (): number { return this.#starter.unwanted }
 
   /**
    * Opens an object for reading.
@@ -106,19 +90,22 @@ export class ShardService {
 
   /** Ends all fills and waits until they have let go of the cache. */
   async close (): Promise<void> {
-    const reason = this.#stopping ??= new RelayError('RELAY_ERR_STOPPING', 'the relay is stopping')
-    this.#places.abort(reason)
-    await Promise.all(this.#running)
+    await this.#starter.close()
   }
 
-  async #openSource (key: ShardKey, { asFile = false, via = [], onlyIfCached = false }: OpenOptions, repairs = true): Promise<OpenSource> {
+  async #openSource (key: ShardKey, { asFile = false, via = [], onlyIfCached = false, range }: OpenOptions, repairs = true): Promise<OpenSource> {
     const id = keyId(key)
+    let asked = false
     // A fill that ends while the cache is being asked has stored the object; then asking again spares a second fetch.
     for (let look = 1; look <= MAX_LOOKS; look++) {
       const cached = await (asFile ? this.#options.cache.pin(key) : this.#options.cache.open(key))
       if (cached !== undefined) return fromCache(key, cached, this.#options.integrity)
       if (onlyIfCached) throw await this.#refusal(key, via)
-      const fill = this.#fills.get(id)
+      let fill = this.#fills.get(id)
+      if (fill !== undefined && !fill.byBlocks && isPart(range)) {
+        if (await this.#takesOver(key, via, fill)) continue
+        fill = this.#fills.get(id)
+      }
       const leave = fill?.join()
       if (fill !== undefined && leave !== undefined) {
         if (await this.#waitsFor(key, fill, via)) {
@@ -126,7 +113,7 @@ export class ShardService {
           return await this.#openOwnWay(key, via)
         }
         try {
-          return await (repairs ? fromFill(key, fill, leave, true) : fromPlainFill(key, fill, leave))
+          return await (repairs ? fromFill(key, fill, leave, true, range) : fromPlainFill(key, fill, leave))
         } catch (error) {
           const givenUpEarly = repairs && this.#plain.has(fill)
           if ((fill.wrong || givenUpEarly) && look < MAX_LOOKS) {
@@ -139,40 +126,51 @@ export class ShardService {
         }
       }
       if (this.#options.cache.has(key)) continue
-      this.#admitMiss()
-      const own = this.#startFill(key, via, { fills: this.#fills, name: id }, repairs)
+      this.#starter.admitMiss()
+      // Only its manifest tells how a part can be verified before the rest has come; where it does not, the object is asked for all the same.
+      if (!asked && look < MAX_LOOKS && isPart(range) && this.#options.integrity?.blocksOf(key) === undefined) {
+        asked = true
+        await this.#options.integrity?.expects(key, via)
+        continue
+      }
+      const own = this.#startFill({ key, via, range, repairs }, this.#fills, id)
       try {
-        return await fromFill(key, own.fill, own.leave, false)
+        return await fromFill(key, own.fill, own.leave, false, range)
       } catch (error) {
         // Nobody has been given a byte of it, and the next super-node may have the right ones.
         if (!own.fill.wrong || look === MAX_LOOKS) throw error
         this.#forget(id, own.fill)
       }
     }
-    this.#admitMiss()
-    const { fill, leave } = this.#startFill(key, via, { fills: this.#fills, name: id }, repairs)
-    return await fromFill(key, fill, leave, false)
+    this.#starter.admitMiss()
+    const { fill, leave } = this.#startFill({ key, via, range, repairs }, this.#fills, id)
+    return await fromFill(key, fill, leave, false, range)
+  }
+
+  /** Whoever wants a part need not wait for the whole object, once its blocks are known: then another fill takes over, by blocks. */
+  async #takesOver (key: ShardKey, via: readonly string[], fill: RunningFill): Promise<boolean> {
+    const { integrity } = this.#options
+    if (integrity === undefined || key.part === 'manifest') return false
+    if (integrity.blocksOf(key) === undefined) await integrity.expects(key, via)
+    if (integrity.blocksOf(key) === undefined || fill.sha256 !== undefined) return false
+    fill.forbidStore()
+    this.#forget(keyId(key), fill)
+    return true
   }
 
   /** Whoever asks from now on does not join it. */
-  #forget (id: string, fill: Fill): void {
+  #forget (id: string, fill: RunningFill): void {
     if (this.#fills.get(id) === fill) this.#fills.delete(id)
-  }
-
-  /** Hits, and those who join a fill, never get here; nor does a hit whose disk fails half-way. */
-  #admitMiss (): void {
-    const refusal = this.#options.refuseMiss?.()
-    if (refusal !== undefined) throw refusal
   }
 
   /**
    * Whether a fill waits for the relay that asks now: each began for a viewer of its own, and each was asked for the other's. What has
    * its answer waits for nobody, and a fill that came the same way is no further than the request.
    */
-  async #waitsFor (key: ShardKey, fill: Fill, via: readonly string[]): Promise<boolean> {
+  async #waitsFor (key: ShardKey, fill: RunningFill, via: readonly string[]): Promise<boolean> {
     const { upstream } = this.#options
     if (upstream.waitsFor === undefined || fill.answered || !cameFromRelay(via) || sameWay(fill.via, via)) return false
-    const settled = fill.head.then(() => false, () => false)
+    const settled = fill.answer().then(() => false)
     return await Promise.race([settled, upstream.waitsFor(key, fill.asked, via)])
   }
 
@@ -195,8 +193,8 @@ export class ShardService {
     const fill = this.#direct.get(name)
     const leave = fill?.join()
     if (fill !== undefined && leave !== undefined) return await fromFill(key, fill, leave, true)
-    this.#admitMiss()
-    const own = this.#startFill(key, via, { fills: this.#direct, name })
+    this.#starter.admitMiss()
+    const own = this.#startFill({ key, via, repairs: true }, this.#direct, name)
     return await fromFill(key, own.fill, own.leave, false)
   }
 
@@ -247,7 +245,7 @@ export class ShardService {
 
   async #replace (key: ShardKey, via: readonly string[], cause: unknown): Promise<OpenSource> {
     try {
-      const { fill, leave } = this.#startFill(key, via)
+      const { fill, leave } = this.#startFill({ key, via, repairs: true })
       return await fromFill(key, fill, leave, false)
     } catch (error) {
       if (error instanceof RelayError) throw error
@@ -255,58 +253,21 @@ export class ShardService {
     }
   }
 
-  /** What no super-node delivers is rebuilt from siblings, if anybody waits for it and load permits. */
-  async #fetchOrRepair (key: ShardKey, signal: AbortSignal, options: UpstreamFetchOptions, begins: () => void): Promise<UpstreamObject> {
-    const { upstream, repair } = this.#options
-    try {
-      return await upstream.fetch(key, signal, options)
-    } catch (error) {
-      if (repair === undefined || signal.aborted || !(error instanceof RelayError) || options.wanted?.() === false) throw error
-      begins()
-      const { via = [] } = options
-      return await repair.fetch(key, {
-        via,
-        signal,
-        cause: error,
-        mayBegin: () => { this.#admitMiss() },
-        open: async (sibling, ending) => await this.openWhole(sibling, { via, repairs: false, signal: ending })
-      })
-    }
+  /** @param fills where others find it; only an object that comes through {@link #fills} is stored */
+  #startFill (request: Pick<FillRequest, 'key' | 'via' | 'range' | 'repairs'>, fills?: Map<string, RunningFill>, name = ''): { fill: RunningFill, leave: () => void } {
+    const started = this.#starter.start({
+      ...request,
+      stores: fills === this.#fills,
+      openSibling: async (sibling, via, signal) => await this.openWhole(sibling, { via, repairs: false, signal }),
+      ended: fill => { if (fills?.get(name) === fill) fills.delete(name) }
+    })
+    if (!request.repairs) this.#plain.add(started.fill)
+    fills?.set(name, started.fill)
+    return started
   }
+}
 
-  /** @param place where others find it; only an object that comes through {@link #fills} is stored */
-  #startFill (key: ShardKey, via: readonly string[], place?: { readonly fills: Map<string, Fill>, readonly name: string }, repairs = true): { fill: Fill, leave: () => void } {
-    const { cache, upstream, integrity, checksDigests = true, maxManifestBytes, maxObjectBytes, fillTimeoutMs } = this.#options
-    if (this.#stopping !== undefined) throw this.#stopping
-    this.#places.makeRoom()
-    const abort = new AbortController()
-    const timer = setTimeout(() => {
-      abort.abort(new RelayError('RELAY_ERR_UPSTREAM_TIMEOUT', `the object did not arrive within ${fillTimeoutMs} ms`))
-    }, fillTimeoutMs)
-    const fill = new Fill({
-      via,
-      maxObjectBytes: key.part === 'manifest' ? maxManifestBytes : maxObjectBytes,
-      fetch: async (signal, state) => {
-        const options = { via, ...state, ...integrity === undefined ? {} : { avoids: (node: string) => integrity.avoids(node, key) } }
-        return await (repairs ? this.#fetchOrRepair(key, signal, options, state.repairs) : upstream.fetch(key, signal, options))
-      },
-      checksDigest: checksDigests,
-      attest: integrity === undefined ? undefined : () => integrity.begin(key, via),
-      createSpool: async (capacity, grows) => await cache.createSpool(key, capacity, place?.fills === this.#fills, grows),
-      signal: abort.signal
-    })
-    if (!repairs) this.#plain.add(fill)
-    this.#places.add(fill, abort)
-    place?.fills.set(place.name, fill)
-    const running = fill.finished.then(() => {
-      clearTimeout(timer)
-      this.#places.remove(fill)
-      this.#running.delete(running)
-      if (place?.fills.get(place.name) === fill) place.fills.delete(place.name)
-    })
-    this.#running.add(running)
-    const leave = fill.join()
-    if (leave === undefined) throw new RelayError('RELAY_ERR_INTERNAL', 'a fill cannot end before it starts')
-    return { fill, leave }
-  }
+/** Whether less is asked for than all of an object from its start. */
+function isPart (range: RangeSpec | undefined): range is RangeSpec {
+  return range !== undefined && !(range.kind === 'from' && range.first === 0 && range.last === undefined)
 }

@@ -3,9 +3,13 @@ import type { Readable } from 'node:stream'
 import { RelayError } from '../../base/errors.ts'
 import { parseDigests } from '../../protocol/repr-digest.ts'
 
-/** The rest of an object of which the start is here already. */
+/** The rest of an object of which the start is here already, or another part of one that is known. */
 export interface Resume {
   readonly from: number
+  /** Where the part ends, exclusive; the end of the object without it. */
+  readonly to?: number
+  /** Whether every block of it is verified: then it need not be proven that it belongs to what is here. */
+  readonly verifiable?: boolean
   /** Of the whole object, bytes. */
   readonly size: number
   readonly sha256: string | undefined

@@ -14,8 +14,10 @@ export interface BodySource {
 
 export interface ResumableBodyOptions {
   readonly first: BodySource
-  /** Of the whole object, bytes; undefined when the origin does not tell, and then nothing can be resumed. */
-  readonly size: number | undefined
+  /** Where it begins in the object; 0 by default. */
+  readonly start?: number
+  /** Where it ends in the object, exclusive; undefined when the origin does not tell, and then nothing can be resumed. */
+  readonly end: number | undefined
   /** Finds the bytes from `position` on at another super-node. @throws RelayError when none has them */
   readonly resume: (position: number, error: unknown) => Promise<BodySource>
   /** Times an object may be resumed. */
@@ -32,12 +34,13 @@ export interface ResumableBodyOptions {
 export class ResumableBody implements AsyncIterable<Buffer> {
   readonly #options: ResumableBodyOptions
   #source: BodySource
-  #position = 0
+  #position: number
   #destroyed = false
 
   constructor (options: ResumableBodyOptions) {
     this.#options = options
     this.#source = options.first
+    this.#position = options.start ?? 0
   }
 
   destroy (): void {
@@ -47,19 +50,19 @@ export class ResumableBody implements AsyncIterable<Buffer> {
   }
 
   async * [Symbol.asyncIterator] (): AsyncGenerator<Buffer, void, void> {
-    const { size, maxResumes, resume } = this.#options
+    const { end, maxResumes, resume } = this.#options
     for (let resumes = 0; ; resumes++) {
       let failure: unknown
       try {
         yield * this.#rest()
-        if (size === undefined || this.#position >= size) return
-        failure = new RelayError('RELAY_ERR_UPSTREAM_BODY', `the body ended after ${this.#position} of ${size} bytes`)
+        if (end === undefined || this.#position >= end) return
+        failure = new RelayError('RELAY_ERR_UPSTREAM_BODY', `the body ended after ${this.#position} of ${end} bytes`)
       } catch (error) {
         failure = error
       } finally {
         this.#source.release()
       }
-      if (size === undefined || this.#position >= size || resumes === maxResumes || this.#destroyed) throw failure
+      if (end === undefined || this.#position >= end || resumes === maxResumes || this.#destroyed) throw failure
       const next = await resume(this.#position, failure)
       this.#source = next
       // Destroyed while the next node was being asked.

@@ -108,7 +108,7 @@ export class SuperNode {
    */
   async get (path: string, signal: AbortSignal, options: GetOptions = {}): Promise<NodeResponse> {
     const { resume } = options
-    const ranged = resume !== undefined && (resume.etag === undefined || resume.sha256 !== undefined || isStrong(resume.etag))
+    const ranged = resume !== undefined && (resume.verifiable === true || resume.etag === undefined || resume.sha256 !== undefined || isStrong(resume.etag))
     // Where nothing tells whose part it is, all of it is asked for, and the start shows it.
     return await this.#get(path, signal, options, ranged) ?? await this.#get(path, signal, options, false) ?? this.#otherBytes()
   }
@@ -123,10 +123,12 @@ export class SuperNode {
       if (resume === undefined) return { ...head, body, offset: 0 }
       const part = statusCode === 206 ? CONTENT_RANGE.exec(fieldValue(headers, 'content-range') ?? '') : undefined
       const same = sameObject(resume, head)
-      if ((part === undefined ? head.size : Number(part?.[3])) !== resume.size || same === false) this.#otherBytes()
-      if (part === undefined) return { ...head, body, offset: 0 }
-      if (Number(part?.[1]) !== resume.from || Number(part?.[2]) !== resume.size - 1) throw new RelayError('RELAY_ERR_UPSTREAM_STATUS', `super-node ${this.id} sent another part than it was asked for`)
-      if (same === true) return { ...head, size: resume.size, body, offset: resume.from }
+      const size = part === undefined ? head.size : Number(part?.[3])
+      const maySuit = size === resume.size || (size === undefined && resume.verifiable === true)
+      if (!maySuit || same === false) this.#otherBytes()
+      if (part === undefined || part === null) return { ...head, body, offset: 0 }
+      if (Number(part[1]) !== resume.from || Number(part[2]) !== (resume.to ?? resume.size) - 1) throw new RelayError('RELAY_ERR_UPSTREAM_STATUS', `super-node ${this.id} sent another part than it was asked for`)
+      if (same === true || resume.verifiable === true) return { ...head, size: resume.size, body, offset: resume.from }
     } catch (error) {
       body.destroy()
       throw error
@@ -141,7 +143,7 @@ export class SuperNode {
 
   /** The answer to a GET, when it is 200, or the 206 that was asked for. */
   async #ask (path: string, signal: AbortSignal, { fields = {}, resume, assigned, wanted = () => true }: GetOptions, ranged: boolean): Promise<Dispatcher.ResponseData> {
-    const range = resume === undefined || !ranged ? {} : { range: `bytes=${resume.from}-`, ...isStrong(resume.etag) ? { 'if-range': resume.etag } : {} }
+    const range = resume === undefined || !ranged ? {} : { range: `bytes=${resume.from}-${resume.to === undefined || resume.to === resume.size ? '' : resume.to - 1}`, ...isStrong(resume.etag) ? { 'if-range': resume.etag } : {} }
     if (this.#pool.stats.size >= this.#options.connections) this.#makeRoom()
     let response
     try {

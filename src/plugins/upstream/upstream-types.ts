@@ -41,20 +41,33 @@ export interface UpstreamOptions {
 /** Nodes that were asked for an object and have neither answered nor been given up. */
 export type AskedNodes = Set<SuperNode>
 
+/** Part of an object that is known, and verified block by block: whoever sends it, nothing need tell that it is of the same version. */
+export interface WantedPart {
+  readonly from: number
+  /** Exclusive. */
+  readonly to: number
+  /** Of the whole object, bytes. */
+  readonly size: number
+  /** Of the whole object, lower-case hex. */
+  readonly sha256: string
+}
+
 export interface UpstreamFetchOptions {
+  /** All of the object without it. */
+  readonly part?: WantedPart | undefined
   /** `via` members of the request that needs the object. */
   readonly via?: readonly string[]
   /** Kept up to date while the fetch waits for an answer. */
-  readonly asked?: AskedNodes
+  readonly asked?: AskedNodes | undefined
   /** Whether anybody waits for the object; one that nobody waits for is given up when its connection is needed. */
-  readonly wanted?: () => boolean
+  readonly wanted?: (() => boolean) | undefined
   /**
    * SHA-256 of the bytes that were taken from the body so far, lower-case hex. A node that sends an object from its start again must begin with
    * the same; without this, that is not checked.
    */
-  readonly soFar?: () => string
+  readonly soFar?: (() => string) | undefined
   /** Whether the node with this id must not be asked for the object; none by default. */
-  readonly avoids?: (node: string) => boolean
+  readonly avoids?: ((node: string) => boolean) | undefined
 }
 
 /** When a second node is asked beside one that is late. */
@@ -105,6 +118,8 @@ export interface UpstreamObject {
   /** Whether it may be kept; known when the body has ended. */
   readonly storable: boolean
   readonly body: AsyncIterable<Buffer> & { destroy (): unknown }
+  /** Bytes of the object before the first of {@link body}; none by default. */
+  readonly offset?: number
   /** The body could not be used; counts against the node. Returns the error to go on with. */
   failed (error: unknown): RelayError
 }
@@ -145,7 +160,7 @@ export interface RequestOptions {
   /** Asked before all others. */
   readonly preferred: readonly SuperNode[]
   readonly deadlineMs: number
-  readonly resume?: Resume
+  readonly resume?: Resume | undefined
   readonly asked?: AskedNodes | undefined
   readonly wanted?: (() => boolean) | undefined
   readonly avoids?: ((node: string) => boolean) | undefined

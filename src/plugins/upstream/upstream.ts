@@ -78,7 +78,7 @@ export class Upstream {
    * @throws RelayError RELAY_ERR_SHARD_NOT_FOUND when every node says so, RELAY_ERR_UPSTREAM_TIMEOUT when none answers in time, RELAY_ERR_LOOP when the
    * request goes in circles wherever it is sent, else the last failure
    */
-  async fetch (key: ShardKey, signal: AbortSignal, { via = [], asked, wanted, soFar, avoids }: UpstreamFetchOptions = {}): Promise<UpstreamObject> {
+  async fetch (key: ShardKey, signal: AbortSignal, { via = [], part, asked, wanted, soFar, avoids }: UpstreamFetchOptions = {}): Promise<UpstreamObject> {
     const { clock, firstByteTimeoutMs, leastBodyBps, bodyTimeoutMs } = this.#options
     const start = clock.monotonic()
     const id = keyId(key)
@@ -86,11 +86,14 @@ export class Upstream {
     const fields = this.#fields(via)
     const preferred = this.#preferred(key, via).flatMap(({ url }) => this.#siblings.usable(url) ?? [])
     const path = pathOf(key, this.#options)
-    const first = await this.#request(path, signal, { fields, preferred, deadlineMs: firstByteTimeoutMs, asked, wanted, avoids }).catch((error: unknown) => {
+    const whole = part === undefined || (part.from === 0 && part.to === part.size)
+    const resumed = whole ? undefined : { ...part, etag: undefined, verifiable: true }
+    const first = await this.#request(path, signal, { fields, preferred, deadlineMs: firstByteTimeoutMs, resume: resumed, asked, wanted, avoids }).catch((error: unknown) => {
       if (error instanceof RelayError && error.code === 'RELAY_ERR_SHARD_NOT_FOUND') this.#missing.remember(id, clock.monotonic())
       throw error
     })
-    const { size, sha256, sha512, etag } = first.response
+    const { sha256, sha512, etag } = first.response
+    const size = first.response.size ?? part?.size
     let { node, attempt } = first
     let { storable } = first.response
     /** Everyone who sent part of it: which of them sent a wrong byte cannot be told. */
@@ -100,7 +103,7 @@ export class Upstream {
       // Nobody waits for it any more: another node need not carry it too.
       if (signal.aborted || size === undefined || isOurs(error) || wanted?.() === false) throw error
       this.#bodyFailed(node, attempt, error, signal)
-      const next = await this.#request(path, signal, { fields, preferred: [], deadlineMs: RESUME_PATIENCE * firstByteTimeoutMs, resume: { from: position, size, sha256, etag }, wanted, avoids, last: node })
+      const next = await this.#request(path, signal, { fields, preferred: [], deadlineMs: RESUME_PATIENCE * firstByteTimeoutMs, resume: { from: position, size, sha256, etag, ...part === undefined ? {} : { to: part.to, verifiable: true } }, wanted, avoids, last: node })
         .catch((failure: unknown) => {
           lost = true
           this.#options.observer.resumed('failed')
@@ -115,12 +118,14 @@ export class Upstream {
       return { body: next.response.body, skip: position - next.response.offset, release: next.release }
     }
     const body = new ResumableBody({
-      first: { body: first.response.body, skip: 0, release: first.release },
-      size,
+      first: { body: first.response.body, skip: (part?.from ?? 0) - first.response.offset, release: first.release },
+      start: part?.from ?? 0,
+      end: part?.to ?? size,
       maxResumes: MAX_RESUMES,
       leastRate: () => new LeastRate(leastBodyBps, bodyTimeoutMs),
       monotonic: clock.monotonic,
-      soFar,
+      // A part that is verified block by block needs no start to go on from.
+      soFar: part === undefined ? soFar : undefined,
       resume
     })
     return {
@@ -129,6 +134,7 @@ export class Upstream {
       sha512,
       get storable () { return storable },
       body,
+      offset: part?.from ?? 0,
       node: node.id,
       get senders () { return [...senders.keys()].map(({ id }) => id) },
       region: node.region,

@@ -97,7 +97,7 @@ export async function shardRoutes (viewer: FastifyInstance, { shards, metrics, m
       const method = request.method === 'HEAD' ? 'HEAD' : 'GET'
       // Range has a meaning for GET only (RFC 9110 §14.2). A malformed one is refused before it costs a fill.
       const range = method === 'GET' ? parseRangeHeader(headers.range) : undefined
-      const shard = await shards.open(key, { via, onlyIfCached: ONLY_IF_CACHED.test(headers['cache-control'] ?? '') })
+      const shard = await shards.open(key, { via, range, onlyIfCached: ONLY_IF_CACHED.test(headers['cache-control'] ?? '') })
       let answer: Answer
       try {
         answer = planAnswer({ method, part: key.part, range, ifNoneMatch: headers['if-none-match'], ifRange: typeof headers['if-range'] === 'string' ? headers['if-range'] : undefined }, shard, { now: now(), openMs: monotonic() - start, tokenRequired: judge.required })

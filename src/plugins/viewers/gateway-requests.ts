@@ -1,6 +1,7 @@
 import { RelayError } from '../../base/errors.ts'
 import type { FromGateway } from '../../channel/from-gateway.ts'
 import type { Refusal, SendToGateway } from '../../channel/to-gateway.ts'
+import type { RangeSpec } from '../../protocol/range.ts'
 import type { ShardKey } from '../../protocol/shard-key.ts'
 import { CHUNK_BYTES } from '../../storage/disk-files.ts'
 import type { OpenResponses } from '../limits/open-responses.ts'
@@ -89,8 +90,8 @@ export class GatewayRequests {
     }).finally(() => { asked.delete(id) })
   }
 
-  async #resolve ({ id, key, address }: Extract<GatewayRequest, { type: 'resolve' }>, signal: AbortSignal): Promise<void> {
-    const shard = await this.#open(key, this.#responses.begin(address), signal)
+  async #resolve ({ id, key, address, range }: Extract<GatewayRequest, { type: 'resolve' }>, signal: AbortSignal): Promise<void> {
+    const shard = await this.#open(key, range, this.#responses.begin(address), signal)
     if (signal.aborted) {
       shard.release()
       return
@@ -99,15 +100,15 @@ export class GatewayRequests {
     const { file, size, sha256, verified, origin, lasting } = shard
     const path = file?.path
     const readable = file?.readable() ?? 0
-    this.#send({ type: 'resolved', id, info: { lease, size, sha256, verified, lasting, origin, file: path === undefined ? undefined : { path, readable, blocks: file?.blocks } } })
+    this.#send({ type: 'resolved', id, info: { lease, size, sha256, verified, lasting, origin, file: file === undefined || path === undefined ? undefined : { path, readable, whole: file.whole, byBlocks: file.byBlocks, blocks: file.blocks } } })
     if (path !== undefined && readable < size) this.#follow(lease, shard, readable)
   }
 
   /** @param ended called when the object is given back or cannot be had, or the viewer has gone before; any number of times */
-  async #open (key: ShardKey, ended: () => void, signal: AbortSignal): Promise<OpenShard> {
+  async #open (key: ShardKey, range: RangeSpec | undefined, ended: () => void, signal: AbortSignal): Promise<OpenShard> {
     signal.addEventListener('abort', ended, { once: true })
     try {
-      const shard = await this.#shards.open(key, { asFile: true })
+      const shard = await this.#shards.open(key, { asFile: true, range })
       const release = (): void => {
         shard.release()
         ended()
@@ -147,7 +148,7 @@ export class GatewayRequests {
     try {
       const chunk = await shard.read(position, wanted, end)
       if (signal.aborted) grant.release()
-      else this.#send({ type: 'bytes', id, chunk, file: shard.file?.readable() === shard.size ? shard.file.path : undefined }, () => { grant.release() })
+      else this.#send({ type: 'bytes', id, chunk, file: shard.file?.whole === true ? shard.file.path : undefined }, () => { grant.release() })
     } catch (error) {
       grant.release()
       throw error

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict'
 import { createHash, generateKeyPairSync, sign } from 'node:crypto'
 import fc from 'fast-check'
 import { encodeShards } from '../../../demo/super-node/erasure.ts'
-import { DEMO_PUBLIC_KEY, buildManifest, manifestBytes, mediaCid, verifyManifest, type Manifest } from '../../../demo/super-node/manifest.ts'
+import { DEMO_PUBLIC_KEY, blockHashesOf, buildManifest, manifestBytes, mediaCid, verifyManifest, type Manifest } from '../../../demo/super-node/manifest.ts'
 import { canonicalJson } from '../../../src/protocol/strict-json.ts'
 
 function sha256 (...parts: Uint8Array[]): Buffer {
@@ -12,9 +12,10 @@ function sha256 (...parts: Uint8Array[]): Buffer {
 
 function manifestOf (text: string): Manifest {
   const media = Buffer.from(text)
-  const shardHashes = encodeShards(media).map(shard => sha256(shard))
+  const shards = encodeShards(media)
+  const [shardHashes, blockHashes] = [shards.map(shard => sha256(shard)), shards.map(blockHashesOf)]
   const hash = sha256(media)
-  return buildManifest({ cid: mediaCid(hash), size: media.length, contentType: 'text/plain', sha256: hash, shardSize: Math.ceil(media.length / 10), shardHashes })
+  return buildManifest({ cid: mediaCid(hash), size: media.length, contentType: 'text/plain', sha256: hash, shardSize: Math.ceil(media.length / 10), shardHashes, blockHashes })
 }
 
 const sample = manifestOf('a short film about nothing at all')
@@ -33,7 +34,7 @@ test('the demo key and the bytes never change: every super-node serves the same 
 
 test('every field is covered by the signature', () => {
   const other = manifestOf('another film, of another length')
-  const keys = ['cid', 'size', 'contentType', 'shardSize', 'sha256', 'shards', 'merkleRoot', 'version', 'dataShards', 'parityShards'] as const
+  const keys = ['cid', 'size', 'contentType', 'shardSize', 'sha256', 'shards', 'merkleRoot', 'version', 'dataShards', 'parityShards', 'blockSize'] as const
   for (const key of keys) {
     const value = sample[key] === other[key] ? 99 : other[key]
     assert.equal(verifyManifest({ ...sample, [key]: value }).ok, false, key)

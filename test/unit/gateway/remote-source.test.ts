@@ -222,7 +222,7 @@ test('progress that follows the answer in the same turn is not lost', { timeout:
   const channel = new Channel(shards, { prompt: false })
   const lease = channel.source.resolve({ cid: 'a', part: 0 }, { range: undefined, signal: never })
   // As one read of the channel brings them: no microtask runs in between.
-  channel.source.take({ type: 'resolved', id: 0, info: { lease: 5, size: 1_000, sha256: undefined, verified: true, lasting: true, origin: { hit: true, tier: 'disk', storedAt: 0 }, file: { path: import.meta.filename, readable: 0 } } })
+  channel.source.take({ type: 'resolved', id: 0, info: { lease: 5, size: 1_000, sha256: undefined, verified: true, lasting: true, origin: { hit: true, tier: 'disk', storedAt: 0 }, file: { path: import.meta.filename, readable: 0, whole: false, byBlocks: false } } })
   channel.source.take({ type: 'progress', leases: [[5, 1_000]] })
   const held = await lease
   assert.equal((await held.body.read(0, 1_000)).length, 1_000)

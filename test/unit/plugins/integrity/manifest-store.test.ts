@@ -19,7 +19,7 @@ const LIE_BODY = manifestBody(CID, videoShards(CID, 100, ' lie'))
 const { manifest: MANIFEST } = parseManifest(manifestText(TRUE_BODY), CID, 100_000)
 
 function claim (node: string, region: string, digest: string, more: Partial<Claim> = {}): Claim {
-  return { node, region, digest, size: 1, manifest: MANIFEST, publisher: undefined, ...more }
+  return { node, region, digest, size: 1, manifest: MANIFEST, blocks: undefined, publisher: undefined, ...more }
 }
 
 interface Lab {

@@ -320,7 +320,7 @@ test('the origin is read no faster than the disk takes it, above what one window
   }
   assert.equal(faulty.counts.get('write'), 1)
   assert.equal(fill.readable, 500_000, 'what the disk has not taken can be read')
-  assert.equal(fill.readableInFile, 0)
+  assert.equal(fill.readableInFile(), 0)
   let inFile = false
   const waiting = fill.moreInFile(99_999).then(() => { inFile = true })
   await nextTurn()
@@ -330,7 +330,7 @@ test('the origin is read no faster than the disk takes it, above what one window
   origin.body.push(null)
   await waiting
   await fill.finished
-  assert.equal(fill.readableInFile, body.length)
+  assert.equal(fill.readableInFile(), body.length)
   assert.equal(set.store.count, 1)
 })
 

@@ -1,0 +1,294 @@
+import { createHash } from 'node:crypto'
+import { deferred } from '../../base/deferred.ts'
+import { RelayError } from '../../base/errors.ts'
+import { BLOCK_HASH_BYTES } from '../../protocol/manifest-blocks.ts'
+import { WrongObjectError, type ExpectedBlocks } from '../integrity/integrity.ts'
+import type { BlockSpool } from '../shard-cache/block-spool.ts'
+import type { StoreTicket } from '../shard-cache/intake.ts'
+import type { SuperNode } from '../upstream/super-node.ts'
+import type { AskedNodes, UpstreamObject, WantedPart } from '../upstream/upstream-types.ts'
+import { BlockReceiver } from './block-receiver.ts'
+import { BlockRuns, type BlockRun } from './block-runs.ts'
+import type { FillHead, FillState, RunningFill } from './running-fill.ts'
+
+export interface BlockFillOptions {
+  /** `via` members of the request that caused it. */
+  readonly via: readonly string[]
+  readonly expected: ExpectedBlocks
+  /** Position of the byte that is asked for first. */
+  readonly start: number
+  readonly fetch: (signal: AbortSignal, state: FillState, part: WantedPart) => Promise<UpstreamObject>
+  readonly createSpool: () => Promise<StoreTicket<BlockSpool>>
+  /** Tells who sent something else than the manifest says. @throws WrongObjectError always */
+  readonly blame: (nodes: readonly string[], received: string | undefined) => never
+  /** Whether blocks that nobody waits for may be fetched now. */
+  readonly mayComplete: () => boolean
+  /** The whole object was compared with its manifest. */
+  readonly verified: () => void
+  /** Aborted when the relay stops or the fill exceeds its deadline; the reason is a RelayError. */
+  readonly signal: AbortSignal
+}
+
+/** Times that a part is asked for again because what came was wrong; each time of other nodes. */
+const MAX_LOOKS = 8
+/** Requests that may fail while others of the same fill go on. */
+const MAX_FAILURES = 3
+
+/**
+ * One missing object whose blocks are known by their hashes, see {@link RunningFill}. It begins with the block that is asked for first, then brings in
+ * the rest in order; a reader who wants blocks that are far off has them brought in beside. Every block can be read as soon as it is verified,
+ * and one that is wrong is asked for elsewhere: readers never see it.
+ */
+export class BlockFill implements RunningFill {
+  readonly head: Promise<FillHead>
+  readonly finished: Promise<void>
+  readonly repairing: Promise<undefined>
+  readonly byBlocks = true
+  readonly wrong = false
+  readonly #options: BlockFillOptions
+  readonly #head = deferred<FillHead>()
+  readonly #repairing = deferred<undefined>()
+  readonly #runs: BlockRuns
+  /** Each request under way, with the nodes it waits for. */
+  readonly #running = new Map<Promise<void>, AskedNodes>()
+  readonly #ending = new AbortController()
+  /** Of the blocks from the first on that came in their order, so that most objects need not be read again. */
+  readonly #hash = createHash('sha256')
+  #hashed = 0
+  #ticket: StoreTicket<BlockSpool> | undefined
+  /** The writer, every reader and every read under way hold the spool; the last to leave closes it. */
+  #holds = 1
+  #readers = 0
+  #failures = 0
+  #error: RelayError | undefined
+  #sha256: string | undefined
+  #forbidden = false
+  #progress = deferred<undefined>()
+
+  constructor (options: BlockFillOptions) {
+    const { size, blockSize } = options.expected
+    this.#options = options
+    this.#runs = new BlockRuns(Math.ceil(size / blockSize))
+    this.head = this.#head.promise
+    this.repairing = this.#repairing.promise
+    // A fill goes on without viewers, and then nobody is there to hear that it failed.
+    this.head.catch(() => {})
+    this.finished = this.#fill()
+  }
+
+  get readers (): number { return this.#readers }
+  get via (): readonly string[] { return this.#options.via }
+  get asked (): AskedNodes { return new Set([...this.#running.values()].flatMap(nodes => [...nodes])) }
+  get answered (): boolean { return this.#ticket !== undefined && this.asked.size === 0 }
+  get sha256 (): string | undefined { return this.#sha256 }
+  get verified (): boolean { return this.#sha256 !== undefined }
+  get path (): string | undefined { return this.#ticket?.path() }
+  get whole (): boolean { return this.#sha256 !== undefined && this.readableInFile(0) === this.#options.expected.size }
+
+  async answer (): Promise<void> {
+    while (!this.answered && this.#error === undefined) await this.#progress.promise
+  }
+
+  async complete (): Promise<void> {
+    await this.#until(() => this.#sha256 !== undefined, () => undefined)
+  }
+
+  forbidStore (): void {
+    this.#forbidden = true
+    this.#ticket?.forbidStore()
+  }
+
+  join (): (() => void) | undefined {
+    if (this.#holds === 0) return undefined
+    this.#holds++
+    this.#readers++
+    let left = false
+    return () => {
+      if (left) return
+      left = true
+      this.#readers--
+      void this.#letGo()
+    }
+  }
+
+  readableInFile (start: number): number {
+    return this.#ticket?.spool.readableFrom(start, true) ?? start
+  }
+
+  async moreInFile (position: number, start: number): Promise<void> {
+    await this.#until(() => this.readableInFile(start) > position, ({ blockSize, here }) => here.firstMissing(Math.floor(start / blockSize)))
+  }
+
+  async read (position: number, length: number, _end?: number, into?: Buffer): Promise<Uint8Array> {
+    const block = Math.floor(position / this.#options.expected.blockSize)
+    for (;;) {
+      await this.#until(() => this.#ticket?.spool.here.has(block) === true, () => block)
+      const spool = this.#ticket?.spool
+      if (spool === undefined || this.#holds === 0) throw new Error('read without join')
+      this.#holds++
+      try {
+        const bytes = await spool.read(position, length, into)
+        // None of a block that the disk has refused since.
+        if (bytes.length > 0) return bytes
+      } finally {
+        void this.#letGo()
+      }
+    }
+  }
+
+  /** @param wants the block that has to come for it */
+  async #until (reached: () => boolean, wants: (spool: BlockSpool) => number | undefined): Promise<void> {
+    while (!reached()) {
+      if (this.#error !== undefined) throw this.#error
+      const spool = this.#ticket?.spool
+      const block = spool === undefined ? undefined : wants(spool)
+      if (spool !== undefined && block !== undefined) this.#want(spool, block)
+      await this.#progress.promise
+    }
+  }
+
+  #want (spool: BlockSpool, block: number): void {
+    const run = this.#runs.want(block, spool.here)
+    if (run !== undefined && !this.#ending.signal.aborted) this.#start(spool, run)
+  }
+
+  async #fill (): Promise<void> {
+    const { signal, createSpool, start, expected } = this.#options
+    const end = (): void => { this.#ending.abort(signal.reason) }
+    signal.addEventListener('abort', end, { once: true })
+    try {
+      const ticket = this.#ticket = await createSpool()
+      const { spool } = ticket
+      if (this.#forbidden) ticket.forbidStore()
+      spool.watch(() => { this.#notify() })
+      signal.throwIfAborted()
+      this.#want(spool, Math.floor(start / expected.blockSize))
+      await this.#bringIn(spool)
+      this.#sha256 = await this.#digest(spool)
+      this.#options.verified()
+      this.#notify()
+      await ticket.commit(this.#sha256, true)
+    } catch (error) {
+      this.#error = error instanceof RelayError ? error : new RelayError('RELAY_ERR_INTERNAL', 'the fill failed', { cause: error })
+      this.#head.reject(this.#error)
+      this.#notify()
+    } finally {
+      signal.removeEventListener('abort', end)
+      this.#ending.abort(this.#error)
+      await Promise.all(this.#running.keys())
+      await this.#letGo()
+    }
+  }
+
+  /** Sees to it that something is under way until every block is here. @throws RelayError when the fill failed */
+  async #bringIn (spool: BlockSpool): Promise<void> {
+    while (!spool.here.full) {
+      if (this.#ending.signal.aborted) throw this.#ending.signal.reason
+      if (this.#runs.idle) {
+        if (this.#readers === 0 && !this.#options.mayComplete()) throw new RelayError('RELAY_ERR_OVERLOADED', 'nobody waits for the rest of the object')
+        this.#want(spool, this.#runs.rest(spool.here))
+      }
+      await this.#progress.promise
+    }
+  }
+
+  #start (spool: BlockSpool, run: BlockRun): void {
+    const asked: AskedNodes = new Set<SuperNode>()
+    const running = this.#receive(spool, run, asked).catch((error: unknown) => {
+      // Others may bring what it was to bring; whoever waits for that asks again.
+      if (++this.#failures > MAX_FAILURES || this.#running.size === 1) this.#ending.abort(error)
+    }).finally(() => {
+      this.#runs.end(run)
+      this.#running.delete(running)
+      this.#notify()
+    })
+    this.#running.set(running, asked)
+  }
+
+  async #receive (spool: BlockSpool, run: BlockRun, asked: AskedNodes): Promise<void> {
+    const { signal } = this.#ending
+    for (let look = 1; ; look++) {
+      try {
+        await this.#receiveOnce(spool, run, asked)
+        return
+      } catch (error) {
+        if (!(error instanceof WrongObjectError) || look === MAX_LOOKS || signal.aborted) throw error
+      }
+    }
+  }
+
+  async #receiveOnce (spool: BlockSpool, run: BlockRun, asked: AskedNodes): Promise<void> {
+    const { fetch, blame, expected: { size, sha256, blockSize, hashes } } = this.#options
+    const { signal } = this.#ending
+    const from = run.next * blockSize
+    const to = Math.min(size, run.end * blockSize)
+    const state = { asked, wanted: () => this.#readers > 0, repairs: () => { this.#repairing.resolve(undefined) } }
+    const object = await fetch(signal, state, { from, to, size, sha256 })
+    const { offset = 0 } = object
+    const receiver = new BlockReceiver(spool, offset / blockSize, signal)
+    // A body is read to its end, so that its connection can be used again, unless another run brings the rest.
+    const enough = (): boolean => run.next >= run.end && run.end * blockSize < to
+    try {
+      if ((object.size !== undefined && object.size !== size) || (object.sha256 !== undefined && object.sha256 !== sha256)) blame(object.senders, object.sha256)
+      this.#announce(object)
+      if (object.repaired === true) this.#runs.becomesWhole(run)
+      for await (const chunk of object.body) {
+        for (const { block, digest, pieces, put } of receiver.take(chunk)) {
+          if (!digest.equals(hashes.subarray(block * BLOCK_HASH_BYTES, (block + 1) * BLOCK_HASH_BYTES))) blame(object.senders, digest.toString('hex'))
+          this.#hashInOrder(block, pieces)
+          await put()
+          run.next = block + 1
+          this.#notify()
+          if (enough()) break
+        }
+        if (enough() || receiver.over) break
+        await receiver.ready()
+      }
+      if (run.next < run.end) throw new RelayError('RELAY_ERR_UPSTREAM_BODY', `super-node ${object.node} sent fewer bytes than were asked for`)
+      if (!object.storable) this.forbidStore()
+    } catch (error) {
+      const known = object.failed(error)
+      throw error instanceof WrongObjectError ? error : known
+    } finally {
+      receiver.end()
+      object.body.destroy()
+    }
+  }
+
+  #hashInOrder (block: number, pieces: readonly Uint8Array[]): void {
+    if (block !== this.#hashed) return
+    for (const piece of pieces) this.#hash.update(piece)
+    this.#hashed++
+  }
+
+  /** SHA-256 of the whole, lower-case hex. @throws RelayError when the manifest contradicts itself, or the disk fails */
+  async #digest (spool: BlockSpool): Promise<string> {
+    const { size, sha256, blockSize } = this.#options.expected
+    for (let at = this.#hashed * blockSize; at < size;) {
+      const bytes = await spool.read(at, size - at)
+      if (bytes.length === 0) throw new RelayError('RELAY_ERR_CACHE_READ', 'a block that was here is gone')
+      this.#hash.update(bytes)
+      at += bytes.length
+    }
+    const digest = this.#hash.digest('hex')
+    if (digest !== sha256) throw new RelayError('RELAY_ERR_UPSTREAM_CORRUPT', 'the manifest contradicts itself: its blocks are not those of the shard it names')
+    return digest
+  }
+
+  #announce ({ node, region, headMs, storable, repaired = false }: UpstreamObject): void {
+    const { size, sha256 } = this.#options.expected
+    this.#head.resolve({ size, sha256, verified: true, node, region, headMs, lasting: storable, repaired })
+    this.#notify()
+  }
+
+  #notify (): void {
+    const progress = this.#progress
+    this.#progress = deferred<undefined>()
+    progress.resolve(undefined)
+  }
+
+  async #letGo (): Promise<void> {
+    this.#holds--
+    if (this.#holds === 0) await this.#ticket?.spool.close()
+  }
+}
