@@ -15,7 +15,7 @@ export interface OpenFile {
 
 /** What the cache asks of the file system; tests pass one that fails on demand. */
 export interface FileSystem {
-  open (path: string, flags: 'r' | 'w' | 'wx+', mode?: number): Promise<OpenFile>
+  open (path: string, flags: 'r' | 'r+' | 'w' | 'wx+', mode?: number): Promise<OpenFile>
   rename (from: string, to: string): Promise<void>
   unlink (path: string): Promise<void>
   mkdir (path: string, options?: { recursive?: boolean, mode?: number }): Promise<unknown>

@@ -1,31 +1,41 @@
 import assert from 'node:assert/strict'
+import { readdir } from 'node:fs/promises'
+import { join } from 'node:path'
 import { suite, test, type TestContext } from 'node:test'
 import { request } from 'undici'
+import { connect } from '../../client/src/node.ts'
 import { DEMO_PUBLIC_KEY } from '../../demo/super-node/manifest.ts'
 import { startSuperNode, syntheticShard, type SuperNode } from '../../demo/super-node/server.ts'
-import { sha256 } from '../../tools/harness/http.ts'
-import { startRelay, type RunningRelay } from '../../tools/harness/relay.ts'
+import { metric, sha256 } from '../../tools/harness/http.ts'
+import { startRelay, temporaryDirectory, type RunningRelay } from '../../tools/harness/relay.ts'
 import { until } from '../support/cache.ts'
 
 const SIZE = 2_000_000
 const CID = `syn-${SIZE}-blocks`
 const PATH = `/shards/${CID}/shard_3.bin`
 const BODY = syntheticShard(CID, 3)
+const OTHER = syntheticShard(CID, 4)
 /** Every answer of the super-node stops here, and its connection stays open. */
 const STALL = 300_000
 
 interface Setup { readonly relay: RunningRelay, readonly node: SuperNode }
 
-async function setup (t: TestContext, settings: Record<string, Record<string, unknown>> = {}): Promise<Setup> {
-  const node = await startSuperNode({ port: 0 })
-  t.after(async () => { await node.close() })
-  const relay = await startRelay(t, [{ url: node.url, region: 'NA-WEST' }], {
+type Settings = Record<string, Record<string, unknown>>
+
+async function relayOf (t: TestContext, node: SuperNode, settings: Settings, others: readonly { url: string, region: string }[] = []): Promise<RunningRelay> {
+  return await startRelay(t, [{ url: node.url, region: 'NA-WEST' }, ...others], {
     ...settings,
-    cache: { integrity: 'manifest' },
+    cache: { integrity: 'manifest', ...settings['cache'] },
     trust: { publishers: [DEMO_PUBLIC_KEY], manifest_timeout_ms: 60_000 },
+    region: { override: 'NA-WEST' },
     admin: { loopback_without_token: true }
   })
-  return { relay, node }
+}
+
+async function setup (t: TestContext, settings: Settings = {}, others: readonly { url: string, region: string }[] = []): Promise<Setup> {
+  const node = await startSuperNode({ port: 0 })
+  t.after(async () => { await node.close() })
+  return { relay: await relayOf(t, node, settings, others), node }
 }
 
 async function part ({ relay }: Setup, start: number, end: number): Promise<Buffer> {
@@ -52,5 +62,60 @@ suite('a shard whose blocks are known', { concurrency: false }, () => {
     const hit = await request(lab.relay.viewerUrl + PATH)
     assert.equal(hit.headers['cache-status'], 'icn-relay; hit')
     assert.equal(sha256(Buffer.from(await hit.body.arrayBuffer())), sha256(BODY))
+  })
+
+  test('what came of a shard that was given up is kept over a restart, and only the rest is fetched', async t => {
+    const path = await temporaryDirectory(t)
+    const lab = await setup(t, { cache: { path } })
+    lab.node.setFaults({ match: 'shard_', stallAtBytes: STALL })
+    assert.deepEqual(await part(lab, 0, 100_000), BODY.subarray(0, 100_000))
+    assert.deepEqual(await part(lab, 1_000_000, 1_100_000), BODY.subarray(1_000_000, 1_100_000))
+    await lab.relay.relay.close()
+    assert.equal((await readdir(join(path, 'shards/partial'))).length, 2)
+
+    lab.node.setFaults({})
+    const next = { ...lab, relay: await relayOf(t, lab.node, { cache: { path } }) }
+    assert.equal(await metric(next.relay.adminUrl, 'icn_relay_cache_partial_objects'), 1)
+    const before = lab.node.stats().bytesSent
+    // Its manifest makes what is on the disk worth something again.
+    await part(next, 0, 10)
+    const { body } = await request(next.relay.viewerUrl + PATH)
+    assert.equal(sha256(Buffer.from(await body.arrayBuffer())), sha256(BODY))
+    await until(() => next.relay.relay.admin.shards.fills === 0)
+    const fetched = lab.node.stats().bytesSent - before
+    assert.ok(fetched < SIZE - 2 * 131_072, `${fetched} bytes were fetched, those that were there too`)
+    assert.equal(await metric(next.relay.adminUrl, 'icn_relay_cache_partial_objects'), 0)
+    assert.deepEqual(await readdir(join(path, 'shards/partial')), [])
+    const hit = await request(next.relay.viewerUrl + PATH)
+    assert.equal(hit.headers['cache-status'], 'icn-relay; hit')
+    assert.equal(sha256(Buffer.from(await hit.body.arrayBuffer())), sha256(BODY))
+  })
+
+  test('over WebTransport as over HTTP, the gateway reading the file with its holes', async t => {
+    const lab = await setup(t, { transport: { engine: 'quinn' } })
+    const client = await connect(lab.relay.viewerUrl, { transports: ['webtransport'], connectTimeoutMs: 60_000, stallMs: 60_000 })
+    t.after(() => { client.close() })
+    // Where blocks begin, what is in the first.
+    await client.fetchShard(CID, 3, { range: { start: 0, end: 10 } })
+    lab.node.setFaults({ match: 'shard_', stallAtBytes: STALL })
+    for (const [start, end] of [[0, 100_000], [1_000_000, 1_100_000], [1_999_000, 2_000_000]] as const) {
+      const { bytes } = await client.fetchShard(CID, 4, { range: { start, end } })
+      assert.deepEqual(Buffer.from(bytes), OTHER.subarray(start, end))
+    }
+    assert.equal(lab.relay.relay.admin.shards.fills, 1)
+    lab.node.setFaults({})
+    assert.equal(sha256((await client.fetchShard(CID, 4)).bytes), sha256(OTHER))
+  })
+
+  test('a node that sends a wrong block is blamed, and nobody sees the block', async t => {
+    const liar = await startSuperNode({ port: 0 })
+    t.after(async () => { await liar.close() })
+    const lab = await setup(t, {}, [{ url: liar.url, region: 'EU-WEST' }])
+    lab.node.setFaults({ match: 'shard_', corrupt: true })
+    await part(lab, 0, 10).catch(() => {})
+    const { body } = await request(`${lab.relay.viewerUrl}/shards/${CID}/shard_4.bin`)
+    assert.equal(sha256(Buffer.from(await body.arrayBuffer())), sha256(OTHER))
+    const { offenders } = await (await request(`${lab.relay.adminUrl}/admin/v1/integrity`)).body.json() as { offenders: { node: string }[] }
+    assert.deepEqual(offenders.map(({ node }) => node), [new URL(lab.node.url).host])
   })
 })

@@ -75,6 +75,7 @@ export class ManifestStore {
     // What has no blocks counts too, and hardly.
     sizeCalculation: ({ facts: { blocks = [] } }) => 1 + bytesOf(blocks)
   })
+
   readonly #unsure = new LRUCache<string, { readonly finding: Finding, readonly until: number }>({ max: MAX_UNSURE })
   readonly #asking = new Map<string, Promise<Finding>>()
   readonly #ending = new AbortController()

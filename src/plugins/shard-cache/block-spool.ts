@@ -18,8 +18,8 @@ export interface BlockSpoolOptions {
   readonly windows: WindowBudget
   /** Absent when the object cannot be stored: it then passes through memory. */
   readonly file: SpoolFile | undefined
-  /** Blocks that are in that file already. */
-  readonly present?: BlockSet | undefined
+  /** Blocks that are in that file, as somebody says. */
+  readonly claimed?: BlockSet | undefined
   /** Asked when the disk refuses: whether so many bytes may fit now. */
   readonly makeRoom: (error: unknown, bytes: number) => Promise<boolean>
   /** Told once, when the disk refuses in the middle. */
@@ -55,6 +55,8 @@ export class BlockSpool implements BodySpool {
   readonly blockSize: number
   /** Blocks that can be read. */
   readonly here: BlockSet
+  /** Blocks that are in the file and have not been verified; see {@link confirm}. */
+  readonly claimed: BlockSet
   /** Blocks that are in {@link storable}. */
   readonly #inFile: BlockSet
   readonly #options: BlockSpoolOptions
@@ -71,13 +73,14 @@ export class BlockSpool implements BodySpool {
   #grant: MemoryGrant | undefined
 
   constructor (options: BlockSpoolOptions) {
-    const { size, blockSize, file, present } = options
+    const { size, blockSize, file, claimed } = options
     const blocks = Math.ceil(size / blockSize)
     this.#options = options
     this.length = size
     this.blockSize = blockSize
-    this.here = new BlockSet(blocks, file === undefined ? undefined : present?.toBytes())
-    this.#inFile = new BlockSet(blocks, this.here.toBytes())
+    this.claimed = new BlockSet(blocks, file === undefined ? undefined : claimed?.toBytes())
+    this.here = new BlockSet(blocks)
+    this.#inFile = new BlockSet(blocks)
   }
 
   get storable (): SpoolFile | undefined { return this.#diskFailed ? undefined : this.#options.file }
@@ -99,6 +102,27 @@ export class BlockSpool implements BodySpool {
   /** Bytes of a block. */
   bytesOf (block: number): number {
     return Math.min(this.blockSize, this.length - block * this.blockSize)
+  }
+
+  /** The bytes of a claimed block. @throws Error when the disk has not got them */
+  async readClaimed (block: number): Promise<Uint8Array> {
+    const { file, disk } = this.#options
+    const bytes = Buffer.allocUnsafeSlow(this.bytesOf(block))
+    if (file === undefined) throw new Error('no file')
+    for (let done = 0; done < bytes.length;) {
+      const read = await disk.readAt(file.handle, block * this.blockSize + done, bytes.length - done)
+      bytes.set(read, done)
+      done += read.length
+    }
+    return bytes
+  }
+
+  /** Whether a claimed block is right: then it can be read. */
+  confirm (block: number, right: boolean): void {
+    this.claimed.delete(block)
+    if (!right) return
+    this.here.add(block)
+    this.#inFile.add(block)
   }
 
   /**
@@ -178,9 +202,11 @@ export class BlockSpool implements BodySpool {
     await this.#options.onClosed()
   }
 
-  /** Blocks that are in the file. */
+  /** Blocks that are in the file, those included that are only claimed. */
   stored (): BlockSet {
-    return this.#inFile
+    const blocks = new BlockSet(this.here.size, this.#inFile.toBytes())
+    for (let block = this.claimed.firstPresent(0); block < blocks.size; block = this.claimed.firstPresent(block + 1)) blocks.add(block)
+    return blocks
   }
 
   #takePlace (): BlockPlace | undefined {

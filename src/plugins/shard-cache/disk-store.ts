@@ -5,13 +5,13 @@ import type { ShardKey } from '../../protocol/shard-key.ts'
 import { MeasuredDisk, type CacheObserver, type FileSystem } from '../../storage/disk-files.ts'
 import type { EvictionOrder } from '../../storage/eviction-order.ts'
 import { LeasedStore, type RemovalReason } from '../../storage/leased-store.ts'
-import type { BlockSpool } from './block-spool.ts'
 import type { CacheHealth } from './cache-health.ts'
 import { makeEntry, relativeFile, type CacheEntry, type EntryRecord } from './entry.ts'
 import type { IndexDb } from './index-db.ts'
-import { Intake, type StoreTicket } from './intake.ts'
+import { Intake, type BlockTicket, type ExpectedBody, type StoreTicket } from './intake.ts'
 import { loadEntries } from './load-entries.ts'
 import { MemoryBudget } from './memory-budget.ts'
+import { Partials } from './partials.ts'
 import { ReaderFiles, type FileLease } from './reader-files.ts'
 import { UnlinkQueue } from './unlink-queue.ts'
 import { WriteBehind } from './write-behind.ts'
@@ -58,6 +58,7 @@ export class DiskStore {
   readonly root: string
   readonly passThrough: MemoryBudget
   readonly index: WriteBehind
+  readonly partials: Partials
   readonly #options: DiskStoreOptions
   readonly #leased: LeasedStore<CacheEntry>
   readonly #unlinks: UnlinkQueue
@@ -97,8 +98,10 @@ export class DiskStore {
     })
     this.#configuredBytes = options.maxBytes
     this.#leased = new LeasedStore<CacheEntry>({ maxBytes: options.maxBytes, order: options.order, onFree: (entry, reason) => this.#free(entry, reason) })
+    this.partials = new Partials({ root: options.root, fs: options.fs, disk: this.disk, leased: this.#leased })
     this.#intake = new Intake({
       ...options,
+      partials: this.partials,
       disk: this.disk,
       memory: this.passThrough,
       leased: this.#leased,
@@ -221,6 +224,7 @@ export class DiskStore {
 
   /** Removes an object; readers that hold it finish. False when there is none. */
   purge (id: string): boolean {
+    this.partials.drop(kept => kept === id)
     const entry = this.#leased.peek(id)
     if (entry === undefined) return false
     this.#delete(entry, 'purge')
@@ -247,7 +251,10 @@ export class DiskStore {
       ? Infinity
       : this.indexedBytes + this.condemnedBytes + this.#unlinks.bytes + this.#freeBytes - minFreeBytes
     const bound = Math.max(0, Math.min(this.#configuredBytes, room))
-    if (bound !== this.maxBytes) this.#leased.resize(bound)
+    if (bound !== this.maxBytes) {
+      this.#leased.resize(bound)
+      this.partials.trim()
+    }
     const now = clock.monotonic()
     if (bound < this.#configuredBytes && this.usedBytes >= bound * SHORT_SHARE) this.#shortAt = now
     health?.set('full', now - this.#shortAt < CALM_MS, { freeBytes: this.#freeBytes, minFreeBytes, keptBytes: this.indexedBytes })
@@ -268,8 +275,8 @@ export class DiskStore {
   }
 
   /** Starts a body whose blocks come in any order, see {@link Intake.beginBlocks}. */
-  async createBlockSpool (key: ShardKey, size: number, blockSize: number, store = true): Promise<StoreTicket<BlockSpool>> {
-    return await this.#intake.beginBlocks(key, size, blockSize, store)
+  async createBlockSpool (key: ShardKey, body: ExpectedBody, store = true): Promise<BlockTicket> {
+    return await this.#intake.beginBlocks(key, body, store)
   }
 
   /** Waits for index writes and removals under way. */

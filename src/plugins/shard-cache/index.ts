@@ -81,6 +81,7 @@ export default fp<ShardCachePluginOptions>(async (app, { config, signal, loaded 
     metrics.set('icn_relay_cache_condemned_bytes', disk.condemnedBytes)
     metrics.set('icn_relay_cache_entries', disk.count, { tier: 'disk' })
     metrics.set('icn_relay_cache_entries', ram.count, { tier: 'ram' })
+    metrics.set('icn_relay_cache_partial_objects', disk.partials.count)
     metrics.set('icn_relay_cache_ram_bytes', ram.usedBytes)
     metrics.set('icn_relay_cache_pass_through_bytes', disk.passThrough.usedBytes)
     metrics.set('icn_relay_cache_index_pending', disk.index.pending)

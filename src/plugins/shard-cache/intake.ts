@@ -6,6 +6,7 @@ import type { CacheObserver, FileSystem, MeasuredDisk } from '../../storage/disk
 import type { LeasedStore, Reservation } from '../../storage/leased-store.ts'
 import { makeEntry, type CacheEntry } from './entry.ts'
 import type { MemoryBudget } from './memory-budget.ts'
+import type { PartialRecord, Partials } from './partials.ts'
 import { BlockSpool } from './block-spool.ts'
 import type { BodySpool, SpoolFile } from './body-spool.ts'
 import { Spool, type SpoolOptions } from './spool.ts'
@@ -23,6 +24,15 @@ export interface StoreTicket<S extends BodySpool = Spool> {
   readonly forbidStore: () => void
 }
 
+/** The same of a body whose blocks come in any order. */
+export interface BlockTicket extends StoreTicket<BlockSpool> {
+  /** Keeps what is here of a body that does not come to its end; false when that cannot be. */
+  readonly keep: () => Promise<boolean>
+}
+
+/** A body that begins with the blocks that an earlier one left. */
+export type ExpectedBody = Omit<PartialRecord, 'blocks'>
+
 export interface IntakeOptions {
   /** Directory of the shard files and of `tmp/`. */
   readonly root: string
@@ -31,6 +41,7 @@ export interface IntakeOptions {
   /** For bodies that pass through. */
   readonly memory: MemoryBudget
   readonly leased: LeasedStore<CacheEntry>
+  readonly partials: Partials
   readonly index: WriteBehind
   readonly clock: Clock
   /** Prefix of every file name of this run, never used before on this directory. */
@@ -87,7 +98,7 @@ export class Intake {
   async begin (key: ShardKey, capacity: number, store: boolean, grows: boolean): Promise<StoreTicket> {
     const { leased, observer } = this.#options
     const room = await this.#admit(grows ? 0 : capacity, store)
-    return this.#ticket(key, room, events => new Spool({
+    const { keep: _, ...ticket } = this.#ticket(key, room, events => new Spool({
       ...events,
       capacity,
       grows,
@@ -97,28 +108,50 @@ export class Intake {
         return fits
       }
     }))
+    return ticket
   }
 
-  /** Starts a body whose blocks come in any order. @param size of the body, bytes @param store as of {@link begin} */
-  async beginBlocks (key: ShardKey, size: number, blockSize: number, store: boolean): Promise<StoreTicket<BlockSpool>> {
-    const room = await this.#admit(size, store)
-    return this.#ticket(key, room, events => new BlockSpool({ ...events, size, blockSize }))
+  /** Starts a body whose blocks come in any order, with those that an earlier one left. @param store as of {@link begin} */
+  async beginBlocks (key: ShardKey, body: ExpectedBody, store: boolean): Promise<BlockTicket> {
+    const { size, sha256, blockSize } = body
+    const left = store ? await this.#takeUp(keyId(key), body) : undefined
+    const room = left ?? await this.#admit(size, store)
+    const { keep, ...ticket } = this.#ticket(key, room, events => new BlockSpool({ ...events, size, blockSize, claimed: left?.blocks }))
+    return { ...ticket, keep: async () => await keep({ size, sha256, blockSize, blocks: ticket.spool.stored() }) }
+  }
+
+  async #takeUp (id: string, body: ExpectedBody): Promise<Room & Pick<PartialRecord, 'blocks'> | undefined> {
+    const { partials, disk, fs, leased, takesWrites } = this.#options
+    const left = takesWrites() ? partials.take(id, body) : undefined
+    if (left === undefined) return undefined
+    const { path, reservation, blocks } = left
+    try {
+      const handle = await disk.run('open', async () => await fs.open(path, 'r+'))
+      this.#openFiles++
+      return { reservation, blocks, file: { handle, path } }
+    } catch {
+      leased.cancel(reservation)
+      await disk.remove(path)
+      return undefined
+    }
   }
 
   async #admit (bytes: number, store: boolean): Promise<Room> {
-    const { leased, takesWrites, observer } = this.#options
-    const reservation = store ? leased.reserve(bytes) : undefined
+    const { leased, partials, takesWrites, observer } = this.#options
+    let reservation = store ? leased.reserve(bytes) : undefined
+    if (store && reservation === undefined && partials.drop(() => true) > 0) reservation = leased.reserve(bytes)
     const file = reservation === undefined || !takesWrites() ? undefined : await this.#openTemporary(bytes)
     if (reservation !== undefined && file === undefined) this.#giveUp(reservation)
     else if (store && reservation === undefined) observer.storeBypassed('no-room')
     return { reservation, file }
   }
 
-  #ticket<S extends BodySpool> (key: ShardKey, { reservation, file }: Room, open: (events: SpoolParts) => S): StoreTicket<S> {
-    const { leased, disk, memory, index, clock, observer, tick, fileOf, makeRoom, stored: ended } = this.#options
+  #ticket<S extends BodySpool> (key: ShardKey, { reservation, file }: Room, open: (events: SpoolParts) => S): StoreTicket<S> & { readonly keep: (record: PartialRecord) => Promise<boolean> } {
+    const { leased, partials, disk, memory, index, clock, observer, tick, fileOf, makeRoom, stored: ended } = this.#options
     const id = keyId(key)
     let committed: CacheEntry | undefined
     let forbidden = false
+    let kept = false
     const spool = open({
       file,
       disk,
@@ -131,6 +164,7 @@ export class Intake {
       },
       onClosed: async () => {
         if (file !== undefined) this.#openFiles--
+        if (kept) return
         if (committed !== undefined) leased.release(committed)
         else if (file !== undefined) await disk.remove(file.path)
         if (reservation !== undefined) leased.cancel(reservation)
@@ -157,8 +191,15 @@ export class Intake {
       ended(undefined)
       return true
     }
-    const path = (): string | undefined => committed === undefined ? spool.storable?.path : fileOf(committed)
-    return { spool, commit, path, forbidStore: () => { forbidden = true } }
+    const keep = async (record: PartialRecord): Promise<boolean> => {
+      await spool.flush()
+      const stored = spool.storable
+      if (stored === undefined || reservation === undefined || committed !== undefined || forbidden) return false
+      kept = await partials.keep(id, this.#nextGeneration(), stored.path, stored.handle, reservation, record)
+      return kept
+    }
+    const path = (): string | undefined => committed === undefined ? kept ? undefined : spool.storable?.path : fileOf(committed)
+    return { spool, commit, keep, path, forbidStore: () => { forbidden = true } }
   }
 
   async #openTemporary (capacity: number): Promise<SpoolFile | undefined> {

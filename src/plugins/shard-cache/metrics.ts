@@ -14,6 +14,7 @@ export const shardCacheMetrics = {
   icn_relay_cache_reserved_bytes: { type: 'gauge', help: 'Bytes reserved by objects being filled' },
   icn_relay_cache_condemned_bytes: { type: 'gauge', help: 'Bytes of removed objects that readers still hold' },
   icn_relay_cache_entries: { type: 'gauge', help: 'Objects in the cache', labels: ['tier'] },
+  icn_relay_cache_partial_objects: { type: 'gauge', help: 'Objects of which the cache keeps some blocks, since their fill ended early; their room is reserved' },
   icn_relay_cache_ram_bytes: { type: 'gauge', help: 'Bytes of the memory tier in use' },
   icn_relay_cache_pass_through_bytes: { type: 'gauge', help: 'Memory of objects that pass through without being stored' },
   icn_relay_cache_store_bypassed_total: { type: 'counter', help: 'Objects served without being stored', labels: ['reason'] },

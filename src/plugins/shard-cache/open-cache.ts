@@ -112,8 +112,9 @@ export async function openCache (options: OpenCacheOptions): Promise<OpenedCache
       refuseWhenStopping(options.signal)
       options.loaded?.(CHECK_SHARE + (1 - CHECK_SHARE) * share)
     })
+    const partial = await store.partials.restore()
     const unreadable = index.corrupt + index.foreign
-    log(unreadable > 0 ? 'warn' : 'info', 'cache index loaded', { entries: restored, bytes: store.indexedBytes, corrupt: index.corrupt, otherVersion: index.foreign, halfWritten, ms: Math.round(clock.monotonic() - start) })
+    log(unreadable > 0 ? 'warn' : 'info', 'cache index loaded', { entries: restored, bytes: store.indexedBytes, corrupt: index.corrupt, otherVersion: index.foreign, halfWritten, partial, ms: Math.round(clock.monotonic() - start) })
     const stopping = new AbortController()
     const manifest = await readManifestFile(join(path, 'cache_manifest.json'), fs, log)
     const reconciled = reconcile({ store, fs, signal: stopping.signal, vouch: voucher(manifest ?? []), find: finder({ index, replaced, manifestUnread: manifest === undefined, now: clock.now }), ...options.pace === undefined ? {} : { pace: options.pace } })

@@ -3,12 +3,11 @@ import { RelayError } from '../../base/errors.ts'
 import { keyId, keysOfCid, parseKeyId, type ShardKey } from '../../protocol/shard-key.ts'
 import type { CacheObserver, CacheTier } from '../../storage/disk-files.ts'
 import { RamTier, type RamObject } from '../../storage/ram-tier.ts'
-import type { BlockSpool } from './block-spool.ts'
 import type { DiskStore } from './disk-store.ts'
 import { describe, type EntryDetails } from './entry-details.ts'
 import { relativeFile, type CacheEntry } from './entry.ts'
 import type { IndexDb } from './index-db.ts'
-import type { StoreTicket } from './intake.ts'
+import type { BlockTicket, ExpectedBody, StoreTicket } from './intake.ts'
 import { checkManifest, manifestText, voucher } from './manifest.ts'
 import type { FileLease } from './reader-files.ts'
 import type { ReconcileReport } from './reconcile.ts'
@@ -138,9 +137,9 @@ export class ShardCache {
     return await this.disk.createSpool(key, capacity, store, grows)
   }
 
-  /** The same for an object whose blocks come in any order. @param size of the object, bytes */
-  async createBlockSpool (key: ShardKey, size: number, blockSize: number, store: boolean): Promise<StoreTicket<BlockSpool>> {
-    return await this.disk.createBlockSpool(key, size, blockSize, store)
+  /** The same for an object whose blocks come in any order, and some of which may be here. */
+  async createBlockSpool (key: ShardKey, body: ExpectedBody, store: boolean): Promise<BlockTicket> {
+    return await this.disk.createBlockSpool(key, body, store)
   }
 
   purge (key: ShardKey): boolean {
@@ -156,6 +155,7 @@ export class ShardCache {
 
   /** @returns how many objects went */
   purgeAll (): number {
+    this.disk.partials.drop(() => true)
     const ids = Array.from(this.disk.oldestFirst(), entry => entry.id)
     for (const id of ids) {
       this.ram.delete(id, 'purge')

@@ -4,7 +4,7 @@ import { RelayError } from '../../base/errors.ts'
 import { BLOCK_HASH_BYTES } from '../../protocol/manifest-blocks.ts'
 import { WrongObjectError, type ExpectedBlocks } from '../integrity/integrity.ts'
 import type { BlockSpool } from '../shard-cache/block-spool.ts'
-import type { StoreTicket } from '../shard-cache/intake.ts'
+import type { BlockTicket } from '../shard-cache/intake.ts'
 import type { SuperNode } from '../upstream/super-node.ts'
 import type { AskedNodes, UpstreamObject, WantedPart } from '../upstream/upstream-types.ts'
 import { BlockReceiver } from './block-receiver.ts'
@@ -18,7 +18,7 @@ export interface BlockFillOptions {
   /** Position of the byte that is asked for first. */
   readonly start: number
   readonly fetch: (signal: AbortSignal, state: FillState, part: WantedPart) => Promise<UpstreamObject>
-  readonly createSpool: () => Promise<StoreTicket<BlockSpool>>
+  readonly createSpool: () => Promise<BlockTicket>
   /** Tells who sent something else than the manifest says. @throws WrongObjectError always */
   readonly blame: (nodes: readonly string[], received: string | undefined) => never
   /** Whether blocks that nobody waits for may be fetched now. */
@@ -55,7 +55,7 @@ export class BlockFill implements RunningFill {
   /** Of the blocks from the first on that came in their order, so that most objects need not be read again. */
   readonly #hash = createHash('sha256')
   #hashed = 0
-  #ticket: StoreTicket<BlockSpool> | undefined
+  #ticket: BlockTicket | undefined
   /** The writer, every reader and every read under way hold the spool; the last to leave closes it. */
   #holds = 1
   #readers = 0
@@ -148,6 +148,7 @@ export class BlockFill implements RunningFill {
   }
 
   #want (spool: BlockSpool, block: number): void {
+    if (spool.claimed.has(block)) return
     const run = this.#runs.want(block, spool.here)
     if (run !== undefined && !this.#ending.signal.aborted) this.#start(spool, run)
   }
@@ -162,7 +163,9 @@ export class BlockFill implements RunningFill {
       if (this.#forbidden) ticket.forbidStore()
       spool.watch(() => { this.#notify() })
       signal.throwIfAborted()
-      this.#want(spool, Math.floor(start / expected.blockSize))
+      const first = Math.floor(start / expected.blockSize)
+      await this.#verifyClaimed(spool, first)
+      this.#want(spool, first)
       await this.#bringIn(spool)
       this.#sha256 = await this.#digest(spool)
       this.#options.verified()
@@ -176,7 +179,25 @@ export class BlockFill implements RunningFill {
       signal.removeEventListener('abort', end)
       this.#ending.abort(this.#error)
       await Promise.all(this.#running.keys())
+      if (this.#ticket?.spool.here.full === false) await this.#ticket.keep()
       await this.#letGo()
+    }
+  }
+
+  /** What an earlier fill has left is verified again, beginning with the block that is asked for. */
+  async #verifyClaimed (spool: BlockSpool, first: number): Promise<void> {
+    const { hashes } = this.#options.expected
+    const { size } = spool.claimed
+    for (let count = 0; count < size && spool.claimed.count > 0; count++) {
+      const block = (first + count) % size
+      if (!spool.claimed.has(block)) continue
+      this.#ending.signal.throwIfAborted()
+      const bytes = await spool.readClaimed(block).catch(() => undefined)
+      const right = bytes !== undefined && createHash('sha256').update(bytes).digest().equals(hashes.subarray(block * BLOCK_HASH_BYTES, (block + 1) * BLOCK_HASH_BYTES))
+      spool.confirm(block, right)
+      if (right && bytes !== undefined) this.#hashInOrder(block, [bytes])
+      if (right && block === first) this.#resolveHead({ node: '', region: 'cache', headMs: 0, storable: true })
+      this.#notify()
     }
   }
 
@@ -230,7 +251,7 @@ export class BlockFill implements RunningFill {
     const enough = (): boolean => run.next >= run.end && run.end * blockSize < to
     try {
       if ((object.size !== undefined && object.size !== size) || (object.sha256 !== undefined && object.sha256 !== sha256)) blame(object.senders, object.sha256)
-      this.#announce(object)
+      this.#resolveHead(object)
       if (object.repaired === true) this.#runs.becomesWhole(run)
       for await (const chunk of object.body) {
         for (const { block, digest, pieces, put } of receiver.take(chunk)) {
@@ -275,7 +296,7 @@ export class BlockFill implements RunningFill {
     return digest
   }
 
-  #announce ({ node, region, headMs, storable, repaired = false }: UpstreamObject): void {
+  #resolveHead ({ node, region, headMs, storable, repaired = false }: Pick<UpstreamObject, 'node' | 'region' | 'headMs' | 'storable' | 'repaired'>): void {
     const { size, sha256 } = this.#options.expected
     this.#head.resolve({ size, sha256, verified: true, node, region, headMs, lasting: storable, repaired })
     this.#notify()

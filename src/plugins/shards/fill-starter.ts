@@ -114,7 +114,7 @@ export class FillStarter {
       expected,
       start: startOf(range, expected.size),
       fetch: async (ending, state, part) => await this.#fetch(request, ending, state, { part }),
-      createSpool: async () => await cache.createBlockSpool(key, expected.size, expected.blockSize, stores),
+      createSpool: async () => await cache.createBlockSpool(key, expected, stores),
       blame: (nodes, received) => integrity.blame(key, nodes, received),
       mayComplete: () => refuseMiss?.() === undefined,
       verified: () => { integrity.verified() },
