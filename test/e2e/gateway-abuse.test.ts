@@ -3,7 +3,7 @@ import test from 'node:test'
 import { startSuperNode } from '../../demo/super-node/server.ts'
 import { GatewayAbuse } from '../../tools/harness/gateway-abuse.ts'
 import { metric } from '../../tools/harness/http.ts'
-import { NEVER_OVERLOADED } from '../../tools/harness/limits.ts'
+import { NEVER_OVERLOADED, PATIENT_UPSTREAM } from '../../tools/harness/limits.ts'
 import { spawnRelay } from '../../tools/harness/processes.ts'
 
 const MB = 1024 * 1024
@@ -13,7 +13,7 @@ const COUNTS = { sessions: 300, streams: 3_000, uninvited: 90, unended: 990, unw
 test('sessions, streams, half-open handshakes, noise, mutated packets and truncated requests leave nothing behind', { timeout: 300_000 }, async t => {
   const origin = await startSuperNode({ port: 0 })
   t.after(async () => { await origin.close() })
-  const relay = await spawnRelay(t, [origin], { transport: { engine: 'quinn', handshake_timeout_ms: 1_000, idle_timeout_ms: 10_000, heartbeat_ms: 50 }, overload: NEVER_OVERLOADED })
+  const relay = await spawnRelay(t, [origin], { transport: { engine: 'quinn', handshake_timeout_ms: 1_000, idle_timeout_ms: 10_000, heartbeat_ms: 50 }, upstream: PATIENT_UPSTREAM, overload: NEVER_OVERLOADED })
   const abuse = await GatewayAbuse.of(relay)
   // The first round brings memory to its plateau: code, pools and heap grow once.
   await abuse.run({ ...COUNTS, truncationStep: 0 })

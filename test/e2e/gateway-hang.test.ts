@@ -8,6 +8,7 @@ import { connect } from '../../client/src/node.ts'
 import { freePort } from '../../tools/harness/ci.ts'
 import { gatewayPid } from '../../tools/harness/gateway-process.ts'
 import { fetchHashed, metric, sha256, until } from '../../tools/harness/http.ts'
+import { PATIENT_UPSTREAM } from '../../tools/harness/limits.ts'
 import { spawnRelay, type SpawnedRelay } from '../../tools/harness/processes.ts'
 
 const SIZE = 200_000
@@ -16,7 +17,7 @@ const CID = `syn-${SIZE}-hang`
 async function setup (t: TestContext, transport: Record<string, unknown> = {}, viewer: Record<string, unknown> = {}, faults: Faults = {}): Promise<SpawnedRelay> {
   const origin = await startSuperNode({ port: 0, faults })
   t.after(async () => { await origin.close() })
-  return await spawnRelay(t, [origin], { transport: { engine: 'quinn', ...transport }, viewer })
+  return await spawnRelay(t, [origin], { transport: { engine: 'quinn', ...transport }, upstream: PATIENT_UPSTREAM, viewer })
 }
 
 async function alive (pid: number): Promise<boolean> {

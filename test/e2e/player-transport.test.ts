@@ -2,13 +2,14 @@
 import assert from 'node:assert/strict'
 import { createSocket } from 'node:dgram'
 import { once } from 'node:events'
-import { mkdir, readFile } from 'node:fs/promises'
+import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import test, { type TestContext } from 'node:test'
 import type { Page } from 'playwright-core'
 import { request } from 'undici'
 import { openBrowser } from '../../tools/harness/browser.ts'
 import { freePort, withoutChromium } from '../../tools/harness/ci.ts'
+import { gatewayPid } from '../../tools/harness/gateway-process.ts'
 import { metric, until } from '../../tools/harness/http.ts'
 import { PATIENT, spkiOf } from '../support/browser-rig.ts'
 import { PATIENT_UPSTREAM } from '../../tools/harness/limits.ts'
@@ -260,21 +261,12 @@ test('without the built client library the page says what to run', options, asyn
   await screenshot(page, 'no-client')
 })
 
-/** The gateway among the children of a relay; tsx has one of its own there. */
-async function gatewayPid (pid: number): Promise<number> {
-  const children = (await readFile(`/proc/${pid}/task/${pid}/children`, 'utf8')).trim().split(' ')
-  for (const child of children) {
-    if (/gateway[/]main[.]/.test(await readFile(`/proc/${child}/cmdline`, 'utf8'))) return Number(child)
-  }
-  throw new Error('the relay has no gateway process')
-}
-
 test('kill -9 of the gateway under an open page: loading goes on, and the page is back on WebTransport by itself', { ...options, skip: options.skip === false && process.platform !== 'linux' ? 'needs /proc' : options.skip }, async t => {
   const { relay, url } = await openScene(t)
   const page = await openBrowser(t)
   await page.goto(url)
   await played(page)
-  process.kill(await gatewayPid(relay.pid), 'SIGKILL')
+  process.kill(await gatewayPid(relay.pid) ?? assert.fail('no gateway'), 'SIGKILL')
   // Pressed immediately: whatever transport there is, or none, the load must end well.
   await page.locator('#again').click()
   await until(async () => await stateOf(page), state => state['hits'] === '10' || state['state'] === 'error')

@@ -5,6 +5,7 @@ import { DEMO_PUBLIC_KEY } from '../../demo/super-node/manifest.ts'
 import { syntheticManifest } from '../../demo/super-node/synthetic.ts'
 import type { Faults } from '../../demo/super-node/faults.ts'
 import { cacheStats, fetchHashed, metric, sha256, until } from '../../tools/harness/http.ts'
+import { PATIENT_UPSTREAM } from '../../tools/harness/limits.ts'
 import { runToEnd, spawnRelay, spawnSuperNode, type SpawnedNode, type SpawnedRelay } from '../../tools/harness/processes.ts'
 
 /** Three rows of a repair, the last of them short. */
@@ -17,7 +18,7 @@ async function setUp (t: TestContext, faults: Faults): Promise<{ nodes: SpawnedN
   const relay = await spawnRelay(t, nodes, {
     cache: { integrity: 'manifest' },
     trust: { publishers: [DEMO_PUBLIC_KEY] },
-    upstream: { first_byte_timeout_ms: 20_000, negative_ttl_ms: 0 },
+    upstream: { ...PATIENT_UPSTREAM, negative_ttl_ms: 0 },
     transport: { engine: 'quinn' }
   })
   return { nodes, relay }
