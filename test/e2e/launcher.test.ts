@@ -11,7 +11,7 @@ import { gatewayPid } from '../../tools/harness/gateway-process.ts'
 import { fetchHashed, sha256, until } from '../../tools/harness/http.ts'
 import { PATIENT_UPSTREAM } from '../../tools/harness/limits.ts'
 import { buildRelay, spawnSuperNode, type SpawnedProcess } from '../../tools/harness/processes.ts'
-import { temporaryDirectory } from '../../tools/harness/relay.ts'
+import { temporaryDirectory } from '../../tools/harness/temporary-directory.ts'
 import { identity, startAsRoot, WITHOUT_USERS } from '../support/other-users.ts'
 
 /** Accounts that every Debian has. */

@@ -12,7 +12,7 @@ import { PATIENT_UPSTREAM } from '../../tools/harness/limits.ts'
 import { openSession } from '../../tools/harness/quinn-rig.ts'
 import { keyPair, makeJwt, SECRET, type KeyPair } from '../support/jwt.ts'
 import { runToEnd, spawnRelay, type Ended, type SpawnedRelay } from '../../tools/harness/processes.ts'
-import { temporaryDirectory } from '../../tools/harness/relay.ts'
+import { temporaryDirectory } from '../../tools/harness/temporary-directory.ts'
 
 const MINE = 'syn-20000-mine'
 const OTHER = 'syn-20000-other'

@@ -8,9 +8,8 @@ import type { TestContext } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import type { Faults } from '../../demo/super-node/faults.ts'
 import type { SuperNodeStats } from '../../demo/super-node/server.ts'
-import { buildProgram } from '../../scripts/program.ts'
 import { GENEROUS_LIMITS } from './limits.ts'
-import { temporaryDirectory } from './relay.ts'
+import { temporaryDirectory } from './temporary-directory.ts'
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url))
 
@@ -43,6 +42,8 @@ export const SERVER = BUILT ?? 'src/start.cts'
 export async function buildRelay (t: Pick<TestContext, 'after'>): Promise<string> {
   if (BUILT !== undefined) return BUILT
   const directory = await temporaryDirectory(t)
+  // Loaded by those who build only.
+  const { buildProgram } = await import('../../scripts/program.ts')
   await buildProgram(join(directory, 'dist'))
   for (const name of ['node_modules', 'package.json', 'demo']) await symlink(join(ROOT, name), join(directory, name))
   return join(directory, 'dist/start.cjs')
