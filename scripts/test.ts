@@ -65,7 +65,8 @@ for (const file of [...ALONE, ...LONG, ...UNSHARED]) if (!existsSync(file)) thro
 process.env['RELAY_PROGRAM'] ??= resolve('dist/start.cjs')
 
 if (process.env['SUPER_NODE_PROGRAM'] === undefined) {
-  await build({ entryPoints: ['demo/super-node/main.ts'], outfile: SUPER_NODE, bundle: true, packages: 'external', platform: 'node', format: 'esm', logLevel: 'warning' })
+  // With the packages inside that are many files; the erasure code reads its own beside itself.
+  await build({ entryPoints: ['demo/super-node/main.ts'], outfile: SUPER_NODE, bundle: true, external: ['@digitaldefiance/*'], platform: 'node', format: 'esm', logLevel: 'warning' })
   process.env['SUPER_NODE_PROGRAM'] = SUPER_NODE
 }
 

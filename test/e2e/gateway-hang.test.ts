@@ -73,7 +73,7 @@ test('a gateway that grows beyond its bound is replaced', { timeout: 120_000 }, 
   const restarts = (): Promise<number> => metric(relay.adminUrl, 'icn_relay_gateway_restarts_total', '{reason="memory"}')
   // Objects asked for twice are kept in the gateway's memory.
   for (let video = 0; await restarts() === 0; video++) {
-    for (let time = 0; time < 3; time++) await Promise.all([0, 1].map(async part => await client.fetchShard(`syn-8000000-grow${video}`, part)))
+    for (let time = 0; time < 2; time++) await Promise.all([0, 1].map(async part => await client.fetchShard(`syn-8000000-grow${video}`, part)))
   }
   await until(async () => await metric(relay.adminUrl, 'icn_relay_gateway_up'), up => up === 1)
 })

@@ -53,16 +53,19 @@ export class GatewayAbuse {
   readonly #witness: TransportSession
   readonly #idle: Record<string, number>
   readonly #pid: number
+  readonly #tolerance: number
 
-  private constructor (relay: SpawnedRelay, phases: AbusePhases, witness: TransportSession, idle: Record<string, number>, pid: number) {
+  private constructor (relay: SpawnedRelay, phases: AbusePhases, witness: TransportSession, idle: Record<string, number>, pid: number, tolerance: number) {
     this.#relay = relay
     this.#phases = phases
     this.#witness = witness
     this.#idle = idle
     this.#pid = pid
+    this.#tolerance = tolerance
   }
 
-  static async of (relay: SpawnedRelay): Promise<GatewayAbuse> {
+  /** @param tolerance growth of memory, bytes, that nothing is waited for after a phase */
+  static async of (relay: SpawnedRelay, tolerance = NOISE): Promise<GatewayAbuse> {
     const phases = await AbusePhases.of(relay.viewerUrl)
     const pid = await gatewayPid(relay.pid)
     if (pid === undefined) throw new Error('no gateway')
@@ -70,7 +73,7 @@ export class GatewayAbuse {
     await phases.ask(witness)
     // Sizes are as old as the last heartbeat.
     await new Promise(resolve => { setTimeout(resolve, HEARTBEATS_MS) })
-    return new GatewayAbuse(relay, phases, witness, await gatewaySizes(relay.adminUrl), pid)
+    return new GatewayAbuse(relay, phases, witness, await gatewaySizes(relay.adminUrl), pid, tolerance)
   }
 
   /** One phase after the other; after each everything is back at its idle size, and a viewer is served. @throws Error when not */
@@ -135,7 +138,7 @@ export class GatewayAbuse {
     const end = performance.now() + REST_MS
     for (;;) {
       const now = await residentBytes(this.#pid)
-      if (now < before + NOISE || performance.now() > end) return now
+      if (now < before + this.#tolerance || performance.now() > end) return now
       await new Promise(resolve => { setTimeout(resolve, LOOK_MS) })
     }
   }
