@@ -16,7 +16,7 @@ const COUNTS = { sessions: 300, streams: 3_000, uninvited: 90, unended: 990, unw
 test('sessions, streams, half-open handshakes, noise, mutated packets and truncated requests leave nothing behind', { timeout: 300_000 }, async t => {
   const origin = await startSuperNode({ port: 0 })
   t.after(async () => { await origin.close() })
-  const relay = await spawnRelay(t, [origin], { transport: { engine: 'quinn', handshake_timeout_ms: 1_000, idle_timeout_ms: 10_000, heartbeat_ms: HEARTBEAT_MS }, upstream: PATIENT_UPSTREAM, overload: NEVER_OVERLOADED })
+  const relay = await spawnRelay(t, [origin], { transport: { engine: 'quinn', handshake_timeout_ms: 1_000, idle_timeout_ms: 5_000, heartbeat_ms: HEARTBEAT_MS }, upstream: PATIENT_UPSTREAM, overload: NEVER_OVERLOADED })
   const abuse = await GatewayAbuse.of(relay, { tolerance: GROWTH, heartbeatMs: HEARTBEAT_MS })
   t.after(() => { abuse.end() })
   // The first round brings memory to its plateau: code, pools and heap grow once.
