@@ -28,7 +28,7 @@ const BATCHES_PER_CORE = 4
 const LONG = ['plugins/viewer-tls', 'plugins/bandwidth', 'plugins/overload', 'contracts/transport-fails-websocket', 'plugins/metrics', 'contracts/openapi', 'plugins/viewer-auth', 'contracts/client-package', 'plugins/viewer-http', 'contracts/openapi-clients', 'plugins/limits'].map(name => `test/${name}.test.ts`)
 
 /** Files whose assertions depend on who else uses the machine. */
-const ALONE = ['bandwidth', 'crash', 'gateway-kill', 'limits', 'load-gate', 'origins', 'overload', 'region', 'siblings', 'slow-viewers'].map(name => `test/e2e/${name}.test.ts`)
+const ALONE = ['bandwidth', 'gateway-kill', 'load-gate', 'origins', 'overload', 'region', 'slow-viewers'].map(name => `test/e2e/${name}.test.ts`)
 
 /** A line of the summary a run ends with. */
 const SUMMARY = /^(tests|suites|pass|fail|cancelled|skipped|todo|duration_ms) ([\d.]+)$/

@@ -11,7 +11,7 @@ import { sha256, until } from '../../tools/harness/http.ts'
 import { PATIENT_UPSTREAM } from '../../tools/harness/limits.ts'
 import { openSession } from '../../tools/harness/quinn-rig.ts'
 import { keyPair, makeJwt, SECRET, type KeyPair } from '../support/jwt.ts'
-import { runToEnd, spawnRelay, type Ended, type SpawnedRelay } from '../../tools/harness/processes.ts'
+import { SERVER, runToEnd, spawnRelay, type Ended, type SpawnedRelay } from '../../tools/harness/processes.ts'
 import { temporaryDirectory } from '../../tools/harness/temporary-directory.ts'
 
 const MINE = 'syn-20000-mine'
@@ -106,7 +106,7 @@ test('secrets are in neither the arguments nor the environment of the gateway pr
   for (const text of processes.flat()) assert.ok(!text.includes(SECRET) && !text.includes(Buffer.from(SECRET).toString('base64')) && !text.includes('ICN_RELAY_'))
 })
 
-const run = async (args: readonly string[], input = ''): Promise<Ended> => await runToEnd('src/server.ts', args, input)
+const run = async (args: readonly string[], input = ''): Promise<Ended> => await runToEnd(SERVER, args, input)
 
 test('the commands: a token is hashed, a URL is signed, key files are validated', LIMIT, async t => {
   const directory = await temporaryDirectory(t)
