@@ -26,6 +26,7 @@ await withCleanup(async cleanup => {
   cleanup.after(async () => { await origin.close() })
   const relay = await spawnRelay(cleanup, [origin], { transport: { engine: 'quinn', handshake_timeout_ms: 2_000, idle_timeout_ms: 10_000 }, overload: NEVER_OVERLOADED })
   const abuse = await GatewayAbuse.of(relay)
+  cleanup.after(() => { abuse.end() })
   process.stdout.write('| round | phase | count | s | RSS before, MB | at most | after | witness at most, ms | largest sizes on the way |\n|---|---|---|---|---|---|---|---|---|\n')
   for (const round of ['warm-up', 'measured']) await abuse.run(counts, row => { print(round, row) })
 })

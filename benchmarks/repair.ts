@@ -11,7 +11,7 @@ import { rebuildPieces } from '../src/plugins/repair/erasure-code.ts'
 import { Erasure, MAX_PIECE_BYTES } from '../src/plugins/repair/erasure.ts'
 import { TOTAL_SHARDS } from '../src/protocol/shard-key.ts'
 import { withCleanup } from '../tools/harness/cleanup.ts'
-import { temporaryDirectory } from '../tools/harness/relay.ts'
+import { temporaryDirectory } from '../tools/harness/temporary-directory.ts'
 
 const SIZE = 7_500_000
 const REPAIRS = 20

@@ -12,7 +12,7 @@ import { withCleanup, type Cleanup } from '../tools/harness/cleanup.ts'
 import { sha256 } from '../tools/harness/http.ts'
 import { NEVER_OVERLOADED, PATIENT_UPSTREAM } from '../tools/harness/limits.ts'
 import { SERVER, spawnRelay } from '../tools/harness/processes.ts'
-import { temporaryDirectory } from '../tools/harness/relay.ts'
+import { temporaryDirectory } from '../tools/harness/temporary-directory.ts'
 import { transportOffer } from '../tools/harness/transport-offer.ts'
 import { line } from './contender.ts'
 

@@ -10,6 +10,9 @@ import { DEMO_PUBLIC_KEY } from './super-node/manifest.ts'
 /** The clip every super-node publishes. */
 export const CLIP = 'demo/media/clip.webm'
 
+/** Tests have it built. */
+const SUPER_NODE = process.env['SUPER_NODE_PROGRAM'] ?? 'demo/super-node/main.ts'
+
 /** How long the relay may take until /ready says 200: a second or two, and many times that on a machine that compiles something else. */
 const READY_MS = 60_000
 const POLL_MS = 100
@@ -150,7 +153,7 @@ export class Network {
 
   #startSuperNode (index: number): Child {
     const { region, latencyMs } = SUPER_NODES[index] ?? SUPER_NODES[0]
-    const child = startChild(`super-node ${region}`, 'demo/super-node/main.ts', [
+    const child = startChild(`super-node ${region}`, SUPER_NODE, [
       '--host', HOST, '--port', `${superNodePort(this.#ports, index)}`, '--region', region, '--media', CLIP, '--latency-ms', `${latencyMs}`
     ])
     this.#superNodes[index] = child

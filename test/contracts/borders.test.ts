@@ -5,7 +5,7 @@ import { suite, test, type TestContext } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import { crossings, problemsOf, RULES, type BorderError } from '../../scripts/borders.ts'
 import { ENTRY, ROOMS } from '../../scripts/rooms.ts'
-import { temporaryDirectory } from '../../tools/harness/relay.ts'
+import { temporaryDirectory } from '../../tools/harness/temporary-directory.ts'
 
 const nameOf = (folder: string): string => folder.replace(/^src\/|\/src$/g, '')
 const ROOT = fileURLToPath(new URL('../../', import.meta.url))

@@ -13,7 +13,7 @@ import { mediaCid } from '../../demo/super-node/manifest.ts'
 import { startSuperNode, syntheticShard } from '../../demo/super-node/server.ts'
 import { sha256 } from '../../tools/harness/http.ts'
 import { spawnRelay } from '../../tools/harness/processes.ts'
-import { temporaryDirectory } from '../../tools/harness/relay.ts'
+import { temporaryDirectory } from '../../tools/harness/temporary-directory.ts'
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url))
 const run = promisify(execFile)

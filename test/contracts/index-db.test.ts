@@ -8,7 +8,7 @@ import { text } from 'node:stream/consumers'
 import fc from 'fast-check'
 import { open } from 'lmdb'
 import { decodeRecord, encodeRecord, openIndexDb } from '../../src/plugins/shard-cache/index-db.ts'
-import { temporaryDirectory } from '../../tools/harness/relay.ts'
+import { temporaryDirectory } from '../../tools/harness/temporary-directory.ts'
 import { MemoryIndexDb } from '../fakes/index-db.ts'
 import { indexDbContract, recordOf } from './index-db.ts'
 

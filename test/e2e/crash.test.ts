@@ -46,7 +46,7 @@ test('kill -9 during 200 fills: after the restart every shard is right, no tempo
   assert.ok(left.length > 0, 'the crash left half-written files behind')
 
   origin.setFaults({})
-  const second = await spawnRelay(t, [origin], {}, first.cachePath)
+  const second = await spawnRelay(t, [origin], { upstream: PATIENT_UPSTREAM }, first.cachePath)
   const stats = await until(async () => await cacheStats(second.adminUrl), value => value.reconciled)
   const files = await filesBelow(join(second.cachePath, 'shards'))
   assert.deepEqual(files.filter(file => file.name.startsWith('tmp/')), [])

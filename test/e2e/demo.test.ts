@@ -7,6 +7,7 @@ import test, { type TestContext } from 'node:test'
 import { promisify } from 'node:util'
 import { connect } from '../../client/src/node.ts'
 import { metric, until } from '../../tools/harness/http.ts'
+import { SERVER } from '../../tools/harness/processes.ts'
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url))
 
@@ -40,9 +41,9 @@ interface RunningDemo {
   readonly end: () => Promise<void>
 }
 
-/** The demo as a newcomer has it, in a terminal. */
+/** The demo as a newcomer has it, in a terminal, but for a relay that is built where there is one: it is started four times. */
 function openDemo (t: TestContext): RunningDemo {
-  const child = spawn(process.execPath, ['--import', 'tsx', 'demo/main.ts', '--random-ports'], { cwd: ROOT, stdio: ['pipe', 'pipe', 'pipe'] })
+  const child = spawn(process.execPath, ['--import', 'tsx', 'demo/main.ts', '--random-ports', '--relay', SERVER], { cwd: ROOT, stdio: ['pipe', 'pipe', 'pipe'] })
   const ended = once(child, 'close')
   let text = ''
   for (const stream of [child.stdout, child.stderr]) {

@@ -8,6 +8,7 @@ import { connect } from '../../client/src/node.ts'
 import { freePort } from '../../tools/harness/ci.ts'
 import { gatewayPid } from '../../tools/harness/gateway-process.ts'
 import { fetchHashed, metric, sha256, until } from '../../tools/harness/http.ts'
+import { PATIENT_UPSTREAM } from '../../tools/harness/limits.ts'
 import { spawnRelay, type SpawnedRelay } from '../../tools/harness/processes.ts'
 
 const SIZE = 200_000
@@ -16,7 +17,7 @@ const CID = `syn-${SIZE}-hang`
 async function setup (t: TestContext, transport: Record<string, unknown> = {}, viewer: Record<string, unknown> = {}, faults: Faults = {}): Promise<SpawnedRelay> {
   const origin = await startSuperNode({ port: 0, faults })
   t.after(async () => { await origin.close() })
-  return await spawnRelay(t, [origin], { transport: { engine: 'quinn', ...transport }, viewer })
+  return await spawnRelay(t, [origin], { transport: { engine: 'quinn', ...transport }, upstream: PATIENT_UPSTREAM, viewer })
 }
 
 async function alive (pid: number): Promise<boolean> {
@@ -72,7 +73,7 @@ test('a gateway that grows beyond its bound is replaced', { timeout: 120_000 }, 
   const restarts = (): Promise<number> => metric(relay.adminUrl, 'icn_relay_gateway_restarts_total', '{reason="memory"}')
   // Objects asked for twice are kept in the gateway's memory.
   for (let video = 0; await restarts() === 0; video++) {
-    for (let time = 0; time < 3; time++) await Promise.all([0, 1].map(async part => await client.fetchShard(`syn-8000000-grow${video}`, part)))
+    for (let time = 0; time < 2; time++) await Promise.all([0, 1].map(async part => await client.fetchShard(`syn-8000000-grow${video}`, part)))
   }
   await until(async () => await metric(relay.adminUrl, 'icn_relay_gateway_up'), up => up === 1)
 })

@@ -6,7 +6,7 @@ import { connect } from '../../client/src/node.ts'
 import { gatewayPid, gatewaySizes } from '../../tools/harness/gateway-process.ts'
 import { cacheStats, fetchHashed, metric, sha256, until } from '../../tools/harness/http.ts'
 import { buildRelay, spawnRelay } from '../../tools/harness/processes.ts'
-import { PATIENT_UPSTREAM } from '../../tools/harness/limits.ts'
+import { NEVER_OVERLOADED, PATIENT_UPSTREAM } from '../../tools/harness/limits.ts'
 
 const SIZE = 60_000
 const VIEWERS = 50
@@ -18,7 +18,7 @@ test('kill -9 of the gateway under 50 active viewers: HTTP does not notice, anot
   const origin = await startSuperNode({ port: 0 })
   t.after(async () => { await origin.close() })
   // The super-node shares its event loop with 50 clients that connect, and may be late. Built, as it is installed: a start from the sources compiles them, which takes longer than all the rest.
-  const relay = await spawnRelay(t, [origin], { transport: { engine: 'quinn', heartbeat_ms: 100 }, upstream: PATIENT_UPSTREAM }, undefined, { program: await buildRelay(t) })
+  const relay = await spawnRelay(t, [origin], { transport: { engine: 'quinn', heartbeat_ms: 100 }, upstream: PATIENT_UPSTREAM, overload: NEVER_OVERLOADED }, undefined, { program: await buildRelay(t) })
   const digests = Array.from({ length: 14 }, (_, part) => sha256(syntheticShard(CID, part)))
   const agent = new Agent({ connections: 4 })
   t.after(async () => { await agent.destroy() })

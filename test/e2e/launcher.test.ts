@@ -9,14 +9,18 @@ import { connect } from '../../client/src/node.ts'
 import { freePort } from '../../tools/harness/ci.ts'
 import { gatewayPid } from '../../tools/harness/gateway-process.ts'
 import { fetchHashed, sha256, until } from '../../tools/harness/http.ts'
+import { PATIENT_UPSTREAM } from '../../tools/harness/limits.ts'
 import { buildRelay, spawnSuperNode, type SpawnedProcess } from '../../tools/harness/processes.ts'
-import { temporaryDirectory } from '../../tools/harness/relay.ts'
+import { temporaryDirectory } from '../../tools/harness/temporary-directory.ts'
 import { identity, startAsRoot, WITHOUT_USERS } from '../support/other-users.ts'
 
 /** Accounts that every Debian has. */
 const USER = 'daemon'
 const GATEWAY_USER = 'nobody'
 const CAP_NET_BIND_SERVICE = 1n << 10n
+
+/** The relay's patience with its super-node, as TOML. */
+const PATIENCE = Object.entries(PATIENT_UPSTREAM).map(([key, ms]) => `${key} = ${ms}`).join('\n')
 
 const idOf = (name: string): number => Number(execFileSync('id', ['-u', name]))
 
@@ -50,7 +54,7 @@ async function relayAs (t: TestContext, users: string, superNode: string, viewer
   const directory = await directoryForAll(t)
   const config = join(directory, 'relay.toml')
   const adminPort = await freePort()
-  await writeFile(config, `[process]\n${users}\n[viewer]\nhost = "127.0.0.1"\nport = ${viewerPort}\nwebsocket_port = 0\nstop_timeout_ms = 500\n[admin]\nport = ${adminPort}\n[cache]\npath = ${JSON.stringify(join(directory, 'cache'))}\n[upstream]\nsuper_nodes = [{ url = ${JSON.stringify(superNode)}, region = "EU-WEST" }]\n`)
+  await writeFile(config, `[process]\n${users}\n[viewer]\nhost = "127.0.0.1"\nport = ${viewerPort}\nwebsocket_port = 0\nstop_timeout_ms = 500\n[admin]\nport = ${adminPort}\n[cache]\npath = ${JSON.stringify(join(directory, 'cache'))}\n[upstream]\nsuper_nodes = [{ url = ${JSON.stringify(superNode)}, region = "EU-WEST" }]\n${PATIENCE}\n`)
   const relay = await startAsRoot(t, await buildRelay(t), ['--config', config])
   const { pid } = await relay.waitFor(({ msg }) => msg === 'relay ready')
   return { ...relay, directory, adminPort, viewerUrl: `http://127.0.0.1:${viewerPort}`, relayPid: Number(pid) }
@@ -92,7 +96,7 @@ suite('as root the program starts the relay and its gateway as other users', { t
     const path = '/shards/syn-300000-users/shard_0.bin'
     const first = await fetchHashed(relay.viewerUrl + path)
     assert.equal(first.status, 200)
-    const client = await connect(relay.viewerUrl, { transports: ['webtransport'] })
+    const client = await connect(relay.viewerUrl, { transports: ['webtransport'], connectTimeoutMs: 60_000 })
     const { bytes } = await client.fetchShard('syn-300000-users', 0)
     assert.equal(sha256(bytes), first.sha256)
     client.close()

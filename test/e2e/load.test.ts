@@ -9,7 +9,7 @@ import { SCENARIOS } from '../../autocannon/scenarios/index.ts'
 import { ViewerFleet } from '../../autocannon/viewers/fleet.ts'
 import { loadViewers, type ViewersOptions } from '../../autocannon/viewers/run-viewers.ts'
 import { buildRelay, runToEnd, type Ended } from '../../tools/harness/processes.ts'
-import { temporaryDirectory } from '../../tools/harness/relay.ts'
+import { temporaryDirectory } from '../../tools/harness/temporary-directory.ts'
 
 const load = async (...args: string[]): Promise<Ended> => await runToEnd('autocannon/main.ts', args)
 

@@ -8,7 +8,7 @@ import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { glibcVersion, isNewer } from '../../src/quinn/glibc-shim.ts'
 import { newerGlibc } from '../../tools/harness/newer-glibc.ts'
-import { temporaryDirectory } from '../../tools/harness/relay.ts'
+import { temporaryDirectory } from '../../tools/harness/temporary-directory.ts'
 import type { EngineSmoke } from '../support/engine-smoke.ts'
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url))

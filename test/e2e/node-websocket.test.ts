@@ -7,6 +7,7 @@ import test, { type TestContext } from 'node:test'
 import { startSuperNode, syntheticShard } from '../../demo/super-node/server.ts'
 import { connect } from '../../client/src/node.ts'
 import { sha256 } from '../../tools/harness/http.ts'
+import { PATIENT_UPSTREAM } from '../../tools/harness/limits.ts'
 import { runToEnd, spawnRelay, type SpawnedRelay } from '../../tools/harness/processes.ts'
 
 const CID = 'syn-100000-tcp'
@@ -18,7 +19,7 @@ interface Discovery { readonly webtransport?: Offer, readonly websocket?: Offer,
 async function relayOverTcp (t: TestContext): Promise<SpawnedRelay> {
   const origin = await startSuperNode({ port: 0 })
   t.after(async () => { await origin.close() })
-  return await spawnRelay(t, [origin], { transport: { engine: 'fails' } })
+  return await spawnRelay(t, [origin], { transport: { engine: 'fails' }, upstream: PATIENT_UPSTREAM })
 }
 
 async function discovery (relay: SpawnedRelay): Promise<Discovery> {

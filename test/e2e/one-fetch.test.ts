@@ -3,6 +3,7 @@ import test from 'node:test'
 import { Agent } from 'undici'
 import { startSuperNode, syntheticShard } from '../../demo/super-node/server.ts'
 import { fetchHashed, sha256 } from '../../tools/harness/http.ts'
+import { PATIENT_UPSTREAM } from '../../tools/harness/limits.ts'
 import { residentBytes, spawnRelay } from '../../tools/harness/processes.ts'
 
 const SIZE = 8 * 1024 * 1024
@@ -10,7 +11,7 @@ const SIZE = 8 * 1024 * 1024
 test('100 viewers of one cold 8 MB shard cost one upstream fetch and far less than 100 bodies of memory', async t => {
   const origin = await startSuperNode({ port: 0, faults: { bytesPerSecond: 16_000_000 } })
   t.after(async () => { await origin.close() })
-  const relay = await spawnRelay(t, [origin])
+  const relay = await spawnRelay(t, [origin], { upstream: PATIENT_UPSTREAM })
   const agent = new Agent({ connections: 100 })
   t.after(async () => { await agent.destroy() })
   const cid = `syn-${SIZE}-herd`

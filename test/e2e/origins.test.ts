@@ -3,6 +3,7 @@ import test from 'node:test'
 import { Agent } from 'undici'
 import { startSuperNode } from '../../demo/super-node/server.ts'
 import { cacheStats, inParallel, metric, until } from '../../tools/harness/http.ts'
+import { PATIENT_UPSTREAM } from '../../tools/harness/limits.ts'
 import { fetchTimed, killMidBody, quantile, spawnThree } from '../../tools/harness/origins.ts'
 import { spawnRelay, spawnSuperNode } from '../../tools/harness/processes.ts'
 
@@ -46,7 +47,7 @@ test('the nearest super-node is killed in the middle of an 8 MB body: the viewer
 test('500 viewers want 50 cold shards of a slow origin: one fetch a shard, connections within their bound and one for health checks', async t => {
   const origin = await startSuperNode({ port: 0, region: 'NA-WEST', faults: { latencyMs: 100, bytesPerSecond: 4_000_000 } })
   t.after(async () => { await origin.close() })
-  const relay = await spawnRelay(t, [origin], { ...OWN, upstream: { connections_per_node: 16, first_byte_timeout_ms: 20_000, headers_timeout_ms: 20_000 } })
+  const relay = await spawnRelay(t, [origin], { ...OWN, upstream: { connections_per_node: 16, ...PATIENT_UPSTREAM } })
   const agent = new Agent({ connections: 500 })
   t.after(async () => { await agent.destroy() })
   let sockets = 0

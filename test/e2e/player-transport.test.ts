@@ -2,13 +2,14 @@
 import assert from 'node:assert/strict'
 import { createSocket } from 'node:dgram'
 import { once } from 'node:events'
-import { mkdir, readFile } from 'node:fs/promises'
+import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
-import test, { type TestContext } from 'node:test'
+import test, { after, type TestContext } from 'node:test'
 import type { Page } from 'playwright-core'
 import { request } from 'undici'
-import { openBrowser } from '../../tools/harness/browser.ts'
+import { openBrowser, sharedBrowser } from '../../tools/harness/browser.ts'
 import { freePort, withoutChromium } from '../../tools/harness/ci.ts'
+import { gatewayPid } from '../../tools/harness/gateway-process.ts'
 import { metric, until } from '../../tools/harness/http.ts'
 import { PATIENT, spkiOf } from '../support/browser-rig.ts'
 import { PATIENT_UPSTREAM } from '../../tools/harness/limits.ts'
@@ -16,6 +17,7 @@ import { SUPER_NODE, spawnProgram, spawnRelay, type SpawnedRelay } from '../../t
 
 /** Where screenshots go, when somebody wants to look at them. */
 const SCREENSHOTS = process.env['TEST_SCREENSHOTS']
+const openPage = sharedBrowser({ after })
 const options = { timeout: 180_000, skip: withoutChromium() }
 
 type State = Readonly<Record<string, string | undefined>>
@@ -81,7 +83,7 @@ async function blockUdp (t: TestContext, page: Page): Promise<void> {
 
 test('the clip plays over WebTransport and says so; loading again on the same session is all hits', options, async t => {
   const { relay, url } = await openScene(t)
-  const page = await openBrowser(t)
+  const page = await openPage(t)
   const problems: string[] = []
   page.on('console', message => { if (['error', 'warning'].includes(message.type())) problems.push(message.text()) })
   await page.goto(url)
@@ -118,7 +120,7 @@ test('with HTTP/3 down and a certificate the browser cannot accept the clip play
   const port = await freePort()
   await silentUdpPort(t, port)
   const { url } = await openScene(t, port)
-  const page = await openBrowser(t)
+  const page = await openPage(t)
   await page.goto(url)
   const state = await played(page)
   assert.deepEqual([state['transport'], state['misses'], state['reconnects']], ['http', '10', '0'])
@@ -131,7 +133,7 @@ test('with HTTP/3 down and a certificate the browser cannot accept the clip play
 
 test('?transport= limits the transports', options, async t => {
   const { url } = await openScene(t)
-  const page = await openBrowser(t)
+  const page = await openPage(t)
   for (const transport of ['http', 'webtransport']) {
     await page.goto(`${url}&transport=${transport}`)
     assert.equal((await played(page))['transport'], transport)
@@ -160,7 +162,7 @@ test('?transport= limits the transports', options, async t => {
 
 test('four shards that the origin has lost are repaired from parity; five are an error that names them', options, async t => {
   const { origin, url } = await openScene(t)
-  const page = await openBrowser(t)
+  const page = await openPage(t)
   const lose = async (match: string): Promise<void> => {
     assert.equal((await request(`${origin}/_demo/faults`, { method: 'POST', body: JSON.stringify({ match, notFound: true }) })).statusCode, 200)
   }
@@ -181,7 +183,7 @@ test('four shards that the origin has lost are repaired from parity; five are an
 
 test('without a CID the page offers what is cached; the clip plays from there', options, async t => {
   const { relay, cid } = await openScene(t)
-  const page = await openBrowser(t)
+  const page = await openPage(t)
   await page.goto(`${relay.viewerUrl}/player`)
   await page.locator('#offer-none').waitFor()
   assert.equal((await request(`${relay.viewerUrl}/shards/${cid}/manifest.json`)).statusCode, 200)
@@ -193,7 +195,7 @@ test('without a CID the page offers what is cached; the clip plays from there', 
 
 test('at 375, 768 and 1280 px nothing scrolls sideways: digest and timeline of every shard are in sight, and codes break at their underscores', options, async t => {
   const { url, relay } = await openScene(t)
-  const page = await openBrowser(t)
+  const page = await openPage(t)
   for (const width of [375, 768, 1280]) {
     await page.setViewportSize({ width, height: 800 })
     await page.goto(url)
@@ -222,7 +224,7 @@ test('at 375, 768 and 1280 px nothing scrolls sideways: digest and timeline of e
 
 test('what the relay asked of the page is no longer shown when the page has done it', options, async t => {
   const { relay, url } = await openScene(t)
-  const page = await openBrowser(t)
+  const page = await openPage(t)
   await page.goto(url)
   await played(page)
   assert.equal((await request(`${relay.adminUrl}/admin/v1/drain`, { method: 'POST', headers: { 'content-type': 'application/json' }, body: '{"deadlineMs":1000}' })).statusCode, 202)
@@ -233,7 +235,7 @@ test('what the relay asked of the page is no longer shown when the page has done
 
 test('after a load that fails without a manifest no row of the one before is left', options, async t => {
   const { relay, origin, url } = await openScene(t)
-  const page = await openBrowser(t)
+  const page = await openPage(t)
   await page.goto(url)
   await played(page)
   assert.equal((await request(`${origin}/_demo/faults`, { method: 'POST', body: '{"notFound":true}' })).statusCode, 200)
@@ -245,14 +247,14 @@ test('after a load that fails without a manifest no row of the one before is lef
 
 test('a relay called localhost is reached over WebTransport too', options, async t => {
   const { relay, cid } = await openScene(t)
-  const page = await openBrowser(t)
+  const page = await openPage(t)
   await page.goto(`http://localhost:${new URL(relay.viewerUrl).port}/player/?cid=${cid}`)
   assert.equal((await played(page))['transport'], 'webtransport')
 })
 
 test('without the built client library the page says what to run', options, async t => {
   const { url } = await openScene(t)
-  const page = await openBrowser(t)
+  const page = await openPage(t)
   await page.route('**/player/client/**', async route => { await route.fulfill({ status: 404 }) })
   await page.goto(url)
   await page.waitForSelector('html[data-state="error"]')
@@ -260,21 +262,12 @@ test('without the built client library the page says what to run', options, asyn
   await screenshot(page, 'no-client')
 })
 
-/** The gateway among the children of a relay; tsx has one of its own there. */
-async function gatewayPid (pid: number): Promise<number> {
-  const children = (await readFile(`/proc/${pid}/task/${pid}/children`, 'utf8')).trim().split(' ')
-  for (const child of children) {
-    if (/gateway[/]main[.]/.test(await readFile(`/proc/${child}/cmdline`, 'utf8'))) return Number(child)
-  }
-  throw new Error('the relay has no gateway process')
-}
-
 test('kill -9 of the gateway under an open page: loading goes on, and the page is back on WebTransport by itself', { ...options, skip: options.skip === false && process.platform !== 'linux' ? 'needs /proc' : options.skip }, async t => {
   const { relay, url } = await openScene(t)
-  const page = await openBrowser(t)
+  const page = await openPage(t)
   await page.goto(url)
   await played(page)
-  process.kill(await gatewayPid(relay.pid), 'SIGKILL')
+  process.kill(await gatewayPid(relay.pid) ?? assert.fail('no gateway'), 'SIGKILL')
   // Pressed immediately: whatever transport there is, or none, the load must end well.
   await page.locator('#again').click()
   await until(async () => await stateOf(page), state => state['hits'] === '10' || state['state'] === 'error')

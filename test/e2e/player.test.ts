@@ -1,13 +1,14 @@
 import assert from 'node:assert/strict'
 import { mkdir } from 'node:fs/promises'
-import test, { type TestContext } from 'node:test'
+import test, { after, type TestContext } from 'node:test'
 import type { Page } from 'playwright-core'
 import { withoutChromium } from '../../tools/harness/ci.ts'
-import { openBrowser } from '../../tools/harness/browser.ts'
+import { sharedBrowser } from '../../tools/harness/browser.ts'
 import { until } from '../../tools/harness/http.ts'
 import { PATIENT } from '../support/browser-rig.ts'
 import { SUPER_NODE, spawnProgram, spawnRelay, type SpawnedProcess } from '../../tools/harness/processes.ts'
 
+const openPage = sharedBrowser({ after })
 const REGIONS = ['NA-WEST', 'EU-WEST', 'APAC']
 
 interface Played {
@@ -48,7 +49,7 @@ async function play (page: Page, url: string, screenshot: string): Promise<Playe
 test('Chromium plays the clip through the relay; the second load is all hits; it plays on with one and with all super-nodes dead', { timeout: 180_000, skip: withoutChromium() }, async t => {
   const { nodes, origins, cid } = await startSuperNodes(t)
   const relay = await spawnRelay(t, origins, { ...PATIENT, viewer: { player: true }, region: { override: 'NA-WEST' } })
-  const page = await openBrowser(t)
+  const page = await openPage(t)
   const url = `${relay.viewerUrl}/player/?cid=${cid}`
   assert.deepEqual(await play(page, url, 'player-first'), { hits: 0, misses: 10 })
   assert.deepEqual(await play(page, url, 'player-second'), { hits: 10, misses: 0 })
@@ -62,14 +63,14 @@ test('Chromium plays a cold clip while the nearest super-node is dead', { timeou
   nodes[0]?.child.kill('SIGKILL')
   await nodes[0]?.exit
   const relay = await spawnRelay(t, origins, { ...PATIENT, viewer: { player: true }, region: { override: 'NA-WEST' } })
-  const page = await openBrowser(t)
+  const page = await openPage(t)
   assert.deepEqual(await play(page, `${relay.viewerUrl}/player/?cid=${cid}`, 'player-one-dead'), { hits: 0, misses: 10 })
 })
 
 test('the page says what went wrong when nobody has the video', { timeout: 60_000, skip: withoutChromium() }, async t => {
   const { origins } = await startSuperNodes(t)
   const relay = await spawnRelay(t, origins, { ...PATIENT, viewer: { player: true } })
-  const page = await openBrowser(t)
+  const page = await openPage(t)
   await page.goto(`${relay.viewerUrl}/player/?cid=nobody-has-this`)
   await page.waitForSelector('html[data-state="error"]')
   assert.match(await page.locator('#problem').innerText(), /RELAY_ERR_SHARD_NOT_FOUND/)

@@ -8,7 +8,7 @@ import type { TlsMaterial } from '../../src/channel/tls-material.ts'
 import { createSelfSigned } from '../../src/plugins/tls/self-signed.ts'
 import { until } from '../../tools/harness/http.ts'
 import { spawnRelay, type SpawnedRelay } from '../../tools/harness/processes.ts'
-import { temporaryDirectory } from '../../tools/harness/relay.ts'
+import { temporaryDirectory } from '../../tools/harness/temporary-directory.ts'
 import { blackholes, distantOrigin, muteOrigin, type DistantOrigin } from '../support/region-fronts.ts'
 
 const LIMIT = { timeout: 120_000 }

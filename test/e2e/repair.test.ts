@@ -5,7 +5,8 @@ import { DEMO_PUBLIC_KEY } from '../../demo/super-node/manifest.ts'
 import { syntheticManifest } from '../../demo/super-node/synthetic.ts'
 import type { Faults } from '../../demo/super-node/faults.ts'
 import { cacheStats, fetchHashed, metric, sha256, until } from '../../tools/harness/http.ts'
-import { runToEnd, spawnRelay, spawnSuperNode, type SpawnedNode, type SpawnedRelay } from '../../tools/harness/processes.ts'
+import { PATIENT_UPSTREAM } from '../../tools/harness/limits.ts'
+import { SERVER, runToEnd, spawnRelay, spawnSuperNode, type SpawnedNode, type SpawnedRelay } from '../../tools/harness/processes.ts'
 
 /** Three rows of a repair, the last of them short. */
 const SHARD_BYTES = 600_000
@@ -17,7 +18,7 @@ async function setUp (t: TestContext, faults: Faults): Promise<{ nodes: SpawnedN
   const relay = await spawnRelay(t, nodes, {
     cache: { integrity: 'manifest' },
     trust: { publishers: [DEMO_PUBLIC_KEY] },
-    upstream: { first_byte_timeout_ms: 20_000, negative_ttl_ms: 0 },
+    upstream: { ...PATIENT_UPSTREAM, negative_ttl_ms: 0 },
     transport: { engine: 'quinn' }
   })
   return { nodes, relay }
@@ -77,8 +78,8 @@ suite('repair', { concurrency: false }, () => {
   test('ten of fourteen are there and four are gone everywhere: icn-relay repair restores all, and then no super-node is needed', { timeout: 240_000 }, async t => {
     const { nodes, relay } = await setUp(t, { match: 'shard_00.bin|shard_05.bin|shard_10.bin|shard_13.bin', notFound: true })
     const cid = `syn-${SHARD_BYTES}-job`
-    const { code, stdout, stderr } = await runToEnd('src/start.cts', ['repair', cid, '--admin', relay.adminUrl, '--config', relay.configFile])
-    assert.deepEqual([code, stderr], [0, ''])
+    const { code, stdout, stderr } = await runToEnd(SERVER, ['repair', cid, '--admin', relay.adminUrl, '--config', relay.configFile])
+    assert.deepEqual([code, stderr], [0, ''], stdout)
     const fates = stdout.trimEnd().split('\n')
     assert.equal(fates.pop(), `${cid}: done`)
     assert.equal(fates.length, 14)
@@ -96,7 +97,7 @@ suite('repair', { concurrency: false }, () => {
   test('with five gone the job fails and says which; a CID that is none, and a relay that is not there, are one line', { timeout: 240_000 }, async t => {
     const { relay } = await setUp(t, { match: 'shard_00.bin|shard_01.bin|shard_02.bin|shard_03.bin|shard_04.bin', notFound: true })
     const run = async (...args: string[]): Promise<readonly [number, string, string]> => {
-      const { code, stdout, stderr } = await runToEnd('src/start.cts', ['repair', ...args, '--config', relay.configFile])
+      const { code, stdout, stderr } = await runToEnd(SERVER, ['repair', ...args, '--config', relay.configFile])
       return [code, stdout.trimEnd().split('\n').at(-1) ?? '', stderr]
     }
     const cid = 'syn-1000-lost'

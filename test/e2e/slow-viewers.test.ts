@@ -7,7 +7,8 @@ import { CHUNK_BYTES } from '../../src/storage/disk-files.ts'
 import { gatewayPid, gatewaySizes } from '../../tools/harness/gateway-process.ts'
 import { fetchHashed, inParallel, metric, sha256, until } from '../../tools/harness/http.ts'
 import { openSession, readAll } from '../../tools/harness/quinn-rig.ts'
-import { DEFAULT_LIMITS, GENEROUS_LIMITS } from '../../tools/harness/limits.ts'
+import { DEFAULT_LIMITS } from '../../tools/harness/default-limits.ts'
+import { GENEROUS_LIMITS, PATIENT_UPSTREAM } from '../../tools/harness/limits.ts'
 import { residentBytes, spawnRelay, type SpawnedRelay } from '../../tools/harness/processes.ts'
 import { SlowViewers } from '../../tools/harness/slow-viewers.ts'
 
@@ -46,7 +47,7 @@ test('500 readers of a byte a second, closed windows and half-sent requests: hon
   t.after(async () => { await origin.close() })
   // By default but for requests of one address: the honest ones all come from here, in a hurry.
   const limits = { ...DEFAULT_LIMITS, handshakes_per_second_per_ip: GENEROUS_LIMITS.handshakes_per_second_per_ip, requests_per_second_per_viewer: GENEROUS_LIMITS.requests_per_second_per_viewer }
-  const relay = await spawnRelay(t, [origin], { limits, transport: { engine: 'quinn' }, viewer: { request_timeout_ms: 5_000 }, upstream: { first_byte_timeout_ms: 10_000, headers_timeout_ms: 10_000 } })
+  const relay = await spawnRelay(t, [origin], { limits, transport: { engine: 'quinn' }, viewer: { request_timeout_ms: 5_000 }, upstream: PATIENT_UPSTREAM })
   const pid = await gatewayPid(relay.pid)
   assert.ok(pid !== undefined)
   const target = { viewerUrl: relay.viewerUrl, path: LARGE }

@@ -6,7 +6,7 @@ import { join } from 'node:path'
 import { suite, test, type TestContext } from 'node:test'
 import { freePort } from '../../tools/harness/ci.ts'
 import { SERVER, spawnProgram, spawnRelay } from '../../tools/harness/processes.ts'
-import { temporaryDirectory } from '../../tools/harness/relay.ts'
+import { temporaryDirectory } from '../../tools/harness/temporary-directory.ts'
 
 interface Outcome {
   readonly code: number | null

@@ -8,7 +8,7 @@ import { promisify } from 'node:util'
 import { Agent, request } from 'undici'
 import { inParallel, metric } from '../../tools/harness/http.ts'
 import { SERVER, type Exit } from '../../tools/harness/processes.ts'
-import { temporaryDirectory } from '../../tools/harness/relay.ts'
+import { temporaryDirectory } from '../../tools/harness/temporary-directory.ts'
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url))
 /** Each leaves a line of some 500 bytes: more than a pipe and the memory for lines hold. None is refused, since of those only some are logged. */

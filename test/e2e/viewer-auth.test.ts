@@ -8,10 +8,11 @@ import { hashedToken } from '../../src/admission/static-tokens.ts'
 import { connect, ShardClientError } from '../../client/src/node.ts'
 import type { TransportSession } from '../../src/protocol/transport-session.ts'
 import { sha256, until } from '../../tools/harness/http.ts'
+import { PATIENT_UPSTREAM } from '../../tools/harness/limits.ts'
 import { openSession } from '../../tools/harness/quinn-rig.ts'
 import { keyPair, makeJwt, SECRET, type KeyPair } from '../support/jwt.ts'
-import { runToEnd, spawnRelay, type Ended, type SpawnedRelay } from '../../tools/harness/processes.ts'
-import { temporaryDirectory } from '../../tools/harness/relay.ts'
+import { SERVER, runToEnd, spawnRelay, type Ended, type SpawnedRelay } from '../../tools/harness/processes.ts'
+import { temporaryDirectory } from '../../tools/harness/temporary-directory.ts'
 
 const MINE = 'syn-20000-mine'
 const OTHER = 'syn-20000-other'
@@ -26,7 +27,7 @@ async function startGuarded (t: TestContext): Promise<{ relay: SpawnedRelay, key
   const key = keyPair('EdDSA')
   const file = join(await temporaryDirectory(t), 'key.pem')
   await writeFile(file, key.pem)
-  const relay = await spawnRelay(t, [origin], { auth: { require: true }, transport: { engine: 'quinn' } }, undefined, {
+  const relay = await spawnRelay(t, [origin], { auth: { require: true }, transport: { engine: 'quinn' }, upstream: PATIENT_UPSTREAM }, undefined, {
     env: { ICN_RELAY_AUTH_JWT_PUBLIC_KEY_FILES: JSON.stringify([file]), ICN_RELAY_AUTH_JWT_HS256_SECRET: SECRET, ICN_RELAY_AUTH_JWT_CLOCK_TOLERANCE_MS: '0' }
   })
   return { relay, key }
@@ -105,7 +106,7 @@ test('secrets are in neither the arguments nor the environment of the gateway pr
   for (const text of processes.flat()) assert.ok(!text.includes(SECRET) && !text.includes(Buffer.from(SECRET).toString('base64')) && !text.includes('ICN_RELAY_'))
 })
 
-const run = async (args: readonly string[], input = ''): Promise<Ended> => await runToEnd('src/server.ts', args, input)
+const run = async (args: readonly string[], input = ''): Promise<Ended> => await runToEnd(SERVER, args, input)
 
 test('the commands: a token is hashed, a URL is signed, key files are validated', LIMIT, async t => {
   const directory = await temporaryDirectory(t)

@@ -11,7 +11,8 @@ import { createLogger } from '../../src/base/log.ts'
 import { makeCertificate } from '../../tools/harness/quinn-rig.ts'
 import { metric, until } from '../../tools/harness/http.ts'
 import { assertProblem, type AnyResponse } from '../support/problem.ts'
-import { startRelay, temporaryDirectory, type RunningRelay } from '../../tools/harness/relay.ts'
+import { startRelay, type RunningRelay } from '../../tools/harness/relay.ts'
+import { temporaryDirectory } from '../../tools/harness/temporary-directory.ts'
 
 const PATH = '/shards/syn-1000-limits/shard_0.bin'
 const LIMIT = { timeout: 60_000 }

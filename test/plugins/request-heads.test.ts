@@ -11,7 +11,8 @@ import { until } from '../../tools/harness/http.ts'
 import { makeCertificate } from '../../tools/harness/quinn-rig.ts'
 import { assertProblem } from '../support/problem.ts'
 import { exchange, head } from '../support/raw-http.ts'
-import { startRelay, temporaryDirectory, type RunningRelay } from '../../tools/harness/relay.ts'
+import { startRelay, type RunningRelay } from '../../tools/harness/relay.ts'
+import { temporaryDirectory } from '../../tools/harness/temporary-directory.ts'
 
 const PATH = '/shards/syn-300-heads/shard_2.bin'
 const BODY = syntheticShard('syn-300-heads', 2)

@@ -5,7 +5,8 @@ import { suite, test } from 'node:test'
 import { request } from 'undici'
 import { startSuperNode } from '../../demo/super-node/server.ts'
 import { cacheStats, fetchHashed, metric, until } from '../../tools/harness/http.ts'
-import { startRelay, temporaryDirectory } from '../../tools/harness/relay.ts'
+import { startRelay } from '../../tools/harness/relay.ts'
+import { temporaryDirectory } from '../../tools/harness/temporary-directory.ts'
 import { cachedFile, flipBit } from '../support/rot.ts'
 
 const SIZE = 400_000

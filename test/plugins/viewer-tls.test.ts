@@ -15,7 +15,8 @@ import type { FetchLike } from '../../client/src/w3c-types.ts'
 import { createLogger } from '../../src/base/log.ts'
 import { cacheStats, metric, sha256, until } from '../../tools/harness/http.ts'
 import { PATIENT_UPSTREAM } from '../../tools/harness/limits.ts'
-import { startRelay, temporaryDirectory, type RunningRelay } from '../../tools/harness/relay.ts'
+import { startRelay, type RunningRelay } from '../../tools/harness/relay.ts'
+import { temporaryDirectory } from '../../tools/harness/temporary-directory.ts'
 
 const SIZE = 300_000
 const CID = `syn-${SIZE}-tls`

@@ -6,7 +6,8 @@ import { join } from 'node:path'
 import type { TestContext } from 'node:test'
 import { Agent, request } from 'undici'
 import { fetchHashed, until } from '../../tools/harness/http.ts'
-import { DEFAULT_LIMITS, NEVER_OVERLOADED, PATIENT_SUPERVISOR, PATIENT_UPSTREAM } from '../../tools/harness/limits.ts'
+import { DEFAULT_LIMITS } from '../../tools/harness/default-limits.ts'
+import { NEVER_OVERLOADED, PATIENT_SUPERVISOR, PATIENT_UPSTREAM } from '../../tools/harness/limits.ts'
 import { SUPER_NODE, spawnProgram, spawnRelay, type SpawnedRelay } from '../../tools/harness/processes.ts'
 
 /** A row of the admin list. */

@@ -10,7 +10,7 @@ import type { Clock } from '../../src/base/clock.ts'
 import { seededRandom } from '../../demo/super-node/faults.ts'
 import { MemoryIndexDb } from '../fakes/index-db.ts'
 import { faultyFs, type FaultyFs } from '../fakes/faulty-fs.ts'
-import { temporaryDirectory } from '../../tools/harness/relay.ts'
+import { temporaryDirectory } from '../../tools/harness/temporary-directory.ts'
 
 /** Bytes told apart by `label`, the same for the same label. */
 export function bytesOf (label: string, size: number): Buffer {

@@ -9,6 +9,7 @@ import { TransportMemory } from '../../client/src/transport-memory.ts'
 import { syntheticShard } from '../../demo/super-node/server.ts'
 import { withCleanup } from '../../tools/harness/cleanup.ts'
 import { sha256 } from '../../tools/harness/http.ts'
+import { PATIENT_UPSTREAM } from '../../tools/harness/limits.ts'
 import { spawnRelay, spawnSuperNode } from '../../tools/harness/processes.ts'
 import { transportOffer } from '../../tools/harness/transport-offer.ts'
 
@@ -75,7 +76,7 @@ await withCleanup(async cleanup => {
   // No trains of packets: each is as long on the cable as it was sent.
   run('ip', 'link', 'set', 'lo', 'up', 'gso_max_segs', '1')
   const node = await spawnSuperNode(cleanup, 'EU-WEST')
-  const relay = await spawnRelay(cleanup, [node])
+  const relay = await spawnRelay(cleanup, [node], { upstream: PATIENT_UPSTREAM })
   const port = Number(new URL((await transportOffer(relay.viewerUrl)).webtransport.url).port)
   for (const largest of LARGEST) {
     narrow(largest, port)

@@ -4,7 +4,7 @@ import { access, mkdir, readFile, stat } from 'node:fs/promises'
 import { dirname, join, resolve } from 'node:path'
 import type { TestContext } from 'node:test'
 import { watched, type SpawnedProcess } from '../../tools/harness/processes.ts'
-import { temporaryDirectory } from '../../tools/harness/relay.ts'
+import { temporaryDirectory } from '../../tools/harness/temporary-directory.ts'
 
 /** Why processes of other users cannot be tried here, for the `skip` option; false when they can. */
 export const WITHOUT_USERS = process.platform === 'linux' && process.getuid?.() === 0 ? false : 'other users need Linux and root'

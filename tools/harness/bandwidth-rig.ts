@@ -5,6 +5,7 @@ import { startSuperNode } from '../../demo/super-node/server.ts'
 import { startChild } from './child.ts'
 import type { JoinOrder, News, Order, ViewerTransport } from './bandwidth-viewers.ts'
 import { fetchHashed } from './http.ts'
+import { PATIENT_UPSTREAM } from './limits.ts'
 import { spawnRelay, type SpawnedRelay } from './processes.ts'
 
 /** So small that every viewer over HTTP begins a new response, and hears of its share, every two seconds or so. */
@@ -28,6 +29,7 @@ export async function spawnShared (t: Cleanup, totalBps: number, settings: Recor
     limits: { handshakes_per_second: 1_000, handshakes_per_second_per_ip: 1_000, requests_per_second_per_viewer: 10_000, ...settings['limits'] },
     overload: { degraded_delay_ms: 10_000, shedding_delay_ms: 10_000, ...settings['overload'] },
     transport: { engine: 'quinn', max_sessions_per_ip: 1_000, ...settings['transport'] },
+    upstream: { ...PATIENT_UPSTREAM, ...settings['upstream'] },
     bandwidth: { total_bps: totalBps, ...settings['bandwidth'] }
   })
   await Promise.all(PATHS.map(async path => await fetchHashed(relay.viewerUrl + path)))

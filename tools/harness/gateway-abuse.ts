@@ -22,6 +22,13 @@ export interface AbuseCounts {
   readonly truncationStep: number
 }
 
+export interface AbuseOptions {
+  /** Growth of memory, bytes, whose end nobody waits for after a phase. */
+  readonly tolerance?: number
+  /** How often the gateway reports, as it is configured, ms. */
+  readonly heartbeatMs?: number
+}
+
 export interface AbuseRow {
   readonly phase: string
   readonly count: number
@@ -38,8 +45,8 @@ export interface AbuseRow {
 
 /** What keeps its content on purpose, within bounds of its own. */
 const CACHES = ['source.seenKeys', 'source.ramBytes', 'gateway.spentTickets']
-/** Two heartbeats at the default interval, ms. */
-const HEARTBEATS_MS = 500
+/** That of relays by default. */
+const HEARTBEAT_MS = 250
 const LOOK_MS = 100
 /** Handshakes that go no further are forgotten by the engine after 30 s, and nothing tells when. */
 const REST_MS = 45_000
@@ -53,25 +60,30 @@ export class GatewayAbuse {
   readonly #witness: TransportSession
   readonly #idle: Record<string, number>
   readonly #pid: number
+  readonly #options: Required<AbuseOptions>
 
-  private constructor (relay: SpawnedRelay, phases: AbusePhases, witness: TransportSession, idle: Record<string, number>, pid: number) {
+  private constructor (relay: SpawnedRelay, phases: AbusePhases, witness: TransportSession, idle: Record<string, number>, pid: number, options: Required<AbuseOptions>) {
     this.#relay = relay
     this.#phases = phases
     this.#witness = witness
     this.#idle = idle
     this.#pid = pid
+    this.#options = options
   }
 
-  static async of (relay: SpawnedRelay): Promise<GatewayAbuse> {
+  static async of (relay: SpawnedRelay, { tolerance = NOISE, heartbeatMs = HEARTBEAT_MS }: AbuseOptions = {}): Promise<GatewayAbuse> {
     const phases = await AbusePhases.of(relay.viewerUrl)
     const pid = await gatewayPid(relay.pid)
     if (pid === undefined) throw new Error('no gateway')
     const witness = await phases.connect()
     await phases.ask(witness)
     // Sizes are as old as the last heartbeat.
-    await new Promise(resolve => { setTimeout(resolve, HEARTBEATS_MS) })
-    return new GatewayAbuse(relay, phases, witness, await gatewaySizes(relay.adminUrl), pid)
+    await new Promise(resolve => { setTimeout(resolve, 2 * heartbeatMs) })
+    return new GatewayAbuse(relay, phases, witness, await gatewaySizes(relay.adminUrl), pid, { tolerance, heartbeatMs })
   }
+
+  /** The witness leaves; else its engine would keep this process for half a minute. */
+  end (): void { this.#witness.close() }
 
   /** One phase after the other; after each everything is back at its idle size, and a viewer is served. @throws Error when not */
   async run (counts: AbuseCounts, onRow: (row: AbuseRow) => void = () => {}): Promise<AbuseRow[]> {
@@ -135,7 +147,7 @@ export class GatewayAbuse {
     const end = performance.now() + REST_MS
     for (;;) {
       const now = await residentBytes(this.#pid)
-      if (now < before + NOISE || performance.now() > end) return now
+      if (now < before + this.#options.tolerance || performance.now() > end) return now
       await new Promise(resolve => { setTimeout(resolve, LOOK_MS) })
     }
   }
@@ -143,7 +155,7 @@ export class GatewayAbuse {
   /** Waits until nothing but the caches differs from an idle gateway. */
   async #settled (phase: string): Promise<void> {
     // Sizes are as old as the last heartbeat: what they say now may be from before the phase.
-    await new Promise(resolve => { setTimeout(resolve, HEARTBEATS_MS) })
+    await new Promise(resolve => { setTimeout(resolve, 2 * this.#options.heartbeatMs) })
     const end = Date.now() + 60_000
     for (;;) {
       const sizes = await gatewaySizes(this.#relay.adminUrl)

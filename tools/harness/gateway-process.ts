@@ -1,4 +1,5 @@
 import { readFile } from 'node:fs/promises'
+import { basename } from 'node:path'
 import { request } from 'undici'
 
 /** Process id of the gateway of a relay (Linux); undefined while there is none. */
@@ -7,7 +8,9 @@ export async function gatewayPid (relayPid: number): Promise<number | undefined>
   const children = await readFile(`/proc/${relayPid}/task/${relayPid}/children`, 'utf8').catch(() => '')
   for (const pid of children.split(' ').filter(text => text !== '').map(Number)) {
     const command = await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '')
-    if (/gateway[/\\]main\.[jt]s/.test(command)) return pid
+    // What becomes it is not yet it: setpriv(1) has the program among its arguments while it is still another user.
+    const [program = ''] = command.split('\0')
+    if (/gateway[/\\]main\.[jt]s/.test(command) && basename(program) !== 'setpriv') return pid
   }
   return undefined
 }

@@ -1,5 +1,3 @@
-import { defaultConfig } from '../../src/config/config.ts'
-
 /** Every viewer of a test comes from this machine: limits that none of them meets, for tests that are about something else. */
 export const GENEROUS_LIMITS = {
   handshakes_per_second: 1_000_000,
@@ -17,6 +15,3 @@ export const PATIENT_UPSTREAM = { connect_timeout_ms: 60_000, first_byte_timeout
 
 /** A gateway that is not taken for hung because it got no time of the processor. */
 export const PATIENT_SUPERVISOR = { hang_ms: 120_000 } as const
-
-/** What a relay has when nothing is configured. */
-export const DEFAULT_LIMITS = defaultConfig().limits

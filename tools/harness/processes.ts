@@ -8,9 +8,8 @@ import type { TestContext } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import type { Faults } from '../../demo/super-node/faults.ts'
 import type { SuperNodeStats } from '../../demo/super-node/server.ts'
-import { buildProgram } from '../../scripts/program.ts'
 import { GENEROUS_LIMITS } from './limits.ts'
-import { temporaryDirectory } from './relay.ts'
+import { temporaryDirectory } from './temporary-directory.ts'
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url))
 
@@ -39,10 +38,15 @@ export const SUPER_NODE = process.env['SUPER_NODE_PROGRAM'] ?? 'demo/super-node/
 /** What runs a relay in a process of its own. */
 export const SERVER = BUILT ?? 'src/start.cts'
 
+/** Options of Node with which it runs a script: sources are compiled as they are loaded. */
+const loaderOf = (script: string): readonly string[] => /[.]c?ts$/.test(script) ? ['--import', 'tsx'] : []
+
 /** A built program: that of `npm test`, or built as `npm run build` does, into a directory that goes with the test. */
 export async function buildRelay (t: Pick<TestContext, 'after'>): Promise<string> {
   if (BUILT !== undefined) return BUILT
   const directory = await temporaryDirectory(t)
+  // Loaded by those who build only.
+  const { buildProgram } = await import('../../scripts/program.ts')
   await buildProgram(join(directory, 'dist'))
   for (const name of ['node_modules', 'package.json', 'demo']) await symlink(join(ROOT, name), join(directory, name))
   return join(directory, 'dist/start.cjs')
@@ -53,7 +57,7 @@ export async function buildRelay (t: Pick<TestContext, 'after'>): Promise<string
  * @param descriptors how many it may have open, and those it starts each; as many as the test itself by default
  */
 export async function spawnProgram (t: Pick<TestContext, 'after'>, script: string, args: readonly string[], env: Record<string, string> = {}, descriptors?: number): Promise<SpawnedProcess> {
-  const loader = /[.]c?ts$/.test(script) ? ['--import', 'tsx'] : []
+  const loader = loaderOf(script)
   // Loading sources begins with the thread pool before the program can say how large it is to be.
   const pool = loader.length > 0 ? { UV_THREADPOOL_SIZE: '16' } : {}
   const command = [process.execPath, ...loader, resolve(ROOT, script), ...args]
@@ -111,10 +115,11 @@ export interface Ended {
   readonly stderr: string
 }
 
-/** Runs a program of this repository to its end. @param input its standard input */
+/** Runs a program of this repository, from its sources or built, to its end. @param input its standard input */
 export async function runToEnd (script: string, args: readonly string[], input = ''): Promise<Ended> {
+  const command = [...loaderOf(script), resolve(ROOT, script), ...args]
   return await new Promise(resolve => {
-    const child = execFile(process.execPath, ['--import', 'tsx', join(ROOT, script), ...args], { cwd: ROOT }, (error, stdout, stderr) => {
+    const child = execFile(process.execPath, command, { cwd: ROOT }, (error, stdout, stderr) => {
       resolve({ code: error === null ? 0 : typeof error.code === 'number' ? error.code : -1, stdout, stderr })
     })
     // The program may end before it has read anything.

@@ -12,14 +12,6 @@ const GATEWAY = process.env['RELAY_PROGRAM'] === undefined || process.env['NODE_
   ? {}
   : { gatewayProgram: { entry: join(dirname(process.env['RELAY_PROGRAM']), 'gateway/main.js'), execArgv: [] } }
 
-/** A directory that goes with the test. */
-export async function temporaryDirectory (t: Pick<TestContext, 'after'>): Promise<string> {
-  const path = await mkdtemp(join(tmpdir(), 'icn-relay-test-'))
-  // A relay that still runs heals a cache directory that somebody empties.
-  t.after(async () => { await rm(path, { recursive: true, force: true, maxRetries: 20, retryDelay: 100 }) })
-  return path
-}
-
 export interface RunningRelay {
   readonly relay: Relay
   readonly viewerUrl: string

@@ -6,7 +6,7 @@ import { pathToFileURL } from 'node:url'
 import { build } from 'esbuild'
 import fc from 'fast-check'
 import { hotSpots, type CpuProfile } from '../../../autocannon/profile/hot-spots.ts'
-import { temporaryDirectory } from '../../../tools/harness/relay.ts'
+import { temporaryDirectory } from '../../../tools/harness/temporary-directory.ts'
 
 const node = (id: number, functionName: string, url = '', children: number[] = []): CpuProfile['nodes'][number] =>
   ({ id, callFrame: { functionName, url, lineNumber: 9 }, children })

@@ -11,7 +11,7 @@ import { hashedToken } from '../../../src/admission/static-tokens.ts'
 import { fromUnits, nearest } from '../../../src/config/text.ts'
 import { RelayError } from '../../../src/base/errors.ts'
 import { checkStart, startProblems } from '../../../src/cli/start-check.ts'
-import { temporaryDirectory } from '../../../tools/harness/relay.ts'
+import { temporaryDirectory } from '../../../tools/harness/temporary-directory.ts'
 
 const NOTHING = parseCommandLine([])
 

@@ -9,7 +9,7 @@ import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { engineFile, EngineUnavailableError, loadEngine, PINNED_BUILDS, runningGlibc, type EngineSystem } from '../../../src/quinn/engine-file.ts'
 import { glibcVersion, isNewer } from '../../../src/quinn/glibc-shim.ts'
-import { temporaryDirectory } from '../../../tools/harness/relay.ts'
+import { temporaryDirectory } from '../../../tools/harness/temporary-directory.ts'
 import type { EngineSmoke } from '../../support/engine-smoke.ts'
 
 const run = promisify(execFile)

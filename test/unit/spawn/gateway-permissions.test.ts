@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import test from 'node:test'
 import fc from 'fast-check'
 import { isInstrumented, permissionArguments } from '../../../src/spawn/permissions.ts'
-import { temporaryDirectory } from '../../../tools/harness/relay.ts'
+import { temporaryDirectory } from '../../../tools/harness/temporary-directory.ts'
 
 const allowed = (args: readonly string[], what: 'read' | 'write'): string[] => {
   const flag = `--allow-fs-${what}=`

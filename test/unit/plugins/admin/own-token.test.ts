@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { suite, test, type TestContext } from 'node:test'
 import { checkConfig, type Config } from '../../../../src/config/config.ts'
 import { TOKEN_FILE, withOwnToken } from '../../../../src/plugins/admin/own-token.ts'
-import { temporaryDirectory } from '../../../../tools/harness/relay.ts'
+import { temporaryDirectory } from '../../../../tools/harness/temporary-directory.ts'
 
 const configOf = (path: string, admin: Record<string, unknown> = {}): Config => checkConfig({ cache: { path }, admin })
 

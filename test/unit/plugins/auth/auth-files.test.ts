@@ -16,7 +16,7 @@ import { checkConfig, loadConfig, type Config } from '../../../../src/config/con
 import { deferred } from '../../../../src/base/deferred.ts'
 import { RelayError } from '../../../../src/base/errors.ts'
 import { keyPair, SECRET } from '../../../support/jwt.ts'
-import { temporaryDirectory } from '../../../../tools/harness/relay.ts'
+import { temporaryDirectory } from '../../../../tools/harness/temporary-directory.ts'
 
 const authConfig = (auth: Record<string, unknown>): Config['auth'] => checkConfig({ auth }).auth
 

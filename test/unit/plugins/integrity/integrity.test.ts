@@ -12,7 +12,7 @@ import type { ShardCache } from '../../../../src/plugins/shard-cache/shard-cache
 import { ShardService } from '../../../../src/plugins/shards/shard-service.ts'
 import { keyId, type ShardKey } from '../../../../src/protocol/shard-key.ts'
 import { makePublisher, manifestBody, manifestText, signedBody, videoShards } from '../../../../tools/harness/manifests.ts'
-import { temporaryDirectory } from '../../../../tools/harness/relay.ts'
+import { temporaryDirectory } from '../../../../tools/harness/temporary-directory.ts'
 import { storeBytes } from '../../../../tools/harness/store-bytes.ts'
 import { ScriptedUpstream, type ScriptedFetch } from '../../../fakes/upstream.ts'
 import { virtualTimers, type VirtualTimers } from '../../../fakes/timers.ts'

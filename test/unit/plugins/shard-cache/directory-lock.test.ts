@@ -5,7 +5,7 @@ import { chmod, mkdir, readdir, stat, symlink, unlink, utimes, writeFile } from 
 import { join } from 'node:path'
 import { suite, test } from 'node:test'
 import { lockDirectory, type DirectoryLock } from '../../../../src/plugins/shard-cache/directory-lock.ts'
-import { temporaryDirectory } from '../../../../tools/harness/relay.ts'
+import { temporaryDirectory } from '../../../../tools/harness/temporary-directory.ts'
 import { storeBytes } from '../../../../tools/harness/store-bytes.ts'
 import { bytesOf, openTestCache } from '../../../support/cache.ts'
 

@@ -10,7 +10,7 @@ import { checkIndex, type IndexVerdict } from '../../../../src/plugins/shard-cac
 import { keyId, type ShardKey } from '../../../../src/protocol/shard-key.ts'
 import { sha256, storeBytes } from '../../../../tools/harness/store-bytes.ts'
 import { bytesOf, filesIn, manualClock, openTestCache, readAll, type TestCache } from '../../../support/cache.ts'
-import { temporaryDirectory } from '../../../../tools/harness/relay.ts'
+import { temporaryDirectory } from '../../../../tools/harness/temporary-directory.ts'
 
 const COUNT = 30
 const key = (n: number): ShardKey => ({ cid: `cid-${n}`, part: n % 14 })

@@ -8,7 +8,7 @@ import { sha256, storeBytes } from '../../../../tools/harness/store-bytes.ts'
 import { faultyFs, type FaultyFs } from '../../../fakes/faulty-fs.ts'
 import { ScriptedUpstream, type ScriptedFetch } from '../../../fakes/upstream.ts'
 import { bytesOf, openTestCache, readAll, until } from '../../../support/cache.ts'
-import { temporaryDirectory } from '../../../../tools/harness/relay.ts'
+import { temporaryDirectory } from '../../../../tools/harness/temporary-directory.ts'
 
 const BODY = bytesOf('overload', 300_000)
 const HIT: ShardKey = { cid: 'hit', part: 1 }

@@ -6,7 +6,7 @@ import type { ShardKey } from '../../../../src/protocol/shard-key.ts'
 import { sha256 } from '../../../../tools/harness/store-bytes.ts'
 import { ScriptedUpstream, type ScriptedFetch } from '../../../fakes/upstream.ts'
 import { bytesOf, openTestCache, readAll, until } from '../../../support/cache.ts'
-import { temporaryDirectory } from '../../../../tools/harness/relay.ts'
+import { temporaryDirectory } from '../../../../tools/harness/temporary-directory.ts'
 
 const KEY: ShardKey = { cid: 'tiers', part: 4 }
 const BODY = bytesOf('tiers', 2_000)

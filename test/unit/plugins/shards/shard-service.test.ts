@@ -15,7 +15,7 @@ import { sha256, storeBytes } from '../../../../tools/harness/store-bytes.ts'
 import { faultyFs, type FaultyFs } from '../../../fakes/faulty-fs.ts'
 import { ScriptedUpstream, type ScriptedFetch } from '../../../fakes/upstream.ts'
 import { bytesOf, draw, filesIn, openTestCache, readAll, until, type RecordingObserver } from '../../../support/cache.ts'
-import { temporaryDirectory } from '../../../../tools/harness/relay.ts'
+import { temporaryDirectory } from '../../../../tools/harness/temporary-directory.ts'
 
 const KEY: ShardKey = { cid: 'service', part: 4 }
 const BODY = bytesOf('service', 20_000)

@@ -11,7 +11,7 @@ import { Supervisor, type GatewayEnd } from '../../../../src/plugins/viewers/sup
 import { LIVE_SETTINGS } from '../../../support/live-settings.ts'
 import { FakeShards, GrowingObject } from '../../../support/gateway-rig.ts'
 import { until } from '../../../../tools/harness/http.ts'
-import { temporaryDirectory } from '../../../../tools/harness/relay.ts'
+import { temporaryDirectory } from '../../../../tools/harness/temporary-directory.ts'
 
 const LIMIT = { timeout: 60_000 }
 /** What every program has: `send`, and `onMessage`, which calls back for each message, those that came before it included. */
