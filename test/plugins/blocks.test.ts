@@ -7,7 +7,8 @@ import { connect } from '../../client/src/node.ts'
 import { DEMO_PUBLIC_KEY } from '../../demo/super-node/manifest.ts'
 import { startSuperNode, syntheticShard, type SuperNode } from '../../demo/super-node/server.ts'
 import { metric, sha256 } from '../../tools/harness/http.ts'
-import { startRelay, temporaryDirectory, type RunningRelay } from '../../tools/harness/relay.ts'
+import { startRelay, type RunningRelay } from '../../tools/harness/relay.ts'
+import { temporaryDirectory } from '../../tools/harness/temporary-directory.ts'
 import { until } from '../support/cache.ts'
 
 const SIZE = 2_000_000
