@@ -3,11 +3,13 @@ import { createHash } from 'node:crypto'
 import { join } from 'node:path'
 import { suite, test, type TestContext } from 'node:test'
 import { setImmediate as nextTurn } from 'node:timers/promises'
+import fc from 'fast-check'
 import { RelayError } from '../../../../src/base/errors.ts'
 import { BlockFill, type BlockFillOptions } from '../../../../src/plugins/shards/block-fill.ts'
 import { MAX_RUNS } from '../../../../src/plugins/shards/block-runs.ts'
 import { WrongObjectError } from '../../../../src/plugins/integrity/integrity.ts'
 import { keyId, type ShardKey } from '../../../../src/protocol/shard-key.ts'
+import { seededRandom } from '../../../../demo/super-node/faults.ts'
 import { sha256 } from '../../../../tools/harness/store-bytes.ts'
 import { deferred } from '../../../../src/base/deferred.ts'
 import { ScriptedParts, type ScriptedPart } from '../../../fakes/parts.ts'
@@ -596,4 +598,111 @@ suite('a fill by blocks', () => {
       await assertOver(set, false)
     }
   })
+})
+
+type Fate = 'well' | 'wrong' | 'short' | 'breaks' | 'refuses' | 'long'
+
+/** Answers a part, in pieces at its own pace. */
+async function play (part: ScriptedPart, body: Buffer, fate: Fate, random: () => number, chunk: number): Promise<void> {
+  const pause = async (): Promise<void> => { for (let turn = Math.floor(random() * 3); turn > 0; turn--) await nextTurn() }
+  const { from, to } = part.part
+  await pause()
+  if (fate === 'refuses') {
+    part.refuse(new RelayError('RELAY_ERR_UPSTREAM_TIMEOUT', 'late'))
+    return
+  }
+  part.agree()
+  const bytes = Buffer.concat([body.subarray(from, to), fate === 'long' ? Buffer.alloc(1 + Math.floor(random() * 3 * chunk)) : Buffer.of()])
+  const at = Math.floor(random() * (to - from))
+  if (fate === 'wrong') bytes[at] = (bytes[at] ?? 0) ^ 0x55
+  const end = fate === 'short' || fate === 'breaks' ? at : bytes.length
+  for (let sent = 0; sent < end && !part.body.destroyed;) {
+    const piece = bytes.subarray(sent, Math.min(end, sent + 1 + Math.floor(random() * chunk)))
+    await part.send(piece)
+    sent += piece.length
+    await pause()
+  }
+  if (fate === 'breaks') part.breakOff()
+  else part.end()
+}
+
+test('any readers, chunks, nodes, disk and memory: no wrong byte, every reader ends, and exactly a whole and right object is stored', async t => {
+  const plan = fc.record({
+    size: fc.integer({ min: 1, max: 600 }),
+    blockSize: fc.integer({ min: 1, max: 80 }),
+    seed: fc.integer(),
+    start: fc.double({ min: 0, max: 0.999, noNaN: true }),
+    chunk: fc.integer({ min: 1, max: 200 }),
+    readers: fc.array(fc.record({
+      from: fc.double({ min: 0, max: 0.999, noNaN: true }), share: fc.double({ min: 0, max: 1, noNaN: true }), step: fc.integer({ min: 1, max: 150 }), joinAt: fc.nat(20), pause: fc.nat(2), reads: fc.option(fc.nat(5)), inFile: fc.boolean()
+    }), { maxLength: 6 }),
+    fates: fc.array(fc.constantFrom<Fate>('well', 'well', 'well', 'wrong', 'wrong', 'short', 'breaks', 'refuses', 'long'), { maxLength: 8 }),
+    diskFailsAt: fc.option(fc.nat(8)),
+    memory: fc.boolean(),
+    forbidden: fc.boolean(),
+    mayComplete: fc.boolean(),
+    abortAt: fc.option(fc.nat(60), { freq: 6 })
+  })
+  const ends = { well: 0, failed: 0, stored: 0 }
+  await fc.assert(fc.asyncProperty(plan, async ({ size, blockSize, seed, start, chunk, readers, fates, diskFailsAt, memory, forbidden, mayComplete, abortAt }) => {
+    const random = seededRandom(seed)
+    const body = bytesOf(`fill ${seed}`, size)
+    let asked = 0
+    const set = await setUp(t, {
+      body,
+      blockSize,
+      start: Math.floor(start * size),
+      mayComplete: () => mayComplete,
+      passThroughBytes: memory ? 10_000 : size - 1,
+      onPart: part => { void play(part, body, fates[asked++] ?? 'well', random, chunk) }
+    })
+    const { fill, faulty, abort, store } = set
+    let writes = 0
+    faulty.decide = operation => operation === 'write' && diskFailsAt !== null && writes++ >= diskFailsAt ? 'EIO' : undefined
+    if (forbidden) fill.forbidStore()
+    const outcomes = readers.map(async ({ from, share, step, joinAt, pause, reads, inFile }) => {
+      for (let turn = 0; turn < joinAt; turn++) await nextTurn()
+      const leave = fill.join()
+      if (leave === undefined) return
+      try {
+        await fill.head
+        const first = Math.floor(from * size)
+        const end = first + Math.max(1, Math.floor(share * (size - first)))
+        for (let at = first, left = reads ?? Infinity; at < end && left > 0; left--) {
+          if (inFile) {
+            await fill.moreInFile(at, first)
+            assert.ok(fill.readableInFile(first) > at)
+          }
+          const piece = await fill.read(at, Math.min(step, end - at))
+          assert.ok(piece.length > 0 && piece.length <= Math.min(step, end - at))
+          assert.ok(body.subarray(at, at + piece.length).equals(piece), 'every byte is the right one')
+          at += piece.length
+          for (let turn = 0; turn < pause; turn++) await nextTurn()
+        }
+        if (reads === null && first === 0 && end === size) await fill.complete()
+      } catch (error) {
+        if (!(error instanceof RelayError)) throw error
+        assert.ok(fates.some(fate => fate !== 'well' && fate !== 'long') || abortAt !== null || !mayComplete || (diskFailsAt !== null && !memory), `no reader fails without a reason: ${error.message}`)
+      } finally {
+        leave()
+      }
+    })
+    if (abortAt !== null) {
+      for (let turn = 0; turn < abortAt; turn++) await nextTurn()
+      abort.abort(new RelayError('RELAY_ERR_STOPPING', 'stopping'))
+    }
+    await Promise.all(outcomes)
+    await fill.finished
+    const diskFailed = diskFailsAt !== null && writes > diskFailsAt
+    const stored = fill.verified && !forbidden && !diskFailed
+    await assertOver(set, stored)
+    if (stored) assert.equal(store.peek(keyId(KEY))?.sha256, sha256(body))
+    const harmless = fates.slice(0, asked).every(fate => fate === 'well' || fate === 'long') && abortAt === null && mayComplete && (memory || !diskFailed)
+    if (harmless) assert.ok(fill.verified, 'without a reason it does not fail')
+    const wrongSent = fates.slice(0, asked).filter(fate => fate === 'wrong' || fate === 'long').length
+    assert.ok(set.blamed.length <= wrongSent, 'nobody is blamed who sent the right bytes')
+    ends[fill.verified ? 'well' : 'failed']++
+    if (stored) ends.stored++
+  }), { numRuns: 80 })
+  assert.ok(ends.failed > 0 && ends.stored > 0 && ends.well > ends.stored, `each end is seen: ${JSON.stringify(ends)}`)
 })
