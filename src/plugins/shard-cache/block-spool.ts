@@ -71,6 +71,8 @@ export class BlockSpool implements BodySpool {
   /** Memory for the whole object, once the disk has refused, with the blocks that came since. */
   #memory: Buffer | undefined
   #grant: MemoryGrant | undefined
+  /** While memory is being waited for. */
+  #claiming: Promise<void> | undefined
 
   constructor (options: BlockSpoolOptions) {
     const { size, blockSize, file, claimed } = options
@@ -176,7 +178,7 @@ export class BlockSpool implements BodySpool {
   }
 
   /**
-   * Bytes at `position`, at most `length`; the block of `position` must be {@link here}.
+   * Bytes at `position`, at most `length`; none of a block that is not {@link here}.
    * @param into memory that they may be read into, instead of new memory
    */
   async read (position: number, length: number, into?: Buffer): Promise<Uint8Array> {
@@ -187,6 +189,8 @@ export class BlockSpool implements BodySpool {
       const end = Math.min(this.length, this.#inFile.firstMissing(block) * this.blockSize)
       return await this.#options.disk.readAt(this.#options.file.handle, position, Math.min(length, MAX_READ_BYTES, end - position), into)
     }
+    // Memory that came since the disk refused a block does not have it.
+    if (!this.here.has(block)) return new Uint8Array(0)
     const end = Math.min(this.length, (block + 1) * this.blockSize)
     return this.#memory?.subarray(position, Math.min(position + length, end)) ?? new Uint8Array(0)
   }
@@ -279,17 +283,26 @@ export class BlockSpool implements BodySpool {
     }
   }
 
+  /** Claimed once, whoever needs it first: one claim that waits behind another of the same object would wait until the object is closed. */
   async #wholeMemory (signal: AbortSignal): Promise<Buffer> {
-    if (this.#memory !== undefined) return this.#memory
+    for (;;) {
+      if (this.#memory !== undefined) return this.#memory
+      const own = this.#claiming === undefined
+      this.#claiming ??= this.#claimMemory(signal)
+      await this.#claiming
+      // Somebody else may have waited for less time than we may.
+      if (own && this.#memory === undefined) throw new RelayError('RELAY_ERR_FILLS_BUSY', 'the cache cannot store and no memory is free to pass the object through')
+    }
+  }
+
+  async #claimMemory (signal: AbortSignal): Promise<void> {
     const grant = await this.#options.memory.acquire(this.length, signal)
-    if (grant === undefined) throw new RelayError('RELAY_ERR_FILLS_BUSY', 'the cache cannot store and no memory is free to pass the object through')
-    // Two may have waited.
-    if (this.#memory !== undefined || this.#closed) grant.release()
-    else {
+    this.#claiming = undefined
+    if (this.#closed) grant?.release()
+    else if (grant !== undefined) {
       this.#grant = grant
       this.#memory = Buffer.allocUnsafeSlow(this.length)
     }
-    return this.#memory ?? Buffer.alloc(0)
   }
 }
 

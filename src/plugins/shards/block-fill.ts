@@ -171,6 +171,9 @@ export class BlockFill implements RunningFill {
       this.#options.verified()
       this.#notify()
       await ticket.commit(this.#sha256, true)
+      // What the disk refused at the very end, when no memory was free for it, is brought in again for those who read.
+      if (this.#readers > 0) await this.#bringIn(spool)
+      if (!spool.here.full) throw new RelayError('RELAY_ERR_CACHE_READ', 'the disk has refused a block that nobody waited for')
     } catch (error) {
       this.#error = error instanceof RelayError ? error : new RelayError('RELAY_ERR_INTERNAL', 'the fill failed', { cause: error })
       this.#head.reject(this.#error)
@@ -233,6 +236,8 @@ export class BlockFill implements RunningFill {
         await this.#receiveOnce(spool, run, asked)
         return
       } catch (error) {
+        // Whatever came after all that was wanted does no harm.
+        if (run.next >= run.end) return
         if (!(error instanceof WrongObjectError) || look === MAX_LOOKS || signal.aborted) throw error
       }
     }
@@ -257,6 +262,8 @@ export class BlockFill implements RunningFill {
         for (const { block, digest, pieces, put } of receiver.take(chunk)) {
           if (!digest.equals(hashes.subarray(block * BLOCK_HASH_BYTES, (block + 1) * BLOCK_HASH_BYTES))) blame(object.senders, digest.toString('hex'))
           this.#hashInOrder(block, pieces)
+          // Known of every sender so far; with the last block the object is stored, whether its body ends or not.
+          if (!object.storable) this.forbidStore()
           await put()
           run.next = block + 1
           this.#notify()
@@ -266,7 +273,6 @@ export class BlockFill implements RunningFill {
         await receiver.ready()
       }
       if (run.next < run.end) throw new RelayError('RELAY_ERR_UPSTREAM_BODY', `super-node ${object.node} sent fewer bytes than were asked for`)
-      if (!object.storable) this.forbidStore()
     } catch (error) {
       const known = object.failed(error)
       throw error instanceof WrongObjectError ? error : known
