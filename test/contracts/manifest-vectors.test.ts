@@ -4,6 +4,7 @@ import { readFile } from 'node:fs/promises'
 import { suite, test } from 'node:test'
 import { publisherKey, sha256, verifyManifest } from '../../src/plugins/integrity/verify-manifest.ts'
 import { MANIFEST_FAULTS } from '../../src/protocol/manifest.ts'
+import { readBlocks } from '../../src/protocol/manifest-blocks.ts'
 import { merkleProof, merkleRoot, rootOfProof } from '../../src/protocol/merkle.ts'
 import { manifestBody, manifestText, signedBody } from '../../tools/harness/manifests.ts'
 
@@ -32,6 +33,14 @@ suite('the manifest as docs/manifest.md has it', () => {
     const trusted = publisherKey(key)
     assert.ok(trusted !== undefined)
     assert.equal(verifyManifest(documented, CID, { maxBytes: 10_000, publishers: new Map([[key, trusted]]), maxAgeMs: 0 }, 0).publisher, key)
+  })
+
+  test('has the hashes of blocks, the last of which is shorter', () => {
+    const shard = Buffer.alloc(65_537, 7)
+    const blocks = between('with a `blockSize` of 65,536:\n\n```\n', '\n```')
+    assert.equal(Buffer.concat([sha256(shard.subarray(0, 65_536)), sha256(shard.subarray(65_536))]).toString('base64'), blocks)
+    const [hashes] = readBlocks({ blockSize: 65_536, shards: Array.from({ length: 14 }, () => ({ blocks })) }, { shardSize: shard.length }) ?? []
+    assert.equal(hashes?.hashes.length, 64)
   })
 
   test('has the proof of its last shard', () => {

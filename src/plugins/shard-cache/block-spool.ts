@@ -4,6 +4,7 @@ import { MAX_READ_BYTES, type MeasuredDisk } from '../../storage/disk-files.ts'
 import { BlockSet } from './block-set.ts'
 import type { BodySpool, SpoolFile } from './body-spool.ts'
 import type { MemoryBudget, MemoryGrant } from './memory-budget.ts'
+import { copyTo, pieceAt } from './pieces.ts'
 import type { WindowBudget } from './write-window.ts'
 
 export interface BlockSpoolOptions {
@@ -304,22 +305,4 @@ export class BlockSpool implements BodySpool {
       this.#memory = Buffer.allocUnsafeSlow(this.length)
     }
   }
-}
-
-function copyTo (memory: Buffer, position: number, pieces: readonly Uint8Array[]): void {
-  let at = position
-  for (const piece of pieces) {
-    memory.set(piece, at)
-    at += piece.length
-  }
-}
-
-/** Bytes at `offset` of what the pieces are together, at most `length` of one piece. */
-function pieceAt (pieces: readonly Uint8Array[], offset: number, length: number): Uint8Array {
-  let at = offset
-  for (const piece of pieces) {
-    if (at < piece.length) return piece.subarray(at, at + length)
-    at -= piece.length
-  }
-  return new Uint8Array(0)
 }

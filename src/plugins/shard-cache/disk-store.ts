@@ -283,6 +283,7 @@ export class DiskStore {
   async flush (): Promise<void> {
     await this.index.flush()
     await this.#unlinks.drained()
+    await this.partials.drained()
   }
 
   #delete (entry: CacheEntry, reason: RemovalReason): void {

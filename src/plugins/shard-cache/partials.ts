@@ -52,6 +52,7 @@ export class Partials {
   readonly #options: PartialsOptions
   /** The one that was left longest ago first. */
   readonly #kept = new Map<string, KeptPartial>()
+  readonly #removing = new Set<Promise<void>>()
 
   constructor (options: PartialsOptions) {
     this.#options = options
@@ -95,7 +96,7 @@ export class Partials {
     }
     this.#kept.delete(id)
     // Should the relay be killed while it goes on, it would not know which blocks have been written again.
-    void this.#options.disk.remove(kept.path + RECORD)
+    this.#remove(kept.path + RECORD)
     return kept
   }
 
@@ -134,12 +135,23 @@ export class Partials {
     return this.#kept.size
   }
 
+  /** Waits for removals under way. */
+  async drained (): Promise<void> {
+    await Promise.all(this.#removing)
+  }
+
   #forget (id: string): void {
     const kept = this.#kept.get(id)
     if (kept === undefined) return
     this.#kept.delete(id)
     this.#options.leased.cancel(kept.reservation)
-    void this.#options.disk.remove(kept.path + RECORD).then(async () => { await this.#options.disk.remove(kept.path) })
+    this.#remove(kept.path + RECORD, kept.path)
+  }
+
+  #remove (...paths: readonly string[]): void {
+    const { disk } = this.#options
+    const removing = Promise.all(paths.map(async path => { await disk.remove(path) })).then(() => { this.#removing.delete(removing) })
+    this.#removing.add(removing)
   }
 
   /** Written elsewhere first, so that it is whole or not there. */

@@ -9,6 +9,7 @@ import type { SuperNode } from '../upstream/super-node.ts'
 import type { AskedNodes, UpstreamObject, WantedPart } from '../upstream/upstream-types.ts'
 import { BlockReceiver } from './block-receiver.ts'
 import { BlockRuns, type BlockRun } from './block-runs.ts'
+import { OrderedHash } from './ordered-hash.ts'
 import type { FillHead, FillState, RunningFill } from './running-fill.ts'
 
 export interface BlockFillOptions {
@@ -52,9 +53,7 @@ export class BlockFill implements RunningFill {
   /** Each request under way, with the nodes it waits for. */
   readonly #running = new Map<Promise<void>, AskedNodes>()
   readonly #ending = new AbortController()
-  /** Of the blocks from the first on that came in their order, so that most objects need not be read again. */
-  readonly #hash = createHash('sha256')
-  #hashed = 0
+  readonly #hash = new OrderedHash()
   #ticket: BlockTicket | undefined
   /** The writer, every reader and every read under way hold the spool; the last to leave closes it. */
   #holds = 1
@@ -167,7 +166,7 @@ export class BlockFill implements RunningFill {
       await this.#verifyClaimed(spool, first)
       this.#want(spool, first)
       await this.#bringIn(spool)
-      this.#sha256 = await this.#digest(spool)
+      this.#sha256 = await this.#wholeDigest(spool)
       this.#options.verified()
       this.#notify()
       await ticket.commit(this.#sha256, true)
@@ -198,7 +197,7 @@ export class BlockFill implements RunningFill {
       const bytes = await spool.readClaimed(block).catch(() => undefined)
       const right = bytes !== undefined && createHash('sha256').update(bytes).digest().equals(hashes.subarray(block * BLOCK_HASH_BYTES, (block + 1) * BLOCK_HASH_BYTES))
       spool.confirm(block, right)
-      if (right && bytes !== undefined) this.#hashInOrder(block, [bytes])
+      if (right && bytes !== undefined) this.#hash.add(block, [bytes])
       if (right && block === first) this.#resolveHead({ node: '', region: 'cache', headMs: 0, storable: true })
       this.#notify()
     }
@@ -261,7 +260,7 @@ export class BlockFill implements RunningFill {
       for await (const chunk of object.body) {
         for (const { block, digest, pieces, put } of receiver.take(chunk)) {
           if (!digest.equals(hashes.subarray(block * BLOCK_HASH_BYTES, (block + 1) * BLOCK_HASH_BYTES))) blame(object.senders, digest.toString('hex'))
-          this.#hashInOrder(block, pieces)
+          this.#hash.add(block, pieces)
           // Known of every sender so far; with the last block the object is stored, whether its body ends or not.
           if (!object.storable) this.forbidStore()
           await put()
@@ -282,24 +281,11 @@ export class BlockFill implements RunningFill {
     }
   }
 
-  #hashInOrder (block: number, pieces: readonly Uint8Array[]): void {
-    if (block !== this.#hashed) return
-    for (const piece of pieces) this.#hash.update(piece)
-    this.#hashed++
-  }
-
-  /** SHA-256 of the whole, lower-case hex. @throws RelayError when the manifest contradicts itself, or the disk fails */
-  async #digest (spool: BlockSpool): Promise<string> {
-    const { size, sha256, blockSize } = this.#options.expected
-    for (let at = this.#hashed * blockSize; at < size;) {
-      const bytes = await spool.read(at, size - at)
-      if (bytes.length === 0) throw new RelayError('RELAY_ERR_CACHE_READ', 'a block that was here is gone')
-      this.#hash.update(bytes)
-      at += bytes.length
-    }
-    const digest = this.#hash.digest('hex')
-    if (digest !== sha256) throw new RelayError('RELAY_ERR_UPSTREAM_CORRUPT', 'the manifest contradicts itself: its blocks are not those of the shard it names')
-    return digest
+  /** @throws RelayError when the manifest contradicts itself, or the disk fails */
+  async #wholeDigest (spool: BlockSpool): Promise<string> {
+    const digest = await this.#hash.finish(spool)
+    if (digest === this.#options.expected.sha256) return digest
+    throw new RelayError('RELAY_ERR_UPSTREAM_CORRUPT', 'the manifest contradicts itself: its blocks are not those of the shard it names')
   }
 
   #resolveHead ({ node, region, headMs, storable, repaired = false }: Pick<UpstreamObject, 'node' | 'region' | 'headMs' | 'storable' | 'repaired'>): void {

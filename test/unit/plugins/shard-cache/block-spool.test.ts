@@ -36,11 +36,11 @@ interface Shape {
   readonly memoryBytes?: number
   readonly windowBytes?: number
   readonly stored?: boolean
-  readonly present?: BlockSet
+  readonly claimed?: BlockSet
   readonly makesRoom?: boolean
 }
 
-function setUp ({ size = SIZE, blockSize = BLOCK, memoryBytes = 10_000, windowBytes = 10_000, stored = true, present, makesRoom = false }: Shape = {}): Setup {
+function setUp ({ size = SIZE, blockSize = BLOCK, memoryBytes = 10_000, windowBytes = 10_000, stored = true, claimed, makesRoom = false }: Shape = {}): Setup {
   const file = new MemoryFile(size)
   const memory = new MemoryBudget(memoryBytes)
   const windows = new WindowBudget(windowBytes)
@@ -53,7 +53,7 @@ function setUp ({ size = SIZE, blockSize = BLOCK, memoryBytes = 10_000, windowBy
     memory,
     windows,
     file: stored ? { handle: file, path: '/spool' } : undefined,
-    present,
+    claimed,
     makeRoom: async () => { told.push('room'); return makesRoom },
     onDiskError: () => { told.push('disk') },
     onClosed: async () => { told.push('closed') }
@@ -153,12 +153,20 @@ suite('a block spool', () => {
     await assertClosed(set)
   })
 
-  test('begins with what is in its file already, and with nothing where it has no file', async () => {
-    const present = new BlockSet(10)
-    for (const block of [2, 3, 7]) present.add(block)
-    const set = setUp({ present })
+  test('what is said to be in its file can be read once it is confirmed; a file that is not there has nothing', async () => {
+    const claimed = new BlockSet(10)
+    for (const block of [2, 3, 5, 7]) claimed.add(block)
+    const set = setUp({ claimed })
     BODY.copy(set.file.bytes, 200, 200, 400)
     BODY.copy(set.file.bytes, 700, 700, 800)
+    assert.equal(set.spool.here.count, 0)
+    assert.equal(set.spool.stored().count, 4)
+    for (const block of [2, 3, 5, 7]) {
+      const right = Buffer.from(await set.spool.readClaimed(block)).equals(BODY.subarray(block * BLOCK, (block + 1) * BLOCK))
+      assert.equal(right, block !== 5)
+      set.spool.confirm(block, right)
+    }
+    assert.equal(set.spool.claimed.count, 0)
     assert.equal(set.spool.here.count, 3)
     assert.equal(set.spool.readableFrom(200, true), 400)
     await assertAllRight(set.spool)
@@ -169,8 +177,9 @@ suite('a block spool', () => {
     await assertClosed(set)
     assert.deepEqual(set.file.bytes, BODY)
 
-    const without = setUp({ present, stored: false })
-    assert.equal(without.spool.here.count, 0)
+    const without = setUp({ claimed, stored: false })
+    assert.equal(without.spool.claimed.count, 0)
+    await assert.rejects(without.spool.readClaimed(2))
     await assertClosed(without, false)
   })
 

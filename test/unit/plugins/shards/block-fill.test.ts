@@ -1,10 +1,12 @@
 import assert from 'node:assert/strict'
 import { createHash } from 'node:crypto'
+import { readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { suite, test, type TestContext } from 'node:test'
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import fc from 'fast-check'
 import { RelayError } from '../../../../src/base/errors.ts'
+import { BlockSet } from '../../../../src/plugins/shard-cache/block-set.ts'
 import { BlockFill, type BlockFillOptions } from '../../../../src/plugins/shards/block-fill.ts'
 import { MAX_RUNS } from '../../../../src/plugins/shards/block-runs.ts'
 import { WrongObjectError } from '../../../../src/plugins/integrity/integrity.ts'
@@ -21,6 +23,7 @@ const SIZE = 1_950
 const BODY = bytesOf('blocks', SIZE)
 
 interface Setup extends TestStore {
+  readonly body: Buffer
   readonly fill: BlockFill
   readonly parts: ScriptedParts
   readonly abort: AbortController
@@ -58,7 +61,7 @@ async function setUp (t: TestContext, { body = BODY, blockSize = BLOCK, hashes, 
     fetch: parts.fetch,
     createSpool: async () => {
       await (typeof gate === 'function' ? gate() : gate)
-      const ticket = await set.store.createBlockSpool(KEY, body.length, blockSize)
+      const ticket = await set.store.createBlockSpool(KEY, { size: body.length, sha256: sha256(body), blockSize })
       const { spool } = ticket
       const close = spool.close.bind(spool)
       spool.close = async () => {
@@ -75,7 +78,7 @@ async function setUp (t: TestContext, { body = BODY, blockSize = BLOCK, hashes, 
     verified: () => { told.push('verified') },
     signal: abort.signal
   })
-  return { ...set, fill, parts, abort, blamed, told }
+  return { ...set, body, fill, parts, abort, blamed, told }
 }
 
 async function nextPart ({ parts }: Setup, count = 1): Promise<ScriptedPart> {
@@ -112,7 +115,18 @@ async function follow (set: Setup, start = 0, end = SIZE, step = Infinity): Prom
 async function assertOver (set: Setup, stored: boolean): Promise<void> {
   const { fill, store, root, faulty, told } = set
   await fill.finished
-  await until(() => store.openFiles === 0 && store.reservedBytes === 0)
+  await until(() => store.openFiles === 0 && store.reservedBytes === store.partials.bytes)
+  // What came of an object that did not come to its end is kept, and right.
+  for (const name of (await readdir(join(root, 'partial')).catch(() => [])).filter(one => one.endsWith('.json'))) {
+    assert.equal(stored, false)
+    const { blocks, blockSize } = JSON.parse(await readFile(join(root, 'partial', name), 'utf8')) as { blocks: string, blockSize: number }
+    const bytes = await readFile(join(root, 'partial', name.slice(0, -'.json'.length)))
+    const here = new BlockSet(Math.ceil(set.body.length / blockSize), Buffer.from(blocks, 'base64'))
+    for (let block = here.firstPresent(0); block < here.size; block = here.firstPresent(block + 1)) {
+      assert.deepEqual(bytes.subarray(block * blockSize, (block + 1) * blockSize), set.body.subarray(block * blockSize, (block + 1) * blockSize))
+    }
+  }
+  store.partials.drop(() => true)
   await store.flush()
   const { bytes, temporary } = await filesIn(root)
   assert.equal(bytes, store.indexedBytes)
