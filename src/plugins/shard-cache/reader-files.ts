@@ -31,7 +31,7 @@ export class ReaderFiles {
   readonly #options: ReaderFilesOptions
   readonly #files = new Map<CacheEntry, SharedHandle>()
   /** Files being opened: nobody opens one beside that, for it may hang. */
-  readonly #opening = new Map<CacheEntry, Promise<void>>()
+  readonly #opening = new Map<CacheEntry, Promise<SharedHandle | undefined>>()
   #open = 0
 
   constructor (options: ReaderFilesOptions) {
@@ -44,8 +44,8 @@ export class ReaderFiles {
   /** The file of an entry with one more reader; undefined when it cannot be had. */
   async join (entry: CacheEntry): Promise<SharedHandle | undefined> {
     for (let other = this.#opening.get(entry); other !== undefined; other = this.#opening.get(entry)) {
-      await other
-      if (!entry.indexed) return undefined
+      // One that was purged meanwhile still has its file, for those who hold it.
+      if (await other === undefined && !entry.indexed) return undefined
     }
     const shared = this.#files.get(entry)
     if (shared !== undefined) {
@@ -53,7 +53,7 @@ export class ReaderFiles {
       return shared
     }
     const opening = this.#openFirst(entry)
-    this.#opening.set(entry, opening.then(() => {}).finally(() => { this.#opening.delete(entry) }))
+    this.#opening.set(entry, opening.finally(() => { this.#opening.delete(entry) }))
     return await opening
   }
 

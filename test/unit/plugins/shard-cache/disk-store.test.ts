@@ -175,6 +175,25 @@ test('readers of one object share a descriptor, which goes with the last of them
   await assertAtRest(rig)
 })
 
+test('who waits for the descriptor of another reader has it too, although the object is purged meanwhile', async t => {
+  const rig = await testStore(t)
+  const { store, faulty } = rig
+  const body = bytesOf('purged while it is opened', 5_000)
+  assert.ok(await storeBytes(store, KEY, body))
+  await until(() => store.openFiles === 0)
+  const gate = deferred<undefined>()
+  faulty.decide = async operation => operation === 'open' ? await gate.promise : undefined
+  const both = [openNow(store), openNow(store)]
+  store.purge(ID)
+  gate.resolve(undefined)
+  for (const opening of both) {
+    const lease = await opening
+    assert.ok(lease !== undefined && body.equals(await readLease(store, lease)))
+    lease.release()
+  }
+  await assertAtRest(rig)
+})
+
 test('any interleaving of stores, reads, purges, resizes and aborts keeps the bound, gives readers the right bytes and leaves what the index says', async t => {
   await interleave(t, false)
 })
