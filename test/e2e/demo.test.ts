@@ -101,7 +101,7 @@ test('the tour, command by command: README.md and what the demo prints do what t
   const [, player = '', cid = ''] = /(http:\S+)\/player\/\?cid=(\S+)/.exec(text) ?? []
   const [, admin = ''] = /(http:\S+)\/metrics/.exec(text) ?? []
   const [fetching = '', operating = ''] = await tourBlocks(player, admin)
-  assert.match(await paste(fetching), new RegExp(`^\\{"cid":"${cid}".*\\n[0-9a-f]{64} +-\\nHTTP/1\\.1 206 [^]*\\ncache-status: icn-relay; hit`))
+  assert.match(await paste(fetching), new RegExp(`^\\{.*"cid":"${cid}".*\\n[0-9a-f]{64} +-\\nHTTP/1\\.1 206 [^]*\\ncache-status: icn-relay; hit`))
 
   // A body ends before its store does; whoever reads the tour is slower than that.
   const stored = async (): Promise<void> => { await until(async () => await metric(admin, 'icn_relay_cache_entries', '{tier="disk"}'), entries => entries === 11) }

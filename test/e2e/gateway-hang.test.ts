@@ -71,9 +71,9 @@ test('a gateway that grows beyond its bound is replaced', { timeout: 120_000 }, 
   const client = await connect(relay.viewerUrl, { transports: ['websocket'], attempts: 30, connectTimeoutMs: 20_000 })
   t.after(() => { client.close() })
   const restarts = (): Promise<number> => metric(relay.adminUrl, 'icn_relay_gateway_restarts_total', '{reason="memory"}')
-  // Objects asked for twice are kept in the gateway's memory.
+  // What is a hit for the second time is kept in the memory of the gateway.
   for (let video = 0; await restarts() === 0; video++) {
-    for (let time = 0; time < 2; time++) await Promise.all([0, 1].map(async part => await client.fetchShard(`syn-8000000-grow${video}`, part)))
+    for (let time = 0; time < 3; time++) await Promise.all([0, 1].map(async part => await client.fetchShard(`syn-8000000-grow${video}`, part)))
   }
   await until(async () => await metric(relay.adminUrl, 'icn_relay_gateway_up'), up => up === 1)
 })

@@ -45,7 +45,7 @@ test('ranges, purges, evictions, kills and restarts in any order on partly fille
     region: { override: 'NA-WEST' },
     viewer: { stop_timeout_ms: 100 },
     overload: NEVER_OVERLOADED,
-    upstream: { ...PATIENT_UPSTREAM, connections_per_node: 64 }
+    upstream: { ...PATIENT_UPSTREAM, connections_per_node: 64, max_object_bytes: SIZE }
   }, cachePath)
 
   const seen = { right: 0, ended: 0, given: 0, purged: 0, kept: 0 }

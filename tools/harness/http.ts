@@ -46,11 +46,16 @@ export async function cacheStats (adminUrl: string): Promise<CacheStats> {
   return await response.body.json() as CacheStats
 }
 
-/** Asks until `done`; the tests' timeouts bound it. */
+/** Longer than anything takes that comes at all, and shorter than the time-outs of most tests, which would not tell what was waited for, ms. */
+const IN_VAIN_MS = 100_000
+
+/** Asks until `done`. @throws Error with the last answer when that never comes */
 export async function until<T> (ask: () => Promise<T>, done: (value: T) => boolean): Promise<T> {
+  const start = performance.now()
   for (;;) {
     const value = await ask()
     if (done(value)) return value
+    if (performance.now() - start > IN_VAIN_MS) throw new Error(`waited in vain, still ${JSON.stringify(value)?.slice(0, 500)}`)
     await new Promise(resolve => { setTimeout(resolve, 20) })
   }
 }
