@@ -51,7 +51,10 @@ export class SessionConnection implements RelayConnection {
       opening.then(late => late.reset(STREAM_CODE.cancelled), ignore)
       throw error
     }
+    let over = false
     const cancel = (): void => {
+      // Else the relay hears of a reset before it knows that its last byte has gone, and counts an answer that was read as given up.
+      if (over) return
       unfollow()
       stream.reset(STREAM_CODE.cancelled)
     }
@@ -68,6 +71,7 @@ export class SessionConnection implements RelayConnection {
           const chunk = first ?? await abortable(stream.read(), signal)
           first = undefined
           if (chunk === null) {
+            over = true
             unfollow()
             // Not with the head: once FIN has gone, Firefox tells the relay nothing of a reader that is cancelled.
             stream.end().catch(ignore)

@@ -44,6 +44,15 @@ suite('requests over a session', () => {
     assert.deepEqual(calls, ['write', 'read', 'read', 'read end', 'end'])
   })
 
+  test('an answer that has been read to its end is not given up afterwards: the relay would count it as cancelled', async () => {
+    const { session, calls } = traced([HEAD, BODY, null])
+    const response = await new SessionConnection(session).request({ path: '/x', fields: [], signal: never })
+    while (await response.read() !== null);
+    response.cancel()
+    assert.equal(calls.at(-1), 'end')
+    assert.ok(!calls.includes('reset'))
+  })
+
   test('who cancels in the middle of an answer resets the stream and sends no FIN', async () => {
     const abort = new AbortController()
     for (const how of ['cancel', 'abort'] as const) {
