@@ -1,5 +1,5 @@
 import type { Origin } from '../protocol/answer.ts'
-import { deferred } from '../base/deferred.ts'
+import { Changes } from '../base/changes.ts'
 import { RelayError } from '../base/errors.ts'
 import type { LeaseInfo, Refusal, ToGateway } from '../channel/to-gateway.ts'
 import type { RangeSpec } from '../protocol/range.ts'
@@ -13,7 +13,7 @@ export class HeldLease {
   readonly info: LeaseInfo
   readable: number
   #refusal: Refusal | undefined
-  #changed = deferred<undefined>()
+  readonly #changes = new Changes()
 
   constructor (info: LeaseInfo) {
     this.info = info
@@ -22,12 +22,12 @@ export class HeldLease {
 
   grew (readable: number): void {
     this.readable = readable
-    this.#wake()
+    this.#changes.tell()
   }
 
   broke (refusal: Refusal): void {
     this.#refusal = refusal
-    this.#wake()
+    this.#changes.tell()
   }
 
   /** Waits until the growing file holds bytes at `position`. @throws RelayError when it never will; the signal's reason */
@@ -35,17 +35,8 @@ export class HeldLease {
     while (this.readable <= position) {
       if (this.#refusal !== undefined) throw new RelayError(this.#refusal.code, this.#refusal.detail)
       signal.throwIfAborted()
-      const wake = (): void => { this.#wake() }
-      signal.addEventListener('abort', wake, { once: true })
-      await this.#changed.promise
-      signal.removeEventListener('abort', wake)
+      await this.#changes.next(signal)
     }
-  }
-
-  #wake (): void {
-    const changed = this.#changed
-    this.#changed = deferred<undefined>()
-    changed.resolve(undefined)
   }
 }
 

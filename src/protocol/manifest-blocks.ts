@@ -1,3 +1,4 @@
+import { DIGEST_BYTES } from '../base/digest-list.ts'
 import { ManifestError, type VideoManifest } from './manifest.ts'
 import { TOTAL_SHARDS } from './shard-key.ts'
 
@@ -11,7 +12,6 @@ export interface BlockHashes {
   readonly hashes: Uint8Array
 }
 
-export const BLOCK_HASH_BYTES = 32
 /** Sizes a block may have, bytes: smaller ones make the manifest large, larger ones the first byte late. */
 export const BLOCK_SIZES = [65_536, 131_072, 262_144] as const
 
@@ -29,7 +29,7 @@ export function readBlocks (value: unknown, { shardSize }: Pick<VideoManifest, '
   if (blockSize === undefined && lists.every(list => list === undefined)) return undefined
   const size = BLOCK_SIZES.find(allowed => allowed === blockSize)
   if (size === undefined) throw new ManifestError('blocks', `blockSize is none of ${BLOCK_SIZES.join(', ')}`)
-  const bytes = blockCount(shardSize, size) * BLOCK_HASH_BYTES
+  const bytes = blockCount(shardSize, size) * DIGEST_BYTES
   return Array.from({ length: TOTAL_SHARDS }, (_, index) => {
     const list = lists[index]
     const hashes = typeof list === 'string' ? Buffer.from(list, 'base64') : undefined

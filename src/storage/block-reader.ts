@@ -1,10 +1,9 @@
 import { createHash } from 'node:crypto'
+import { DIGEST_BYTES, digestAt } from '../base/digest-list.ts'
 import { CHUNK_BYTES, MAX_READ_BYTES } from './disk-files.ts'
 
 /** Bytes of a block, the last of a file excepted: as many as are read in one go. */
 export const BLOCK_BYTES = CHUNK_BYTES
-/** Bytes of a SHA-256 (FIPS 180-4). */
-const DIGEST_BYTES = 32
 
 /** Bytes of a file are not those that were stored. */
 export class RotError extends Error {
@@ -75,9 +74,8 @@ export class BlockReader {
     const memory = into !== undefined && into.length >= length ? into : Buffer.allocUnsafeSlow(length)
     await readFully(this.#read, memory, length, start)
     for (let at = 0; at < length; at += BLOCK_BYTES) {
-      const noted = (start + at) / BLOCK_BYTES * DIGEST_BYTES
       const digest = createHash('sha256').update(memory.subarray(at, Math.min(at + BLOCK_BYTES, length))).digest()
-      if (!digest.equals(this.#digests.subarray(noted, noted + DIGEST_BYTES))) throw new RotError(`the block at ${start + at} has changed`)
+      if (!digest.equals(digestAt(this.#digests, (start + at) / BLOCK_BYTES))) throw new RotError(`the block at ${start + at} has changed`)
     }
     return memory.length === length ? memory : memory.subarray(0, length)
   }

@@ -98,9 +98,14 @@ export class MeasuredDisk {
    */
   async readAt (handle: OpenFile, position: number, length: number, into?: Buffer): Promise<Buffer> {
     const buffer = into !== undefined && into.length >= length ? into : Buffer.allocUnsafeSlow(length)
-    const { bytesRead } = await this.run('read', () => handle.read(buffer, 0, length, position))
+    const bytesRead = await this.readInto(handle, buffer, 0, length, position)
     if (bytesRead === 0) throw new Error(`file ends at ${position}`)
     return bytesRead === buffer.length ? buffer : buffer.subarray(0, bytesRead)
+  }
+
+  /** Reads up to `length` bytes at `position` into `memory` from `offset` on; resolves to how many, 0 at the end of the file. */
+  async readInto (handle: OpenFile, memory: Buffer, offset: number, length: number, position: number): Promise<number> {
+    return (await this.run('read', () => handle.read(memory, offset, length, position))).bytesRead
   }
 
   /** Writes all of `chunks` from `position` on, one after the other, with as few system calls as may be. Resolves to their length in bytes. */

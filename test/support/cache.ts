@@ -1,3 +1,4 @@
+import assert from 'node:assert/strict'
 import { createHash } from 'node:crypto'
 import { mkdir, readdir, stat } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -100,6 +101,19 @@ export async function filesIn (root: string): Promise<{ files: Map<string, numbe
 /** Waits until `condition` holds, one turn of the event loop at a time; the test's own time limit ends a wait in vain. */
 export async function until (condition: () => boolean): Promise<void> {
   while (!condition()) await nextTurn()
+}
+
+/** Nothing is under way: the directory has what is indexed, and no file, room or memory is held. */
+export async function assertNothingHeld ({ store, root, faulty }: Pick<TestStore, 'store' | 'root' | 'faulty'>): Promise<void> {
+  // A reservation ends when the temporary file is gone.
+  await until(() => store.openFiles === 0 && store.reservedBytes === 0)
+  await store.flush()
+  const { bytes, temporary } = await filesIn(root)
+  assert.equal(bytes, store.indexedBytes)
+  assert.deepEqual(temporary, [])
+  assert.equal(store.usedBytes, store.indexedBytes)
+  assert.equal(store.passThrough.usedBytes, 0)
+  assert.equal(faulty.openHandles, 0)
 }
 
 /** The next value of an endless fast-check stream. */

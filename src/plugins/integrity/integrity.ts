@@ -117,9 +117,9 @@ export class Integrity {
 
   /** What a shard must be, block by block; undefined where no manifest with blocks is believed. */
   blocksOf (key: ShardKey): ExpectedBlocks | undefined {
-    const { part } = key
-    const facts = part === 'manifest' ? undefined : this.#options.store.known(key.cid)?.facts
-    const blocks = part === 'manifest' ? undefined : facts?.blocks?.[part]
+    if (key.part === 'manifest') return undefined
+    const facts = this.#options.store.known(key.cid)?.facts
+    const blocks = facts?.blocks?.[key.part]
     return facts === undefined || blocks === undefined ? undefined : { ...expectedOf(key, facts), ...blocks }
   }
 

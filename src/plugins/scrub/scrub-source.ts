@@ -29,7 +29,7 @@ export function scrubSource (cache: Pick<ShardCache, 'disk' | 'reads' | 'ids'>):
         return {
           size: entry.size,
           indexed: () => disk.peek(id) === entry,
-          read: async (into, length, position) => (await disk.disk.run('read', async () => await handle.read(into, 0, length, position))).bytesRead,
+          read: async (into, length, position) => await disk.disk.readInto(handle, into, 0, length, position),
           judge: (sha256, finder) => reads.judge(entry, sha256, finder),
           drop: () => { disk.invalidate(entry) },
           close

@@ -1,5 +1,7 @@
-import { deferred } from '../../base/deferred.ts'
+import { Changes } from '../../base/changes.ts'
 import { RelayError } from '../../base/errors.ts'
+import { blockCount } from '../../protocol/manifest-blocks.ts'
+import { readFully } from '../../storage/block-reader.ts'
 import { MAX_READ_BYTES, type MeasuredDisk } from '../../storage/disk-files.ts'
 import { BlockSet } from './block-set.ts'
 import type { BodySpool, SpoolFile } from './body-spool.ts'
@@ -41,7 +43,6 @@ const MAX_REFUSALS = 3
 
 interface HeldBlock {
   readonly pieces: readonly Uint8Array[]
-  readonly bytes: number
   readonly place: BlockPlace
   written: boolean
 }
@@ -66,7 +67,8 @@ export class BlockSpool implements BodySpool {
   #places = 0
   #diskFailed = false
   #writing: Promise<void> | undefined
-  #room = deferred<undefined>()
+  /** Told whenever there may be room for another block. */
+  readonly #room = new Changes()
   #closed = false
   #watcher: () => void = () => {}
   /** Memory for the whole object, once the disk has refused, with the blocks that came since. */
@@ -77,7 +79,7 @@ export class BlockSpool implements BodySpool {
 
   constructor (options: BlockSpoolOptions) {
     const { size, blockSize, file, claimed } = options
-    const blocks = Math.ceil(size / blockSize)
+    const blocks = blockCount(size, blockSize)
     this.#options = options
     this.length = size
     this.blockSize = blockSize
@@ -88,7 +90,7 @@ export class BlockSpool implements BodySpool {
 
   get storable (): SpoolFile | undefined { return this.#diskFailed ? undefined : this.#options.file }
   /** Bytes that lie in memory beside the file. */
-  get heldBytes (): number { return [...this.#held.values()].reduce((sum, { bytes }) => sum + bytes, 0) }
+  get heldBytes (): number { return [...this.#held.keys()].reduce((sum, block) => sum + this.bytesOf(block), 0) }
 
   /** @param watcher told whenever more is in the file */
   watch (watcher: () => void): void {
@@ -112,11 +114,7 @@ export class BlockSpool implements BodySpool {
     const { file, disk } = this.#options
     const bytes = Buffer.allocUnsafeSlow(this.bytesOf(block))
     if (file === undefined) throw new Error('no file')
-    for (let done = 0; done < bytes.length;) {
-      const read = await disk.readAt(file.handle, block * this.blockSize + done, bytes.length - done)
-      bytes.set(read, done)
-      done += read.length
-    }
+    await readFully(async (into, offset, length, position) => await disk.readInto(file.handle, into, offset, length, position), bytes, bytes.length, block * this.blockSize)
     return bytes
   }
 
@@ -138,12 +136,7 @@ export class BlockSpool implements BodySpool {
       signal.throwIfAborted()
       const place = this.#takePlace()
       if (place !== undefined) return place
-      const room = this.#room.promise
-      const abort = deferred<undefined>()
-      const wake = (): void => { abort.resolve(undefined) }
-      signal.addEventListener('abort', wake, { once: true })
-      await Promise.race([room, abort.promise])
-      signal.removeEventListener('abort', wake)
+      await this.#room.next(signal)
     }
   }
 
@@ -159,7 +152,7 @@ export class BlockSpool implements BodySpool {
       return
     }
     if (file !== undefined) {
-      this.#held.set(block, { pieces, bytes: this.bytesOf(block), place, written: false })
+      this.#held.set(block, { pieces, place, written: false })
       this.here.add(block)
       this.#writing ??= this.#writeOut(file)
       return
@@ -227,7 +220,7 @@ export class BlockSpool implements BodySpool {
             held = false
             this.#places--
             if (charged) windows.giveBack(this.blockSize)
-            this.#wake()
+            this.#room.tell()
           }
         }
       }
@@ -243,12 +236,6 @@ export class BlockSpool implements BodySpool {
     held?.place.giveBack()
   }
 
-  #wake (): void {
-    const room = this.#room
-    this.#room = deferred<undefined>()
-    room.resolve(undefined)
-  }
-
   /** Writes until nothing waits. Never rejects. */
   async #writeOut ({ handle }: SpoolFile): Promise<void> {
     let refusals = 0
@@ -259,12 +246,12 @@ export class BlockSpool implements BodySpool {
         held.written = true
         this.#inFile.add(block)
       } catch (error) {
-        if (++refusals <= MAX_REFUSALS && await this.#options.makeRoom(error, held.bytes)) continue
+        if (++refusals <= MAX_REFUSALS && await this.#options.makeRoom(error, this.bytesOf(block))) continue
         this.#diskFailed = true
         this.#options.onDiskError(error)
         await this.#moveToMemory()
       }
-      this.#wake()
+      this.#room.tell()
       this.#watcher()
     }
     this.#writing = undefined

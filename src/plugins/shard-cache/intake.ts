@@ -98,7 +98,7 @@ export class Intake {
   async begin (key: ShardKey, capacity: number, store: boolean, grows: boolean): Promise<StoreTicket> {
     const { leased, observer } = this.#options
     const room = await this.#admit(grows ? 0 : capacity, store)
-    const { keep: _, ...ticket } = this.#ticket(key, room, events => new Spool({
+    return this.#ticket(key, room, events => new Spool({
       ...events,
       capacity,
       grows,
@@ -108,7 +108,6 @@ export class Intake {
         return fits
       }
     }))
-    return ticket
   }
 
   /** Starts a body whose blocks come in any order, with those that an earlier one left. @param store as of {@link begin} */

@@ -1,4 +1,5 @@
 import { join } from 'node:path'
+import { blockCount } from '../../protocol/manifest-blocks.ts'
 import { parseKeyId } from '../../protocol/shard-key.ts'
 import type { FileSystem, MeasuredDisk, OpenFile } from '../../storage/disk-files.ts'
 import type { LeasedStore, Reservation } from '../../storage/leased-store.ts'
@@ -192,7 +193,7 @@ function partialOf (value: unknown): PartialRecord & { readonly id: string } | u
   if (version !== PARTIAL_VERSION || typeof id !== 'string' || parseKeyId(id) === undefined || typeof sha256 !== 'string' || !/^[0-9a-f]{64}$/.test(sha256)) return undefined
   if (!isPositive(size) || !isPositive(blockSize) || typeof blocks !== 'string') return undefined
   const bits = Buffer.from(blocks, 'base64')
-  const count = Math.ceil(size / blockSize)
+  const count = blockCount(size, blockSize)
   if (bits.length !== Math.ceil(count / 8)) return undefined
   return { id, size, sha256, blockSize, blocks: new BlockSet(count, bits) }
 }

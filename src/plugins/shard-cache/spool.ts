@@ -1,8 +1,9 @@
-import { deferred } from '../../base/deferred.ts'
+import { Changes } from '../../base/changes.ts'
 import { RelayError } from '../../base/errors.ts'
 import { MAX_READ_BYTES, type MeasuredDisk } from '../../storage/disk-files.ts'
 import type { BodySpool, SpoolFile } from './body-spool.ts'
 import type { MemoryBudget, MemoryGrant } from './memory-budget.ts'
+import { copyTo } from './pieces.ts'
 import { WriteWindow, type WindowBudget } from './write-window.ts'
 
 export interface SpoolOptions {
@@ -47,8 +48,8 @@ export class Spool implements BodySpool {
   #diskFailed = false
   /** Runs while anything waits to be written. */
   #writing: Promise<void> | undefined
-  /** The write under way. */
-  #batch = deferred<undefined>()
+  /** Told at the end of every write. */
+  readonly #batches = new Changes()
   #closed = false
   #watcher: () => void = () => {}
   /** The body from {@link #fileBytes} on, once the disk has refused. */
@@ -90,7 +91,7 @@ export class Spool implements BodySpool {
         this.#writing ??= this.#writeOut(file)
         return
       }
-      await this.#batch.promise
+      await this.#batches.next()
     }
     const memory = await this.#memoryFor(this.#received - this.#fileBytes + chunk.length, signal)
     memory.set(chunk, this.#received - this.#fileBytes)
@@ -141,9 +142,7 @@ export class Spool implements BodySpool {
         this.#diskFailed = true
         this.#options.onDiskError(error)
       }
-      const batch = this.#batch
-      this.#batch = deferred<undefined>()
-      batch.resolve(undefined)
+      this.#batches.tell()
       this.#watcher()
     }
     this.#writing = undefined
@@ -160,11 +159,7 @@ export class Spool implements BodySpool {
     if (granted === undefined) throw new RelayError('RELAY_ERR_FILLS_BUSY', 'the cache cannot store and no memory is free to pass the object through')
     this.#grant = granted
     const memory = this.#memory = Buffer.allocUnsafeSlow(wanted)
-    let at = 0
-    for (const chunk of before === undefined ? this.#window.unwritten() : [before]) {
-      memory.set(chunk, at)
-      at += chunk.length
-    }
+    copyTo(memory, 0, before === undefined ? this.#window.unwritten() : [before])
     if (before === undefined) this.#window.clear()
     return memory
   }

@@ -91,7 +91,7 @@ export class VerifiedReads {
     const { disk } = this.#options.disk
     const verified = blocks === undefined
       ? undefined
-      : new BlockReader(entry.size, blocks, async (into, offset, length, position) => (await disk.run('read', async () => await handle.read(into, offset, length, position))).bytesRead)
+      : new BlockReader(entry.size, blocks, async (into, offset, length, position) => await disk.readInto(handle, into, offset, length, position))
     return async (position, length, into) => {
       try {
         return await (verified?.read(position, length, into) ?? disk.readAt(handle, position, Math.min(length, MAX_READ_BYTES, entry.size - position), into))
@@ -169,7 +169,7 @@ export class VerifiedReads {
     const hash = createHash('sha256')
     for (let position = 0; position < size; position += BLOCK_BYTES) {
       const length = Math.min(BLOCK_BYTES, size - position)
-      await readFully(async (into, offset, most, at) => (await disk.run('read', async () => await handle.read(into, offset, most, at))).bytesRead, memory, length, position)
+      await readFully(async (into, offset, most, at) => await disk.readInto(handle, into, offset, most, at), memory, length, position)
       const block = memory.subarray(0, length)
       hash.update(block)
       if (mode === 'always') noteBlock(digests, position, block)

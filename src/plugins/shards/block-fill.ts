@@ -1,7 +1,9 @@
 import { createHash } from 'node:crypto'
+import { Changes } from '../../base/changes.ts'
 import { deferred } from '../../base/deferred.ts'
 import { RelayError } from '../../base/errors.ts'
-import { BLOCK_HASH_BYTES } from '../../protocol/manifest-blocks.ts'
+import { digestAt } from '../../base/digest-list.ts'
+import { blockCount } from '../../protocol/manifest-blocks.ts'
 import { WrongObjectError, type ExpectedBlocks } from '../integrity/integrity.ts'
 import type { BlockSpool } from '../shard-cache/block-spool.ts'
 import type { BlockTicket } from '../shard-cache/intake.ts'
@@ -9,6 +11,7 @@ import type { SuperNode } from '../upstream/super-node.ts'
 import type { AskedNodes, UpstreamObject, WantedPart } from '../upstream/upstream-types.ts'
 import { BlockReceiver } from './block-receiver.ts'
 import { BlockRuns, type BlockRun } from './block-runs.ts'
+import { FillHolds } from './fill-holds.ts'
 import { OrderedHash } from './ordered-hash.ts'
 import type { FillHead, FillState, RunningFill } from './running-fill.ts'
 
@@ -55,19 +58,17 @@ export class BlockFill implements RunningFill {
   readonly #ending = new AbortController()
   readonly #hash = new OrderedHash()
   #ticket: BlockTicket | undefined
-  /** The writer, every reader and every read under way hold the spool; the last to leave closes it. */
-  #holds = 1
-  #readers = 0
+  readonly #holds = new FillHolds(() => this.#ticket?.spool.close())
   #failures = 0
   #error: RelayError | undefined
   #sha256: string | undefined
   #forbidden = false
-  #progress = deferred<undefined>()
+  readonly #progress = new Changes()
 
   constructor (options: BlockFillOptions) {
     const { size, blockSize } = options.expected
     this.#options = options
-    this.#runs = new BlockRuns(Math.ceil(size / blockSize))
+    this.#runs = new BlockRuns(blockCount(size, blockSize))
     this.head = this.#head.promise
     this.repairing = this.#repairing.promise
     // A fill goes on without viewers, and then nobody is there to hear that it failed.
@@ -75,7 +76,7 @@ export class BlockFill implements RunningFill {
     this.finished = this.#fill()
   }
 
-  get readers (): number { return this.#readers }
+  get readers (): number { return this.#holds.readers }
   get via (): readonly string[] { return this.#options.via }
   get asked (): AskedNodes { return new Set([...this.#running.values()].flatMap(nodes => [...nodes])) }
   get answered (): boolean { return this.#ticket !== undefined && this.asked.size === 0 }
@@ -85,7 +86,7 @@ export class BlockFill implements RunningFill {
   get whole (): boolean { return this.#sha256 !== undefined && this.readableInFile(0) === this.#options.expected.size }
 
   async answer (): Promise<void> {
-    while (!this.answered && this.#error === undefined) await this.#progress.promise
+    while (!this.answered && this.#error === undefined) await this.#progress.next()
   }
 
   async complete (): Promise<void> {
@@ -98,16 +99,7 @@ export class BlockFill implements RunningFill {
   }
 
   join (): (() => void) | undefined {
-    if (this.#holds === 0) return undefined
-    this.#holds++
-    this.#readers++
-    let left = false
-    return () => {
-      if (left) return
-      left = true
-      this.#readers--
-      void this.#letGo()
-    }
+    return this.#holds.join()
   }
 
   readableInFile (start: number): number {
@@ -123,15 +115,10 @@ export class BlockFill implements RunningFill {
     for (;;) {
       await this.#until(() => this.#ticket?.spool.here.has(block) === true, () => block)
       const spool = this.#ticket?.spool
-      if (spool === undefined || this.#holds === 0) throw new Error('read without join')
-      this.#holds++
-      try {
-        const bytes = await spool.read(position, length, into)
-        // None of a block that the disk has refused since.
-        if (bytes.length > 0) return bytes
-      } finally {
-        void this.#letGo()
-      }
+      if (spool === undefined) throw new Error('read without join')
+      const bytes = await this.#holds.during(async () => await spool.read(position, length, into))
+      // None of a block that the disk has refused since.
+      if (bytes.length > 0) return bytes
     }
   }
 
@@ -142,7 +129,7 @@ export class BlockFill implements RunningFill {
       const spool = this.#ticket?.spool
       const block = spool === undefined ? undefined : wants(spool)
       if (spool !== undefined && block !== undefined) this.#want(spool, block)
-      await this.#progress.promise
+      await this.#progress.next()
     }
   }
 
@@ -160,7 +147,7 @@ export class BlockFill implements RunningFill {
       const ticket = this.#ticket = await createSpool()
       const { spool } = ticket
       if (this.#forbidden) ticket.forbidStore()
-      spool.watch(() => { this.#notify() })
+      spool.watch(() => { this.#progress.tell() })
       signal.throwIfAborted()
       const first = Math.floor(start / expected.blockSize)
       await this.#verifyClaimed(spool, first)
@@ -168,21 +155,21 @@ export class BlockFill implements RunningFill {
       await this.#bringIn(spool)
       this.#sha256 = await this.#wholeDigest(spool)
       this.#options.verified()
-      this.#notify()
+      this.#progress.tell()
       await ticket.commit(this.#sha256, true)
       // What the disk refused at the very end, when no memory was free for it, is brought in again for those who read.
-      if (this.#readers > 0) await this.#bringIn(spool)
+      if (this.#holds.readers > 0) await this.#bringIn(spool)
       if (!spool.here.full) throw new RelayError('RELAY_ERR_CACHE_READ', 'the disk has refused a block that nobody waited for')
     } catch (error) {
       this.#error = error instanceof RelayError ? error : new RelayError('RELAY_ERR_INTERNAL', 'the fill failed', { cause: error })
       this.#head.reject(this.#error)
-      this.#notify()
+      this.#progress.tell()
     } finally {
       signal.removeEventListener('abort', end)
       this.#ending.abort(this.#error)
       await Promise.all(this.#running.keys())
       if (this.#ticket?.spool.here.full === false) await this.#ticket.keep()
-      await this.#letGo()
+      await this.#holds.letGo()
     }
   }
 
@@ -195,11 +182,11 @@ export class BlockFill implements RunningFill {
       if (!spool.claimed.has(block)) continue
       this.#ending.signal.throwIfAborted()
       const bytes = await spool.readClaimed(block).catch(() => undefined)
-      const right = bytes !== undefined && createHash('sha256').update(bytes).digest().equals(hashes.subarray(block * BLOCK_HASH_BYTES, (block + 1) * BLOCK_HASH_BYTES))
+      const right = bytes !== undefined && createHash('sha256').update(bytes).digest().equals(digestAt(hashes, block))
       spool.confirm(block, right)
       if (right && bytes !== undefined) this.#hash.add(block, [bytes])
       if (right && block === first) this.#resolveHead({ node: '', region: 'cache', headMs: 0, storable: true })
-      this.#notify()
+      this.#progress.tell()
     }
   }
 
@@ -208,10 +195,10 @@ export class BlockFill implements RunningFill {
     while (!spool.here.full) {
       if (this.#ending.signal.aborted) throw this.#ending.signal.reason
       if (this.#runs.idle) {
-        if (this.#readers === 0 && !this.#options.mayComplete()) throw new RelayError('RELAY_ERR_OVERLOADED', 'nobody waits for the rest of the object')
+        if (this.#holds.readers === 0 && !this.#options.mayComplete()) throw new RelayError('RELAY_ERR_OVERLOADED', 'nobody waits for the rest of the object')
         this.#want(spool, this.#runs.rest(spool.here))
       }
-      await this.#progress.promise
+      await this.#progress.next()
     }
   }
 
@@ -223,7 +210,7 @@ export class BlockFill implements RunningFill {
     }).finally(() => {
       this.#runs.end(run)
       this.#running.delete(running)
-      this.#notify()
+      this.#progress.tell()
     })
     this.#running.set(running, asked)
   }
@@ -247,7 +234,7 @@ export class BlockFill implements RunningFill {
     const { signal } = this.#ending
     const from = run.next * blockSize
     const to = Math.min(size, run.end * blockSize)
-    const state = { asked, wanted: () => this.#readers > 0, repairs: () => { this.#repairing.resolve(undefined) } }
+    const state = { asked, wanted: () => this.#holds.readers > 0, repairs: () => { this.#repairing.resolve(undefined) } }
     const object = await fetch(signal, state, { from, to, size, sha256 })
     const { offset = 0 } = object
     const receiver = new BlockReceiver(spool, offset / blockSize, signal)
@@ -259,13 +246,13 @@ export class BlockFill implements RunningFill {
       if (object.repaired === true) this.#runs.becomesWhole(run)
       for await (const chunk of object.body) {
         for (const { block, digest, pieces, put } of receiver.take(chunk)) {
-          if (!digest.equals(hashes.subarray(block * BLOCK_HASH_BYTES, (block + 1) * BLOCK_HASH_BYTES))) blame(object.senders, digest.toString('hex'))
+          if (!digest.equals(digestAt(hashes, block))) blame(object.senders, digest.toString('hex'))
           this.#hash.add(block, pieces)
           // Known of every sender so far; with the last block the object is stored, whether its body ends or not.
           if (!object.storable) this.forbidStore()
           await put()
           run.next = block + 1
-          this.#notify()
+          this.#progress.tell()
           if (enough()) break
         }
         if (enough() || receiver.over) break
@@ -291,17 +278,6 @@ export class BlockFill implements RunningFill {
   #resolveHead ({ node, region, headMs, storable, repaired = false }: Pick<UpstreamObject, 'node' | 'region' | 'headMs' | 'storable' | 'repaired'>): void {
     const { size, sha256 } = this.#options.expected
     this.#head.resolve({ size, sha256, verified: true, node, region, headMs, lasting: storable, repaired })
-    this.#notify()
-  }
-
-  #notify (): void {
-    const progress = this.#progress
-    this.#progress = deferred<undefined>()
-    progress.resolve(undefined)
-  }
-
-  async #letGo (): Promise<void> {
-    this.#holds--
-    if (this.#holds === 0) await this.#ticket?.spool.close()
+    this.#progress.tell()
   }
 }

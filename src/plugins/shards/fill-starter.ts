@@ -5,7 +5,7 @@ import type { Integrity } from '../integrity/integrity.ts'
 import type { Repair } from '../repair/repair.ts'
 import type { ShardCache } from '../shard-cache/shard-cache.ts'
 import type { Upstream } from '../upstream/upstream.ts'
-import type { UpstreamFetchOptions, UpstreamObject } from '../upstream/upstream-types.ts'
+import type { UpstreamObject, WantedPart } from '../upstream/upstream-types.ts'
 import { BlockFill } from './block-fill.ts'
 import { FillPlaces } from './fill-places.ts'
 import { Fill } from './fill.ts'
@@ -113,7 +113,7 @@ export class FillStarter {
       via,
       expected,
       start: startOf(range, expected.size),
-      fetch: async (ending, state, part) => await this.#fetch(request, ending, state, { part }),
+      fetch: async (ending, state, part) => await this.#fetch(request, ending, state, part),
       createSpool: async () => await cache.createBlockSpool(key, expected, stores),
       blame: (nodes, received) => integrity.blame(key, nodes, received),
       mayComplete: () => refuseMiss?.() === undefined,
@@ -128,7 +128,7 @@ export class FillStarter {
     return new Fill({
       via,
       maxObjectBytes: key.part === 'manifest' ? maxManifestBytes : maxObjectBytes,
-      fetch: async (ending, state) => await this.#fetch(request, ending, state, {}),
+      fetch: async (ending, state) => await this.#fetch(request, ending, state),
       checksDigest: checksDigests,
       attest: integrity === undefined ? undefined : () => integrity.begin(key, via),
       createSpool: async (capacity, grows) => await cache.createSpool(key, capacity, stores, grows),
@@ -137,7 +137,7 @@ export class FillStarter {
   }
 
   /** What no super-node delivers is rebuilt from siblings, if anybody waits for it and load permits. */
-  async #fetch ({ key, via, repairs, openSibling }: FillRequest, signal: AbortSignal, state: FillState, { part }: Pick<UpstreamFetchOptions, 'part'>): Promise<UpstreamObject> {
+  async #fetch ({ key, via, repairs, openSibling }: FillRequest, signal: AbortSignal, state: FillState, part?: WantedPart): Promise<UpstreamObject> {
     const { upstream, repair, integrity } = this.#settings
     const { asked, wanted, soFar } = state
     const avoids = integrity === undefined ? undefined : (node: string): boolean => integrity.avoids(node, key)

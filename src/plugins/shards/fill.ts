@@ -1,10 +1,12 @@
 import { createHash } from 'node:crypto'
+import { Changes } from '../../base/changes.ts'
 import { deferred } from '../../base/deferred.ts'
 import { RelayError } from '../../base/errors.ts'
 import { WrongObjectError, type Attestation } from '../integrity/integrity.ts'
 import type { StoreTicket } from '../shard-cache/intake.ts'
 import type { Spool } from '../shard-cache/spool.ts'
 import type { AskedNodes, UpstreamObject } from '../upstream/upstream-types.ts'
+import { FillHolds } from './fill-holds.ts'
 import type { FillHead, FillState, RunningFill } from './running-fill.ts'
 
 export interface FillOptions {
@@ -40,9 +42,7 @@ export class Fill implements RunningFill {
   readonly #hash = createHash('sha256')
   #attestation: Attestation | undefined
   #ticket: StoreTicket | undefined
-  /** The writer, every reader and every read under way hold the spool; the last to leave closes it. */
-  #holds = 1
-  #readers = 0
+  readonly #holds = new FillHolds(() => this.#ticket?.spool.close())
   #readable = 0
   #error: RelayError | undefined
   #sha256: string | undefined
@@ -52,7 +52,7 @@ export class Fill implements RunningFill {
   #promised = false
   #forbidden = false
   #answered = false
-  #progress = deferred<undefined>()
+  readonly #progress = new Changes()
 
   constructor (options: FillOptions) {
     this.#options = options
@@ -67,7 +67,7 @@ export class Fill implements RunningFill {
   get readable (): number { return this.#readable }
   get path (): string | undefined { return this.#ticket?.path() }
   get whole (): boolean { return this.#sha256 !== undefined && this.readableInFile() === this.#ticket?.spool.length }
-  get readers (): number { return this.#readers }
+  get readers (): number { return this.#holds.readers }
   get via (): readonly string[] { return this.#options.via }
   get answered (): boolean { return this.#answered }
   get sha256 (): string | undefined { return this.#sha256 }
@@ -88,16 +88,7 @@ export class Fill implements RunningFill {
   }
 
   join (): (() => void) | undefined {
-    if (this.#holds === 0) return undefined
-    this.#holds++
-    this.#readers++
-    let left = false
-    return () => {
-      if (left) return
-      left = true
-      this.#readers--
-      void this.#letGo()
-    }
+    return this.#holds.join()
   }
 
   /** Resolves when more than `position` bytes may be read. @throws RelayError when the fill failed */
@@ -124,14 +115,11 @@ export class Fill implements RunningFill {
     await this.more(position)
     if (position === end - 1) await this.complete()
     const spool = this.#ticket?.spool
-    if (spool === undefined || this.#holds === 0) throw new Error('read without join')
-    this.#holds++
-    try {
+    if (spool === undefined) throw new Error('read without join')
+    return await this.#holds.during(async () => {
       const readable = this.#sha256 === undefined && position < end ? Math.min(this.#readable, end - 1) : this.#readable
       return await spool.read(position, Math.min(length, readable - position), into)
-    } finally {
-      void this.#letGo()
-    }
+    })
   }
 
   async #until (reached: () => boolean): Promise<void> {
@@ -139,7 +127,7 @@ export class Fill implements RunningFill {
     if (this.#wrong && this.#error !== undefined) throw this.#error
     while (!reached()) {
       if (this.#error !== undefined) throw this.#error
-      await this.#progress.promise
+      await this.#progress.next()
     }
   }
 
@@ -147,7 +135,7 @@ export class Fill implements RunningFill {
     const { signal, maxObjectBytes, attest } = this.#options
     let object: UpstreamObject | undefined
     try {
-      const fetching = this.#options.fetch(signal, { asked: this.asked, wanted: () => this.#readers > 0, soFar: () => this.#hash.copy().digest('hex'), repairs: () => { this.#repairing.resolve(undefined) } })
+      const fetching = this.#options.fetch(signal, { asked: this.asked, wanted: () => this.#holds.readers > 0, soFar: () => this.#hash.copy().digest('hex'), repairs: () => { this.#repairing.resolve(undefined) } })
       const attestation = this.#attestation = attest?.()
       object = await fetching
       this.#answered = true
@@ -158,14 +146,14 @@ export class Fill implements RunningFill {
       const ticket = await this.#options.createSpool(object.size ?? maxObjectBytes, object.size === undefined)
       if (this.#forbidden) ticket.forbidStore()
       this.#ticket = ticket
-      ticket.spool.watch(() => { this.#notify() })
+      ticket.spool.watch(() => { this.#progress.tell() })
       const digest = await this.#receive(object, ticket)
       this.#verified = await this.#attest(object, ticket, digest)
       this.#sha256 = digest
       this.#readable = ticket.spool.length
       if (!object.storable) ticket.forbidStore()
       this.#announce(object, ticket.spool.length, digest, this.#verified)
-      this.#notify()
+      this.#progress.tell()
       await ticket.commit(digest, attestation !== undefined && this.#verified)
     } catch (error) {
       object?.body.destroy()
@@ -173,9 +161,9 @@ export class Fill implements RunningFill {
       const known = object?.failed(error) ?? (error instanceof RelayError ? error : new RelayError('RELAY_ERR_INTERNAL', 'the fill failed', { cause: error }))
       this.#error = known
       this.#head.reject(known)
-      this.#notify()
+      this.#progress.tell()
     } finally {
-      await this.#letGo()
+      await this.#holds.letGo()
     }
   }
 
@@ -198,7 +186,7 @@ export class Fill implements RunningFill {
       await spool.append(chunk, signal)
       // Without an announced size nobody reads yet, and any byte may be the last.
       this.#readable = object.size === undefined ? Math.max(0, spool.length - 1) : Math.min(spool.length, object.size - 1)
-      this.#notify()
+      this.#progress.tell()
     }
     if (signal.aborted) throw signal.reason
     if (object.size !== undefined && spool.length !== object.size) {
@@ -237,17 +225,6 @@ export class Fill implements RunningFill {
 
   #announce (object: UpstreamObject, size: number, sha256: string | undefined, verified: boolean): void {
     this.#head.resolve({ size, sha256, verified, node: object.node, region: object.region, headMs: object.headMs, lasting: object.storable, repaired: object.repaired === true })
-  }
-
-  #notify (): void {
-    const progress = this.#progress
-    this.#progress = deferred<undefined>()
-    progress.resolve(undefined)
-  }
-
-  async #letGo (): Promise<void> {
-    this.#holds--
-    if (this.#holds === 0) await this.#ticket?.spool.close()
   }
 }
 

@@ -1,9 +1,10 @@
 import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
 import fc from 'fast-check'
+import { DIGEST_BYTES } from '../../../src/base/digest-list.ts'
 import { publisherKey, sha256, verifyManifest, type CheckedManifest } from '../../../src/plugins/integrity/verify-manifest.ts'
 import { ManifestError } from '../../../src/protocol/manifest.ts'
-import { BLOCK_HASH_BYTES, BLOCK_SIZES, blockCount, readBlocks } from '../../../src/protocol/manifest-blocks.ts'
+import { BLOCK_SIZES, blockCount, readBlocks } from '../../../src/protocol/manifest-blocks.ts'
 import { TOTAL_SHARDS } from '../../../src/protocol/shard-key.ts'
 import { makePublisher, manifestBody, manifestText, signedBody, videoShards } from '../../../tools/harness/manifests.ts'
 
@@ -59,9 +60,9 @@ suite('the blocks of a manifest', () => {
     'a list of hashes one by one': [BLOCK_SIZE, instead(3, [first, second])],
     'a list that is empty': [BLOCK_SIZE, instead(3, '')],
     'a list short by a byte': [BLOCK_SIZE, instead(3, HASHES[3]?.subarray(1).toString('base64'))],
-    'a list short by a hash': [BLOCK_SIZE, instead(3, HASHES[3]?.subarray(BLOCK_HASH_BYTES).toString('base64'))],
+    'a list short by a hash': [BLOCK_SIZE, instead(3, HASHES[3]?.subarray(DIGEST_BYTES).toString('base64'))],
     'a list long by a byte': [BLOCK_SIZE, instead(3, Buffer.concat([HASHES[3] ?? Buffer.of(), Buffer.of(0)]).toString('base64'))],
-    'a list long by a hash': [BLOCK_SIZE, instead(3, Buffer.alloc(3 * BLOCK_HASH_BYTES).toString('base64'))],
+    'a list long by a hash': [BLOCK_SIZE, instead(3, Buffer.alloc(3 * DIGEST_BYTES).toString('base64'))],
     'a list in base64url': [BLOCK_SIZE, instead(3, Buffer.alloc(64, 0xff).toString('base64url'))],
     'a list in hex': [BLOCK_SIZE, instead(3, HASHES[3]?.toString('hex'))],
     'a list without its padding': [BLOCK_SIZE, instead(3, first.replace(/=+$/, ''))],
@@ -89,7 +90,7 @@ suite('the blocks of a manifest', () => {
   test('whatever the members are: hashes of the right length for every shard, none, or a fault', () => {
     const size = fc.oneof({ weight: 3, arbitrary: fc.constantFrom<unknown>(...BLOCK_SIZES) }, { weight: 1, arbitrary: fc.constant(undefined) }, { weight: 1, arbitrary: fc.jsonValue() })
     const list = (shardSize: number): fc.Arbitrary<unknown> => fc.oneof(
-      { weight: 40, arbitrary: fc.constantFrom(...BLOCK_SIZES).map(one => Buffer.alloc(blockCount(shardSize, one) * BLOCK_HASH_BYTES, one).toString('base64')) },
+      { weight: 40, arbitrary: fc.constantFrom(...BLOCK_SIZES).map(one => Buffer.alloc(blockCount(shardSize, one) * DIGEST_BYTES, one).toString('base64')) },
       { weight: 1, arbitrary: fc.constant(undefined) },
       { weight: 1, arbitrary: fc.uint8Array({ maxLength: 100 }).map(bytes => Buffer.from(bytes).toString('base64')) },
       { weight: 1, arbitrary: fc.oneof(fc.base64String(), fc.string(), fc.jsonValue()) }
@@ -108,7 +109,7 @@ suite('the blocks of a manifest', () => {
         assert.equal(blocks.length, TOTAL_SHARDS)
         for (const [index, one] of blocks.entries()) {
           assert.equal(one.blockSize, blockSize)
-          assert.equal(one.hashes.length, blockCount(shardSize, one.blockSize) * BLOCK_HASH_BYTES)
+          assert.equal(one.hashes.length, blockCount(shardSize, one.blockSize) * DIGEST_BYTES)
           assert.equal(Buffer.from(one.hashes).toString('base64'), lists[index])
         }
         seen.hashes++

@@ -15,7 +15,7 @@ import { seededRandom } from '../../../../demo/super-node/faults.ts'
 import { sha256 } from '../../../../tools/harness/store-bytes.ts'
 import { deferred } from '../../../../src/base/deferred.ts'
 import { ScriptedParts, type ScriptedPart } from '../../../fakes/parts.ts'
-import { bytesOf, filesIn, testStore, until, type TestStore } from '../../../support/cache.ts'
+import { assertNothingHeld, bytesOf, testStore, until, type TestStore } from '../../../support/cache.ts'
 
 const KEY: ShardKey = { cid: 'blocks', part: 3 }
 const BLOCK = 100
@@ -113,7 +113,7 @@ async function follow (set: Setup, start = 0, end = SIZE, step = Infinity): Prom
 }
 
 async function assertOver (set: Setup, stored: boolean): Promise<void> {
-  const { fill, store, root, faulty, told } = set
+  const { fill, store, root, told } = set
   await fill.finished
   await until(() => store.openFiles === 0 && store.reservedBytes === store.partials.bytes)
   // What came of an object that did not come to its end is kept, and right.
@@ -127,13 +127,7 @@ async function assertOver (set: Setup, stored: boolean): Promise<void> {
     }
   }
   store.partials.drop(() => true)
-  await store.flush()
-  const { bytes, temporary } = await filesIn(root)
-  assert.equal(bytes, store.indexedBytes)
-  assert.deepEqual(temporary, [])
-  assert.equal(store.usedBytes, store.indexedBytes)
-  assert.equal(store.passThrough.usedBytes, 0)
-  assert.equal(faulty.openHandles, 0)
+  await assertNothingHeld(set)
   assert.equal(told.filter(event => event === 'closed').length, 1, 'the spool is closed once')
   assert.equal(fill.join(), undefined)
   assert.equal(store.peek(keyId(KEY)) !== undefined, stored)

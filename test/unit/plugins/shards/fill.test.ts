@@ -9,7 +9,7 @@ import { Fill } from '../../../../src/plugins/shards/fill.ts'
 import { keyId, type ShardKey } from '../../../../src/protocol/shard-key.ts'
 import { sha256 } from '../../../../tools/harness/store-bytes.ts'
 import { ScriptedFetch } from '../../../fakes/upstream.ts'
-import { bytesOf, filesIn, testStore, until, type TestStore } from '../../../support/cache.ts'
+import { assertNothingHeld, bytesOf, testStore, until, type TestStore } from '../../../support/cache.ts'
 
 const KEY: ShardKey = { cid: 'fill', part: 0 }
 const BODY = bytesOf('fill', 10_000)
@@ -54,18 +54,6 @@ async function follow (fill: Fill, step = Infinity, pauses: () => number = () =>
   } finally {
     leave()
   }
-}
-
-async function assertNothingHeld ({ store, root, faulty }: TestStore): Promise<void> {
-  // A reservation ends when the temporary file is gone.
-  await until(() => store.openFiles === 0 && store.reservedBytes === 0)
-  await store.flush()
-  const { bytes, temporary } = await filesIn(root)
-  assert.equal(bytes, store.indexedBytes)
-  assert.deepEqual(temporary, [])
-  assert.equal(store.usedBytes, store.indexedBytes)
-  assert.equal(store.passThrough.usedBytes, 0)
-  assert.equal(faulty.openHandles, 0)
 }
 
 test('the first bytes are readable before the end has been sent', async t => {

@@ -100,6 +100,15 @@ async function nextInOrder ({ inOrder }: Setup, count = 1): Promise<ScriptedFetc
   return fetch
 }
 
+/** A fill in order that some of the object has come of. */
+async function halfInOrder (set: Setup): Promise<{ whole: Promise<OpenShard>, old: ScriptedFetch }> {
+  const whole = set.service.open(KEY)
+  const old = await nextInOrder(set)
+  old.answer({ size: SIZE, sha256: EXPECTED.sha256 })
+  await old.send(BODY.subarray(0, 500))
+  return { whole, old }
+}
+
 async function read (shard: OpenShard, start: number, end: number): Promise<Buffer> {
   const pieces: Uint8Array[] = []
   for (let at = start; at < end;) {
@@ -143,10 +152,7 @@ suite('a shard service that knows blocks', () => {
 
   test('a range on a fill in order, when blocks become known, is served by a fill by blocks, and that one is stored', async t => {
     const set = await setUp(t)
-    const whole = set.service.open(KEY)
-    const old = await nextInOrder(set)
-    old.answer({ size: SIZE, sha256: EXPECTED.sha256 })
-    await old.send(BODY.subarray(0, 500))
+    const { whole, old } = await halfInOrder(set)
     set.onWait = () => { set.blocks = EXPECTED }
     const opening = set.service.open(KEY, { range: RANGE })
     const first = await nextPart(set)
@@ -173,10 +179,7 @@ suite('a shard service that knows blocks', () => {
 
   test('a range joins a fill in order whose blocks stay unknown, or that is complete', async t => {
     const set = await setUp(t)
-    const whole = set.service.open(KEY)
-    const old = await nextInOrder(set)
-    old.answer({ size: SIZE, sha256: EXPECTED.sha256 })
-    await old.send(BODY.subarray(0, 500))
+    const { whole, old } = await halfInOrder(set)
     const shard = await set.service.open(KEY, { range: RANGE })
     assert.equal(shard.file?.byBlocks, false)
     assert.deepEqual(set.waits, [KEY])

@@ -14,7 +14,7 @@ import { keyId, type ShardKey } from '../../../../src/protocol/shard-key.ts'
 import { sha256, storeBytes } from '../../../../tools/harness/store-bytes.ts'
 import { faultyFs, type FaultyFs } from '../../../fakes/faulty-fs.ts'
 import { ScriptedUpstream, type ScriptedFetch } from '../../../fakes/upstream.ts'
-import { bytesOf, draw, filesIn, openTestCache, readAll, until, type RecordingObserver } from '../../../support/cache.ts'
+import { assertNothingHeld, bytesOf, draw, openTestCache, readAll, until, type RecordingObserver } from '../../../support/cache.ts'
 import { temporaryDirectory } from '../../../../tools/harness/temporary-directory.ts'
 
 const KEY: ShardKey = { cid: 'service', part: 4 }
@@ -79,15 +79,9 @@ async function nextFetch (upstream: ScriptedUpstream, count = 1): Promise<Script
 }
 
 async function assertAtRest ({ cache, faulty, root, service }: Setup): Promise<void> {
-  // A reservation ends when the temporary file is gone.
-  await until(() => service.fills === 0 && cache.disk.openFiles === 0 && cache.disk.reservedBytes === 0)
+  await until(() => service.fills === 0 && cache.disk.openFiles === 0)
   await cache.flush()
-  const { bytes, temporary } = await filesIn(root)
-  assert.equal(bytes, cache.disk.indexedBytes)
-  assert.equal(cache.disk.usedBytes, cache.disk.indexedBytes)
-  assert.deepEqual(temporary, [])
-  assert.equal(cache.disk.passThrough.usedBytes, 0)
-  assert.equal(faulty.openHandles, 0)
+  await assertNothingHeld({ store: cache.disk, root, faulty })
 }
 
 test('many readers of one missing object cause one fetch, and every one gets every byte', async t => {
