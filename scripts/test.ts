@@ -24,11 +24,17 @@ const SHARING = [['test/unit/'], ['test/plugins/', 'test/contracts/']]
 const UNSHARED = ['test/contracts/fails-hostile.test.ts']
 /** So that one with long tests does not keep the last core busy alone. */
 const BATCHES_PER_CORE = 4
-/** Files of tens of seconds, the longest first: no batch gets two before each has one. */
-const LONG = ['plugins/viewer-tls', 'plugins/bandwidth', 'plugins/overload', 'contracts/transport-fails-websocket', 'plugins/metrics', 'contracts/openapi', 'plugins/viewer-auth', 'contracts/client-package', 'plugins/viewer-http', 'contracts/openapi-clients', 'plugins/limits'].map(name => `test/${name}.test.ts`)
+/** Files of tens of seconds, the longest first: no batch gets two before each has one, and none begins last. */
+const LONG = [
+  ...['slow-viewers', 'browsers-player', 'gateway-abuse', 'newer-glibc', 'repair', 'load', 'player-transport', 'soak', 'browsers', 'restart', 'player', 'partly-filled'].map(name => `test/e2e/${name}.test.ts`),
+  ...['plugins/viewer-tls', 'plugins/bandwidth', 'plugins/overload', 'contracts/transport-fails-websocket', 'plugins/metrics', 'contracts/openapi', 'plugins/viewer-auth', 'contracts/client-package', 'plugins/viewer-http', 'contracts/openapi-clients', 'plugins/limits'].map(name => `test/${name}.test.ts`)
+]
+
+/** Files of whole programs at the same time: a third of what they take is waiting. */
+const PROGRAMS = availableParallelism() + 1
 
 /** Files whose assertions depend on who else uses the machine. */
-const ALONE = ['bandwidth', 'gateway-kill', 'load-gate', 'origins', 'overload', 'region', 'slow-viewers'].map(name => `test/e2e/${name}.test.ts`)
+const ALONE = ['bandwidth', 'gateway-kill', 'load-gate', 'origins', 'overload', 'region'].map(name => `test/e2e/${name}.test.ts`)
 
 /** A line of the summary a run ends with. */
 const SUMMARY = /^(tests|suites|pass|fail|cancelled|skipped|todo|duration_ms) ([\d.]+)$/
@@ -49,12 +55,16 @@ async function * inTurn (runs: readonly (() => AsyncIterable<TestEvent>)[], tota
   for (const [name, number] of totals) yield { ...last, data: { ...last.data, message: `${name} ${number}` } }
 }
 
+/** The long ones first. */
+function inOrder (files: readonly string[]): string[] {
+  return [...LONG.filter(file => files.includes(file)), ...files.filter(file => !LONG.includes(file))]
+}
+
 /** Files that import those of a batch each, one after the other, in `directory`. @param name that theirs begin with */
 async function writeBatches (files: readonly string[], directory: string, name: string): Promise<string[]> {
-  const inOrder = [...LONG.filter(file => files.includes(file)), ...files.filter(file => !LONG.includes(file))]
   const count = Math.min(files.length, BATCHES_PER_CORE * availableParallelism())
   return await Promise.all(Array.from({ length: count }, async (_, batch) => {
-    const imports = inOrder.filter((_, position) => position % count === batch).map(file => `await import(${JSON.stringify(pathToFileURL(resolve(file)).href)})\n`)
+    const imports = inOrder(files).filter((_, position) => position % count === batch).map(file => `await import(${JSON.stringify(pathToFileURL(resolve(file)).href)})\n`)
     const path = join(directory, `${name}-${batch}.test.mjs`)
     await writeFile(path, imports.join(''))
     return path
@@ -79,7 +89,7 @@ try {
   const single = files.filter(file => !shares(file, SHARING.flat()))
   const runs = [
     { files: batches.flat(), concurrency: availableParallelism(), timeout: BATCH_TIMEOUT_MS },
-    { files: single.filter(file => !ALONE.includes(file)), concurrency: availableParallelism(), timeout: TIMEOUT_MS },
+    { files: inOrder(single.filter(file => !ALONE.includes(file))), concurrency: PROGRAMS, timeout: TIMEOUT_MS },
     { files: single.filter(file => ALONE.includes(file)), concurrency: 1, timeout: TIMEOUT_MS }
   ].filter(({ files: some }) => some.length > 0).map(({ files: some, concurrency, timeout }) => () => run({ files: some.map(file => resolve(file)), concurrency, timeout }))
   await pipeline(Readable.from(inTurn(runs, totals)), new SpecReporter(), process.stdout)
