@@ -12,6 +12,7 @@ import { hashToken, signedUrl } from './cli/commands.ts'
 import { askRunning, repairVideo } from './cli/repair-command.ts'
 import { endOfNode } from './cli/node-version.ts'
 import { checkStart } from './cli/start-check.ts'
+import { StartSignals } from './cli/start-signals.ts'
 import { loadConfig } from './config/config.ts'
 import { endAs, isLauncher, launch } from './launcher/launch.ts'
 import { withOwnToken } from './plugins/admin/own-token.ts'
@@ -37,36 +38,6 @@ function endInSpiteOf (hangs: () => boolean): void {
     process.kill(process.pid, 'SIGKILL')
   })
 }
-
-/**
- * Signals while the relay starts, which whoever is process 1 of a container gets only when it handles them. The start is called off by the first, and
- * the process ends by a second one, or when the start does not end in time.
- */
-class StartSignals {
-  readonly #starting = new AbortController()
-  readonly #deadlineMs: number
-
-  constructor (deadlineMs: number) {
-    this.#deadlineMs = deadlineMs
-    for (const name of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) process.removeAllListeners(name)
-    process.on('SIGTERM', this.#stop).on('SIGINT', this.#stop)
-    // What it would read again is about to be read.
-    process.on('SIGHUP', ignored)
-  }
-
-  get signal (): AbortSignal { return this.#starting.signal }
-
-  /** From now on somebody else handles them. */
-  end (): void { process.off('SIGTERM', this.#stop).off('SIGINT', this.#stop).off('SIGHUP', ignored) }
-
-  readonly #stop = (): void => {
-    if (this.signal.aborted) process.exit(1)
-    this.#starting.abort()
-    setTimeout(() => { process.exit(1) }, this.#deadlineMs).unref()
-  }
-}
-
-const ignored = (): void => {}
 
 async function main (): Promise<void> {
   const commandLine = parseCommandLine(process.argv.slice(2))

@@ -17,7 +17,7 @@ export class ScriptedPart extends ScriptedFetch {
   }
 
   /** Answers as a super-node does that says what it is asked for. */
-  agree (head: { storable?: boolean } = {}): void {
+  agree (head: { storable?: boolean, repaired?: boolean } = {}): void {
     this.answer({ size: this.part.size, sha256: this.part.sha256, node: this.#node, ...head })
   }
 

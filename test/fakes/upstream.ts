@@ -37,7 +37,7 @@ export class ScriptedFetch {
     })
   }
 
-  answer (head: { size?: number | undefined, sha256?: string | undefined, sha512?: string, storable?: boolean, node?: string } = {}): void {
+  answer (head: { size?: number | undefined, sha256?: string | undefined, sha512?: string, storable?: boolean, node?: string, repaired?: boolean } = {}): void {
     this.#object.resolve({
       node: head.node ?? 'node-1',
       senders: [head.node ?? 'node-1'],
@@ -47,6 +47,7 @@ export class ScriptedFetch {
       sha256: head.sha256,
       sha512: head.sha512,
       storable: head.storable ?? true,
+      repaired: head.repaired ?? false,
       body: this.body,
       failed: error => {
         this.failures.push(error)

@@ -18,6 +18,7 @@ const BODY = syntheticShard(CID, 3)
 const OTHER = syntheticShard(CID, 4)
 /** Every answer of the super-node stops here, and its connection stays open. */
 const STALL = 300_000
+const BLOCK = 131_072
 
 interface Setup { readonly relay: RunningRelay, readonly node: SuperNode }
 
@@ -106,6 +107,29 @@ suite('a shard whose blocks are known', { concurrency: false }, () => {
     assert.equal(lab.relay.relay.admin.shards.fills, 1)
     lab.node.setFaults({})
     assert.equal(sha256((await client.fetchShard(CID, 4)).bytes), sha256(OTHER))
+  })
+
+  test('a range of a shard that is gone everywhere is rebuilt from the same blocks of its siblings, and of those no more is fetched', async t => {
+    const lab = await setup(t, { transport: { engine: 'quinn' } })
+    lab.node.setFaults({ match: 'shard_03.bin', notFound: true })
+    await request(`${lab.relay.viewerUrl}/shards/${CID}/manifest.json`).then(async ({ body }) => { await body.dump() })
+    const before = lab.node.stats().bytesSent
+    assert.deepEqual(await part(lab, 1_000_000, 1_100_000), BODY.subarray(1_000_000, 1_100_000))
+    await until(() => lab.relay.relay.admin.shards.fills === 0)
+    const fetched = lab.node.stats().bytesSent - before
+    // Two blocks of ten siblings, or of eleven: one is spare.
+    assert.ok(fetched >= 10 * 2 * BLOCK && fetched <= 11 * 2 * BLOCK, `${fetched} bytes were fetched`)
+    assert.equal(await metric(lab.relay.adminUrl, 'icn_relay_repairs_total', '{outcome="repaired"}'), 1)
+    assert.equal(await metric(lab.relay.adminUrl, 'icn_relay_repair_bytes_total'), 2 * BLOCK)
+    // What is kept of it serves whoever comes back, and the rest comes when somebody wants it, in the gateway too.
+    assert.deepEqual(await part(lab, 1_000_010, 1_000_020), BODY.subarray(1_000_010, 1_000_020))
+    assert.equal(lab.node.stats().bytesSent - before, fetched)
+    const client = await connect(lab.relay.viewerUrl, { transports: ['webtransport'], connectTimeoutMs: 60_000, stallMs: 60_000 })
+    t.after(() => { client.close() })
+    assert.deepEqual(Buffer.from((await client.fetchShard(CID, 3, { range: { start: 100, end: 140_000 } })).bytes), BODY.subarray(100, 140_000))
+    assert.equal(sha256((await client.fetchShard(CID, 3)).bytes), sha256(BODY))
+    await until(() => lab.relay.relay.admin.shards.fills === 0)
+    assert.equal((await request(lab.relay.viewerUrl + PATH, { method: 'HEAD' })).headers['cache-status'], 'icn-relay; hit')
   })
 
   test('a node that sends a wrong block is blamed, and nobody sees the block', async t => {

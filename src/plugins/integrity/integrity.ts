@@ -134,6 +134,15 @@ export class Integrity {
     return this.#wrong(key, nodes, received, known)
   }
 
+  /** The hashes of blocks that a manifest gives a shard are not those of the shard it names: from now on the shard is verified as a whole. */
+  distrustBlocks (key: ShardKey): void {
+    const { store, log } = this.#options
+    const known = store.known(key.cid)
+    if (known?.facts.blocks === undefined) return
+    store.dropBlocks(key.cid)
+    log('warn', 'manifest contradicts itself: the hashes of blocks are not those of the shard it names, and are not used any more', { key: keyId(key), node: known.facts.node, by: known.by })
+  }
+
   /** A whole object was compared with its manifest, by whoever keeps its blocks. */
   verified (): void {
     this.#options.observer.checked('verified')

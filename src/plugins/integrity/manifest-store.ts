@@ -119,6 +119,12 @@ export class ManifestStore {
     }
   }
 
+  /** What is known of a CID, without the hashes of blocks. */
+  dropBlocks (cid: string): void {
+    const known = this.#believed.get(cid)
+    if (known !== undefined) this.#believed.set(cid, { ...known, facts: { ...known.facts, blocks: undefined } })
+  }
+
   /** Ends every question. */
   close (): void {
     this.#ending.abort()

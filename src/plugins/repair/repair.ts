@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto'
 import { setMaxListeners } from 'node:events'
+import { abortable } from '../../base/abortable.ts'
 import type { Clock, Timers } from '../../base/clock.ts'
 import { deferred } from '../../base/deferred.ts'
 import { RelayError, type ErrorCode } from '../../base/errors.ts'
@@ -25,8 +26,8 @@ export const REPAIR_REGION = 'repair'
 /** Closed, for it labels a metric. */
 export type RepairOutcome = 'repaired' | 'no_manifest' | 'siblings' | 'busy' | 'timeout' | 'wrong' | 'failed' | 'aborted'
 
-/** A sibling that is whole and whose bytes may be read; `release` once. */
-export interface WholeSibling {
+/** A sibling whose bytes, or those of the part that is rebuilt, may be read as they come; `release` once. */
+export interface OpenSibling {
   /** Bytes. */
   readonly size: number
   /** Whether it was compared with the manifest. */
@@ -61,14 +62,16 @@ export interface RepairOptions {
 export interface RepairRequest {
   /** `via` members of the request that needs the shard. */
   readonly via: readonly string[]
+  /** What of the shard is needed: positions, `to` exclusive; all of it without. */
+  readonly part?: { readonly from: number, readonly to: number } | undefined
   /** Why no super-node delivers it; what the caller hears when it cannot be rebuilt. */
   readonly cause: RelayError
   /** Aborted when nobody needs it any more, or the relay stops; the reason is a RelayError. */
   readonly signal: AbortSignal
   /** Throws when load says that nothing is begun now. */
   readonly mayBegin: () => void
-  /** Brings in a sibling, whole, without repairing it. Gives up when the signal aborts. */
-  readonly open: (sibling: ShardKey, signal: AbortSignal) => Promise<WholeSibling>
+  /** Brings in a sibling, whole, or the same part of it, each byte verified before it can be read; without repairing it. Gives up when the signal aborts. */
+  readonly open: (sibling: ShardKey, signal: AbortSignal) => Promise<OpenSibling>
 }
 
 /** Failures after which the shard may well be with nobody. Who asks to come back later is not asked for ten siblings instead. */
@@ -91,7 +94,12 @@ interface RepairRun {
   readonly key: ShardKey
   readonly part: number
   readonly expected: ExpectedObject
-  readonly siblings: Map<number, WholeSibling>
+  /** Positions of what is rebuilt; `to` exclusive. */
+  readonly from: number
+  readonly to: number
+  readonly choice: SiblingChoice
+  readonly siblings: Map<number, OpenSibling>
+  readonly open: RepairRequest['open']
   readonly startedAt: number
   readonly cause: RelayError
   readonly signal: AbortSignal
@@ -100,8 +108,9 @@ interface RepairRun {
 }
 
 /**
- * Rebuilds shards that no super-node delivers from ten of their siblings, row by row, while whoever waits reads them as they read any other fill. The
- * rows begin when ten siblings are whole and verified, so that what is rebuilt of them is right from its first byte, unless a disk errs.
+ * Rebuilds shards that no super-node delivers, or parts of them, from ten of their siblings, row by row, while whoever waits reads them as they read any
+ * other fill. Of siblings only verified bytes are used, so that what is rebuilt is right from its first byte, unless a disk errs; one that breaks off in
+ * the middle is replaced.
  */
 export class Repair {
   readonly #options: RepairOptions
@@ -139,9 +148,11 @@ export class Repair {
       this.#ended(signal.aborted ? 'aborted' : 'busy', startedAt, 0)
       throw error
     })
-    const run = this.#begin({ key, part, expected, startedAt, cause }, signal, leave)
+    const { from, to } = request.part ?? { from: 0, to: expected.size }
+    const choice = new SiblingChoice(part, shard => this.#options.cached({ cid, part: shard }))
+    const run = this.#begin({ key, part, expected, from, to, choice, open: request.open, startedAt, cause }, signal, leave)
     try {
-      await this.#gather(run, request)
+      await this.#gather(run)
     } catch (error) {
       const { outcome, message } = asFailure(error, run.signal)
       if (outcome === 'siblings') this.#hopeless.remember(cid, clock.monotonic())
@@ -158,6 +169,7 @@ export class Repair {
       sha512: undefined,
       storable: true,
       repaired: true,
+      offset: from,
       body: Object.assign(this.#rows(run), { destroy: () => { run.end('aborted') } }),
       failed: error => {
         run.end('aborted')
@@ -171,9 +183,9 @@ export class Repair {
     this.#hopeless.purge(cid => matches(keyId({ cid, part: 'manifest' })))
   }
 
-  #begin (facts: Pick<RepairRun, 'key' | 'part' | 'expected' | 'startedAt' | 'cause'>, signal: AbortSignal, leave: () => void): RepairRun {
+  #begin (facts: Omit<RepairRun, 'siblings' | 'signal' | 'end'>, signal: AbortSignal, leave: () => void): RepairRun {
     const { timeoutMs, timers, log } = this.#options
-    const siblings = new Map<number, WholeSibling>()
+    const siblings = new Map<number, OpenSibling>()
     const ending = new AbortController()
     // One of each sibling that is asked for, and our own.
     setMaxListeners(DATA_SHARDS + SPARE_SIBLINGS + 1, ending.signal)
@@ -195,17 +207,16 @@ export class Repair {
         leave()
         // Whatever is still on its way is not waited for.
         ending.abort()
-        const ms = this.#ended(outcome, facts.startedAt, outcome === 'repaired' ? facts.expected.size : 0)
-        const fields = { key: keyId(facts.key), outcome, siblings: from, ms: Math.round(ms), cause: facts.cause.code, detail }
+        const ms = this.#ended(outcome, facts.startedAt, outcome === 'repaired' ? facts.to - facts.from : 0)
+        const fields = { key: keyId(facts.key), from: facts.from, to: facts.to, outcome, siblings: from, ms: Math.round(ms), cause: facts.cause.code, detail }
         if (outcome === 'repaired') log('info', 'shard rebuilt from its siblings', fields)
         else log('warn', 'shard that no super-node delivers was not rebuilt', fields)
       }
     }
   }
 
-  /** Waits until ten siblings are whole. @throws RepairFailure */
-  async #gather ({ key: { cid }, part, expected, siblings, signal }: RepairRun, { open }: RepairRequest): Promise<void> {
-    const choice = new SiblingChoice(part, shard => this.#options.cached({ cid, part: shard }))
+  /** Waits until ten siblings can be read. @throws RepairFailure */
+  async #gather ({ key: { cid }, expected, siblings, choice, open, signal }: RepairRun): Promise<void> {
     const settled = deferred<undefined>()
     const stop = (): void => { settled.resolve(undefined) }
     signal.addEventListener('abort', stop)
@@ -232,18 +243,16 @@ export class Repair {
   }
 
   async * #rows (run: RepairRun): AsyncGenerator<Buffer, void, undefined> {
-    const { part, expected: { size, sha256 }, siblings, signal, end } = run
-    const hash = createHash('sha256')
+    const { part, expected: { size, sha256 }, from, to, signal, end } = run
+    const hash = to - from === size ? createHash('sha256') : undefined
     try {
-      for (let at = 0; at < size; at += ROW_BYTES) {
-        const width = Math.min(ROW_BYTES, size - at)
-        const pieces = Array.from({ length: TOTAL_SHARDS }, (): Uint8Array | undefined => undefined)
-        await Promise.all([...siblings].map(async ([shard, sibling]) => { pieces[shard] = await readRow(sibling, at, width) }))
-        if (signal.aborted) throw signal.reason
+      for (let at = from; at < to; at += ROW_BYTES) {
+        const width = Math.min(ROW_BYTES, to - at)
+        const pieces = await this.#piecesAt(run, at, width)
         const [row] = await this.#options.erasure.rebuild(pieces, [part])
         if (row === undefined) throw new RepairFailure('failed', 'nothing was rebuilt')
-        hash.update(row)
-        if (at + width === size && hash.digest('hex') !== sha256) throw new RepairFailure('wrong', 'what was rebuilt is not what the manifest says')
+        hash?.update(row)
+        if (at + width === size && hash !== undefined && hash.digest('hex') !== sha256) throw new RepairFailure('wrong', 'what was rebuilt is not what the manifest says')
         if (signal.aborted) throw signal.reason
         yield Buffer.from(row.buffer, row.byteOffset, row.byteLength)
       }
@@ -255,6 +264,25 @@ export class Repair {
     }
   }
 
+  /** The same rows of ten siblings. Whoever breaks off in the middle is replaced while others can be had. */
+  async #piecesAt (run: RepairRun, position: number, length: number): Promise<Array<Uint8Array | undefined>> {
+    const { siblings, choice, signal } = run
+    const pieces = Array.from({ length: TOTAL_SHARDS }, (): Uint8Array | undefined => undefined)
+    for (;;) {
+      const reads = Promise.all([...siblings].filter(([shard]) => pieces[shard] === undefined).map(async ([shard, sibling]) => {
+        try {
+          pieces[shard] = await readRow(sibling, position, length)
+        } catch {
+          if (siblings.delete(shard)) sibling.release()
+          choice.lost(shard)
+        }
+      }))
+      await abortable(reads, signal)
+      if (choice.done) return pieces
+      await this.#gather(run)
+    }
+  }
+
   #ended (outcome: RepairOutcome, startedAt: number, bytes: number): number {
     const ms = this.#options.clock.monotonic() - startedAt
     this.#options.observer.ended(outcome, ms, bytes)
@@ -263,7 +291,7 @@ export class Repair {
 }
 
 /** Rows of one sibling, in memory that nobody else has: a thread takes it over. */
-async function readRow (sibling: WholeSibling, position: number, length: number): Promise<Uint8Array> {
+async function readRow (sibling: OpenSibling, position: number, length: number): Promise<Uint8Array> {
   const row = new Uint8Array(length)
   for (let at = 0; at < length;) {
     const bytes = await sibling.read(position + at, length - at)

@@ -4,8 +4,9 @@ import { DATA_SHARDS, TOTAL_SHARDS } from '../../protocol/shard-key.ts'
 export const SPARE_SIBLINGS = 1
 
 /**
- * Which of the 13 siblings of a shard are brought in to rebuild it: those of the cache first, then those of super-nodes, until ten are whole. At most
- * {@link DATA_SHARDS} + {@link SPARE_SIBLINGS} are asked for at the same time, each once.
+ * Which of the 13 siblings of a shard are brought in to rebuild it: those of the cache first, then those of super-nodes, until ten are there. At most
+ * {@link DATA_SHARDS} + {@link SPARE_SIBLINGS} are asked for at the same time, each once, but for a spare that came too late and
+ * takes the place of one that is lost.
  */
 export class SiblingChoice {
   readonly #cached: ReadonlySet<number>
@@ -42,15 +43,20 @@ export class SiblingChoice {
     }
   }
 
-  /** It is there, whole and verified. @returns whether it is needed */
+  /** It is there, and verified. @returns whether it is needed; otherwise it may be asked for again in place of one that is lost */
   arrived (shard: number): boolean {
-    if (!this.#asked.delete(shard) || this.done) return false
+    if (!this.#asked.delete(shard)) return false
+    if (this.done) {
+      this.#waiting.unshift(shard)
+      return false
+    }
     this.#whole.add(shard)
     return true
   }
 
-  /** It cannot be had. */
+  /** It cannot be had, or no longer. */
   lost (shard: number): void {
     this.#asked.delete(shard)
+    this.#whole.delete(shard)
   }
 }

@@ -46,6 +46,11 @@ export class BlockSet {
     return block
   }
 
+  /** A new set of the blocks of both. */
+  union (other: BlockSet): BlockSet {
+    return new BlockSet(this.size, this.#bits.map((bits, at) => bits | (other.#bits[at] ?? 0)))
+  }
+
   /** Eight blocks a byte, the first in the lowest bit. */
   toBytes (): Uint8Array {
     return this.#bits.slice()

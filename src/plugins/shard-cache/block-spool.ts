@@ -66,6 +66,8 @@ export class BlockSpool implements BodySpool {
   readonly #held = new Map<number, HeldBlock>()
   #places = 0
   #diskFailed = false
+  /** While it is not clear for which of the refused blocks there is memory. */
+  #moving = false
   #writing: Promise<void> | undefined
   /** Told whenever there may be room for another block. */
   readonly #room = new Changes()
@@ -99,7 +101,7 @@ export class BlockSpool implements BodySpool {
 
   /** Position up to which the bytes from `start` on can be read; `start` when none can. @param inFile whether of the file, where there is one */
   readableFrom (start: number, inFile: boolean): number {
-    const set = inFile && this.storable !== undefined ? this.#inFile : this.here
+    const set = inFile && (this.storable !== undefined || this.#moving) ? this.#inFile : this.here
     const block = Math.floor(start / this.blockSize)
     return Math.max(start, Math.min(this.length, set.firstMissing(block) * this.blockSize))
   }
@@ -202,9 +204,12 @@ export class BlockSpool implements BodySpool {
 
   /** Blocks that are in the file, those included that are only claimed. */
   stored (): BlockSet {
-    const blocks = new BlockSet(this.here.size, this.#inFile.toBytes())
-    for (let block = this.claimed.firstPresent(0); block < blocks.size; block = this.claimed.firstPresent(block + 1)) blocks.add(block)
-    return blocks
+    return this.#inFile.union(this.claimed)
+  }
+
+  /** Blocks that can be read, and those that are only claimed. */
+  taken (): BlockSet {
+    return this.here.union(this.claimed)
   }
 
   #takePlace (): BlockPlace | undefined {
@@ -249,7 +254,9 @@ export class BlockSpool implements BodySpool {
         if (++refusals <= MAX_REFUSALS && await this.#options.makeRoom(error, this.bytesOf(block))) continue
         this.#diskFailed = true
         this.#options.onDiskError(error)
+        this.#moving = true
         await this.#moveToMemory()
+        this.#moving = false
       }
       this.#room.tell()
       this.#watcher()

@@ -116,7 +116,7 @@ export class Intake {
     const left = store ? await this.#takeUp(keyId(key), body) : undefined
     const room = left ?? await this.#admit(size, store)
     const { keep, ...ticket } = this.#ticket(key, room, events => new BlockSpool({ ...events, size, blockSize, claimed: left?.blocks }))
-    return { ...ticket, keep: async () => await keep({ size, sha256, blockSize, blocks: ticket.spool.stored() }) }
+    return { ...ticket, keep: async () => await keep(() => ({ size, sha256, blockSize, blocks: ticket.spool.stored() })) }
   }
 
   async #takeUp (id: string, body: ExpectedBody): Promise<Room & Pick<PartialRecord, 'blocks'> | undefined> {
@@ -145,7 +145,7 @@ export class Intake {
     return { reservation, file }
   }
 
-  #ticket<S extends BodySpool> (key: ShardKey, { reservation, file }: Room, open: (events: SpoolParts) => S): StoreTicket<S> & { readonly keep: (record: PartialRecord) => Promise<boolean> } {
+  #ticket<S extends BodySpool> (key: ShardKey, { reservation, file }: Room, open: (events: SpoolParts) => S): StoreTicket<S> & { readonly keep: (record: () => PartialRecord) => Promise<boolean> } {
     const { leased, partials, disk, memory, index, clock, observer, tick, fileOf, makeRoom, stored: ended } = this.#options
     const id = keyId(key)
     let committed: CacheEntry | undefined
@@ -190,11 +190,11 @@ export class Intake {
       ended(undefined)
       return true
     }
-    const keep = async (record: PartialRecord): Promise<boolean> => {
+    const keep = async (record: () => PartialRecord): Promise<boolean> => {
       await spool.flush()
       const stored = spool.storable
       if (stored === undefined || reservation === undefined || committed !== undefined || forbidden) return false
-      kept = await partials.keep(id, this.#nextGeneration(), stored.path, stored.handle, reservation, record)
+      kept = await partials.keep(id, this.#nextGeneration(), stored.path, stored.handle, reservation, record())
       return kept
     }
     const path = (): string | undefined => committed === undefined ? kept ? undefined : spool.storable?.path : fileOf(committed)

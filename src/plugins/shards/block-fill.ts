@@ -1,4 +1,3 @@
-import { createHash } from 'node:crypto'
 import { Changes } from '../../base/changes.ts'
 import { deferred } from '../../base/deferred.ts'
 import { RelayError } from '../../base/errors.ts'
@@ -14,21 +13,27 @@ import { BlockRuns, type BlockRun } from './block-runs.ts'
 import { FillHolds } from './fill-holds.ts'
 import { OrderedHash } from './ordered-hash.ts'
 import type { FillHead, FillState, RunningFill } from './running-fill.ts'
+import { verifyClaimed } from './verify-claimed.ts'
 
 export interface BlockFillOptions {
   /** `via` members of the request that caused it. */
   readonly via: readonly string[]
   readonly expected: ExpectedBlocks
-  /** Position of the byte that is asked for first. */
+  /** Position of the byte that is asked for first, and where that ends which is asked for, exclusive. */
   readonly start: number
+  readonly end: number
+  /** Whether what nobody waits for is brought in too. */
+  readonly completes: boolean
   readonly fetch: (signal: AbortSignal, state: FillState, part: WantedPart) => Promise<UpstreamObject>
   readonly createSpool: () => Promise<BlockTicket>
   /** Tells who sent something else than the manifest says. @throws WrongObjectError always */
   readonly blame: (nodes: readonly string[], received: string | undefined) => never
-  /** Whether blocks that nobody waits for may be fetched now. */
+  /** Whether load permits that blocks which nobody waits for are fetched now. */
   readonly mayComplete: () => boolean
   /** The whole object was compared with its manifest. */
   readonly verified: () => void
+  /** The whole object is not what its manifest says, and each of its blocks is. */
+  readonly contradicted: () => void
   /** Aborted when the relay stops or the fill exceeds its deadline; the reason is a RelayError. */
   readonly signal: AbortSignal
 }
@@ -38,17 +43,23 @@ const MAX_LOOKS = 8
 /** Requests that may fail while others of the same fill go on. */
 const MAX_FAILURES = 3
 
+/** Blocks that are to come, in order. */
+interface Want {
+  readonly block: number
+  /** Exclusive; the block itself when nobody waits. */
+  readonly end: number
+}
+
 /**
  * One missing object whose blocks are known by their hashes, see {@link RunningFill}. It begins with the block that is asked for first, then brings in
  * the rest in order; a reader who wants blocks that are far off has them brought in beside. Every block can be read as soon as it is verified,
- * and one that is wrong is asked for elsewhere: readers never see it.
+ * and one that is wrong is asked for elsewhere: readers never see it. What has to be rebuilt from siblings is brought in as far as readers want it.
  */
 export class BlockFill implements RunningFill {
   readonly head: Promise<FillHead>
   readonly finished: Promise<void>
   readonly repairing: Promise<undefined>
   readonly byBlocks = true
-  readonly wrong = false
   readonly #options: BlockFillOptions
   readonly #head = deferred<FillHead>()
   readonly #repairing = deferred<undefined>()
@@ -63,11 +74,16 @@ export class BlockFill implements RunningFill {
   #error: RelayError | undefined
   #sha256: string | undefined
   #forbidden = false
+  /** Whether nothing is brought in but what readers wait for. */
+  #onDemand: boolean
+  #wrong = false
+  #givenUp = false
   readonly #progress = new Changes()
 
   constructor (options: BlockFillOptions) {
     const { size, blockSize } = options.expected
     this.#options = options
+    this.#onDemand = !options.completes
     this.#runs = new BlockRuns(blockCount(size, blockSize))
     this.head = this.#head.promise
     this.repairing = this.#repairing.promise
@@ -81,6 +97,8 @@ export class BlockFill implements RunningFill {
   get asked (): AskedNodes { return new Set([...this.#running.values()].flatMap(nodes => [...nodes])) }
   get answered (): boolean { return this.#ticket !== undefined && this.asked.size === 0 }
   get sha256 (): string | undefined { return this.#sha256 }
+  get wrong (): boolean { return this.#wrong }
+  get givenUp (): boolean { return this.#givenUp }
   get verified (): boolean { return this.#sha256 !== undefined }
   get path (): string | undefined { return this.#ticket?.path() }
   get whole (): boolean { return this.#sha256 !== undefined && this.readableInFile(0) === this.#options.expected.size }
@@ -90,7 +108,7 @@ export class BlockFill implements RunningFill {
   }
 
   async complete (): Promise<void> {
-    await this.#until(() => this.#sha256 !== undefined, () => undefined)
+    await this.#until(() => this.#sha256 !== undefined, ({ here }) => this.#onDemand ? { block: here.firstMissing(0), end: here.size } : undefined)
   }
 
   forbidStore (): void {
@@ -99,21 +117,30 @@ export class BlockFill implements RunningFill {
   }
 
   join (): (() => void) | undefined {
-    return this.#holds.join()
+    const leave = this.#givenUp ? undefined : this.#holds.join()
+    if (leave === undefined) return undefined
+    return () => {
+      leave()
+      this.#progress.tell()
+    }
   }
 
   readableInFile (start: number): number {
     return this.#ticket?.spool.readableFrom(start, true) ?? start
   }
 
-  async moreInFile (position: number, start: number): Promise<void> {
-    await this.#until(() => this.readableInFile(start) > position, ({ blockSize, here }) => here.firstMissing(Math.floor(start / blockSize)))
+  async moreInFile (position: number, start: number, end: number): Promise<void> {
+    await this.#until(() => this.readableInFile(start) > position, ({ here, blockSize }) => {
+      const block = here.firstMissing(this.#blockAt(start))
+      // What is here already is waited for until it is in the file.
+      return block * blockSize > position ? undefined : { block, end: this.#blocksTo(end) }
+    })
   }
 
-  async read (position: number, length: number, _end?: number, into?: Buffer): Promise<Uint8Array> {
-    const block = Math.floor(position / this.#options.expected.blockSize)
+  async read (position: number, length: number, end = this.#options.expected.size, into?: Buffer): Promise<Uint8Array> {
+    const block = this.#blockAt(position)
     for (;;) {
-      await this.#until(() => this.#ticket?.spool.here.has(block) === true, () => block)
+      await this.#until(() => this.#ticket?.spool.here.has(block) === true, () => ({ block, end: this.#blocksTo(end) }))
       const spool = this.#ticket?.spool
       if (spool === undefined) throw new Error('read without join')
       const bytes = await this.#holds.during(async () => await spool.read(position, length, into))
@@ -122,36 +149,48 @@ export class BlockFill implements RunningFill {
     }
   }
 
-  /** @param wants the block that has to come for it */
-  async #until (reached: () => boolean, wants: (spool: BlockSpool) => number | undefined): Promise<void> {
+  #blockAt (position: number): number {
+    return Math.floor(position / this.#options.expected.blockSize)
+  }
+
+  #blocksTo (end: number): number {
+    return Math.ceil(end / this.#options.expected.blockSize)
+  }
+
+  /** @param wants what has to come for it */
+  async #until (reached: () => boolean, wants: (spool: BlockSpool) => Want | undefined): Promise<void> {
     while (!reached()) {
       if (this.#error !== undefined) throw this.#error
       const spool = this.#ticket?.spool
-      const block = spool === undefined ? undefined : wants(spool)
-      if (spool !== undefined && block !== undefined) this.#want(spool, block)
+      const want = spool === undefined ? undefined : wants(spool)
+      if (spool !== undefined && want !== undefined) this.#want(spool, { ...want, end: Math.max(want.end, want.block + 1) })
       await this.#progress.next()
     }
   }
 
-  #want (spool: BlockSpool, block: number): void {
-    if (spool.claimed.has(block)) return
-    const run = this.#runs.want(block, spool.here)
+  #want (spool: BlockSpool, { block, end }: Want): void {
+    const run = this.#runs.want(block, spool.taken(), end, this.#onDemand ? end : undefined)
     if (run !== undefined && !this.#ending.signal.aborted) this.#start(spool, run)
   }
 
   async #fill (): Promise<void> {
-    const { signal, createSpool, start, expected } = this.#options
-    const end = (): void => { this.#ending.abort(signal.reason) }
-    signal.addEventListener('abort', end, { once: true })
+    const { signal, createSpool, start, end } = this.#options
+    const stop = (): void => { this.#ending.abort(signal.reason) }
+    signal.addEventListener('abort', stop, { once: true })
     try {
       const ticket = this.#ticket = await createSpool()
       const { spool } = ticket
       if (this.#forbidden) ticket.forbidStore()
       spool.watch(() => { this.#progress.tell() })
       signal.throwIfAborted()
-      const first = Math.floor(start / expected.blockSize)
-      await this.#verifyClaimed(spool, first)
+      const first = { block: this.#blockAt(start), end: this.#blocksTo(end) }
+      // What an earlier fill has left is verified while the rest is on its way.
       this.#want(spool, first)
+      await verifyClaimed(spool, this.#options.expected.hashes, first.block, this.#ending.signal, (block, bytes) => {
+        if (bytes !== undefined) this.#hash.add(block, [bytes])
+        if (bytes !== undefined && block === first.block) this.#resolveHead({ node: '', region: 'cache', headMs: 0, storable: true })
+        this.#progress.tell()
+      })
       await this.#bringIn(spool)
       this.#sha256 = await this.#wholeDigest(spool)
       this.#options.verified()
@@ -165,28 +204,11 @@ export class BlockFill implements RunningFill {
       this.#head.reject(this.#error)
       this.#progress.tell()
     } finally {
-      signal.removeEventListener('abort', end)
+      signal.removeEventListener('abort', stop)
       this.#ending.abort(this.#error)
       await Promise.all(this.#running.keys())
       if (this.#ticket?.spool.here.full === false) await this.#ticket.keep()
       await this.#holds.letGo()
-    }
-  }
-
-  /** What an earlier fill has left is verified again, beginning with the block that is asked for. */
-  async #verifyClaimed (spool: BlockSpool, first: number): Promise<void> {
-    const { hashes } = this.#options.expected
-    const { size } = spool.claimed
-    for (let count = 0; count < size && spool.claimed.count > 0; count++) {
-      const block = (first + count) % size
-      if (!spool.claimed.has(block)) continue
-      this.#ending.signal.throwIfAborted()
-      const bytes = await spool.readClaimed(block).catch(() => undefined)
-      const right = bytes !== undefined && createHash('sha256').update(bytes).digest().equals(digestAt(hashes, block))
-      spool.confirm(block, right)
-      if (right && bytes !== undefined) this.#hash.add(block, [bytes])
-      if (right && block === first) this.#resolveHead({ node: '', region: 'cache', headMs: 0, storable: true })
-      this.#progress.tell()
     }
   }
 
@@ -195,8 +217,10 @@ export class BlockFill implements RunningFill {
     while (!spool.here.full) {
       if (this.#ending.signal.aborted) throw this.#ending.signal.reason
       if (this.#runs.idle) {
-        if (this.#holds.readers === 0 && !this.#options.mayComplete()) throw new RelayError('RELAY_ERR_OVERLOADED', 'nobody waits for the rest of the object')
-        this.#want(spool, this.#runs.rest(spool.here))
+        this.#givenUp = this.#holds.readers === 0 && (this.#onDemand || !this.#options.mayComplete())
+        if (this.#givenUp) throw new RelayError('RELAY_ERR_OVERLOADED', 'nobody waits for the rest of the object')
+        const block = this.#runs.rest(spool.here)
+        if (!this.#onDemand) this.#want(spool, { block, end: block })
       }
       await this.#progress.next()
     }
@@ -206,7 +230,8 @@ export class BlockFill implements RunningFill {
     const asked: AskedNodes = new Set<SuperNode>()
     const running = this.#receive(spool, run, asked).catch((error: unknown) => {
       // Others may bring what it was to bring; whoever waits for that asks again.
-      if (++this.#failures > MAX_FAILURES || this.#running.size === 1) this.#ending.abort(error)
+      if (run.soon <= run.first) this.#onDemand = true
+      else if (++this.#failures > MAX_FAILURES || this.#running.size === 1) this.#ending.abort(error)
     }).finally(() => {
       this.#runs.end(run)
       this.#running.delete(running)
@@ -233,8 +258,8 @@ export class BlockFill implements RunningFill {
     const { fetch, blame, expected: { size, sha256, blockSize, hashes } } = this.#options
     const { signal } = this.#ending
     const from = run.next * blockSize
-    const to = Math.min(size, run.end * blockSize)
-    const state = { asked, wanted: () => this.#holds.readers > 0, repairs: () => { this.#repairing.resolve(undefined) } }
+    let to = Math.min(size, run.end * blockSize)
+    const state = { asked, wanted: () => this.#holds.readers > 0, soon: () => Math.min(size, run.soon * blockSize), repairs: () => { this.#repairing.resolve(undefined) } }
     const object = await fetch(signal, state, { from, to, size, sha256 })
     const { offset = 0 } = object
     const receiver = new BlockReceiver(spool, offset / blockSize, signal)
@@ -243,7 +268,11 @@ export class BlockFill implements RunningFill {
     try {
       if ((object.size !== undefined && object.size !== size) || (object.sha256 !== undefined && object.sha256 !== sha256)) blame(object.senders, object.sha256)
       this.#resolveHead(object)
-      if (object.repaired === true) this.#runs.becomesWhole(run)
+      if (object.repaired === true) {
+        this.#onDemand = true
+        this.#runs.stopsSoon(run)
+        to = Math.min(size, run.end * blockSize)
+      }
       for await (const chunk of object.body) {
         for (const { block, digest, pieces, put } of receiver.take(chunk)) {
           if (!digest.equals(digestAt(hashes, block))) blame(object.senders, digest.toString('hex'))
@@ -272,6 +301,8 @@ export class BlockFill implements RunningFill {
   async #wholeDigest (spool: BlockSpool): Promise<string> {
     const digest = await this.#hash.finish(spool)
     if (digest === this.#options.expected.sha256) return digest
+    this.#wrong = true
+    this.#options.contradicted()
     throw new RelayError('RELAY_ERR_UPSTREAM_CORRUPT', 'the manifest contradicts itself: its blocks are not those of the shard it names')
   }
 

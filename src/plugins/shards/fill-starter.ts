@@ -9,7 +9,8 @@ import type { UpstreamObject, WantedPart } from '../upstream/upstream-types.ts'
 import { BlockFill } from './block-fill.ts'
 import { FillPlaces } from './fill-places.ts'
 import { Fill } from './fill.ts'
-import { startOf, type OpenSource } from './open-shard.ts'
+import { endOf, startOf, type OpenSource } from './open-shard.ts'
+import type { Part } from './open-whole.ts'
 import type { FillState, RunningFill } from './running-fill.ts'
 
 /** What fills need, whoever asks for them. */
@@ -17,7 +18,7 @@ export interface FillSettings {
   readonly cache: ShardCache
   readonly upstream: Pick<Upstream, 'fetch'>
   /** Compares objects with their manifests; without it, what their senders say is enough. */
-  readonly integrity?: Pick<Integrity, 'begin' | 'avoids' | 'blocksOf' | 'blame' | 'verified'> | undefined
+  readonly integrity?: Pick<Integrity, 'begin' | 'avoids' | 'blocksOf' | 'blame' | 'verified' | 'distrustBlocks'> | undefined
   /** Rebuilds shards that no super-node delivers; nothing does without it. */
   readonly repair?: Pick<Repair, 'fetch'> | undefined
   /** Whether a body must match the `repr-digest` of its sender; by default it must. */
@@ -42,8 +43,10 @@ export interface FillRequest {
   readonly stores: boolean
   /** Whether it is rebuilt when no super-node delivers it. */
   readonly repairs: boolean
-  /** Brings in a sibling for that. */
-  readonly openSibling: (key: ShardKey, via: readonly string[], signal: AbortSignal) => Promise<OpenSource>
+  /** Whether what nobody waits for is brought in too, when load permits. */
+  readonly completes: boolean
+  /** Brings in a sibling for that: all of it without `part`. */
+  readonly openSibling: (key: ShardKey, via: readonly string[], signal: AbortSignal, part: Part | undefined) => Promise<OpenSource>
   /** Told when it has ended. */
   readonly ended: (fill: RunningFill) => void
 }
@@ -106,18 +109,21 @@ export class FillStarter {
 
   #byBlocks (request: FillRequest, signal: AbortSignal): BlockFill | undefined {
     const { cache, integrity, maxObjectBytes, refuseMiss } = this.#settings
-    const { key, via, range, stores } = request
+    const { key, via, range, stores, completes } = request
     const expected = integrity?.blocksOf(key)
     if (integrity === undefined || expected === undefined || expected.size > maxObjectBytes) return undefined
     return new BlockFill({
       via,
       expected,
       start: startOf(range, expected.size),
+      end: endOf(range, expected.size),
+      completes,
       fetch: async (ending, state, part) => await this.#fetch(request, ending, state, part),
       createSpool: async () => await cache.createBlockSpool(key, expected, stores),
       blame: (nodes, received) => integrity.blame(key, nodes, received),
       mayComplete: () => refuseMiss?.() === undefined,
       verified: () => { integrity.verified() },
+      contradicted: () => { integrity.distrustBlocks(key) },
       signal
     })
   }
@@ -145,13 +151,16 @@ export class FillStarter {
       return await upstream.fetch(key, signal, { via, part, asked, wanted, soFar, avoids })
     } catch (error) {
       if (!repairs || repair === undefined || signal.aborted || !(error instanceof RelayError) || !wanted()) throw error
+      const rebuilt = part === undefined ? undefined : { from: part.from, to: Math.min(part.to, state.soon?.() ?? part.to) }
+      if (rebuilt !== undefined && rebuilt.to <= rebuilt.from) throw error
       state.repairs()
       return await repair.fetch(key, {
         via,
+        part: rebuilt,
         signal,
         cause: error,
         mayBegin: () => { this.admitMiss() },
-        open: async (sibling, ending) => await openSibling(sibling, via, ending)
+        open: async (sibling, ending) => await openSibling(sibling, via, ending, rebuilt)
       })
     }
   }

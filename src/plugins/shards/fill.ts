@@ -36,6 +36,7 @@ export class Fill implements RunningFill {
   readonly repairing: Promise<undefined>
   /** Its blocks are not known, or were not when it began. */
   readonly byBlocks = false
+  readonly givenUp = false
   readonly #options: FillOptions
   readonly #head = deferred<FillHead>()
   readonly #repairing = deferred<undefined>()

@@ -96,12 +96,18 @@ export function startOf (range: RangeSpec | undefined, size: number): number {
   return start > 0 && start < size ? start : 0
 }
 
+/** Where that ends which is asked for, exclusive; the object's end where that is not to be had. */
+export function endOf (range: RangeSpec | undefined, size: number): number {
+  return range?.kind === 'from' && range.last !== undefined && range.last >= range.first ? Math.min(size, range.last + 1) : size
+}
+
 export async function fromFill (key: ShardKey, fill: RunningFill, leave: () => void, collapsed: boolean, range?: RangeSpec): Promise<OpenSource> {
   const head = await fill.head.catch((error: unknown) => {
     leave()
     throw error
   })
   const start = startOf(range, head.size)
+  const end = endOf(range, head.size)
   return {
     key,
     size: head.size,
@@ -119,9 +125,9 @@ export async function fromFill (key: ShardKey, fill: RunningFill, leave: () => v
       byBlocks: fill.byBlocks,
       get whole () { return fill.whole },
       readable: () => fill.readableInFile(start),
-      more: async position => { await fill.moreInFile(position, start) }
+      more: async position => { await fill.moreInFile(position, start, end) }
     },
-    read: async (position, length, end, into) => await fill.read(position, length, end, into),
+    read: async (position, length, last, into) => await fill.read(position, length, last, into),
     release: leave
   }
 }

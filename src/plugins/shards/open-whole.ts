@@ -1,4 +1,4 @@
-import { deferred } from '../../base/deferred.ts'
+import { abortable } from '../../base/abortable.ts'
 import type { OpenSource } from './open-shard.ts'
 
 /** How an object is brought in for the relay itself. */
@@ -10,29 +10,34 @@ export interface WholeOptions {
   readonly signal: AbortSignal
 }
 
+/** Part of an object, by positions. */
+export interface Part {
+  readonly from: number
+  /** Exclusive. */
+  readonly to: number
+}
+
+/** Waits until what is asked for begins to be there, where every byte is verified before it can be read; elsewhere until all of it is there. */
+export async function partReady (source: OpenSource, { from, to }: Part): Promise<void> {
+  if (source.verified && source.file?.byBlocks !== false) await source.read(from, 1, to)
+  else await source.complete()
+}
+
 /**
- * Opens an object and waits until all of it is there and verified. Wrong bytes are asked for elsewhere.
+ * Opens an object and waits until it is as it is wanted: all of it there and verified, by default. Wrong bytes are asked for elsewhere.
  * @param looks how often it is opened at most
  * @throws what opening and reading throw; the reason of the signal
  */
-export async function openWhole (open: () => Promise<OpenSource>, signal: AbortSignal, looks: number): Promise<OpenSource> {
-  const aborted = deferred<never>()
-  aborted.promise.catch(() => {})
-  const abort = (): void => { aborted.reject(signal.reason) }
-  signal.addEventListener('abort', abort)
-  try {
-    for (let look = 1; ; look++) {
-      if (signal.aborted) throw signal.reason
-      const source = await open()
-      try {
-        await Promise.race([source.complete(), aborted.promise])
-        return source
-      } catch (error) {
-        source.release()
-        if (!source.wrong() || look === looks) throw error
-      }
+export async function openWhole (open: () => Promise<OpenSource>, signal: AbortSignal, looks: number, ready: (source: OpenSource) => Promise<void> = async source => { await source.complete() }): Promise<OpenSource> {
+  for (let look = 1; ; look++) {
+    signal.throwIfAborted()
+    const source = await open()
+    try {
+      await abortable(ready(source), signal)
+      return source
+    } catch (error) {
+      source.release()
+      if (!source.wrong() || look === looks) throw error
     }
-  } finally {
-    signal.removeEventListener('abort', abort)
   }
 }

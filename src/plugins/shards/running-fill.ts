@@ -24,6 +24,8 @@ export interface FillState {
   readonly wanted: () => boolean
   /** SHA-256 of the bytes received so far, lower-case hex; undefined where blocks are verified one by one. */
   readonly soFar?: () => string
+  /** Of a part: position up to which somebody waits for it. */
+  readonly soon?: () => number
   /** Tells that no super-node delivers, and siblings are brought in to rebuild the object. */
   readonly repairs: () => void
 }
@@ -52,6 +54,8 @@ export interface RunningFill {
   readonly verified: boolean
   /** Whether it failed because the object is not what its manifest says, and another super-node may have the right one. */
   readonly wrong: boolean
+  /** Whether it ends because nobody waits for it: what came is being kept, and whoever wants the object looks again when it has {@link finished}. */
+  readonly givenUp: boolean
   /** Whether what can be read is verified, and no byte need wait for the rest of the object. */
   readonly byBlocks: boolean
   /** File with the bytes that may be read from it, for a reader in another process; undefined when memory holds them. */
@@ -64,12 +68,16 @@ export interface RunningFill {
   complete (): Promise<void>
   /** The object is served to those who wait for it and not stored, because its key was purged. */
   forbidStore (): void
-  /** A reader joins; it must call the returned function once. Undefined when the fill is over and its bytes are gone. */
+  /** A reader joins; it must call the returned function once. Undefined when the fill is over and its bytes are gone, or {@link givenUp}. */
   join (): (() => void) | undefined
   /** Position up to which the bytes from `start` on may be read from {@link path} now. */
   readableInFile (start: number): number
-  /** Resolves when the byte at `position`, and all from `start` to it, may be read from {@link path}. @throws RelayError when the fill failed */
-  moreInFile (position: number, start: number): Promise<void>
+  /**
+   * Resolves when the byte at `position`, and all from `start` to it, may be read from {@link path}.
+   * @param end where what is read ends, exclusive
+   * @throws RelayError when the fill failed
+   */
+  moreInFile (position: number, start: number, end: number): Promise<void>
   /**
    * Bytes at `position`, at least one and at most `length`, as soon as they are there; for readers that joined and know the head.
    * @param end where the response ends, exclusive

@@ -10,7 +10,7 @@ import type { Upstream } from '../upstream/upstream.ts'
 import type { AskedNodes } from '../upstream/upstream-types.ts'
 import { FillStarter, type FillRequest, type FillSettings } from './fill-starter.ts'
 import { fromCache, fromFill, fromPlainFill, sameObject, type OpenOptions, type OpenShard, type OpenSource } from './open-shard.ts'
-import { openWhole, type WholeOptions } from './open-whole.ts'
+import { openWhole, partReady, type WholeOptions } from './open-whole.ts'
 import type { RunningFill } from './running-fill.ts'
 
 /** What the service reports to metrics; implementations must not throw. */
@@ -124,6 +124,10 @@ export class ShardService {
           if (!(error instanceof RelayError) || error.code !== 'RELAY_ERR_LOOP' || sameWay(fill.via, via) || look === MAX_LOOKS) throw error
           continue
         }
+      }
+      if (fill?.givenUp === true && look < MAX_LOOKS) {
+        await fill.finished
+        continue
       }
       if (this.#options.cache.has(key)) continue
       this.#starter.admitMiss()
@@ -258,7 +262,12 @@ export class ShardService {
     const started = this.#starter.start({
       ...request,
       stores: fills === this.#fills,
-      openSibling: async (sibling, via, signal) => await this.openWhole(sibling, { via, repairs: false, signal }),
+      completes: request.repairs || !isPart(request.range),
+      openSibling: async (sibling, via, signal, part) => {
+        if (part === undefined) return await this.openWhole(sibling, { via, repairs: false, signal })
+        const range: RangeSpec = { kind: 'from', first: part.from, last: part.to - 1 }
+        return await openWhole(async () => await this.#openSource(sibling, { via, range }, false), signal, MAX_LOOKS, async source => { await partReady(source, part) })
+      },
       ended: fill => { if (fills?.get(name) === fill) fills.delete(name) }
     })
     if (!request.repairs) this.#plain.add(started.fill)

@@ -6,7 +6,7 @@ import type { ShardKey } from '../../protocol/shard-key.ts'
 import { CHUNK_BYTES } from '../../storage/disk-files.ts'
 import type { OpenResponses } from '../limits/open-responses.ts'
 import { MemoryBudget } from '../shard-cache/memory-budget.ts'
-import type { OpenShard } from '../shards/open-shard.ts'
+import { endOf, type OpenShard } from '../shards/open-shard.ts'
 import type { ShardService } from '../shards/shard-service.ts'
 import { LeaseTable } from './lease-table.ts'
 import { ProgressNotifier } from './progress-notifier.ts'
@@ -101,7 +101,9 @@ export class GatewayRequests {
     const path = file?.path
     const readable = file?.readable() ?? 0
     this.#send({ type: 'resolved', id, info: { lease, size, sha256, verified, lasting, origin, file: file === undefined || path === undefined ? undefined : { path, readable, whole: file.whole, byBlocks: file.byBlocks, blocks: file.blocks } } })
-    if (path !== undefined && readable < size) this.#follow(lease, shard, readable)
+    // Where not every byte is verified by itself, the last one waits for all of them.
+    const wanted = file?.byBlocks === true ? endOf(range, size) : size
+    if (path !== undefined && readable < wanted) this.#follow(lease, shard, readable, wanted)
   }
 
   /** @param ended called when the object is given back or cannot be had, or the viewer has gone before; any number of times */
@@ -122,11 +124,11 @@ export class GatewayRequests {
     }
   }
 
-  /** Tells how far a growing file may be read, until it is whole, broken or given back. */
-  #follow (lease: number, { file, size }: OpenShard, told: number): void {
+  /** Tells how far a growing file may be read, until all that is wanted may be, or it is broken or given back. */
+  #follow (lease: number, { file }: OpenShard, told: number, wanted: number): void {
     if (file === undefined) return
     const follow = async (): Promise<void> => {
-      for (let readable = told; readable < size;) {
+      for (let readable = told; readable < wanted;) {
         await file.more(readable)
         if (!this.#table.has(lease)) return
         readable = await this.#progress.tell(lease, () => file.readable())

@@ -5,7 +5,7 @@ import { encodeShards } from '../../../../demo/super-node/erasure.ts'
 import { deferred } from '../../../../src/base/deferred.ts'
 import { RelayError } from '../../../../src/base/errors.ts'
 import { rebuildPieces, type Pieces } from '../../../../src/plugins/repair/erasure-code.ts'
-import { HOPELESS_MS, Repair, ROW_BYTES, type RepairOptions, type RepairRequest, type WholeSibling } from '../../../../src/plugins/repair/repair.ts'
+import { HOPELESS_MS, Repair, ROW_BYTES, type RepairOptions, type RepairRequest, type OpenSibling } from '../../../../src/plugins/repair/repair.ts'
 import type { UpstreamObject } from '../../../../src/plugins/upstream/upstream-types.ts'
 import type { ShardKey } from '../../../../src/protocol/shard-key.ts'
 import { sha256 } from '../../../../tools/harness/store-bytes.ts'
@@ -54,7 +54,7 @@ function setUp ({ there = () => true, open, cached = () => false, ...options }: 
     log: () => {},
     ...options
   })
-  const whole = (shard: number): WholeSibling => {
+  const whole = (shard: number): OpenSibling => {
     held.add(shard)
     const bytes = VIDEO[shard] ?? Buffer.alloc(0)
     // A little less than asked for, as disks and spools do.
@@ -151,7 +151,7 @@ suite('repair of a shard', { concurrency: false }, () => {
   })
 
   test('one late sibling is not waited for, and is let go when it comes after all', async () => {
-    const late = deferred<WholeSibling>()
+    const late = deferred<OpenSibling>()
     const base = setUp()
     const lab = setUp({ open: async (key, signal) => key.part === 0 ? await late.promise : await base.request.open(key, signal) })
     const object = await lab.repair.fetch({ cid: CID, part: 13 }, lab.request)
@@ -183,6 +183,65 @@ suite('repair of a shard', { concurrency: false }, () => {
     object.body.destroy()
     assert.deepEqual([slow.outcomes, left.outcomes, unread.outcomes], [['timeout'], ['aborted'], ['aborted']])
     for (const lab of [slow, left, unread]) atRest(lab)
+  })
+
+  test('of a part only the same columns of siblings are read, whatever part it is', async () => {
+    await fc.assert(fc.asyncProperty(fc.integer({ min: 0, max: 13 }), fc.integer({ min: 0, max: SIZE - 1 }), fc.integer({ min: 1, max: SIZE }), async (part, from, length) => {
+      const to = Math.min(SIZE, from + length)
+      const base = setUp()
+      const lab = setUp({
+        open: async (key, signal) => {
+          const sibling = await base.request.open(key, signal)
+          return {
+            ...sibling,
+            read: async (position, most) => {
+              assert.ok(position >= from && position + most <= to, 'outside of what is rebuilt')
+              return await sibling.read(position, most)
+            }
+          }
+        }
+      })
+      const object = await lab.repair.fetch({ cid: CID, part }, { ...lab.request, part: { from, to } })
+      assert.deepEqual([object.offset, object.size], [from, SIZE])
+      assert.ok((await bytesIn(object)).equals(VIDEO[part]?.subarray(from, to) ?? Buffer.alloc(0)))
+      assert.deepEqual(lab.outcomes, ['repaired'])
+      assert.equal(base.held.size, 0)
+      atRest(lab)
+    }), { numRuns: 20 })
+  })
+
+  test('a sibling that breaks off in the middle is replaced, while there are others', async () => {
+    for (const [broken, repaired] of [[3, true], [4, false]] as const) {
+      const base = setUp()
+      const lab = setUp({
+        open: async (key, signal) => {
+          const sibling = await base.request.open(key, signal)
+          const read: OpenSibling['read'] = async (position, length) => {
+            if (position >= ROW_BYTES) throw new Error('it broke off')
+            return await sibling.read(position, length)
+          }
+          return Number(key.part) < broken ? { ...sibling, read } : sibling
+        }
+      })
+      const body = bytesIn(await lab.repair.fetch({ cid: CID, part: 13 }, lab.request))
+      if (repaired) assert.ok((await body).equals(VIDEO[13] ?? Buffer.alloc(0)))
+      else await assert.rejects(body, { code: 'RELAY_ERR_UPSTREAM_CORRUPT' })
+      assert.deepEqual(lab.outcomes, [repaired ? 'repaired' : 'siblings'])
+      assert.equal(base.held.size, 0)
+      atRest(lab)
+    }
+  })
+
+  test('a sibling that says nothing more does not keep what nobody wants any more', async () => {
+    const base = setUp()
+    const lab = setUp({ open: async (key, signal) => ({ ...await base.request.open(key, signal), read: async () => await new Promise<never>(() => {}) }) })
+    const object = await lab.repair.fetch({ cid: CID, part: 13 }, lab.request)
+    const body = assert.rejects(bytesIn(object), { code: 'RELAY_ERR_UPSTREAM_CORRUPT' })
+    object.body.destroy()
+    await body
+    assert.deepEqual(lab.outcomes, ['aborted'])
+    assert.equal(base.held.size, 0)
+    atRest(lab)
   })
 
   test('no more run at the same time than may, and one more begins when one ends', async (t: TestContext) => {

@@ -24,6 +24,21 @@ suite('the choice of siblings', () => {
     assert.deepEqual(choice.next(), [])
   })
 
+  test('one that is lost after it came is replaced, first by the spare that came too late', () => {
+    const choice = new SiblingChoice(13, () => false)
+    for (const shard of choice.next()) assert.equal(choice.arrived(shard), shard < 10)
+    assert.equal(choice.done, true)
+    choice.lost(4)
+    assert.deepEqual([choice.done, choice.hopeless], [false, false])
+    assert.deepEqual(choice.next(), [10, 11])
+    assert.equal(choice.arrived(11), true)
+    assert.equal(choice.done, true)
+    for (const shard of [0, 1]) choice.lost(shard)
+    assert.equal(choice.hopeless, false)
+    choice.lost(10)
+    assert.equal(choice.hopeless, true)
+  })
+
   test('whatever arrives and is lost in whatever order: ten are taken if ten can be had, each is asked for once, never the wanted one, never more than ten and the spare', () => {
     fc.assert(fc.property(
       fc.integer({ min: 0, max: 13 }),

@@ -33,7 +33,7 @@ interface Setup extends TestStore {
   readonly told: string[]
 }
 
-interface Shape extends Partial<Pick<BlockFillOptions, 'start' | 'mayComplete'>> {
+interface Shape extends Partial<Pick<BlockFillOptions, 'start' | 'end' | 'completes' | 'mayComplete'>> {
   readonly body?: Buffer
   readonly blockSize?: number
   readonly hashes?: Buffer
@@ -47,7 +47,7 @@ function hashesOf (body: Buffer, blockSize: number): Buffer {
   return Buffer.concat(Array.from({ length: Math.ceil(body.length / blockSize) }, (_, block) => createHash('sha256').update(body.subarray(block * blockSize, (block + 1) * blockSize)).digest()))
 }
 
-async function setUp (t: TestContext, { body = BODY, blockSize = BLOCK, hashes, passThroughBytes, gate, onPart, start = 0, mayComplete = () => true }: Shape = {}): Promise<Setup> {
+async function setUp (t: TestContext, { body = BODY, blockSize = BLOCK, hashes, passThroughBytes, gate, onPart, start = 0, end = body.length, completes = true, mayComplete = () => true }: Shape = {}): Promise<Setup> {
   const set = await testStore(t, passThroughBytes === undefined ? {} : { passThroughBytes })
   const abort = new AbortController()
   const parts = new ScriptedParts(KEY)
@@ -58,6 +58,8 @@ async function setUp (t: TestContext, { body = BODY, blockSize = BLOCK, hashes, 
     via: [],
     expected: { size: body.length, sha256: sha256(body), blockSize, hashes: hashes ?? hashesOf(body, blockSize) },
     start,
+    end,
+    completes,
     fetch: parts.fetch,
     createSpool: async () => {
       await (typeof gate === 'function' ? gate() : gate)
@@ -76,6 +78,7 @@ async function setUp (t: TestContext, { body = BODY, blockSize = BLOCK, hashes, 
     },
     mayComplete,
     verified: () => { told.push('verified') },
+    contradicted: () => { told.push('contradicted') },
     signal: abort.signal
   })
   return { ...set, body, fill, parts, abort, blamed, told }
@@ -101,7 +104,7 @@ async function follow (set: Setup, start = 0, end = SIZE, step = Infinity): Prom
     await set.fill.head
     const pieces: Uint8Array[] = []
     for (let at = start; at < end;) {
-      const piece = await set.fill.read(at, Math.min(step, end - at))
+      const piece = await set.fill.read(at, Math.min(step, end - at), end)
       assert.ok(piece.length > 0 && piece.length <= Math.min(step, end - at))
       pieces.push(piece)
       at += piece.length
@@ -453,11 +456,65 @@ suite('a fill by blocks', () => {
       const leave = joined(set)
       await assert.rejects(set.fill.complete(), { code: 'RELAY_ERR_UPSTREAM_CORRUPT' })
       assert.equal(set.fill.verified, false)
-      assert.equal(set.fill.wrong, false, 'no other node has anything else')
+      assert.equal(set.fill.wrong, true, 'as a whole it may be right')
       leave()
       await assertOver(set, false)
-      assert.deepEqual(set.told, ['closed'])
+      assert.deepEqual(set.told, ['contradicted', 'closed'])
     }
+  })
+
+  test('what is rebuilt is brought in as far as somebody waits for it, then what others want, and what came is kept', async t => {
+    const set = await setUp(t, {
+      start: 510,
+      end: 730,
+      onPart: part => {
+        const to = part.state.soon?.() ?? part.part.to
+        part.agree({ repaired: true })
+        void part.send(BODY.subarray(part.part.from, to)).then(() => { part.end() })
+      }
+    })
+    const leave = joined(set)
+    assert.deepEqual(await follow(set, 510, 730), BODY.subarray(510, 730))
+    assert.deepEqual(set.parts.asked.map(({ part: { from }, state }) => [from, state.soon?.()]), [[500, 800]])
+    assert.equal((await set.fill.head).repaired, true)
+    assert.deepEqual(await follow(set, 790, 1_010), BODY.subarray(790, 1_010))
+    assert.deepEqual(set.parts.asked.map(({ part: { from }, state }) => [from, state.soon?.()]).slice(1), [[800, 1_100]])
+    leave()
+    await set.fill.finished
+    assert.equal(set.parts.asked.length, 2, 'nobody waited for the rest')
+    const [record = ''] = (await readdir(join(set.root, 'partial'))).filter(name => name.endsWith('.json'))
+    const { blocks } = JSON.parse(await readFile(join(set.root, 'partial', record), 'utf8')) as { blocks: string }
+    const kept = new BlockSet(20, Buffer.from(blocks, 'base64'))
+    assert.deepEqual(Array.from({ length: 20 }, (_, block) => block).filter(block => kept.has(block)), [5, 6, 7, 8, 9, 10], 'what came is kept, also what the disk had not taken yet')
+    await assertOver(set, false)
+  })
+
+  test('whoever wants all of what is rebuilt gets all of it', async t => {
+    const set = await setUp(t, {
+      start: 510,
+      end: 730,
+      onPart: part => {
+        const to = part.state.soon?.() ?? part.part.to
+        part.agree({ repaired: true })
+        void part.send(BODY.subarray(part.part.from, to)).then(() => { part.end() })
+      }
+    })
+    const leave = joined(set)
+    await set.fill.complete()
+    leave()
+    assert.deepEqual(set.parts.asked.map(({ part: { from }, state }) => [from, state.soon?.()]), [[500, 800], [0, 500], [800, SIZE]])
+    await assertOver(set, true)
+  })
+
+  test('a fill for a part asks for no more, and for what is further on when somebody comes for it', async t => {
+    const set = await setUp(t, { start: 510, end: 730, completes: false, onPart: part => { void part.deliver(BODY) } })
+    const leave = joined(set)
+    assert.deepEqual(await follow(set, 510, 730), BODY.subarray(510, 730))
+    assert.deepEqual(set.parts.spans(BLOCK), [[5, 8]])
+    assert.deepEqual(await follow(set, 100, 120), BODY.subarray(100, 120))
+    assert.deepEqual(set.parts.spans(BLOCK), [[5, 8], [1, 2]])
+    leave()
+    await assertOver(set, false)
   })
 
   test('tells when no node is waited for, and never fails to', async t => {
@@ -509,7 +566,7 @@ suite('a fill by blocks', () => {
     const first = await nextPart(set)
     first.agree()
     await set.fill.head
-    const more = fill.moreInFile(1_350, 1_234)
+    const more = fill.moreInFile(1_350, 1_234, SIZE)
     const second = await nextPart(set, 2)
     assert.deepEqual(set.parts.spans(BLOCK), [[0, 20], [12, 20]])
     second.agree()
@@ -526,7 +583,7 @@ suite('a fill by blocks', () => {
     await fill.finished
     assert.deepEqual([fill.whole, fill.readableInFile(0), fill.readableInFile(1_949)], [true, SIZE, SIZE])
     assert.equal(fill.path?.startsWith(join(set.root, 'tmp')), false)
-    await fill.moreInFile(SIZE - 1, 0)
+    await fill.moreInFile(SIZE - 1, 0, SIZE)
     leave()
     await assertOver(set, true)
   })
@@ -678,7 +735,7 @@ test('any readers, chunks, nodes, disk and memory: no wrong byte, every reader e
         const end = first + Math.max(1, Math.floor(share * (size - first)))
         for (let at = first, left = reads ?? Infinity; at < end && left > 0; left--) {
           if (inFile) {
-            await fill.moreInFile(at, first)
+            await fill.moreInFile(at, first, SIZE)
             assert.ok(fill.readableInFile(first) > at)
           }
           const piece = await fill.read(at, Math.min(step, end - at))

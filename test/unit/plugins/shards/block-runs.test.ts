@@ -49,18 +49,32 @@ test('with as many runs as there may be a block waits until one of them ends', (
   assert.deepEqual(span(runs.want(0, here)), [0, 4])
 })
 
-test('beside a run that brings the whole object no other begins for what it brings', () => {
+test('a run that turns out to cost ten times as much ends where that ends for which somebody waits; what comes after begins another', () => {
   const { runs, here } = blank()
-  const run = runs.want(12, here)
+  const run = runs.want(5, here, 8)
+  assert.deepEqual(span(run), [5, 20])
   assert.ok(run)
-  runs.becomesWhole(run)
-  assert.deepEqual(span(run), [0, 20])
-  for (const block of [0, 7, 19]) assert.equal(runs.want(block, here), undefined)
+  runs.stopsSoon(run)
+  assert.deepEqual(span(run), [5, 8])
+  assert.deepEqual(span(runs.want(9, here)), [9, 20])
+  assert.deepEqual(span(runs.want(8, here)), [8, 9])
+})
+
+test('a run for somebody who wants no more than a part goes no further, and has one block at least', () => {
+  const { runs, here } = blank()
+  const run = runs.want(5, here, 8, 8)
+  assert.deepEqual(span(run), [5, 8])
+  assert.ok(run)
+  run.next = 6
+  runs.stopsSoon(run)
+  assert.deepEqual(span(run), [6, 8])
+  assert.deepEqual(span(runs.want(12, here, 3, 3)), [12, 13])
 })
 
 test('any history: no block is brought in by two runs, runs are few, what is wanted comes, and the rest finds every hole', () => {
   const steps = fc.array(fc.oneof(
-    { weight: 3, arbitrary: fc.record({ kind: fc.constant('want' as const), block: fc.nat(33) }) },
+    { weight: 3, arbitrary: fc.record({ kind: fc.constant('want' as const), block: fc.nat(33), soon: fc.nat(34), most: fc.option(fc.nat(34), { nil: undefined }) }) },
+    { weight: 1, arbitrary: fc.record({ kind: fc.constant('soon' as const), run: fc.nat(MAX_RUNS) }) },
     { weight: 4, arbitrary: fc.record({ kind: fc.constant('progress' as const), run: fc.nat(MAX_RUNS), blocks: fc.integer({ min: 1, max: 5 }) }) },
     { weight: 1, arbitrary: fc.record({ kind: fc.constant('fail' as const), run: fc.nat(MAX_RUNS) }) },
     { weight: 1, arbitrary: fc.record({ kind: fc.constant('lose' as const), block: fc.nat(33) }) }
@@ -81,11 +95,11 @@ test('any history: no block is brought in by two runs, runs are few, what is wan
         }
       }
     }
-    const want = (block: number): void => {
+    const want = (block: number, soon?: number, most?: number): void => {
       const before = active.length
       const coming = active.find(({ next, end }) => next <= block && block < end)
       const near = coming !== undefined && block - coming.next <= NEAR_BLOCKS
-      const run = runs.want(block, here)
+      const run = runs.want(block, here, soon, most)
       if (run === undefined) assert.ok(block >= blocks || here.has(block) || near || before === MAX_RUNS, 'only what is here, comes soon or has no place is not started')
       else {
         assert.equal(run.next, block)
@@ -102,13 +116,19 @@ test('any history: no block is brought in by two runs, runs are few, what is wan
       active.splice(active.indexOf(run), 1)
     }
     for (const step of history) {
-      const run = step.kind === 'progress' || step.kind === 'fail' ? active[step.run % Math.max(1, active.length)] : undefined
-      if (step.kind === 'want') want(step.block)
+      const run = step.kind !== 'want' && step.kind !== 'lose' ? active[step.run % Math.max(1, active.length)] : undefined
+      if (step.kind === 'want') want(step.block, step.soon, step.most)
       // A disk that refuses a block late.
       else if (step.kind === 'lose') here.delete(step.block)
       else if (run !== undefined && step.kind === 'fail') {
         runs.end(run)
         active.splice(active.indexOf(run), 1)
+      } else if (run !== undefined && step.kind === 'soon') {
+        runs.stopsSoon(run)
+        if (run.next >= run.end) {
+          runs.end(run)
+          active.splice(active.indexOf(run), 1)
+        }
       } else if (run !== undefined && step.kind === 'progress') {
         for (let left = step.blocks; left > 0 && active.includes(run); left--) progress(run)
       }

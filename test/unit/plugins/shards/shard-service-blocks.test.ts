@@ -65,6 +65,7 @@ async function setUp (t: TestContext, options: Partial<ShardServiceOptions> = {}
       used: () => {},
       forget: () => {},
       verified: () => {},
+      distrustBlocks: () => { set.blocks = undefined },
       blame: () => { throw new WrongObjectError('wrong') },
       blocksOf: () => set.blocks,
       expects: async key => {
