@@ -136,7 +136,7 @@ suite('in a page', () => {
 })
 
 suite('in Node', () => {
-  test('fetches a shard over each transport and repairs a video', { timeout: 120_000 }, async t => {
+  test('fetches a shard over each transport and repairs a video', { timeout: 240_000 }, async t => {
     const origin = await startSuperNode({ port: 0, media: [join(ROOT, 'demo/media/clip.webm')], faults: { match: 'shard_00|shard_0.bin', notFound: true } })
     t.after(async () => { await origin.close() })
     const relay = await spawnRelay(t, [origin])
@@ -167,7 +167,7 @@ process.exit()
   })
 })
 
-test('the types are whole, for a page without the types of Node, and for Node', { timeout: 60_000 }, async () => {
+test('the types are whole, for a page without the types of Node, and for Node', { timeout: 240_000 }, async () => {
   await writeFile(join(project, 'page.ts'), "import { connect, type ShardResult } from 'icn-relay-client'\nexport const shard = async (): Promise<ShardResult> => await (await connect(location.origin)).fetchShard('a', 1)\n")
   await writeFile(join(project, 'node.ts'), "import { connect, dialHttp3, type ShardResult } from 'icn-relay-client'\nexport const shard = async (): Promise<ShardResult> => await (await connect(String(dialHttp3))).fetchShard('a', 1)\n")
   const tsc = join(ROOT, 'node_modules/typescript/bin/tsc')

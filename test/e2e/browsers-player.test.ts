@@ -11,7 +11,7 @@ type State = Readonly<Record<string, string | undefined>>
 /** Waits until the whole clip is there, verified, and a second of it has been played. */
 async function played (page: BrowserPage): Promise<State> {
   const state = await until(
-    async () => await page.evaluate<State>('({ ...document.documentElement.dataset, time: String(document.querySelector("video").currentTime) })'),
+    async () => await page.evaluate<State>('({ ...document.documentElement?.dataset, time: String(document.querySelector("video")?.currentTime) })'),
     now => now['state'] === 'error' || (now['complete'] === 'true' && now['state'] === 'playing' && Number(now['time']) > 1)
   )
   assert.equal(state['state'], 'playing', `${state['code'] ?? ''} ${await page.evaluate<string>('document.querySelector("#problem").innerText')}`)

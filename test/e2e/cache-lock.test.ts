@@ -27,7 +27,7 @@ async function rig (t: TestContext, flushIntervalMs: number): Promise<Rig> {
   return { relay, lock: join(relay.cachePath, 'lock'), second: async () => await start(relay.cachePath) }
 }
 
-test('a relay whose lock somebody deletes takes it again, says so once, and a second one is refused', { timeout: 120_000 }, async t => {
+test('a relay whose lock somebody deletes takes it again, says so once, and a second one is refused', { timeout: 240_000 }, async t => {
   const { relay, lock, second } = await rig(t, 100)
   const { ino } = await stat(lock)
   await unlink(lock)
@@ -42,7 +42,7 @@ test('a relay whose lock somebody deletes takes it again, says so once, and a se
   assert.equal((await fetchHashed(url(await second()))).headers['cache-status'], 'icn-relay; hit')
 })
 
-test('a second relay is refused by the index too, when the lock is gone and the first one is stopped or has not looked yet', { timeout: 120_000 }, async t => {
+test('a second relay is refused by the index too, when the lock is gone and the first one is stopped or has not looked yet', { timeout: 240_000 }, async t => {
   const { relay, lock, second } = await rig(t, 60_000)
   await unlink(lock)
   await assert.rejects(second(), IN_USE)
@@ -56,7 +56,7 @@ test('a second relay is refused by the index too, when the lock is gone and the 
   assert.equal((await fetchHashed(url(await second()))).status, 200)
 })
 
-test('whose whole directory was removed and taken by a second relay stops, and leaves that one alone', { timeout: 120_000 }, async t => {
+test('whose whole directory was removed and taken by a second relay stops, and leaves that one alone', { timeout: 240_000 }, async t => {
   const { relay, second } = await rig(t, 100)
   relay.child.kill('SIGSTOP')
   await rm(relay.cachePath, { recursive: true })

@@ -21,7 +21,7 @@ const skip = process.platform !== 'linux' ? 'CPU and memory are read from /proc'
 /** Type of a file system in memory, whose pages cannot be dropped (statfs(2)). */
 const TMPFS = 0x01021994
 
-test('bare Node and the relay are compared, and nothing is left', { timeout: 180_000, skip }, async () => {
+test('bare Node and the relay are compared, and nothing is left', { timeout: 240_000, skip }, async () => {
   const onDisk = (await statfs(tmpdir())).type !== TMPFS
   let directory = ''
   const results: ScenarioResult[] = []

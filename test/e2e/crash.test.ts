@@ -18,7 +18,7 @@ async function filesBelow (root: string): Promise<{ name: string, size: number }
   }))
 }
 
-test('kill -9 during 200 fills: after the restart every shard is right, no temporary file stays, index and directory agree', { timeout: 120_000 }, async t => {
+test('kill -9 during 200 fills: after the restart every shard is right, no temporary file stays, index and directory agree', { timeout: 240_000 }, async t => {
   const origin = await startSuperNode({ port: 0 })
   t.after(async () => { await origin.close() })
   // Two hundred fills that begin at the same time are more than a slow machine does within the deadlines of one that serves viewers.

@@ -43,7 +43,7 @@ function viewersOf (t: TestContext, relay: SpawnedRelay): Client[] {
   return viewers
 }
 
-test(`a relay of ${DESCRIPTORS} descriptors and ${VIEWERS} viewers of four addresses: hits go on, the lack is told and no super-node is blamed for it`, { timeout: 180_000 }, async t => {
+test(`a relay of ${DESCRIPTORS} descriptors and ${VIEWERS} viewers of four addresses: hits go on, the lack is told and no super-node is blamed for it`, { timeout: 240_000 }, async t => {
   const node = await spawnSuperNode(t, 'NA-WEST', { match: 'cold', latencyMs: 300 })
   const relay = await spawnRelay(t, [node], {
     cache: { ram_bytes: 0 },

@@ -82,7 +82,7 @@ async function assertChecked (relay: SpawnedRelay, node: SpawnedNode): Promise<v
 }
 
 // They wait most of the time.
-suite('objects that drip', { concurrency: true, timeout: 120_000 }, () => {
+suite('objects that drip', { concurrency: true, timeout: 240_000 }, () => {
   for (const how of ['RST', 'FIN'] as const) {
     test(`${OBJECTS} objects that drip, their viewers gone after 2 s by ${how}: every other miss of the only node is served, and its health is known`, async t => {
       const node = await spawnSuperNode(t, 'NA-WEST', DRIP)

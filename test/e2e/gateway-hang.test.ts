@@ -31,7 +31,7 @@ async function gateway (relay: SpawnedRelay): Promise<number> {
   return pid
 }
 
-test('a gateway that hangs is killed and replaced on the same ports, and the relay serves HTTP meanwhile', { timeout: 120_000 }, async t => {
+test('a gateway that hangs is killed and replaced on the same ports, and the relay serves HTTP meanwhile', { timeout: 240_000 }, async t => {
   const relay = await setup(t, { hang_ms: 1_000 })
   const client = await connect(relay.viewerUrl, { transports: ['webtransport'], attempts: 30, connectTimeoutMs: 20_000 })
   t.after(() => { client.close() })
@@ -50,7 +50,7 @@ test('a gateway that hangs is killed and replaced on the same ports, and the rel
   assert.equal(await offer(), ports)
 })
 
-test('a relay that itself stood still does not take its gateway for dead', { timeout: 120_000 }, async t => {
+test('a relay that itself stood still does not take its gateway for dead', { timeout: 240_000 }, async t => {
   const relay = await setup(t, { hang_ms: 500 })
   const pid = await gateway(relay)
   process.kill(relay.pid, 'SIGSTOP')
@@ -62,7 +62,7 @@ test('a relay that itself stood still does not take its gateway for dead', { tim
   assert.equal(await metric(relay.adminUrl, 'icn_relay_gateway_restarts_total', '{reason="hang"}'), 0)
 })
 
-test('a gateway that grows beyond its bound is replaced', { timeout: 120_000 }, async t => {
+test('a gateway that grows beyond its bound is replaced', { timeout: 240_000 }, async t => {
   // The smallest bound there is; a heap of this size is above it from the start when tsx is loaded, so it is asked for little.
   const relay = await setup(t, { max_rss_bytes: 268_435_456, ram_bytes: 2_147_483_648 })
   // Degraded before that, the relay would copy nothing to the memory of its gateway.
@@ -78,14 +78,14 @@ test('a gateway that grows beyond its bound is replaced', { timeout: 120_000 }, 
   await until(async () => await metric(relay.adminUrl, 'icn_relay_gateway_up'), up => up === 1)
 })
 
-test('a relay that is killed takes its gateway with it', { timeout: 60_000 }, async t => {
+test('a relay that is killed takes its gateway with it', { timeout: 240_000 }, async t => {
   const relay = await setup(t)
   const pid = await gateway(relay)
   relay.child.kill('SIGKILL')
   await until(async () => await alive(pid), running => !running)
 })
 
-test('signals a terminal sends to the whole group do not end the gateway before its relay has stopped it', { timeout: 60_000 }, async t => {
+test('signals a terminal sends to the whole group do not end the gateway before its relay has stopped it', { timeout: 240_000 }, async t => {
   const relay = await setup(t)
   const pid = await gateway(relay)
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.kill(pid, signal)
@@ -99,7 +99,7 @@ test('signals a terminal sends to the whole group do not end the gateway before 
   assert.equal(await alive(pid), false)
 })
 
-test('stop: viewers are told, a response under way is finished, and the process ends in time with code 0', { timeout: 120_000 }, async t => {
+test('stop: viewers are told, a response under way is finished, and the process ends in time with code 0', { timeout: 240_000 }, async t => {
   const relay = await setup(t, {}, { stop_timeout_ms: 8_000 }, { bytesPerSecond: 150_000 })
   const drains: number[] = []
   const client = await connect(relay.viewerUrl, { transports: ['webtransport'], connectTimeoutMs: 20_000, attempts: 1, onControl: message => { if (message.type === 'drain') drains.push(message.deadlineMs) } })
@@ -115,7 +115,7 @@ test('stop: viewers are told, a response under way is finished, and the process 
   assert.ok(drains.length > 0)
 })
 
-test('stop: a viewer that never finishes is cut at the deadline', { timeout: 120_000 }, async t => {
+test('stop: a viewer that never finishes is cut at the deadline', { timeout: 240_000 }, async t => {
   const relay = await setup(t, {}, { stop_timeout_ms: 1_000 }, { stallAtBytes: 100_000 })
   const client = await connect(relay.viewerUrl, { transports: ['webtransport'], connectTimeoutMs: 20_000, attempts: 1 })
   t.after(() => { client.close() })
@@ -129,7 +129,7 @@ test('stop: a viewer that never finishes is cut at the deadline', { timeout: 120
   await stuck
 })
 
-test('a UDP port in use costs HTTP/3 only, and it is taken as soon as it comes free', { timeout: 120_000 }, async t => {
+test('a UDP port in use costs HTTP/3 only, and it is taken as soon as it comes free', { timeout: 240_000 }, async t => {
   // Free for TCP too, where the relay itself listens.
   const port = await freePort()
   const blocker = createSocket('udp4')

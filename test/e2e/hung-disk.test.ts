@@ -34,7 +34,7 @@ async function withHungFiles (t: TestContext): Promise<SpawnedRelay> {
   return relay
 }
 
-test('four files that hang: their objects come from a super-node, other hits and misses go on, /ready says so, SIGTERM ends the process', { timeout: 120_000 }, async t => {
+test('four files that hang: their objects come from a super-node, other hits and misses go on, /ready says so, SIGTERM ends the process', { timeout: 240_000 }, async t => {
   const relay = await withHungFiles(t)
   const hung = Promise.all([0, 1, 2, 3].map(async n => await isWhole(relay, n)))
   const others = await Promise.all([4, 5, 6, 7, 100, 101].map(async n => await isWhole(relay, n)))
@@ -52,7 +52,7 @@ test('four files that hang: their objects come from a super-node, other hits and
   assert.deepEqual(await relay.exit, { code: null, signal: 'SIGTERM' })
 })
 
-test('a second SIGTERM ends a process whose disk hangs immediately', { timeout: 120_000 }, async t => {
+test('a second SIGTERM ends a process whose disk hangs immediately', { timeout: 240_000 }, async t => {
   const relay = await withHungFiles(t)
   assert.deepEqual(await Promise.all([0, 1, 2, 3].map(async n => await isWhole(relay, n))), [true, true, true, true])
   relay.child.kill('SIGTERM')

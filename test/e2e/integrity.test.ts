@@ -60,7 +60,7 @@ suite('two of three super-nodes lie alike', { concurrency: false }, () => {
   })
 })
 
-test('over a session no wrong body ends well either', { timeout: 120_000 }, async t => {
+test('over a session no wrong body ends well either', { timeout: 240_000 }, async t => {
   // Without digests, so that the client could not tell by itself.
   const lab = await startLiarLab(t, { liars: 1, digest: false, publisher: makePublisher(), forger: makePublisher(), settings: { transport: { engine: 'fails' } } })
   const client = await connect(lab.viewerUrl)

@@ -82,7 +82,7 @@ async function runningGateway (parent: number): Promise<number> {
   return await until(async () => await gatewayPid(parent), pid => pid !== undefined) ?? 0
 }
 
-suite('as root the program starts the relay and its gateway as other users', { timeout: 120_000, skip: WITHOUT_USERS }, () => {
+suite('as root the program starts the relay and its gateway as other users', { timeout: 240_000, skip: WITHOUT_USERS }, () => {
   test('ports below 1024, and viewers of every transport; what the gateway may read is cached shards; it is started again, and everything ends when told', async t => {
     const node = await spawnSuperNode(t, 'EU-WEST')
     const relay = await relayAs(t, `user = "${USER}"\ngateway_user = "${GATEWAY_USER}"`, node.url, await lowPort())
@@ -166,7 +166,7 @@ suite('as root the program starts the relay and its gateway as other users', { t
   }
 })
 
-suite('without another user', { timeout: 60_000, skip: process.platform === 'linux' ? false : 'reads /proc' }, () => {
+suite('without another user', { timeout: 240_000, skip: process.platform === 'linux' ? false : 'reads /proc' }, () => {
   test('the gateway is started so that Node lets it read its program and cached shards only', async t => {
     const directory = await directoryForAll(t)
     const config = join(directory, 'relay.toml')

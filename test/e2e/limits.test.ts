@@ -12,7 +12,7 @@ import { openGatewaySession, openSession, readAll } from '../../tools/harness/qu
 import { metric, until } from '../../tools/harness/http.ts'
 import { startRelay, type RunningRelay } from '../../tools/harness/relay.ts'
 
-const LIMIT = { timeout: 120_000 }
+const LIMIT = { timeout: 240_000 }
 const SHARD = '/shards/syn-1000-limits/shard_0.bin'
 
 class Rig {

@@ -34,7 +34,7 @@ async function startDirectory (t: TestContext, document: Discovery): Promise<str
   return `http://127.0.0.1:${(server.address() as AddressInfo).port}`
 }
 
-test('a Node client gets WebSocket by the hash of a self-signed certificate', { timeout: 60_000 }, async t => {
+test('a Node client gets WebSocket by the hash of a self-signed certificate', { timeout: 240_000 }, async t => {
   const relay = await relayOverTcp(t)
   const { webtransport, websocket } = await discovery(relay)
   assert.equal(webtransport, undefined)
@@ -46,12 +46,12 @@ test('a Node client gets WebSocket by the hash of a self-signed certificate', { 
   assert.deepEqual([transport, sha256(bytes)], ['websocket', sha256(syntheticShard(CID, 3))])
 })
 
-test('a Node client over WebSocket prints nothing, whatever the library behind it looks for in vain', { timeout: 60_000 }, async t => {
+test('a Node client over WebSocket prints nothing, whatever the library behind it looks for in vain', { timeout: 240_000 }, async t => {
   const relay = await relayOverTcp(t)
   assert.deepEqual(await runToEnd('test/support/quiet-client.ts', [relay.viewerUrl, CID]), { code: 0, stdout: '', stderr: '' })
 })
 
-test('a certificate that is not the pinned one keeps a Node client away from WebSocket', { timeout: 60_000 }, async t => {
+test('a certificate that is not the pinned one keeps a Node client away from WebSocket', { timeout: 240_000 }, async t => {
   const relay = await relayOverTcp(t)
   const { websocket, http } = await discovery(relay)
   assert.ok(websocket)

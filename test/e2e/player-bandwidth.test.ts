@@ -13,7 +13,7 @@ import { SUPER_NODE, spawnProgram, spawnRelay, type SpawnedRelay } from '../../t
 
 /** Where screenshots go, when somebody wants to look at them. */
 const SCREENSHOTS = process.env['TEST_SCREENSHOTS']
-const options = { timeout: 180_000, skip: withoutChromium() }
+const options = { timeout: 240_000, skip: withoutChromium() }
 /** What one of 60 viewers has of 100 Mbit/s. */
 const SHARE_BPS = 1_666_666
 const SHARD_BYTES = 150_187
@@ -29,7 +29,7 @@ async function setup (t: TestContext): Promise<{ relay: SpawnedRelay, url: strin
 }
 
 async function stateOf (page: Page): Promise<State> {
-  return await page.evaluate<State>('({ ...document.documentElement.dataset, time: String(document.querySelector("video").currentTime) })')
+  return await page.evaluate<State>('({ ...document.documentElement?.dataset, time: String(document.querySelector("video")?.currentTime) })')
 }
 
 async function screenshot (page: Page, name: string): Promise<void> {

@@ -18,7 +18,7 @@ import { SUPER_NODE, spawnProgram, spawnRelay, type SpawnedRelay } from '../../t
 /** Where screenshots go, when somebody wants to look at them. */
 const SCREENSHOTS = process.env['TEST_SCREENSHOTS']
 const openPage = sharedBrowser({ after })
-const options = { timeout: 180_000, skip: withoutChromium() }
+const options = { timeout: 240_000, skip: withoutChromium() }
 
 type State = Readonly<Record<string, string | undefined>>
 
@@ -38,7 +38,7 @@ async function openScene (t: TestContext, viewerPort = 0): Promise<Scene> {
 }
 
 async function stateOf (page: Page): Promise<State> {
-  return await page.evaluate<State>('({ ...document.documentElement.dataset, time: String(document.querySelector("video").currentTime) })')
+  return await page.evaluate<State>('({ ...document.documentElement?.dataset, time: String(document.querySelector("video")?.currentTime) })')
 }
 
 /** Waits until the whole clip is there, verified, and a second of it has been played. */

@@ -34,7 +34,7 @@ async function startSuperNodes (t: TestContext): Promise<{ nodes: SpawnedProcess
 async function play (page: Page, url: string, screenshot: string): Promise<Played> {
   await page.goto(url)
   const state = await until(
-    async () => await page.evaluate<Record<string, string>>('({ ...document.documentElement.dataset, time: String(document.querySelector("video").currentTime) })'),
+    async () => await page.evaluate<Record<string, string>>('({ ...document.documentElement?.dataset, time: String(document.querySelector("video")?.currentTime) })'),
     now => now['state'] === 'error' || (now['complete'] === 'true' && Number(now['time']) > 1)
   )
   assert.equal(state['state'], 'playing', state['code'])
@@ -46,7 +46,7 @@ async function play (page: Page, url: string, screenshot: string): Promise<Playe
   return { hits: Number(state['hits']), misses: Number(state['misses']) }
 }
 
-test('Chromium plays the clip through the relay; the second load is all hits; it plays on with one and with all super-nodes dead', { timeout: 180_000, skip: withoutChromium() }, async t => {
+test('Chromium plays the clip through the relay; the second load is all hits; it plays on with one and with all super-nodes dead', { timeout: 240_000, skip: withoutChromium() }, async t => {
   const { nodes, origins, cid } = await startSuperNodes(t)
   const relay = await spawnRelay(t, origins, { ...PATIENT, viewer: { player: true }, region: { override: 'NA-WEST' } })
   const page = await openPage(t)
@@ -58,7 +58,7 @@ test('Chromium plays the clip through the relay; the second load is all hits; it
   assert.deepEqual(await play(page, url, 'player-all-dead'), { hits: 10, misses: 0 })
 })
 
-test('Chromium plays a cold clip while the nearest super-node is dead', { timeout: 120_000, skip: withoutChromium() }, async t => {
+test('Chromium plays a cold clip while the nearest super-node is dead', { timeout: 240_000, skip: withoutChromium() }, async t => {
   const { nodes, origins, cid } = await startSuperNodes(t)
   nodes[0]?.child.kill('SIGKILL')
   await nodes[0]?.exit
@@ -67,7 +67,7 @@ test('Chromium plays a cold clip while the nearest super-node is dead', { timeou
   assert.deepEqual(await play(page, `${relay.viewerUrl}/player/?cid=${cid}`, 'player-one-dead'), { hits: 0, misses: 10 })
 })
 
-test('the page says what went wrong when nobody has the video', { timeout: 60_000, skip: withoutChromium() }, async t => {
+test('the page says what went wrong when nobody has the video', { timeout: 240_000, skip: withoutChromium() }, async t => {
   const { origins } = await startSuperNodes(t)
   const relay = await spawnRelay(t, origins, { ...PATIENT, viewer: { player: true } })
   const page = await openPage(t)

@@ -11,7 +11,7 @@ import { spawnRelay, type SpawnedRelay } from '../../tools/harness/processes.ts'
 import { temporaryDirectory } from '../../tools/harness/temporary-directory.ts'
 import { blackholes, distantOrigin, muteOrigin, type DistantOrigin } from '../support/region-fronts.ts'
 
-const LIMIT = { timeout: 120_000 }
+const LIMIT = { timeout: 240_000 }
 
 interface Report {
   readonly current: string

@@ -9,7 +9,7 @@ import { spawnRelay } from '../../tools/harness/processes.ts'
 const SIZE = 4_096
 const COUNT = 1_000
 
-test('1,000 shards survive SIGTERM: all hits, no upstream request, and the next eviction takes the oldest', { timeout: 120_000 }, async t => {
+test('1,000 shards survive SIGTERM: all hits, no upstream request, and the next eviction takes the oldest', { timeout: 240_000 }, async t => {
   const origin = await startSuperNode({ port: 0 })
   t.after(async () => { await origin.close() })
   const agent = new Agent({ connections: 16 })
@@ -50,7 +50,7 @@ test('1,000 shards survive SIGTERM: all hits, no upstream request, and the next 
   assert.equal(origin.stats().requests, COUNT, 'no request reached the super-node after the restart')
 })
 
-test('1,000 shards of one run are 1,000 hits in the next, all super-nodes gone', { timeout: 120_000 }, async t => {
+test('1,000 shards of one run are 1,000 hits in the next, all super-nodes gone', { timeout: 240_000 }, async t => {
   const origin = await startSuperNode({ port: 0 })
   const agent = new Agent({ connections: 16 })
   t.after(async () => { await agent.destroy() })

@@ -35,7 +35,7 @@ async function refused (port: number): Promise<boolean> {
   return await once(socket, 'connect').then(() => { socket.destroy(); return false }, () => true)
 }
 
-suite('a relay that cannot start says why in one line, listens nowhere and exits with 1', { concurrency: 2, timeout: 60_000 }, () => {
+suite('a relay that cannot start says why in one line, listens nowhere and exits with 1', { concurrency: 2, timeout: 240_000 }, () => {
   /** Runs a relay on two free ports that is expected to fail. */
   async function fails (t: TestContext, toml: (ports: { viewer: number, admin: number, directory: string }) => string): Promise<string> {
     const [viewer, admin] = [await freePort(), await freePort()]
@@ -102,7 +102,7 @@ suite('a relay that cannot start says why in one line, listens nowhere and exits
   })
 })
 
-test('a relay without a configured token makes one: the admin API wants it, health and metrics do not, and the next start knows it', { timeout: 60_000 }, async t => {
+test('a relay without a configured token makes one: the admin API wants it, health and metrics do not, and the next start knows it', { timeout: 240_000 }, async t => {
   const directory = join(await temporaryDirectory(t), 'cache')
   let token = ''
   for (const start of [1, 2]) {
@@ -120,7 +120,7 @@ test('a relay without a configured token makes one: the admin API wants it, heal
   }
 })
 
-suite('questions', { concurrency: 2, timeout: 60_000 }, () => {
+suite('questions', { concurrency: 2, timeout: 240_000 }, () => {
   test('--validate answers 0 without touching ports or the cache directory', async t => {
     const directory = join(await temporaryDirectory(t), 'cache')
     const { code, stdout, stderr } = await run(t, ['--validate', '--cache-path', directory])

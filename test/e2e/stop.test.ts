@@ -10,7 +10,7 @@ import { spawnRelay } from '../../tools/harness/processes.ts'
 
 const SIZE = 1_000_000
 
-test('SIGTERM: a response in flight finishes, new connections are refused, exit code 0', { timeout: 60_000 }, async t => {
+test('SIGTERM: a response in flight finishes, new connections are refused, exit code 0', { timeout: 240_000 }, async t => {
   const origin = await startSuperNode({ port: 0, faults: { bytesPerSecond: 500_000 } })
   t.after(async () => { await origin.close() })
   const relay = await spawnRelay(t, [origin], { upstream: PATIENT_UPSTREAM })
@@ -32,7 +32,7 @@ test('SIGTERM: a response in flight finishes, new connections are refused, exit 
   assert.equal((await cacheStats(next.adminUrl)).disk.entries, 1)
 })
 
-test('a viewer that never reads cannot hold the relay beyond its stop deadline', { timeout: 60_000 }, async t => {
+test('a viewer that never reads cannot hold the relay beyond its stop deadline', { timeout: 240_000 }, async t => {
   const origin = await startSuperNode({ port: 0 })
   t.after(async () => { await origin.close() })
   const relay = await spawnRelay(t, [origin], { viewer: { stop_timeout_ms: 300 }, upstream: PATIENT_UPSTREAM })
@@ -46,7 +46,7 @@ test('a viewer that never reads cannot hold the relay beyond its stop deadline',
   assert.deepEqual(await relay.exit, { code: 0, signal: null })
 })
 
-test('a second signal ends the process immediately', { timeout: 60_000 }, async t => {
+test('a second signal ends the process immediately', { timeout: 240_000 }, async t => {
   const origin = await startSuperNode({ port: 0, faults: { stallAtBytes: 1_000 } })
   t.after(async () => { await origin.close() })
   const relay = await spawnRelay(t, [origin], { viewer: { stop_timeout_ms: 60_000 }, upstream: { ...PATIENT_UPSTREAM, body_timeout_ms: 60_000 } })

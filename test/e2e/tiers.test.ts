@@ -79,7 +79,7 @@ async function spawnPair (t: Parameters<typeof crossing>[0], role: object, furth
 }
 
 for (const [named, role] of [['named as relays', { role: 'relay' }], ['named as origins', {}]] as const) {
-  test(`two relays ${named} and no super-node, each waiting for the other with a viewer of its own: 508 for both, not a timeout`, { timeout: 120_000 }, async t => {
+  test(`two relays ${named} and no super-node, each waiting for the other with a viewer of its own: 508 for both, not a timeout`, { timeout: 240_000 }, async t => {
     const pair = await spawnPair(t, role)
     for (let n = 0; n < 3; n++) {
       const answers = await Promise.all(pair.map(async ({ viewerUrl }) => await ask(`${viewerUrl}/shards/${CID}/shard_${n}.bin`)))
@@ -91,7 +91,7 @@ for (const [named, role] of [['named as relays', { role: 'relay' }], ['named as 
   })
 }
 
-test('two relays that wait for each other while a super-node has the object: both viewers get it', { timeout: 120_000 }, async t => {
+test('two relays that wait for each other while a super-node has the object: both viewers get it', { timeout: 240_000 }, async t => {
   const origin = await spawnProgram(t, SUPER_NODE, ['--port', '0', '--region', 'APAC'])
   const { url } = await origin.waitFor(event => typeof event['url'] === 'string')
   const pair = await spawnPair(t, { role: 'relay' }, [{ url, region: 'APAC' }])

@@ -14,7 +14,7 @@ const ROOT = fileURLToPath(new URL('../../', import.meta.url))
 /** Each leaves a line of some 500 bytes: more than a pipe and the memory for lines hold. None is refused, since of those only some are logged. */
 const REQUESTS = 4_000
 
-test('standard output nobody reads: requests are answered, lines are counted, SIGTERM ends the process within its deadline', { timeout: 120_000 }, async t => {
+test('standard output nobody reads: requests are answered, lines are counted, SIGTERM ends the process within its deadline', { timeout: 240_000 }, async t => {
   const directory = await temporaryDirectory(t)
   const fifo = join(directory, 'out')
   await promisify(execFile)('mkfifo', [fifo])

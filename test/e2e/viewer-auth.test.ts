@@ -16,7 +16,7 @@ import { temporaryDirectory } from '../../tools/harness/temporary-directory.ts'
 
 const MINE = 'syn-20000-mine'
 const OTHER = 'syn-20000-other'
-const LIMIT = { timeout: 120_000 }
+const LIMIT = { timeout: 240_000 }
 
 const now = (): number => Math.floor(Date.now() / 1_000)
 

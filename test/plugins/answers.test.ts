@@ -83,7 +83,7 @@ const TOKEN_ROWS: readonly Row[] = [
   { what: 'another token in the query', status: 401, path: `${SHARD}?token=another-one-of-viewers` }
 ]
 
-suite('one answer: HTTP and sessions say the same', { timeout: 120_000 }, () => {
+suite('one answer: HTTP and sessions say the same', { timeout: 240_000 }, () => {
   async function begin (t: TestContext, auth: Record<string, unknown> = {}): Promise<RunningRelay> {
     const node = await rawOrigin(t, ({ socket, path }) => { socket.write(path.includes('unknown') ? 'HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n' : response(BODY)) })
     const relay = await startRelay(t, [{ url: node.url, region: node.region }], { transport: { engine: 'quinn', ...PATIENT_SUPERVISOR }, upstream: PATIENT_UPSTREAM, auth })

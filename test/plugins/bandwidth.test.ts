@@ -11,7 +11,7 @@ import { assertProblem, type AnyResponse } from '../support/problem.ts'
 
 const SIZE = 400_000
 const CID = `syn-${SIZE}-bandwidth`
-const LIMIT = { timeout: 120_000 }
+const LIMIT = { timeout: 240_000 }
 
 interface Row { readonly id: string, readonly transport: string, readonly shareBps: number | null, readonly rateBps: number, readonly waitedMs: number }
 interface Report { readonly totalBps: number, readonly shareBps: number | null, readonly parts: { readonly http: number, readonly gateway: number }, readonly backloggedViewers: number, readonly viewers: Row[], readonly next?: string }

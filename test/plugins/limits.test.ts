@@ -15,7 +15,7 @@ import { startRelay, type RunningRelay } from '../../tools/harness/relay.ts'
 import { temporaryDirectory } from '../../tools/harness/temporary-directory.ts'
 
 const PATH = '/shards/syn-1000-limits/shard_0.bin'
-const LIMIT = { timeout: 60_000 }
+const LIMIT = { timeout: 240_000 }
 
 interface Setup extends RunningRelay { readonly log: () => string }
 

@@ -10,7 +10,7 @@ import { startRelay, type RunningRelay } from '../../tools/harness/relay.ts'
 import { assertProblem } from '../support/problem.ts'
 import { head } from '../support/raw-http.ts'
 
-const LIMIT = { timeout: 40_000 }
+const LIMIT = { timeout: 240_000 }
 const path = (name: string): string => `/shards/syn-1000-${name}/shard_0.bin`
 
 /** A relay whose super-node never answers for what is called `stuck`. */

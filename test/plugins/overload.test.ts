@@ -10,7 +10,7 @@ import { openGatewaySession } from '../../tools/harness/quinn-rig.ts'
 import { assertProblem, type AnyResponse } from '../support/problem.ts'
 import { startRelay, type RunningRelay } from '../../tools/harness/relay.ts'
 
-const LIMIT = { timeout: 120_000 }
+const LIMIT = { timeout: 240_000 }
 const SIZE = 300_000
 const CID = `syn-${SIZE}-overload`
 const GATEWAY = { engine: 'quinn', heartbeat_ms: 50 }

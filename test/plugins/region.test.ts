@@ -8,7 +8,7 @@ import { metric, until } from '../../tools/harness/http.ts'
 import { startRelay, type RunningRelay } from '../../tools/harness/relay.ts'
 import { assertProblem, type AnyResponse } from '../support/problem.ts'
 
-const LIMIT = { timeout: 120_000 }
+const LIMIT = { timeout: 240_000 }
 
 interface Setup extends RunningRelay {
   readonly nodes: readonly SuperNode[]

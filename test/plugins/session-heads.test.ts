@@ -9,7 +9,7 @@ import { bytesOf } from '../support/cache.ts'
 import { rawOrigin, response } from '../support/raw-origin.ts'
 
 const BODY = bytesOf('heads', 1_000)
-const LIMIT = { timeout: 60_000 }
+const LIMIT = { timeout: 240_000 }
 
 async function setup (t: TestContext, fields: readonly string[]): Promise<RunningRelay> {
   const node = await rawOrigin(t, ({ socket }) => { socket.write(response(BODY, fields)) })

@@ -163,7 +163,7 @@ test('whether a node may be a relay: until it has delivered as an origin does, w
   assert.equal(node.mayBeRelay, false, 'a relay has no /health where viewers ask')
 })
 
-test('two relays configured as each other\'s super-node that miss the same objects at the same time: 508 for all of them, long before any time is up', { timeout: 60_000 }, async t => {
+test('two relays configured as each other\'s super-node that miss the same objects at the same time: 508 for all of them, long before any time is up', { timeout: 240_000 }, async t => {
   const [portA, portB] = [await freePort(), await freePort()]
   const at = (port: number): { url: string, region: string } => ({ url: `http://127.0.0.1:${port}`, region: 'NA-WEST' })
   const settings = (port: number, id: string): Record<string, Record<string, unknown>> => ({ viewer: { port }, upstream: { relay_id: id, headers_timeout_ms: 3_600_000, first_byte_timeout_ms: 3_600_000 } })

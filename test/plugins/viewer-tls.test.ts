@@ -95,7 +95,7 @@ test('with a certificate the viewer listener speaks HTTP/2 and HTTP/1.1, with th
   }
 })
 
-test('two hundred responses at the same time on one HTTP/2 connection, memory hits and misses, all right and all counted', { timeout: 60_000 }, async t => {
+test('two hundred responses at the same time on one HTTP/2 connection, memory hits and misses, all right and all counted', { timeout: 240_000 }, async t => {
   const rig = await setup(t)
   const session = http2(t, rig, rig.certificate.cert)
   for (let time = 0; time < 4; time++) await get(session, PATH)
@@ -107,7 +107,7 @@ test('two hundred responses at the same time on one HTTP/2 connection, memory hi
   await until(async () => await cacheStats(rig.adminUrl), stats => stats.disk.openFiles === 0)
 })
 
-test('a body that breaks off ends with a reset and never looks complete', { timeout: 60_000 }, async t => {
+test('a body that breaks off ends with a reset and never looks complete', { timeout: 240_000 }, async t => {
   const rig = await setup(t, {}, { truncateAtBytes: 20_000 })
   const session = http2(t, rig, rig.certificate.cert)
   const stream = session.request({ ':path': PATH })
@@ -120,7 +120,7 @@ test('a body that breaks off ends with a reset and never looks complete', { time
   await until(async () => await cacheStats(rig.adminUrl), stats => stats.disk.openFiles === 0 && stats.fills === 0)
 })
 
-test('streams a viewer abandons give everything back, and other streams go on', { timeout: 60_000 }, async t => {
+test('streams a viewer abandons give everything back, and other streams go on', { timeout: 240_000 }, async t => {
   const rig = await setup(t)
   const session = http2(t, rig, rig.certificate.cert)
   await get(session, PATH)
@@ -136,7 +136,7 @@ test('streams a viewer abandons give everything back, and other streams go on', 
   assert.ok(await served() < 100, 'abandoned responses do not count as complete')
 })
 
-test('a new certificate is used for new connections, and those that exist stay', { timeout: 60_000 }, async t => {
+test('a new certificate is used for new connections, and those that exist stay', { timeout: 240_000 }, async t => {
   const rig = await setup(t, { transport: { engine: 'quinn' } })
   const session = http2(t, rig, rig.certificate.cert)
   await get(session, PATH)
@@ -158,7 +158,7 @@ test('a new certificate is used for new connections, and those that exist stay',
   await assert.doesNotReject(rig.relay.reload())
 })
 
-test('a new certificate moves the viewers of HTTP/3: no request fails, and they come back by themselves', { timeout: 120_000 }, async t => {
+test('a new certificate moves the viewers of HTTP/3: no request fails, and they come back by themselves', { timeout: 240_000 }, async t => {
   const rig = await setup(t, { transport: { engine: 'quinn', heartbeat_ms: 50 } })
   // Whichever certificate: the sessions are pinned all the same.
   const dispatcher = new Agent({ connect: { rejectUnauthorized: false } })
@@ -185,7 +185,7 @@ test('a new certificate moves the viewers of HTTP/3: no request fails, and they 
   assert.equal((await client.fetchShard(CID, 0)).transport, 'webtransport')
 })
 
-test('what does not speak TLS, or does not finish, is closed and harms nobody', { timeout: 60_000 }, async t => {
+test('what does not speak TLS, or does not finish, is closed and harms nobody', { timeout: 240_000 }, async t => {
   const rig = await setup(t, { viewer: { request_timeout_ms: 500 } })
   const plain = connectTcp(Number(rig.url.port), rig.url.hostname)
   plain.on('error', () => {})
@@ -199,7 +199,7 @@ test('what does not speak TLS, or does not finish, is closed and harms nobody', 
   assert.equal((await get(http2(t, rig, rig.certificate.cert), PATH)).headers[':status'], 200)
 })
 
-test('stop: an HTTP/2 response under way finishes, an idle connection is told, and one that never reads is cut at the deadline', { timeout: 60_000 }, async t => {
+test('stop: an HTTP/2 response under way finishes, an idle connection is told, and one that never reads is cut at the deadline', { timeout: 240_000 }, async t => {
   const rig = await setup(t, { viewer: { stop_timeout_ms: 3_000 } }, { bytesPerSecond: 400_000 })
   const idle = http2(t, rig, rig.certificate.cert)
   await once(idle, 'connect')
@@ -220,7 +220,7 @@ test('stop: an HTTP/2 response under way finishes, an idle connection is told, a
   stuck.destroy()
 })
 
-test('TLS handshakes of one address have a rate: what exceeds it is reset on accept, before TLS costs anything', { timeout: 60_000 }, async t => {
+test('TLS handshakes of one address have a rate: what exceeds it is reset on accept, before TLS costs anything', { timeout: 240_000 }, async t => {
   const rig = await setup(t, { limits: { handshakes_per_second_per_ip: 5 } })
   const outcomes = await Promise.all(Array.from({ length: 40 }, async () => {
     const socket = connectTls({ port: Number(rig.url.port), host: '127.0.0.1', rejectUnauthorized: false })
@@ -264,7 +264,7 @@ async function agreed (port: number, options: ConnectionOptions): Promise<string
 
 const WEAK = ['ECDHE-RSA-AES128-SHA', 'ECDHE-RSA-AES128-SHA256', 'ECDHE-RSA-AES256-SHA384', 'ECDHE-ECDSA-AES128-SHA', 'ECDHE-ECDSA-AES128-SHA256', 'AES128-GCM-SHA256', 'AES128-SHA', 'AES256-SHA256']
 
-test('TLS 1.2 without forward secrecy or with CBC is refused, on both ports, also after the certificate was replaced', { timeout: 60_000 }, async t => {
+test('TLS 1.2 without forward secrecy or with CBC is refused, on both ports, also after the certificate was replaced', { timeout: 240_000 }, async t => {
   const rig = await setup(t, { transport: { engine: 'auto' } })
   await until(async () => rig.relay.admin.viewers.started(), started => started)
   const websocket = rig.relay.admin.viewers.listening()?.open.websocket?.port

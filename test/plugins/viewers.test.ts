@@ -13,7 +13,7 @@ import { assertProblem, type AnyResponse } from '../support/problem.ts'
 
 const SIZE = 200_000
 const CID = `syn-${SIZE}-viewers`
-const LIMIT = { timeout: 120_000 }
+const LIMIT = { timeout: 240_000 }
 /** The engine tells that it was refused, and not with which status. */
 const REFUSED = { name: 'ConnectError' }
 

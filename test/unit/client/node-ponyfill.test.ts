@@ -10,7 +10,7 @@ import { certificateHash, createSelfSigned } from '../../../src/plugins/tls/self
 
 const WINDOW = 16 * 1024 * 1024
 
-test('the HTTP/2 windows of the Node ponyfill stand above those of the library, for streams and for the connection', { timeout: 30_000 }, async t => {
+test('the HTTP/2 windows of the Node ponyfill stand above those of the library, for streams and for the connection', { timeout: 240_000 }, async t => {
   const { cert, key } = createSelfSigned([], Date.now())
   const server = createSecureServer({ cert, key, settings: { enableConnectProtocol: true } })
   const sessions: ServerHttp2Session[] = []

@@ -56,10 +56,9 @@ async function assertIdle ({ channel, relay }: Setup): Promise<void> {
   await until(async () => {
     channel.deliver('gateway', 1)
     channel.deliver('relay', 1)
-    return Object.values(channel.requests.sizes())
+    const { 'source.leases': leases, 'source.resolving': resolving, 'source.reading': reading } = channel.source.sizes()
+    return [...Object.values(channel.requests.sizes()), leases, resolving, reading]
   }, sizes => sizes.every(size => size === 0))
-  const { 'source.leases': leases, 'source.resolving': resolving, 'source.reading': reading } = channel.source.sizes()
-  assert.deepEqual([leases, resolving, reading], [0, 0, 0])
   for (const entry of relay.admin.shardCache.disk.oldestFirst()) assert.equal(entry.leases, 0)
   assert.equal(relay.admin.shardCache.disk.condemnedBytes, 0)
 }
@@ -112,7 +111,7 @@ test('a refusal crosses the channel with the time after which to ask again', asy
   await assertIdle(rig)
 })
 
-test('a fill is followed while its file grows, long before it is complete', { timeout: 30_000 }, async t => {
+test('a fill is followed while its file grows, long before it is complete', { timeout: 240_000 }, async t => {
   const rig = await setup(t, { bytesPerSecond: 1_500_000 })
   let early = 0
   const body = await rig.read(key('grow'), 20_000, () => { if (rig.relay.admin.shards.fills > 0) early++ })
@@ -122,7 +121,7 @@ test('a fill is followed while its file grows, long before it is complete', { ti
   await assertIdle(rig)
 })
 
-test('a range of a body found bad never ends as a whole one, from the file and through the relay', { timeout: 30_000 }, async t => {
+test('a range of a body found bad never ends as a whole one, from the file and through the relay', { timeout: 240_000 }, async t => {
   for (const full of [false, true]) {
     const rig = await setup(t, {}, {}, { cache: { max_bytes: 1_000_000 }, upstream: { max_object_bytes: 700_000 } })
     await rig.store(key('held'))
@@ -148,7 +147,7 @@ test('a range of a body found bad never ends as a whole one, from the file and t
   }
 })
 
-test('many viewers of one fill: one fetch, right bytes for all, and those who leave leave nothing behind', { timeout: 30_000 }, async t => {
+test('many viewers of one fill: one fetch, right bytes for all, and those who leave leave nothing behind', { timeout: 240_000 }, async t => {
   const rig = await setup(t, { bytesPerSecond: 3_000_000 })
   const viewers = Array.from({ length: 60 }, (_, viewer) => {
     const abort = new AbortController()
@@ -215,7 +214,7 @@ test('purge and eviction in the middle of a read take nothing from the reader', 
   await assertIdle(rig)
 })
 
-test('progress that follows the answer in the same turn is not lost', { timeout: 5_000 }, async () => {
+test('progress that follows the answer in the same turn is not lost', { timeout: 240_000 }, async () => {
   const shards = new FakeShards()
   const object = new GrowingObject(Buffer.alloc(1_000, 7), undefined)
   shards.objects.set('a', object)

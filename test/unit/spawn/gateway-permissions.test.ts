@@ -44,7 +44,7 @@ test('no path that is allowed is the beginning of another, on which Node 20 abor
   }))
 })
 
-test('Node keeps a program that is started so from the keys of the relay, from writing shards and from starting processes', { timeout: 60_000 }, async t => {
+test('Node keeps a program that is started so from the keys of the relay, from writing shards and from starting processes', { timeout: 240_000 }, async t => {
   const directory = await temporaryDirectory(t)
   for (const name of ['dist/gateway', 'cache/shards', 'cache/engine', 'cache/tls']) await mkdir(join(directory, name), { recursive: true })
   const entry = join(directory, 'dist/gateway/main.js')

@@ -157,7 +157,7 @@ suite('commands', () => {
 })
 
 suite('store', () => {
-  test('a changed file is read again by itself or on demand; a bad one is logged and changes nothing', { timeout: 60_000 }, async t => {
+  test('a changed file is read again by itself or on demand; a bad one is logged and changes nothing', { timeout: 240_000 }, async t => {
     const at = await directoryWith(t, { secret: SECRET })
     const lines: [string, string, unknown][] = []
     const store = await AuthStore.open(authConfig({ jwt: { hs256_secret_file: at('secret') } }), { log: (level, message, fields) => { lines.push([level, message, fields]) }, watchIntervalMs: 10 })

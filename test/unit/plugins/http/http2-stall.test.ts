@@ -16,7 +16,7 @@ async function small (session: ClientHttp2Session): Promise<unknown> {
   return headers[HEAD]
 }
 
-test('a stream whose peer takes nothing ends, although small requests keep its connection alive; about 100 streams a connection', { timeout: 60_000 }, async t => {
+test('a stream whose peer takes nothing ends, although small requests keep its connection alive; about 100 streams a connection', { timeout: 240_000 }, async t => {
   const material = createSelfSigned(['localhost'], Date.now())
   const server = createSecureServer({ tls: material, http: {}, idleTimeoutMs: 400, handshakeTimeoutMs: 60_000, headTimeoutMs: 60_000 }, (request, response) => {
     if (request.url === '/small') response.end()

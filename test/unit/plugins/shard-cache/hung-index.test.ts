@@ -14,7 +14,7 @@ import { bytesOf, filesIn, manualClock, readAll, recordingObserver, until } from
 
 const key = (n: number): { cid: string, part: number } => ({ cid: `Qm${n}`, part: 0 })
 
-test('an index whose disk hangs costs what is new: hits go on, objects pass through, it is told, and nobody waits', { timeout: 30_000 }, async t => {
+test('an index whose disk hangs costs what is new: hits go on, objects pass through, it is told, and nobody waits', { timeout: 240_000 }, async t => {
   // Timers of the relay keep no process alive.
   const alive = setInterval(() => {}, 1_000)
   t.after(() => { clearInterval(alive) })

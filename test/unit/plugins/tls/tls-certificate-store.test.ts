@@ -184,7 +184,7 @@ test('configured: reload takes a new pair, keeps the old one when the new one is
   assert.deepEqual(seen, [renewed.cert])
 })
 
-test('configured: changes on disk are noticed, by overwriting and by a symlink swap', { timeout: 10_000 }, async t => {
+test('configured: changes on disk are noticed, by overwriting and by a symlink swap', { timeout: 240_000 }, async t => {
   const bench = await Bench.create(t)
   await mkdir(join(bench.directory, 'v1'))
   await mkdir(join(bench.directory, 'v2'))

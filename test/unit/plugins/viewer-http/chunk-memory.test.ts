@@ -79,7 +79,7 @@ async function read (stream: AsyncIterable<Buffer>, late: boolean): Promise<stri
   return sha256(Buffer.concat(chunks))
 }
 
-test('over HTTP/1.1 every body is right, of fast and late readers and beside broken ones, from memory that is used again', { timeout: 60_000 }, async t => {
+test('over HTTP/1.1 every body is right, of fast and late readers and beside broken ones, from memory that is used again', { timeout: 240_000 }, async t => {
   const memory = new ChunkMemory()
   const used = new Set<Buffer>()
   const url = await listen(t, createHttp1(handler(memory, used)))
@@ -97,7 +97,7 @@ test('over HTTP/1.1 every body is right, of fast and late readers and beside bro
   assert.ok(memory.freeBytes > 0)
 })
 
-test('over HTTP/2 every body is right, of fast and late readers on one connection', { timeout: 60_000 }, async t => {
+test('over HTTP/2 every body is right, of fast and late readers on one connection', { timeout: 240_000 }, async t => {
   const memory = new ChunkMemory()
   const used = new Set<Buffer>()
   const session = connectHttp2(await listen(t, createHttp2(handler(memory, used))))

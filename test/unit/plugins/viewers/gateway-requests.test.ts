@@ -42,7 +42,7 @@ const steps: fc.Arbitrary<Step[]> = fc.array(fc.oneof(
 
 const turn = async (): Promise<void> => { await new Promise(resolve => { setImmediate(resolve) }) }
 
-test('resolves, reads, aborts, growth, failures and deaths in any order: right bytes, nothing lent for ever, nothing given back twice', { timeout: 120_000 }, async () => {
+test('resolves, reads, aborts, growth, failures and deaths in any order: right bytes, nothing lent for ever, nothing given back twice', { timeout: 240_000 }, async () => {
   await fc.assert(fc.asyncProperty(steps, async script => {
     const shards = new FakeShards()
     bodies.forEach((bytes, position) => { shards.objects.set(`o${position}`, new GrowingObject(bytes, paths[position])) })
@@ -174,7 +174,7 @@ test('bytes the channel has not taken are bounded, and viewers that wait for an 
   assert.equal(requests.sizes()['relay.reading'], 0)
 })
 
-test('hundreds of viewers of one growing file cost one message a few milliseconds, and none while the channel is full', { timeout: 20_000 }, async () => {
+test('hundreds of viewers of one growing file cost one message a few milliseconds, and none while the channel is full', { timeout: 240_000 }, async () => {
   const shards = new FakeShards()
   const object = new GrowingObject(bodies[0] ?? Buffer.alloc(0), paths[0])
   shards.objects.set('a', object)

@@ -13,7 +13,7 @@ import { FakeShards, GrowingObject } from '../../../support/gateway-rig.ts'
 import { until } from '../../../../tools/harness/http.ts'
 import { temporaryDirectory } from '../../../../tools/harness/temporary-directory.ts'
 
-const LIMIT = { timeout: 60_000 }
+const LIMIT = { timeout: 240_000 }
 /** What every program has: `send`, and `onMessage`, which calls back for each message, those that came before it included. */
 const PRELUDE = `import { Socket } from 'node:net'
 import { Channel, CHANNEL_FD } from ${JSON.stringify(new URL('../../../../src/channel/channel.ts', import.meta.url).href)}
