@@ -132,6 +132,21 @@ suite('a shard whose blocks are known', { concurrency: false }, () => {
     assert.equal((await request(lab.relay.viewerUrl + PATH, { method: 'HEAD' })).headers['cache-status'], 'icn-relay; hit')
   })
 
+  test('after a restart, with every super-node gone, the manifest in the cache is believed, and ten cached siblings restore a shard', async t => {
+    const path = await temporaryDirectory(t)
+    const lab = await setup(t, { cache: { path } })
+    const get = async ({ relay }: Setup, name: string): Promise<{ status: number, digest: string }> => {
+      const { statusCode, body } = await request(`${relay.viewerUrl}/shards/${CID}/${name}`)
+      return { status: statusCode, digest: sha256(Buffer.from(await body.arrayBuffer())) }
+    }
+    for (const name of ['manifest.json', ...Array.from({ length: 10 }, (_, index) => `shard_${index + 4}.bin`)]) assert.equal((await get(lab, name)).status, 200)
+    await until(() => lab.relay.relay.admin.shards.fills === 0)
+    await lab.relay.relay.close()
+    await lab.node.close()
+    const next = { ...lab, relay: await relayOf(t, lab.node, { cache: { path } }) }
+    assert.deepEqual(await get(next, 'shard_3.bin'), { status: 200, digest: sha256(BODY) })
+  })
+
   test('a node that sends a wrong block is blamed, and nobody sees the block', async t => {
     const liar = await startSuperNode({ port: 0 })
     t.after(async () => { await liar.close() })

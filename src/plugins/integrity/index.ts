@@ -6,6 +6,7 @@ import type { Config } from '../../config/config.ts'
 import { settleUnverified } from '../shard-cache/settle.ts'
 import { EvidenceBook } from './evidence.ts'
 import { Integrity } from './integrity.ts'
+import { keptManifest } from './kept-manifest.ts'
 import { ManifestStore } from './manifest-store.ts'
 import { Quarantine } from './quarantine.ts'
 import type { IntegrityReportSource } from './routes.ts'
@@ -39,6 +40,7 @@ export default fp<{ config: Config }>(async (app, { config }) => {
   let checks: Integrity | undefined
   const store = new ManifestStore({
     ask: async (cid, options) => { await upstream.askEach(cid, options) },
+    kept: async cid => await keptManifest(shardCache, cid, maxBytes),
     policy,
     quorum: trust.quorum,
     timeoutMs: trust.manifest_timeout_ms,

@@ -39,6 +39,8 @@ export interface StoreObserver {
 export interface ManifestStoreOptions {
   /** Asks super-nodes for the manifest of a CID, each once. */
   readonly ask: (cid: string, options: AskEachOptions) => Promise<void>
+  /** Bytes of a manifest in the cache that was believed when it was stored, which may have been before a restart; undefined when there is none. Must not reject. */
+  readonly kept: (cid: string) => Promise<Buffer | undefined>
   readonly policy: ManifestPolicy
   /** Regions that must agree where there are no publishers. */
   readonly quorum: number
@@ -63,6 +65,8 @@ export const MAX_UNSURE = 512
 export const MAX_QUESTIONS = 256
 /** Time after which nodes are asked again for a manifest that nobody believed, ms. */
 export const UNSURE_MS = 10_000
+/** Who a manifest of the cache comes from. */
+export const OWN_NODE = 'cache'
 /** Nodes whose manifest is looked at for one CID. */
 export const MAX_CLAIMS = 8
 
@@ -156,8 +160,12 @@ export class ManifestStore {
     this.#ending.signal.addEventListener('abort', end, { once: true })
     // With publishers one good answer is enough; without, one node more than the quorum needs is asked, lest one be slow.
     const parallel = policy.publishers.size > 0 ? 1 : quorum + 1
-    const asked = ask(cid, { via, signal: abort.signal, parallel, maxBytes: policy.maxBytes, take }).catch(() => {})
-    await Promise.race([asked, over.promise])
+    const asked = async (): Promise<void> => {
+      const own = await this.#ownClaim(cid)
+      if (own === undefined) await ask(cid, { via, signal: abort.signal, parallel, maxBytes: policy.maxBytes, take })
+      else belief = { state: 'believed', claim: own, by: own.publisher === undefined ? 'quorum' : 'publisher' }
+    }
+    await Promise.race([asked().catch(() => {}), over.promise])
     cancel()
     this.#ending.signal.removeEventListener('abort', end)
     const finding = findingOf(belief)
@@ -170,6 +178,12 @@ export class ManifestStore {
       this.#unsure.set(cid, { finding, until: clock.monotonic() + UNSURE_MS })
     }
     return finding
+  }
+
+  /** The cache's. What a publisher has to have signed, or must not be older, is checked as ever. */
+  async #ownClaim (cid: string): Promise<Claim | undefined> {
+    const bytes = await this.#options.kept(cid)
+    return bytes === undefined ? undefined : this.#check(cid, { node: OWN_NODE, region: '', bytes })
   }
 
   #check (cid: string, { node, region, bytes }: NodeText): Claim | undefined {

@@ -3,7 +3,7 @@ import { suite, test } from 'node:test'
 import fc from 'fast-check'
 import { deferred } from '../../../../src/base/deferred.ts'
 import { EvidenceBook, EVIDENCE_PER_NODE, MAX_OFFENDERS, type Evidence } from '../../../../src/plugins/integrity/evidence.ts'
-import { ManifestStore, MAX_CLAIMS, MAX_MANIFESTS, MAX_QUESTIONS, MAX_UNSURE, UNSURE_MS, type ManifestStoreOptions } from '../../../../src/plugins/integrity/manifest-store.ts'
+import { ManifestStore, MAX_CLAIMS, MAX_MANIFESTS, MAX_QUESTIONS, MAX_UNSURE, OWN_NODE, UNSURE_MS, type ManifestStoreOptions } from '../../../../src/plugins/integrity/manifest-store.ts'
 import { judgeClaims, type Claim } from '../../../../src/plugins/integrity/manifest-trust.ts'
 import { MAX_QUARANTINED, Quarantine } from '../../../../src/plugins/integrity/quarantine.ts'
 import { publisherKey } from '../../../../src/plugins/integrity/verify-manifest.ts'
@@ -11,6 +11,7 @@ import { parseManifest } from '../../../../src/protocol/manifest.ts'
 import type { AskEachOptions } from '../../../../src/plugins/upstream/each-node.ts'
 import { makePublisher, manifestBody, manifestText, signedBody, videoShards } from '../../../../tools/harness/manifests.ts'
 import { virtualTimers, type VirtualTimers } from '../../../fakes/timers.ts'
+import { until } from '../../../support/cache.ts'
 
 const CID = 'QmVideo'
 const PUBLISHER = makePublisher()
@@ -30,7 +31,7 @@ interface Lab {
 }
 
 /** @param ask what the super-nodes do; they answer nothing by default */
-function setUp (ask: ManifestStoreOptions['ask'] = async () => {}, { signed = false, quorum = 2 } = {}): Lab {
+function setUp (ask: ManifestStoreOptions['ask'] = async () => {}, { signed = false, quorum = 2, kept = async () => undefined }: { signed?: boolean, quorum?: number, kept?: ManifestStoreOptions['kept'] } = {}): Lab {
   const timers = virtualTimers()
   const asked: { cid: string, options: AskEachOptions }[] = []
   const told: string[] = []
@@ -41,6 +42,7 @@ function setUp (ask: ManifestStoreOptions['ask'] = async () => {}, { signed = fa
       asked.push({ cid, options })
       await ask(cid, options)
     },
+    kept,
     policy: { maxBytes: 100_000, maxAgeMs: 0, publishers: new Map(signed ? [[PUBLISHER.key, key]] : []) },
     quorum,
     timeoutMs: 3_000,
@@ -119,6 +121,25 @@ suite('the store of manifests', () => {
     assert.deepEqual(lab.told, ['a publisher', 'b unsigned', 'c too-large', `${CID} believed`, `${CID} from d`])
   })
 
+  test('what the cache has kept of a believed one is believed again without asking, if today\'s publishers have signed it', async () => {
+    const trusted = manifestText(signedBody(TRUE_BODY, PUBLISHER))
+    const own = setUp(undefined, { signed: true, kept: async () => trusted })
+    const finding = await own.store.find(CID, [])
+    assert.ok(finding.state === 'believed' && finding.by === 'publisher' && finding.facts.node === OWN_NODE)
+    const quorum = setUp(undefined, { kept: async () => manifestText(TRUE_BODY) })
+    assert.ok(((await quorum.store.find(CID, []))).state === 'believed')
+    assert.deepEqual([own.asked.length, quorum.asked.length], [0, 0])
+    for (const bytes of [manifestText(signedBody(TRUE_BODY, makePublisher())), manifestText(TRUE_BODY), Buffer.from('rot'), undefined]) {
+      const lab = setUp(async (_cid, { take }) => { take(answerOf('a', 'R1', signedBody(TRUE_BODY, PUBLISHER))) }, { signed: true, kept: async () => bytes })
+      const asked = await lab.store.find(CID, [])
+      assert.ok(asked.state === 'believed' && asked.facts.node === 'a')
+    }
+    const hangs = setUp(undefined, { kept: async () => await new Promise(() => {}) })
+    const waiting = hangs.store.find(CID, [])
+    await hangs.timers.pass(3_000)
+    assert.equal((await waiting).state, 'unsure')
+  })
+
   test('says what single nodes claim where nothing is believed, and asks again only after a while', async () => {
     const lab = setUp(async (_cid, { take }) => {
       take(answerOf('a', 'R1', TRUE_BODY))
@@ -161,7 +182,7 @@ suite('the store of manifests', () => {
     assert.equal(lab.store.asking, MAX_QUESTIONS)
     assert.deepEqual(await lab.store.find('QmMore', []), { state: 'unsure', claims: [] })
     assert.deepEqual(lab.told, ['QmMore busy'])
-    assert.equal(lab.asked.length, MAX_QUESTIONS)
+    await until(() => lab.asked.length === MAX_QUESTIONS)
     lab.store.close()
     await Promise.all(waiting)
     const many = setUp(async (_cid, { take }) => {
