@@ -1,4 +1,4 @@
-import { ManifestError, type ManifestShard } from '../../src/protocol/manifest.ts'
+import type { ManifestShard } from '../../src/protocol/manifest.ts'
 import { readBlocks, type BlockHashes } from '../../src/protocol/manifest-blocks.ts'
 import { DATA_SHARDS, PARITY_SHARDS, TOTAL_SHARDS } from '../../src/protocol/shard-key.ts'
 import { ShardClientError } from './client-error.ts'
@@ -41,15 +41,9 @@ function hash (value: unknown, what: string): string {
   return typeof value === 'string' && HEX.test(value) ? value : fail(`${what} is not a SHA-256`)
 }
 
-/** As a relay reads them. A relay takes shards of one size only, and the hashes are of shards of that size. */
+/** As a relay reads them, which takes shards of one size only: the hashes are of shards of that size. */
 function blocksOf (blockSize: unknown, entries: readonly unknown[], shards: readonly ManifestShard[], shardSize: number): readonly BlockHashes[] | undefined {
-  let blocks: readonly BlockHashes[] | undefined
-  try {
-    blocks = readBlocks({ blockSize, shards: entries }, { shardSize })
-  } catch (error) {
-    if (error instanceof ManifestError) fail(error.message)
-    throw error
-  }
+  const blocks = readBlocks({ blockSize, shards: entries }, { shardSize }, fail)
   const other = blocks && shards.find(({ size }) => size !== shardSize)
   return other === undefined ? blocks : fail(`shard ${other.index} has blocks and not the size that shardSize says`)
 }

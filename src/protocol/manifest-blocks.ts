@@ -1,5 +1,5 @@
 import { DIGEST_BYTES } from '../base/digest-list.ts'
-import { ManifestError, type VideoManifest } from './manifest.ts'
+import type { VideoManifest } from './manifest.ts'
 import { bytesOfBase64 } from './repr-digest.ts'
 import { TOTAL_SHARDS } from './shard-key.ts'
 
@@ -24,20 +24,19 @@ export const blockCount = (size: number, blockSize: number): number => Math.ceil
 /**
  * The block hashes of a manifest whose other members are checked; undefined when it has none.
  * @param value the manifest, parsed
+ * @param refuse throws the error of the caller, who knows which faults he has
  * @returns those of each shard, by index
- * @throws ManifestError with the fault `blocks`
  */
-export function readBlocks (value: unknown, { shardSize }: Pick<VideoManifest, 'shardSize'>): BlockHashes[] | undefined {
+export function readBlocks (value: unknown, { shardSize }: Pick<VideoManifest, 'shardSize'>, refuse: (why: string) => never): BlockHashes[] | undefined {
   const { blockSize, shards } = value as { readonly blockSize?: unknown, readonly shards: readonly { readonly blocks?: unknown }[] }
   const lists = shards.map(shard => shard.blocks)
   if (blockSize === undefined && lists.every(list => list === undefined)) return undefined
   const size = BLOCK_SIZES.find(allowed => allowed === blockSize)
-  if (size === undefined) throw new ManifestError('blocks', `blockSize is none of ${BLOCK_SIZES.join(', ')}`)
+  if (size === undefined) return refuse(`blockSize is none of ${BLOCK_SIZES.join(', ')}`)
   const bytes = blockCount(shardSize, size) * DIGEST_BYTES
   return Array.from({ length: TOTAL_SHARDS }, (_, index) => {
     const hashes = strictBytes(lists[index])
-    if (hashes?.length !== bytes) throw new ManifestError('blocks', `blocks of shard ${index} are not ${bytes} bytes in base64`)
-    return { blockSize: size, hashes }
+    return hashes?.length === bytes ? { blockSize: size, hashes } : refuse(`blocks of shard ${index} are not ${bytes} bytes in base64`)
   })
 }
 

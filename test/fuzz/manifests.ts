@@ -40,7 +40,7 @@ function fuzzStrict (data: Uint8Array): void {
   assert.equal(parseStrictly(Buffer.from(parsed.signedText), CID, Infinity).signedText, parsed.signedText)
   let blocks
   try {
-    blocks = readBlocks(parsed.value, parsed.manifest)
+    blocks = readBlocks(parsed.value, parsed.manifest, why => { throw new ManifestError('blocks', why) })
   } catch (error) {
     if (!(error instanceof ManifestError)) throw error
     assert.throws(() => parseVideo(data, CID), { fault: 'manifest' })
