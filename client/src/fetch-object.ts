@@ -105,6 +105,11 @@ async function problemOf (response: RelayResponse): Promise<ShardClientError> {
   })
 }
 
+/** Nothing is compared where one of them is not known. */
+function compare (actual: string | undefined, expected: string | undefined): void {
+  if (actual !== undefined && expected !== undefined && actual !== expected) throw new ShardClientError('digest', `the object hashes to ${actual}, not to ${expected}`)
+}
+
 /** @throws ShardClientError digest */
 async function isRight (bytes: Uint8Array, { status, fields }: RelayResponse, { verify, blocks, sha256 }: FetchRequest, platform: ClientPlatform): Promise<boolean> {
   if (!verify) return false
@@ -114,8 +119,7 @@ async function isRight (bytes: Uint8Array, { status, fields }: RelayResponse, { 
   }
   const expected = sha256 ?? statedSha256(fields)
   if (expected === undefined || platform.sha256 === undefined) return false
-  const actual = hexOf(await platform.sha256(bytes))
-  if (actual !== expected) throw new ShardClientError('digest', `the object hashes to ${actual}, not to ${expected}`)
+  compare(hexOf(await platform.sha256(bytes)), expected)
   return true
 }
 
@@ -123,12 +127,6 @@ async function isRight (bytes: Uint8Array, { status, fields }: RelayResponse, { 
 interface Begun {
   readonly response: RelayResponse
   readonly length: number
-}
-
-/** A part whose blocks nobody knows may still be known to be of another object. */
-function checkStated (fields: Fields, { verify, sha256 }: FetchRequest): void {
-  const stated = statedSha256(fields)
-  if (verify && sha256 !== undefined && stated !== undefined && stated !== sha256) throw new ShardClientError('digest', `the range is of an object that hashes to ${stated}, not to ${sha256}`)
 }
 
 async function begin (session: PooledSession, fields: readonly FieldLine[], request: FetchRequest, signal: AbortSignal, now: () => number): Promise<Begun> {
@@ -143,7 +141,8 @@ async function begin (session: PooledSession, fields: readonly FieldLine[], requ
     const length = contentLength(answer, maxBytes)
     const isWanted = status === 200 || (range !== undefined && isRange(answer, range.start, length) && (range.end === undefined || range.start + length <= range.end))
     if (!isWanted) throw new ShardClientError('protocol', 'the response has another range than the request')
-    if (status === 206) checkStated(answer, request)
+    // A part says of which object it is.
+    if (status === 206 && request.verify) compare(statedSha256(answer), request.sha256)
     return { response, length }
   } catch (error) {
     response.cancel()

@@ -51,11 +51,6 @@ export function parseDigests (field: string | undefined): Digests {
   return { sha256, sha512, unusable: sha256 !== undefined || sha512 !== undefined ? undefined : ours ? 'malformed' : 'algorithm' }
 }
 
-/** The SHA-256 of a `Repr-Digest` field as lower-case hex; undefined when it has none that is well-formed. */
-export function parseReprDigest (field: string | undefined): string | undefined {
-  return parseDigests(field).sha256
-}
-
 /** @param sha256 lower-case hex */
 export function formatReprDigest (sha256: string): string {
   const bytes = (sha256.match(/../g) ?? []).map(pair => Number.parseInt(pair, 16))

@@ -155,7 +155,7 @@ suite('a range of a shard whose blocks are known', () => {
 
   test('a part of an object that hashes to something else is refused before its body, its blocks known or not', async () => {
     for (const manifest of [MANIFEST, manifestOf(SHARD, undefined)]) {
-      await assert.rejects(fetchRange({ bytes: SHARD, stated: '00'.repeat(32) }, manifest, { start: 5 }), { fault: 'digest', retryable: false, message: /^the range is of an object that hashes to 0{64}, not to [0-9a-f]{64}$/ })
+      await assert.rejects(fetchRange({ bytes: SHARD, stated: '00'.repeat(32) }, manifest, { start: 5 }), { fault: 'digest', retryable: false, message: /^the object hashes to 0{64}, not to [0-9a-f]{64}$/ })
       assert.equal((await fetchRange({ bytes: SHARD, stated: '00'.repeat(32) }, manifest, { start: 5 }, { blocks: undefined, verify: false })).verified, false)
     }
   })
@@ -239,7 +239,7 @@ suite('fetchShard with a manifest', () => {
     assert.equal((await client.fetchShard(CID, INDEX, { manifest: MANIFEST })).verified, true)
     a.source.objects.set(`${CID}/${INDEX}`, flipped(SHARD, 9))
     await assert.rejects(client.fetchShard(CID, INDEX, { manifest: MANIFEST }), { fault: 'digest' })
-    await assert.rejects(client.fetchShard(CID, INDEX, { manifest: MANIFEST, range }), { fault: 'digest', message: /^the range is of an object that hashes to/ })
+    await assert.rejects(client.fetchShard(CID, INDEX, { manifest: MANIFEST, range }), { fault: 'digest', message: /^the object hashes to/ })
   })
 
   test('asks once for a block that is wrong, and lets go of it', async t => {
