@@ -253,6 +253,12 @@ suite('fetchShard with a manifest', () => {
     assert.deepEqual([unverified.verified, unverified.bytes.length], [false, 70_000])
   })
 
+  test('fetches no more than the range when it is not to be verified', async t => {
+    const { client } = await rigged(t, { maxObjectBytes: 70_000 })
+    await assert.rejects(client.fetchShard(CID, INDEX, { manifest: MANIFEST, range }), { fault: 'protocol', message: 'the object has 131072 bytes, at most 70000 are accepted' })
+    assert.equal((await client.fetchShard(CID, INDEX, { manifest: MANIFEST, range, verify: false })).bytes.length, 70_000)
+  })
+
   test('a platform without SHA-256 gets the range, not verified', async t => {
     const { network } = await rigged(t)
     const client = await ShardClient.connect(A, { platform: { ...network.platform, sha256: undefined } })
