@@ -15,9 +15,22 @@ export interface ClientRange {
   readonly end?: number
 }
 
+/** The blocks that a range of a shard touches. */
+export interface BlockRange {
+  /** What is asked for. */
+  readonly fetched: Required<ClientRange>
+  /** Where the range lies in that: `from` inclusive, `to` exclusive. */
+  readonly from: number
+  readonly to: number
+  /** @throws ShardClientError digest, naming the first block that is wrong */
+  readonly verify: (fetched: Uint8Array) => Promise<void>
+}
+
 export interface FetchRequest {
   readonly path: string
   readonly range: ClientRange | undefined
+  /** Of the range; undefined when it is to be fetched as it is, and not verified. */
+  readonly blocks: BlockRange | undefined
   /** Bearer token, sent with the request and nowhere else. */
   readonly token: string | undefined
   readonly signal: AbortSignal
@@ -39,7 +52,7 @@ export interface ObjectResult {
   /** RFC 9211 field value. */
   readonly cacheStatus: string | undefined
   readonly cache: 'hit' | 'miss' | 'unknown'
-  /** SHA-256 of the whole object was right; false for ranges, and where there was no hash or no way to compute one. */
+  /** SHA-256 of the whole object was right, or of a range that of every block that it touches; false where there was no hash or no way to compute one. */
   readonly verified: boolean
   /** Milliseconds from the start of the request to the first byte of the body. */
   readonly firstByteMs: number
@@ -92,10 +105,21 @@ async function problemOf (response: RelayResponse): Promise<ShardClientError> {
   })
 }
 
-async function verified (bytes: Uint8Array, expected: string | undefined, platform: ClientPlatform): Promise<boolean> {
+/** Nothing is compared where one of them is not known. */
+function compare (actual: string | undefined, expected: string | undefined): void {
+  if (actual !== undefined && expected !== undefined && actual !== expected) throw new ShardClientError('digest', `the object hashes to ${actual}, not to ${expected}`)
+}
+
+/** @throws ShardClientError digest */
+async function isRight (bytes: Uint8Array, { status, fields }: RelayResponse, { verify, blocks, sha256 }: FetchRequest, platform: ClientPlatform): Promise<boolean> {
+  if (!verify) return false
+  if (status === 206) {
+    await blocks?.verify(bytes)
+    return blocks !== undefined
+  }
+  const expected = sha256 ?? statedSha256(fields)
   if (expected === undefined || platform.sha256 === undefined) return false
-  const actual = hexOf(await platform.sha256(bytes))
-  if (actual !== expected) throw new ShardClientError('digest', `the object hashes to ${actual}, not to ${expected}`)
+  compare(hexOf(await platform.sha256(bytes)), expected)
   return true
 }
 
@@ -105,7 +129,9 @@ interface Begun {
   readonly length: number
 }
 
-async function begin (session: PooledSession, fields: readonly FieldLine[], { path, range, maxBytes }: FetchRequest, signal: AbortSignal, now: () => number): Promise<Begun> {
+async function begin (session: PooledSession, fields: readonly FieldLine[], request: FetchRequest, signal: AbortSignal, now: () => number): Promise<Begun> {
+  const { path, maxBytes } = request
+  const range = request.blocks?.fetched ?? request.range
   const askedAt = now()
   const response = await session.connection.request({ path, fields: [...rangeFields(range), ...fields], signal })
   session.answered(now() - askedAt, cacheOf(response.fields.get('cache-status')) === 'hit')
@@ -115,6 +141,8 @@ async function begin (session: PooledSession, fields: readonly FieldLine[], { pa
     const length = contentLength(answer, maxBytes)
     const isWanted = status === 200 || (range !== undefined && isRange(answer, range.start, length) && (range.end === undefined || range.start + length <= range.end))
     if (!isWanted) throw new ShardClientError('protocol', 'the response has another range than the request')
+    // A part says of which object it is.
+    if (status === 206 && request.verify) compare(statedSha256(answer), request.sha256)
     return { response, length }
   } catch (error) {
     response.cancel()
@@ -128,7 +156,7 @@ async function begin (session: PooledSession, fields: readonly FieldLine[], { pa
  */
 export async function fetchObject (session: PooledSession, request: FetchRequest, sessions: Sessions, platform: ClientPlatform): Promise<ObjectResult> {
   const started = platform.now()
-  const { path, range, signal, stallMs, token } = request
+  const { path, range, blocks, signal, stallMs, token } = request
   const fields: readonly FieldLine[] = token === undefined ? [] : [['authorization', `Bearer ${token}`]]
   const abort = linkedAbort(signal)
   const stall = stallTimer(abort, stallMs, platform)
@@ -148,6 +176,11 @@ export async function fetchObject (session: PooledSession, request: FetchRequest
   const { response, length } = begun
   const { status, fields: answer } = response
   const etag = answer.get('etag')
+  const whole = { from: 0, to: length }
+  // RFC 9110 §14.2: a server may ignore Range, then the part is cut out here.
+  const wanted = status === 206 ? blocks ?? whole : { from: range?.start ?? 0, to: range?.end ?? length }
+  const counted = status === 206 ? wanted : whole
+  const totalBytes = counted.to - counted.from
   let firstByteMs: number | undefined
   const body = new SharedBody({
     path,
@@ -158,22 +191,21 @@ export async function fetchObject (session: PooledSession, request: FetchRequest
     etag: status === 200 && range === undefined ? etag : undefined,
     onReceived: receivedBytes => {
       firstByteMs ??= platform.now() - started
-      request.onProgress?.({ receivedBytes, totalBytes: length })
+      request.onProgress?.({ receivedBytes: Math.min(Math.max(0, receivedBytes - counted.from), totalBytes), totalBytes })
     }
   }, sessions, platform)
   await body.read(session, response, abort)
   signal.throwIfAborted()
-  const isVerified = status === 200 && request.verify && await verified(body.bytes, request.sha256 ?? statedSha256(answer), platform)
+  const verified = await isRight(body.bytes, response, request, platform)
   const totalMs = platform.now() - started
   const cacheStatus = answer.get('cache-status')
   return {
-    // RFC 9110 §14.2: a server may ignore Range, then the part is cut out here.
-    bytes: status === 200 && range !== undefined ? body.bytes.subarray(range.start, range.end) : body.bytes,
+    bytes: body.bytes.subarray(wanted.from, wanted.to),
     status,
     etag,
     cacheStatus,
     cache: cacheOf(cacheStatus),
-    verified: isVerified,
+    verified,
     firstByteMs: firstByteMs ?? totalMs,
     totalMs
   }

@@ -1,4 +1,5 @@
 import type { ManifestShard } from '../../src/protocol/manifest.ts'
+import { readBlocks, type BlockHashes } from '../../src/protocol/manifest-blocks.ts'
 import { DATA_SHARDS, PARITY_SHARDS, TOTAL_SHARDS } from '../../src/protocol/shard-key.ts'
 import { ShardClientError } from './client-error.ts'
 
@@ -17,6 +18,8 @@ export interface Manifest {
   readonly sha256: string
   /** By index. */
   readonly shards: readonly ManifestShard[]
+  /** By index, of the blocks of each shard; undefined when it has none, and parts of a shard cannot be verified. */
+  readonly blocks?: readonly BlockHashes[] | undefined
 }
 
 const HEX = /^[0-9a-f]{64}$/
@@ -36,6 +39,13 @@ function amount (value: unknown, what: string): number {
 
 function hash (value: unknown, what: string): string {
   return typeof value === 'string' && HEX.test(value) ? value : fail(`${what} is not a SHA-256`)
+}
+
+/** As a relay reads them, which takes shards of one size only: the hashes are of shards of that size. */
+function blocksOf (blockSize: unknown, entries: readonly unknown[], shards: readonly ManifestShard[], shardSize: number): readonly BlockHashes[] | undefined {
+  const blocks = readBlocks({ blockSize, shards: entries }, { shardSize }, fail)
+  const other = blocks && shards.find(({ size }) => size !== shardSize)
+  return other === undefined ? blocks : fail(`shard ${other.index} has blocks and not the size that shardSize says`)
 }
 
 /**
@@ -60,11 +70,13 @@ export function parseManifest (bytes: Uint8Array, cid: string): Manifest {
   const listed = value['shards']
   if (!Array.isArray(listed) || listed.length !== TOTAL_SHARDS) fail(`it does not list ${TOTAL_SHARDS} shards`)
   const shards = new Map<number, ManifestShard>()
+  const entries: unknown[] = []
   for (const entry of listed as unknown[]) {
     const shard = record(entry, 'a shard')
     const index = amount(shard['index'], 'the index of a shard')
     const bytesOfShard = amount(shard['size'], `the size of shard ${index}`)
     if (bytesOfShard > shardSize) fail(`shard ${index} is larger than shardSize`)
+    entries[index] = entry
     shards.set(index, { index, size: bytesOfShard, sha256: hash(shard['sha256'], `the hash of shard ${index}`) })
   }
   const ordered = Array.from({ length: TOTAL_SHARDS }, (_, index) => shards.get(index) ?? fail(`shard ${index} is missing`))
@@ -78,6 +90,7 @@ export function parseManifest (bytes: Uint8Array, cid: string): Manifest {
     parityShards: PARITY_SHARDS,
     shardSize,
     sha256: hash(value['sha256'], 'sha256'),
-    shards: ordered
+    shards: ordered,
+    blocks: blocksOf(value['blockSize'], entries, ordered, shardSize)
   }
 }

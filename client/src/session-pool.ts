@@ -7,7 +7,7 @@ import { MAX_STREAMS, startCount } from './session-count.ts'
 import type { Sample, SessionCount } from './session-count.ts'
 import type { Piece, SharedBody } from './shared-body.ts'
 import type { TrialSample } from './transport-trial.ts'
-import { abortable } from './waiting.ts'
+import { WaitingLine } from './waiting.ts'
 
 /** Samples while nothing is under way, only to give sessions back in time, milliseconds. */
 const IDLE_SAMPLE_MS = 2_000
@@ -37,7 +37,7 @@ export class SessionPool {
   #sessions: PooledSession[] = []
   /** One of another transport that is being tried: as long as it is here it is handed out before the others. */
   #favoured: PooledSession | undefined
-  readonly #waiting = new Set<() => void>()
+  readonly #waiting = new WaitingLine()
   readonly #bodies = new Set<SharedBody>()
   #count: SessionCount
   #opening = 0
@@ -94,17 +94,13 @@ export class SessionPool {
     return true
   }
 
-  clear (): void {
-    this.#cancelSample?.()
-    this.#cancelSample = undefined
-    this.#favoured?.leave()
-    for (const session of [...this.#sessions]) this.remove(session)
-  }
-
   /** Ends the connections together with what is under way on them. */
   cut (): void {
-    for (const { connection } of [...this.#sessions, ...this.#favoured === undefined ? [] : [this.#favoured]]) connection.close()
-    this.clear()
+    const all = this.#handedOut
+    for (const { connection } of all) connection.close()
+    this.#cancelSample?.()
+    this.#cancelSample = undefined
+    for (const session of all) this.remove(session)
   }
 
   /** One session less than there should be, and a new one would not last either. */
@@ -127,17 +123,9 @@ export class SessionPool {
         return session
       }
       if (this.#sessions.length === 0) return undefined
-      let wake = (): void => {}
-      const turn = new Promise<void>(resolve => { wake = resolve })
-      this.#waiting.add(wake)
+      const turn = this.#waiting.wait(signal, () => this.#waiting.next())
       this.#look({ spanMs: 0, busyMs: 0, bytes: 0 })
-      try {
-        await abortable(turn, signal)
-      } catch (error) {
-        // A turn that was given while the signal fired goes to the next.
-        if (!this.#waiting.delete(wake)) this.#wakeOne()
-        throw error
-      }
+      await turn
     }
   }
 
@@ -145,8 +133,7 @@ export class SessionPool {
     session.inFlight--
     if (session.retired) {
       if (session.inFlight === 0) session.connection.close()
-    } else if (this.#waiting.size > 0) this.#wakeOne()
-    else this.#help(session)
+    } else if (!this.#waiting.next()) this.#help(session)
   }
 
   join (body: SharedBody): void {
@@ -186,9 +173,8 @@ export class SessionPool {
     }
   }
 
-  #helpAll (): void {
-    for (const session of [...this.#favoured === undefined ? [] : [this.#favoured], ...this.#sessions]) this.#help(session)
-  }
+  /** The favoured one before the others. */
+  get #handedOut (): PooledSession[] { return this.#favoured === undefined ? [...this.#sessions] : [this.#favoured, ...this.#sessions] }
 
   #settleBusy (since: number | undefined): void {
     const now = this.#options.platform.now()
@@ -224,7 +210,7 @@ export class SessionPool {
     this.#look({ spanMs, busyMs: this.#busyMs, bytes: this.#bytes })
     const { lateSince } = this.#count
     if (lateSince !== undefined && this.#favoured === undefined) this.#options.onLate(lateSince, this.#busyMs > 0 ? this.#bytes / this.#busyMs : 0)
-    this.#helpAll()
+    for (const session of this.#handedOut) this.#help(session)
     const headroom = loadedSessions()?.headroom(this.#count, now, this.#sessions.length) ?? 1
     this.#options.onSample({ now, spanMs, own, other, headroom, tripMs: this.#favoured?.latencyMs ?? 0 })
   }
@@ -285,18 +271,8 @@ export class SessionPool {
     this.#help(session)
   }
 
-  #wakeOne (): void {
-    const [wake] = this.#waiting
-    if (wake === undefined) return
-    this.#waiting.delete(wake)
-    wake()
-  }
-
   #wakeAll (): void {
-    for (const wake of [...this.#waiting]) {
-      this.#waiting.delete(wake)
-      wake()
-    }
+    while (this.#waiting.next());
   }
 }
 

@@ -7,7 +7,7 @@ import { dial, gatewayOf, relayBase } from './dial.ts'
 import type { DialOptions } from './dial.ts'
 import type { ErasureDecoder } from './erasure.ts'
 import { fetchObject } from './fetch-object.ts'
-import type { ClientRange, FetchRequest, ObjectResult } from './fetch-object.ts'
+import type { BlockRange, ClientRange, FetchRequest, ObjectResult } from './fetch-object.ts'
 import type { Manifest } from './manifest.ts'
 import { systemPlatform } from './platform.ts'
 import type { ClientPlatform } from './platform.ts'
@@ -72,10 +72,16 @@ export interface FetchOptions {
 
 export interface FetchShardOptions extends FetchOptions {
   readonly range?: ClientRange
+  /**
+   * Of this video, fetched before: the shard is compared with its hash there, and a range with the hashes of its blocks, where the manifest has them. The range
+   * is fetched from the start of its first block to the end of its last for that.
+   */
+  readonly manifest?: Manifest
+  /** Counts the bytes of the range; of the whole shard when the relay sends that instead. */
   readonly onProgress?: NonNullable<FetchRequest['onProgress']>
-  /** Compare the digest of the whole object; true by default. */
+  /** Compare digests; true by default. */
   readonly verify?: boolean
-  /** What the object must hash to, from a manifest, lower-case hex. */
+  /** What the object must hash to, lower-case hex, for who has no {@link manifest}. */
   readonly sha256?: string
 }
 
@@ -95,6 +101,10 @@ export interface FetchVideoOptions extends FetchOptions {
   readonly onFailure?: (index: number, error: unknown) => void
   /** Awaited before each data shard is asked for, so that a player fetches no further ahead than it wants to; all are offered immediately, in order. */
   readonly whenToFetch?: (index: number) => Promise<void>
+}
+
+function checkCid (manifest: Manifest, cid: string): void {
+  if (manifest.cid !== cid) throw new ShardClientError('manifest', 'the manifest is of another CID')
 }
 
 /** Fetches shards and videos from a relay, over the best transport there is, and stays connected. */
@@ -169,11 +179,16 @@ export class ShardClient {
 
   /**
    * Fetches one shard, or a range of it.
-   * @throws ShardClientError; or the reason of the signal
+   * @throws ShardClientError, digest when a hash is not right; or the reason of the signal
    */
   async fetchShard (cid: string, index: number, options: FetchShardOptions = {}): Promise<ShardResult> {
     if (!Number.isInteger(index) || index < 0 || index >= TOTAL_SHARDS) throw new RangeError(`a shard index is 0 to ${TOTAL_SHARDS - 1}`)
-    return await this.#fetch(cid, index, options)
+    const { manifest, range, verify = true } = options
+    if (manifest === undefined) return await this.#fetch(cid, index, options)
+    checkCid(manifest, cid)
+    const blocks = range !== undefined && verify ? (await import('./video-parts.ts')).blockRange(manifest, index, range, this.#platform) : undefined
+    const sha256 = options.sha256 ?? manifest.shards[index]?.sha256
+    return await this.#fetch(cid, index, { ...options, ...sha256 !== undefined && { sha256 } }, blocks)
   }
 
   /**
@@ -192,7 +207,7 @@ export class ShardClient {
   async fetchVideo (cid: string, options: FetchVideoOptions = {}): Promise<VideoResult> {
     const signal = options.signal ?? this.#life.signal
     const manifest = options.manifest ?? await this.fetchManifest(cid, { signal })
-    if (manifest.cid !== cid) throw new ShardClientError('manifest', 'the manifest is of another CID')
+    checkCid(manifest, cid)
     const limit = this.#options.maxVideoBytes ?? 2 ** 30
     if (manifest.size > limit) throw new ShardClientError('manifest', `the video has ${manifest.size} bytes, at most ${limit} are accepted`)
     const { erasure } = this.#options
@@ -236,7 +251,7 @@ export class ShardClient {
   }
 
   /** The one layer that repeats requests: those that broke off and those the relay was too busy for. */
-  async #fetch (cid: string, part: ObjectPart, options: FetchShardOptions): Promise<ShardResult> {
+  async #fetch (cid: string, part: ObjectPart, options: FetchShardOptions, blocks?: BlockRange): Promise<ShardResult> {
     if (!isCid(cid)) throw new RangeError('a CID has 1 to 128 of A-Z a-z 0-9 _ -')
     const abort = linkedAbort(options.signal, this.#life.signal)
     const called = this.#platform.now()
@@ -248,6 +263,7 @@ export class ShardClient {
           return await this.#attempt({
             path: shardPath({ cid, part }),
             range: options.range,
+            blocks,
             token: await this.#token(),
             signal: abort.signal,
             onProgress: options.onProgress,

@@ -81,10 +81,42 @@ export function backoffMs (attempt: number, random: number): number {
   return full / 2 + random * full / 2
 }
 
+/** Those who wait for a turn, in order. */
+export class WaitingLine {
+  readonly #waiting = new Set<() => void>()
+
+  get size (): number { return this.#waiting.size }
+
+  /**
+   * Resolves with the turn; rejects with the signal's reason when it aborts first.
+   * @param pass called when the signal aborts just after the turn was given, so that somebody else gets it
+   */
+  async wait (signal: AbortSignal, pass: () => void): Promise<void> {
+    let wake = (): void => {}
+    const turn = new Promise<void>(resolve => { wake = resolve })
+    this.#waiting.add(wake)
+    try {
+      await abortable(turn, signal)
+    } catch (error) {
+      if (!this.#waiting.delete(wake)) pass()
+      throw error
+    }
+  }
+
+  /** Gives the first in line a turn. @returns whether there was one */
+  next (): boolean {
+    const [wake] = this.#waiting
+    if (wake === undefined) return false
+    this.#waiting.delete(wake)
+    wake()
+    return true
+  }
+}
+
 /** At most `size` holders at the same time; the others wait in order. */
 export class Slots {
   #free: number
-  readonly #waiting = new Set<() => void>()
+  readonly #line = new WaitingLine()
 
   constructor (size: number) {
     this.#free = size
@@ -93,30 +125,9 @@ export class Slots {
   /** @returns a function that gives the slot back, to be called once */
   async take (signal: AbortSignal): Promise<() => void> {
     signal.throwIfAborted()
-    if (this.#free > 0) {
-      this.#free--
-    } else {
-      let wake = (): void => {}
-      const turn = new Promise<void>(resolve => { wake = resolve })
-      this.#waiting.add(wake)
-      try {
-        await abortable(turn, signal)
-      } catch (error) {
-        // A slot that was handed over while the signal fired goes to the next.
-        if (!this.#waiting.delete(wake)) this.#give()
-        throw error
-      }
-    }
-    return () => this.#give()
-  }
-
-  #give (): void {
-    const [next] = this.#waiting
-    if (next === undefined) {
-      this.#free++
-    } else {
-      this.#waiting.delete(next)
-      next()
-    }
+    const give = (): void => { if (!this.#line.next()) this.#free++ }
+    if (this.#free > 0) this.#free--
+    else await this.#line.wait(signal, give)
+    return give
   }
 }

@@ -20,6 +20,8 @@ const run = promisify(execFile)
 
 /** What a page may load before its first request goes out, compressed, bytes. */
 const MAX_FIRST_BYTES = 12_000
+/** What it loads to fetch shards over WebTransport, that included. */
+const MAX_SESSION_BYTES = 17_200
 const CID = 'syn-100000-package'
 
 interface Manifest {
@@ -120,10 +122,12 @@ suite('in a page', () => {
     return found
   }
 
-  test(`a bundle is at most ${MAX_FIRST_BYTES} bytes, compressed, before it needs more`, t => {
+  test(`a bundle is at most ${MAX_FIRST_BYTES} bytes, compressed, before it needs more, and ${MAX_SESSION_BYTES} with what sessions need`, t => {
     const bytes = [...loaded('page/page.js')].reduce((sum, file) => sum + (sizes.get(file) ?? Number.NaN), 0)
     t.diagnostic(`${bytes} bytes; later: ${[...sizes].filter(([file]) => !loaded('page/page.js').has(file)).map(([file, size]) => `${file} ${size}`).join(', ')}`)
     assert.ok(bytes <= MAX_FIRST_BYTES, `${bytes}`)
+    const sessions = [...sizes].filter(([file]) => file.startsWith('page/sessions-')).reduce((sum, [, size]) => sum + size, 0)
+    assert.ok(sessions > 0 && bytes + sessions <= MAX_SESSION_BYTES, `${bytes + sessions}`)
   })
 
   test('sessions, videos, WebSocket and the erasure code are loaded later', () => {

@@ -39,7 +39,7 @@ suite('the manifest as docs/manifest.md has it', () => {
     const shard = Buffer.alloc(65_537, 7)
     const blocks = between('with a `blockSize` of 65,536:\n\n```\n', '\n```')
     assert.equal(Buffer.concat([sha256(shard.subarray(0, 65_536)), sha256(shard.subarray(65_536))]).toString('base64'), blocks)
-    const [hashes] = readBlocks({ blockSize: 65_536, shards: Array.from({ length: 14 }, () => ({ blocks })) }, { shardSize: shard.length }) ?? []
+    const [hashes] = readBlocks({ blockSize: 65_536, shards: Array.from({ length: 14 }, () => ({ blocks })) }, { shardSize: shard.length }, assert.fail) ?? []
     assert.equal(hashes?.hashes.length, 64)
   })
 

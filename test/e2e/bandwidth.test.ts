@@ -12,7 +12,7 @@ const SETTLE_MS = 2_000
 const WINDOW_MS = 3_000
 
 /** How often it is measured at most: another process may take the CPU from viewers and relay for a while. */
-const WINDOWS = 5
+const WINDOWS = 20
 
 /**
  * Every one of these viewers gets the same share of the total within the tolerance, and together they get no more than it; returns the

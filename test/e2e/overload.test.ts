@@ -7,7 +7,7 @@ import { request } from 'undici'
 import { syntheticShard } from '../../demo/super-node/server.ts'
 import { connect, type ShardClient, type TransportInfo } from '../../client/src/node.ts'
 import type { ControlMessage } from '../../src/protocol/control-messages.ts'
-import { fetchHashed, metric, sha256, until } from '../../tools/harness/http.ts'
+import { cacheStats, fetchHashed, metric, sha256, until } from '../../tools/harness/http.ts'
 import { PATIENT_UPSTREAM } from '../../tools/harness/limits.ts'
 import { spawnRelay, spawnSuperNode, type SpawnedRelay } from '../../tools/harness/processes.ts'
 import { assertProblem, type AnyResponse } from '../support/problem.ts'
@@ -178,6 +178,8 @@ test('hogs take the CPU: the relay sheds, serves its hits all the while, and rec
     await until(async () => await ask(relay.viewerUrl + path(part)), ({ status }) => status === 200)
     await assertFetches(viewer, part)
   }
+  // Each viewer had its last byte before the store was done.
+  await until(async () => await cacheStats(relay.adminUrl), ({ fills, disk }) => fills === 0 && disk.entries >= 4)
   const { length: before } = (await until(async () => await report(relay), ({ state }) => state === 'normal')).transitions
 
   const wrong: unknown[] = []

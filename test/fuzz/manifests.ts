@@ -5,6 +5,7 @@ import { parseManifest as parseVideo } from '../../client/src/manifest.ts'
 import { makeEntry, parseFileName, relativeFile } from '../../src/plugins/shard-cache/entry.ts'
 import { manifestText, parseManifest } from '../../src/plugins/shard-cache/manifest.ts'
 import { ManifestError, parseManifest as parseStrictly } from '../../src/protocol/manifest.ts'
+import { readBlocks } from '../../src/protocol/manifest-blocks.ts'
 import { keyId } from '../../src/protocol/shard-key.ts'
 import { orRefused } from '../support/fuzz.ts'
 
@@ -37,7 +38,17 @@ function fuzzStrict (data: Uint8Array): void {
     throw error
   }
   assert.equal(parseStrictly(Buffer.from(parsed.signedText), CID, Infinity).signedText, parsed.signedText)
-  assert.deepEqual(parsed.manifest.shards, parseVideo(data, CID).shards)
+  let blocks
+  try {
+    blocks = readBlocks(parsed.value, parsed.manifest, why => { throw new ManifestError('blocks', why) })
+  } catch (error) {
+    if (!(error instanceof ManifestError)) throw error
+    assert.throws(() => parseVideo(data, CID), { fault: 'manifest' })
+    return
+  }
+  const video = parseVideo(data, CID)
+  assert.deepEqual(video.shards, parsed.manifest.shards)
+  assert.deepEqual(video.blocks, blocks)
 }
 
 function fuzzLenient (data: Uint8Array): void {

@@ -97,11 +97,13 @@ suite('a shard whose blocks are known', { concurrency: false }, () => {
     const lab = await setup(t, { transport: { engine: 'quinn' } })
     const client = await connect(lab.relay.viewerUrl, { transports: ['webtransport'], connectTimeoutMs: 60_000, stallMs: 60_000 })
     t.after(() => { client.close() })
+    const manifest = await client.fetchManifest(CID)
     // Where blocks begin, what is in the first.
     await client.fetchShard(CID, 3, { range: { start: 0, end: 10 } })
     lab.node.setFaults({ match: 'shard_', stallAtBytes: STALL })
     for (const [start, end] of [[0, 100_000], [1_000_000, 1_100_000], [1_999_000, 2_000_000]] as const) {
-      const { bytes } = await client.fetchShard(CID, 4, { range: { start, end } })
+      const { bytes, status, verified } = await client.fetchShard(CID, 4, { range: { start, end }, manifest })
+      assert.deepEqual([status, verified], [206, true])
       assert.deepEqual(Buffer.from(bytes), OTHER.subarray(start, end))
     }
     assert.equal(lab.relay.relay.admin.shards.fills, 1)
@@ -145,6 +147,22 @@ suite('a shard whose blocks are known', { concurrency: false }, () => {
     await lab.node.close()
     const next = { ...lab, relay: await relayOf(t, lab.node, { cache: { path } }) }
     assert.deepEqual(await get(next, 'shard_3.bin'), { status: 200, digest: sha256(BODY) })
+  })
+
+  test('a client that has the manifest verifies parts, and names the block that a server sends wrong, whose digest says that it is right', async t => {
+    const lab = await setup(t)
+    const range = { start: 1_000_000, end: 1_100_000 }
+    const [client, direct] = [await connect(lab.relay.viewerUrl, { transports: ['http'] }), await connect(lab.node.url)]
+    t.after(() => { for (const each of [client, direct]) each.close() })
+    const manifest = await client.fetchManifest(CID)
+    for (const each of [client, direct]) {
+      const { bytes, status, verified } = await each.fetchShard(CID, 3, { range, manifest })
+      assert.deepEqual([status, verified], [206, true])
+      assert.deepEqual(Buffer.from(bytes), BODY.subarray(range.start, range.end))
+    }
+    lab.node.setFaults({ match: 'shard_', corrupt: true })
+    await assert.rejects(direct.fetchShard(CID, 4, { range, manifest }), { name: 'ShardClientError', fault: 'digest', message: /^block [78] of shard 4 does not match its hash in the manifest$/ })
+    assert.equal((await direct.fetchShard(CID, 4, { range })).verified, false, 'without it nobody knows')
   })
 
   test('a node that sends a wrong block is blamed, and nobody sees the block', async t => {

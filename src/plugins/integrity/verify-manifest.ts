@@ -58,7 +58,7 @@ export function verifyManifest (bytes: Uint8Array, cid: string, { maxBytes, publ
   const { manifest, signedText, value } = parseManifest(bytes, cid, maxBytes)
   const root = merkleRoot(manifest.shards.map(shard => Buffer.from(shard.sha256, 'hex')), sha256)
   if (Buffer.from(root).toString('hex') !== manifest.merkleRoot) throw new ManifestError('root', 'merkleRoot does not fit the hashes of the shards')
-  const blocks = readBlocks(value, manifest)
+  const blocks = readBlocks(value, manifest, why => { throw new ManifestError('blocks', why) })
   if (maxAgeMs > 0) checkAge(manifest.createdAt, maxAgeMs, now)
   return { manifest, blocks, digest: sha256(bytes).toString('hex'), size: bytes.length, publisher: checkSignature(manifest, signedText, publishers) }
 }

@@ -100,7 +100,7 @@ suite('the blocks of a manifest', () => {
     const seen = { hashes: 0, none: 0, fault: 0 }
     fc.assert(fc.property(value, ({ shardSize, blockSize, lists }) => {
       try {
-        const blocks = readBlocks({ blockSize, shards: lists.map(blocks => ({ blocks })) }, { shardSize })
+        const blocks = readBlocks({ blockSize, shards: lists.map(blocks => ({ blocks })) }, { shardSize }, why => { throw new ManifestError('blocks', why) })
         if (blocks === undefined) {
           assert.ok(blockSize === undefined && lists.every(one => one === undefined))
           seen.none++

@@ -1,0 +1,78 @@
+/**
+ * What it costs whole misses that their blocks are verified one by one: `node --import tsx benchmarks/block-misses.ts [videos]`.
+ * Shards of 8 MiB whose manifest is known, one miss after the other, from a relay that fills by blocks (`cache.integrity = "manifest"`) and, in turn, from one
+ * that fills in order and hashes the whole (`"digest"`). CPU of the relay, first and last byte, medians over videos of 13 misses each. Then what one hash of a
+ * piece of a body takes, which is how long hashing keeps the event loop at a time. Linux.
+ */
+import { createHash } from 'node:crypto'
+import { performance } from 'node:perf_hooks'
+import { request } from 'undici'
+import { DEMO_PUBLIC_KEY } from '../demo/super-node/manifest.ts'
+import { withCleanup } from '../tools/harness/cleanup.ts'
+import { cpuMs } from '../tools/harness/gateway-process.ts'
+import { metric } from '../tools/harness/http.ts'
+import { PATIENT_UPSTREAM } from '../tools/harness/limits.ts'
+import { median } from '../tools/harness/median.ts'
+import { quantile } from '../tools/harness/origins.ts'
+import { spawnRelay, spawnSuperNode } from '../tools/harness/processes.ts'
+import { line } from './contender.ts'
+
+const VIDEOS = Number(process.argv[2] ?? 12)
+const SIZE = 8 * 1024 * 1024
+const MODES = ['manifest', 'digest'] as const
+/** Pieces in which bodies come, bytes. */
+const PIECE = 64 * 1024
+
+interface Video { readonly cpuPerMb: number, readonly firstMs: number, readonly lastMs: number }
+
+async function miss (url: string): Promise<{ firstMs: number, lastMs: number }> {
+  const began = performance.now()
+  const { statusCode, headers, body } = await request(url)
+  let firstMs: number | undefined
+  let bytes = 0
+  for await (const chunk of body as AsyncIterable<Buffer>) {
+    firstMs ??= performance.now() - began
+    bytes += chunk.length
+  }
+  if (statusCode !== 200 || bytes !== SIZE || String(headers['cache-status']).includes('; hit')) throw new Error(`${url}: ${statusCode}, ${bytes} bytes, ${String(headers['cache-status'])}`)
+  return { firstMs: firstMs ?? Infinity, lastMs: performance.now() - began }
+}
+
+await withCleanup(async cleanup => {
+  const node = await spawnSuperNode(cleanup, 'NA-WEST')
+  const relays = await Promise.all(MODES.map(async integrity => ({
+    integrity,
+    videos: [] as Video[],
+    relay: await spawnRelay(cleanup, [node], { transport: { engine: 'off' }, trust: { publishers: [DEMO_PUBLIC_KEY], manifest_timeout_ms: 60_000 }, upstream: PATIENT_UPSTREAM, cache: { integrity, ram_bytes: 0 } })
+  })))
+  for (let video = -1; video < VIDEOS; video++) {
+    // The super-node makes up its shards as they are asked for, and keeps them.
+    const cid = `syn-${SIZE}-miss${video + 1}`
+    for (let part = 0; part < 14; part++) await (await request(`${node.url}/shards/${cid}/shard_${part}.bin`)).body.dump({ limit: 2 * SIZE })
+    for (const { relay, videos } of video % 2 === 0 ? relays : relays.toReversed()) {
+      await (await request(`${relay.viewerUrl}/shards/${cid}/manifest.json`)).body.dump()
+      await miss(`${relay.viewerUrl}/shards/${cid}/shard_13.bin`)
+      const before = await cpuMs(relay.pid)
+      const times = []
+      for (let part = 0; part < 13; part++) times.push(await miss(`${relay.viewerUrl}/shards/${cid}/shard_${part}.bin`))
+      while (await metric(relay.adminUrl, 'icn_relay_fills') > 0);
+      const cpuPerMb = (await cpuMs(relay.pid) - before) / (13 * SIZE / 1e6)
+      if (video >= 0) videos.push({ cpuPerMb, firstMs: median(times.map(({ firstMs }) => firstMs)), lastMs: median(times.map(({ lastMs }) => lastMs)) })
+    }
+  }
+  line('cache.integrity', 'CPU ms per MB', 'first byte, ms', 'last byte, ms')
+  line('---', '---', '---', '---')
+  const rows = relays.map(({ integrity, videos }) => ({ integrity, ...Object.fromEntries((['cpuPerMb', 'firstMs', 'lastMs'] as const).map(name => [name, median(videos.map(one => one[name]))])) as unknown as Video }))
+  for (const { integrity, cpuPerMb, firstMs, lastMs } of rows) line(integrity, cpuPerMb.toFixed(2), firstMs.toFixed(1), lastMs.toFixed(1))
+  const [blocks, order] = rows
+  if (blocks !== undefined && order !== undefined) line('ratio', (blocks.cpuPerMb / order.cpuPerMb).toFixed(2), (blocks.firstMs / order.firstMs).toFixed(2), (blocks.lastMs / order.lastMs).toFixed(2))
+})
+
+const piece = Buffer.alloc(PIECE, 7)
+const hash = createHash('sha256')
+const times = Array.from({ length: 5_000 }, () => {
+  const began = performance.now()
+  hash.update(piece)
+  return performance.now() - began
+})
+console.log(`\nSHA-256 of ${PIECE / 1024} KiB: median ${(median(times) * 1_000).toFixed(0)} µs, p99 ${(quantile(times, 0.99) * 1_000).toFixed(0)} µs`)
