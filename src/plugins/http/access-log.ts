@@ -17,6 +17,9 @@ export class AccessLog {
     this.#after = after
   }
 
+  /** Whether the level of the log lets its lines through. */
+  get writes (): boolean { return this.#log.isLevelEnabled('info') }
+
   /** @param status of the answer */
   write (status: number, fields: Record<string, unknown>): void {
     if (status >= 400) {

@@ -4,6 +4,7 @@ import Fastify, { LogController, type FastifyInstance, type FastifyReply, type F
 import { Ajv } from 'ajv'
 import { systemTimers } from '../../base/clock.ts'
 import { RelayError } from '../../base/errors.ts'
+import { LazyLogger } from '../../base/lazy-logger.ts'
 import { loggedUrl, shortened, type Logger } from '../../base/log.ts'
 import { OUR_SCHEMA } from '../../base/schema-check.ts'
 import { AccessLog } from './access-log.ts'
@@ -24,6 +25,8 @@ export interface InstanceOptions {
   readonly bodyLimit: number
   /** Addresses and networks whose forwarding headers are believed; nobody's by default. */
   readonly trustedProxies?: readonly string[]
+  /** Told when the answer to a request has ended or been broken off. */
+  readonly closed?: (request: FastifyRequest, reply: FastifyReply) => void
   /** HTTPS with HTTP/2 and HTTP/1.1 when given, plain HTTP/1.1 otherwise. */
   readonly tls?: Pem
 }
@@ -45,6 +48,7 @@ export function createInstance (options: InstanceOptions): FastifyInstance {
   const accessLog = new AccessLog(logger.child({ listener: options.listener }, { redact: [] }), (ms, callback) => systemTimers.after(ms, callback))
   const fastifyOptions: FastifyServerOptions = {
     loggerInstance: logger.child({ listener: options.listener }),
+    childLoggerFactory: (parent, bindings, childOptions) => new LazyLogger(parent as Logger, bindings, childOptions),
     logController: new LogController({ disableRequestLogging: true }),
     genReqId: () => randomUUID(),
     requestIdHeader: false,
@@ -63,7 +67,7 @@ export function createInstance (options: InstanceOptions): FastifyInstance {
     clientErrorHandler: answerClientError,
     // These come before any hook.
     frameworkErrors: (error, request, reply) => {
-      begin(accessLog, request, reply)
+      begin(options, accessLog, request, reply)
       sendProblem(error, request, reply)
     }
   }
@@ -96,7 +100,7 @@ export function createInstance (options: InstanceOptions): FastifyInstance {
   useProblems(app)
   if (options.listener === 'admin') endJsonLines(app)
   app.addHook('onRequest', async (request, reply) => {
-    begin(accessLog, request, reply)
+    begin(options, accessLog, request, reply)
     checkHost(request.raw)
   })
   // Behind every limit, which work at onRequest.
@@ -109,7 +113,7 @@ export function createInstance (options: InstanceOptions): FastifyInstance {
 }
 
 /** Gives a request its id and its log line. The line is written when the response closes: a peer that leaves half-way leaves one too. */
-function begin (accessLog: AccessLog, request: FastifyRequest, reply: FastifyReply): void {
+function begin ({ closed }: InstanceOptions, accessLog: AccessLog, request: FastifyRequest, reply: FastifyReply): void {
   reply.header('x-request-id', request.id)
   const { headers } = request.raw
   // Before anybody asks for the address: Fastify reads it from this field each time.
@@ -117,6 +121,8 @@ function begin (accessLog: AccessLog, request: FastifyRequest, reply: FastifyRep
   // Read now: a socket that is closed does not know its peer any more.
   const remote = request.ip
   reply.raw.once('close', () => {
+    closed?.(request, reply)
+    if (!accessLog.writes) return
     accessLog.write(reply.statusCode, {
       reqId: request.id,
       method: shortened(unknownMethodOf(request.raw) ?? request.method),

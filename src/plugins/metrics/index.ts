@@ -1,7 +1,7 @@
 import fp from 'fastify-plugin'
-import type { FastifyInstance } from 'fastify'
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import fastifyMetrics from 'fastify-metrics'
-import { Registry } from 'prom-client'
+import { Histogram, Registry } from 'prom-client'
 import { problems } from '../admin/schemas.ts'
 import { METRICS, type MetricName } from './definitions.ts'
 import { RelayMetrics } from './relay-metrics.ts'
@@ -33,6 +33,23 @@ export async function timeRequests (app: FastifyInstance, metrics: RelayMetrics,
       }
     }
   })
+}
+
+/**
+ * Times the requests of routes that have `disableMetrics`, under the same name: what fastify-metrics does for each request costs an eighth of a small answer.
+ * Nothing is timed before {@link timeRequests} was called; routes and methods have to be a few.
+ */
+export function timeBusyRoutes (metrics: RelayMetrics, name: RouteMetricName): (request: FastifyRequest, reply: FastifyReply) => void {
+  const series = new Map<string, { observe: (seconds: number) => void }>()
+  return ({ method, routeOptions: { config, url: route = '' } }, { statusCode, elapsedTime }) => {
+    if (config.disableMetrics !== true) return
+    const id = `${method} ${statusCode} ${route}`
+    const known = series.get(id)
+    const histogram = known === undefined ? metrics.registry.getSingleMetric(name) : undefined
+    const one = histogram instanceof Histogram ? histogram.labels({ method, route, status_code: statusCode }) : known
+    if (known === undefined && one !== undefined) series.set(id, one)
+    one?.observe(elapsedTime / 1_000)
+  }
 }
 
 /** Metrics of the whole relay, at `/metrics` on the admin listener. */

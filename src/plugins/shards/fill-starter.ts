@@ -10,7 +10,7 @@ import { BlockFill } from './block-fill.ts'
 import { FillPlaces } from './fill-places.ts'
 import { Fill } from './fill.ts'
 import { endOf, startOf, type OpenSource } from './open-shard.ts'
-import type { Part } from './open-whole.ts'
+import type { ByteSpan } from './open-whole.ts'
 import type { FillState, RunningFill } from './running-fill.ts'
 
 /** What fills need, whoever asks for them. */
@@ -46,7 +46,7 @@ export interface FillRequest {
   /** Whether what nobody waits for is brought in too, when load permits. */
   readonly completes: boolean
   /** Brings in a sibling for that: all of it without `part`. */
-  readonly openSibling: (key: ShardKey, via: readonly string[], signal: AbortSignal, part: Part | undefined) => Promise<OpenSource>
+  readonly openSibling: (key: ShardKey, via: readonly string[], signal: AbortSignal, part: ByteSpan | undefined) => Promise<OpenSource>
   /** Told when it has ended. */
   readonly ended: (fill: RunningFill) => void
 }

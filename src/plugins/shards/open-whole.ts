@@ -11,14 +11,14 @@ export interface WholeOptions {
 }
 
 /** Part of an object, by positions. */
-export interface Part {
+export interface ByteSpan {
   readonly from: number
   /** Exclusive. */
   readonly to: number
 }
 
 /** Waits until what is asked for begins to be there, where every byte is verified before it can be read; elsewhere until all of it is there. */
-export async function partReady (source: OpenSource, { from, to }: Part): Promise<void> {
+export async function partReady (source: OpenSource, { from, to }: ByteSpan): Promise<void> {
   if (source.verified && source.file?.byBlocks !== false) await source.read(from, 1, to)
   else await source.complete()
 }

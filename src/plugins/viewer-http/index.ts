@@ -8,7 +8,7 @@ import type { Config } from '../../config/config.ts'
 import { TLS_POLICY } from '../../protocol/ciphers.ts'
 import { createInstance } from '../http/instance.ts'
 import { limitViewers } from '../limits/index.ts'
-import { timeRequests } from '../metrics/index.ts'
+import { timeBusyRoutes, timeRequests } from '../metrics/index.ts'
 import { playerRoutes } from './player-routes.ts'
 import { shardRoutes } from './shard-routes.ts'
 import { transportRoute } from './transport-routes.ts'
@@ -23,7 +23,7 @@ declare module 'fastify' {
 }
 
 /** Headers a page may read; without them fetch() hides everything but the content type. */
-const EXPOSED_HEADERS = ['accept-ranges', 'age', 'cache-status', 'cmsd-dynamic', 'content-length', 'content-range', 'etag', 'ratelimit-limit', 'ratelimit-remaining', 'ratelimit-reset', 'repr-digest', 'retry-after', 'server-timing', 'www-authenticate', 'x-request-id']
+const EXPOSED_HEADERS = ['accept-ranges', 'age', 'cache-status', 'cmsd-dynamic', 'content-length', 'content-range', 'etag', 'ratelimit-limit', 'ratelimit-remaining', 'ratelimit-reset', 'repr-digest', 'retry-after', 'server-timing', 'www-authenticate', 'x-request-id'].join(', ')
 
 export interface ViewerHttpOptions {
   readonly config: Config
@@ -35,6 +35,7 @@ export interface ViewerHttpOptions {
 export default fp<ViewerHttpOptions>(async (app, { config: { auth, viewer: settings }, logger, onInstance }) => {
   const viewer = createInstance({
     logger,
+    closed: timeBusyRoutes(app.relayMetrics, 'icn_relay_viewer_http_request_duration_seconds'),
     listener: 'viewer',
     requestTimeoutMs: settings.request_timeout_ms,
     idleTimeoutMs: settings.idle_timeout_ms,
@@ -55,7 +56,14 @@ export default fp<ViewerHttpOptions>(async (app, { config: { auth, viewer: setti
   })
   app.relayMetrics.onCollect(() => { app.relayMetrics.set('icn_relay_viewer_connections', connections, { transport: 'http' }) })
   await timeRequests(viewer, app.relayMetrics, 'icn_relay_viewer_http_request_duration_seconds')
-  await viewer.register(cors, { origin: '*', methods: ['GET', 'HEAD'], allowedHeaders: ['range', 'if-none-match', 'if-range', 'authorization'], exposedHeaders: EXPOSED_HEADERS, maxAge: 86_400, strictPreflight: false })
+  // The same for every answer; what is left to the package is the preflight.
+  viewer.addHook('onRequest', (_request, reply, done) => {
+    reply.header('access-control-allow-origin', '*').header('access-control-expose-headers', EXPOSED_HEADERS)
+    done()
+  })
+  await viewer.register(async preflight => {
+    await preflight.register(cors, { origin: '*', methods: ['GET', 'HEAD'], allowedHeaders: ['range', 'if-none-match', 'if-range', 'authorization'], maxAge: 86_400, strictPreflight: false })
+  })
   // After CORS, so that a page can read its 429.
   await limitViewers(viewer, app.limits, app.relayMetrics, { trustedProxies: settings.trusted_proxies, descriptors: app.descriptors })
   await viewer.register(shardRoutes, { shards: app.shards, metrics: app.relayMetrics, monotonic: systemClock.monotonic, now: systemClock.now, judge: app.judge, tier: app.tier, burstFactor: () => app.overload.burstFactor, viewers: app.bandwidth.viewers, idleTimeoutMs: settings.idle_timeout_ms })
