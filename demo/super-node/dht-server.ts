@@ -3,7 +3,7 @@ import { loadLibp2p } from '../../src/plugins/p2p/load-libp2p.ts'
 import { NAMESPACE } from '../../src/plugins/p2p/p2p-node.ts'
 import { newestRecord, verifyHolderRecord, type HolderPolicy } from '../../src/plugins/p2p/verify-holder-record.ts'
 import { publisherKeys } from '../../src/plugins/integrity/publisher-signature.ts'
-import { holderRecordBytes, type Holder } from '../../src/protocol/holder-record.ts'
+import { holderRecordBytes, type CidHolder } from '../../src/protocol/holder-record.ts'
 import { DEMO_PUBLIC_KEY, signText } from './manifest.ts'
 
 export interface DhtServerOptions {
@@ -67,7 +67,7 @@ export async function startDhtServer ({ listen, peers, verify }: DhtServerOption
 
 export interface PublishedHolder extends Pick<DhtServerOptions, 'listen' | 'peers'> {
   readonly cids: readonly string[]
-  readonly holder: Holder
+  readonly holder: CidHolder
 }
 
 /** Serves the DHT, and says there who holds these CIDs, signed with the demo key. @throws as {@link startDhtServer} */

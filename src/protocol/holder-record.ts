@@ -7,7 +7,7 @@ import { canonicalJson } from './strict-json.ts'
  */
 
 /** A super-node that has the objects of a CID. */
-export interface Holder {
+export interface CidHolder {
   /** `http://` or `https://` origin in its normal form. */
   readonly url: string
   readonly region: string
@@ -21,7 +21,7 @@ export interface HolderRecord {
   /** Ms since the epoch; undefined when it does not say. */
   readonly expiresAt: number | undefined
   /** At least one, each once. */
-  readonly holders: readonly Holder[]
+  readonly holders: readonly CidHolder[]
   readonly signature: DocumentSignature | undefined
 }
 
@@ -54,7 +54,7 @@ function refuse (fault: HolderFault, detail: string): never {
   throw new HolderRecordError(fault, detail)
 }
 
-function holderOf (value: unknown, position: number): Holder {
+function holderOf (value: unknown, position: number): CidHolder {
   const what = `holder ${position}`
   const { url, region } = membersOf(value, what, refuse)
   if (typeof url !== 'string' || url.length > MAX_URL_CHARS || !ORIGIN.test(url) || !URL.canParse(url)) return refuse('url', `the URL of ${what} is not an origin, http or https`)
@@ -62,7 +62,7 @@ function holderOf (value: unknown, position: number): Holder {
   return { url: new URL(url).origin, region }
 }
 
-function holdersOf (listed: unknown): Holder[] {
+function holdersOf (listed: unknown): CidHolder[] {
   if (!Array.isArray(listed) || listed.length === 0 || listed.length > MAX_HOLDERS) return refuse('holders', `holders does not list 1 to ${MAX_HOLDERS} holders`)
   const holders = listed.map(holderOf)
   return new Set(holders.map(({ url }) => url)).size === holders.length ? holders : refuse('holders', 'a holder is there twice')
@@ -91,7 +91,7 @@ export function parseHolderRecord (bytes: Uint8Array, cid: string): ParsedHolder
 
 export interface HolderRecordFacts {
   readonly cid: string
-  readonly holders: readonly Holder[]
+  readonly holders: readonly CidHolder[]
   /** Ms since the epoch. */
   readonly issuedAt: number
   /** Ms since the epoch. */

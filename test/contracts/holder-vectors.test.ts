@@ -11,6 +11,15 @@ import { HOLDER_FAULTS, holderRecordBytes } from '../../src/protocol/holder-reco
 const PKCS8_ED25519 = Buffer.from('302e020100300506032b657004220420', 'hex')
 const ISSUED_AT = Date.parse('2026-01-01T00:00:00Z')
 
+type Versions = Readonly<Record<string, string>>
+
+interface Manifest {
+  readonly dependencies: Versions
+  readonly optionalDependencies: Versions
+  readonly peerDependencies: Versions
+  readonly peerDependenciesMeta: Readonly<Record<string, { readonly optional?: boolean }>>
+}
+
 const text = await readFile(new URL('../../docs/p2p.md', import.meta.url), 'utf8')
 
 function between (start: string, end: string): string {
@@ -40,12 +49,12 @@ suite('holder records as docs/p2p.md has them', () => {
 
   test('what is to be installed is what the program asks for, and package.json has as optional peers', async () => {
     assert.equal(between('npm install ', '\n'), P2P_PACKAGES.join(' '))
-    const { peerDependencies, peerDependenciesMeta, dependencies, optionalDependencies } = JSON.parse(await readFile(new URL('../../package.json', import.meta.url), 'utf8')) as Record<string, Record<string, string | { optional: boolean }>>
+    const { peerDependencies, peerDependenciesMeta, dependencies, optionalDependencies } = JSON.parse(await readFile(new URL('../../package.json', import.meta.url), 'utf8')) as Manifest
     for (const wanted of P2P_PACKAGES) {
       const [name, major] = [wanted.slice(0, wanted.lastIndexOf('@')), wanted.slice(wanted.lastIndexOf('@') + 1)]
-      assert.match(String(peerDependencies?.[name]), new RegExp(`^\\^${major}\\.`), name)
-      assert.deepEqual(peerDependenciesMeta?.[name], { optional: true })
-      assert.equal(dependencies?.[name] ?? optionalDependencies?.[name], undefined, `${name} would be installed for everybody`)
+      assert.match(peerDependencies[name] ?? '', new RegExp(`^\\^${major}\\.`), name)
+      assert.deepEqual(peerDependenciesMeta[name], { optional: true })
+      assert.equal(dependencies[name] ?? optionalDependencies[name], undefined, `${name} would be installed for everybody`)
     }
   })
 })

@@ -559,7 +559,7 @@ export interface paths {
          * Peers of libp2p, and super-nodes that were found through them
          * @description With p2p.enabled; otherwise it says that it is off.
          */
-        get: operations["getP2p"];
+        get: operations["getPeers"];
         put?: never;
         post?: never;
         delete?: never;
@@ -4377,7 +4377,7 @@ export interface operations {
             };
         };
     };
-    getP2p: {
+    getPeers: {
         parameters: {
             query?: never;
             header?: never;

@@ -130,22 +130,6 @@ export const Upstreams = Type.Object({
   siblings: Type.Array(UpstreamNode, { description: 'the relays of upstream.siblings without this one; one that is not `up` is not asked' })
 })
 
-const Counts = (description: string) => Type.Unsafe<Record<string, number>>({ type: 'object', additionalProperties: { type: 'integer', minimum: 0 }, description })
-
-export const P2pReport = Type.Object({
-  enabled: Type.Boolean(),
-  peerId: Type.Union([Type.String(), Type.Null()], { description: 'our own; null while libp2p is off or being started' }),
-  addresses: Type.Array(Type.String(), { description: 'our own, as peers are told' }),
-  advertised: Type.Union([Type.String(), Type.Null()], { description: 'what the relay is advertised as, `relay:<REGION>`; null until a peer has taken it' }),
-  connected: Type.Integer({ minimum: 0, description: 'peers connected' }),
-  peers: Type.Array(Type.Object({ id: Type.String(), address: Type.String() }), { description: 'at most 256' }),
-  known: Type.Integer({ minimum: 0, description: 'CIDs whose holders are remembered' }),
-  asking: Type.Integer({ minimum: 0, description: 'questions under way' }),
-  lookups: Counts('questions by outcome since the start'),
-  refused: Counts('holder records that were refused since the start, by reason'),
-  holders: Type.Array(UpstreamNode, { description: 'super-nodes that were found, of those that were used of late' })
-})
-
 export const Override = Type.Object({
   override: Type.Union([Type.String({ maxLength: 32, description: 'one of region.regions' }), Type.Null()], { description: 'null: the detected region' })
 }, { additionalProperties: false })

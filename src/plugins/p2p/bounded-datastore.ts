@@ -2,8 +2,8 @@ import { LRUCache } from 'lru-cache'
 import type { Libp2pInit } from 'libp2p'
 
 type Datastore = NonNullable<Libp2pInit['datastore']>
-type Key = Parameters<Datastore['get']>[0]
-type Pair = { key: Key, value: Uint8Array }
+type StoreKey = Parameters<Datastore['get']>[0]
+type Pair = { key: StoreKey, value: Uint8Array }
 type Query = Parameters<Datastore['query']>[0]
 type KeyQuery = Parameters<Datastore['queryKeys']>[0]
 
@@ -11,7 +11,8 @@ type KeyQuery = Parameters<Datastore['queryKeys']>[0]
 export const DATASTORE_BYTES = 8 * 1024 * 1024
 export const DATASTORE_ENTRIES = 8_192
 
-class NotFoundError extends Error {
+/** libp2p knows it by its name. */
+class NoEntryError extends Error {
   override readonly name = 'NotFoundError'
 }
 
@@ -26,26 +27,26 @@ export class BoundedDatastore implements Datastore {
   /** Entries now. */
   get size (): number { return this.#entries.size }
 
-  put (key: Key, value: Uint8Array): Key {
+  put (key: StoreKey, value: Uint8Array): StoreKey {
     this.#entries.set(key.toString(), { key, value })
     return key
   }
 
-  get (key: Key): Uint8Array {
+  get (key: StoreKey): Uint8Array {
     const entry = this.#entries.get(key.toString())
-    if (entry === undefined) throw new NotFoundError('there is no such entry')
+    if (entry === undefined) throw new NoEntryError('there is no such entry')
     return entry.value
   }
 
-  has (key: Key): boolean {
+  has (key: StoreKey): boolean {
     return this.#entries.has(key.toString())
   }
 
-  delete (key: Key): void {
+  delete (key: StoreKey): void {
     this.#entries.delete(key.toString())
   }
 
-  async * putMany (pairs: Parameters<Datastore['putMany']>[0]): AsyncGenerator<Key> {
+  async * putMany (pairs: Parameters<Datastore['putMany']>[0]): AsyncGenerator<StoreKey> {
     for await (const { key, value } of pairs) yield this.put(key, value)
   }
 
@@ -53,7 +54,7 @@ export class BoundedDatastore implements Datastore {
     for await (const key of keys) yield { key, value: this.get(key) }
   }
 
-  async * deleteMany (keys: Parameters<Datastore['deleteMany']>[0]): AsyncGenerator<Key> {
+  async * deleteMany (keys: Parameters<Datastore['deleteMany']>[0]): AsyncGenerator<StoreKey> {
     for await (const key of keys) {
       this.delete(key)
       yield key
@@ -75,7 +76,7 @@ export class BoundedDatastore implements Datastore {
     yield * found.slice(offset, offset + limit)
   }
 
-  * queryKeys ({ prefix = '', filters = [], orders = [], offset = 0, limit = Infinity }: KeyQuery): Generator<Key> {
+  * queryKeys ({ prefix = '', filters = [], orders = [], offset = 0, limit = Infinity }: KeyQuery): Generator<StoreKey> {
     const found = [...this.#entries.values()].map(({ key }) => key).filter(key => key.toString().startsWith(prefix) && filters.every(filter => filter(key)))
     for (const order of orders) found.sort(order)
     yield * found.slice(offset, offset + limit)

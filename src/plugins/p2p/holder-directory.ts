@@ -1,7 +1,7 @@
 import { LRUCache } from 'lru-cache'
 import type { Clock, Timers } from '../../base/clock.ts'
 import { deferred } from '../../base/deferred.ts'
-import type { Holder } from '../../protocol/holder-record.ts'
+import type { CidHolder } from '../../protocol/holder-record.ts'
 import type { HolderSource } from '../upstream/holders.ts'
 import type { KnownHolders } from './p2p-messages.ts'
 
@@ -14,7 +14,7 @@ export interface HolderDirectoryOptions {
   /** Asks peers; `found` is told of each believed record as it comes. Settles soon after the signal aborts, and never rejects. */
   readonly ask: (cid: string, signal: AbortSignal, found: (known: KnownHolders) => void) => Promise<LookupEnd>
   /** Whether the holder may be asked for anything. */
-  readonly allows: (holder: Holder) => boolean
+  readonly allows: (holder: CidHolder) => boolean
   /** Time peers have, ms. */
   readonly timeoutMs: number
   readonly clock: Clock
@@ -38,13 +38,13 @@ export const NONE_MS = 30_000
 export const FAILED_MS = 5_000
 
 interface Entry {
-  readonly holders: readonly Holder[]
+  readonly holders: readonly CidHolder[]
   readonly issuedAt: number
   /** Monotonic ms. */
   readonly until: number
 }
 
-type Found = readonly Holder[] | undefined
+type Found = readonly CidHolder[] | undefined
 
 /** Who holds which CID: each is asked for once, whoever needs it, and kept for a while. The first record that is believed counts until a newer one comes. */
 export class HolderDirectory implements HolderSource {
@@ -66,7 +66,7 @@ export class HolderDirectory implements HolderSource {
   /** Questions under way. */
   get asking (): number { return this.#running }
 
-  known (cid: string): readonly Holder[] {
+  known (cid: string): readonly CidHolder[] {
     const entry = this.#known.get(cid)
     return entry !== undefined && this.#options.clock.monotonic() < entry.until ? entry.holders : []
   }
@@ -135,7 +135,7 @@ export class HolderDirectory implements HolderSource {
   }
 
   /** Returns those that count from now on; none where a newer record is known, or none of them may be asked. */
-  #take (cid: string, { holders, issuedAt, expiresAt = Infinity }: KnownHolders): readonly Holder[] {
+  #take (cid: string, { holders, issuedAt, expiresAt = Infinity }: KnownHolders): readonly CidHolder[] {
     const { clock, allows, observer } = this.#options
     const before = this.#known.get(cid)
     if (before !== undefined && before.issuedAt > issuedAt) return this.known(cid)

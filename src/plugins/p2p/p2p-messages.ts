@@ -1,5 +1,5 @@
 /** What the relay and the thread of libp2p say to each other. */
-import type { Holder, HolderFault } from '../../protocol/holder-record.ts'
+import type { CidHolder, HolderFault } from '../../protocol/holder-record.ts'
 
 /** What the thread is started with. */
 export interface P2pSettings {
@@ -20,7 +20,7 @@ export interface P2pSettings {
 
 /** A record that is believed. */
 export interface KnownHolders {
-  readonly holders: readonly Holder[]
+  readonly holders: readonly CidHolder[]
   /** Ms since the epoch. */
   readonly issuedAt: number
   /** Ms since the epoch; undefined when it does not say. */

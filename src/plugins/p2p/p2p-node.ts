@@ -62,8 +62,8 @@ export class P2pNode {
     this.#libp2p = libp2p
   }
 
-  /** @param changed called whenever a peer comes or goes, or our addresses change. @throws what libp2p throws when it cannot listen */
-  static async start (modules: Libp2pModules, options: P2pNodeOptions, changed: () => void): Promise<P2pNode> {
+  /** @throws what libp2p throws when it cannot listen */
+  static async start (modules: Libp2pModules, options: P2pNodeOptions): Promise<P2pNode> {
     const { listen, announce, bootstrap, protocol, maxConnections, allowPrivate, verify, refused, version } = options
     const named = new Set(bootstrap)
     const mayDial = (address: Multiaddr): boolean => {
@@ -110,7 +110,6 @@ export class P2pNode {
         })
       }
     })
-    for (const event of ['connection:open', 'connection:close', 'self:peer:update'] as const) libp2p.addEventListener(event, changed)
     return new P2pNode(modules, options, libp2p)
   }
 
@@ -121,6 +120,11 @@ export class P2pNode {
   get peers (): { id: string, address: string }[] {
     const byId = new Map(this.#libp2p.getConnections().map(connection => [connection.remotePeer.toString(), connection.remoteAddr.toString()]))
     return [...byId].map(([id, address]) => ({ id, address }))
+  }
+
+  /** Calls `listener` whenever a peer comes or goes, or our addresses change. */
+  onChange (listener: () => void): void {
+    for (const event of ['connection:open', 'connection:close', 'self:peer:update'] as const) this.#libp2p.addEventListener(event, listener)
   }
 
   /** Connects to the bootstrap peers that are not connected. Resolves with why it failed, by address. */

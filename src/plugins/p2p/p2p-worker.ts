@@ -22,16 +22,16 @@ function unfit (error: unknown): void {
 }
 
 async function run (): Promise<void> {
-  let duties: P2pDuties | undefined
   const node = await P2pNode.start(await loadLibp2p(), {
     ...settings,
     verify: (bytes, cid) => verifyHolderRecord(bytes, cid, policy, systemClock.now()),
     refused: (cid, fault, detail) => { report({ is: 'refused', cid, fault, detail }) }
-  }, () => { duties?.changed() })
-  duties = new P2pDuties({ node, report, timers: systemTimers })
+  })
+  const duties = new P2pDuties({ node, report, timers: systemTimers })
   const { close } = duties.start()
+  node.onChange(() => { duties.changed() })
   parentPort?.on('message', (order: P2pOrder) => {
-    if (order.do !== 'close') duties?.take(order)
+    if (order.do !== 'close') duties.take(order)
     else void close().catch(() => {}).finally(() => { parentPort?.close() })
   })
   report({ is: 'ready' })
