@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
-import { readFile } from 'node:fs/promises'
+import { readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { suite, test, type TestContext } from 'node:test'
 import { fileURLToPath } from 'node:url'
@@ -15,7 +15,7 @@ import type { DocumentSignature } from '../../src/protocol/signed-json.ts'
 import { fetchHashed, sha256, until } from '../../tools/harness/http.ts'
 import { makePublisher, signedBody } from '../../tools/harness/manifests.ts'
 import { PATIENT_UPSTREAM } from '../../tools/harness/limits.ts'
-import { spawnProgram, spawnRelay, SUPER_NODE, type SpawnedRelay } from '../../tools/harness/processes.ts'
+import { SERVER, spawnProgram, spawnRelay, SUPER_NODE, type SpawnedRelay } from '../../tools/harness/processes.ts'
 import { temporaryDirectory } from '../../tools/harness/temporary-directory.ts'
 
 const LIMIT = { timeout: 180_000 }
@@ -38,8 +38,8 @@ interface Report {
 interface Holding { readonly url: string, readonly p2p: string, readonly id: string }
 
 /** A super-node in a process of its own that says in the DHT what it holds. */
-async function spawnHolder (t: TestContext, holds: string, peers: readonly string[]): Promise<Holding> {
-  const node = await spawnProgram(t, SUPER_NODE, ['--port', '0', '--region', REGION, '--p2p', '/ip4/127.0.0.1/tcp/0', '--p2p-holds', holds, ...peers.flatMap(peer => ['--p2p-peer', peer])])
+async function spawnHolder (t: TestContext, holds: string): Promise<Holding> {
+  const node = await spawnProgram(t, SUPER_NODE, ['--port', '0', '--region', REGION, '--p2p', '/ip4/127.0.0.1/tcp/0', '--p2p-holds', holds])
   const { url, p2p } = await node.waitFor(event => typeof event['url'] === 'string') as { url: string, p2p: string[] }
   const address = p2p[0] ?? ''
   return { url, p2p: address, id: address.split('/').at(-1) ?? '' }
@@ -91,8 +91,7 @@ function signatureBy (publisher: ReturnType<typeof makePublisher>): (text: strin
 
 test('two super-nodes that only the DHT knows are found, fetched from and shown as peers; a forged record is refused, and nobody asks the one it names', LIMIT, async t => {
   const [first, second, forged, swapped] = ['syn-20000-p2p-first', 'syn-20000-p2p-second', 'syn-20000-p2p-forged', 'syn-20000-p2p-swapped'] as const
-  const one = await spawnHolder(t, first, [])
-  const two = await spawnHolder(t, second, [one.p2p])
+  const [one, two] = await Promise.all([spawnHolder(t, first), spawnHolder(t, second)])
   const forger = await startForger(t, [one.p2p, two.p2p], url => {
     const facts = (cid: string): HolderRecordFacts => ({ cid, holders: [{ url, region: REGION }], issuedAt: Date.now() })
     return [
@@ -145,4 +144,13 @@ suite('packages of libp2p', { concurrency: false }, () => {
       assert.equal(loaded.some(line => LIBP2P.test(line)), enabled)
     })
   }
+
+  test('that are not installed end the start with one line that says what to install', LIMIT, async t => {
+    const directory = await temporaryDirectory(t)
+    const config = join(directory, 'relay.toml')
+    await writeFile(config, `[cache]\npath = "${directory}/cache"\n[trust]\npublishers = ["${DEMO_PUBLIC_KEY}"]\n[p2p]\nenabled = true\nlisten = []\n`)
+    const relay = await spawnProgram(t, SERVER, ['--config', config], { LOADED_FILES: join(directory, 'loaded'), MISSING_PACKAGE: '@libp2p/tcp', NODE_OPTIONS: `--import ${RECORD_LOADS}`, ICN_RELAY_ADMIN_PORT: '0', ICN_RELAY_VIEWER_PORT: '0' })
+    assert.deepEqual(await relay.exit, { code: 1, signal: null })
+    assert.match(relay.stderr(), /^icn-relay: RELAY_ERR_CONFIG: p2p\.enabled needs packages that are not installed; in the directory of the relay: npm install libp2p@2 [^\n]+\n$/)
+  })
 })

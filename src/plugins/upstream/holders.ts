@@ -1,10 +1,11 @@
 import { LRUCache } from 'lru-cache'
+import type { Clock } from '../../base/clock.ts'
 import type { NodeAddress, NodeSet } from './node-set.ts'
 import type { SuperNode } from './super-node.ts'
 
 /** Who has the objects of a CID, as somebody else knows it. */
 export interface HolderSource {
-  /** Those of whom it is known already, the best ones of no particular order; nothing is asked for it. */
+  /** Those of whom it is known already, in any order; nothing is asked for it. */
   known (cid: string): readonly NodeAddress[]
   /**
    * Asks, or joins whoever does. Never rejects.
@@ -19,6 +20,7 @@ export interface HoldersOptions {
   readonly nodes: NodeSet
   /** Origins that are not asked as holders: those that are asked anyway, or not on purpose. */
   readonly excludes: (origin: string) => boolean
+  readonly clock: Pick<Clock, 'monotonic'>
 }
 
 /** Holders connected to at the same time, as many as may be configured; the one that was not used longest goes first. */
@@ -29,14 +31,13 @@ export const HOLDER_IDLE_MS = 600_000
 /** Super-nodes that hold certain CIDs and are asked for nothing else. */
 export class Holders {
   readonly #options: HoldersOptions
-  /** By origin, the one that was used last is the youngest. */
-  readonly #used: LRUCache<string, NodeAddress>
+  /** By origin, with monotonic ms of its last use. */
+  readonly #used = new LRUCache<string, { readonly address: NodeAddress, readonly at: number }>({ max: MAX_HOLDER_NODES })
   readonly #sweep: NodeJS.Timeout
 
   constructor (options: HoldersOptions) {
     this.#options = options
-    this.#used = new LRUCache({ max: MAX_HOLDER_NODES, ttl: HOLDER_IDLE_MS, updateAgeOnGet: true })
-    this.#sweep = setInterval(() => { if (this.#used.purgeStale()) this.#apply() }, HOLDER_IDLE_MS / 10).unref()
+    this.#sweep = setInterval(() => { this.dropIdle() }, HOLDER_IDLE_MS / 10).unref()
   }
 
   get nodes (): NodeSet { return this.#options.nodes }
@@ -52,6 +53,14 @@ export class Holders {
     return found === undefined ? undefined : this.#nodesOf(found, region)
   }
 
+  /** Drops those that were not used for {@link HOLDER_IDLE_MS}; bodies under way end well. */
+  dropIdle (): void {
+    const before = this.#options.clock.monotonic() - HOLDER_IDLE_MS
+    const idle = [...this.#used].filter(([, { at }]) => at <= before)
+    for (const [origin] of idle) this.#used.delete(origin)
+    if (idle.length > 0) this.#apply()
+  }
+
   async close (): Promise<void> {
     clearInterval(this.#sweep)
     await this.#options.nodes.close()
@@ -59,23 +68,24 @@ export class Holders {
 
   #nodesOf (addresses: readonly NodeAddress[], region: string): SuperNode[] {
     if (addresses.length === 0) return []
-    const { excludes, nodes } = this.#options
+    const { excludes, nodes, clock } = this.#options
+    const at = clock.monotonic()
     const wanted = new Set<string>()
     let isNew = false
     for (const address of addresses) {
       const { origin } = new URL(address.url)
       if (excludes(origin)) continue
       wanted.add(origin)
+      const used = this.#used.get(origin)
+      isNew ||= used === undefined
       // Of two records that disagree about its region the first counts, or it would be connected to anew each time.
-      if (this.#used.get(origin) !== undefined) continue
-      this.#used.set(origin, { ...address, url: origin })
-      isNew = true
+      this.#used.set(origin, { address: used?.address ?? { ...address, url: origin }, at })
     }
     if (isNew) this.#apply()
     return nodes.candidates(region).filter(({ url }) => wanted.has(url))
   }
 
   #apply (): void {
-    this.#options.nodes.set([...this.#used.values()])
+    this.#options.nodes.set([...this.#used.values()].map(({ address }) => address))
   }
 }

@@ -83,7 +83,7 @@ export class Upstream {
   useHolders (source: HolderSource, lookup: SuperNodeOptions['lookup']): void {
     const { self = '' } = this.#options.siblings ?? {}
     const excludes = (origin: string): boolean => (self !== '' && new URL(self).origin === origin) || this.nodes.nodes.some(({ url }) => url === origin)
-    this.#holders = new Holders({ source, excludes, nodes: new NodeSet({ ...this.#settings, connection: { ...this.#settings.connection, lookup } }) })
+    this.#holders = new Holders({ source, excludes, clock: this.#options.clock, nodes: new NodeSet({ ...this.#settings, connection: { ...this.#settings.connection, lookup } }) })
   }
 
   /**

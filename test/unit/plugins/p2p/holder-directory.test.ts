@@ -29,7 +29,7 @@ function setup (allows = (): boolean => true): { directory: HolderDirectory, que
     },
     allows,
     timeoutMs: TIMEOUT_MS,
-    clock: { now: () => EPOCH + timers.now(), monotonic: timers.now },
+    clock: { now: () => EPOCH + timers.now(), monotonic: () => timers.now() },
     timers,
     observer: {
       looked: (cid, outcome) => { outcomes.push(`${cid} ${outcome}`) },

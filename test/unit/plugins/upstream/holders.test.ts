@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { suite, test, type TestContext } from 'node:test'
 import { startSuperNode, syntheticShard, type SuperNode } from '../../../../demo/super-node/server.ts'
 import { publicLookup } from '../../../../src/plugins/p2p/public-lookup.ts'
-import { MAX_HOLDER_NODES, type HolderSource } from '../../../../src/plugins/upstream/holders.ts'
+import { HOLDER_IDLE_MS, Holders, MAX_HOLDER_NODES, type HolderSource } from '../../../../src/plugins/upstream/holders.ts'
 import type { NodeAddress } from '../../../../src/plugins/upstream/node-set.ts'
 import type { Upstream } from '../../../../src/plugins/upstream/upstream.ts'
 import { patient, setUp } from '../../../support/upstream-rig.ts'
@@ -141,6 +141,23 @@ suite('holders of a CID', () => {
     assert.deepEqual([requests(configured), source.asked], [1, [CID]])
     assert.deepEqual(await ask(), [id])
     assert.equal(requests(configured), 1)
+  })
+
+  test('one that was not used for a while is dropped, one that was stays', async t => {
+    let now = 0
+    const [idle, used] = [await nodeOf(t), await nodeOf(t)]
+    const { nodes } = setUp(t, []).upstream
+    const holders = new Holders({ source: { known: cid => cid === 'QmIdle' ? [idle] : [used], find: async () => [] }, nodes, excludes: () => false, clock: { monotonic: () => now } })
+    t.after(async () => { await holders.close() })
+    for (const cid of ['QmIdle', 'QmUsed']) assert.equal(holders.known(cid, '').length, 1)
+    now = HOLDER_IDLE_MS - 1
+    holders.known('QmUsed', '')
+    holders.dropIdle()
+    assert.equal(nodes.size, 2)
+    now = HOLDER_IDLE_MS
+    holders.dropIdle()
+    assert.deepEqual(nodes.nodes.map(({ url }) => url), [used.url])
+    assert.equal(holders.known('QmIdle', '').length, 1, 'it may come back')
   })
 
   test('so many are kept and no more, those that were used last', async t => {
