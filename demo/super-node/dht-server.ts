@@ -42,6 +42,8 @@ export async function startDhtServer ({ listen, peers, verify }: DhtServerOption
     transports: [modules.tcp()],
     connectionEncrypters: [modules.noise()],
     streamMuxers: [modules.yamux()],
+    // Its defaults are lost on the way (2.10).
+    connectionManager: { reconnectRetryInterval: 1_000, reconnectBackoffFactor: 2 },
     services: {
       identify: modules.identify(),
       ping: modules.ping(),

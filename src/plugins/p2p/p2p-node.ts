@@ -31,6 +31,8 @@ const MAX_INCOMING = 10
 const CONNECTIONS_PER_SECOND = 5
 const DIAL_TIMEOUT_MS = 5_000
 const MAX_ADDRESSES_OF_PEER = 8
+/** First pause before a neighbour in the DHT that was lost is connected to again; it doubles, ms. */
+const RECONNECT_MS = 1_000
 
 const PKCS8_ED25519 = Buffer.from('302e020100300506032b657004220420', 'hex')
 const RAW_CODEC = 0x55
@@ -96,7 +98,11 @@ export class P2pNode {
         maxPeerAddrsToDial: MAX_ADDRESSES_OF_PEER,
         dialTimeout: DIAL_TIMEOUT_MS,
         inboundConnectionThreshold: CONNECTIONS_PER_SECOND,
-        maxIncomingPendingConnections: MAX_INCOMING
+        maxIncomingPendingConnections: MAX_INCOMING,
+        // Its defaults are lost on the way (2.10), and it would try again without a pause.
+        reconnectRetries: 5,
+        reconnectRetryInterval: RECONNECT_MS,
+        reconnectBackoffFactor: 2
       },
       services: {
         identify: modules.identify(),
