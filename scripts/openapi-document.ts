@@ -54,6 +54,7 @@ const TAGS = [
   { name: 'limits', description: 'What viewers may do in a second' },
   { name: 'observability', description: 'Liveness, readiness, metrics; no token needed' },
   { name: 'overload', description: 'How overloaded the relay is' },
+  { name: 'p2p', description: 'Peers of libp2p, and what was found through them' },
   { name: 'player', description: 'The demo player page' },
   { name: 'region', description: 'Where the relay stands' },
   { name: 'upstreams', description: 'The super-nodes' },

@@ -4,8 +4,8 @@ import { fileURLToPath } from 'node:url'
 import { build, type BuildOptions, type Plugin } from 'esbuild'
 import { licences } from './licences.ts'
 
-/** What Node starts: the program, its gateway, and the thread of the erasure code. Their names are those of their sources; what several share is in `chunks/`. */
-const STARTED = ['src/server.ts', 'src/gateway/main.ts', 'src/plugins/repair/erasure-worker.ts']
+/** What Node starts: the program, its gateway, and the threads of the erasure code and of libp2p. Their names are those of their sources; what several share is in `chunks/`. */
+const STARTED = ['src/server.ts', 'src/gateway/main.ts', 'src/plugins/repair/erasure-worker.ts', 'src/plugins/p2p/p2p-worker.ts']
 /** Packages that go inside, for they are hundreds of files that every start would read; package.json names them with exactly their version. */
 export const INSIDE: readonly string[] = ['typebox']
 

@@ -14,6 +14,7 @@ import jobsPlugin from './plugins/jobs/index.ts'
 import limitsPlugin from './plugins/limits/index.ts'
 import metricsPlugin from './plugins/metrics/index.ts'
 import overloadPlugin from './plugins/overload/index.ts'
+import p2pPlugin from './plugins/p2p/index.ts'
 import regionPlugin from './plugins/region/index.ts'
 import repairPlugin from './plugins/repair/index.ts'
 import scrubPlugin from './plugins/scrub/index.ts'
@@ -93,6 +94,7 @@ export async function buildApp (config: Config, deps: AppDeps): Promise<Relay> {
     await admin.register(regionPlugin, { config })
     await admin.register(upstreamPlugin, { config })
     await admin.register(integrityPlugin, { config })
+    await admin.register(p2pPlugin, { config })
     await admin.register(repairPlugin, { config })
     await admin.register(shardsPlugin, { config })
     await admin.register(jobsPlugin)

@@ -3,6 +3,7 @@ import { publisherKey, sha256 } from '../../src/plugins/integrity/verify-manifes
 import { ManifestError, readManifest, signedText, type ManifestShard } from '../../src/protocol/manifest.ts'
 import { merkleRoot } from '../../src/protocol/merkle.ts'
 import { DATA_SHARDS, PARITY_SHARDS } from '../../src/protocol/shard-key.ts'
+import type { DocumentSignature } from '../../src/protocol/signed-json.ts'
 import { canonicalJson } from '../../src/protocol/strict-json.ts'
 
 /** What the signature of a manifest covers. */
@@ -120,8 +121,12 @@ export function buildManifest (video: VideoFacts): Manifest {
     shards: video.shardHashes.map((hash, index) => ({ index, size: video.shardSize, sha256: hex(hash), blocks: Buffer.from(video.blockHashes[index] ?? []).toString('base64') })),
     merkleRoot: hex(merkleRoot(video.shardHashes, sha256))
   }
-  const value = sign(null, Buffer.from(canonicalJson(body)), demoPrivateKey).toString('base64')
-  return { ...body, signature: { algorithm: 'ed25519', publicKey: DEMO_PUBLIC_KEY, value } }
+  return { ...body, signature: { algorithm: 'ed25519', ...signText(canonicalJson(body)) } }
+}
+
+/** The signature of the demo key over a text. */
+export function signText (text: string): DocumentSignature {
+  return { publicKey: DEMO_PUBLIC_KEY, value: sign(null, Buffer.from(text), demoPrivateKey).toString('base64') }
 }
 
 /** Manifest as served: canonical JSON, UTF-8. */

@@ -1,5 +1,6 @@
 import { isIP, isIPv4, isIPv6 } from 'node:net'
 import { isNetwork } from '../admission/networks.ts'
+import { isPrivateHost } from '../base/private-address.ts'
 import { authProblems } from './auth.ts'
 import type { Config } from './schema.ts'
 
@@ -25,7 +26,7 @@ export function crossChecks (config: Config): string[] {
     else hosts.add(host)
   })
   if (config.process.gateway_user !== '' && config.process.user === '') problems.push('process.gateway_user needs process.user')
-  problems.push(...tierProblems(config), ...overloadProblems(config), ...authProblems(config), ...bandwidthProblems(config))
+  problems.push(...tierProblems(config), ...p2pProblems(config), ...overloadProblems(config), ...authProblems(config), ...bandwidthProblems(config))
   for (const [name, template] of [['shard_path', upstream.shard_path], ['manifest_path', upstream.manifest_path]] as const) {
     if (!template.includes('{cid}')) problems.push(`upstream.${name} must contain {cid}`)
   }
@@ -37,7 +38,7 @@ export function crossChecks (config: Config): string[] {
 }
 
 /** What the schema cannot express about other relays and names of super-nodes. */
-function tierProblems ({ upstream, region }: Config): string[] {
+function tierProblems ({ upstream, region, p2p }: Config): string[] {
   const problems: string[] = []
   const known = (path: string, name: string): void => {
     if (!region.regions.includes(name)) problems.push(`${path}.region must be one of ${region.regions.join(', ')}`)
@@ -53,7 +54,7 @@ function tierProblems ({ upstream, region }: Config): string[] {
   })
   if (upstream.self_url !== '' && !URL.canParse(upstream.self_url)) problems.push('upstream.self_url is not a URL')
   if (upstream.siblings.length > 0 && upstream.self_url === '') problems.push('upstream.self_url must be set beside upstream.siblings, or no key would be ours')
-  if (upstream.super_nodes.length + upstream.dns.length === 0) problems.push('upstream.super_nodes or upstream.dns must name a super-node')
+  if (upstream.super_nodes.length + upstream.dns.length === 0 && !p2p.enabled) problems.push('upstream.super_nodes or upstream.dns must name a super-node')
   upstream.dns_servers.forEach((server, position) => {
     if (!isNameServer(server)) problems.push(`upstream.dns_servers.${position} must be an IP address, or one with a port, like 127.0.0.1:5353 or [::1]:53`)
   })
@@ -67,6 +68,20 @@ function tierProblems ({ upstream, region }: Config): string[] {
     if (names.has(id)) problems.push(`${path} repeats ${type} ${dns}`)
     names.add(id)
   })
+  return problems
+}
+
+/** What the schema cannot express about discovery: holders are believed because a publisher signed, and what they send because its manifest is. */
+function p2pProblems ({ p2p, trust, cache }: Config): string[] {
+  if (!p2p.enabled) return []
+  const problems: string[] = []
+  if (trust.publishers.length === 0) problems.push('p2p.enabled needs trust.publishers: whoever it finds is asked because one of them signed it')
+  if (cache.integrity !== 'manifest') problems.push('p2p.enabled needs cache.integrity = "manifest": whoever it finds may send anything')
+  if (!p2p.allow_private) {
+    p2p.bootstrap.forEach((address, position) => {
+      if (isPrivateHost(address.split('/')[2] ?? '')) problems.push(`p2p.bootstrap.${position} has an address that is not public, which needs p2p.allow_private = true`)
+    })
+  }
   return problems
 }
 

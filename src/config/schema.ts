@@ -5,6 +5,7 @@ import { bandwidthConfig } from '../plugins/bandwidth/config.ts'
 import { trustConfig } from '../plugins/integrity/config.ts'
 import { limitsConfig } from '../plugins/limits/config.ts'
 import { overloadConfig } from '../plugins/overload/config.ts'
+import { p2pConfig } from '../plugins/p2p/config.ts'
 import { regionConfig } from '../plugins/region/config.ts'
 import { repairConfig } from '../plugins/repair/config.ts'
 import { scrubConfig } from '../plugins/scrub/config.ts'
@@ -27,6 +28,7 @@ export const ConfigSchema = Type.Object({
   scrub: scrubConfig,
   upstream: upstreamConfig,
   trust: trustConfig,
+  p2p: p2pConfig,
   repair: repairConfig,
   region: regionConfig,
   limits: limitsConfig,

@@ -112,6 +112,7 @@ async function callSettingRoutes ({ admin }: Clients, region: string): Promise<v
 
 async function callIntegrityRoutes ({ admin }: Clients): Promise<void> {
   assert.deepEqual(given(await admin.GET('/admin/v1/integrity')).evidence, [])
+  assert.equal(given(await admin.GET('/admin/v1/p2p')).enabled, false)
   assert.equal(given(await admin.POST('/admin/v1/scrub', { body: { action: 'pause' } })).status, 'paused')
   assert.equal(given(await admin.GET('/admin/v1/scrub')).status, 'paused')
   const job = given(await admin.POST('/admin/v1/jobs', { body: { type: 'repair', cid: CID } }))

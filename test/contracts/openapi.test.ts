@@ -176,6 +176,8 @@ const CALLS: Call[] = [
   { operation: 'POST /admin/v1/scrub', target: '/admin/v1/scrub', status: 403, headers: AS_READER, body: { action: 'pause' } },
   { operation: 'GET /admin/v1/integrity', target: '/admin/v1/integrity', status: 200, headers: AS_READER },
   { operation: 'GET /admin/v1/integrity', target: '/admin/v1/integrity', status: 401 },
+  { operation: 'GET /admin/v1/p2p', target: '/admin/v1/p2p', status: 200, headers: AS_READER },
+  { operation: 'GET /admin/v1/p2p', target: '/admin/v1/p2p', status: 401 },
   { operation: 'GET /admin/v1/jobs', target: '/admin/v1/jobs', status: 200, headers: AS_READER },
   { operation: 'GET /admin/v1/jobs', target: '/admin/v1/jobs', status: 401 },
   { operation: 'GET /admin/v1/jobs/{id}', target: '/admin/v1/jobs/none', status: 404, headers: AS_READER },

@@ -60,7 +60,7 @@ suite('what npm packs', () => {
   test('whatever package.json names, and what a reader looks for first', async () => {
     const { bin, exports } = await readJson<Manifest>('package.json')
     const named = [...Object.values(bin), ...Object.values(exports).flatMap(entry => typeof entry === 'string' ? [entry] : Object.values(entry))]
-    const wanted = [...named.map(path => path.replace(/^\.\//, '')), 'CHANGELOG.md', 'LICENSE', 'README.md', 'SECURITY.md', 'openapi.yaml', 'docs/operations.md', 'demo/player/index.html', 'dist/browser/client.js', 'dist/browser/erasure.js', 'dist/server.js', 'dist/gateway/main.js', 'dist/plugins/repair/erasure-worker.js']
+    const wanted = [...named.map(path => path.replace(/^\.\//, '')), 'CHANGELOG.md', 'LICENSE', 'README.md', 'SECURITY.md', 'openapi.yaml', 'docs/operations.md', 'demo/player/index.html', 'dist/browser/client.js', 'dist/browser/erasure.js', 'dist/server.js', 'dist/gateway/main.js', 'dist/plugins/repair/erasure-worker.js', 'dist/plugins/p2p/p2p-worker.js']
     assert.deepEqual(wanted.filter(path => !files.includes(path)), [])
   })
 

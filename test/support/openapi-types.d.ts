@@ -548,6 +548,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/admin/v1/p2p": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Peers of libp2p, and super-nodes that were found through them
+         * @description With p2p.enabled; otherwise it says that it is off.
+         */
+        get: operations["getPeers"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/admin/v1/jobs": {
         parameters: {
             query?: never;
@@ -4325,6 +4345,82 @@ export interface operations {
                             /** @description when, milliseconds since the epoch */
                             at: number;
                         }[];
+                    };
+                };
+            };
+            /** @description Missing or wrong token */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Token lacks the scope, or not on loopback */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many requests */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    getPeers: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        enabled: boolean;
+                        /** @description our own; null while libp2p is off or being started */
+                        peerId: string | null;
+                        /** @description our own, as peers are told */
+                        addresses: string[];
+                        /** @description what the relay is advertised as, `relay:<REGION>`; null until a peer has taken it */
+                        advertised: string | null;
+                        /** @description peers connected */
+                        connected: number;
+                        /** @description at most 256 */
+                        peers: {
+                            id: string;
+                            address: string;
+                        }[];
+                        /** @description CIDs whose holders are remembered */
+                        known: number;
+                        /** @description questions under way */
+                        asking: number;
+                        /** @description questions by outcome since the start */
+                        lookups: {
+                            [key: string]: number;
+                        };
+                        /** @description holder records that were refused since the start, by reason */
+                        refused: {
+                            [key: string]: number;
+                        };
+                        /** @description super-nodes that were found, of those that were used of late */
+                        holders: components["schemas"]["UpstreamNode"][];
                     };
                 };
             };

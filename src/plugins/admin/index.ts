@@ -10,6 +10,7 @@ import { integrityRoutes } from '../integrity/routes.ts'
 import { jobRoutes } from '../jobs/routes.ts'
 import { limitsRoutes } from '../limits/routes.ts'
 import { overloadRoutes } from '../overload/routes.ts'
+import { p2pRoutes } from '../p2p/routes.ts'
 import { regionRoutes } from '../region/routes.ts'
 import { scrubRoutes } from '../scrub/routes.ts'
 import { cacheRoutes } from '../shard-cache/routes.ts'
@@ -77,7 +78,8 @@ export default fp<{ config: Config }>(async (app: FastifyInstance, { config }) =
     await admin.register(bandwidthRoutes, { bandwidth: app.bandwidth, supervisor: app.viewers.supervisor })
     await admin.register(regionRoutes, { detector: app.region, regions: config.region.regions })
     await admin.register(integrityRoutes, app.integrity)
+    await admin.register(p2pRoutes, app.p2p)
     await admin.register(jobRoutes, app.jobs)
     await admin.register(upstreamRoutes, { upstream: app.upstream, roster: app.nodeRoster, source: app.nodeSource, region: () => app.region.current, regions: config.region.regions })
   }, { prefix: '/admin/v1' })
-}, { name: 'admin', dependencies: ['bandwidth', 'integrity', 'jobs', 'limits', 'overload', 'region', 'scrub', 'shard-cache', 'upstream', 'shards', 'viewers'] })
+}, { name: 'admin', dependencies: ['bandwidth', 'integrity', 'jobs', 'limits', 'overload', 'p2p', 'region', 'scrub', 'shard-cache', 'upstream', 'shards', 'viewers'] })

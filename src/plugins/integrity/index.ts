@@ -1,32 +1,24 @@
-import type { KeyObject } from 'node:crypto'
 import fp from 'fastify-plugin'
 import { systemClock, systemTimers } from '../../base/clock.ts'
-import { RelayError } from '../../base/errors.ts'
 import type { Config } from '../../config/config.ts'
 import { settleUnverified } from '../shard-cache/settle.ts'
 import { EvidenceBook } from './evidence.ts'
 import { Integrity } from './integrity.ts'
 import { keptManifest } from './kept-manifest.ts'
 import { ManifestStore } from './manifest-store.ts'
+import { publisherKeys, type PublisherKeys } from './publisher-signature.ts'
 import { Quarantine } from './quarantine.ts'
 import type { IntegrityReportSource } from './routes.ts'
-import { publisherKey } from './verify-manifest.ts'
 
 declare module 'fastify' {
   interface FastifyInstance {
     integrity: IntegrityReportSource & {
       /** Undefined unless objects are compared with their manifests. */
       readonly checks: Integrity | undefined
+      /** Whose signatures count. */
+      readonly publishers: PublisherKeys
     }
   }
-}
-
-function keysOf (publishers: readonly string[]): Map<string, KeyObject> {
-  return new Map(publishers.map((text, position) => {
-    const key = publisherKey(text)
-    if (key === undefined) throw new RelayError('RELAY_ERR_CONFIG', `trust.publishers.${position} is not an Ed25519 public key`)
-    return [text, key]
-  }))
 }
 
 /** Compares what super-nodes send with the manifests of their CIDs. */
@@ -36,7 +28,8 @@ export default fp<{ config: Config }>(async (app, { config }) => {
   const log = app.log.child({ plugin: 'integrity' })
   const evidence = new EvidenceBook()
   const quarantine = new Quarantine()
-  const policy = { maxBytes, publishers: keysOf(trust.publishers), maxAgeMs: trust.manifest_max_age_s * 1_000 }
+  const publishers = publisherKeys(trust.publishers)
+  const policy = { maxBytes, publishers, maxAgeMs: trust.manifest_max_age_s * 1_000 }
   let checks: Integrity | undefined
   const store = new ManifestStore({
     ask: async (cid, options) => { await upstream.askEach(cid, options) },
@@ -78,7 +71,7 @@ export default fp<{ config: Config }>(async (app, { config }) => {
     else if (trust.quorum === 1) log.warn('manifests are believed of whichever super-node answers first: trust.quorum is 1, and trust.publishers is empty')
     else if (regions < trust.quorum) log.warn({ regions, quorum: trust.quorum }, 'no manifest will be believed: super-nodes are in fewer regions than trust.quorum, and trust.publishers is empty')
   }
-  app.decorate('integrity', { checks, config, store, quarantine, evidence })
+  app.decorate('integrity', { checks, publishers, config, store, quarantine, evidence })
   metrics.onCollect(() => {
     metrics.set('icn_relay_integrity_manifests', store.size)
     metrics.set('icn_relay_integrity_quarantined', quarantine.size)

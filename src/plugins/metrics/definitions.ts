@@ -4,6 +4,7 @@ import { bandwidthMetrics } from '../bandwidth/metrics.ts'
 import { integrityMetrics } from '../integrity/metrics.ts'
 import { limitsMetrics } from '../limits/metrics.ts'
 import { overloadMetrics } from '../overload/metrics.ts'
+import { p2pMetrics } from '../p2p/metrics.ts'
 import { regionMetrics } from '../region/metrics.ts'
 import { repairMetrics } from '../repair/metrics.ts'
 import { scrubMetrics } from '../scrub/metrics.ts'
@@ -21,6 +22,7 @@ export const METRICS = {
   ...shardCacheMetrics,
   ...scrubMetrics,
   ...upstreamMetrics,
+  ...p2pMetrics,
   ...regionMetrics,
   ...integrityMetrics,
   ...repairMetrics,

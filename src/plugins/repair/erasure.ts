@@ -1,7 +1,5 @@
-import { pathToFileURL } from 'node:url'
-import { Worker } from 'node:worker_threads'
 import { systemTimers, type Timers } from '../../base/clock.ts'
-import { FROM_SOURCES, startedModule } from '../../base/package-root.ts'
+import { startThread } from '../../base/thread.ts'
 import { DATA_SHARDS, TOTAL_SHARDS } from '../../protocol/shard-key.ts'
 import type { Pieces } from './erasure-code.ts'
 import type { ErasureJob, ErasureResult } from './erasure-worker.ts'
@@ -56,14 +54,7 @@ interface WaitingJob extends ErasureJob {
   readonly reject: (error: ErasureError) => void
 }
 
-function startWorker (): Worker {
-  const options = { name: 'erasure', resourceLimits: { maxOldGenerationSizeMb: WORKER_HEAP_MB } }
-  const path = startedModule('plugins/repair/erasure-worker')
-  if (!FROM_SOURCES) return new Worker(path, options)
-  // From the sources: a thread of Node 20 reads TypeScript only when it asks for that itself.
-  const [loader, file] = [import.meta.resolve('tsx/esm/api'), pathToFileURL(path).href]
-  return new Worker(`import(${JSON.stringify(loader)}).then(({ register }) => { register(); return import(${JSON.stringify(file)}) })`, { ...options, eval: true })
-}
+const startWorker = (): ErasureThread => startThread('plugins/repair/erasure-worker', { name: 'erasure', resourceLimits: { maxOldGenerationSizeMb: WORKER_HEAP_MB } })
 
 /**
  * The bytes that a job holds, with those of what it wants.

@@ -1,6 +1,6 @@
 /** What went wrong between us and a super-node, in our terms. */
 import { errors } from 'undici'
-import { ERRORS, isLocalLack, RelayError, systemCode } from '../../base/errors.ts'
+import { ERRORS, isLocalLack, RelayError, systemCode, type ErrorCode } from '../../base/errors.ts'
 
 /** Characters of what a node sent that go into a message. */
 const QUOTED_CHARS = 24
@@ -74,4 +74,14 @@ export function withoutAddress (error: RelayError): RelayError {
 /** Whether an error is of the relay itself and says nothing of a node. */
 export function isOurs (error: unknown): boolean {
   return error instanceof RelayError && (error.source !== 'upstream' || error.code === 'RELAY_ERR_FILLS_BUSY' || error.code === 'RELAY_ERR_UNVERIFIED')
+}
+
+/** What leaves open whether somebody who was not asked has the object. Who is busy may have it, and need not be helped by asking others. */
+const ELSEWHERE: ReadonlySet<string> = new Set<ErrorCode>([
+  'RELAY_ERR_SHARD_NOT_FOUND', 'RELAY_ERR_UPSTREAM_UNREACHABLE', 'RELAY_ERR_UPSTREAM_TIMEOUT', 'RELAY_ERR_UPSTREAM_STATUS', 'RELAY_ERR_UPSTREAM_PROTOCOL', 'RELAY_ERR_UPSTREAM_CORRUPT'
+])
+
+/** Whether it is worth looking for other nodes that have the object. */
+export function mayBeElsewhere (error: unknown): boolean {
+  return error instanceof RelayError && ELSEWHERE.has(error.code)
 }

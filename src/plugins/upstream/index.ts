@@ -79,7 +79,6 @@ export default fp<{ config: Config }>(async (app, { config }) => {
   app.relayMetrics.onCollect(() => {
     const nodes = upstream.status()
     app.relayMetrics.replace('icn_relay_upstream_node_up', nodes.map(({ id, region, state }) => [{ node: id, region }, state === 'up' ? 1 : 0]))
-    app.relayMetrics.set('icn_relay_p2p_peers', nodes.filter(node => node.connections.connected > 0).length)
   })
   app.addHook('onClose', async () => {
     await source.close()

@@ -10,6 +10,5 @@ export const upstreamMetrics = {
   icn_relay_upstream_resumes_total: { type: 'counter', help: 'Bodies that broke off, by whether another super-node had the rest', labels: ['outcome'] },
   icn_relay_upstream_odd_answers_total: { type: 'counter', help: 'Answers that were taken although something is odd about them: a digest that cannot be checked, no-store, or neither length nor digest', labels: ['node', 'oddity'] },
   icn_relay_upstream_node_up: { type: 'gauge', help: '1 while a super-node is up, 0 in every other state', labels: ['node', 'region'] },
-  icn_relay_health_check_failures_total: { type: 'counter', help: 'Health checks a super-node failed', labels: ['node'] },
-  icn_relay_p2p_peers: { type: 'gauge', help: 'Super-nodes the relay holds a connection to' }
+  icn_relay_health_check_failures_total: { type: 'counter', help: 'Health checks a super-node failed', labels: ['node'] }
 } as const satisfies Record<string, MetricDefinition>

@@ -1,4 +1,5 @@
 import { buildConnector, Pool, type Dispatcher } from 'undici'
+import type { LookupFunction } from 'node:net'
 import type { Readable } from 'node:stream'
 import { RelayError } from '../../base/errors.ts'
 import { fieldValue, isProblem, isStrong, NotFoundError, provesRelay, readHead, retryAfterSeconds, sameObject, type NodeResponse, type Oddity, type Resume } from './answer.ts'
@@ -20,6 +21,8 @@ export interface SuperNodeOptions {
   /** Longest silence in a body, ms. */
   readonly bodyTimeoutMs: number
   readonly fitness: FitnessPolicy
+  /** Resolves the host name; the resolver of the host by default. */
+  readonly lookup?: LookupFunction | undefined
   /** Wall clock, ms. */
   readonly now: () => number
   /** Told of each answer that is taken although something is odd about it. */
@@ -80,7 +83,7 @@ export class SuperNode {
     this.fitness = newFitness(options.fitness)
     this.role = options.role ?? 'origin'
     this.#healthPath = HEALTH_PATHS[this.role]
-    const connect = buildConnector({ timeout: options.connectTimeoutMs })
+    const connect = buildConnector({ timeout: options.connectTimeoutMs, ...options.lookup === undefined ? {} : { lookup: options.lookup } })
     const poolOf = (connections: number): Pool => new Pool(url.origin, {
       connections,
       pipelining: 1,
@@ -205,7 +208,7 @@ export class SuperNode {
       statusCode = response.statusCode
       await response.body.dump()
     } catch (error) {
-      if (isClose(error) && this.url.startsWith('http:') && await answersTls(this.url, signal)) {
+      if (isClose(error) && this.url.startsWith('http:') && await answersTls(this.url, signal, this.#options.lookup)) {
         throw new RelayError('RELAY_ERR_UPSTREAM_PROTOCOL', `super-node ${this.id} speaks TLS: its URL should begin with https://`, { cause: error })
       }
       throw translate(error, this.id, signal)

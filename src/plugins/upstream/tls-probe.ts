@@ -1,12 +1,16 @@
+import type { LookupFunction } from 'node:net'
 import { connect } from 'node:tls'
 import { systemCode } from '../../base/errors.ts'
 
-/** Whether a node that closes plain connections without a word answers a TLS handshake; asked when its health is, so that its log line can say so. */
-export async function answersTls (url: string, signal: AbortSignal): Promise<boolean> {
+/**
+ * Whether a node that closes plain connections without a word answers a TLS handshake; asked when its health is, so that its log line can say so.
+ * @param lookup resolves its host name; the resolver of the host by default
+ */
+export async function answersTls (url: string, signal: AbortSignal, lookup?: LookupFunction): Promise<boolean> {
   const { hostname, port } = new URL(url)
   return await new Promise<boolean>(resolve => {
     // Whose certificate it is does not matter: nothing is sent.
-    const socket = connect({ host: hostname.replace(/^\[|\]$/g, ''), port: Number(port === '' ? 80 : port), rejectUnauthorized: false, ALPNProtocols: ['http/1.1'] })
+    const socket = connect({ host: hostname.replace(/^\[|\]$/g, ''), port: Number(port === '' ? 80 : port), ...lookup === undefined ? {} : { lookup }, rejectUnauthorized: false, ALPNProtocols: ['http/1.1'] })
     const end = (answer: boolean): void => {
       signal.removeEventListener('abort', aborted)
       socket.destroy()

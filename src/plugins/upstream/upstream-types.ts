@@ -155,6 +155,7 @@ export interface NodeRunner {
 }
 
 export interface RequestOptions {
+  readonly cid: string
   /** Header fields. */
   readonly fields: Readonly<Record<string, string>>
   /** Asked before all others. */

@@ -1,22 +1,22 @@
 import { ERRORS, RelayError } from '../../base/errors.ts'
 import { keyId, type ShardKey } from '../../protocol/shard-key.ts'
+import { Attempts } from './attempts.ts'
 import { Circles } from './circles.ts'
-import type { CircuitAttempt } from './circuit.ts'
-import { askEach, readUpTo, regionsInTurn, type AskEachOptions } from './each-node.ts'
-import { isOurs, translate, withoutAddress } from './failure.ts'
-import { hedgedRequest, RaceLostError, type AttemptEnd } from './hedged-request.ts'
+import { askEach, readUpTo, regionsInTurn, type AskEachOptions, type NodeText } from './each-node.ts'
+import { isOurs, mayBeElsewhere, translate, withoutAddress } from './failure.ts'
+import { hedgedRequest, RaceLostError } from './hedged-request.ts'
+import { Holders, type HolderSource } from './holders.ts'
 import { LeastRate } from './least-rate.ts'
 import { NegativeCache } from './negative-cache.ts'
-import { NodeSet } from './node-set.ts'
-import { attemptOutcome, circuitOutcome } from './outcomes.ts'
+import { NodeSet, type NodeSetOptions } from './node-set.ts'
 import { HedgeBudget } from './race.ts'
 import { preferSiblings, type PreferredNodes } from './rendezvous.ts'
 import { ResumableBody, type BodySource } from './resumable-body.ts'
 import { ENOUGH_NOT_FOUND, SearchBudget } from './search-budget.ts'
 import { pathOf } from './shard-path.ts'
-import type { SuperNode } from './super-node.ts'
+import type { SuperNode, SuperNodeOptions } from './super-node.ts'
 import { onwardVia } from './tiers.ts'
-import type { AskedNodes, AttemptOutcome, NodeAnswer, NodeRunner, RequestOptions, UpstreamFetchOptions, NodeStatus, UpstreamObject, UpstreamOptions } from './upstream-types.ts'
+import type { AskedNodes, NodeAnswer, NodeRunner, RequestOptions, UpstreamFetchOptions, NodeStatus, UpstreamObject, UpstreamOptions } from './upstream-types.ts'
 import { UpstreamVerdict } from './verdict.ts'
 
 /** Times one body may go on from another node; with every node broken, nobody waits for ever. */
@@ -31,6 +31,10 @@ export class Upstream {
   readonly nodes: NodeSet
   /** Relays of our own tier. */
   readonly #siblings: NodeSet
+  /** Undefined where nobody but the configuration says who has an object. */
+  #holders: Holders | undefined
+  readonly #settings: NodeSetOptions
+  readonly #attempts: Attempts
   readonly #preferred: PreferredNodes
   readonly #budget: HedgeBudget
   readonly #search: SearchBudget
@@ -43,7 +47,7 @@ export class Upstream {
     this.#search = new SearchBudget(options.clock.monotonic())
     this.#missing = new NegativeCache({ ttlMs: options.negativeTtlMs })
     const { fitness, hedge, health, clock, random, observer, log } = options
-    const settings = {
+    this.#settings = {
       connection: {
         connections: options.connectionsPerNode,
         connectTimeoutMs: options.connectTimeoutMs,
@@ -56,21 +60,30 @@ export class Upstream {
       health,
       clock,
       random,
-      log
-    }
-    this.nodes = new NodeSet({
-      ...settings,
+      log,
       observer: {
         healthCheckFailed: node => { observer.healthCheckFailed(node) },
         oddAnswer: (node, oddity) => { observer.oddAnswer(node, oddity) },
-        // A relay may be on both lists.
-        nodeGone: node => { if (this.#siblings.find(node) === undefined) observer.nodeGone(node) }
+        // It may be on several lists.
+        nodeGone: node => { if (this.#sets().every(set => set.find(node) === undefined)) observer.nodeGone(node) }
       }
-    })
+    }
+    this.nodes = new NodeSet(this.#settings)
     const { siblings = [], self = '' } = options.siblings ?? {}
     this.#preferred = preferSiblings({ siblings, self })
-    this.#siblings = new NodeSet({ ...settings, observer })
+    this.#siblings = new NodeSet(this.#settings)
+    this.#attempts = new Attempts({ observer, log, clock, nodes: this.nodes, knows: node => this.#sets().some(set => set.knows(node)) })
     this.#siblings.set(siblings.filter(({ url }) => self === '' || new URL(url).origin !== new URL(self).origin).map(sibling => ({ ...sibling, role: 'relay' as const })))
+  }
+
+  /**
+   * Asks the nodes that `source` names for a CID too, before the others where they are known, and after them where they must be found first. Once only.
+   * @param lookup resolves their host names
+   */
+  useHolders (source: HolderSource, lookup: SuperNodeOptions['lookup']): void {
+    const { self = '' } = this.#options.siblings ?? {}
+    const excludes = (origin: string): boolean => (self !== '' && new URL(self).origin === origin) || this.nodes.nodes.some(({ url }) => url === origin)
+    this.#holders = new Holders({ source, excludes, clock: this.#options.clock, nodes: new NodeSet({ ...this.#settings, connection: { ...this.#settings.connection, lookup } }) })
   }
 
   /**
@@ -88,7 +101,7 @@ export class Upstream {
     const path = pathOf(key, this.#options)
     const whole = part === undefined || (part.from === 0 && part.to === part.size)
     const resumed = whole ? undefined : { ...part, etag: undefined, verifiable: true }
-    const first = await this.#request(path, signal, { fields, preferred, deadlineMs: firstByteTimeoutMs, resume: resumed, asked, wanted, avoids }).catch((error: unknown) => {
+    const first = await this.#request(path, signal, { cid: key.cid, fields, preferred, deadlineMs: firstByteTimeoutMs, resume: resumed, asked, wanted, avoids }).catch((error: unknown) => {
       if (error instanceof RelayError && error.code === 'RELAY_ERR_SHARD_NOT_FOUND') this.#missing.remember(id, clock.monotonic())
       throw error
     })
@@ -102,8 +115,8 @@ export class Upstream {
     const resume = async (position: number, error: unknown): Promise<BodySource> => {
       // Nobody waits for it any more: another node need not carry it too.
       if (signal.aborted || size === undefined || isOurs(error) || wanted?.() === false) throw error
-      this.#bodyFailed(node, attempt, error, signal)
-      const next = await this.#request(path, signal, { fields, preferred: [], deadlineMs: RESUME_PATIENCE * firstByteTimeoutMs, resume: { from: position, size, sha256, etag, ...part === undefined ? {} : { to: part.to, verifiable: true } }, wanted, avoids, last: node })
+      this.#attempts.bodyFailed(node, attempt, error, signal)
+      const next = await this.#request(path, signal, { cid: key.cid, fields, preferred: [], deadlineMs: RESUME_PATIENCE * firstByteTimeoutMs, resume: { from: position, size, sha256, etag, ...part === undefined ? {} : { to: part.to, verifiable: true } }, wanted, avoids, last: node })
         .catch((failure: unknown) => {
           lost = true
           this.#options.observer.resumed('failed')
@@ -144,7 +157,7 @@ export class Upstream {
         // Whoever could not give the rest has been counted.
         if (lost) return known
         const blamed = known.code === 'RELAY_ERR_UPSTREAM_CORRUPT' ? [...senders] : [[node, attempt] as const]
-        for (const [sender, sent] of blamed) known = this.#bodyFailed(sender, sent, error, signal)
+        for (const [sender, sent] of blamed) known = this.#attempts.bodyFailed(sender, sent, error, signal)
         return known
       }
     }
@@ -155,10 +168,12 @@ export class Upstream {
     const { region, clock } = this.#options
     const path = pathOf({ cid, part: 'manifest' }, this.#options)
     const fields = this.#fields(options.via)
-    await askEach(regionsInTurn(this.nodes.candidates(region())), options, async (node, signal) => {
+    let enough = false
+    const take = (answer: NodeText): boolean => (enough = options.take(answer))
+    const askAll = async (nodes: SuperNode[]): Promise<void> => await askEach(regionsInTurn(nodes), { ...options, take }, async (node, signal) => {
       const runner = { node, attempt: this.nodes.begin(node), assignedAt: clock.monotonic() }
       const ended = (end: { how: 'won' } | { how: 'failed', error: unknown }): void => {
-        this.#attemptEnded(runner, { ...end, ms: 0, hedge: false }, { path, via: fields.via }, signal)
+        this.#attempts.ended(runner, { ...end, ms: 0, hedge: false }, { path, via: fields.via }, signal)
       }
       try {
         const { body } = await node.get(path, signal, { fields: { ...fields } })
@@ -170,6 +185,9 @@ export class Upstream {
         throw error
       }
     })
+    const known = this.#holders?.known(cid, region()) ?? []
+    await askAll([...known, ...this.nodes.candidates(region())])
+    if (!enough && known.length === 0 && !options.signal.aborted) await askAll(await this.#holders?.find(cid, region(), options.signal) ?? [])
   }
 
   /**
@@ -186,14 +204,33 @@ export class Upstream {
     return true
   }
 
+  #sets (): NodeSet[] {
+    return [this.nodes, this.#siblings, ...this.#holders === undefined ? [] : [this.#holders.nodes]]
+  }
+
   #fields (via: readonly string[]): { via?: string } {
     const { pseudonym } = this.#options
     return pseudonym === undefined ? {} : { via: onwardVia(via, pseudonym) }
   }
 
-  async #request (path: string, signal: AbortSignal, { fields, preferred, deadlineMs, resume, asked, wanted, avoids, last }: RequestOptions): Promise<NodeAnswer> {
-    const { clock, region, hedge } = this.#options
-    const all = [...preferred, ...this.nodes.candidates(region())]
+  /** Asks those that are known; if none of them has it, those that can be found. */
+  async #request (path: string, signal: AbortSignal, options: RequestOptions): Promise<NodeAnswer> {
+    const region = this.#options.region()
+    const known = this.#holders?.known(options.cid, region) ?? []
+    const all = [...options.preferred, ...known, ...this.nodes.candidates(region)]
+    try {
+      return await this.#race(path, signal, options, all)
+    } catch (error) {
+      if (this.#holders === undefined || known.length > 0 || signal.aborted || !mayBeElsewhere(error)) throw error
+      const found = await this.#holders.find(options.cid, region, signal)
+      const { last: _last, ...again } = options
+      if (found !== undefined && found.length > 0) return await this.#race(path, signal, again, found)
+      throw found !== undefined && all.length === 0 ? new RelayError('RELAY_ERR_SHARD_NOT_FOUND', 'nobody is known to have the object') : error
+    }
+  }
+
+  async #race (path: string, signal: AbortSignal, { fields, deadlineMs, resume, asked, wanted, avoids, last }: RequestOptions, all: readonly SuperNode[]): Promise<NodeAnswer> {
+    const { clock, hedge } = this.#options
     const ordered = avoids === undefined ? all : all.filter(({ id }) => !avoids(id))
     if (ordered.length === 0 && all.length > 0) throw new RelayError('RELAY_ERR_UPSTREAM_CORRUPT', 'every super-node sent wrong bytes for the object a short while ago')
     // A node whose body has just broken off may be back, but whoever else there is comes first.
@@ -223,7 +260,7 @@ export class Upstream {
         ended: (index, end) => {
           const runner = started(runners[index])
           asked?.delete(runner.node)
-          const known = this.#attemptEnded(runner, end, { path, via: fields['via'] }, signal)
+          const known = this.#attempts.ended(runner, end, { path, via: fields['via'] }, signal)
           if (known !== undefined) verdict.add(known)
         }
       })
@@ -239,44 +276,6 @@ export class Upstream {
     }
   }
 
-  /** Counts what an attempt says of its node. Returns the failure, if it was one. */
-  #attemptEnded ({ node, attempt, assignedAt }: NodeRunner, end: AttemptEnd, asked: { path: string, via: string | undefined }, signal: AbortSignal): RelayError | undefined {
-    const { observer, log, clock } = this.#options
-    // What it waited for one of our connections is not the node's time.
-    const ms = assignedAt === undefined ? 0 : clock.monotonic() - assignedAt
-    if (end.hedge) observer.hedged(end.how === 'won' ? 'won' : 'lost')
-    if (end.how === 'won') {
-      this.nodes.finish(node, attempt, 'ok', ms)
-      this.#count(node, 'ok', ms)
-      return undefined
-    }
-    if (end.how !== 'failed') {
-      // Let go of before it was late, it says nothing of the node.
-      const late = !signal.aborted && ms >= this.nodes.hedgeDelay(node)
-      this.nodes.finish(node, attempt, late ? 'timeout' : 'aborted', ms)
-      this.#count(node, late ? 'timeout' : 'aborted', ms)
-      return undefined
-    }
-    const known = translate(end.error, node.id, signal)
-    const outcome = signal.aborted ? 'aborted' : attemptOutcome(known) ?? 'unreachable'
-    this.#count(node, outcome, ms)
-    if (known.code === 'RELAY_ERR_LOOP') {
-      // Anyone can send a `via`, so it must not count against the node.
-      this.nodes.finish(node, attempt, 'aborted')
-      log('warn', 'request went in circles, asking the next', { node: node.id, ...asked })
-      return known
-    }
-    // A 404 is an answer like any other: a node without samples would be asked first for ever.
-    this.nodes.finish(node, attempt, outcome === 'not_found' ? 'ok' : circuitOutcome(outcome), outcome === 'not_found' ? ms : undefined)
-    if (outcome !== 'not_found' && outcome !== 'aborted' && outcome !== 'local') log('warn', 'super-node failed', { node: node.id, code: known.code, detail: known.message, path: asked.path })
-    return known
-  }
-
-  /** A node that is gone is not counted any more: its series have been removed. */
-  #count (node: SuperNode, outcome: AttemptOutcome, ms: number): void {
-    if (this.nodes.knows(node) || this.#siblings.knows(node)) this.#options.observer.attempt(node.id, outcome, ms)
-  }
-
   status (): NodeStatus[] {
     return this.nodes.status()
   }
@@ -286,25 +285,17 @@ export class Upstream {
     return this.#siblings.status()
   }
 
+  /** Nodes that hold certain CIDs. */
+  holderStatus (): NodeStatus[] {
+    return this.#holders?.nodes.status() ?? []
+  }
+
   /** An object that was purged is asked for again, also when it was missing. */
   forgetMissing (matches: (id: string) => boolean): void {
     this.#missing.purge(matches)
   }
 
   async close (): Promise<void> {
-    await Promise.all([this.nodes.close(), this.#siblings.close()])
-  }
-
-  #bodyFailed (node: SuperNode, attempt: CircuitAttempt, error: unknown, signal: AbortSignal): RelayError {
-    const translated = translate(error, node.id, signal)
-    const known = translated.code === 'RELAY_ERR_UPSTREAM_UNREACHABLE' || translated.code === 'RELAY_ERR_UPSTREAM_PROTOCOL'
-      ? new RelayError('RELAY_ERR_UPSTREAM_BODY', translated.message, { cause: error })
-      : translated
-    if (signal.aborted || isOurs(known)) return known
-    const outcome = attemptOutcome(known) ?? 'body'
-    this.#count(node, outcome, 0)
-    this.#options.log('warn', 'super-node body failed', { node: node.id, code: known.code, detail: known.message })
-    this.nodes.finish(node, attempt, circuitOutcome(outcome))
-    return withoutAddress(known)
+    await Promise.all([this.nodes.close(), this.#siblings.close(), this.#holders?.close()])
   }
 }

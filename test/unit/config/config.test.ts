@@ -128,13 +128,17 @@ suite('layers', () => {
       'bandwidth.weights': { premium: 4, default: 1 },
       'bandwidth.ladder': [{ rendition: '144p', min_bps: 100_000 }],
       'tls.hosts': ['relay.example'],
-      'trust.publishers': ['iUCYHF8Qm2030uphw282ybK9BMacN3u0oLDJJ7752PM=']
+      'trust.publishers': ['iUCYHF8Qm2030uphw282ybK9BMacN3u0oLDJJ7752PM='],
+      'p2p.listen': ['/ip6/::/tcp/9006'],
+      'p2p.announce': ['/dns4/relay.example/tcp/9005'],
+      'p2p.bootstrap': [`/dns4/super-1.example/tcp/9005/p2p/${'1'.repeat(46)}`]
     }
-    const texts: Record<string, string> = { 'region.override': 'APAC', 'upstream.shard_path': '/x/{cid}/{n}', 'upstream.manifest_path': '/x/{cid}', 'upstream.self_url': 'https://relay.example' }
+    const texts: Record<string, string> = { 'region.override': 'APAC', 'upstream.shard_path': '/x/{cid}/{n}', 'upstream.manifest_path': '/x/{cid}', 'upstream.self_url': 'https://relay.example', 'p2p.protocol': '/other/kad/1.0.0' }
     /** Keys that mean nothing without another one. */
     const needed: Record<string, { path: readonly string[], text: string }> = {
       'upstream.siblings': { path: ['upstream', 'self_url'], text: 'http://self:9003' },
-      'process.gateway_user': { path: ['process', 'user'], text: 'relay' }
+      'process.gateway_user': { path: ['process', 'user'], text: 'relay' },
+      'p2p.enabled': { path: ['trust', 'publishers'], text: '["iUCYHF8Qm2030uphw282ybK9BMacN3u0oLDJJ7752PM="]' }
     }
     for (const item of KEYS) {
       const { schema } = item
@@ -282,6 +286,20 @@ suite('mistakes are one clear line each, naming the key', () => {
     for (const dns of ['', '-'.repeat(64), 'a..b', '.a', 'a.', 'a b', `${'a'.repeat(63)}.`.repeat(4)]) {
       assert.match(problems(() => checkConfig({ upstream: { dns: [{ dns, type: 'A', region: 'APAC' }] } })).join(), /^upstream\.dns\.0\.dns must/, dns)
     }
+  })
+
+  test('discovery by libp2p: only with publishers and manifests; then no super-node need be named', () => {
+    const peer = (host: string): string => `/ip4/${host}/tcp/9005/p2p/12D3KooWEaeXpruQKfrL6SHxzcbeUWjv9ycy7oXwn9etYq9hfMy2`
+    const trust = { publishers: [`${'A'.repeat(43)}=`] }
+    assert.deepEqual(problems(() => checkConfig({ p2p: { enabled: true, bootstrap: [peer('8.8.8.8'), peer('10.0.0.1')] }, cache: { integrity: 'digest' } })), [
+      'p2p.enabled needs trust.publishers: whoever it finds is asked because one of them signed it',
+      'p2p.enabled needs cache.integrity = "manifest": whoever it finds may send anything',
+      'p2p.bootstrap.1 has an address that is not public, which needs p2p.allow_private = true'
+    ])
+    assert.deepEqual(checkConfig({ p2p: { enabled: true, bootstrap: [peer('10.0.0.1')], allow_private: true }, trust, upstream: { super_nodes: [] } }).upstream.super_nodes, [])
+    assert.equal(checkConfig({ p2p: { bootstrap: [peer('10.0.0.1')] } }).p2p.enabled, false, 'what is off needs nothing')
+    assert.match(problems(() => checkConfig({ p2p: { bootstrap: ['super-1:9005'] } })).join(), /^p2p\.bootstrap\.0 must be a multiaddr with the id of its peer/)
+    assert.match(problems(() => checkConfig({ p2p: { listen: ['0.0.0.0:9005'] } })).join(), /^p2p\.listen\.0 must be a multiaddr like/)
   })
 
   test('bandwidth: what the schema cannot say, and classes and renditions by name', () => {
