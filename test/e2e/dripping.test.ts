@@ -6,7 +6,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { request } from 'undici'
 import { syntheticShard } from '../../demo/super-node/server.ts'
 import { metric, sha256, until } from '../../tools/harness/http.ts'
-import { PATIENT_UPSTREAM } from '../../tools/harness/limits.ts'
+import { NEVER_OVERLOADED, PATIENT_UPSTREAM } from '../../tools/harness/limits.ts'
 import { spawnRelay, spawnSuperNode, type SpawnedNode, type SpawnedRelay } from '../../tools/harness/processes.ts'
 import { head } from '../support/raw-http.ts'
 
@@ -86,7 +86,7 @@ suite('objects that drip', { concurrency: true, timeout: 240_000 }, () => {
   for (const how of ['RST', 'FIN'] as const) {
     test(`${OBJECTS} objects that drip, their viewers gone after 2 s by ${how}: every other miss of the only node is served, and its health is known`, async t => {
       const node = await spawnSuperNode(t, 'NA-WEST', DRIP)
-      const relay = await spawnRelay(t, [node], { transport: { engine: 'off' }, upstream: { connections_per_node: CONNECTIONS, health_interval_ms: 200, ...PATIENCE } })
+      const relay = await spawnRelay(t, [node], { transport: { engine: 'off' }, overload: NEVER_OVERLOADED, upstream: { connections_per_node: CONNECTIONS, health_interval_ms: 200, ...PATIENCE } })
       const viewers = await Promise.all(Array.from({ length: OBJECTS }, async (_, n) => await viewerOf(t, relay, `drip${n}`)))
       await until(async () => await heldConnections(relay, node.url), held => held === CONNECTIONS)
       await assertChecked(relay, node)
@@ -106,7 +106,7 @@ suite('objects that drip', { concurrency: true, timeout: 240_000 }, () => {
   test(`${OBJECTS} objects of one node drip while their viewers wait and after they have gone: every other miss is served by the sound node, which is not blamed`, async t => {
     const dripping = await spawnSuperNode(t, 'NA-WEST', DRIP)
     const sound = await spawnSuperNode(t, 'EU-WEST', { latencyMs: 20 })
-    const relay = await spawnRelay(t, [dripping, sound], { transport: { engine: 'off' }, region: { override: 'NA-WEST' }, upstream: { connections_per_node: CONNECTIONS, health_interval_ms: 200, ...PATIENCE, ...HEDGING } })
+    const relay = await spawnRelay(t, [dripping, sound], { transport: { engine: 'off' }, overload: NEVER_OVERLOADED, region: { override: 'NA-WEST' }, upstream: { connections_per_node: CONNECTIONS, health_interval_ms: 200, ...PATIENCE, ...HEDGING } })
     const viewers = await Promise.all(Array.from({ length: OBJECTS }, async (_, n) => await viewerOf(t, relay, `drip${n}`)))
     await until(async () => await heldConnections(relay, dripping.url), held => held === CONNECTIONS)
     const before = await missesFor(GONE_AFTER_MS, relay, 'before')
