@@ -14,7 +14,7 @@ import { line } from './contender.ts'
 const argument = (name: string): string | undefined => process.argv.includes(name) ? process.argv[process.argv.indexOf(name) + 1] : undefined
 const OLD = argument('--old')
 const ROUNDS = Number(process.argv.find(one => one.startsWith('--rounds='))?.split('=')[1] ?? 7)
-const REQUESTS = 20_000
+const REQUESTS = 5_000
 const PATH = '/shards/syn-1000-small/shard_0.bin'
 const LEVELS = ['warn', 'info'] as const
 

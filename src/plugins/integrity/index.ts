@@ -1,6 +1,7 @@
 import fp from 'fastify-plugin'
 import { systemClock, systemTimers } from '../../base/clock.ts'
 import type { Config } from '../../config/config.ts'
+import { witnessOf } from '../upstream/each-node.ts'
 import { settleUnverified } from '../shard-cache/settle.ts'
 import { EvidenceBook } from './evidence.ts'
 import { Integrity } from './integrity.ts'
@@ -66,10 +67,10 @@ export default fp<{ config: Config }>(async (app, { config }) => {
       settle: (cid, expected) => settleUnverified(shardCache, cid, expected),
       log: (level, message, fields) => { log[level](fields, message) }
     })
-    const regions = new Set([...nodes, ...dns].map(({ region }) => region)).size
+    const witnesses = new Set([...nodes, ...dns].map(witnessOf)).size
     if (trust.publishers.length > 0) log.info({ publishers: trust.publishers.length }, 'manifests are believed that a publisher signed')
     else if (trust.quorum === 1) log.warn('manifests are believed of whichever super-node answers first: trust.quorum is 1, and trust.publishers is empty')
-    else if (regions < trust.quorum) log.warn({ regions, quorum: trust.quorum }, 'no manifest will be believed: super-nodes are in fewer regions than trust.quorum, and trust.publishers is empty')
+    else if (witnesses < trust.quorum) log.warn({ witnesses, quorum: trust.quorum }, 'no manifest will be believed: super-nodes are in fewer regions, and of fewer operators, than trust.quorum, and trust.publishers is empty')
   }
   app.decorate('integrity', { checks, publishers, config, store, quarantine, evidence })
   metrics.onCollect(() => {

@@ -42,7 +42,7 @@ export interface ManifestStoreOptions {
   /** Bytes of a manifest in the cache that was believed when it was stored, which may have been before a restart; undefined when there is none. Must not reject. */
   readonly kept: (cid: string) => Promise<Buffer | undefined>
   readonly policy: ManifestPolicy
-  /** Regions that must agree where there are no publishers. */
+  /** Witnesses that must agree where there are no publishers. */
   readonly quorum: number
   /** Time until nodes must have answered, ms; the last byte of a fill waits so long at most. */
   readonly timeoutMs: number
@@ -183,13 +183,13 @@ export class ManifestStore {
   /** The cache's. What a publisher has to have signed, or must not be older, is checked as ever. */
   async #ownClaim (cid: string): Promise<Claim | undefined> {
     const bytes = await this.#options.kept(cid)
-    return bytes === undefined ? undefined : this.#check(cid, { node: OWN_NODE, region: '', bytes })
+    return bytes === undefined ? undefined : this.#check(cid, { node: OWN_NODE, witness: '', bytes })
   }
 
-  #check (cid: string, { node, region, bytes }: NodeText): Claim | undefined {
+  #check (cid: string, { node, witness, bytes }: NodeText): Claim | undefined {
     const { policy, clock, observer } = this.#options
     try {
-      return { node, region, ...verifyManifest(bytes, cid, policy, clock.now()) }
+      return { node, witness, ...verifyManifest(bytes, cid, policy, clock.now()) }
     } catch (error) {
       if (!(error instanceof ManifestError)) throw error
       observer.refused(node, cid, error.fault, error.message)

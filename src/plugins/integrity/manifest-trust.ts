@@ -3,8 +3,8 @@ import type { CheckedManifest } from './verify-manifest.ts'
 /** The manifest that one node has of a CID. */
 export interface Claim extends CheckedManifest {
   readonly node: string
-  /** Nodes of one region are one witness: whoever runs both could make both lie. */
-  readonly region: string
+  /** Who vouches for it: several nodes may be one. */
+  readonly witness: string
 }
 
 /** What the claims of several nodes come to. */
@@ -15,15 +15,15 @@ export type Belief =
   /** Nodes contradict each other, and none is believed. */
   | { readonly state: 'conflict', readonly claims: readonly Claim[] }
 
-/** @param quorum regions that must say the same, byte for byte, of a manifest that no publisher signed */
+/** @param quorum witnesses that must say the same, byte for byte, of a manifest that no publisher signed */
 export function judgeClaims (claims: readonly Claim[], quorum: number): Belief {
   const signed = claims.filter(({ publisher }) => publisher !== undefined)
   // Of two that a publisher signed the newer one counts; of two of the same age the first that came.
   const [newest] = signed.toSorted((a, b) => (b.manifest.createdAt ?? 0) - (a.manifest.createdAt ?? 0))
   if (newest !== undefined) return { state: 'believed', claim: newest, by: 'publisher' }
-  const regions = new Map<string, Set<string>>()
-  for (const { digest, region } of claims) regions.set(digest, (regions.get(digest) ?? new Set()).add(region))
-  const agreed = claims.find(({ digest }) => (regions.get(digest)?.size ?? 0) >= quorum)
+  const witnesses = new Map<string, Set<string>>()
+  for (const { digest, witness } of claims) witnesses.set(digest, (witnesses.get(digest) ?? new Set()).add(witness))
+  const agreed = claims.find(({ digest }) => (witnesses.get(digest)?.size ?? 0) >= quorum)
   if (agreed !== undefined) return { state: 'believed', claim: agreed, by: 'quorum' }
-  return { state: regions.size > 1 ? 'conflict' : 'unsure', claims }
+  return { state: witnesses.size > 1 ? 'conflict' : 'unsure', claims }
 }

@@ -1,10 +1,13 @@
 import Type from 'typebox'
 import { bytes, count, ms, OriginUrl, Region, section } from '../../config/parts.ts'
 
+const Operator = Type.Optional(Type.String({ pattern: '^[A-Za-z0-9._-]{1,64}$' }))
+
 const SuperNode = Type.Object({
   url: OriginUrl,
   region: Region,
-  role: Type.Optional(Type.Union([Type.Literal('origin'), Type.Literal('relay')]))
+  role: Type.Optional(Type.Union([Type.Literal('origin'), Type.Literal('relay')])),
+  operator: Operator
 }, { additionalProperties: false })
 
 const Sibling = Type.Object({
@@ -18,12 +21,13 @@ const DnsName = Type.Object({
   scheme: Type.Optional(Type.Union([Type.Literal('http'), Type.Literal('https')])),
   port: Type.Optional(Type.Integer({ minimum: 1, maximum: 65_535 })),
   region: Region,
-  role: Type.Optional(Type.Union([Type.Literal('origin'), Type.Literal('relay')]))
+  role: Type.Optional(Type.Union([Type.Literal('origin'), Type.Literal('relay')])),
+  operator: Operator
 }, { additionalProperties: false })
 
 /** Keys of `[upstream]`. */
 export const upstreamConfig = section({
-  super_nodes: Type.Array(SuperNode, { default: [{ url: 'http://127.0.0.1:9002', region: 'NA-WEST' }], maxItems: 64, description: 'origins, each with its region; `role = "relay"` marks a relay of the tier above' }),
+  super_nodes: Type.Array(SuperNode, { default: [{ url: 'http://127.0.0.1:9002', region: 'NA-WEST' }], maxItems: 64, description: 'origins, each with its region; `role = "relay"` marks a relay of the tier above; `operator` says who runs it, see `trust.quorum`' }),
   dns: Type.Array(DnsName, { default: [], maxItems: 16, description: 'more super-nodes by DNS: `{ dns = "_relay._tcp.example.org", type = "SRV", region = "EU-WEST" }`, or `type = "A"` or `"AAAA"` with `port` (9002 by default); `scheme` is `"http"` (default) or, with SRV, `"https"`' }),
   dns_servers: Type.Array(Type.String({ maxLength: 64 }), { default: [], maxItems: 8, description: 'name servers for `dns`, an address with or without a port: `"10.0.0.53"`, `"127.0.0.1:5353"`, `"[2001:db8::53]:53"`; empty means those of the host' }),
   siblings: Type.Array(Sibling, { default: [], maxItems: 64, description: 'public URLs of the relays of our tier, `{ url, region }`; a missing object is first asked for at the one that rendezvous hashing names' }),

@@ -5,7 +5,8 @@ import { deferred } from '../../base/deferred.ts'
 /** What one node sent. */
 export interface NodeText {
   readonly node: string
-  readonly region: string
+  /** Who vouches for it: see {@link witnessOf}. */
+  readonly witness: string
   readonly bytes: Buffer
 }
 
@@ -22,13 +23,19 @@ export interface AskEachOptions {
   readonly take: (answer: NodeText) => boolean
 }
 
-/** One of each region first, then the second of each: answers are wanted from different regions. The order within a region stays. */
-export function regionsInTurn<T extends { readonly region: string }> (nodes: readonly T[]): T[] {
+/** Nodes of one operator, or of one region where none is named, are one witness: whoever runs both could make both lie. */
+export function witnessOf ({ region, operator }: { readonly region: string, readonly operator?: string | undefined }): string {
+  return operator === undefined ? `region ${region}` : `operator ${operator}`
+}
+
+/** One of each witness first, then the second of each: answers are wanted from different ones. The order within one stays. */
+export function witnessesInTurn<T extends { readonly region: string, readonly operator?: string | undefined }> (nodes: readonly T[]): T[] {
   const before = new Map<string, number>()
   return nodes
     .map(node => {
-      const turn = before.get(node.region) ?? 0
-      before.set(node.region, turn + 1)
+      const witness = witnessOf(node)
+      const turn = before.get(witness) ?? 0
+      before.set(witness, turn + 1)
       return { node, turn }
     })
     .toSorted((a, b) => a.turn - b.turn)

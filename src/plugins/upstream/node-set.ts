@@ -27,6 +27,7 @@ export interface NodeAddress {
   readonly region: string
   /** Where its health is asked for; `origin` by default. */
   readonly role?: NodeSpec['role']
+  readonly operator?: string
 }
 
 const ODD_ANSWERS: Readonly<Record<Oddity, string>> = {
@@ -66,7 +67,7 @@ export class NodeSet {
     const wanted = new Map(addresses.map(address => [new URL(address.url).origin, address]))
     for (const [origin, node] of this.#nodes) {
       const same = wanted.get(origin)
-      if (same?.region === node.region && (same.role ?? 'origin') === node.role) wanted.delete(origin)
+      if (same?.region === node.region && (same.role ?? 'origin') === node.role && same.operator === node.operator) wanted.delete(origin)
       else this.#remove(origin, node)
     }
     for (const [origin, address] of wanted) this.#add(origin, address)
@@ -161,7 +162,7 @@ export class NodeSet {
     await Promise.all(nodes.map(async node => { await node.close() }))
   }
 
-  #add (origin: string, { region, role = 'origin' }: NodeAddress): void {
+  #add (origin: string, { region, role = 'origin', operator }: NodeAddress): void {
     const { connection, fitness, clock, observer, log } = this.#options
     const told = new Set<Oddity>()
     const onOddity = (id: string, oddity: Oddity): void => {
@@ -170,7 +171,7 @@ export class NodeSet {
       told.add(oddity)
       log('warn', ODD_ANSWERS[oddity], { node: id, oddity })
     }
-    const node = new SuperNode({ ...connection, url: origin, region, role, fitness, now: clock.now, onOddity })
+    const node = new SuperNode({ ...connection, url: origin, region, role, operator, fitness, now: clock.now, onOddity })
     this.#nodes.set(origin, node)
     this.#watch(node)
   }

@@ -15,6 +15,7 @@ export interface SuperNodeOptions {
   readonly region: string
   /** A relay has its health elsewhere; `origin` by default. */
   readonly role?: NodeSpec['role']
+  readonly operator?: string | undefined
   readonly connections: number
   readonly connectTimeoutMs: number
   readonly headersTimeoutMs: number
@@ -61,6 +62,7 @@ export class SuperNode {
   readonly url: string
   readonly region: string
   readonly role: NodeSpec['role']
+  readonly operator: string | undefined
   readonly fitness: NodeFitness
   readonly #options: SuperNodeOptions
   readonly #pool: Pool
@@ -82,6 +84,7 @@ export class SuperNode {
     this.region = options.region
     this.fitness = newFitness(options.fitness)
     this.role = options.role ?? 'origin'
+    this.operator = options.operator
     this.#healthPath = HEALTH_PATHS[this.role]
     const connect = buildConnector({ timeout: options.connectTimeoutMs, ...options.lookup === undefined ? {} : { lookup: options.lookup } })
     const poolOf = (connections: number): Pool => new Pool(url.origin, {

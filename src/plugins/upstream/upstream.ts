@@ -2,7 +2,7 @@ import { ERRORS, RelayError } from '../../base/errors.ts'
 import { keyId, type ShardKey } from '../../protocol/shard-key.ts'
 import { Attempts } from './attempts.ts'
 import { Circles } from './circles.ts'
-import { askEach, readUpTo, regionsInTurn, type AskEachOptions, type NodeText } from './each-node.ts'
+import { askEach, readUpTo, witnessOf, witnessesInTurn, type AskEachOptions, type NodeText } from './each-node.ts'
 import { isOurs, mayBeElsewhere, translate, withoutAddress } from './failure.ts'
 import { hedgedRequest, RaceLostError } from './hedged-request.ts'
 import { Holders, type HolderSource } from './holders.ts'
@@ -170,7 +170,7 @@ export class Upstream {
     const fields = this.#fields(options.via)
     let enough = false
     const take = (answer: NodeText): boolean => (enough = options.take(answer))
-    const askAll = async (nodes: SuperNode[]): Promise<void> => await askEach(regionsInTurn(nodes), { ...options, take }, async (node, signal) => {
+    const askAll = async (nodes: SuperNode[]): Promise<void> => await askEach(witnessesInTurn(nodes), { ...options, take }, async (node, signal) => {
       const runner = { node, attempt: this.nodes.begin(node), assignedAt: clock.monotonic() }
       const ended = (end: { how: 'won' } | { how: 'failed', error: unknown }): void => {
         this.#attempts.ended(runner, { ...end, ms: 0, hedge: false }, { path, via: fields.via }, signal)
@@ -179,7 +179,7 @@ export class Upstream {
         const { body } = await node.get(path, signal, { fields: { ...fields } })
         const bytes = await readUpTo(body, options.maxBytes)
         ended({ how: 'won' })
-        return { node: node.id, region: node.region, bytes }
+        return { node: node.id, witness: witnessOf(node), bytes }
       } catch (error) {
         ended({ how: 'failed', error })
         throw error

@@ -13,6 +13,7 @@ export interface DnsQuery {
   readonly port: number
   readonly region: string
   readonly role: 'origin' | 'relay'
+  readonly operator?: string
 }
 
 /** An address record as `node:dns` gives it; `ttl` in seconds. */
@@ -55,12 +56,17 @@ export function retryDelay (failures: number, random: number): number {
   return backoff(failures - 1, random, { initialMs: RETRY_INITIAL_MS, maxMs: RETRY_MAX_MS })
 }
 
+/** What every node of an answer has. */
+function nodeOf ({ region, role, operator }: Pick<DnsQuery, 'region' | 'role' | 'operator'>): Omit<NodeSpec, 'url'> {
+  return { region, role, ...operator === undefined ? {} : { operator } }
+}
+
 /** The nodes of an address answer in a fixed order, and its shortest time to live, ms; undefined when it names none. */
-export function fromAddresses (records: readonly AddressRecord[], { scheme, port, region, role }: DnsQuery): { nodes: NodeSpec[], ttlMs: number } | undefined {
+export function fromAddresses (records: readonly AddressRecord[], { scheme, port, ...query }: DnsQuery): { nodes: NodeSpec[], ttlMs: number } | undefined {
   if (records.length === 0) return undefined
   const hosts = records.map(({ address }) => isIPv6(address) ? `[${address}]` : address).toSorted()
   return {
-    nodes: uniqueNodes(hosts.map(host => ({ url: new URL(`${scheme}://${host}:${port}`).origin, region, role }))),
+    nodes: uniqueNodes(hosts.map(host => ({ url: new URL(`${scheme}://${host}:${port}`).origin, ...nodeOf(query) }))),
     ttlMs: Math.min(...records.map(({ ttl }) => ttl)) * 1_000
   }
 }
@@ -69,9 +75,9 @@ export function fromAddresses (records: readonly AddressRecord[], { scheme, port
  * The nodes of an SRV answer, preferred ones first so that the bound on their number drops the others; `.` as the target says that
  * there is no such service (RFC 2782). Undefined when it names none.
  */
-export function fromServices (records: readonly SrvRecord[], { scheme, region, role }: DnsQuery): { nodes: NodeSpec[], ttlMs: number } | undefined {
+export function fromServices (records: readonly SrvRecord[], { scheme, ...query }: DnsQuery): { nodes: NodeSpec[], ttlMs: number } | undefined {
   const usable = records.filter(({ name, port }) => HOST.test(name) && port > 0 && URL.canParse(`${scheme}://${name}:${port}`))
   if (usable.length === 0) return undefined
   const ordered = usable.toSorted((a, b) => a.priority - b.priority || b.weight - a.weight || a.port - b.port || (a.name < b.name ? -1 : 1))
-  return { nodes: uniqueNodes(ordered.map(({ name, port }) => ({ url: new URL(`${scheme}://${name}:${port}`).origin, region, role }))), ttlMs: SRV_TTL_MS }
+  return { nodes: uniqueNodes(ordered.map(({ name, port }) => ({ url: new URL(`${scheme}://${name}:${port}`).origin, ...nodeOf(query) }))), ttlMs: SRV_TTL_MS }
 }

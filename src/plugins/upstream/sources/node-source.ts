@@ -5,6 +5,8 @@ export interface NodeSpec {
   readonly region: string
   /** An origin has the objects; a relay of another tier gets them from one. */
   readonly role: 'origin' | 'relay'
+  /** Who runs it. */
+  readonly operator?: string
 }
 
 /** Where the list of nodes comes from; sources know nothing of what the nodes are asked. */
@@ -40,8 +42,8 @@ export function uniqueNodes (nodes: Iterable<NodeSpec>): NodeSpec[] {
 export function sameNodes (a: readonly NodeSpec[], b: readonly NodeSpec[]): boolean {
   if (a.length !== b.length) return false
   const byUrl = new Map(a.map(node => [node.url, node]))
-  return b.every(({ url, region, role }) => {
+  return b.every(({ url, region, role, operator }) => {
     const other = byUrl.get(url)
-    return other?.region === region && other.role === role
+    return other?.region === region && other.role === role && other.operator === operator
   })
 }

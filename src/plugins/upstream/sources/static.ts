@@ -5,6 +5,7 @@ export interface ConfiguredNode {
   readonly region: string
   /** `origin` by default. */
   readonly role?: 'origin' | 'relay'
+  readonly operator?: string
 }
 
 /** The nodes of the configuration, for the life of the process. */
@@ -14,7 +15,7 @@ export class StaticSource implements NodeSource {
   #closed = false
 
   constructor (nodes: readonly ConfiguredNode[]) {
-    this.#nodes = uniqueNodes(nodes.map(({ url, region, role = 'origin' }) => ({ url: new URL(url).origin, region, role })))
+    this.#nodes = uniqueNodes(nodes.map(({ url, role = 'origin', ...node }) => ({ ...node, url: new URL(url).origin, role })))
   }
 
   async start (onChange: (nodes: readonly NodeSpec[]) => void): Promise<void> {

@@ -79,7 +79,7 @@ async function setUp (t: TestContext, ask: ManifestStoreOptions['ask'], { unveri
   return { service, upstream, cache, store, timers, evidence, checked, logs, fetch }
 }
 
-const signedAnswer: ManifestStoreOptions['ask'] = async (_cid, { take }) => { take({ node: 'm', region: 'R1', bytes: MANIFEST }) }
+const signedAnswer: ManifestStoreOptions['ask'] = async (_cid, { take }) => { take({ node: 'm', witness: 'R1', bytes: MANIFEST }) }
 const noAnswer: ManifestStoreOptions['ask'] = async () => {}
 
 async function deliver (fetch: ScriptedFetch, bytes: Buffer, head: Parameters<ScriptedFetch['answer']>[0] = { size: bytes.length }): Promise<void> {
@@ -273,7 +273,7 @@ suite('without a believed manifest', () => {
   })
 
   test('where super-nodes contradict each other the object is served and not stored', async t => {
-    const lab = await setUp(t, async (_cid, { take }) => { take({ node: 'm', region: 'R1', bytes: manifestText(BODY) }) }, { signed: false })
+    const lab = await setUp(t, async (_cid, { take }) => { take({ node: 'm', witness: 'R1', bytes: manifestText(BODY) }) }, { signed: false })
     const opening = lab.service.open(KEY)
     await deliver(await lab.fetch(0), LIE)
     const shard = await opening

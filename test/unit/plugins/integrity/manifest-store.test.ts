@@ -19,8 +19,8 @@ const TRUE_BODY = manifestBody(CID, videoShards(CID, 100))
 const LIE_BODY = manifestBody(CID, videoShards(CID, 100, ' lie'))
 const { manifest: MANIFEST } = parseManifest(manifestText(TRUE_BODY), CID, 100_000)
 
-function claim (node: string, region: string, digest: string, more: Partial<Claim> = {}): Claim {
-  return { node, region, digest, size: 1, manifest: MANIFEST, blocks: undefined, publisher: undefined, ...more }
+function claim (node: string, witness: string, digest: string, more: Partial<Claim> = {}): Claim {
+  return { node, witness, digest, size: 1, manifest: MANIFEST, blocks: undefined, publisher: undefined, ...more }
 }
 
 interface Lab {
@@ -63,7 +63,7 @@ suite('what the claims of nodes come to', () => {
     assert.deepEqual(judgeClaims([old, ...others], 2), { state: 'believed', claim: old, by: 'publisher' })
   })
 
-  test('nodes of one region are one witness', () => {
+  test('claims of one witness count once', () => {
     assert.equal(judgeClaims([claim('a', 'R1', 'x'), claim('b', 'R1', 'x')], 2).state, 'unsure')
     assert.equal(judgeClaims([claim('a', 'R1', 'x'), claim('b', 'R2', 'x')], 2).state, 'believed')
     assert.equal(judgeClaims([claim('a', 'R1', 'x'), claim('b', 'R2', 'y')], 2).state, 'conflict')
@@ -71,20 +71,20 @@ suite('what the claims of nodes come to', () => {
     assert.equal(judgeClaims([], 1).state, 'unsure')
   })
 
-  test('without publishers nothing is believed of which fewer regions than the quorum speak', () => {
+  test('without publishers nothing is believed of which fewer witnesses than the quorum speak', () => {
     const claims = fc.array(fc.record({ node: fc.constantFrom('a', 'b', 'c', 'd'), region: fc.constantFrom('R1', 'R2', 'R3'), digest: fc.constantFrom('x', 'y', 'z') }).map(({ node, region, digest }) => claim(node, region, digest)), { maxLength: 8 })
     fc.assert(fc.property(claims, fc.integer({ min: 1, max: 4 }), (some, quorum) => {
       const belief = judgeClaims(some, quorum)
-      const regions = (digest: string): number => new Set(some.filter(one => one.digest === digest).map(({ region }) => region)).size
-      if (belief.state === 'believed') assert.ok(regions(belief.claim.digest) >= quorum)
-      else assert.ok(some.every(({ digest }) => regions(digest) < quorum))
+      const witnesses = (digest: string): number => new Set(some.filter(one => one.digest === digest).map(({ witness }) => witness)).size
+      if (belief.state === 'believed') assert.ok(witnesses(belief.claim.digest) >= quorum)
+      else assert.ok(some.every(({ digest }) => witnesses(digest) < quorum))
       assert.equal(belief.state === 'conflict', belief.state !== 'believed' && new Set(some.map(({ digest }) => digest)).size > 1)
     }))
   })
 })
 
 suite('the store of manifests', () => {
-  const answerOf = (node: string, region: string, body: Record<string, unknown>) => ({ node, region, bytes: manifestText(body) })
+  const answerOf = (node: string, witness: string, body: Record<string, unknown>) => ({ node, witness, bytes: manifestText(body) })
 
   test('asks once for a CID, whoever waits, and keeps what is believed', async () => {
     const answers = deferred<undefined>()
@@ -113,7 +113,7 @@ suite('the store of manifests', () => {
     const lab = setUp(async (_cid, { take }) => {
       assert.equal(take(answerOf('a', 'R1', signedBody(LIE_BODY, makePublisher()))), false)
       assert.equal(take(answerOf('b', 'R2', LIE_BODY)), false)
-      assert.equal(take({ node: 'c', region: 'R3', bytes: Buffer.alloc(100_001) }), false)
+      assert.equal(take({ node: 'c', witness: 'R3', bytes: Buffer.alloc(100_001) }), false)
       assert.equal(take(answerOf('d', 'R4', signedBody(TRUE_BODY, PUBLISHER))), true)
     }, { signed: true })
     const finding = await lab.store.find(CID, [])

@@ -2,12 +2,12 @@ import assert from 'node:assert/strict'
 import { Readable } from 'node:stream'
 import { suite, test } from 'node:test'
 import fc from 'fast-check'
-import { askEach, PATIENCE_MS, readUpTo, regionsInTurn, type NodeText } from '../../../../src/plugins/upstream/each-node.ts'
+import { askEach, PATIENCE_MS, readUpTo, witnessOf, witnessesInTurn, type NodeText } from '../../../../src/plugins/upstream/each-node.ts'
 import { virtualTimers } from '../../../fakes/timers.ts'
 
 const NODES = Array.from({ length: 9 }, (_, n) => ({ id: `n${n}`, region: `R${n % 3}` }))
 const patient = (): AbortSignal => new AbortController().signal
-const answerOf = ({ id, region }: (typeof NODES)[number]): NodeText => ({ node: id, region, bytes: Buffer.alloc(0) })
+const answerOf = ({ id, region }: (typeof NODES)[number]): NodeText => ({ node: id, witness: region, bytes: Buffer.alloc(0) })
 
 suite('asking each node', () => {
   test('asks each once, no more than so many at the same time, and passes over those that fail', async () => {
@@ -62,10 +62,16 @@ suite('asking each node', () => {
     assert.equal(timers.waiting, 0)
   })
 
+  test('nodes of one operator are one witness wherever they are, and those of nobody in particular by region', () => {
+    const nodes = [{ id: 'a', region: 'R1', operator: 'acme' }, { id: 'b', region: 'R2', operator: 'acme' }, { id: 'c', region: 'R1' }, { id: 'd', region: 'R1', operator: 'other' }, { id: 'e', region: 'acme' }]
+    assert.deepEqual(nodes.map(witnessOf), ['operator acme', 'operator acme', 'region R1', 'operator other', 'region acme'])
+    assert.deepEqual(witnessesInTurn(nodes).map(({ id }) => id), ['a', 'c', 'd', 'e', 'b'])
+  })
+
   test('one of each region comes first, and the order within a region stays', () => {
     const nodes = fc.array(fc.record({ id: fc.nat(), region: fc.constantFrom('R0', 'R1', 'R2') }), { maxLength: 20 })
     fc.assert(fc.property(nodes, some => {
-      const turned = regionsInTurn(some)
+      const turned = witnessesInTurn(some)
       const regions = new Set(some.map(({ region }) => region))
       assert.deepEqual(new Set(turned.slice(0, regions.size).map(({ region }) => region)), regions)
       for (const region of regions) assert.deepEqual(turned.filter(node => node.region === region), some.filter(node => node.region === region))
