@@ -70,7 +70,7 @@ export default fp<{ config: Config }>(async (app, { config }) => {
     const witnesses = new Set([...nodes, ...dns].map(witnessOf)).size
     if (trust.publishers.length > 0) log.info({ publishers: trust.publishers.length }, 'manifests are believed that a publisher signed')
     else if (trust.quorum === 1) log.warn('manifests are believed of whichever super-node answers first: trust.quorum is 1, and trust.publishers is empty')
-    else if (witnesses < trust.quorum) log.warn({ witnesses, quorum: trust.quorum }, 'no manifest will be believed: super-nodes are in fewer regions, and of fewer operators, than trust.quorum, and trust.publishers is empty')
+    else if (witnesses < trust.quorum) log.warn({ witnesses, quorum: trust.quorum }, 'no manifest will be believed: there are fewer witnesses, operators or regions of super-nodes, than trust.quorum, and trust.publishers is empty')
   }
   app.decorate('integrity', { checks, publishers, config, store, quarantine, evidence })
   metrics.onCollect(() => {
