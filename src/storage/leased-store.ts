@@ -1,4 +1,5 @@
-import { LruOrder, type Evictable, type EvictionOrder } from './eviction-order.ts'
+import type { Evictable, EvictionOrder } from './eviction-order.ts'
+import { LruOrder } from './orders/lru.ts'
 
 /** Why a value left the index. */
 export type RemovalReason = 'capacity' | 'purge' | 'replaced' | 'invalid'
