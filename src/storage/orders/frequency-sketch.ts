@@ -3,19 +3,19 @@ import { mixed } from './id-hash.ts'
 const ROWS = 4
 /** What a counter of four bits holds. */
 const MOST = 15
-/** Counters of a row for each value: a row then has 2 to 4. */
-const COUNTERS_A_VALUE = 2
+/** Counters of a row for each value, of twice as many where there are just enough. */
+const COUNTERS_A_VALUE = 4
 /** Counted uses for each value after which all counts are halved, as in the paper. */
 const SAMPLE_A_VALUE = 10
 /** Values for which it is made at first, and at most: 8 MB. */
 const FIRST_VALUES = 128
-const MOST_VALUES = 2 ** 21
+const MOST_VALUES = 2 ** 20
 /** Odd numbers that make four hashes of one. */
 const SEEDS = [0x9e3779b1, 0x85ebca77, 0xc2b2ae3d, 0x27d4eb2f] as const
 
 /**
  * How often ids were asked for lately, never too few unless halved: a count-min sketch with counters of four bits that forgets by halving
- * (TinyLFU, Einziger et al., ACM ToS 2017). It grows with the number of values it is for; 4 to 8 bytes each.
+ * (TinyLFU, Einziger et al., ACM ToS 2017). It grows with the number of values it is for; 8 to 16 bytes each.
  */
 export class FrequencySketch {
   #values = FIRST_VALUES
