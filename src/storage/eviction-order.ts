@@ -29,6 +29,4 @@ export interface EvictionOrder<V extends Evictable> {
   victims: () => Iterable<V>
   /** The values, as far as the policy can tell the first victim first; nothing moves. The order must not change while iterating. */
   firstOut: () => Generator<V, void>
-  /** As `firstOut`, from its end. */
-  lastOut: () => Generator<V, void>
 }

@@ -75,11 +75,6 @@ export class LeasedStore<V extends Leasable> {
     return this.#order.firstOut()
   }
 
-  /** Values, last to be evicted first; the index must not change while iterating. */
-  newestFirst (): Generator<V, void> {
-    return this.#order.lastOut()
-  }
-
   lease (value: V): void {
     value.leases++
     if (value.leases === 1 && value.indexed) this.#leasedIndexedBytes += value.size

@@ -73,7 +73,7 @@ const RECORD_BYTES = 24
 /** libCacheSim's binary format, uncompressed. */
 export async function readOracleGeneral (input: Readable, name: string, limit = Infinity): Promise<Trace> {
   const builder = new TraceBuilder()
-  let rest = Buffer.alloc(0)
+  let rest: Buffer = Buffer.alloc(0)
   let offset = 0
   for await (const chunk of input as AsyncIterable<Buffer>) {
     const bytes = rest.length === 0 ? chunk : Buffer.concat([rest, chunk])

@@ -36,8 +36,4 @@ export class LruOrder<V extends Evictable> implements EvictionOrder<V> {
   * firstOut (): Generator<V, void> {
     for (const value of this.#lru.rvalues()) if (value !== undefined) yield value
   }
-
-  * lastOut (): Generator<V, void> {
-    for (const value of this.#lru.values()) if (value !== undefined) yield value
-  }
 }

@@ -88,13 +88,10 @@ export abstract class QueueOrder<V extends Evictable> implements EvictionOrder<V
 
   * firstOut (): Generator<V, void> {
     for (const { queue, least, most } of this.ranks()) {
-      for (const slot of queue.forwards()) if (this.#isWithin(slot, least, most)) yield this.slots.valueAt(slot)
-    }
-  }
-
-  * lastOut (): Generator<V, void> {
-    for (const { queue, least, most } of this.ranks().toReversed()) {
-      for (const slot of queue.backwards()) if (this.#isWithin(slot, least, most)) yield this.slots.valueAt(slot)
+      for (const slot of queue.all()) {
+        const mark = this.slots.markOf(slot)
+        if (mark >= least && mark <= most) yield this.slots.valueAt(slot)
+      }
     }
   }
 
@@ -115,10 +112,5 @@ export abstract class QueueOrder<V extends Evictable> implements EvictionOrder<V
     const queue = this.queueOf(slot)
     queue.remove(slot)
     return queue
-  }
-
-  #isWithin (slot: number, least: number, most: number): boolean {
-    const mark = this.slots.markOf(slot)
-    return mark >= least && mark <= most
   }
 }

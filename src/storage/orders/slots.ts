@@ -113,11 +113,7 @@ export class SlotQueue<V extends Evictable> {
   }
 
   /** From the first to the last; the queue must not change while iterating. */
-  * forwards (): Generator<number, void> {
+  * all (): Generator<number, void> {
     for (let slot = this.#first; slot !== NONE; slot = this.#slots.next[slot] ?? NONE) yield slot
-  }
-
-  * backwards (): Generator<number, void> {
-    for (let slot = this.#last; slot !== NONE; slot = this.#slots.previous[slot] ?? NONE) yield slot
   }
 }
