@@ -11,9 +11,9 @@ interface Lab {
   readonly cache: LeasedStore<Leasable>
   /** Ids evicted so far. */
   readonly evicted: string[]
-  request (id: string, size?: number): string[] | undefined
+  readonly request: (id: string, size?: number) => string[] | undefined
   /** Ids in the order in which they would go. */
-  order (): string
+  readonly order: () => string
 }
 
 function lab (maxBytes: number, order: EvictionOrder<Leasable>): Lab {
