@@ -93,6 +93,7 @@ suite('cache', () => {
     assert.deepEqual(rest, {
       maxBytes: 50_000_000,
       ramBytes: 1_000_000,
+      eviction: 's3-fifo',
       disk: { usedBytes: 3_000, sizeBytes: 3_000, reservedBytes: 0, condemnedBytes: 0, entries: 2, openFiles: 0 },
       ram: { usedBytes: 0, entries: 0 },
       fills: 0,

@@ -1,5 +1,5 @@
 import type { Evictable, EvictionOrder } from '../eviction-order.ts'
-import { NONE, SlotQueue, Slots } from './slots.ts'
+import { NONE, SlotQueue, ValueSlots } from './slots.ts'
 
 /** Some of a queue: the values whose mark is within bounds, both included. */
 export interface Rank<V extends Evictable> {
@@ -10,7 +10,7 @@ export interface Rank<V extends Evictable> {
 
 /** What policies made of queues have in common: everything but where a value goes, and which is next. */
 export abstract class QueueOrder<V extends Evictable> implements EvictionOrder<V> {
-  protected readonly slots = new Slots<V>()
+  protected readonly slots = new ValueSlots<V>()
   readonly #queues: SlotQueue<V>[] = []
   /** What a walk has just met. */
   #met = NONE

@@ -14,7 +14,7 @@ function doubled<A extends Uint8Array | Uint32Array> (from: A, to: A): A {
  * Values by id, each in a numbered slot with room for what a queue and a policy say of it: 18 bytes besides the value's place in the map, where an
  * object of its own would take 60. What `queueOf`, `next` and `previous` say belongs to {@link SlotQueue}.
  */
-export class Slots<V extends Evictable> {
+export class ValueSlots<V extends Evictable> {
   readonly #slotOf = new Map<string, number>()
   readonly #values: (V | undefined)[] = [undefined]
   #free = NONE
@@ -72,14 +72,14 @@ export class Slots<V extends Evictable> {
 
 /** Slots in a row, first in first; a slot is in one queue at most. */
 export class SlotQueue<V extends Evictable> {
-  readonly #slots: Slots<V>
+  readonly #slots: ValueSlots<V>
   /** Tells the queues of an order apart, from 1 on. */
   readonly number: number
   #first = NONE
   #last = NONE
   #bytes = 0
 
-  constructor (slots: Slots<V>, number: number) {
+  constructor (slots: ValueSlots<V>, number: number) {
     this.#slots = slots
     this.number = number
   }
