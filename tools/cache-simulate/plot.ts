@@ -2,7 +2,7 @@ import { FAINT, svgDocument, text } from '../harness/svg.ts'
 import { requestRatio, size, type Row, type Simulation } from './table.ts'
 
 /** Pixels of one drawing of a trace, and around it. */
-const PANEL = { width: 300, height: 220, left: 44, top: 44, gap: 28, bottom: 40 } as const
+const PANEL = { width: 300, height: 220, left: 44, top: 44, gap: 28, bottom: 52 } as const
 const COLUMNS = 3
 const COLOURS = ['#9aa4b2', '#0b62d6', '#c4500b', '#2a8f4f', '#1b1f24'] as const
 const LEGEND = 40
@@ -37,9 +37,9 @@ function panel ({ trace, rows }: Simulation, names: readonly string[], left: num
     const y = yOf(1 - tick / 100)
     lines.push(`<line x1="${left}" y1="${y}" x2="${left + width}" y2="${y}" stroke="#d8dee4"/>`, text(left - 6, y + 4, String(tick), ` text-anchor="end" fill="${FAINT}"`))
   }
-  for (const { share, capacity } of rows) {
+  for (const [n, { share, capacity }] of rows.entries()) {
     const x = xOf(share)
-    lines.push(text(x, top + height + 16, `${Number((share * 100).toPrecision(2))} %`, ` text-anchor="middle" fill="${FAINT}"`), text(x, top + height + 30, size(capacity), ` text-anchor="middle" font-size="10" fill="${FAINT}"`))
+    lines.push(text(x, top + height + 16, `${Number((share * 100).toPrecision(2))} %`, ` text-anchor="middle" fill="${FAINT}"`), text(x, top + height + 30 + (n % 2) * 12, size(capacity), ` text-anchor="middle" font-size="10" fill="${FAINT}"`))
   }
   for (const [n, name] of names.entries()) {
     const points = rows.flatMap(row => {
