@@ -3,7 +3,7 @@ const FIRST_PLACES = 64
 
 /** Which values were evicted lately, by the hashes of their ids, first in first out; 12 bytes each and a number in a map. */
 export class Ghosts {
-  /** The place of each hash, counted since the beginning. */
+  /** The place of each hash, counted on over the end of the arrays. */
   readonly #placeOf = new Map<number, number>()
   #hashes = new Uint32Array(FIRST_PLACES)
   #sizes = new Float64Array(FIRST_PLACES)
@@ -12,12 +12,14 @@ export class Ghosts {
   #bytes = 0
 
   get count (): number { return this.#placeOf.size }
+  /** Places there are, taken or not. */
+  get places (): number { return this.#hashes.length }
   /** What the values had. */
   get bytes (): number { return this.#bytes }
 
   add (hash: number, size: number): void {
     this.take(hash)
-    if (this.#to - this.#from === this.#hashes.length) this.#grow()
+    if (this.#to - this.#from === this.#hashes.length) this.#makeRoom()
     this.#hashes[this.#index(this.#to)] = hash
     this.#sizes[this.#index(this.#to)] = size
     this.#placeOf.set(hash, this.#to++)
@@ -48,14 +50,23 @@ export class Ghosts {
     return place & (this.#hashes.length - 1)
   }
 
-  #grow (): void {
-    const places = Array.from({ length: this.#to - this.#from }, (_, n) => this.#from + n)
-    const kept = places.map(place => [place, this.#hashes[this.#index(place)] ?? 0, this.#sizes[this.#index(place)] ?? 0] as const)
-    this.#hashes = new Uint32Array(this.#hashes.length * 2)
-    this.#sizes = new Float64Array(this.#sizes.length * 2)
-    for (const [place, hash, size] of kept) {
-      this.#hashes[this.#index(place)] = hash
-      this.#sizes[this.#index(place)] = size
+  /** What is remembered moves to the front; only where that is more than half of the places there will be more. */
+  #makeRoom (): void {
+    const kept: (readonly [hash: number, size: number])[] = []
+    for (let place = this.#from; place < this.#to; place++) {
+      const hash = this.#hashes[this.#index(place)] ?? 0
+      if (this.#placeOf.get(hash) === place) kept.push([hash, this.#sizes[this.#index(place)] ?? 0])
     }
+    if (kept.length * 2 > this.#hashes.length) {
+      this.#hashes = new Uint32Array(this.#hashes.length * 2)
+      this.#sizes = new Float64Array(this.#sizes.length * 2)
+    }
+    for (const [place, [hash, size]] of kept.entries()) {
+      this.#hashes[place] = hash
+      this.#sizes[place] = size
+      this.#placeOf.set(hash, place)
+    }
+    this.#from = 0
+    this.#to = kept.length
   }
 }

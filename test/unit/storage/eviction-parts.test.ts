@@ -62,6 +62,17 @@ test('ghosts are the last ones added, whatever is taken between', () => {
   }), { numRuns: 60 })
 })
 
+test('ghosts that come back all the time leave no places behind, whoever never does', () => {
+  const ghosts = new Ghosts()
+  ghosts.add(1, 1)
+  for (let n = 0; n < 10_000; n++) {
+    ghosts.add(2 + n % 30, 1)
+    if (n % 2 === 0) ghosts.take(2 + n % 30)
+  }
+  assert.ok(ghosts.places <= 128, `${ghosts.places} places`)
+  assert.ok(ghosts.take(1))
+})
+
 test('hashes of ids are 30 bits, and spread', () => {
   const hashes = new Set(Array.from({ length: 10_000 }, (_, n) => idHash(`Qm${n}/${n % 14}`)))
   assert.ok(hashes.size >= 9_998)
