@@ -1,4 +1,5 @@
-import { LruOrder, type Evictable, type EvictionOrder } from './eviction-order.ts'
+import type { Evictable, EvictionOrder } from './eviction-order.ts'
+import { LruOrder } from './orders/lru.ts'
 
 /** Why a value left the index. */
 export type RemovalReason = 'capacity' | 'purge' | 'replaced' | 'invalid'
@@ -72,11 +73,6 @@ export class LeasedStore<V extends Leasable> {
   /** Values, first to be evicted first; the index must not change while iterating. */
   oldestFirst (): Generator<V, void> {
     return this.#order.firstOut()
-  }
-
-  /** Values, last to be evicted first; the index must not change while iterating. */
-  newestFirst (): Generator<V, void> {
-    return this.#order.lastOut()
   }
 
   lease (value: V): void {

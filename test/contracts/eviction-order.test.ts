@@ -1,8 +1,10 @@
-import { LruOrder } from '../../src/storage/eviction-order.ts'
+import { EVICTION_POLICIES, makeOrder } from '../../src/storage/orders/orders.ts'
 import { FifoOrder } from '../fakes/fifo-order.ts'
-import { evictionOrderContract } from './eviction-order.ts'
+import { evictionOrderContract, type OrderModel } from './eviction-order.ts'
 
 const last = (ids: readonly string[], id: string): string[] => [...ids.filter(other => other !== id), id]
+const LRU: OrderModel = { admitted: last, touched: last }
 
-evictionOrderContract('lru', () => new LruOrder(), { admitted: last, touched: last })
+// What the other policies promise themselves is in test/unit/storage/eviction-models.test.ts.
+for (const policy of EVICTION_POLICIES) evictionOrderContract(policy, () => makeOrder(policy), policy === 'lru' ? LRU : undefined)
 evictionOrderContract('fifo', () => new FifoOrder(), { admitted: last, touched: ids => [...ids] })

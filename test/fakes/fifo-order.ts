@@ -29,8 +29,4 @@ export class FifoOrder<V extends Evictable> implements EvictionOrder<V> {
   * firstOut (): Generator<V, void> {
     yield * this.#values.values()
   }
-
-  * lastOut (): Generator<V, void> {
-    yield * Array.from(this.#values.values()).reverse()
-  }
 }

@@ -93,6 +93,7 @@ suite('cache', () => {
     assert.deepEqual(rest, {
       maxBytes: 50_000_000,
       ramBytes: 1_000_000,
+      eviction: 's3-fifo',
       disk: { usedBytes: 3_000, sizeBytes: 3_000, reservedBytes: 0, condemnedBytes: 0, entries: 2, openFiles: 0 },
       ram: { usedBytes: 0, entries: 0 },
       fills: 0,
@@ -195,7 +196,7 @@ suite('purge', () => {
 
 suite('capacity', () => {
   test('a smaller bound holds immediately, and the least recently used go', async t => {
-    const running = await setup(t)
+    const running = await setup(t, { cache: { eviction: 'lru' } })
     const { adminUrl, viewerUrl } = running
     await store(running, Array.from({ length: 10 }, (_, n) => `syn-10000-cap${n}/shard_0.bin`))
     await call(`${viewerUrl}/shards/syn-10000-cap0/shard_0.bin`)

@@ -719,6 +719,8 @@ export interface components {
             maxBytes: number;
             /** @description bound of the memory tier */
             ramBytes: number;
+            /** @description eviction policy of the disk cache */
+            eviction: string;
             disk: {
                 /** @description stored, reserved and condemned bytes together; above the bound only while viewers read what a smaller bound has removed */
                 usedBytes: number;

@@ -71,7 +71,7 @@ export default fp<{ config: Config }>(async (app: FastifyInstance, { config }) =
       else void parseJson(request, body, done)
     })
     await admin.register(viewerRoutes, { supervisor: app.viewers.supervisor, live: app.viewers.live })
-    await admin.register(cacheRoutes, { cache: app.shardCache, shards: app.shards })
+    await admin.register(cacheRoutes, { cache: app.shardCache, shards: app.shards, eviction: config.cache.eviction })
     await admin.register(scrubRoutes, { scrub: app.scrub })
     await admin.register(limitsRoutes, { limits: app.limits, handshakeAddresses: () => app.viewers.trackedAddresses() })
     await admin.register(overloadRoutes, { overload: app.overload, redirectTo: () => app.viewers.redirectTo(), now: systemClock.now })

@@ -75,6 +75,7 @@ export const CacheManifest = Type.Object({
 export const CacheStats = Type.Object({
   maxBytes: Bytes('bound of the disk cache in force'),
   ramBytes: Bytes('bound of the memory tier'),
+  eviction: Type.String({ description: 'eviction policy of the disk cache' }),
   disk: Type.Object({
     usedBytes: Bytes('stored, reserved and condemned bytes together; above the bound only while viewers read what a smaller bound has removed'),
     sizeBytes: Bytes('bytes of objects a lookup finds'),

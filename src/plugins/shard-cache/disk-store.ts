@@ -13,6 +13,7 @@ import { loadEntries } from './load-entries.ts'
 import { MemoryBudget } from './memory-budget.ts'
 import { Partials } from './partials.ts'
 import { ReaderFiles, type FileLease } from './reader-files.ts'
+import { RecentManifests } from './recent-manifests.ts'
 import { UnlinkQueue } from './unlink-queue.ts'
 import { WriteBehind } from './write-behind.ts'
 
@@ -33,7 +34,7 @@ export interface DiskStoreOptions {
   readonly health?: Pick<CacheHealth, 'set'>
   /** Whether there is a descriptor for a file of a reader, now or before long; always by default. Must not reject. */
   readonly mayOpen?: () => boolean | Promise<boolean>
-  /** Which entries go first; the least recently used by default. */
+  /** Which entries go first, empty; the least recently used by default. */
   readonly order?: EvictionOrder<CacheEntry> | undefined
   /** Whether the disk takes new bodies now; always by default. */
   readonly takesWrites?: () => boolean
@@ -48,7 +49,7 @@ const SHORT_SHARE = 0.95
 const CALM_MS = 60_000
 
 /**
- * Objects as files, an LRU index in memory, a copy of the index in LMDB. Index and accounting change synchronously; disk I/O comes
+ * Objects as files, an index in memory, a copy of the index in LMDB. Index and accounting change synchronously; disk I/O comes
  * after and holds no lock. File names are never used twice (see {@link EntryRecord.generation}), so the order in which unlinks
  * and renames reach the disk does not matter.
  */
@@ -59,6 +60,7 @@ export class DiskStore {
   readonly passThrough: MemoryBudget
   readonly index: WriteBehind
   readonly partials: Partials
+  readonly manifests = new RecentManifests()
   readonly #options: DiskStoreOptions
   readonly #leased: LeasedStore<CacheEntry>
   readonly #unlinks: UnlinkQueue
@@ -102,6 +104,7 @@ export class DiskStore {
     this.#intake = new Intake({
       ...options,
       partials: this.partials,
+      manifests: this.manifests,
       disk: this.disk,
       memory: this.passThrough,
       leased: this.#leased,
@@ -142,6 +145,7 @@ export class DiskStore {
         continue
       }
       this.#leased.restore(entry)
+      this.manifests.note(entry)
       this.#lastAccess = entry.lastAccess
     }
     return this.count
@@ -152,16 +156,18 @@ export class DiskStore {
     const entry = makeEntry(id, record, true)
     if (!this.#leased.restore(entry)) return false
     this.index.stored(id, entry)
+    this.manifests.note(entry)
     return true
   }
 
-  /** Looks an object up as a reader does: it becomes the most recently used, and the hit counts. */
+  /** Looks an object up as a reader does: that counts as a use and a hit. */
   find (id: string): CacheEntry | undefined {
     const entry = this.#leased.get(id)
     if (entry === undefined) return undefined
     entry.lastAccess = this.#tick()
     entry.hits++
     this.index.touched(id, entry)
+    this.manifests.note(entry)
     return entry
   }
 
@@ -169,12 +175,9 @@ export class DiskStore {
     return this.#leased.peek(id)
   }
 
+  /** Entries, first to be evicted first. */
   oldestFirst (): Generator<CacheEntry, void> {
     return this.#leased.oldestFirst()
-  }
-
-  newestFirst (): Generator<CacheEntry, void> {
-    return this.#leased.newestFirst()
   }
 
   fileOf (entry: CacheEntry): string {

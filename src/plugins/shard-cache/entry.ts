@@ -21,6 +21,7 @@ export interface EntryRecord {
 
 /** One cached object. */
 export interface CacheEntry extends EntryRecord, Leasable {
+  hits: number
   verified: boolean
   /** False until reconciliation has seen the file of an entry restored from the index. */
   confirmed: boolean

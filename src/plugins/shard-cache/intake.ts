@@ -7,6 +7,7 @@ import type { LeasedStore, Reservation } from '../../storage/leased-store.ts'
 import { makeEntry, type CacheEntry } from './entry.ts'
 import type { MemoryBudget } from './memory-budget.ts'
 import type { PartialRecord, Partials } from './partials.ts'
+import type { RecentManifests } from './recent-manifests.ts'
 import { BlockSpool } from './block-spool.ts'
 import type { BodySpool, SpoolFile } from './body-spool.ts'
 import { Spool, type SpoolOptions } from './spool.ts'
@@ -42,6 +43,7 @@ export interface IntakeOptions {
   readonly memory: MemoryBudget
   readonly leased: LeasedStore<CacheEntry>
   readonly partials: Partials
+  readonly manifests: RecentManifests
   readonly index: WriteBehind
   readonly clock: Clock
   /** Prefix of every file name of this run, never used before on this directory. */
@@ -146,7 +148,7 @@ export class Intake {
   }
 
   #ticket<S extends BodySpool> (key: ShardKey, { reservation, file }: Room, open: (events: SpoolParts) => S): StoreTicket<S> & { readonly keep: (record: () => PartialRecord) => Promise<boolean> } {
-    const { leased, partials, disk, memory, index, clock, observer, tick, fileOf, makeRoom, stored: ended } = this.#options
+    const { leased, partials, manifests, disk, memory, index, clock, observer, tick, fileOf, makeRoom, stored: ended } = this.#options
     const id = keyId(key)
     let committed: CacheEntry | undefined
     let forbidden = false
@@ -186,6 +188,7 @@ export class Intake {
       committed = entry
       leased.commit(reservation, entry)
       index.stored(id, entry)
+      manifests.note(entry)
       observer.stored()
       ended(undefined)
       return true

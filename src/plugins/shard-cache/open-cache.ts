@@ -32,7 +32,7 @@ export interface OpenCacheOptions {
   readonly observer: CacheObserver
   readonly log: (level: 'info' | 'warn' | 'error', message: string, fields?: Record<string, unknown>) => void
   readonly fs?: FileSystem
-  /** Which entries go first; the least recently used by default. */
+  /** Which entries go first, empty; the least recently used by default. */
   readonly order?: EvictionOrder<CacheEntry>
   /** Whether members of the process's group may read cached objects, as a gateway that is another user; false by default. */
   readonly groupReadable?: boolean

@@ -5,6 +5,7 @@ import { RelayError } from '../../base/errors.ts'
 import { isPart, keyId, type ShardKey } from '../../protocol/shard-key.ts'
 import { reads, writes } from '../admin/route.ts'
 import { Cid, Capacity, CacheManifest, CacheStats, Entry, EntryPage, Imported, PartParam, problems, Purged } from '../admin/schemas.ts'
+import type { Config } from '../../config/config.ts'
 import type { ShardService } from '../shards/shard-service.ts'
 import type { ShardCache } from './shard-cache.ts'
 
@@ -18,6 +19,7 @@ declare module 'fastify' {
 export interface CacheRoutesOptions {
   readonly cache: ShardCache
   readonly shards: ShardService
+  readonly eviction: Config['cache']['eviction']
 }
 
 /** Body of a manifest import; larger ones go into the cache directory as `cache_manifest.json` and are read at start. */
@@ -34,7 +36,7 @@ function toKey (params: { cid: string, part: string }): ShardKey {
 }
 
 /** `/cache`: what is stored, purges, capacity, manifest. */
-export const cacheRoutes: FastifyPluginAsyncTypebox<CacheRoutesOptions> = async (app, { cache, shards }) => {
+export const cacheRoutes: FastifyPluginAsyncTypebox<CacheRoutesOptions> = async (app, { cache, shards, eviction }) => {
   let reconciled = false
   void cache.reconciled.then(() => { reconciled = true }, () => {})
 
@@ -43,6 +45,7 @@ export const cacheRoutes: FastifyPluginAsyncTypebox<CacheRoutesOptions> = async 
     return {
       maxBytes: disk.maxBytes,
       ramBytes: ram.maxBytes,
+      eviction,
       disk: {
         usedBytes: disk.usedBytes,
         sizeBytes: disk.indexedBytes,

@@ -10,6 +10,7 @@ import type { IndexDb } from './index-db.ts'
 import type { BlockTicket, ExpectedBody, StoreTicket } from './intake.ts'
 import { checkManifest, manifestText, voucher } from './manifest.ts'
 import type { FileLease } from './reader-files.ts'
+import type { RecentVideo } from './recent-manifests.ts'
 import type { ReconcileReport } from './reconcile.ts'
 import { VerifiedReads, type ReadFile, type VerifiedFile, type VerifiedReadsOptions } from './verified-reads.ts'
 
@@ -17,16 +18,6 @@ import { VerifiedReads, type ReadFile, type VerifiedFile, type VerifiedReadsOpti
 const PROMOTE_AT_HITS = 2
 /** Copies to memory under way at the same time; further candidates wait for their next hit. */
 const MAX_PROMOTIONS = 2
-
-/** Objects looked at for {@link ShardCache.recentVideos}: some 700 videos of 15 objects, in about a millisecond. */
-const RECENT_ENTRIES = 10_000
-
-/** A video whose manifest is cached. */
-export interface RecentVideo {
-  readonly cid: string
-  /** When the manifest was stored, ms since the epoch. */
-  readonly storedAt: number
-}
 
 /** A cached object opened for reading; `release` once. */
 export interface CachedObject {
@@ -193,21 +184,14 @@ export class ShardCache {
     return this.#db.ids(query)
   }
 
-  /** Videos whose manifest is among the {@link RECENT_ENTRIES} objects used last, those stored last first, at most `limit`. */
+  /** Videos whose manifest is among those stored or used last, those stored last first, at most `limit`. */
   recentVideos (limit: number): RecentVideo[] {
-    const found: RecentVideo[] = []
-    let looked = 0
-    for (const { id, storedAt } of this.disk.newestFirst()) {
-      if (looked++ === RECENT_ENTRIES) break
-      const key = parseKeyId(id)
-      if (key?.part === 'manifest') found.push({ cid: key.cid, storedAt })
-    }
-    return found.sort((one, other) => other.storedAt - one.storedAt).slice(0, limit)
+    return this.disk.manifests.videos(limit)
   }
 
   /** `cache_manifest.json`, from least to most recently used. */
   exportManifest (): Generator<string> {
-    return manifestText(Array.from(this.disk.oldestFirst()))
+    return manifestText(Array.from(this.disk.oldestFirst()).sort((one, other) => one.lastAccess - other.lastAccess))
   }
 
   /**

@@ -4,7 +4,7 @@ import fastifyStatic from '@fastify/static'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { PACKAGE_ROOT } from '../../base/package-root.ts'
 import { endJsonLines } from '../http/end-line.ts'
-import type { RecentVideo } from '../shard-cache/shard-cache.ts'
+import type { RecentVideo } from '../shard-cache/recent-manifests.ts'
 import { PLAYER_DOCS, PLAYER_REDIRECT, RECENT_VIDEOS, ROOT_REDIRECT } from './viewer-docs.ts'
 
 /** Videos the page offers at most: a list somebody reads. */

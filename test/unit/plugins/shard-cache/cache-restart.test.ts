@@ -41,15 +41,20 @@ async function expectBody (cache: ShardCache, n: number): Promise<void> {
   object.release()
 }
 
-test('the videos offered are of the 10,000 objects used last, stored last first, as many as are asked for', async t => {
+test('the videos offered are of the 1,000 manifests used last, whatever else was stored since, stored last first, as many as are asked for', async t => {
   const { cache } = await openTestCache(t, await temporaryDirectory(t))
   const adopt = (id: string, storedAt: number): void => { assert.ok(cache.disk.adopt(id, { size: 1, sha256: sha256(body(1)), storedAt, lastAccess: storedAt, hits: 0, generation: 'a' })) }
   adopt('old/manifest', 1)
   adopt('late/manifest', 3)
   adopt('middle/manifest', 2)
   assert.deepEqual(cache.recentVideos(2), [{ cid: 'late', storedAt: 3 }, { cid: 'middle', storedAt: 2 }])
-  for (let n = 0; n < 9_998; n++) adopt(`c${n}/0`, 4)
-  assert.deepEqual(cache.recentVideos(20).map(({ cid }) => cid), ['late', 'middle'])
+  for (let n = 0; n < 1_000; n++) adopt(`c${n}/0`, 4)
+  assert.deepEqual(cache.recentVideos(20).map(({ cid }) => cid), ['late', 'middle', 'old'])
+  cache.purge({ cid: 'late', part: 'manifest' })
+  assert.ok(cache.disk.find('middle/manifest'))
+  assert.deepEqual(cache.recentVideos(20).map(({ cid }) => cid), ['middle', 'old'])
+  for (let n = 0; n < 999; n++) adopt(`c${n}/manifest`, 0)
+  assert.deepEqual(cache.recentVideos(2).map(({ cid }) => cid), ['middle', 'c998'])
 })
 
 test('the comparison of index and directory goes at the pace it is given, and a stop ends its pauses', async t => {

@@ -1,0 +1,116 @@
+import type { Evictable, EvictionOrder } from '../eviction-order.ts'
+import { NONE, SlotQueue, ValueSlots } from './slots.ts'
+
+/** Some of a queue: the values whose mark is within bounds, both included. */
+export interface Rank<V extends Evictable> {
+  readonly queue: SlotQueue<V>
+  readonly least: number
+  readonly most: number
+}
+
+/** What policies made of queues have in common: everything but where a value goes, and which is next. */
+export abstract class QueueOrder<V extends Evictable> implements EvictionOrder<V> {
+  protected readonly slots = new ValueSlots<V>()
+  readonly #queues: SlotQueue<V>[] = []
+  /** What a walk has just met. */
+  #met = NONE
+  /** Met by this walk and left: out of the way until the walk ends. */
+  readonly #aside = this.queue()
+  #bytes = 0
+
+  get count (): number { return this.slots.count }
+  /** Of all values. */
+  protected get bytes (): number { return this.#bytes }
+
+  /** One more queue of this order. */
+  protected queue (): SlotQueue<V> {
+    const made = new SlotQueue(this.slots, this.#queues.length + 1)
+    this.#queues.push(made)
+    return made
+  }
+
+  /** A value was put into `slot`, which is in no queue. */
+  protected abstract admitted (slot: number, value: V): void
+  protected abstract used (slot: number): void
+  /** An id was asked for, there or not. */
+  protected asked (_id: string): void {}
+  /** The slot that should go next, NONE when the policy's queues are empty; values may move. */
+  protected abstract next (): number
+  /** A walk begins. */
+  protected walks (): void {}
+  /** The slot of the value is in no queue any more. */
+  protected abstract removed (value: V, evicted: boolean, from: SlotQueue<V>): void
+  /** All values, the first victims first. */
+  protected abstract ranks (): readonly Rank<V>[]
+
+  find (id: string): V | undefined {
+    const slot = this.slots.slotOf(id)
+    return slot === NONE ? undefined : this.slots.valueAt(slot)
+  }
+
+  touch (id: string): V | undefined {
+    this.asked(id)
+    const slot = this.slots.slotOf(id)
+    if (slot === NONE) return undefined
+    this.used(slot)
+    return this.slots.valueAt(slot)
+  }
+
+  admit (value: V): void {
+    this.#bytes += value.size
+    this.admitted(this.slots.open(value), value)
+  }
+
+  remove (value: V): void {
+    const slot = this.slots.slotOf(value.id)
+    const from = this.takeOut(slot)
+    this.slots.close(slot)
+    this.#bytes -= value.size
+    this.removed(value, slot === this.#met, from)
+    if (slot === this.#met) this.#met = NONE
+  }
+
+  * victims (): Generator<V, void> {
+    const left: [slot: number, queue: SlotQueue<V>][] = []
+    try {
+      this.walks()
+      for (let slot = this.next(); slot !== NONE; slot = this.next()) {
+        this.#met = slot
+        yield this.slots.valueAt(slot)
+        if (this.#met === NONE) continue
+        left.push([slot, this.move(slot, this.#aside)])
+      }
+    } finally {
+      this.#met = NONE
+      for (const [slot, queue] of left) this.move(slot, queue)
+    }
+  }
+
+  * firstOut (): Generator<V, void> {
+    for (const { queue, least, most } of this.ranks()) {
+      for (const slot of queue.all()) {
+        const mark = this.slots.markOf(slot)
+        if (mark >= least && mark <= most) yield this.slots.valueAt(slot)
+      }
+    }
+  }
+
+  /** Puts a slot behind all others of a queue. @returns where it was */
+  protected move (slot: number, to: SlotQueue<V>): SlotQueue<V> {
+    const from = this.takeOut(slot)
+    to.append(slot)
+    return from
+  }
+
+  protected queueOf (slot: number): SlotQueue<V> {
+    const queue = this.#queues[(this.slots.queueOf[slot] ?? 0) - 1]
+    if (queue === undefined) throw new Error(`slot ${slot} is in no queue`)
+    return queue
+  }
+
+  protected takeOut (slot: number): SlotQueue<V> {
+    const queue = this.queueOf(slot)
+    queue.remove(slot)
+    return queue
+  }
+}
