@@ -168,6 +168,11 @@ suite('a range of a shard whose blocks are known', () => {
     assert.equal(blockRange(MANIFEST, 14, { start: 5 }, platform), undefined)
   })
 
+  test('a bit that is wrong outside of the blocks of a part is not seen', async () => {
+    const { bytes, verified } = await fetchRange({ bytes: flipped(SHARD, SHARD.length - 1), stated: sha256(SHARD) }, MANIFEST, { start: 5, end: 10 })
+    assert.deepEqual([verified, [...bytes]], [true, [...SHARD.subarray(5, 10)]])
+  })
+
   test('whatever shard, blocks, range, server and division: the right bytes, verified, or a digest that is wrong when a bit is', async () => {
     const shard = fc.record({
       size: fc.oneof(fc.integer({ min: 1, max: 300_000 }), fc.tuple(fc.integer({ min: 1, max: 4 }), fc.integer({ min: -1, max: 1 })).map(([blocks, more]) => blocks * BLOCK + more)),
@@ -206,7 +211,7 @@ suite('a range of a shard whose blocks are known', () => {
       const message = fetched.status === 206 ? `block ${Math.floor(at / blockSize)} of shard ${INDEX} does not match its hash in the manifest` : /^the object hashes to/
       await assert.rejects(tampered, { fault: 'digest', message })
     }), { numRuns: 150 })
-    assert.ok(Object.values(seen).every(count => count > 0), JSON.stringify(seen))
+    assert.ok([seen.parts, seen.wholes, seen.divided].every(count => count > 0), JSON.stringify(seen))
   })
 })
 

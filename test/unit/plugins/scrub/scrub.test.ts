@@ -157,11 +157,16 @@ suite('scrub', () => {
               break
             case 'load': case 'nothing': case undefined:
           }
+          const { length } = shelf.dropped
           shelf.clock.advance(await scrub.step())
+          // Looked at now: what takes its place later is right again.
+          for (const dropped of shelf.dropped.slice(length)) {
+            assert.ok(rotten.delete(dropped), `${dropped} was right and is gone`)
+            gone.add(dropped)
+          }
         }
       }
       await run()
-      for (const id of shelf.dropped) assert.ok(rotten.has(id), `${id} was right and is gone`)
       for (const [id, entry] of before) {
         if (gone.has(id) || rotten.has(id)) continue
         assert.equal(shelf.entries.get(id), entry)
