@@ -1,5 +1,5 @@
 /**
- * Runs the test files it is given (`npm test`): first those that may stand beside others, a process for each core, then alone those that measure time or
+ * Runs the test files it is given (`npm test`): first those that may stand beside others, a process for each core and one more for whole programs, then alone those that measure time or
  * take the whole machine. Starting a process and compiling what it imports takes longer than most tests, so several files share one, except those of whole
  * programs; relays and super-nodes in processes of their own run as built. One report with one summary; the exit code is 1 when a test failed or none ran.
  */

@@ -1,3 +1,4 @@
+import { abortable } from './abortable.ts'
 import { deferred } from './deferred.ts'
 
 /** Something that changes again and again, and those who wait for the next time. */
@@ -14,15 +15,6 @@ export class Changes {
   /** Resolves at the next change, or when the signal aborts; never rejects. */
   next (signal?: AbortSignal): Promise<undefined> {
     const { promise } = this.#next
-    return signal === undefined ? promise : untilAborted(promise, signal)
+    return signal === undefined ? promise : abortable(promise, signal).catch(() => undefined)
   }
-}
-
-async function untilAborted (promise: Promise<undefined>, signal: AbortSignal): Promise<undefined> {
-  if (signal.aborted) return
-  const aborted = deferred<undefined>()
-  const wake = (): void => { aborted.resolve(undefined) }
-  signal.addEventListener('abort', wake, { once: true })
-  await Promise.race([promise, aborted.promise])
-  signal.removeEventListener('abort', wake)
 }

@@ -33,6 +33,17 @@ export async function readFully (read: ReadInto, into: Buffer, length: number, p
   }
 }
 
+/** `length` bytes from `position` on of something that gives at most so many at a time, in memory that nobody else has. @throws RotError when it ends before; what it says */
+export async function readBytes (source: { readonly read: (position: number, length: number) => Promise<Uint8Array> }, position: number, length: number): Promise<Buffer> {
+  const bytes = Buffer.alloc(length)
+  await readFully(async (into, offset, most, at) => {
+    const piece = await source.read(at, most)
+    into.set(piece, offset)
+    return piece.length
+  }, bytes, length, position)
+  return bytes
+}
+
 /**
  * Reads a file in whole blocks and gives out only bytes of blocks that are as they were when their digests were noted. One read at a time; what it has
  * given stays unchanged. Holds one block at most: a reader of small pieces would have it read and hashed for each of them.

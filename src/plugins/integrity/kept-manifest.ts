@@ -1,3 +1,4 @@
+import { readBytes } from '../../storage/block-reader.ts'
 import type { ShardCache } from '../shard-cache/shard-cache.ts'
 import { sha256 } from './verify-manifest.ts'
 
@@ -7,13 +8,7 @@ export async function keptManifest (cache: Pick<ShardCache, 'open'>, cid: string
   if (object === undefined) return undefined
   try {
     if (!object.verified || object.size > maxBytes) return undefined
-    const bytes = Buffer.alloc(object.size)
-    for (let at = 0; at < bytes.length;) {
-      const piece = await object.read(at, bytes.length - at)
-      if (piece.length === 0) return undefined
-      bytes.set(piece, at)
-      at += piece.length
-    }
+    const bytes = await readBytes(object, 0, object.size)
     return sha256(bytes).toString('hex') === object.sha256 ? bytes : undefined
   } catch {
     return undefined

@@ -44,11 +44,14 @@ export function timeBusyRoutes (metrics: RelayMetrics, name: RouteMetricName): (
   return ({ method, routeOptions: { config, url: route = '' } }, { statusCode, elapsedTime }) => {
     if (config.disableMetrics !== true) return
     const id = `${method} ${statusCode} ${route}`
-    const known = series.get(id)
-    const histogram = known === undefined ? metrics.registry.getSingleMetric(name) : undefined
-    const one = histogram instanceof Histogram ? histogram.labels({ method, route, status_code: statusCode }) : known
-    if (known === undefined && one !== undefined) series.set(id, one)
-    one?.observe(elapsedTime / 1_000)
+    let one = series.get(id)
+    if (one === undefined) {
+      const histogram = metrics.registry.getSingleMetric(name)
+      if (!(histogram instanceof Histogram)) return
+      one = histogram.labels({ method, route, status_code: statusCode })
+      series.set(id, one)
+    }
+    one.observe(elapsedTime / 1_000)
   }
 }
 

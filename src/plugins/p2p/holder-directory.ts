@@ -1,4 +1,5 @@
 import { LRUCache } from 'lru-cache'
+import { abortable } from '../../base/abortable.ts'
 import type { Clock, Timers } from '../../base/clock.ts'
 import { deferred } from '../../base/deferred.ts'
 import type { CidHolder } from '../../protocol/holder-record.ts'
@@ -85,15 +86,8 @@ export class HolderDirectory implements HolderSource {
       asking = this.#ask(cid).finally(() => { this.#asking.delete(cid) })
       this.#asking.set(cid, asking)
     }
-    const left = deferred<undefined>()
-    const leave = (): void => { left.resolve(undefined) }
-    signal.addEventListener('abort', leave, { once: true })
-    if (signal.aborted) leave()
-    try {
-      return await Promise.race([asking, left.promise])
-    } finally {
-      signal.removeEventListener('abort', leave)
-    }
+    // It never fails: whoever leaves has found out nothing.
+    return await abortable(asking, signal).catch(() => undefined)
   }
 
   close (): void {

@@ -6,6 +6,7 @@ import { deferred } from '../../base/deferred.ts'
 import { RelayError, type ErrorCode } from '../../base/errors.ts'
 import { Places } from '../../base/places.ts'
 import { DATA_SHARDS, keyId, TOTAL_SHARDS, type ShardKey } from '../../protocol/shard-key.ts'
+import { readBytes } from '../../storage/block-reader.ts'
 import type { ExpectedObject } from '../integrity/integrity.ts'
 import { NegativeCache } from '../upstream/negative-cache.ts'
 import type { UpstreamObject } from '../upstream/upstream-types.ts'
@@ -218,8 +219,6 @@ export class Repair {
   /** Waits until ten siblings can be read. @throws RepairFailure */
   async #gather ({ key: { cid }, expected, siblings, choice, open, signal }: RepairRun): Promise<void> {
     const settled = deferred<undefined>()
-    const stop = (): void => { settled.resolve(undefined) }
-    signal.addEventListener('abort', stop)
     const bring = async (shard: number): Promise<void> => {
       const sibling = await open({ cid, part: shard }, signal).catch(() => undefined)
       const fits = sibling?.verified === true && sibling.size === expected.size
@@ -233,12 +232,11 @@ export class Repair {
     const goOn = (): void => {
       if (signal.aborted) return
       for (const shard of choice.next()) void bring(shard)
-      if (choice.done || choice.hopeless) stop()
+      if (choice.done || choice.hopeless) settled.resolve(undefined)
     }
     goOn()
-    await settled.promise
-    signal.removeEventListener('abort', stop)
-    if (signal.aborted) throw signal.reason
+    await abortable(settled.promise, signal)
+    signal.throwIfAborted()
     if (!choice.done) throw new RepairFailure('siblings', `${siblings.size + choice.asked} of 13 siblings can be had at most`)
   }
 
@@ -271,7 +269,7 @@ export class Repair {
     for (;;) {
       const reads = Promise.all([...siblings].filter(([shard]) => pieces[shard] === undefined).map(async ([shard, sibling]) => {
         try {
-          pieces[shard] = await readRow(sibling, position, length)
+          pieces[shard] = await readBytes(sibling, position, length)
         } catch {
           if (siblings.delete(shard)) sibling.release()
           choice.lost(shard)
@@ -288,18 +286,6 @@ export class Repair {
     this.#options.observer.ended(outcome, ms, bytes)
     return ms
   }
-}
-
-/** Rows of one sibling, in memory that nobody else has: a thread takes it over. */
-async function readRow (sibling: OpenSibling, position: number, length: number): Promise<Uint8Array> {
-  const row = new Uint8Array(length)
-  for (let at = 0; at < length;) {
-    const bytes = await sibling.read(position + at, length - at)
-    if (bytes.length === 0) throw new RepairFailure('failed', 'a sibling is shorter than it was')
-    row.set(bytes, at)
-    at += bytes.length
-  }
-  return row
 }
 
 function asFailure (error: unknown, signal: AbortSignal): RepairFailure {

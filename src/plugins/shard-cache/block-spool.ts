@@ -207,9 +207,9 @@ export class BlockSpool implements BodySpool {
     return this.#inFile.union(this.claimed)
   }
 
-  /** Blocks that can be read, and those that are only claimed. */
+  /** Blocks that can be read, and those that are only claimed; to be looked at only. */
   taken (): BlockSet {
-    return this.here.union(this.claimed)
+    return this.claimed.count === 0 ? this.here : this.here.union(this.claimed)
   }
 
   #takePlace (): BlockPlace | undefined {

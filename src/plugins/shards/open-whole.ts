@@ -8,6 +8,8 @@ export interface WholeOptions {
   /** Whether it is rebuilt when no super-node delivers it. */
   readonly repairs: boolean
   readonly signal: AbortSignal
+  /** What of it is needed; all of it without. */
+  readonly part?: ByteSpan | undefined
 }
 
 /** Part of an object, by positions. */
@@ -17,23 +19,23 @@ export interface ByteSpan {
   readonly to: number
 }
 
-/** Waits until what is asked for begins to be there, where every byte is verified before it can be read; elsewhere until all of it is there. */
-export async function partReady (source: OpenSource, { from, to }: ByteSpan): Promise<void> {
-  if (source.verified && source.file?.byBlocks !== false) await source.read(from, 1, to)
+/** Waits until all of it is there, or, of a part, until that begins to be, where every byte is verified before it can be read. */
+async function ready (source: OpenSource, part: ByteSpan | undefined): Promise<void> {
+  if (part !== undefined && source.verified && source.file?.byBlocks === true) await source.read(part.from, 1, part.to)
   else await source.complete()
 }
 
 /**
- * Opens an object and waits until it is as it is wanted: all of it there and verified, by default. Wrong bytes are asked for elsewhere.
+ * Opens an object and waits until all of it is there and verified, or what is needed of it can be read and verified. Wrong bytes are asked for elsewhere.
  * @param looks how often it is opened at most
  * @throws what opening and reading throw; the reason of the signal
  */
-export async function openWhole (open: () => Promise<OpenSource>, signal: AbortSignal, looks: number, ready: (source: OpenSource) => Promise<void> = async source => { await source.complete() }): Promise<OpenSource> {
+export async function openWhole (open: () => Promise<OpenSource>, { signal, part }: Pick<WholeOptions, 'signal' | 'part'>, looks: number): Promise<OpenSource> {
   for (let look = 1; ; look++) {
     signal.throwIfAborted()
     const source = await open()
     try {
-      await abortable(ready(source), signal)
+      await abortable(ready(source, part), signal)
       return source
     } catch (error) {
       source.release()

@@ -10,7 +10,7 @@ import type { Upstream } from '../upstream/upstream.ts'
 import type { AskedNodes } from '../upstream/upstream-types.ts'
 import { FillStarter, type FillRequest, type FillSettings } from './fill-starter.ts'
 import { fromCache, fromFill, fromPlainFill, sameObject, type OpenOptions, type OpenShard, type OpenSource } from './open-shard.ts'
-import { openWhole, partReady, type WholeOptions } from './open-whole.ts'
+import { openWhole, type WholeOptions } from './open-whole.ts'
 import type { RunningFill } from './running-fill.ts'
 
 /** What the service reports to metrics; implementations must not throw. */
@@ -67,12 +67,13 @@ export class ShardService {
   }
 
   /**
-   * Brings an object in whole, for the relay itself: nothing of it counts as a request.
-   * @returns the object, whose bytes are all there; to be released
+   * Brings an object in whole, or a part of it, for the relay itself: nothing of it counts as a request.
+   * @returns the object, whose bytes are all there, or come and are verified one by one; to be released
    * @throws RelayError as {@link open}; the reason of the signal
    */
-  async openWhole (key: ShardKey, { via = [], repairs, signal }: WholeOptions): Promise<OpenSource> {
-    return await openWhole(async () => await this.#openSource(key, { via }, repairs), signal, MAX_LOOKS)
+  async openWhole (key: ShardKey, { via = [], repairs, signal, part }: WholeOptions): Promise<OpenSource> {
+    const range: RangeSpec | undefined = part === undefined ? undefined : { kind: 'from', first: part.from, last: part.to - 1 }
+    return await openWhole(async () => await this.#openSource(key, { via, range }, repairs), { signal, part }, MAX_LOOKS)
   }
 
   /** A fill in flight for a purged key serves those who wait and is not stored. */
@@ -263,11 +264,7 @@ export class ShardService {
       ...request,
       stores: fills === this.#fills,
       completes: request.repairs || !isPart(request.range),
-      openSibling: async (sibling, via, signal, part) => {
-        if (part === undefined) return await this.openWhole(sibling, { via, repairs: false, signal })
-        const range: RangeSpec = { kind: 'from', first: part.from, last: part.to - 1 }
-        return await openWhole(async () => await this.#openSource(sibling, { via, range }, false), signal, MAX_LOOKS, async source => { await partReady(source, part) })
-      },
+      openSibling: async (sibling, via, signal, part) => await this.openWhole(sibling, { via, repairs: false, signal, part }),
       ended: fill => { if (fills?.get(name) === fill) fills.delete(name) }
     })
     if (!request.repairs) this.#plain.add(started.fill)

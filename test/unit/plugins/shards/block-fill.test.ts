@@ -84,6 +84,13 @@ async function setUp (t: TestContext, { body = BODY, blockSize = BLOCK, hashes, 
   return { ...set, body, fill, parts, abort, blamed, told }
 }
 
+/** Answers as a repair does: with what somebody waits for. */
+function rebuild (part: ScriptedPart): void {
+  const to = part.state.soon?.() ?? part.part.to
+  part.agree({ repaired: true })
+  void part.send(BODY.subarray(part.part.from, to)).then(() => { part.end() })
+}
+
 async function nextPart ({ parts }: Setup, count = 1): Promise<ScriptedPart> {
   await until(() => parts.asked.length >= count)
   const part = parts.asked[count - 1]
@@ -464,15 +471,7 @@ suite('a fill by blocks', () => {
   })
 
   test('what is rebuilt is brought in as far as somebody waits for it, then what others want, and what came is kept', async t => {
-    const set = await setUp(t, {
-      start: 510,
-      end: 730,
-      onPart: part => {
-        const to = part.state.soon?.() ?? part.part.to
-        part.agree({ repaired: true })
-        void part.send(BODY.subarray(part.part.from, to)).then(() => { part.end() })
-      }
-    })
+    const set = await setUp(t, { start: 510, end: 730, onPart: rebuild })
     const leave = joined(set)
     assert.deepEqual(await follow(set, 510, 730), BODY.subarray(510, 730))
     assert.deepEqual(set.parts.asked.map(({ part: { from }, state }) => [from, state.soon?.()]), [[500, 800]])
@@ -490,15 +489,7 @@ suite('a fill by blocks', () => {
   })
 
   test('whoever wants all of what is rebuilt gets all of it', async t => {
-    const set = await setUp(t, {
-      start: 510,
-      end: 730,
-      onPart: part => {
-        const to = part.state.soon?.() ?? part.part.to
-        part.agree({ repaired: true })
-        void part.send(BODY.subarray(part.part.from, to)).then(() => { part.end() })
-      }
-    })
+    const set = await setUp(t, { start: 510, end: 730, onPart: rebuild })
     const leave = joined(set)
     await set.fill.complete()
     leave()
