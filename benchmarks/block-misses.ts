@@ -10,7 +10,7 @@ import { request } from 'undici'
 import { DEMO_PUBLIC_KEY } from '../demo/super-node/manifest.ts'
 import { withCleanup } from '../tools/harness/cleanup.ts'
 import { cpuMs } from '../tools/harness/gateway-process.ts'
-import { metric } from '../tools/harness/http.ts'
+import { fetchClocked, metric } from '../tools/harness/http.ts'
 import { PATIENT_UPSTREAM } from '../tools/harness/limits.ts'
 import { median } from '../tools/harness/median.ts'
 import { quantile } from '../tools/harness/origins.ts'
@@ -26,16 +26,9 @@ const PIECE = 64 * 1024
 interface Video { readonly cpuPerMb: number, readonly firstMs: number, readonly lastMs: number }
 
 async function miss (url: string): Promise<{ firstMs: number, lastMs: number }> {
-  const began = performance.now()
-  const { statusCode, headers, body } = await request(url)
-  let firstMs: number | undefined
-  let bytes = 0
-  for await (const chunk of body as AsyncIterable<Buffer>) {
-    firstMs ??= performance.now() - began
-    bytes += chunk.length
-  }
-  if (statusCode !== 200 || bytes !== SIZE || String(headers['cache-status']).includes('; hit')) throw new Error(`${url}: ${statusCode}, ${bytes} bytes, ${String(headers['cache-status'])}`)
-  return { firstMs: firstMs ?? Infinity, lastMs: performance.now() - began }
+  const { status, headers, bytes, firstMs, wholeMs } = await fetchClocked(url)
+  if (status !== 200 || bytes !== SIZE || String(headers['cache-status']).includes('; hit')) throw new Error(`${url}: ${status}, ${bytes} bytes, ${String(headers['cache-status'])}`)
+  return { firstMs, lastMs: wholeMs }
 }
 
 await withCleanup(async cleanup => {

@@ -8,6 +8,7 @@ import { request } from 'undici'
 import { connect } from '../client/src/node.ts'
 import { DEMO_PUBLIC_KEY } from '../demo/super-node/manifest.ts'
 import { withCleanup } from '../tools/harness/cleanup.ts'
+import { fetchClocked } from '../tools/harness/http.ts'
 import { PATIENT_UPSTREAM } from '../tools/harness/limits.ts'
 import { median } from '../tools/harness/median.ts'
 import { spawnRelay, spawnSuperNode } from '../tools/harness/processes.ts'
@@ -24,16 +25,9 @@ const WITHIN = { transport: { engine: 'quinn' }, trust: { publishers: [DEMO_PUBL
 interface Times { readonly firstMs: number, readonly wholeMs: number }
 
 async function overHttp (url: string, start: number): Promise<Times> {
-  const began = performance.now()
-  const { statusCode, body } = await request(url, { headers: { range: `bytes=${start}-${start + PART - 1}` } })
-  let firstMs: number | undefined
-  let bytes = 0
-  for await (const chunk of body as AsyncIterable<Buffer>) {
-    firstMs ??= performance.now() - began
-    bytes += chunk.length
-  }
-  if (statusCode !== 206 || bytes !== PART) throw new Error(`${url} gave ${statusCode} and ${bytes} bytes`)
-  return { firstMs: firstMs ?? Infinity, wholeMs: performance.now() - began }
+  const { status, bytes, firstMs, wholeMs } = await fetchClocked(url, { range: `bytes=${start}-${start + PART - 1}` })
+  if (status !== 206 || bytes !== PART) throw new Error(`${url} gave ${status} and ${bytes} bytes`)
+  return { firstMs, wholeMs }
 }
 
 await withCleanup(async cleanup => {

@@ -5,9 +5,8 @@
  * 2. First byte and last byte of misses, each of another CID so that each asks for a manifest, with `cache.integrity` "manifest" and "digest" in turn. Relay and
  *    client share this process, super-nodes have one of their own.
  */
-import { performance } from 'node:perf_hooks'
-import { request } from 'undici'
 import { withCleanup } from '../tools/harness/cleanup.ts'
+import { fetchClocked } from '../tools/harness/http.ts'
 import { startLiarLab, viewersTrial } from '../tools/harness/liar-trial.ts'
 import { makePublisher } from '../tools/harness/manifests.ts'
 import { quantile } from '../tools/harness/origins.ts'
@@ -37,14 +36,9 @@ async function liars (): Promise<void> {
 interface Times { readonly firstMs: number, readonly wholeMs: number }
 
 async function timeOf (url: string): Promise<Times> {
-  const start = performance.now()
-  const { statusCode, body } = await request(url)
-  let firstMs: number | undefined
-  for await (const chunk of body as AsyncIterable<Buffer>) {
-    if (chunk.length > 0) firstMs ??= performance.now() - start
-  }
-  if (statusCode !== 200 || firstMs === undefined) throw new Error(`${url} gave ${statusCode}`)
-  return { firstMs, wholeMs: performance.now() - start }
+  const { status, bytes, firstMs, wholeMs } = await fetchClocked(url)
+  if (status !== 200 || bytes === 0) throw new Error(`${url} gave ${status}`)
+  return { firstMs, wholeMs }
 }
 
 async function cost (): Promise<void> {

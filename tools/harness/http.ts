@@ -20,6 +20,19 @@ export async function fetchHashed (url: string, headers: Record<string, string> 
   return { status: response.statusCode, headers: response.headers, sha256: hash.digest('hex'), bytes }
 }
 
+/** GETs a URL and takes the time: until the first byte of its body, and the last, ms. */
+export async function fetchClocked (url: string, headers: Record<string, string> = {}): Promise<Omit<Fetched, 'sha256'> & { readonly firstMs: number, readonly wholeMs: number }> {
+  const began = performance.now()
+  const response = await request(url, { headers })
+  let firstMs = Infinity
+  let bytes = 0
+  for await (const chunk of response.body as AsyncIterable<Buffer>) {
+    if (bytes === 0) firstMs = performance.now() - began
+    bytes += chunk.length
+  }
+  return { status: response.statusCode, headers: response.headers, bytes, firstMs, wholeMs: performance.now() - began }
+}
+
 export function sha256 (bytes: Uint8Array): string {
   return createHash('sha256').update(bytes).digest('hex')
 }
