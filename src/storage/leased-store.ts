@@ -70,8 +70,8 @@ export class LeasedStore<V extends Leasable> {
     return this.#order.find(id)
   }
 
-  /** Values, first to be evicted first; the index must not change while iterating. */
-  oldestFirst (): Generator<V, void> {
+  /** Values, as far as the policy can tell the first victim first; the index must not change while iterating. */
+  firstOut (): Generator<V, void> {
     return this.#order.firstOut()
   }
 

@@ -175,9 +175,9 @@ export class DiskStore {
     return this.#leased.peek(id)
   }
 
-  /** Entries, first to be evicted first. */
-  oldestFirst (): Generator<CacheEntry, void> {
-    return this.#leased.oldestFirst()
+  /** Entries, as far as the policy can tell the first victim first. */
+  firstOut (): Generator<CacheEntry, void> {
+    return this.#leased.firstOut()
   }
 
   fileOf (entry: CacheEntry): string {

@@ -127,7 +127,7 @@ export async function openCache (options: OpenCacheOptions): Promise<OpenedCache
       await fs.mkdir(join(root, 'tmp'), { ...DIRECTORY, recursive: true })
       const dropped = await dropMissing(store, fs, stopping.signal)
       await index.reopen()
-      for (const entry of store.oldestFirst()) store.index.stored(entry.id, entry)
+      for (const entry of store.firstOut()) store.index.stored(entry.id, entry)
       log('warn', 'cache directory was emptied by somebody, begun anew', { dropped, kept: store.count })
     }
     const missing = async (file: string): Promise<boolean> => await fs.stat(file).then(() => false, (error: unknown) => systemCode(error) === 'ENOENT')

@@ -127,7 +127,7 @@ export async function reconcile (options: ReconcileOptions): Promise<ReconcileRe
   }
   if (report.errors === 0) {
     const missing: CacheEntry[] = []
-    for (const entry of store.oldestFirst()) {
+    for (const entry of store.firstOut()) {
       if (!entry.confirmed) missing.push(entry)
     }
     for (const [position, entry] of missing.entries()) {
@@ -143,7 +143,7 @@ export async function reconcile (options: ReconcileOptions): Promise<ReconcileRe
 /** Drops the entries whose files are gone, for a directory that was emptied under a running relay. Returns how many. */
 export async function dropMissing (store: DiskStore, fs: FileSystem, signal: AbortSignal): Promise<number> {
   let dropped = 0
-  await inParallel(Array.from(store.oldestFirst()), async entry => {
+  await inParallel(Array.from(store.firstOut()), async entry => {
     if (signal.aborted) return
     const gone = await fs.stat(store.fileOf(entry)).then(() => false, (error: unknown) => systemCode(error) === 'ENOENT')
     if (!gone) return

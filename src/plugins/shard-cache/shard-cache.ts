@@ -147,7 +147,7 @@ export class ShardCache {
   /** @returns how many objects went */
   purgeAll (): number {
     this.disk.partials.drop(() => true)
-    const ids = Array.from(this.disk.oldestFirst(), entry => entry.id)
+    const ids = Array.from(this.disk.firstOut(), entry => entry.id)
     for (const id of ids) {
       this.ram.delete(id, 'purge')
       this.disk.purge(id)
@@ -191,7 +191,7 @@ export class ShardCache {
 
   /** `cache_manifest.json`, from least to most recently used. */
   exportManifest (): Generator<string> {
-    return manifestText(Array.from(this.disk.oldestFirst()).sort((one, other) => one.lastAccess - other.lastAccess))
+    return manifestText(Array.from(this.disk.firstOut()).sort((one, other) => one.lastAccess - other.lastAccess))
   }
 
   /**

@@ -59,7 +59,7 @@ async function assertIdle ({ channel, relay }: Setup): Promise<void> {
     const { 'source.leases': leases, 'source.resolving': resolving, 'source.reading': reading } = channel.source.sizes()
     return [...Object.values(channel.requests.sizes()), leases, resolving, reading]
   }, sizes => sizes.every(size => size === 0))
-  for (const entry of relay.admin.shardCache.disk.oldestFirst()) assert.equal(entry.leases, 0)
+  for (const entry of relay.admin.shardCache.disk.firstOut()) assert.equal(entry.leases, 0)
   assert.equal(relay.admin.shardCache.disk.condemnedBytes, 0)
 }
 

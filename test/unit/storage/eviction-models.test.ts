@@ -26,7 +26,7 @@ function lab (maxBytes: number, order: EvictionOrder<Leasable>): Lab {
     if (reservation !== undefined) cache.commit(reservation, { id, size, leases: 0, indexed: false })
     return evicted.slice(before)
   }
-  return { cache, evicted, request, order: () => Array.from(cache.oldestFirst(), ({ id }) => id).join('') }
+  return { cache, evicted, request, order: () => Array.from(cache.firstOut(), ({ id }) => id).join('') }
 }
 
 function run (lab: Lab, ids: string): void {
@@ -51,7 +51,7 @@ for (const policy of ['s3-fifo', 'sieve', 'w-tinylfu'] as const) {
         const [id, size] = [`object-${n}`, bytes[n] ?? 1]
         assert.deepEqual(real.request(id, size), naive.request(id, size))
       }
-      assert.deepEqual(Array.from(real.cache.oldestFirst(), ({ id }) => id).sort(), naive.ids.toSorted())
+      assert.deepEqual(Array.from(real.cache.firstOut(), ({ id }) => id).sort(), naive.ids.toSorted())
     }), { numRuns: 100 })
   })
 }

@@ -184,7 +184,7 @@ test('any interleaving keeps the bound, the sums, the order, and frees each valu
       const before = freed.length
       perform(lru, model, action)
 
-      assert.deepEqual(Array.from(lru.oldestFirst()), model.order)
+      assert.deepEqual(Array.from(lru.firstOut()), model.order)
       assert.deepEqual(freed.map(([value]) => value.serial), model.freed.map(value => value.serial))
       assert.equal(new Set(freed.map(([value]) => value)).size, freed.length, 'freed once')
       assert.ok(freed.slice(before).every(([value]) => value.leases === 0 && !value.indexed))
@@ -278,8 +278,8 @@ test('an eviction steps over long reads once, not again and again', () => {
   const { lru } = makeLru(1_000_000)
   const held = Array.from({ length: 900 }, (_, n) => store(lru, `held${n}`, 1_000))
   for (const value of held) if (value !== undefined) lru.lease(value)
-  const first = lru.oldestFirst().next().value
+  const first = lru.firstOut().next().value
   for (let n = 0; n < 150; n++) store(lru, `v${n}`, 1_000)
   assert.equal(lru.count, 1_000)
-  assert.notEqual(lru.oldestFirst().next().value, first)
+  assert.notEqual(lru.firstOut().next().value, first)
 })

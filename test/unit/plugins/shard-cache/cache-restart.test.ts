@@ -92,13 +92,13 @@ test('a restart restores entries, order, sizes, digests, times and hits', async 
     clock.advance(5)
     await touch(before.cache, n)
   }
-  const order = Array.from(before.cache.disk.oldestFirst(), ({ id, size, sha256, storedAt, lastAccess, hits, generation }) => ({ id, size, sha256, storedAt, lastAccess, hits, generation }))
+  const order = Array.from(before.cache.disk.firstOut(), ({ id, size, sha256, storedAt, lastAccess, hits, generation }) => ({ id, size, sha256, storedAt, lastAccess, hits, generation }))
   await before.close()
 
   clock.advance(1_000)
   const after = await openTestCache(t, path, { clock })
   assert.equal(after.restored, 20)
-  assert.deepEqual(Array.from(after.cache.disk.oldestFirst(), ({ id, size, sha256, storedAt, lastAccess, hits, generation }) => ({ id, size, sha256, storedAt, lastAccess, hits, generation })), order)
+  assert.deepEqual(Array.from(after.cache.disk.firstOut(), ({ id, size, sha256, storedAt, lastAccess, hits, generation }) => ({ id, size, sha256, storedAt, lastAccess, hits, generation })), order)
   assert.equal(after.cache.disk.usedBytes, before.cache.disk.usedBytes)
   assert.equal(after.cache.details(key(7))?.hits, 2)
   const report = await after.cache.reconciled
@@ -165,7 +165,7 @@ test('a capacity lowered between runs drops the least recently used first, their
   for (const n of [0, 1, 2]) await touch(before.cache, n)
   await before.close()
   const after = await openTestCache(t, path, { maxBytes: 5_100 })
-  assert.deepEqual(Array.from(after.cache.disk.oldestFirst(), ({ id }) => id), [8, 9, 0, 1, 2].map(n => keyId(key(n))).slice(-after.restored))
+  assert.deepEqual(Array.from(after.cache.disk.firstOut(), ({ id }) => id), [8, 9, 0, 1, 2].map(n => keyId(key(n))).slice(-after.restored))
   assert.ok(after.cache.disk.usedBytes <= 5_100 && after.restored >= 4)
   await after.cache.reconciled
   await after.cache.flush()
@@ -356,7 +356,7 @@ test('reconciliation beside stores, purges and reads harms none of them', async 
   assert.equal(bytes, opened.cache.disk.indexedBytes)
   assert.equal(files.size, opened.cache.disk.count)
   assert.deepEqual(temporary, [])
-  for (const { id } of Array.from(opened.cache.disk.oldestFirst())) {
+  for (const { id } of Array.from(opened.cache.disk.firstOut())) {
     const n = Number(/cid-(\d+)/.exec(id)?.[1])
     await expectBody(opened.cache, n)
   }

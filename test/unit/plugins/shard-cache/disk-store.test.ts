@@ -36,7 +36,7 @@ async function assertAtRest ({ store, root, faulty }: TestStore): Promise<void> 
   assert.deepEqual(temporary, [], 'no temporary file is left')
   assert.equal(store.usedBytes, store.indexedBytes, 'nothing is reserved or condemned')
   assert.equal(faulty.openHandles, 0, 'no file is left open')
-  for (const entry of store.oldestFirst()) assert.equal(files.get(store.fileOf(entry).slice(root.length + 1)), entry.size)
+  for (const entry of store.firstOut()) assert.equal(files.get(store.fileOf(entry).slice(root.length + 1)), entry.size)
 }
 
 /** Asserts the bound; after a `resize` below what is held, that the excess only shrinks. */
@@ -460,7 +460,7 @@ test('a purge of everything unlinks a few files at a time, and flush waits for t
   const set = await testStore(t)
   for (let n = 0; n < 60; n++) await storeBytes(set.store, { cid: `c${n}`, part: 0 }, bytesOf('x', 10))
   set.faulty.decide = async () => { await nextTurn(); return undefined }
-  for (const { id } of Array.from(set.store.oldestFirst())) set.store.purge(id)
+  for (const { id } of Array.from(set.store.firstOut())) set.store.purge(id)
   await assertAtRest(set)
   assert.ok((set.faulty.peaks.get('unlink') ?? 0) <= 4, `${set.faulty.peaks.get('unlink')} at the same time: viewers' reads queue behind them`)
 })
@@ -473,7 +473,7 @@ test('the order of recency survives equal clock readings and a clock set back', 
   await store.flush()
   const order = Array.from(db.load()).sort(([, a], [, b]) => a.lastAccess - b.lastAccess).map(([id]) => id)
   assert.deepEqual(order, ['c3/0', 'c0/0', 'c4/0', 'c1/0', 'c2/0'])
-  assert.deepEqual(Array.from(store.oldestFirst(), ({ id }) => id), order)
+  assert.deepEqual(Array.from(store.firstOut(), ({ id }) => id), order)
 })
 
 test('a body is in the index only when its file is in place and on disk', async t => {

@@ -146,7 +146,7 @@ suite('files', () => {
     await before.close()
     const after = await openTestCache(t, path, { clock })
     assert.equal(after.restored, COUNT)
-    for (const { storedAt, lastAccess } of after.cache.disk.oldestFirst()) assert.ok(storedAt <= clock.now() && lastAccess <= clock.now())
+    for (const { storedAt, lastAccess } of after.cache.disk.firstOut()) assert.ok(storedAt <= clock.now() && lastAccess <= clock.now())
     await expectAll(after)
   })
 })

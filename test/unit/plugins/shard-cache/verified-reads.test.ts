@@ -59,7 +59,7 @@ async function bodyOf ({ cache }: TestCache, n: number): Promise<Buffer | undefi
 /** Nothing is held, open or counted. */
 async function assertIdle ({ cache }: TestCache): Promise<void> {
   await until(() => cache.disk.openFiles === 0)
-  for (const entry of cache.disk.oldestFirst()) assert.equal(entry.leases, 0)
+  for (const entry of cache.disk.firstOut()) assert.equal(entry.leases, 0)
   assert.deepEqual([cache.disk.condemnedBytes, cache.reads.running, cache.reads.waiting], [0, 0, 0])
 }
 
