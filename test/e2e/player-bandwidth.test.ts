@@ -55,8 +55,11 @@ for (const transport of ['webtransport', 'http'] as const) {
     assert.ok(Number(state['ahead']) < 10 * SHARD_BYTES, 'not the whole clip')
     const lifted = await request(`${relay.adminUrl}/admin/v1/bandwidth`, { method: 'PUT', headers: { 'content-type': 'application/json' }, body: '{"totalBps":0}' })
     assert.equal(lifted.statusCode, 200)
+    const place = await page.locator('#again').boundingBox()
     await page.locator('#again').click()
     await until(async () => await stateOf(page), now => now['hits'] === '10' && now['rendition'] === '')
     assert.equal(await page.locator('#bandwidth').innerText(), '')
+    // A line that comes or goes moves no button from under a finger.
+    assert.deepEqual(await page.locator('#again').boundingBox(), place)
   })
 }

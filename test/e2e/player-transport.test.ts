@@ -20,6 +20,9 @@ const SCREENSHOTS = process.env['TEST_SCREENSHOTS']
 const openPage = sharedBrowser({ after })
 const options = { timeout: 240_000, skip: withoutChromium() }
 
+/** Where answers come late the client tries the other transports, and Chromium itself writes that it does not accept a self-signed certificate. */
+const TRIAL_IN_VAIN = /^WebSocket connection to .* failed: Error in connection establishment: net::ERR_CERT_AUTHORITY_INVALID$/
+
 type State = Readonly<Record<string, string | undefined>>
 
 interface Scene {
@@ -85,7 +88,7 @@ test('the clip plays over WebTransport and says so; loading again on the same se
   const { relay, url } = await openScene(t)
   const page = await openPage(t)
   const problems: string[] = []
-  page.on('console', message => { if (['error', 'warning'].includes(message.type())) problems.push(message.text()) })
+  page.on('console', message => { if (['error', 'warning'].includes(message.type()) && !TRIAL_IN_VAIN.test(message.text())) problems.push(message.text()) })
   await page.goto(url)
   const first = await played(page)
   assert.deepEqual([first['transport'], first['hits'], first['misses'], first['reconnects'], first['region']], ['webtransport', '0', '10', '0', 'NA-WEST'])
