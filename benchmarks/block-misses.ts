@@ -1,11 +1,12 @@
 /**
- * What it costs whole misses that their blocks are verified one by one: `node --import tsx benchmarks/block-misses.ts [videos]`.
+ * What it costs whole misses that their blocks are verified one by one: `node --import tsx benchmarks/block-misses.ts [videos] [--old <directory>]`.
  * Shards of 8 MiB whose manifest is known, one miss after the other, from a relay that fills by blocks (`cache.integrity = "manifest"`) and, in turn, from one
  * that fills in order and hashes the whole (`"digest"`). CPU of the relay, first and last byte, medians over videos of 13 misses each. Then what one hash of a
- * piece of a body takes, which is how long hashing keeps the event loop at a time. Linux.
+ * piece of a body takes, which is how long hashing keeps the event loop at a time. `--old` names a built checkout, whose relays take their turns as well. Linux.
  */
 import { createHash } from 'node:crypto'
 import { performance } from 'node:perf_hooks'
+import { join, resolve } from 'node:path'
 import { request } from 'undici'
 import { DEMO_PUBLIC_KEY } from '../demo/super-node/manifest.ts'
 import { withCleanup } from '../tools/harness/cleanup.ts'
@@ -17,7 +18,9 @@ import { quantile } from '../tools/harness/origins.ts'
 import { spawnRelay, spawnSuperNode } from '../tools/harness/processes.ts'
 import { line } from './contender.ts'
 
-const VIDEOS = Number(process.argv[2] ?? 12)
+const VIDEOS = /^\d+$/.test(process.argv[2] ?? '') ? Number(process.argv[2]) : 12
+const OLD = process.argv.includes('--old') ? process.argv[process.argv.indexOf('--old') + 1] : undefined
+const VERSIONS = [{ version: 'now', directory: '.' }, ...OLD === undefined ? [] : [{ version: 'before', directory: OLD }]]
 const SIZE = 8 * 1024 * 1024
 const MODES = ['manifest', 'digest'] as const
 /** Pieces in which bodies come, bytes. */
@@ -33,11 +36,12 @@ async function miss (url: string): Promise<{ firstMs: number, lastMs: number }> 
 
 await withCleanup(async cleanup => {
   const node = await spawnSuperNode(cleanup, 'NA-WEST')
-  const relays = await Promise.all(MODES.map(async integrity => ({
+  const relays = await Promise.all(VERSIONS.flatMap(({ version, directory }) => MODES.map(async integrity => ({
+    version,
     integrity,
     videos: [] as Video[],
-    relay: await spawnRelay(cleanup, [node], { transport: { engine: 'off' }, trust: { publishers: [DEMO_PUBLIC_KEY], manifest_timeout_ms: 60_000 }, upstream: PATIENT_UPSTREAM, cache: { integrity, ram_bytes: 0 } })
-  })))
+    relay: await spawnRelay(cleanup, [node], { transport: { engine: 'off' }, trust: { publishers: [DEMO_PUBLIC_KEY], manifest_timeout_ms: 60_000 }, upstream: PATIENT_UPSTREAM, cache: { integrity, ram_bytes: 0 } }, undefined, { program: join(resolve(directory), 'dist/start.cjs') })
+  }))))
   for (let video = -1; video < VIDEOS; video++) {
     // The super-node makes up its shards as they are asked for, and keeps them.
     const cid = `syn-${SIZE}-miss${video + 1}`
@@ -53,12 +57,14 @@ await withCleanup(async cleanup => {
       if (video >= 0) videos.push({ cpuPerMb, firstMs: median(times.map(({ firstMs }) => firstMs)), lastMs: median(times.map(({ lastMs }) => lastMs)) })
     }
   }
-  line('cache.integrity', 'CPU ms per MB', 'first byte, ms', 'last byte, ms')
-  line('---', '---', '---', '---')
-  const rows = relays.map(({ integrity, videos }) => ({ integrity, ...Object.fromEntries((['cpuPerMb', 'firstMs', 'lastMs'] as const).map(name => [name, median(videos.map(one => one[name]))])) as unknown as Video }))
-  for (const { integrity, cpuPerMb, firstMs, lastMs } of rows) line(integrity, cpuPerMb.toFixed(2), firstMs.toFixed(1), lastMs.toFixed(1))
-  const [blocks, order] = rows
-  if (blocks !== undefined && order !== undefined) line('ratio', (blocks.cpuPerMb / order.cpuPerMb).toFixed(2), (blocks.firstMs / order.firstMs).toFixed(2), (blocks.lastMs / order.lastMs).toFixed(2))
+  line('version', 'cache.integrity', 'CPU ms per MB', 'first byte, ms', 'last byte, ms')
+  line('---', '---', '---', '---', '---')
+  const show = (version: string, integrity: string, of: (name: keyof Video) => number): void => { line(version, integrity, of('cpuPerMb').toFixed(2), of('firstMs').toFixed(1), of('lastMs').toFixed(1)) }
+  for (const { version, integrity, videos } of relays) show(version, integrity, name => median(videos.map(video => video[name])))
+  // Of each video for itself: what else the machine does changes from one to the next.
+  const ratio = (one: number, other: number): ((name: keyof Video) => number) => name => median((relays[one]?.videos ?? []).map((video, at) => video[name] / (relays[other]?.videos[at]?.[name] ?? NaN)))
+  show('now', 'manifest to digest', ratio(0, 1))
+  if (OLD !== undefined) for (const [at, integrity] of MODES.entries()) show('now to before', integrity, ratio(at, at + MODES.length))
 })
 
 const piece = Buffer.alloc(PIECE, 7)
