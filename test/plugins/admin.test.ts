@@ -282,6 +282,21 @@ suite('manifest', () => {
   })
 })
 
+test('bad input is named: the property nobody knows, what a value may be, the place of what is wrong', async t => {
+  const { adminUrl } = await setup(t)
+  const cases: [method: Dispatcher.HttpMethod, path: string, body: unknown, detail: RegExp][] = [
+    ['PUT', 'bandwidth', { totalBps: 1, toalBps: 2 }, /^body has the unknown property "toalBps"$/],
+    ['POST', 'drain', { deadlineMs: 'soon' }, /^body\.deadlineMs must be integer$/],
+    ['POST', 'drain', { alternates: ['http://a', 'ftp://b'] }, /^body\.alternates\.1 must match pattern/],
+    ['POST', 'upstreams', { region: 'EU-WEST' }, /^body must have required property 'url'$/]
+  ]
+  for (const [method, path, body, detail] of cases) {
+    const answer = await call(`${adminUrl}/admin/v1/${path}`, method, { body })
+    assertProblem(answer, 'RELAY_ERR_BAD_REQUEST')
+    assert.match(String((answer.json() as { detail: unknown }).detail), detail)
+  }
+})
+
 test('upstreams tell each super-node with its region and state', async t => {
   const { adminUrl, viewerUrl, origin } = await setup(t, { region: { override: 'NA-WEST' } })
   const upstreams = async () => (await call(`${adminUrl}/admin/v1/upstreams`)).json() as { region: string, nodes: Record<string, unknown>[] }

@@ -306,6 +306,7 @@ test('a method that is none of HTTP is 405 on every path, limited like any reque
   const written: string[] = []
   const logger = createLogger('info', { write: line => { written.push(line) } })
   const rig = await setup(t, { limits: { requests_per_second_per_viewer: 4 } }, {}, { logger })
+  assert.ok(written.some(line => line.includes(`"Server listening at ${rig.url.origin}"`)), 'the log says https')
   const session = http2(t, rig, rig.certificate.cert)
   const statuses: number[] = []
   for (const path of [PATH, '/nothing', '/v1/transport', '/', ...Array.from({ length: 30 }, () => '/nothing')]) {

@@ -163,6 +163,14 @@ test('drain: viewers are told, nobody new is taken, a restart of the gateway cha
 
   assert.deepEqual(json(await call(`${adminUrl}/admin/v1/drain`, 'DELETE')), { draining: false })
   assert.equal((await call(`${adminUrl}/ready`, 'GET')).status, 200)
+  for (const headers of [{ 'x-requested-with': 'test' }, { 'content-type': 'application/json' }]) {
+    const { statusCode, body } = await request(`${adminUrl}/admin/v1/drain`, { method: 'POST', headers })
+    assert.deepEqual([statusCode, await body.json()], [202, { draining: true }])
+    const { deadlineMs = 0, alternates } = relay.admin.viewers.live.current.drain ?? {}
+    assert.ok(deadlineMs > 0 && deadlineMs <= 30_000, `${deadlineMs} ms`)
+    assert.deepEqual(alternates, [])
+    await call(`${adminUrl}/admin/v1/drain`, 'DELETE')
+  }
   const session = await openGatewaySession(relay)
   session.close()
 })

@@ -2705,8 +2705,11 @@ export interface operations {
         requestBody: {
             content: {
                 "application/json": {
-                    /** @description time viewers have to move */
-                    deadlineMs: number;
+                    /**
+                     * @description time viewers have to move
+                     * @default 30000
+                     */
+                    deadlineMs?: number;
                     /**
                      * @description relays to move to, best first
                      * @default []

@@ -22,6 +22,8 @@ declare module 'fastify' {
   interface FastifyContextConfig {
     /** What a token needs for this route; `read` when absent. */
     scope?: AdminScope
+    /** Whether no body means an empty object. */
+    bodyIsOptional?: boolean
   }
 }
 
@@ -65,10 +67,13 @@ export default fp<{ config: Config }>(async (app: FastifyInstance, { config }) =
     })
     const parseJson = admin.getDefaultJsonParser('error', 'error')
     admin.removeContentTypeParser(['application/json', 'text/plain'])
-    // A content type is what tells a write from a form, so one without a body may have it too.
+    // A content type is what tells a write from a form, so one without a body, or whose body may be left out, may have it too.
     admin.addContentTypeParser<string>('application/json', { parseAs: 'string' }, (request, body, done) => {
-      if (body === '' && request.routeOptions.schema?.body === undefined) done(null)
+      if (body === '' && (request.routeOptions.schema?.body === undefined || request.routeOptions.config.bodyIsOptional === true)) done(null)
       else void parseJson(request, body, done)
+    })
+    admin.addHook('preValidation', async request => {
+      if (request.routeOptions.config.bodyIsOptional === true) request.body ??= {}
     })
     await admin.register(viewerRoutes, { supervisor: app.viewers.supervisor, live: app.viewers.live })
     await admin.register(cacheRoutes, { cache: app.shardCache, shards: app.shards, eviction: config.cache.eviction })

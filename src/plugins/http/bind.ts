@@ -1,3 +1,4 @@
+import { Server as TlsServer } from 'node:tls'
 import type { FastifyInstance } from 'fastify'
 import { RelayError, systemCode } from '../../base/errors.ts'
 
@@ -11,7 +12,9 @@ export const BACKLOG = 4_096
  */
 export async function bind (app: FastifyInstance, { host, port }: { readonly host: string, readonly port: number }, section: string): Promise<number> {
   try {
-    await app.listen({ host, port, backlog: BACKLOG })
+    // Fastify does not know what our own server speaks.
+    const listenTextResolver = (address: string): string => `Server listening at ${app.server instanceof TlsServer ? address.replace(/^http:/, 'https:') : address}`
+    await app.listen({ host, port, backlog: BACKLOG, listenTextResolver })
   } catch (error) {
     throw new RelayError('RELAY_ERR_LISTEN', `${section}.host ${host}, ${section}.port ${port} cannot be listened on: ${systemCode(error) ?? String(error)}`, { cause: error })
   }

@@ -1,6 +1,6 @@
 import { STATUS_CODES } from 'node:http'
 import type { Socket } from 'node:net'
-import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest, FastifySchemaValidationError } from 'fastify'
 import { ERRORS, RelayError, systemCode, toProblem, type ErrorCode } from '../../base/errors.ts'
 import { problemFields } from '../../protocol/answer.ts'
 
@@ -71,8 +71,19 @@ export function sendProblem (error: unknown, request: FastifyRequest, reply: Fas
     .send(toProblem(known))
 }
 
+/** What is wrong with input, by name: {@link https://ajv.js.org/api.html#error-objects Ajv} leaves that to the parameters of its errors. */
+export function describeInput ([error]: readonly FastifySchemaValidationError[], part: string): Error {
+  if (error === undefined) return new Error(`${part} is invalid`)
+  const { keyword, instancePath, params, message = 'is invalid' } = error
+  const at = part + instancePath.replaceAll('/', '.')
+  if (keyword === 'additionalProperties') return new Error(`${at} has the unknown property ${JSON.stringify(params['additionalProperty'])}`)
+  if (keyword === 'enum') return new Error(`${at} must be one of ${JSON.stringify(params['allowedValues']).slice(1, -1)}`)
+  return new Error(`${at} ${message}`)
+}
+
 /** Makes every error of an instance a problem document. */
 export function useProblems (app: FastifyInstance): void {
+  app.setSchemaErrorFormatter((errors, part) => describeInput(errors, part))
   app.setErrorHandler<FastifyError>((error, request, reply) => sendProblem(error, request, reply))
   app.setNotFoundHandler((request, reply) => sendProblem(new RelayError('RELAY_ERR_NOT_FOUND', 'nothing is served at this path'), request, reply))
 }
@@ -87,7 +98,12 @@ export function answerClientError (error: NodeJS.ErrnoException, socket: Socket)
   const detail = code === 'RELAY_ERR_HEADERS_TOO_LARGE'
     ? 'the request head is larger than 16 KiB'
     : code === 'RELAY_ERR_REQUEST_TIMEOUT' ? 'the request head did not arrive in time' : 'the request is not HTTP/1.1'
-  const problem = toProblem(new RelayError(code, detail))
+  answerOnSocket(socket, new RelayError(code, detail))
+}
+
+/** Answers on a connection that carries no request, over HTTP/1.1, and ends it. */
+export function answerOnSocket (socket: Socket, error: RelayError): void {
+  const problem = toProblem(error)
   const body = `${JSON.stringify(problem)}\n`
   socket.end(`HTTP/1.1 ${problem.status} ${STATUS_CODES[problem.status] ?? ''}\r\ncontent-type: ${PROBLEM_TYPE}\r\ncontent-length: ${Buffer.byteLength(body)}\r\ncache-control: no-store\r\nconnection: close\r\n\r\n${body}`)
 }

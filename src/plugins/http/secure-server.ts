@@ -1,9 +1,12 @@
 import { constants, createServer as createHttp2Server, type ServerHttp2Session, type ServerHttp2Stream } from 'node:http2'
 import { createServer as createHttpsServer, type Server as HttpsServer } from 'node:https'
 import { METHODS, type RequestListener, type ServerOptions } from 'node:http'
+import { Socket } from 'node:net'
 import type { TLSSocket } from 'node:tls'
+import { RelayError, systemCode } from '../../base/errors.ts'
 import { TLS_POLICY } from '../../protocol/ciphers.ts'
 import { endUnfinishedHeads } from './http2-heads.ts'
+import { answerOnSocket } from './problem.ts'
 
 export interface Pem {
   readonly cert: string
@@ -61,6 +64,12 @@ export function unknownMethodOf (request: object): string | undefined {
   return unknownMethods.get(request)
 }
 
+/** The connection below a handshake that failed, which Node tells nobody; undefined when it cannot be written to. */
+function plainSocketOf (socket: TLSSocket): Socket | undefined {
+  const { _parent: parent } = socket as TLSSocket & { readonly _parent?: unknown }
+  return parent instanceof Socket && parent.writable ? parent : undefined
+}
+
 /**
  * HTTP/2 and HTTP/1.1 over TLS on one port, chosen by ALPN. The HTTP/1.1 side is Node's own HTTPS server with all its timeouts;
  * Node's combined server lacks most of them, and a way to close connections.
@@ -99,9 +108,13 @@ export function createSecureServer (options: SecureServerOptions, handler: Reque
     if (socket.alpnProtocol === 'h2') http2.emit('connection', socket)
     else for (const serve of serveHttp1) serve.call(server, socket)
   })
-  // Nobody can be answered over TLS that was never agreed on.
+  // Nobody can be answered over TLS that was never agreed on, and only who never meant it without.
   server.removeAllListeners('tlsClientError')
-  server.on('tlsClientError', (_error, socket) => { socket.destroy() })
+  server.on('tlsClientError', (error, socket) => {
+    const plain = systemCode(error) === 'ERR_SSL_HTTP_REQUEST' ? plainSocketOf(socket) : undefined
+    if (plain !== undefined) answerOnSocket(plain, new RelayError('RELAY_ERR_BAD_REQUEST', 'this port speaks HTTPS: begin the URL with https://'))
+    socket.destroy()
+  })
   const closeHttp2Sessions = (): void => {
     for (const session of sessions) if (!session.closed) session.close()
   }

@@ -20,9 +20,12 @@ const Viewer = Type.Object({
   rttMs: Type.Optional(Type.Number({ description: 'smoothed round trip, where the transport knows it' }))
 })
 
+/** Time that viewers have to move where nobody says another, ms. */
+const DEADLINE_MS = 30_000
+
 const Drain = Type.Object({
-  deadlineMs: Type.Integer({ minimum: 0, maximum: 3_600_000, description: 'time viewers have to move' }),
-  alternates: Type.Array(Type.String({ pattern: '^https?://', maxLength: 256 }), { maxItems: 16, default: [], description: 'relays to move to, best first' })
+  deadlineMs: Type.Optional(Type.Integer({ minimum: 0, maximum: 3_600_000, default: DEADLINE_MS, description: 'time viewers have to move' })),
+  alternates: Type.Optional(Type.Array(Type.String({ pattern: '^https?://', maxLength: 256 }), { maxItems: 16, default: [], description: 'relays to move to, best first' }))
 }, { additionalProperties: false })
 
 /** `/viewers` and `/drain`: sessions of the gateway. */
@@ -53,7 +56,7 @@ export const viewerRoutes: FastifyPluginAsyncTypebox<{ supervisor: Supervisor | 
   })
 
   app.post('/drain', {
-    config: { scope: 'write' },
+    config: { scope: 'write', bodyIsOptional: true },
     schema: {
       operationId: 'drainViewers',
       summary: 'Ask every viewer to move and take no new sessions',
@@ -63,7 +66,7 @@ export const viewerRoutes: FastifyPluginAsyncTypebox<{ supervisor: Supervisor | 
       response: { 202: Type.Object({ draining: Type.Boolean() }), ...problems(400, 401, 403, 413, 415, 429, 503) }
     }
   }, async (request, reply) => {
-    const { deadlineMs, alternates } = request.body
+    const { deadlineMs = DEADLINE_MS, alternates = [] } = request.body
     gateway()
     live.update({ drain: { deadlineMs, alternates } })
     request.log.warn({ deadlineMs, alternates }, 'draining viewers')
