@@ -49,6 +49,7 @@ const SERVERS: Record<Listener, Json> = {
 const TAGS = [
   { name: 'bandwidth', description: 'Bandwidth shared by viewers' },
   { name: 'cache', description: 'The shard cache' },
+  { name: 'denylist', description: 'What must not be served' },
   { name: 'integrity', description: 'Whether objects are what their manifests say' },
   { name: 'jobs', description: 'Work that operators ask for: the repair of a video' },
   { name: 'limits', description: 'What viewers may do in a second' },

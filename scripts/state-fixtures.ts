@@ -10,6 +10,7 @@ import { fileURLToPath } from 'node:url'
 import { VERSION } from '../src/base/version.ts'
 import { checkConfig } from '../src/config/config.ts'
 import { withOwnToken } from '../src/plugins/admin/own-token.ts'
+import { ownEntriesText } from '../src/plugins/denylist/own-entries.ts'
 import { openCache } from '../src/plugins/shard-cache/open-cache.ts'
 import { scrubStateText, type ScrubState } from '../src/plugins/scrub/scrub-state.ts'
 import { openCertificateStore } from '../src/plugins/tls/certificate-store.ts'
@@ -61,6 +62,7 @@ const scrub: ScrubState = {
   last: { startedAt: NEW_YEAR, bytes: 300, verified: 3, rotted: 1, unreadable: 0, skipped: 0, endedAt: NEW_YEAR + 1 }
 }
 await writeFile(join(path, 'scrub-state.json'), scrubStateText(scrub))
+await writeFile(join(path, 'denied.json'), ownEntriesText([{ entry: 'QmDenied', reason: 'for a test', since: NEW_YEAR }, { entry: 'tv-*', reason: '', since: NEW_YEAR + 1 }]))
 
 const { admin } = await withOwnToken(checkConfig({ cache: { path } }), { info: nothing })
 const options = { certFile: '', keyFile: '', directory: join(path, 'tls'), hosts: ['relay.example'] }

@@ -5,6 +5,7 @@ import { refuseRebound } from './plugins/admin/access.ts'
 import adminPlugin from './plugins/admin/index.ts'
 import authPlugin from './plugins/auth/index.ts'
 import bandwidthPlugin from './plugins/bandwidth/index.ts'
+import denylistPlugin from './plugins/denylist/index.ts'
 import healthPlugin from './plugins/health/index.ts'
 import { bind, boundPort } from './plugins/http/bind.ts'
 import { createInstance } from './plugins/http/instance.ts'
@@ -91,6 +92,7 @@ export async function buildApp (config: Config, deps: AppDeps): Promise<Relay> {
     await admin.register(shardCachePlugin, { config, signal: deps.signal, loaded: share => { deps.startListener?.loaded(share) } })
     await admin.register(tlsPlugin, { config })
     await admin.register(authPlugin, { config })
+    await admin.register(denylistPlugin, { config })
     await admin.register(regionPlugin, { config })
     await admin.register(upstreamPlugin, { config })
     await admin.register(integrityPlugin, { config })
@@ -152,6 +154,6 @@ export async function buildApp (config: Config, deps: AppDeps): Promise<Relay> {
     },
     close: async () => { await (closing ??= close()) },
     hangs: () => admin.diskQueue.late > 0 || admin.shardCache.disk.index.late || (late && admin.shardCache.disk.index.writing),
-    reload: async () => { await Promise.all([admin.certificates.reload(), admin.auth.reload()]) }
+    reload: async () => { await Promise.all([admin.certificates.reload(), admin.auth.reload(), admin.denylist.reload()]) }
   }
 }

@@ -30,6 +30,7 @@ export const ERRORS = {
   RELAY_ERR_VIEWER_VERIFIER_BUSY: { status: 503, retryable: true, source: 'viewer', title: 'Too many viewer tokens are being checked' },
   RELAY_ERR_RATE_LIMITED: { status: 429, retryable: true, source: 'viewer', title: 'Too many requests' },
   RELAY_ERR_SHARD_NOT_FOUND: { status: 404, retryable: false, source: 'upstream', title: 'No super-node has this object' },
+  RELAY_ERR_DENIED: { status: 451, retryable: false, source: 'operator', title: 'Object must not be served here' },
   RELAY_ERR_NOT_CACHED: { status: 504, retryable: true, source: 'viewer', title: 'Object is not in the cache' },
   RELAY_ERR_UPSTREAM_UNREACHABLE: { status: 502, retryable: true, source: 'upstream', title: 'No super-node could be reached' },
   RELAY_ERR_UPSTREAM_TIMEOUT: { status: 504, retryable: true, source: 'upstream', title: 'No super-node answered in time' },

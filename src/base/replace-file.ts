@@ -3,7 +3,7 @@ import { link, open, rename, rm, stat } from 'node:fs/promises'
 import { systemCode } from './errors.ts'
 
 /** Writes a file, mode 0600, so that a crash leaves the old one or the new one and never half of each. */
-export async function replaceFile (file: string, text: string): Promise<void> {
+export async function replaceFile (file: string, text: string | Uint8Array): Promise<void> {
   const temporary = `${file}.${randomUUID()}.tmp`
   try {
     const handle = await open(temporary, 'wx', 0o600)

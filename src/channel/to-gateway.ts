@@ -57,6 +57,8 @@ export type ToGateway =
   /** More of growing files may be read; pairs of lease and bytes. */
   | { readonly type: 'progress', readonly leases: readonly (readonly [lease: number, readable: number])[] }
   | { readonly type: 'broken', readonly lease: number, readonly refusal: Refusal }
+  /** Nothing more of it may be served. */
+  | { readonly type: 'revoked', readonly lease: number, readonly refusal: Refusal }
   /** `file` names the file that holds the whole object now, if one does. */
   | { readonly type: 'bytes', readonly id: number, readonly chunk: Uint8Array, readonly file: string | undefined }
   | { readonly type: 'list', readonly id: number }

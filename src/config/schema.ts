@@ -2,6 +2,7 @@ import Type, { type Static, type TSchema } from 'typebox'
 import { adminConfig } from '../plugins/admin/config.ts'
 import { authConfig } from '../plugins/auth/config.ts'
 import { bandwidthConfig } from '../plugins/bandwidth/config.ts'
+import { denylistConfig } from '../plugins/denylist/config.ts'
 import { trustConfig } from '../plugins/integrity/config.ts'
 import { limitsConfig } from '../plugins/limits/config.ts'
 import { overloadConfig } from '../plugins/overload/config.ts'
@@ -28,6 +29,7 @@ export const ConfigSchema = Type.Object({
   scrub: scrubConfig,
   upstream: upstreamConfig,
   trust: trustConfig,
+  denylist: denylistConfig,
   p2p: p2pConfig,
   repair: repairConfig,
   region: regionConfig,

@@ -13,6 +13,7 @@ export class HeldLease {
   readonly info: LeaseInfo
   readable: number
   #refusal: Refusal | undefined
+  #revoked: Refusal | undefined
   readonly #changes = new Changes()
 
   constructor (info: LeaseInfo) {
@@ -30,9 +31,20 @@ export class HeldLease {
     this.#changes.tell()
   }
 
+  revoke (refusal: Refusal): void {
+    this.#revoked = refusal
+    this.#changes.tell()
+  }
+
+  /** @throws RelayError once nothing more of it may be served */
+  throwIfRevoked (): void {
+    if (this.#revoked !== undefined) throw new RelayError(this.#revoked.code, this.#revoked.detail)
+  }
+
   /** Waits until the growing file holds bytes at `position`. @throws RelayError when it never will; the signal's reason */
   async more (position: number, signal: AbortSignal): Promise<void> {
     while (this.readable <= position) {
+      this.throwIfRevoked()
       if (this.#refusal !== undefined) throw new RelayError(this.#refusal.code, this.#refusal.detail)
       signal.throwIfAborted()
       await this.#changes.next(signal)
@@ -91,6 +103,13 @@ export class RemoteLease implements ShardLease {
   }
 
   async #read (position: number, maxBytes: number): Promise<Uint8Array> {
+    this.#held.throwIfRevoked()
+    const bytes = await this.#bytes(position, maxBytes)
+    this.#held.throwIfRevoked()
+    return bytes
+  }
+
+  async #bytes (position: number, maxBytes: number): Promise<Uint8Array> {
     if (this.#object !== undefined) return this.#object.buffer.subarray(position, position + maxBytes)
     if (this.#path !== undefined) {
       await this.#held.more(position, this.#signal)

@@ -80,6 +80,7 @@ export class RemoteSource implements ShardSource {
         for (const [lease, readable] of message.leases) this.#leases.get(lease)?.grew(readable)
         return true
       case 'broken': this.#leases.get(message.lease)?.broke(message.refusal); return true
+      case 'revoked': this.#leases.get(message.lease)?.revoke(message.refusal); return true
       case 'start': case 'update': case 'spent': case 'list': case 'disconnect': case 'stop': return false
     }
   }

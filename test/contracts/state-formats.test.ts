@@ -8,6 +8,7 @@ import { open } from 'lmdb'
 import { checkConfig } from '../../src/config/config.ts'
 import { TOKEN_FILE, withOwnToken } from '../../src/plugins/admin/own-token.ts'
 import { loadScrubState, newScrubState, SCRUB_STATE_VERSION, scrubStateText, type ScrubState } from '../../src/plugins/scrub/scrub-state.ts'
+import { loadOwnEntries, ownEntriesText } from '../../src/plugins/denylist/own-entries.ts'
 import { RECORD_VERSION } from '../../src/plugins/shard-cache/index-db.ts'
 import { MANIFEST_VERSION, type ManifestEntry } from '../../src/plugins/shard-cache/manifest.ts'
 import { openCertificateStore, type CertificateHash } from '../../src/plugins/tls/certificate-store.ts'
@@ -139,6 +140,13 @@ for (const version of versions) {
       const state = await left.scrub()
       assert.deepEqual([scrubStateText(state), left.warnings], [await left.text('scrub-state.json'), []])
       assert.deepEqual([state.paused, state.pass?.cursor, state.last?.rotted], [true, 'QmUpper/13', 1])
+    })
+
+    test('what operators deny', async t => {
+      const left = await leave(t, version)
+      const entries = await loadOwnEntries(left.file('denied.json'))
+      assert.equal(ownEntriesText(entries), await left.text('denied.json'))
+      assert.deepEqual(entries.map(({ entry }) => entry), ['QmDenied', 'tv-*'])
     })
 
     test('the admin token, and both certificates that browsers have pinned', async t => {

@@ -12,6 +12,7 @@ export function openShardOf (body: Buffer, changes: Partial<OpenShard> = {}): Op
     buffer: body,
     file: undefined,
     read: async (position, length) => body.subarray(position, position + length),
+    whenRevoked: () => {},
     release: () => {},
     ...changes
   }

@@ -130,6 +130,8 @@ export class FakeShards {
   opened = 0
   released = 0
   twice = 0
+  /** Revokes the object that was opened last. */
+  revoke: (error: RelayError) => void = () => {}
 
   async open (key: ShardKey, _options?: OpenOptions): Promise<OpenShard> {
     await this.gate
@@ -150,6 +152,7 @@ export class FakeShards {
         await object.more(position)
         return object.bytes.subarray(position, Math.min(object.readable, position + length))
       },
+      whenRevoked: listener => { this.revoke = listener },
       release: () => {
         if (!held) this.twice++
         else this.released++

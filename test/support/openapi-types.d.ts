@@ -388,6 +388,106 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/admin/v1/denylist": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * The lists of what is not served
+         * @description Entries of the file and of the URL are counted, and not listed.
+         */
+        get: operations["getDenylist"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/admin/v1/denylist/cids/{cid}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Whether a CID is denied
+         * @description And by which lists.
+         */
+        get: operations["checkDenylist"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/admin/v1/denylist/entries": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Deny CIDs
+         * @description Holds when it is answered, and over restarts: requests are 451, what is read or fetched ends, and what is cached goes. All entries are taken, or none. At most 10,000 are kept.
+         */
+        post: operations["addDenylistEntries"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/admin/v1/denylist/entries/{entry}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /**
+         * Deny an entry no longer
+         * @description One of this API; other lists may deny the same.
+         */
+        delete: operations["removeDenylistEntry"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/admin/v1/denylist/reload": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Read the file again, and ask the URL
+         * @description Answered when both are through; a list that cannot be had or used leaves the one of before.
+         */
+        post: operations["reloadDenylist"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/admin/v1/scrub": {
         parameters: {
             query?: never;
@@ -1229,6 +1329,17 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description The relay must not serve the object (RFC 7725) */
+            451: {
+                headers: {
+                    /** @description id of this request in the relay log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description Internal error */
             500: {
                 headers: {
@@ -1496,6 +1607,15 @@ export interface operations {
             /** @description The request head is larger than 16 KiB */
             431: {
                 headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description The relay must not serve the object (RFC 7725) */
+            451: {
+                headers: {
+                    /** @description id of this request in the relay log */
+                    "x-request-id"?: string;
                     [name: string]: unknown;
                 };
                 content?: never;
@@ -1781,6 +1901,17 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description The relay must not serve the object (RFC 7725) */
+            451: {
+                headers: {
+                    /** @description id of this request in the relay log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description Internal error */
             500: {
                 headers: {
@@ -2046,6 +2177,15 @@ export interface operations {
             /** @description The request head is larger than 16 KiB */
             431: {
                 headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description The relay must not serve the object (RFC 7725) */
+            451: {
+                headers: {
+                    /** @description id of this request in the relay log */
+                    "x-request-id"?: string;
                     [name: string]: unknown;
                 };
                 content?: never;
@@ -3407,6 +3547,375 @@ export interface operations {
             };
             /** @description Body is not JSON by its content-type */
             415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many requests */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    getDenylist: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        /** @description of all lists together */
+                        entries: number;
+                        lists: {
+                            /** @description own: of this API; file: `denylist.file`; url: `denylist.url` */
+                            source: "own" | "file" | "url";
+                            entries: number;
+                            /** @description entries that are prefixes */
+                            prefixes: number;
+                            /** @description memory of its digests */
+                            bytes: number;
+                            /** @description lines that are no entries */
+                            badLines: number;
+                            /** @description why the list could not be had the last time, or what is wrong with its first bad line */
+                            problem: string | null;
+                            /** @description when it was read, changed or last confirmed, milliseconds since the epoch */
+                            at: number | null;
+                        }[];
+                        /** @description the latest first, at most 1,000 */
+                        own: {
+                            /** @description a CID, a prefix and `*`, or `//` and the SHA-256 of `<CID>/` */
+                            entry: string;
+                            /** @description for whoever asks later */
+                            reason: string;
+                            /** @description milliseconds since the epoch */
+                            since: number;
+                        }[];
+                    };
+                };
+            };
+            /** @description Missing or wrong token */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Token lacks the scope, or not on loopback */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many requests */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    checkDenylist: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description content identifier */
+                cid: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        denied: boolean;
+                        sources: ("own" | "file" | "url")[];
+                    };
+                };
+            };
+            /** @description Malformed request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Missing or wrong token */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Token lacks the scope, or not on loopback */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many requests */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    addDenylistEntries: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": {
+                    /** @description CIDs, prefixes with `*`, or `//` and the SHA-256 of `<CID>/` in hexadecimal digits */
+                    entries: string[];
+                    /**
+                     * @description for whoever asks later
+                     * @default
+                     */
+                    reason?: string;
+                };
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        /** @description that were not there */
+                        added: number;
+                    };
+                };
+            };
+            /** @description Malformed request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Missing or wrong token */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Token lacks the scope, or not on loopback */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Body too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Body is not JSON by its content-type */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many requests */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    removeDenylistEntry: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description as it was added */
+                entry: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        removed: boolean;
+                    };
+                };
+            };
+            /** @description Malformed request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Missing or wrong token */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Token lacks the scope, or not on loopback */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description No such entry */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many requests */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    reloadDenylist: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        /** @description of all lists together */
+                        entries: number;
+                        lists: {
+                            /** @description own: of this API; file: `denylist.file`; url: `denylist.url` */
+                            source: "own" | "file" | "url";
+                            entries: number;
+                            /** @description entries that are prefixes */
+                            prefixes: number;
+                            /** @description memory of its digests */
+                            bytes: number;
+                            /** @description lines that are no entries */
+                            badLines: number;
+                            /** @description why the list could not be had the last time, or what is wrong with its first bad line */
+                            problem: string | null;
+                            /** @description when it was read, changed or last confirmed, milliseconds since the epoch */
+                            at: number | null;
+                        }[];
+                        /** @description the latest first, at most 1,000 */
+                        own: {
+                            /** @description a CID, a prefix and `*`, or `//` and the SHA-256 of `<CID>/` */
+                            entry: string;
+                            /** @description for whoever asks later */
+                            reason: string;
+                            /** @description milliseconds since the epoch */
+                            since: number;
+                        }[];
+                    };
+                };
+            };
+            /** @description Missing or wrong token */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Token lacks the scope, or not on loopback */
+            403: {
                 headers: {
                     [name: string]: unknown;
                 };

@@ -6,6 +6,7 @@ import { systemClock } from '../../base/clock.ts'
 import { RelayError } from '../../base/errors.ts'
 import type { Config } from '../../config/config.ts'
 import { bandwidthRoutes } from '../bandwidth/routes.ts'
+import { denylistRoutes } from '../denylist/routes.ts'
 import { integrityRoutes } from '../integrity/routes.ts'
 import { jobRoutes } from '../jobs/routes.ts'
 import { limitsRoutes } from '../limits/routes.ts'
@@ -73,10 +74,11 @@ export default fp<{ config: Config }>(async (app: FastifyInstance, { config }) =
       else void parseJson(request, body, done)
     })
     admin.addHook('preValidation', async request => {
-      if (request.routeOptions.config.bodyIsOptional === true) request.body ??= {}
+      if (request.body === undefined && request.routeOptions.config.bodyIsOptional === true) request.body = {}
     })
     await admin.register(viewerRoutes, { supervisor: app.viewers.supervisor, live: app.viewers.live })
     await admin.register(cacheRoutes, { cache: app.shardCache, shards: app.shards, eviction: config.cache.eviction })
+    await admin.register(denylistRoutes, { service: app.denylist.service })
     await admin.register(scrubRoutes, { scrub: app.scrub })
     await admin.register(limitsRoutes, { limits: app.limits, handshakeAddresses: () => app.viewers.trackedAddresses() })
     await admin.register(overloadRoutes, { overload: app.overload, redirectTo: () => app.viewers.redirectTo(), now: systemClock.now })
@@ -87,4 +89,4 @@ export default fp<{ config: Config }>(async (app: FastifyInstance, { config }) =
     await admin.register(jobRoutes, app.jobs)
     await admin.register(upstreamRoutes, { upstream: app.upstream, roster: app.nodeRoster, source: app.nodeSource, region: () => app.region.current, regions: config.region.regions })
   }, { prefix: '/admin/v1' })
-}, { name: 'admin', dependencies: ['bandwidth', 'integrity', 'jobs', 'limits', 'overload', 'p2p', 'region', 'scrub', 'shard-cache', 'upstream', 'shards', 'viewers'] })
+}, { name: 'admin', dependencies: ['bandwidth', 'denylist', 'integrity', 'jobs', 'limits', 'overload', 'p2p', 'region', 'scrub', 'shard-cache', 'upstream', 'shards', 'viewers'] })

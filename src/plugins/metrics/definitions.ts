@@ -1,6 +1,7 @@
 import { adminMetrics } from '../admin/metrics.ts'
 import { authMetrics } from '../auth/metrics.ts'
 import { bandwidthMetrics } from '../bandwidth/metrics.ts'
+import { denylistMetrics } from '../denylist/metrics.ts'
 import { integrityMetrics } from '../integrity/metrics.ts'
 import { limitsMetrics } from '../limits/metrics.ts'
 import { overloadMetrics } from '../overload/metrics.ts'
@@ -25,6 +26,7 @@ export const METRICS = {
   ...p2pMetrics,
   ...regionMetrics,
   ...integrityMetrics,
+  ...denylistMetrics,
   ...repairMetrics,
   ...shardsMetrics,
   ...bandwidthMetrics,

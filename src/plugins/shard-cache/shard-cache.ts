@@ -1,4 +1,5 @@
 import { join } from 'node:path'
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import { RelayError } from '../../base/errors.ts'
 import { keyId, keysOfCid, parseKeyId, type ShardKey } from '../../protocol/shard-key.ts'
 import type { CacheObserver, CacheTier } from '../../storage/disk-files.ts'
@@ -14,6 +15,8 @@ import type { RecentVideo } from './recent-manifests.ts'
 import type { ReconcileReport } from './reconcile.ts'
 import { VerifiedReads, type ReadFile, type VerifiedFile, type VerifiedReadsOptions } from './verified-reads.ts'
 
+/** Objects that a purge looks at between two turns of the event loop: some milliseconds. */
+const PURGES_A_TURN = 1_000
 /** Hits after which an object on disk is copied to memory: once may be chance, twice is a pattern. */
 const PROMOTE_AT_HITS = 2
 /** Copies to memory under way at the same time; further candidates wait for their next hit. */
@@ -142,6 +145,23 @@ export class ShardCache {
   /** @returns how many objects went */
   purgeCid (cid: string): number {
     return keysOfCid(cid).filter(key => this.purge(key)).length
+  }
+
+  /**
+   * Evicts the objects of CIDs that match, and what is kept of those that came in part. The event loop gets its turns meanwhile.
+   * @returns how many objects went
+   */
+  async purgeMatching (matches: (cid: string) => boolean): Promise<number> {
+    const cidOf = (id: string): string => id.slice(0, id.indexOf('/'))
+    this.disk.partials.drop(id => matches(cidOf(id)))
+    let purged = 0
+    for (const [n, id] of Array.from(this.disk.firstOut(), entry => entry.id).entries()) {
+      if (n % PURGES_A_TURN === PURGES_A_TURN - 1) await nextTurn()
+      if (!matches(cidOf(id))) continue
+      this.ram.delete(id, 'purge')
+      if (this.disk.purge(id)) purged++
+    }
+    return purged
   }
 
   /** @returns how many objects went */

@@ -3,7 +3,7 @@
 import { Allowance } from '../../base/allowance.ts'
 
 /** Bytes of one body in memory at most, unless a single chunk is larger. */
-export const WINDOW_BYTES = 1024 * 1024
+export const WINDOW_BYTES = 512 * 1024
 /** The same of all bodies together. */
 const ALL_WINDOWS_BYTES = 64 * 1024 * 1024
 /** Chunks of one body, and so pieces of one system call; the kernel takes 1,024 (IOV_MAX). */

@@ -56,6 +56,8 @@ export class FillStarter {
   readonly #settings: FillSettings
   readonly #places: FillPlaces
   readonly #running = new Set<Promise<void>>()
+  /** How to end each, by what it brings in. */
+  readonly #ends = new Map<RunningFill, { readonly cid: string, readonly abort: AbortController }>()
   #stopping: RelayError | undefined
 
   constructor (settings: FillSettings) {
@@ -82,9 +84,11 @@ export class FillStarter {
     }, fillTimeoutMs)
     const fill = this.#byBlocks(request, abort.signal) ?? this.#inOrder(request, abort.signal)
     this.#places.add(fill, abort)
+    this.#ends.set(fill, { cid: request.key.cid, abort })
     const running = fill.finished.then(() => {
       clearTimeout(timer)
       this.#places.remove(fill)
+      this.#ends.delete(fill)
       this.#running.delete(running)
       request.ended(fill)
     })
@@ -92,6 +96,11 @@ export class FillStarter {
     const leave = fill.join()
     if (leave === undefined) throw new RelayError('RELAY_ERR_INTERNAL', 'a fill cannot end before it starts')
     return { fill, leave }
+  }
+
+  /** Ends the fills of CIDs that match. */
+  end (matches: (cid: string) => boolean, reason: RelayError): void {
+    for (const { cid, abort } of this.#ends.values()) if (matches(cid)) abort.abort(reason)
   }
 
   /** Ends all fills and waits until they have let go of the cache. */

@@ -47,11 +47,13 @@ export interface OpenShard extends ObjectFacts {
    * @throws RelayError when neither cache nor super-nodes can deliver them
    */
   read (position: number, length: number, end?: number, into?: Buffer): Promise<Uint8Array>
+  /** @param listener told once, when the object must not be served any more; every read throws the error from then on */
+  whenRevoked (listener: (error: RelayError) => void): void
   release (): void
 }
 
 /** An open object, and where its bytes come from. */
-export interface OpenSource extends OpenShard {
+export interface OpenSource extends Omit<OpenShard, 'whenRevoked'> {
   /** Resolves when all of it is there and verified as far as it can be. @throws what reading throws */
   readonly complete: () => Promise<void>
   /** Whether its bytes are not what the manifest says, and others may be had. */

@@ -11,6 +11,7 @@ import type { AskedNodes } from '../upstream/upstream-types.ts'
 import { FillStarter, type FillRequest, type FillSettings } from './fill-starter.ts'
 import { fromCache, fromFill, fromPlainFill, sameObject, type OpenOptions, type OpenShard, type OpenSource } from './open-shard.ts'
 import { openWhole, type WholeOptions } from './open-whole.ts'
+import { OpenObjects } from './open-objects.ts'
 import type { RunningFill } from './running-fill.ts'
 
 /** What the service reports to metrics; implementations must not throw. */
@@ -22,6 +23,8 @@ export interface ShardObserver {
 export interface ShardServiceOptions extends FillSettings {
   readonly upstream: Pick<Upstream, 'fetch'> & Partial<Pick<Upstream, 'forgetMissing' | 'waitsFor'>>
   readonly observer: ShardObserver
+  /** CIDs of which nothing may be served; none by default. */
+  readonly denies?: ((cid: string) => boolean) | undefined
   readonly integrity?: FillSettings['integrity'] & Pick<Integrity, 'used' | 'forget' | 'expects'> | undefined
   readonly repair?: FillSettings['repair'] & Pick<Repair, 'forget'> | undefined
 }
@@ -38,6 +41,8 @@ export class ShardService {
   /** Fills that end when no super-node delivers. */
   readonly #plain = new WeakSet<RunningFill>()
   readonly #starter: FillStarter
+  /** What viewers have open. */
+  readonly #opened = new OpenObjects()
 
   constructor (options: ShardServiceOptions) {
     this.#options = options
@@ -51,7 +56,7 @@ export class ShardService {
 
   /**
    * Opens an object for reading.
-   * @throws RelayError RELAY_ERR_SHARD_NOT_FOUND, RELAY_ERR_UPSTREAM_*, RELAY_ERR_LOOP, RELAY_ERR_NOT_CACHED, RELAY_ERR_FILLS_BUSY,
+   * @throws RelayError RELAY_ERR_SHARD_NOT_FOUND, RELAY_ERR_DENIED, RELAY_ERR_UPSTREAM_*, RELAY_ERR_LOOP, RELAY_ERR_NOT_CACHED, RELAY_ERR_FILLS_BUSY,
    * RELAY_ERR_OVERLOADED, RELAY_ERR_STOPPING
    */
   async open (key: ShardKey, options: OpenOptions = {}): Promise<OpenShard> {
@@ -89,6 +94,14 @@ export class ShardService {
     }
   }
 
+  /** Of the CIDs that `denies` tells nothing more is brought in or given to anybody, whoever reads it now. */
+  revoke (denies: (cid: string) => boolean): void {
+    const error = deniedError()
+    this.forbidStore(id => denies(cidOf(id)))
+    this.#starter.end(denies, error)
+    this.#opened.revoke(denies, error)
+  }
+
   /** Ends all fills and waits until they have let go of the cache. */
   async close (): Promise<void> {
     await this.#starter.close()
@@ -96,6 +109,7 @@ export class ShardService {
 
   async #openSource (key: ShardKey, { asFile = false, via = [], onlyIfCached = false, range }: OpenOptions, repairs = true): Promise<OpenSource> {
     const id = keyId(key)
+    if (this.#options.denies?.(key.cid) === true) throw deniedError()
     let asked = false
     // A fill that ends while the cache is being asked has stored the object; then asking again spares a second fetch.
     for (let look = 1; look <= MAX_LOOKS; look++) {
@@ -210,6 +224,7 @@ export class ShardService {
   #resilient (key: ShardKey, via: readonly string[], first: OpenSource): OpenShard {
     let source = first
     let released = false
+    const opened = this.#opened.add(key.cid)
     let given = false
     let moves = 0
     const move = async (error: unknown): Promise<void> => {
@@ -228,8 +243,10 @@ export class ShardService {
     }
     const read: OpenShard['read'] = async (position, length, end, into) => {
       for (let memory = into; ; memory = undefined) {
+        opened.throwIfRevoked()
         try {
           const bytes = await source.read(position, length, end, memory)
+          opened.throwIfRevoked()
           given = true
           return bytes
         } catch (error) {
@@ -241,8 +258,10 @@ export class ShardService {
     return {
       ...first,
       read,
+      whenRevoked: listener => { opened.whenRevoked(listener) },
       release: () => {
         released = true
+        this.#opened.remove(opened)
         source.release()
       }
     }
@@ -271,6 +290,14 @@ export class ShardService {
     fills?.set(name, started.fill)
     return started
   }
+}
+
+function deniedError (): RelayError {
+  return new RelayError('RELAY_ERR_DENIED', 'the object is on the denylist of this relay')
+}
+
+function cidOf (id: string): string {
+  return id.slice(0, id.indexOf('/'))
 }
 
 /** Whether less is asked for than all of an object from its start. */

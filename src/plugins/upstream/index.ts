@@ -32,6 +32,7 @@ export default fp<{ config: Config }>(async (app, { config }) => {
     pseudonym: tier.pseudonym,
     siblings: { siblings: settings.siblings, self: settings.self_url },
     region: () => app.region.current,
+    denies: app.denylist.denies,
     shardPath: settings.shard_path,
     manifestPath: settings.manifest_path,
     connectionsPerNode: settings.connections_per_node,
@@ -85,4 +86,4 @@ export default fp<{ config: Config }>(async (app, { config }) => {
     await roster.close()
     await upstream.close()
   })
-}, { name: 'upstream', dependencies: ['metrics', 'region'] })
+}, { name: 'upstream', dependencies: ['denylist', 'metrics', 'region'] })

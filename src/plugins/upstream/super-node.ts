@@ -182,7 +182,8 @@ export class SuperNode {
       return response
     }
     void body.dump().catch(() => {})
-    if (statusCode === 404 || statusCode === 410) throw new NotFoundError(this.id, this.mayBeRelay && (this.role === 'relay' || this.#proven === 'relay' || isProblem(headers)))
+    // What one must not serve (RFC 7725) others may have.
+    if (statusCode === 404 || statusCode === 410 || statusCode === 451) throw new NotFoundError(this.id, this.mayBeRelay && (this.role === 'relay' || this.#proven === 'relay' || isProblem(headers)))
     if (statusCode === 508) throw new RelayError('RELAY_ERR_LOOP', `relay ${this.id} says that the request goes in circles`)
     const after = { retryAfterSeconds: retryAfterSeconds(fieldValue(headers, 'retry-after'), this.#options.now()) }
     if (statusCode === 503) throw new RelayError('RELAY_ERR_UPSTREAM_BUSY', `super-node ${this.id} answered 503`, after)

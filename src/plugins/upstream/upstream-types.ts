@@ -7,6 +7,8 @@ import type { SiblingsOptions } from './rendezvous.ts'
 import type { SuperNode } from './super-node.ts'
 
 export interface UpstreamOptions {
+  /** CIDs that are never asked for; none by default. */
+  readonly denies?: ((cid: string) => boolean) | undefined
   /** Our region; '' when unknown. */
   readonly region: () => string
   /** Path of a shard with `{cid}`, `{n}` and `{nn}` (two digits). */

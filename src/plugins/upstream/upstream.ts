@@ -89,12 +89,13 @@ export class Upstream {
   /**
    * Finds a node that has the object. Its body goes on from another node where one breaks off.
    * @throws RelayError RELAY_ERR_SHARD_NOT_FOUND when every node says so, RELAY_ERR_UPSTREAM_TIMEOUT when none answers in time, RELAY_ERR_LOOP when the
-   * request goes in circles wherever it is sent, else the last failure
+   * request goes in circles wherever it is sent, RELAY_ERR_DENIED, else the last failure
    */
   async fetch (key: ShardKey, signal: AbortSignal, { via = [], part, asked, wanted, soFar, avoids }: UpstreamFetchOptions = {}): Promise<UpstreamObject> {
     const { clock, firstByteTimeoutMs, leastBodyBps, bodyTimeoutMs } = this.#options
     const start = clock.monotonic()
     const id = keyId(key)
+    if (this.#options.denies?.(key.cid) === true) throw new RelayError('RELAY_ERR_DENIED', 'the object is on the denylist of this relay')
     if (this.#missing.isMissing(id, start)) throw new RelayError('RELAY_ERR_SHARD_NOT_FOUND', ERRORS.RELAY_ERR_SHARD_NOT_FOUND.title.toLowerCase())
     const fields = this.#fields(via)
     const preferred = this.#preferred(key, via).flatMap(({ url }) => this.#siblings.usable(url) ?? [])
@@ -165,7 +166,8 @@ export class Upstream {
 
   /** Asks super-nodes for the manifest of a CID, each once and one of each region first; siblings are not asked. */
   async askEach (cid: string, options: AskEachOptions): Promise<void> {
-    const { region, clock } = this.#options
+    const { region, clock, denies } = this.#options
+    if (denies?.(cid) === true) return
     const path = pathOf({ cid, part: 'manifest' }, this.#options)
     const fields = this.#fields(options.via)
     let enough = false

@@ -153,6 +153,8 @@ export async function shardRoutes (viewer: FastifyInstance, { shards, metrics, m
       shard.release()
       return await reply.send()
     }
+    // What lies in memory goes out in one piece, and the socket may still hold most of it.
+    shard.whenRevoked(() => { reply.raw.destroy() })
     const labels = { transport: 'http', result: shard.origin.hit ? 'hit' : 'miss' }
     const observe = (stage: string): void => {
       metrics.observe('icn_relay_shard_serve_latency_seconds', (monotonic() - start) / 1_000, { ...labels, stage })

@@ -68,6 +68,7 @@ const PROBLEMS: Record<number, string> = {
   416: 'The range starts beyond the object',
   429: 'Too many requests of this address in a second',
   431: 'The request head is larger than 16 KiB',
+  451: 'The relay must not serve the object (RFC 7725)',
   500: 'Internal error',
   502: 'The super-nodes failed, or sent an object that is not what its digest or its manifest says, or one that nothing vouches for while that is refused',
   503: 'Too many objects are being fetched, the relay is overloaded and does not have the object, or it is stopping',
@@ -129,7 +130,7 @@ function objectRoute (operationId: string, summary: string, description: string,
       200: { description: 'The object', headers: { ...BODY_HEADERS, ...SHARED_HEADERS }, content },
       206: { description: 'The bytes of the range', headers: { ...BODY_HEADERS, ...SHARED_HEADERS, ...CONTENT_RANGE('bytes sent and size of the object', '^bytes \\d+-\\d+/\\d+$') }, content },
       304: { description: 'The object is the one named by if-none-match', headers: OBJECT_HEADERS, type: 'null' },
-      ...problemResponses([400, 401, 403, 404, 405, 408, 416, 429, 431, 500, 502, 503, 504, 508])
+      ...problemResponses([400, 401, 403, 404, 405, 408, 416, 429, 431, 451, 500, 502, 503, 504, 508])
     }
   }
 }

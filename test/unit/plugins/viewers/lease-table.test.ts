@@ -17,6 +17,7 @@ function shardCounting (releases: number[], position: number): OpenShard {
     buffer: undefined,
     file: undefined,
     read: async () => new Uint8Array(1),
+    whenRevoked: () => {},
     release: () => { releases[position] = (releases[position] ?? 0) + 1 }
   }
 }

@@ -1,0 +1,160 @@
+import { createHash } from 'node:crypto'
+import { readFile } from 'node:fs/promises'
+import { request } from 'undici'
+import Type, { type Static } from 'typebox'
+import { RelayError, systemCode } from '../../base/errors.ts'
+import { replaceFile } from '../../base/replace-file.ts'
+import { schemaCheck } from '../../base/schema-check.ts'
+import type { Timers } from '../../base/clock.ts'
+import { parseList, type ParsedList } from './list-text.ts'
+
+export interface PulledListOptions {
+  readonly url: string
+  readonly intervalMs: number
+  /** Longest list that is taken, bytes. */
+  readonly maxBytes: number
+  /** Where the last good copy lies; `<file>.json` tells what it is. */
+  readonly file: string
+  readonly timers: Timers
+  /** Wall clock, ms since the epoch. */
+  readonly now: () => number
+  /** A list that holds from now on. */
+  readonly pulled: (list: ParsedList) => void
+  readonly failed: (reason: string) => void
+}
+
+const KeptFile = Type.Object({
+  version: Type.Literal(1),
+  url: Type.String(),
+  etag: Type.Union([Type.String({ maxLength: 1_024 }), Type.Null()]),
+  sha256: Type.String(),
+  /** Wall clock, ms since the epoch. */
+  checkedAt: Type.Number({ minimum: 0 })
+}, { additionalProperties: false })
+type Kept = Static<typeof KeptFile>
+const keptCheck = schemaCheck<Kept>(KeptFile)
+
+/** First pause after a failure, ms; doubles up to the interval. */
+const RETRY_FIRST_MS = 10_000
+/** Silence of the server, ms. */
+const SILENCE_MS = 30_000
+
+/** A denylist that is asked for again and again, by its ETag. Whatever the server answers, the last good copy holds until there is a better one. */
+export class PulledList {
+  readonly #options: PulledListOptions
+  readonly #life = new AbortController()
+  #kept: Kept | undefined
+  #failures = 0
+  #cancel: () => void = () => {}
+  #pulling: Promise<void> | undefined
+  #problem: string | null = null
+
+  constructor (options: PulledListOptions) {
+    this.#options = options
+  }
+
+  /** When the server last said what the list is, ms since the epoch; null before it ever has. */
+  get checkedAt (): number | null { return this.#kept?.checkedAt ?? null }
+  /** Why it could not be asked the last time. */
+  get problem (): string | null { return this.#problem }
+
+  /** Takes the copy of an earlier run of the relay. */
+  async load (): Promise<void> {
+    const { file, url, pulled, failed } = this.#options
+    try {
+      const kept: unknown = JSON.parse(await readFile(`${file}.json`, 'utf8'))
+      if (!keptCheck()(kept) || kept.url !== url) return
+      const bytes = await readFile(file)
+      pulled(await parseList(bytes, this.#life.signal))
+      // Of a copy that was written and not yet told of, the ETag is another's.
+      const sha256 = digestOf(bytes)
+      this.#kept = kept.sha256 === sha256 ? kept : { ...kept, sha256, etag: null }
+    } catch (error) {
+      if (systemCode(error) !== 'ENOENT') failed(`its copy ${file} cannot be used: ${reasonOf(error)}`)
+    }
+  }
+
+  /** Asks now, and from now on. */
+  start (): void {
+    void this.pull()
+  }
+
+  /** Asks now, unless that is under way. Never rejects. */
+  async pull (): Promise<void> {
+    this.#pulling ??= this.#pull().finally(() => { this.#pulling = undefined })
+    await this.#pulling
+  }
+
+  async close (): Promise<void> {
+    this.#life.abort()
+    this.#cancel()
+    await this.#pulling
+  }
+
+  async #pull (): Promise<void> {
+    const { intervalMs, timers, failed } = this.#options
+    this.#cancel()
+    try {
+      await this.#ask()
+      this.#failures = 0
+      this.#problem = null
+    } catch (error) {
+      if (this.#life.signal.aborted) return
+      this.#failures++
+      this.#problem = reasonOf(error)
+      failed(this.#problem)
+    }
+    if (this.#life.signal.aborted) return
+    const pauseMs = this.#failures === 0 ? intervalMs : Math.min(intervalMs, RETRY_FIRST_MS * 2 ** (this.#failures - 1))
+    this.#cancel = timers.after(pauseMs, () => { void this.pull() })
+  }
+
+  async #ask (): Promise<void> {
+    const { url, file, now, pulled } = this.#options
+    const { signal } = this.#life
+    const etag = this.#kept?.etag ?? undefined
+    const { statusCode, headers, body } = await request(url, { signal, headersTimeout: SILENCE_MS, bodyTimeout: SILENCE_MS, headers: { accept: 'text/plain', ...etag === undefined ? {} : { 'if-none-match': etag } } })
+    if (statusCode === 304 && this.#kept !== undefined) {
+      await body.dump()
+      return await this.#note({ ...this.#kept, checkedAt: now() })
+    }
+    if (statusCode !== 200) {
+      await body.dump()
+      throw new RelayError('RELAY_ERR_UPSTREAM_STATUS', `it answers ${statusCode}`)
+    }
+    const bytes = await this.#bytesOf(body)
+    const list = await parseList(bytes, signal)
+    await replaceFile(file, bytes)
+    pulled(list)
+    const { etag: said } = headers
+    await this.#note({ version: 1, url, etag: typeof said === 'string' && said.length <= 1_024 ? said : null, sha256: digestOf(bytes), checkedAt: now() })
+  }
+
+  async #bytesOf (body: AsyncIterable<Buffer> & { destroy: () => void }): Promise<Buffer> {
+    const { maxBytes } = this.#options
+    const pieces: Buffer[] = []
+    let length = 0
+    for await (const piece of body) {
+      length += piece.length
+      if (length > maxBytes) {
+        body.destroy()
+        throw new RelayError('RELAY_ERR_UPSTREAM_TOO_LARGE', `it is larger than denylist.max_bytes, ${maxBytes} bytes`)
+      }
+      pieces.push(piece)
+    }
+    return Buffer.concat(pieces)
+  }
+
+  async #note (kept: Kept): Promise<void> {
+    this.#kept = kept
+    await replaceFile(`${this.#options.file}.json`, `${JSON.stringify(kept)}\n`)
+  }
+}
+
+function digestOf (bytes: Buffer): string {
+  return createHash('sha256').update(bytes).digest('hex')
+}
+
+function reasonOf (error: unknown): string {
+  return error instanceof RelayError ? error.message : systemCode(error) ?? (error instanceof Error ? error.message : String(error))
+}
