@@ -123,6 +123,11 @@ export class Integrity {
     return facts === undefined || blocks === undefined ? undefined : { ...expectedOf(key, facts), ...blocks }
   }
 
+  /** CIDs of what is watched after a video, as its manifest says; none where no manifest is believed. */
+  nextCids (cid: string): readonly string[] {
+    return this.#options.store.known(cid)?.facts.next ?? []
+  }
+
   /**
    * A node sent something that is not what the manifest says.
    * @param received SHA-256 of it, lower-case hex; undefined when its length was wrong already
