@@ -6,6 +6,7 @@ import { trustConfig } from '../plugins/integrity/config.ts'
 import { limitsConfig } from '../plugins/limits/config.ts'
 import { overloadConfig } from '../plugins/overload/config.ts'
 import { p2pConfig } from '../plugins/p2p/config.ts'
+import { prefetchConfig } from '../plugins/prefetch/config.ts'
 import { regionConfig } from '../plugins/region/config.ts'
 import { repairConfig } from '../plugins/repair/config.ts'
 import { scrubConfig } from '../plugins/scrub/config.ts'
@@ -30,6 +31,7 @@ export const ConfigSchema = Type.Object({
   trust: trustConfig,
   p2p: p2pConfig,
   repair: repairConfig,
+  prefetch: prefetchConfig,
   region: regionConfig,
   limits: limitsConfig,
   bandwidth: bandwidthConfig,

@@ -1020,6 +1020,8 @@ export interface operations {
                 "if-range"?: string;
                 /** @description entity-tags, or `*` */
                 "if-none-match"?: string;
+                /** @description what will be asked for next: a list of structured fields (RFC 9651) with up to eight strings `"<cid>/<part>"`, the part a shard number or `manifest`; what the credentials of this request do not open is left out */
+                "icn-prefetch"?: string;
                 /** @description RFC 9110 §7.6.3: relays and proxies the request has passed; sent on to super-nodes */
                 via?: string;
             };
@@ -1313,6 +1315,8 @@ export interface operations {
                 "if-range"?: string;
                 /** @description entity-tags, or `*` */
                 "if-none-match"?: string;
+                /** @description what will be asked for next: a list of structured fields (RFC 9651) with up to eight strings `"<cid>/<part>"`, the part a shard number or `manifest`; what the credentials of this request do not open is left out */
+                "icn-prefetch"?: string;
                 /** @description RFC 9110 §7.6.3: relays and proxies the request has passed; sent on to super-nodes */
                 via?: string;
             };
@@ -1574,6 +1578,8 @@ export interface operations {
                 "if-range"?: string;
                 /** @description entity-tags, or `*` */
                 "if-none-match"?: string;
+                /** @description what will be asked for next: a list of structured fields (RFC 9651) with up to eight strings `"<cid>/<part>"`, the part a shard number or `manifest`; what the credentials of this request do not open is left out */
+                "icn-prefetch"?: string;
                 /** @description RFC 9110 §7.6.3: relays and proxies the request has passed; sent on to super-nodes */
                 via?: string;
             };
@@ -1865,6 +1871,8 @@ export interface operations {
                 "if-range"?: string;
                 /** @description entity-tags, or `*` */
                 "if-none-match"?: string;
+                /** @description what will be asked for next: a list of structured fields (RFC 9651) with up to eight strings `"<cid>/<part>"`, the part a shard number or `manifest`; what the credentials of this request do not open is left out */
+                "icn-prefetch"?: string;
                 /** @description RFC 9110 §7.6.3: relays and proxies the request has passed; sent on to super-nodes */
                 via?: string;
             };

@@ -9,9 +9,9 @@ import { cameFromRelay, sameWay } from '../upstream/tiers.ts'
 import type { Upstream } from '../upstream/upstream.ts'
 import type { AskedNodes } from '../upstream/upstream-types.ts'
 import { FillStarter, type FillRequest, type FillSettings } from './fill-starter.ts'
-import { fromCache, fromFill, fromPlainFill, sameObject, type OpenOptions, type OpenShard, type OpenSource } from './open-shard.ts'
+import { fromCache, fromFill, fromPlainFill, sameObject, type OpenedListener, type OpenOptions, type OpenShard, type OpenSource } from './open-shard.ts'
 import { openWhole, type WholeOptions } from './open-whole.ts'
-import type { RunningFill } from './running-fill.ts'
+import type { QuietFill, RunningFill } from './running-fill.ts'
 
 /** What the service reports to metrics; implementations must not throw. */
 export interface ShardObserver {
@@ -38,6 +38,7 @@ export class ShardService {
   /** Fills that end when no super-node delivers. */
   readonly #plain = new WeakSet<RunningFill>()
   readonly #starter: FillStarter
+  #opened: OpenedListener = () => {}
 
   constructor (options: ShardServiceOptions) {
     this.#options = options
@@ -49,6 +50,11 @@ export class ShardService {
   /** Those that nobody waits for. */
   get unwantedFills (): number { return this.#starter.unwanted }
 
+  /** Puts the one listener there is in its place. */
+  onOpened (listener: OpenedListener): void {
+    this.#opened = listener
+  }
+
   /**
    * Opens an object for reading.
    * @throws RelayError RELAY_ERR_SHARD_NOT_FOUND, RELAY_ERR_UPSTREAM_*, RELAY_ERR_LOOP, RELAY_ERR_NOT_CACHED, RELAY_ERR_FILLS_BUSY,
@@ -58,6 +64,7 @@ export class ShardService {
     try {
       const source = await this.#openSource(key, options)
       this.#options.observer.opened(source.origin)
+      if (!cameFromRelay(options.via ?? [])) this.#opened(key, source, options.next ?? [])
       return this.#resilient(key, options.via ?? [], source)
     } catch (error) {
       const known = error instanceof RelayError ? error : new RelayError('RELAY_ERR_INTERNAL', 'the object could not be opened', { cause: error })
@@ -74,6 +81,22 @@ export class ShardService {
   async openWhole (key: ShardKey, { via = [], repairs, signal, part }: WholeOptions): Promise<OpenSource> {
     const range: RangeSpec | undefined = part === undefined ? undefined : { kind: 'from', first: part.from, last: part.to - 1 }
     return await openWhole(async () => await this.#openSource(key, { via, range }, repairs), { signal, part }, MAX_LOOKS)
+  }
+
+  /**
+   * Brings in an object that nobody waits for, unless the cache has it or it is on its way. Whoever asks for it joins its fill; until then that makes room
+   * for any other.
+   * @throws RelayError RELAY_ERR_FILLS_BUSY, RELAY_ERR_STOPPING, or why a miss is refused
+   */
+  bringIn (key: ShardKey): QuietFill | undefined {
+    const id = keyId(key)
+    if (this.#options.cache.has(key) || this.#fills.has(id)) return undefined
+    this.#starter.admitMiss()
+    const { fill, leave } = this.#startFill({ key, via: [], repairs: true }, this.#fills, id)
+    leave()
+    // Nobody joins what was given up.
+    const giveUp = (): void => { if (this.#starter.giveUp(fill)) this.#forget(id, fill) }
+    return { head: fill.head, finished: fill.finished, giveUp }
   }
 
   /** A fill in flight for a purged key serves those who wait and is not stored. */
