@@ -162,7 +162,7 @@ export async function spawnRelay (t: Pick<TestContext, 'after'>, superNodes: rea
     // Tests that are about manifests say so; earlier versions do not know the key.
     cache: { path, ...program === SERVER ? { integrity: 'digest' } : {}, ...settings['cache'] },
     // What it brings in by itself would be counted with what tests ask for.
-    prefetch: { ...program === SERVER ? { enabled: false } : {}, ...settings['prefetch'] },
+    ...program === SERVER ? { prefetch: { enabled: false, ...settings['prefetch'] } } : {},
     limits: { ...GENEROUS_LIMITS, ...settings['limits'] },
     upstream: { super_nodes: superNodes.map(({ url, region }) => ({ url, region })), ...settings['upstream'] }
   }))
