@@ -111,6 +111,23 @@ suite('prefetching', { concurrency: false, timeout: 120_000 }, () => {
     assert.equal(await metric(adminUrl, 'icn_relay_prefetch_unused_bytes'), 0)
   })
 
+  test('concurrency and budget hold', async t => {
+    const cid = `syn-${SIZE}-bounds`
+    const narrow = await lab(t, { prefetch: { concurrency: 1 } })
+    narrow.node.setFaults({ match: 'shard_01', stallAtBytes: 1_000 })
+    await get(narrow.viewerUrl + pathOf(cid, 0))
+    await until(async () => await metric(narrow.adminUrl, 'icn_relay_prefetch_running'), running => running === 1)
+    // A bit a second: the first object leaves a debt of hours.
+    const poor = await lab(t, { prefetch: { max_bps: 1 } })
+    await get(poor.viewerUrl + pathOf(cid, 0))
+    await soon(() => cached(poor, cid).length === 2)
+    for (const relay of [narrow, poor]) {
+      await get(relay.viewerUrl + pathOf(cid, 0))
+      assert.equal(await metric(relay.adminUrl, 'icn_relay_prefetch_waiting'), 1)
+      assert.equal(askedFor(relay, cid)[2], 0)
+    }
+  })
+
   test('what viewers used lately does not go for it', async t => {
     const relay = await lab(t, { cache: { max_bytes: 3 * SIZE, eviction: 'lru' }, upstream: { max_object_bytes: SIZE } })
     const [old, now] = [`syn-${SIZE}-old`, `syn-${SIZE}-now`]

@@ -105,9 +105,10 @@ export class Prefetch {
     this.#asked(keyId(key), origin.hit || origin.collapsed, now)
     if (now - this.#lookedAt >= LOOK_MS) this.look()
     if (this.#closed || !mayRun()) return
-    const source = hints.length > 0 ? 'hint' : 'order'
-    const count = this.#depths[source].allowed(now)
-    const keys = source === 'hint' ? hints.slice(0, count) : objectsAfter(key, count, nextCids)
+    const { order, hint } = this.#depths
+    const hinted = hints.slice(0, hint.allowed(now))
+    const source = hinted.length > 0 ? 'hint' : 'order'
+    const keys = source === 'hint' ? hinted : objectsAfter(key, order.allowed(now), nextCids)
     for (const ahead of keys) this.#enqueue({ key: ahead, source, size, at: now })
     this.#run()
   }
@@ -236,10 +237,11 @@ export class Prefetch {
     if (this.#running.get(id) === running) this.#running.delete(id)
     const now = timers.now()
     if (size === undefined || !(running.joined || cached(key))) {
-      // What came in vain is no use to anybody; what nobody has is no fault of the prediction.
       const unstored = size !== undefined
-      if (unstored) this.#depths[source].settled(false, now)
-      else if (isMissing(head)) this.#inItsPlace(key, source, expected, now)
+      const missing = isMissing(head)
+      // That a shard of a video is missing is no fault of the prediction; who names what nobody has is wrong.
+      if (unstored || (missing && source === 'hint')) this.#depths[source].settled(false, now)
+      else if (missing) this.#inItsPlace(key, expected, now)
       return observer.ended(source, unstored ? 'unstored' : 'failed')
     }
     observer.ended(source, running.joined ? 'joined' : 'stored')
@@ -253,9 +255,9 @@ export class Prefetch {
     if (forgotten !== undefined) this.#learn(forgotten)
   }
 
-  #inItsPlace (key: ShardKey, source: PrefetchSource, size: number, at: number): void {
+  #inItsPlace (key: ShardKey, size: number, at: number): void {
     const parity = parityFor(key, other => this.#options.cached(other) || this.#tried.has(keyId(other)) || this.#waiting.has(keyId(other)))
-    if (parity !== undefined) this.#enqueue({ key: parity, source, size, at })
+    if (parity !== undefined) this.#enqueue({ key: parity, source: 'order', size, at })
   }
 }
 

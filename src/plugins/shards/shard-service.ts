@@ -183,6 +183,7 @@ export class ShardService {
     if (integrity.blocksOf(key) === undefined || fill.sha256 !== undefined) return false
     fill.forbidStore()
     this.#forget(keyId(key), fill)
+    this.#starter.giveUp(fill)
     return true
   }
 

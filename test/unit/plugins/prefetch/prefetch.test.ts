@@ -241,6 +241,17 @@ suite('prefetching', () => {
     assert.equal(rig.told[0], 'hint stored')
   })
 
+  test('hints that name what nobody has end with hints; the order stays', async () => {
+    const rig = new Rig({ maxDepth: 1 })
+    for (let n = 0; n < 8; n++) {
+      rig.open('a', 12, [{ cid: `none${n}`, part: 10 }])
+      await rig.fail(`none${n}/10`, new RelayError('RELAY_ERR_SHARD_NOT_FOUND', 'nobody has it'))
+    }
+    assert.deepEqual([rig.prefetch.depth('hint'), rig.prefetch.depth('order')], [0, 1])
+    rig.open('a', 3, [{ cid: 'b', part: 1 }])
+    assert.equal(rig.ids().at(-1), 'a/4')
+  })
+
   test('parity comes for a data shard that nobody has, and for no other failure', async () => {
     const rig = new Rig()
     rig.open('a', 0)
