@@ -128,6 +128,12 @@ export class Integrity {
     return this.#options.store.known(cid)?.facts.next ?? []
   }
 
+  /** Bytes of an object as its manifest says; undefined where none is believed. */
+  sizeOf (key: ShardKey): number | undefined {
+    const known = this.#options.store.known(key.cid)
+    return known === undefined ? undefined : expectedOf(key, known.facts).size
+  }
+
   /**
    * A node sent something that is not what the manifest says.
    * @param received SHA-256 of it, lower-case hex; undefined when its length was wrong already

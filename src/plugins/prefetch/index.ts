@@ -21,6 +21,7 @@ export default fp<{ config: Config }>(async (app, { config: { prefetch: settings
     cached: key => shardCache.has(key),
     hasRoom: bytes => hasRoomFor(shardCache.disk, bytes, systemClock.now() - EXPECTED_WITHIN_MS),
     nextCids: cid => integrity.checks?.nextCids(cid) ?? [],
+    sizeOf: key => integrity.checks?.sizeOf(key),
     mayRun: () => overload.backgroundAllowed && !viewers.live.draining,
     timers: systemTimers,
     observer: {

@@ -33,6 +33,8 @@ export interface PrefetchOptions {
   readonly hasRoom: (bytes: number) => boolean
   /** CIDs of what is watched after a video. */
   readonly nextCids: (cid: string) => readonly string[]
+  /** Bytes of an object, where its manifest is known. */
+  readonly sizeOf: (key: ShardKey) => number | undefined
   /** Whether load permits work that nobody waits for. */
   readonly mayRun: () => boolean
   readonly timers: Timers
@@ -42,7 +44,7 @@ export interface PrefetchOptions {
 interface Candidate {
   readonly key: ShardKey
   readonly source: PrefetchSource
-  /** Expected, bytes: shards of a video have one size, and those of the next one are taken to have the same. */
+  /** Expected, bytes. */
   readonly size: number
   /** Monotonic, ms. */
   readonly at: number
@@ -62,6 +64,8 @@ export const MAX_WAIT_MS = 10_000
 const MAX_TRIED = 4_096
 /** Depth at first, of what follows in order: enough to have an answer waiting for the next request. */
 const FIRST_DEPTH = 2
+/** What a shard is taken to have before any was seen, bytes: the largest there are. */
+const FIRST_SHARD_BYTES = 10_000_000
 /** Pauses before somebody looks again: for contention to pass, for room, and at what was not used, ms. */
 const CONTENTION_MS = 50
 const ROOM_MS = 1_000
@@ -79,6 +83,8 @@ export class Prefetch {
   readonly #unused = new UnusedObjects()
   readonly #depths: Readonly<Record<PrefetchSource, Depth>>
   readonly #budget: TokenBucket | undefined
+  /** Of the shard that was opened last, which an object of unknown size is taken to have: those of one video have the same. */
+  #shardBytes = FIRST_SHARD_BYTES
   #lookedAt = -Infinity
   #noRoomUntil = -Infinity
   #cancelTimer: (() => void) | undefined
@@ -102,6 +108,7 @@ export class Prefetch {
   opened (key: ShardKey, { size, origin }: Pick<ObjectFacts, 'size' | 'origin'>, hints: readonly ShardKey[]): void {
     const { timers, nextCids, mayRun } = this.#options
     const now = timers.now()
+    if (key.part !== 'manifest') this.#shardBytes = size
     this.#asked(keyId(key), origin.hit || origin.collapsed, now)
     if (now - this.#lookedAt >= LOOK_MS) this.look()
     if (this.#closed || !mayRun()) return
@@ -109,7 +116,7 @@ export class Prefetch {
     const hinted = hints.slice(0, hint.allowed(now))
     const source = hinted.length > 0 ? 'hint' : 'order'
     const keys = source === 'hint' ? hinted : objectsAfter(key, order.allowed(now), nextCids)
-    for (const ahead of keys) this.#enqueue({ key: ahead, source, size, at: now })
+    for (const ahead of keys) this.#enqueue(ahead, source, now)
     this.#run()
   }
 
@@ -159,10 +166,11 @@ export class Prefetch {
     if (objects > 0) this.#options.observer.skipped(reason, objects)
   }
 
-  #enqueue (candidate: Candidate): void {
-    const id = keyId(candidate.key)
-    if (this.#waiting.has(id) || this.#tried.has(id) || this.#options.cached(candidate.key)) return
-    this.#waiting.set(id, candidate)
+  #enqueue (key: ShardKey, source: PrefetchSource, at: number): void {
+    const { cached, sizeOf } = this.#options
+    const id = keyId(key)
+    if (this.#waiting.has(id) || this.#tried.has(id) || cached(key)) return
+    this.#waiting.set(id, { key, source, size: sizeOf(key) ?? this.#shardBytes, at })
     const [oldest] = this.#waiting.keys()
     if (this.#waiting.size <= MAX_WAITING || oldest === undefined) return
     this.#waiting.delete(oldest)
@@ -241,7 +249,7 @@ export class Prefetch {
       const missing = isMissing(head)
       // That a shard of a video is missing is no fault of the prediction; who names what nobody has is wrong.
       if (unstored || (missing && source === 'hint')) this.#depths[source].settled(false, now)
-      else if (missing) this.#inItsPlace(key, expected, now)
+      else if (missing) this.#inItsPlace(key, now)
       return observer.ended(source, unstored ? 'unstored' : 'failed')
     }
     observer.ended(source, running.joined ? 'joined' : 'stored')
@@ -255,9 +263,9 @@ export class Prefetch {
     if (forgotten !== undefined) this.#learn(forgotten)
   }
 
-  #inItsPlace (key: ShardKey, size: number, at: number): void {
+  #inItsPlace (key: ShardKey, at: number): void {
     const parity = parityFor(key, other => this.#options.cached(other) || this.#tried.has(keyId(other)) || this.#waiting.has(keyId(other)))
-    if (parity !== undefined) this.#enqueue({ key: parity, source: 'order', size, at })
+    if (parity !== undefined) this.#enqueue(parity, 'order', at)
   }
 }
 

@@ -32,6 +32,10 @@ class Rig {
   mayRun = true
   room = true
   next: readonly string[] = []
+  /** Of the shards of a video, as its manifest says. */
+  readonly sizes = new Map<string, number>()
+  /** Bytes that room was asked for. */
+  readonly roomFor: number[] = []
   readonly prefetch: Prefetch
 
   constructor (options: Partial<PrefetchOptions> = {}) {
@@ -47,8 +51,12 @@ class Rig {
         bringIn: key => this.#bringIn(keyId(key))
       },
       cached: key => this.cache.has(keyId(key)),
-      hasRoom: () => this.room,
+      hasRoom: bytes => {
+        this.roomFor.push(bytes)
+        return this.room
+      },
       nextCids: () => this.next,
+      sizeOf: ({ cid }) => this.sizes.get(cid),
       mayRun: () => this.mayRun,
       timers: this.timers,
       observer: {
@@ -193,6 +201,17 @@ suite('prefetching', () => {
     rig.room = true
     await rig.timers.pass(200)
     assert.deepEqual(rig.ids(), ['a/2'])
+  })
+
+  test('room is looked for as large as the manifest says the object is, or as the last shard was', () => {
+    const rig = new Rig({ concurrency: 8 })
+    rig.sizes.set('b', 7)
+    rig.next = ['b', 'c']
+    rig.open('a', 'manifest')
+    rig.open('a', 8)
+    rig.open('b', 9)
+    assert.deepEqual(rig.roomFor, [10_000_000, 10_000_000, SIZE, 7, SIZE, SIZE])
+    assert.deepEqual(rig.ids(), ['a/0', 'a/1', 'a/9', 'b/manifest', 'c/manifest', 'c/0'])
   })
 
   test('load ends what nobody has joined, and forgets the rest', () => {
