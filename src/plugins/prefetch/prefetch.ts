@@ -244,8 +244,10 @@ export class Prefetch {
     await running.fill.finished
     if (this.#running.get(id) === running) this.#running.delete(id)
     const now = timers.now()
-    if (size === undefined || !(running.joined || cached(key))) {
-      const unstored = size !== undefined
+    // Given up in the middle for somebody else, for instance, which is no fault of the prediction.
+    const whole = await running.fill.complete().then(() => true, () => false)
+    if (size === undefined || !whole || !(running.joined || cached(key))) {
+      const unstored = whole
       const missing = isMissing(head)
       // That a shard of a video is missing is no fault of the prediction; who names what nobody has is wrong.
       if (unstored || (missing && source === 'hint')) this.#depths[source].settled(false, now)

@@ -31,7 +31,7 @@ export interface FillState {
 }
 
 /** A fill that began without anybody who waits for it. */
-export interface QuietFill extends Pick<RunningFill, 'head' | 'finished'> {
+export interface QuietFill extends Pick<RunningFill, 'head' | 'finished' | 'complete'> {
   /** Ends it, unless somebody waits for it meanwhile. */
   giveUp (): void
 }

@@ -96,7 +96,7 @@ export class ShardService {
     leave()
     // Nobody joins what was given up.
     const giveUp = (): void => { if (this.#starter.giveUp(fill)) this.#forget(id, fill) }
-    return { head: fill.head, finished: fill.finished, giveUp }
+    return { head: fill.head, finished: fill.finished, complete: async () => { await fill.complete() }, giveUp }
   }
 
   /** A fill in flight for a purged key serves those who wait and is not stored. */

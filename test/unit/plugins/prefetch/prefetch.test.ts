@@ -18,6 +18,7 @@ interface FakeFill {
   readonly head: Deferred<FillHead>
   readonly finished: Deferred<undefined>
   givenUp: boolean
+  broken: boolean
 }
 
 /** A relay in which every fill takes as long as the test says. */
@@ -76,9 +77,10 @@ class Rig {
     this.prefetch.opened({ cid, part }, { size: SIZE, origin }, hints)
   }
 
-  async end (id: string, stored = true): Promise<void> {
+  async end (id: string, stored = true, broken = false): Promise<void> {
     const fill = this.fills.get(id)
     assert.ok(fill, id)
+    fill.broken = broken
     fill.head.resolve({ size: SIZE, sha256: undefined, verified: true, node: '', region: '', headMs: 0, lasting: true, repaired: false })
     if (stored) this.cache.add(id)
     await this.#finish(id, fill)
@@ -87,6 +89,7 @@ class Rig {
   async fail (id: string, error: RelayError): Promise<void> {
     const fill = this.fills.get(id)
     assert.ok(fill, id)
+    fill.broken = true
     fill.head.reject(error)
     await this.#finish(id, fill)
   }
@@ -99,10 +102,10 @@ class Rig {
 
   #bringIn (id: string): ReturnType<PrefetchOptions['shards']['bringIn']> {
     if (this.cache.has(id) || this.fills.has(id)) return undefined
-    const fill: FakeFill = { head: deferred<FillHead>(), finished: deferred<undefined>(), givenUp: false }
+    const fill: FakeFill = { head: deferred<FillHead>(), finished: deferred<undefined>(), givenUp: false, broken: false }
     this.fills.set(id, fill)
     this.begun.push({ id, at: this.timers.now() })
-    return { head: fill.head.promise, finished: fill.finished.promise.then(() => {}), giveUp: () => { fill.givenUp = true } }
+    return { head: fill.head.promise, finished: fill.finished.promise.then(() => {}), complete: async () => { if (fill.broken) throw new RelayError('RELAY_ERR_FILLS_BUSY', 'broken') }, giveUp: () => { fill.givenUp = true } }
   }
 
   ids (): string[] { return this.begun.map(({ id }) => id) }
@@ -250,6 +253,19 @@ suite('prefetching', () => {
     rig.cache.delete('b/2')
     rig.open('b', 2)
     assert.equal(rig.told.at(-1), `wasted ${SIZE}`)
+  })
+
+  test('what the cache does not keep counts against the depth, and what was broken off does not', async () => {
+    for (const broken of [true, false]) {
+      const rig = new Rig()
+      for (let n = 0; n < 4; n++) {
+        rig.open(`v${n}`, 0)
+        await rig.end(`v${n}/1`, false, broken)
+        await rig.end(`v${n}/2`, false, broken)
+      }
+      assert.equal(rig.prefetch.depth('order'), broken ? 2 : 1)
+      assert.equal(rig.told.at(-1), broken ? 'order failed' : 'order unstored')
+    }
   })
 
   test('a hint goes before the order, as far as its own depth allows', async () => {
