@@ -4,7 +4,7 @@ import fc from 'fast-check'
 import { formatPrefetchHint, MAX_HINTS, parsePrefetchHint } from '../../../src/protocol/prefetch-hint.ts'
 import { keyId, type ShardKey } from '../../../src/protocol/shard-key.ts'
 
-const cid = fc.stringMatching(/^[A-Za-z0-9_-]{1,128}$/)
+const cid = fc.oneof(fc.stringMatching(/^[A-Za-z0-9_-]{1,20}$/), fc.constant('x'.repeat(128)))
 const key: fc.Arbitrary<ShardKey> = fc.record({ cid, part: fc.oneof(fc.integer({ min: 0, max: 13 }), fc.constant('manifest' as const)) })
 
 suite('the field icn-prefetch', () => {
@@ -12,7 +12,7 @@ suite('the field icn-prefetch', () => {
     fc.assert(fc.property(fc.array(key, { minLength: 1, maxLength: 12 }), keys => {
       const told = parsePrefetchHint(formatPrefetchHint(keys)).map(keyId)
       assert.deepEqual(told, [...new Set(keys.slice(0, MAX_HINTS).map(keyId))])
-    }), { numRuns: 200 })
+    }), { numRuns: 100 })
     assert.equal(formatPrefetchHint([]), undefined)
     assert.equal(formatPrefetchHint([{ cid: 'a"\r\n', part: 1 }, { cid: 'b', part: 2 }]), '"b/2"')
   })

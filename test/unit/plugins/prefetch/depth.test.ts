@@ -27,7 +27,7 @@ suite('the depth of prefetching', () => {
         if (before === 0) assert.equal(change, useful ? 1 : 0)
         if (change !== 0 || round.length === ROUND || before === 0) round = []
       }
-    }), { numRuns: 200 })
+    }), { numRuns: 100 })
   })
 
   test('rises to the maximum while all are used, and falls to nothing while none is', () => {
@@ -58,7 +58,7 @@ suite('the depth of prefetching', () => {
         times.push(now)
       }
       for (const [n, at] of times.entries()) assert.ok(n === 0 || at - (times[n - 1] ?? 0) >= PROBE_MS)
-    }), { numRuns: 50 })
+    }), { numRuns: 25 })
     assert.equal(depth.allowed(1_000 + PROBE_MS), 1)
     depth.began(1_000 + PROBE_MS)
     assert.equal(depth.allowed(1_000 + PROBE_MS), 0)
