@@ -40,6 +40,8 @@ const LOAD_SETTINGS: RelaySettings = {
   admin: { requests_per_minute: MANY },
   // A super-node of the demo computes the manifest of a made-up video from all of its shards.
   cache: { integrity: 'digest' },
+  // A miss is to cost one fetch.
+  prefetch: { enabled: false },
   region: { override: 'NA-WEST' },
   limits: { handshakes_per_second: MANY, handshakes_per_second_per_ip: MANY, requests_per_second_per_viewer: MANY, connections_per_ip: MANY },
   overload: { degraded_delay_ms: NEVER_MS, shedding_delay_ms: NEVER_MS },

@@ -44,6 +44,10 @@ loopback_without_token = true
 [cache]
 path = ${JSON.stringify(cachePath)}
 
+# The table is to show what a miss takes, one for each object.
+[prefetch]
+enabled = false
+
 [trust]
 publishers = ["${DEMO_PUBLIC_KEY}"]
 

@@ -16,6 +16,7 @@ import limitsPlugin from './plugins/limits/index.ts'
 import metricsPlugin from './plugins/metrics/index.ts'
 import overloadPlugin from './plugins/overload/index.ts'
 import p2pPlugin from './plugins/p2p/index.ts'
+import prefetchPlugin from './plugins/prefetch/index.ts'
 import regionPlugin from './plugins/region/index.ts'
 import repairPlugin from './plugins/repair/index.ts'
 import scrubPlugin from './plugins/scrub/index.ts'
@@ -103,6 +104,7 @@ export async function buildApp (config: Config, deps: AppDeps): Promise<Relay> {
     await admin.register(limitsPlugin, { config })
     await admin.register(bandwidthPlugin, { config })
     await admin.register(viewersPlugin, { config, gatewayProgram: deps.gatewayProgram })
+    await admin.register(prefetchPlugin, { config })
     await admin.register(scrubPlugin, { config })
     await admin.register(viewerHttpPlugin, { config, logger: deps.logger, onInstance: deps.onInstance })
     await admin.register(healthPlugin)

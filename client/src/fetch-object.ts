@@ -1,5 +1,7 @@
 import type { FieldLine, Fields } from '../../src/protocol/message-head.ts'
+import { PREFETCH_FIELD, formatPrefetchHint } from '../../src/protocol/prefetch-hint.ts'
 import { hexOf } from '../../src/protocol/repr-digest.ts'
+import type { ShardKey } from '../../src/protocol/shard-key.ts'
 import { ShardClientError, retryAfterOf } from './client-error.ts'
 import { statedSha256 } from './digest.ts'
 import type { PooledSession } from './pooled-session.ts'
@@ -31,6 +33,8 @@ export interface FetchRequest {
   readonly range: ClientRange | undefined
   /** Of the range; undefined when it is to be fetched as it is, and not verified. */
   readonly blocks: BlockRange | undefined
+  /** What will be asked for next. */
+  readonly next?: readonly ShardKey[] | undefined
   /** Bearer token, sent with the request and nowhere else. */
   readonly token: string | undefined
   readonly signal: AbortSignal
@@ -65,6 +69,11 @@ const MAX_PROBLEM_BYTES = 16_384
 
 function rangeFields (range: ClientRange | undefined): FieldLine[] {
   return range === undefined ? [] : [['range', `bytes=${range.start}-${range.end === undefined ? '' : range.end - 1}`]]
+}
+
+function hintFields (next: readonly ShardKey[] | undefined): FieldLine[] {
+  const hint = next && formatPrefetchHint(next)
+  return hint === undefined ? [] : [[PREFETCH_FIELD, hint]]
 }
 
 function cacheOf (cacheStatus: string | undefined): ObjectResult['cache'] {
@@ -133,7 +142,7 @@ async function begin (session: PooledSession, fields: readonly FieldLine[], requ
   const { path, maxBytes } = request
   const range = request.blocks?.fetched ?? request.range
   const askedAt = now()
-  const response = await session.connection.request({ path, fields: [...rangeFields(range), ...fields], signal })
+  const response = await session.connection.request({ path, fields: [...rangeFields(range), ...hintFields(request.next), ...fields], signal })
   session.answered(now() - askedAt, cacheOf(response.fields.get('cache-status')) === 'hit')
   try {
     const { status, fields: answer } = response

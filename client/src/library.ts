@@ -9,6 +9,7 @@ export type { TransportFailure, TransportInfo, TransportName } from './transport
 export type { ErasureDecoder, ReedSolomonWasm } from './erasure.ts'
 export type { ClientRange } from './fetch-object.ts'
 export type { ManifestShard } from '../../src/protocol/manifest.ts'
+export type { ObjectPart, ShardKey } from '../../src/protocol/shard-key.ts'
 export type { BlockHashes } from '../../src/protocol/manifest-blocks.ts'
 export type { Manifest } from './manifest.ts'
 export { systemPlatform } from './platform.ts'

@@ -1,6 +1,6 @@
 import type { ControlMessage } from '../../src/protocol/control-messages.ts'
 import { TOTAL_SHARDS, isCid, shardPath } from '../../src/protocol/shard-key.ts'
-import type { ObjectPart } from '../../src/protocol/shard-key.ts'
+import type { ObjectPart, ShardKey } from '../../src/protocol/shard-key.ts'
 import type { BandwidthSignal } from './bandwidth-signal.ts'
 import { ShardClientError } from './client-error.ts'
 import { dial, gatewayOf, relayBase } from './dial.ts'
@@ -81,6 +81,8 @@ export interface FetchShardOptions extends FetchOptions {
   readonly onProgress?: NonNullable<FetchRequest['onProgress']>
   /** Compare digests; true by default. */
   readonly verify?: boolean
+  /** What will be asked for next, eight objects at most, which the relay may bring in meanwhile. Over HTTP a page of another origin costs that a preflight. */
+  readonly next?: readonly ShardKey[]
   /** What the object must hash to, lower-case hex, for who has no {@link manifest}. */
   readonly sha256?: string
 }
@@ -264,6 +266,7 @@ export class ShardClient {
             path: shardPath({ cid, part }),
             range: options.range,
             blocks,
+            next: options.next,
             token: await this.#token(),
             signal: abort.signal,
             onProgress: options.onProgress,

@@ -4,6 +4,7 @@ import { OUR_SCHEMA } from '../base/schema-check.ts'
 import { MAX_REPORTED } from '../admission/shared-buckets.ts'
 import { CLASS_NAME, IDENTITY } from '../admission/verdict.ts'
 import { MAX_GROUPS, type Demand } from '../pacing/split-budget.ts'
+import { MAX_HINTS } from '../protocol/prefetch-hint.ts'
 import type { RangeSpec } from '../protocol/range.ts'
 import { perTransport, SESSION_TRANSPORT_NAMES, type SessionTransport } from '../protocol/session-transports.ts'
 import { CountersSchema } from './gateway-counters.ts'
@@ -101,8 +102,8 @@ const SCHEMAS = {
   listening: Type.Object({ type: Type.Literal('listening'), info: Listening }, closed),
   /** It could not start, and ends. */
   failed: Type.Object({ type: Type.Literal('failed'), detail: Text(4_000) }, closed),
-  /** For a viewer at `address`, whose responses are counted with those over HTTP. */
-  resolve: Type.Object({ type: Type.Literal('resolve'), id: Id, key: Key, address: Text(128), range: Type.Optional(Type.Unsafe<RangeSpec>(Range)) }, closed),
+  /** For a viewer at `address`, whose responses are counted with those over HTTP; `next` is what it will ask for next, and may have. */
+  resolve: Type.Object({ type: Type.Literal('resolve'), id: Id, key: Key, address: Text(128), range: Type.Optional(Type.Unsafe<RangeSpec>(Range)), next: Type.Optional(Type.Array(Key, { maxItems: MAX_HINTS })) }, closed),
   /** The viewer is gone: whatever comes of the question is released. */
   cancel: Type.Object({ type: Type.Literal('cancel'), id: Id }, closed),
   read: Type.Object({ type: Type.Literal('read'), id: Id, lease: Id, position: Id, length: Type.Integer({ minimum: 1, maximum: Number.MAX_SAFE_INTEGER }), end: Type.Optional(Id) }, closed),

@@ -7,6 +7,7 @@ import { trustConfig } from '../plugins/integrity/config.ts'
 import { limitsConfig } from '../plugins/limits/config.ts'
 import { overloadConfig } from '../plugins/overload/config.ts'
 import { p2pConfig } from '../plugins/p2p/config.ts'
+import { prefetchConfig } from '../plugins/prefetch/config.ts'
 import { regionConfig } from '../plugins/region/config.ts'
 import { repairConfig } from '../plugins/repair/config.ts'
 import { scrubConfig } from '../plugins/scrub/config.ts'
@@ -32,6 +33,7 @@ export const ConfigSchema = Type.Object({
   denylist: denylistConfig,
   p2p: p2pConfig,
   repair: repairConfig,
+  prefetch: prefetchConfig,
   region: regionConfig,
   limits: limitsConfig,
   bandwidth: bandwidthConfig,

@@ -28,11 +28,16 @@ export interface VideoManifest {
   readonly shards: readonly ManifestShard[]
   /** Of the tree over the hashes of the shards, lower-case hex. */
   readonly merkleRoot: string
+  /** CIDs of what is watched after it, best guess first; empty when it does not say. */
+  readonly next: readonly string[]
   /** When it was made, ms since the epoch; undefined when it does not say. */
   readonly createdAt: number | undefined
   /** Undefined when it is not signed. */
   readonly signature: DocumentSignature | undefined
 }
+
+/** CIDs that a manifest may name as what is watched next. */
+export const MAX_NEXT = 8
 
 /** Why a manifest is refused; labels of a metric, so the list is closed. */
 export const MANIFEST_FAULTS = [
@@ -76,6 +81,12 @@ function shardsOf (listed: unknown, shardSize: number): ManifestShard[] {
   })
 }
 
+function nextOf (listed: unknown): readonly string[] {
+  if (listed === undefined) return []
+  if (!Array.isArray(listed) || listed.length > MAX_NEXT) refuse('shape', `next is not a list of ${MAX_NEXT} CIDs at most`)
+  return listed.map((cid: unknown) => typeof cid === 'string' && isCid(cid) ? cid : refuse('cid', 'next names what is not a CID'))
+}
+
 /**
  * Checks the shape of a manifest that is parsed already. Members that format 1 does not know are left alone.
  * @throws ManifestError naming the first thing that is wrong
@@ -99,6 +110,7 @@ export function readManifest (value: unknown, cid: string): VideoManifest {
     sha256: hash(manifest['sha256'], 'sha256'),
     shards: shardsOf(manifest['shards'], shardSize),
     merkleRoot: hash(manifest['merkleRoot'], 'merkleRoot'),
+    next: nextOf(manifest['next']),
     createdAt: dateOf(manifest['createdAt'], 'createdAt', refuse),
     signature: signatureOf(manifest['signature'], refuse)
   }

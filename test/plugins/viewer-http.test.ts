@@ -309,7 +309,7 @@ suite('CORS', () => {
     assert.equal(response.headers['access-control-allow-origin'], '*')
     assert.equal(response.headers['access-control-allow-methods'], 'GET, HEAD')
     const allowed = String(response.headers['access-control-allow-headers']).split(/, ?/)
-    for (const name of ['range', 'if-none-match', 'if-range', 'authorization']) assert.ok(allowed.includes(name), name)
+    for (const name of ['range', 'if-none-match', 'if-range', 'authorization', 'icn-prefetch']) assert.ok(allowed.includes(name), name)
     assert.equal(response.headers['access-control-max-age'], '86400')
   })
 

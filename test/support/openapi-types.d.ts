@@ -1120,6 +1120,8 @@ export interface operations {
                 "if-range"?: string;
                 /** @description entity-tags, or `*` */
                 "if-none-match"?: string;
+                /** @description what will be asked for next: a list of structured fields (RFC 9651) with up to eight strings `"<cid>/<part>"`, the part a shard number or `manifest`; what the credentials of this request do not open is left out */
+                "icn-prefetch"?: string;
                 /** @description RFC 9110 §7.6.3: relays and proxies the request has passed; sent on to super-nodes */
                 via?: string;
             };
@@ -1424,6 +1426,8 @@ export interface operations {
                 "if-range"?: string;
                 /** @description entity-tags, or `*` */
                 "if-none-match"?: string;
+                /** @description what will be asked for next: a list of structured fields (RFC 9651) with up to eight strings `"<cid>/<part>"`, the part a shard number or `manifest`; what the credentials of this request do not open is left out */
+                "icn-prefetch"?: string;
                 /** @description RFC 9110 §7.6.3: relays and proxies the request has passed; sent on to super-nodes */
                 via?: string;
             };
@@ -1694,6 +1698,8 @@ export interface operations {
                 "if-range"?: string;
                 /** @description entity-tags, or `*` */
                 "if-none-match"?: string;
+                /** @description what will be asked for next: a list of structured fields (RFC 9651) with up to eight strings `"<cid>/<part>"`, the part a shard number or `manifest`; what the credentials of this request do not open is left out */
+                "icn-prefetch"?: string;
                 /** @description RFC 9110 §7.6.3: relays and proxies the request has passed; sent on to super-nodes */
                 via?: string;
             };
@@ -1996,6 +2002,8 @@ export interface operations {
                 "if-range"?: string;
                 /** @description entity-tags, or `*` */
                 "if-none-match"?: string;
+                /** @description what will be asked for next: a list of structured fields (RFC 9651) with up to eight strings `"<cid>/<part>"`, the part a shard number or `manifest`; what the credentials of this request do not open is left out */
+                "icn-prefetch"?: string;
                 /** @description RFC 9110 §7.6.3: relays and proxies the request has passed; sent on to super-nodes */
                 via?: string;
             };

@@ -161,6 +161,8 @@ export async function spawnRelay (t: Pick<TestContext, 'after'>, superNodes: rea
     admin: { port: 0, requests_per_minute: 100_000, loopback_without_token: true, ...settings['admin'] },
     // Tests that are about manifests say so; earlier versions do not know the key.
     cache: { path, ...program === SERVER ? { integrity: 'digest' } : {}, ...settings['cache'] },
+    // What it brings in by itself would be counted with what tests ask for.
+    ...program === SERVER ? { prefetch: { enabled: false, ...settings['prefetch'] } } : {},
     limits: { ...GENEROUS_LIMITS, ...settings['limits'] },
     upstream: { super_nodes: superNodes.map(({ url, region }) => ({ url, region })), ...settings['upstream'] }
   }))

@@ -32,6 +32,8 @@ export async function startRelay (t: Pick<TestContext, 'after'>, superNodes: rea
     overload: { degraded_delay_ms: 600_000, shedding_delay_ms: 600_000, ...settings['overload'] },
     // Tests that are about manifests say so; the origins of the others have none.
     cache: { path, integrity: 'digest', ...settings['cache'] },
+    // What it brings in by itself would be counted with what tests ask for.
+    prefetch: { enabled: false, ...settings['prefetch'] },
     limits: { ...GENEROUS_LIMITS, ...settings['limits'] },
     // Nor is a super-node that shares it late.
     upstream: { super_nodes: superNodes, ...PATIENT_UPSTREAM, ...settings['upstream'] }

@@ -118,6 +118,8 @@ export interface ResolveRequest {
   readonly range: RangeSpec | undefined
   /** Secret, never to be logged. */
   readonly token: string | undefined
+  /** What it will ask for next, as it says; there only when it does. */
+  readonly next?: readonly ShardKey[]
 }
 
 /** What happened to one stream. */

@@ -19,6 +19,8 @@ export interface ShardLease extends ObjectFacts {
 export interface ResolveOptions {
   /** What the viewer wants of it, to be used as a hint. */
   readonly range: RangeSpec | undefined
+  /** What the viewer will ask for next, and may have. */
+  readonly next?: readonly ShardKey[] | undefined
   /** Aborts resolving and reading when the viewer is gone. */
   readonly signal: AbortSignal
 }

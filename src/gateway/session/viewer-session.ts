@@ -227,21 +227,29 @@ export class ViewerSession {
   }
 
   async #resolve (id: string, entry: StreamEntry, request: ResolveRequest): Promise<void> {
-    const { key, range } = request
+    const { key, range, next = [] } = request
+    const token = request.token ?? this.#token
     entry.abort = new AbortController()
     const { signal } = entry.abort
     try {
       // For every request, since the token of a session may have expired or been revoked since the last.
-      const verdict = await this.#deps.authorize(request.token ?? this.#token, key)
+      const verdict = await this.#deps.authorize(token, key)
       if (!verdict.ok) throw new ViewerRefused(verdict)
       this.#viewer = verdict
+      const allowed = next.length === 0 ? next : await this.#allowed(next, token)
       signal.throwIfAborted()
-      entry.lease = await this.#deps.source.resolve(key, { range, signal })
+      entry.lease = await this.#deps.source.resolve(key, { range, next: allowed, signal })
     } catch (error) {
       return this.#dispatch({ type: 'rejected', id, error })
     }
     const { size, sha256, verified, lasting, origin } = entry.lease
     this.#dispatch({ type: 'resolved', id, facts: { size, sha256, verified, lasting, origin }, context: this.#deps.answering() })
+  }
+
+  /** Those that the viewer may have. */
+  async #allowed (keys: readonly ShardKey[], token: string | undefined): Promise<ShardKey[]> {
+    const verdicts = await Promise.all(keys.map(async key => await this.#deps.authorize(token, key)))
+    return keys.filter((_, n) => verdicts[n]?.ok)
   }
 
   /** In the same turn where there is enough. */

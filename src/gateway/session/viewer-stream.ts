@@ -1,5 +1,6 @@
 import { RelayError } from '../../base/errors.ts'
 import { planAnswer, unsatisfiedField, type AnswerContext, type Field, type ObjectFacts } from '../../protocol/answer.ts'
+import { parsePrefetchHint, PREFETCH_FIELD } from '../../protocol/prefetch-hint.ts'
 import { parseRangeHeader } from '../../protocol/range.ts'
 import type { RangeSpec } from '../../protocol/range.ts'
 import { parseShardPath } from '../../protocol/shard-key.ts'
@@ -126,7 +127,8 @@ export class ViewerStream {
     this.#phase = 'resolving'
     this.#since = now
     this.#resolving = true
-    this.#host.emit({ type: 'resolve', id: this.id, request: { key, range: this.#spec, token: this.#request?.token } })
+    const next = parsePrefetchHint(this.#request?.fields.get(PREFETCH_FIELD))
+    this.#host.emit({ type: 'resolve', id: this.id, request: { key, range: this.#spec, token: this.#request?.token, ...next.length === 0 ? {} : { next } } })
   }
 
   /** Waits no longer for the viewer's half of a stream that is over otherwise. */

@@ -123,6 +123,17 @@ export class Integrity {
     return facts === undefined || blocks === undefined ? undefined : { ...expectedOf(key, facts), ...blocks }
   }
 
+  /** CIDs of what is watched after a video, as its manifest says; none where no manifest is believed. */
+  nextCids (cid: string): readonly string[] {
+    return this.#options.store.known(cid)?.facts.next ?? []
+  }
+
+  /** Bytes of an object as its manifest says; undefined where none is believed. */
+  sizeOf (key: ShardKey): number | undefined {
+    const known = this.#options.store.known(key.cid)
+    return known === undefined ? undefined : expectedOf(key, known.facts).size
+  }
+
   /**
    * A node sent something that is not what the manifest says.
    * @param received SHA-256 of it, lower-case hex; undefined when its length was wrong already

@@ -21,6 +21,8 @@ export interface ManifestFacts {
   readonly shardSize: number
   /** SHA-256 of each shard, lower-case hex. */
   readonly shards: readonly string[]
+  /** CIDs of what is watched after it. */
+  readonly next: readonly string[]
   /** Of each shard; undefined when the manifest has none. */
   readonly blocks: readonly BlockHashes[] | undefined
 }
@@ -53,7 +55,7 @@ export interface ManifestStoreOptions {
   readonly believed: (cid: string, facts: ManifestFacts) => void
 }
 
-/** Believed manifests in memory: about 6 MB without the hashes of blocks, of which there may be {@link MAX_BLOCK_BYTES}. */
+/** Believed manifests in memory: about 6 MB, 10 with full lists of what is next, without the hashes of blocks, of which there may be {@link MAX_BLOCK_BYTES}. */
 export const MAX_MANIFESTS = 4_096
 /** Hashes of blocks in memory, bytes: those of 128 GiB of shards in blocks of 64 KiB. */
 export const MAX_BLOCK_BYTES = 64 * 1024 * 1024
@@ -202,7 +204,7 @@ const bytesOf = (blocks: readonly BlockHashes[]): number => blocks.reduce((sum, 
 
 function factsOf ({ node, digest, size, manifest, blocks = [] }: Claim): ManifestFacts {
   const kept = blocks.length > 0 && bytesOf(blocks) <= MAX_VIDEO_BLOCK_BYTES ? blocks : undefined
-  return { node, digest, size, blocks: kept, merkleRoot: manifest.merkleRoot, shardSize: manifest.shardSize, shards: manifest.shards.map(shard => shard.sha256) }
+  return { node, digest, size, blocks: kept, merkleRoot: manifest.merkleRoot, shardSize: manifest.shardSize, next: manifest.next, shards: manifest.shards.map(shard => shard.sha256) }
 }
 
 function findingOf (belief: Belief): Finding {

@@ -6,6 +6,7 @@ import { integrityMetrics } from '../integrity/metrics.ts'
 import { limitsMetrics } from '../limits/metrics.ts'
 import { overloadMetrics } from '../overload/metrics.ts'
 import { p2pMetrics } from '../p2p/metrics.ts'
+import { prefetchMetrics } from '../prefetch/metrics.ts'
 import { regionMetrics } from '../region/metrics.ts'
 import { repairMetrics } from '../repair/metrics.ts'
 import { scrubMetrics } from '../scrub/metrics.ts'
@@ -29,6 +30,7 @@ export const METRICS = {
   ...denylistMetrics,
   ...repairMetrics,
   ...shardsMetrics,
+  ...prefetchMetrics,
   ...bandwidthMetrics,
   ...viewersMetrics,
   ...limitsMetrics,

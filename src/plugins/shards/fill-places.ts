@@ -33,6 +33,13 @@ export class FillPlaces {
     this.#aborts.set(fill, abort)
   }
 
+  /** Ends one that nobody waits for; false when somebody does, or it has ended. */
+  giveUp (fill: RunningFill, reason: RelayError): boolean {
+    const abort = fill.readers === 0 ? this.#aborts.get(fill) : undefined
+    abort?.abort(reason)
+    return abort !== undefined
+  }
+
   /** It has ended. */
   remove (fill: RunningFill): void {
     this.#aborts.delete(fill)

@@ -103,6 +103,11 @@ export class FillStarter {
     for (const { cid, abort } of this.#ends.values()) if (matches(cid)) abort.abort(reason)
   }
 
+  /** Ends a fill that nobody waits for; false when somebody does, or it has ended. */
+  giveUp (fill: RunningFill): boolean {
+    return this.#places.giveUp(fill, new RelayError('RELAY_ERR_OVERLOADED', 'nobody waited for the object'))
+  }
+
   /** Ends all fills and waits until they have let go of the cache. */
   async close (): Promise<void> {
     const reason = this.#stopping ??= new RelayError('RELAY_ERR_STOPPING', 'the relay is stopping')

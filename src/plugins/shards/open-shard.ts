@@ -31,7 +31,12 @@ export interface OpenOptions {
   readonly via?: readonly string[]
   /** Nothing is fetched for it, and it waits for nothing that is. */
   readonly onlyIfCached?: boolean
+  /** What its viewer says that it will ask for next, and may have. */
+  readonly next?: readonly ShardKey[] | undefined
 }
+
+/** Told of every object that was opened for a viewer of this relay, and not for another relay; must not throw. */
+export type OpenedListener = (key: ShardKey, shard: Pick<ObjectFacts, 'size' | 'origin'>, next: readonly ShardKey[]) => void
 
 /** An object opened for one viewer; `release` once. */
 export interface OpenShard extends ObjectFacts {

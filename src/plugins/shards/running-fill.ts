@@ -30,6 +30,12 @@ export interface FillState {
   readonly repairs: () => void
 }
 
+/** A fill that began without anybody who waits for it. */
+export interface QuietFill extends Pick<RunningFill, 'head' | 'finished' | 'complete'> {
+  /** Ends it, unless somebody waits for it meanwhile. */
+  giveUp (): void
+}
+
 /**
  * A missing object on its way into the cache, read by any number of viewers while it comes. It does not belong to the viewer who asked first: it
  * goes on when viewers leave.

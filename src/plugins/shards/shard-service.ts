@@ -9,10 +9,11 @@ import { cameFromRelay, sameWay } from '../upstream/tiers.ts'
 import type { Upstream } from '../upstream/upstream.ts'
 import type { AskedNodes } from '../upstream/upstream-types.ts'
 import { FillStarter, type FillRequest, type FillSettings } from './fill-starter.ts'
-import { fromCache, fromFill, fromPlainFill, sameObject, type OpenOptions, type OpenShard, type OpenSource } from './open-shard.ts'
+import { fromCache, fromFill, fromPlainFill, type OpenedListener, type OpenOptions, type OpenShard, type OpenSource } from './open-shard.ts'
 import { openWhole, type WholeOptions } from './open-whole.ts'
 import { OpenObjects } from './open-objects.ts'
-import type { RunningFill } from './running-fill.ts'
+import { resilient } from './resilient-shard.ts'
+import type { QuietFill, RunningFill } from './running-fill.ts'
 
 /** What the service reports to metrics; implementations must not throw. */
 export interface ShardObserver {
@@ -42,7 +43,8 @@ export class ShardService {
   readonly #plain = new WeakSet<RunningFill>()
   readonly #starter: FillStarter
   /** What viewers have open. */
-  readonly #opened = new OpenObjects()
+  readonly #held = new OpenObjects()
+  #opened: OpenedListener = () => {}
 
   constructor (options: ShardServiceOptions) {
     this.#options = options
@@ -54,6 +56,11 @@ export class ShardService {
   /** Those that nobody waits for. */
   get unwantedFills (): number { return this.#starter.unwanted }
 
+  /** Puts the one listener there is in its place. */
+  onOpened (listener: OpenedListener): void {
+    this.#opened = listener
+  }
+
   /**
    * Opens an object for reading.
    * @throws RelayError RELAY_ERR_SHARD_NOT_FOUND, RELAY_ERR_DENIED, RELAY_ERR_UPSTREAM_*, RELAY_ERR_LOOP, RELAY_ERR_NOT_CACHED, RELAY_ERR_FILLS_BUSY,
@@ -62,7 +69,12 @@ export class ShardService {
   async open (key: ShardKey, options: OpenOptions = {}): Promise<OpenShard> {
     try {
       const source = await this.#openSource(key, options)
+      if (this.#options.denies?.(key.cid) === true) {
+        source.release()
+        throw deniedError()
+      }
       this.#options.observer.opened(source.origin)
+      if (!cameFromRelay(options.via ?? [])) this.#opened(key, source, options.next ?? [])
       return this.#resilient(key, options.via ?? [], source)
     } catch (error) {
       const known = error instanceof RelayError ? error : new RelayError('RELAY_ERR_INTERNAL', 'the object could not be opened', { cause: error })
@@ -79,6 +91,22 @@ export class ShardService {
   async openWhole (key: ShardKey, { via = [], repairs, signal, part }: WholeOptions): Promise<OpenSource> {
     const range: RangeSpec | undefined = part === undefined ? undefined : { kind: 'from', first: part.from, last: part.to - 1 }
     return await openWhole(async () => await this.#openSource(key, { via, range }, repairs), { signal, part }, MAX_LOOKS)
+  }
+
+  /**
+   * Brings in an object that nobody waits for, unless the cache has it or it is on its way. Whoever asks for it joins its fill; until then that makes room
+   * for any other.
+   * @throws RelayError RELAY_ERR_FILLS_BUSY, RELAY_ERR_STOPPING, or why a miss is refused
+   */
+  bringIn (key: ShardKey): QuietFill | undefined {
+    const id = keyId(key)
+    if (this.#options.cache.has(key) || this.#fills.has(id)) return undefined
+    this.#starter.admitMiss()
+    const { fill, leave } = this.#startFill({ key, via: [], repairs: true }, this.#fills, id)
+    leave()
+    // Nobody joins what was given up.
+    const giveUp = (): void => { if (this.#starter.giveUp(fill)) this.#forget(id, fill) }
+    return { head: fill.head, finished: fill.finished, complete: async () => { await fill.complete() }, giveUp }
   }
 
   /** A fill in flight for a purged key serves those who wait and is not stored. */
@@ -99,7 +127,7 @@ export class ShardService {
     const error = deniedError()
     this.forbidStore(id => denies(cidOf(id)))
     this.#starter.end(denies, error)
-    this.#opened.revoke(denies, error)
+    this.#held.revoke(denies, error)
   }
 
   /** Ends all fills and waits until they have let go of the cache. */
@@ -174,6 +202,7 @@ export class ShardService {
     if (integrity.blocksOf(key) === undefined || fill.sha256 !== undefined) return false
     fill.forbidStore()
     this.#forget(keyId(key), fill)
+    this.#starter.giveUp(fill)
     return true
   }
 
@@ -217,54 +246,14 @@ export class ShardService {
     return await fromFill(key, own.fill, own.leave, false)
   }
 
-  /**
-   * A disk that fails in the middle of a body costs the viewer nothing: the rest comes from a super-node, same key, same bytes. Nor does a fill
-   * whose bytes are wrong, as long as this viewer has been given none of them.
-   */
-  #resilient (key: ShardKey, via: readonly string[], first: OpenSource): OpenShard {
-    let source = first
-    let released = false
-    const opened = this.#opened.add(key.cid)
-    let given = false
-    let moves = 0
-    const move = async (error: unknown): Promise<void> => {
-      const wrong = source.wrong() && !given && moves++ < MAX_LOOKS
-      const diskFailed = !(error instanceof RelayError) && source === first
-      if (released || !(wrong || diskFailed)) throw error
-      const replacement = wrong ? await this.#openSource(key, { via }) : await this.#replace(key, via, error)
-      // Of wrong bytes the digest says nothing, unless it is the one of the manifest.
-      const same = sameObject(wrong && !first.verified ? { size: first.size, sha256: undefined } : first, replacement)
-      if (released || !same) {
-        replacement.release()
-        throw wrong ? error : new RelayError('RELAY_ERR_CACHE_READ', 'the cached object could not be read', { cause: error })
-      }
-      source.release()
-      source = replacement
-    }
-    const read: OpenShard['read'] = async (position, length, end, into) => {
-      for (let memory = into; ; memory = undefined) {
-        opened.throwIfRevoked()
-        try {
-          const bytes = await source.read(position, length, end, memory)
-          opened.throwIfRevoked()
-          given = true
-          return bytes
-        } catch (error) {
-          // The next read is not into memory that one which was given up may still fill.
-          await move(error)
-        }
-      }
-    }
-    return {
-      ...first,
-      read,
-      whenRevoked: listener => { opened.whenRevoked(listener) },
-      release: () => {
-        released = true
-        this.#opened.remove(opened)
-        source.release()
-      }
-    }
+  #resilient (key: ShardKey, via: readonly string[], source: OpenSource): OpenShard {
+    const held = this.#held.add(key.cid)
+    return resilient(source, held, {
+      maxMoves: MAX_LOOKS,
+      again: async () => await this.#openSource(key, { via }),
+      replace: async cause => await this.#replace(key, via, cause),
+      released: () => { this.#held.remove(held) }
+    })
   }
 
   async #replace (key: ShardKey, via: readonly string[], cause: unknown): Promise<OpenSource> {

@@ -8,8 +8,9 @@ import { RelayError } from '../../base/errors.ts'
 import { loggedUrl, shortened } from '../../base/log.ts'
 import { planAnswer, unsatisfiedField, type Answer } from '../../protocol/answer.ts'
 import { formatCmsd } from '../../protocol/cmsd.ts'
+import { parsePrefetchHint, PREFETCH_FIELD } from '../../protocol/prefetch-hint.ts'
 import { parseRangeHeader } from '../../protocol/range.ts'
-import { cidOfPath, parseShardPath } from '../../protocol/shard-key.ts'
+import { cidOfPath, parseShardPath, shardPath, type ShardKey } from '../../protocol/shard-key.ts'
 import { formatVia, parseVia } from '../../protocol/via.ts'
 import { CHUNK_BYTES } from '../../storage/disk-files.ts'
 import { httpViewerKey, type HttpViewers } from '../bandwidth/http-viewers.ts'
@@ -98,7 +99,7 @@ export async function shardRoutes (viewer: FastifyInstance, { shards, metrics, m
       const method = request.method === 'HEAD' ? 'HEAD' : 'GET'
       // Range has a meaning for GET only (RFC 9110 §14.2). A malformed one is refused before it costs a fill.
       const range = method === 'GET' ? parseRangeHeader(headers.range) : undefined
-      const shard = await shards.open(key, { via, range, onlyIfCached: ONLY_IF_CACHED.test(headers['cache-control'] ?? '') })
+      const shard = await shards.open(key, { via, range, next: PREFETCH_FIELD in headers ? await hintsOf(request) : undefined, onlyIfCached: ONLY_IF_CACHED.test(headers['cache-control'] ?? '') })
       let answer: Answer
       try {
         answer = planAnswer({ method, part: key.part, range, ifNoneMatch: headers['if-none-match'], ifRange: typeof headers['if-range'] === 'string' ? headers['if-range'] : undefined }, shard, { now: now(), openMs: monotonic() - start, tokenRequired: judge.required })
@@ -135,6 +136,17 @@ export async function shardRoutes (viewer: FastifyInstance, { shards, metrics, m
       throw error
     }
     return via
+  }
+
+  /** What the viewer says that it will ask for next, as far as it may have that with the credentials of this request. */
+  async function hintsOf (request: FastifyRequest): Promise<readonly ShardKey[]> {
+    const field = request.headers[PREFETCH_FIELD]
+    const target = rawTarget(request)
+    const token = requestToken(request.headers.authorization, target)
+    const query = target.slice(rawPath(request).length)
+    const keys = parsePrefetchHint(typeof field === 'string' ? field : undefined)
+    const verdicts = await Promise.all(keys.map(async key => await judge.judge({ token, url: { target: shardPath(key) + query, ip: request.ip } }, key.cid)))
+    return keys.filter((_, n) => verdicts[n]?.ok)
   }
 
   async function send (request: FastifyRequest, reply: FastifyReply, shard: OpenShard, answer: Answer, start: number): Promise<FastifyReply> {

@@ -124,6 +124,7 @@ function objectRoute (operationId: string, summary: string, description: string,
       range: Type.Optional(text('one range of bytes; several are answered with the whole object')),
       'if-range': Type.Optional(text('the range counts only while this is the strong entity-tag')),
       'if-none-match': Type.Optional(text('entity-tags, or `*`')),
+      'icn-prefetch': Type.Optional(text('what will be asked for next: a list of structured fields (RFC 9651) with up to eight strings `"<cid>/<part>"`, the part a shard number or `manifest`; what the credentials of this request do not open is left out')),
       via: Type.Optional(text('RFC 9110 §7.6.3: relays and proxies the request has passed; sent on to super-nodes'))
     }),
     response: {

@@ -1,12 +1,11 @@
 import { RelayError } from '../../base/errors.ts'
 import type { FromGateway } from '../../channel/from-gateway.ts'
 import type { Refusal, SendToGateway } from '../../channel/to-gateway.ts'
-import type { RangeSpec } from '../../protocol/range.ts'
 import type { ShardKey } from '../../protocol/shard-key.ts'
 import { CHUNK_BYTES } from '../../storage/disk-files.ts'
 import type { OpenResponses } from '../limits/open-responses.ts'
 import { MemoryBudget } from '../shard-cache/memory-budget.ts'
-import { endOf, type OpenShard } from '../shards/open-shard.ts'
+import { endOf, type OpenOptions, type OpenShard } from '../shards/open-shard.ts'
 import type { ShardService } from '../shards/shard-service.ts'
 import { LeaseTable } from './lease-table.ts'
 import { ProgressNotifier } from './progress-notifier.ts'
@@ -90,8 +89,8 @@ export class GatewayRequests {
     }).finally(() => { asked.delete(id) })
   }
 
-  async #resolve ({ id, key, address, range }: Extract<GatewayRequest, { type: 'resolve' }>, signal: AbortSignal): Promise<void> {
-    const shard = await this.#open(key, range, this.#responses.begin(address), signal)
+  async #resolve ({ id, key, address, range, next }: Extract<GatewayRequest, { type: 'resolve' }>, signal: AbortSignal): Promise<void> {
+    const shard = await this.#open(key, { range, next }, this.#responses.begin(address), signal)
     if (signal.aborted) {
       shard.release()
       return
@@ -108,10 +107,10 @@ export class GatewayRequests {
   }
 
   /** @param ended called when the object is given back or cannot be had, or the viewer has gone before; any number of times */
-  async #open (key: ShardKey, range: RangeSpec | undefined, ended: () => void, signal: AbortSignal): Promise<OpenShard> {
+  async #open (key: ShardKey, asked: Pick<OpenOptions, 'range' | 'next'>, ended: () => void, signal: AbortSignal): Promise<OpenShard> {
     signal.addEventListener('abort', ended, { once: true })
     try {
-      const shard = await this.#shards.open(key, { asFile: true, range })
+      const shard = await this.#shards.open(key, { asFile: true, ...asked })
       const release = (): void => {
         shard.release()
         ended()

@@ -47,6 +47,15 @@ suite('a manifest', () => {
     assert.equal(verifyManifest(signed({ createdAt: NOW }), CID, policy(), NOW).manifest.createdAt, NOW)
   })
 
+  test('may name what is watched next, and names CIDs, eight at most, under its signature', () => {
+    assert.deepEqual(verifyManifest(signed(), CID, policy(), NOW).manifest.next, [])
+    const next = ['Qm-episode_2', '0x3']
+    assert.deepEqual(verifyManifest(signed({ next }), CID, policy(), NOW).manifest.next, next)
+    for (const wrong of ['Qm', { 0: 'Qm' }, null, Array.from({ length: 9 }, (_, n) => `Qm${n}`)]) refused('shape', signed({ next: wrong }))
+    for (const wrong of ['', 'a/b', 'x'.repeat(129), 7, null]) refused('cid', signed({ next: [wrong] }))
+    refused('signature', manifestText({ ...signedBody(BODY, PUBLISHER), next }))
+  })
+
   test('is taken unsigned only where no publisher is named', () => {
     const bytes = manifestText(BODY)
     assert.equal(verifyManifest(bytes, CID, policy({ publishers: new Map() }), NOW).publisher, undefined)

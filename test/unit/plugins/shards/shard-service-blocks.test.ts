@@ -178,6 +178,21 @@ suite('a shard service that knows blocks', () => {
     assert.equal(set.inOrder.length, 1)
   })
 
+  test('a fill in order that nobody waits for ends when a range takes over', async t => {
+    const set = await setUp(t)
+    set.service.bringIn(KEY)
+    const old = await nextInOrder(set)
+    old.answer({ size: SIZE, sha256: EXPECTED.sha256 })
+    await old.send(BODY.subarray(0, 500))
+    set.blocks = EXPECTED
+    const opening = set.service.open(KEY, { range: RANGE })
+    const first = await nextPart(set)
+    assert.equal(old.signal.aborted, true)
+    const delivered = first.deliver(BODY)
+    assert.deepEqual(await read(await opening, 1_510, 1_540), BODY.subarray(1_510, 1_540))
+    await delivered
+  })
+
   test('a range joins a fill in order whose blocks stay unknown, or that is complete', async t => {
     const set = await setUp(t)
     const { whole, old } = await halfInOrder(set)
