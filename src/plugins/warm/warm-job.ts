@@ -164,7 +164,7 @@ export class WarmJob implements JobWork {
   /** One after the other, until nothing is pending, also what others put back. */
   async #work (signal: AbortSignal, changed: () => void): Promise<void> {
     while (!signal.aborted && this.#list.counts.pending > 0) {
-      if (await this.#pause(signal, changed)) continue
+      if (await this.#pause(signal, changed) || signal.aborted) continue
       const key = this.#list.take()
       if (key === undefined) {
         await this.#changes.next(signal)

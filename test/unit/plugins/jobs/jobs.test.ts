@@ -101,6 +101,33 @@ suite('jobs', { concurrency: false }, () => {
     assert.deepEqual([first.state, second.state], ['stopped', 'stopped'])
     assert.throws(() => repair('QmC'), { code: 'RELAY_ERR_STOPPING' })
   })
+
+  test('types do not wait for each other; one that is cancelled ends, the next of its type begins, and a repair is not tried again', async () => {
+    let ids = 0
+    const jobs = new Jobs({ newId: () => `job-${ids++}`, now: () => 7, log: () => {} })
+    const add = (type: string): Job => jobs.add({
+      type,
+      subject: undefined,
+      report: () => ({}),
+      run: async signal => await new Promise((_resolve, reject) => { signal.addEventListener('abort', () => { reject(signal.reason as Error) }) })
+    })
+    const [a, b, c, other] = [add('one'), add('one'), add('one'), add('two')]
+    assert.deepEqual([a, b, c, other].map(({ state }) => state), ['running', 'waiting', 'waiting', 'running'])
+    const changes: string[] = []
+    const forget = jobs.onChange(job => { changes.push(`${job.id} ${job.state}`) })
+    await jobs.cancel(b)
+    await jobs.cancel(a)
+    await jobs.cancel(a)
+    await until(() => c.state === 'running')
+    forget()
+    assert.deepEqual(changes, ['job-1 cancelled', 'job-0 cancelled', 'job-2 running'])
+    assert.deepEqual([a.detail, a.endedAt, b.endedAt], ['an operator has cancelled it', 7, 7])
+    assert.throws(() => { jobs.retry(a) }, { code: 'RELAY_ERR_JOB_STATE', message: /of type one is not tried again/ })
+    jobs.forget(c)
+    jobs.forget(b)
+    assert.deepEqual(jobs.list(), [other, c, a])
+    await jobs.close()
+  })
 })
 
 suite('restoring one shard', () => {
