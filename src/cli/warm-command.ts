@@ -5,7 +5,9 @@ import type { WarmCommand } from './arguments.ts'
 import type { AskAdmin } from './ask-admin.ts'
 
 /** Time between two looks at the job, ms. */
-const LOOK_MS = 300
+const LOOK_MS = 500
+/** Looks in a row that may be in vain: the job goes on over a restart of the relay, which takes less than this minute. */
+export const PATIENCE = 120
 /** Characters of the bar. */
 const BAR = 24
 /** Where nobody watches a bar, a line is written each time so many percent more are through. */
@@ -55,6 +57,18 @@ export function barText (job: WarmAnswer): string {
   return `[${'#'.repeat(full)}${'-'.repeat(BAR - full)}] ${String(Math.floor(shareOf(job) * 100)).padStart(3)} % ${progressText(job)}`
 }
 
+/** @throws RelayError RELAY_ERR_CONFIG when the relay has not answered for a minute */
+async function look (ask: AskAdmin<WarmAnswer>, id: string, pause: () => Promise<void>): Promise<WarmAnswer> {
+  for (let inVain = 1; ; inVain++) {
+    await pause()
+    try {
+      return await ask(`/jobs/${id}`)
+    } catch (error) {
+      if (inVain === PATIENCE) throw error
+    }
+  }
+}
+
 /**
  * Has a running relay bring videos into its cache.
  * @returns whether all of it is there now
@@ -75,8 +89,7 @@ export async function warmVideos (ask: AskAdmin<WarmAnswer>, { cids, manifest, p
     if (step !== told) write(terminal ? `\r\u001B[K${step}` : `${progressText(job)}\n`)
     told = step
     if (job.state !== 'waiting' && job.state !== 'running') break
-    await pause()
-    job = await ask(`/jobs/${job.id}`)
+    job = await look(ask, job.id, pause)
   }
   if (terminal) write('\n')
   for (const { cid, part, code } of job.failures) write(`${cid}/${part}: ${code}\n`)

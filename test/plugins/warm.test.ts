@@ -121,6 +121,31 @@ suite('warm jobs', () => {
     assert.deepEqual((await ended(adminUrl, job)).state, 'done')
   })
 
+  test('half of the fills are for viewers alone', async t => {
+    const { origin, adminUrl, viewerUrl } = await setUp(t, { upstream: { max_fills: 2 } })
+    origin.setFaults({ match: 'viewer', latencyMs: 1_000 })
+    const viewer = fetchHashed(`${viewerUrl}/shards/syn-${SIZE}-viewer/shard_0.bin`)
+    await until(async () => origin.stats().requests, requests => requests === 1)
+    const job = await warm(adminUrl, { cids: [`syn-${SIZE}-behind`] })
+    assert.equal((await ask(adminUrl, `/jobs/${job.id}`)).body.waitsFor, 'load')
+    assert.equal(origin.stats().requests, 1)
+    assert.equal((await viewer).status, 200)
+    assert.equal((await ended(adminUrl, job)).state, 'done')
+  })
+
+  test('as many shards as a job may have can be asked for, and no more', async t => {
+    const { relay, adminUrl } = await setUp(t)
+    relay.admin.overload.setOverride('degraded', 0)
+    const shards = Array.from({ length: 14_000 }, (_, n) => ({ cid: `${'x'.repeat(124)}${String(n % 1_000).padStart(4, '0')}`, part: Math.floor(n / 1_000) }))
+    const job = await warm(adminUrl, { shards })
+    assert.deepEqual([job.videos, job.counts.total], [1_000, 14_000])
+    const more = await ask(adminUrl, '/jobs', { type: 'warm', shards: [...shards, { cid: 'QmA', part: 0 }] })
+    assert.deepEqual([more.status, more.body.detail], [400, 'body/shards must NOT have more than 14000 items'])
+    const larger = await ask(adminUrl, '/jobs', { type: 'warm', cids: [], filling: 'x'.repeat(3_200_000) })
+    assert.deepEqual([larger.status, larger.body.code], [413, 'RELAY_ERR_BODY_TOO_LARGE'])
+    assert.equal((await ask(adminUrl, `/jobs/${job.id}/cancel`, null)).body.state, 'cancelled')
+  })
+
   test('what nobody has fails the job by name, and is there after a retry; a job that is done is not tried again', async t => {
     const { origin, adminUrl } = await setUp(t)
     origin.setFaults({ match: 'shard_04.bin', notFound: true })

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
-import { barText, progressText, warmVideos, type WarmAnswer } from '../../../src/cli/warm-command.ts'
+import { barText, PATIENCE, progressText, warmVideos, type WarmAnswer } from '../../../src/cli/warm-command.ts'
 
 const COMMAND = { cids: ['QmA', 'QmB'], manifest: undefined, parity: false, concurrency: undefined, admin: undefined }
 
@@ -55,6 +55,19 @@ suite('icn-relay warm', () => {
     assert.deepEqual((await run([DONE], false)).asked, [['/jobs', { type: 'warm', cids: ['QmA', 'QmB'] }]])
     const { asked } = await run([answer(1), DONE], false, { manifest: 'http://a/shards/QmA/manifest.json', parity: true, concurrency: 2 } as never)
     assert.deepEqual(asked, [['/jobs', { type: 'warm', manifest: 'http://a/shards/QmA/manifest.json', parity: true, concurrency: 2 }], ['/jobs/a', undefined]])
+  })
+
+  test('a relay that restarts meanwhile is waited for, one that does not come back is not', async () => {
+    let asked = 0
+    const after = (failures: number) => async (): Promise<WarmAnswer> => {
+      asked++
+      if (asked > 1 && asked <= failures + 1) throw new Error('no relay answers')
+      return asked === 1 ? answer(3) : DONE
+    }
+    const display = { terminal: true, write: () => {} }
+    assert.equal(await warmVideos(after(PATIENCE - 1), COMMAND, display, async () => {}), true)
+    asked = 0
+    await assert.rejects(warmVideos(after(PATIENCE), COMMAND, display, async () => {}), /no relay answers/)
   })
 
   test('sizes and times are such as people read', () => {
