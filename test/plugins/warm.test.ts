@@ -298,4 +298,13 @@ suite('the feed', () => {
     assert.deepEqual([second?.videos, second?.counts.fetched], [1, 11])
     assert.equal((await jobs(again.adminUrl)).length, 2)
   })
+
+  test('what the demo publishes arrives by itself', async t => {
+    const origin = await startSuperNode({ port: 0, media: ['demo/media/clip.webm'] })
+    t.after(async () => { await origin.close() })
+    const { adminUrl, viewerUrl } = await startRelay(t, [{ url: origin.url, region: origin.region }], { admin: OPEN, warm: { feed: { url: `${origin.url}/recent`, max_age_ms: 31_536_000_000 } } })
+    const [job] = await until(async () => (await ask<{ jobs: WarmReport[] }>(adminUrl, '/jobs')).body.jobs, ([first]) => first !== undefined && !isOpen(first))
+    assert.deepEqual([job?.state, job?.source, job?.counts.fetched], ['done', 'feed', 11])
+    assert.equal((await fetchHashed(`${viewerUrl}/shards/${origin.catalog[0]?.cid ?? ''}/shard_9.bin`)).headers['cache-status'], 'icn-relay; hit')
+  })
 })
