@@ -292,11 +292,15 @@ suite('the feed', () => {
     }
     await relay.close()
     assert.equal((await readdir(path)).filter(name => name === 'warm-jobs.json').length, 1)
-    feed.answer = { status: 200, body: JSON.stringify({ items: [item(b), item(a)] }), etag: '"2"' }
+    feed.answer = { status: 200, body: JSON.stringify({ items: [item(b), item(a)] }), etag: 'without quotes' }
     const again = await startRelay(t, [{ url: origin.url, region: origin.region }], { admin: OPEN, ...settings })
     const [second] = await until(async () => await jobs(again.adminUrl), ([job]) => job !== undefined && job.id !== first?.id && job.state === 'done')
     assert.deepEqual([second?.videos, second?.counts.fetched], [1, 11])
     assert.equal((await jobs(again.adminUrl)).length, 2)
+    // What is no etag is not sent back.
+    const before = feed.asked.length
+    await until(async () => feed.asked.length, count => count > before + 1)
+    assert.equal(feed.asked.at(-1)?.['if-none-match'], undefined)
   })
 
   test('what the demo publishes arrives by itself', async t => {

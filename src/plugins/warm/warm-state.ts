@@ -18,6 +18,8 @@ export const MAX_VIDEOS = 16_000
 /** A file of as many videos as there may be, each with the longest CID, and of as many jobs, is smaller. */
 export const MAX_STATE_BYTES = 4 * 1024 * 1024
 
+const MAX_DETAIL_CHARS = 500
+
 const Count = Type.Integer({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER })
 /** Wall clock, ms since the epoch. */
 const Time = Type.Number({ minimum: 0 })
@@ -28,7 +30,7 @@ const KeptJob = Type.Object({
   id: Type.String({ pattern: '^[0-9a-f-]{1,64}$' }),
   /** `open`: goes on. */
   state: Type.Union([Type.Literal('open'), Type.Literal('done'), Type.Literal('failed'), Type.Literal('cancelled')]),
-  detail: Type.Union([Type.String({ maxLength: 500 }), Type.Null()]),
+  detail: Type.Union([Type.String({ maxLength: MAX_DETAIL_CHARS }), Type.Null()]),
   createdAt: Time,
   endedAt: Type.Union([Time, Type.Null()]),
   source: Type.Union([Type.Literal('operator'), Type.Literal('feed')]),
@@ -135,8 +137,10 @@ async function moveAside (file: string, why: string): Promise<string | undefined
 /** A job as it is kept; one that a stopping relay has ended goes on later. */
 export function keptJob ({ id, state, detail, createdAt, endedAt, work }: Job<WarmJob>): KeptWarmJob {
   const { videos, failures, through, ...rest } = work.snapshot()
+  // What is written has to be read again, whatever it was.
+  const told = detail?.slice(0, MAX_DETAIL_CHARS) ?? null
   const begun = { id, createdAt, ...rest, through: { ...through }, videos: [...videos], failures: failures.map(failure => ({ ...failure })) }
-  if (state === 'done' || state === 'failed' || state === 'cancelled') return { ...begun, state, detail, endedAt }
+  if (state === 'done' || state === 'failed' || state === 'cancelled') return { ...begun, state, detail: told, endedAt }
   return { ...begun, state: 'open', detail: null, endedAt: null }
 }
 
