@@ -41,6 +41,11 @@ function endInSpiteOf (hangs: () => boolean): void {
   })
 }
 
+/** What asks a running relay ends by signals as any program does, and so not with 0, which says that all is done. */
+function endBySignals (): void {
+  for (const name of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) process.removeAllListeners(name)
+}
+
 async function main (): Promise<void> {
   const commandLine = parseCommandLine(process.argv.slice(2))
   if (commandLine.help) {
@@ -61,11 +66,13 @@ async function main (): Promise<void> {
     return
   }
   if (commandLine.repair !== undefined) {
+    endBySignals()
     const restored = await repairVideo(await askRunning('repair', settings, commandLine.repair.admin), commandLine.repair, line => { process.stdout.write(`${line}\n`) })
     process.exitCode = restored ? 0 : 1
     return
   }
   if (commandLine.warm !== undefined) {
+    endBySignals()
     const warmed = await warmVideos(await askRunning('warm', settings, commandLine.warm.admin), commandLine.warm, { write: text => { process.stdout.write(text) }, terminal: process.stdout.isTTY })
     process.exitCode = warmed ? 0 : 1
     return

@@ -6,7 +6,7 @@ import type { JobHead } from '../../src/plugins/jobs/jobs.ts'
 import type { WarmProgress } from '../../src/plugins/warm/warm-job.ts'
 import { fetchHashed, until } from '../../tools/harness/http.ts'
 import { NEVER_OVERLOADED, PATIENT_UPSTREAM } from '../../tools/harness/limits.ts'
-import { runToEnd, SERVER, spawnRelay, spawnSuperNode } from '../../tools/harness/processes.ts'
+import { runToEnd, SERVER, spawnProgram, spawnRelay, spawnSuperNode } from '../../tools/harness/processes.ts'
 
 const SIZE = 100_000
 const ALL = Array.from({ length: 14 }, (_, part) => part)
@@ -67,6 +67,11 @@ suite('warming', { concurrency: false }, () => {
     // What the state has as fetched is in the index: until then it is under way.
     await until(async () => await readFile(join(relay.cachePath, 'warm-jobs.json'), 'utf8'), text => text.includes('+++++++++.....+'))
     assert.deepEqual(await asked(node, cid), ALL.map(part => part < 10 ? 1 : 0))
+    // A command that is ended leaves its job behind, and does not say that it is done.
+    const command = await spawnProgram(t, SERVER, ['warm', `syn-${SIZE}-left`, '--admin', relay.adminUrl, '--config', relay.configFile])
+    await until(async () => await readFile(join(relay.cachePath, 'warm-jobs.json'), 'utf8'), text => text.includes(`syn-${SIZE}-left`))
+    command.child.kill('SIGINT')
+    assert.deepEqual(await command.exit, { code: null, signal: 'SIGINT' })
     relay.child.kill('SIGKILL')
     await relay.exit
     await node.setFaults({})
