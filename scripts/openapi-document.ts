@@ -13,6 +13,7 @@ import { VERSION } from '../src/base/version.ts'
 import { checkConfig } from '../src/config/config.ts'
 import type { AdminScope } from '../src/plugins/admin/access.ts'
 import * as schemas from '../src/plugins/admin/schemas.ts'
+import * as jobSchemas from '../src/plugins/jobs/schemas.ts'
 
 type Listener = 'admin' | 'viewer'
 type Json = Record<string, unknown>
@@ -51,7 +52,7 @@ const TAGS = [
   { name: 'cache', description: 'The shard cache' },
   { name: 'denylist', description: 'What must not be served' },
   { name: 'integrity', description: 'Whether objects are what their manifests say' },
-  { name: 'jobs', description: 'Work that operators ask for: the repair of a video' },
+  { name: 'jobs', description: 'Work that operators ask for: repairing a video, warming videos' },
   { name: 'limits', description: 'What viewers may do in a second' },
   { name: 'observability', description: 'Liveness, readiness, metrics; no token needed' },
   { name: 'overload', description: 'How overloaded the relay is' },
@@ -89,6 +90,11 @@ const COMPONENTS: Record<string, TSchema> = {
   BandwidthViewer: schemas.BandwidthViewer,
   BandwidthReport: schemas.BandwidthReport,
   Override: schemas.Override,
+  Job: jobSchemas.JobReport,
+  NewRepair: jobSchemas.NewRepair,
+  NewWarm: jobSchemas.NewWarm,
+  RepairJob: jobSchemas.RepairReport,
+  WarmJob: jobSchemas.WarmReport,
   RegionReport: schemas.RegionReport,
   OverloadReport: schemas.OverloadReport,
   Health: schemas.Health,
@@ -115,8 +121,8 @@ function isDocumented (schema: unknown): boolean {
 /** A schema for whoever sends: what has a default may be left out, which TypeBox, for whoever reads, calls required. */
 function asSent (schema: unknown): unknown {
   if (typeof schema !== 'object' || schema === null || !('required' in schema)) return schema
-  const { required, ...rest } = schema as { required: string[], properties: Record<string, Json> }
-  const needed = required.filter(name => rest.properties[name]?.['default'] === undefined)
+  const { required, ...rest } = schema as { required: string[], properties?: Record<string, Json> }
+  const needed = required.filter(name => rest.properties?.[name]?.['default'] === undefined)
   return needed.length === 0 ? rest : { ...rest, required: needed }
 }
 

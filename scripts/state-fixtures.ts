@@ -15,6 +15,7 @@ import { openCache } from '../src/plugins/shard-cache/open-cache.ts'
 import { scrubStateText, type ScrubState } from '../src/plugins/scrub/scrub-state.ts'
 import { openCertificateStore } from '../src/plugins/tls/certificate-store.ts'
 import { NodeChanges, saveChanges } from '../src/plugins/upstream/node-changes.ts'
+import { warmStateText, type WarmState } from '../src/plugins/warm/warm-state.ts'
 import type { ShardKey } from '../src/protocol/shard-key.ts'
 
 const NEW_YEAR = Date.UTC(2026, 0, 1)
@@ -63,6 +64,17 @@ const scrub: ScrubState = {
 }
 await writeFile(join(path, 'scrub-state.json'), scrubStateText(scrub))
 await writeFile(join(path, 'denied.json'), ownEntriesText([{ entry: 'QmDenied', reason: 'for a test', since: NEW_YEAR }, { entry: 'tv-*', reason: '', since: NEW_YEAR + 1 }]))
+
+const job = { detail: null, createdAt: NEW_YEAR, endedAt: null, source: 'operator', concurrency: 4, bytes: 300, through: { videos: 1, fetched: 10, present: 1 }, failures: [] } as const
+const warm: WarmState = {
+  version: 1,
+  jobs: [
+    { ...job, id: '0-1', state: 'failed', detail: '1 of 22 objects could not be brought in', endedAt: NEW_YEAR + 1, videos: [{ cid: 'QmUpper', parts: '+++=++++!+----+' }], failures: [{ cid: 'QmUpper', part: 8, code: 'RELAY_ERR_SHARD_NOT_FOUND' }] },
+    { ...job, id: '0-2', state: 'open', videos: [{ cid: 'bafy-lower_1', parts: '.......=......+' }], failures: [] }
+  ],
+  feed: { url: 'http://192.0.2.1:9002/recent', etag: '"1"', cids: ['QmUpper'] }
+}
+await writeFile(join(path, 'warm-jobs.json'), warmStateText(warm))
 
 const { admin } = await withOwnToken(checkConfig({ cache: { path } }), { info: nothing })
 const options = { certFile: '', keyFile: '', directory: join(path, 'tls'), hosts: ['relay.example'] }

@@ -26,6 +26,7 @@ import tlsPlugin from './plugins/tls/index.ts'
 import upstreamPlugin from './plugins/upstream/index.ts'
 import viewerHttpPlugin from './plugins/viewer-http/index.ts'
 import viewersPlugin from './plugins/viewers/index.ts'
+import warmPlugin from './plugins/warm/index.ts'
 import type { GatewayProgram } from './spawn/gateway-process.ts'
 
 declare module 'fastify' {
@@ -106,6 +107,7 @@ export async function buildApp (config: Config, deps: AppDeps): Promise<Relay> {
     await admin.register(viewersPlugin, { config, gatewayProgram: deps.gatewayProgram })
     await admin.register(prefetchPlugin, { config })
     await admin.register(scrubPlugin, { config })
+    await admin.register(warmPlugin, { config })
     await admin.register(viewerHttpPlugin, { config, logger: deps.logger, onInstance: deps.onInstance })
     await admin.register(healthPlugin)
     await admin.register(adminPlugin, { config })

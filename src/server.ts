@@ -9,7 +9,9 @@ import { fileWriter, LogSink } from './base/log-sink.ts'
 import { VERSION } from './base/version.ts'
 import { parseCommandLine, USAGE } from './cli/arguments.ts'
 import { hashToken, signedUrl } from './cli/commands.ts'
-import { askRunning, repairVideo } from './cli/repair-command.ts'
+import { askRunning } from './cli/ask-admin.ts'
+import { repairVideo } from './cli/repair-command.ts'
+import { warmVideos } from './cli/warm-command.ts'
 import { endOfNode } from './cli/node-version.ts'
 import { checkStart } from './cli/start-check.ts'
 import { StartSignals } from './cli/start-signals.ts'
@@ -39,6 +41,11 @@ function endInSpiteOf (hangs: () => boolean): void {
   })
 }
 
+/** What asks a running relay ends by signals as any program does, and so not with 0, which says that all is done. */
+function endBySignals (): void {
+  for (const name of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) process.removeAllListeners(name)
+}
+
 async function main (): Promise<void> {
   const commandLine = parseCommandLine(process.argv.slice(2))
   if (commandLine.help) {
@@ -59,8 +66,15 @@ async function main (): Promise<void> {
     return
   }
   if (commandLine.repair !== undefined) {
-    const restored = await repairVideo(await askRunning(settings, commandLine.repair.admin), commandLine.repair, line => { process.stdout.write(`${line}\n`) })
+    endBySignals()
+    const restored = await repairVideo(await askRunning('repair', settings, commandLine.repair.admin), commandLine.repair, line => { process.stdout.write(`${line}\n`) })
     process.exitCode = restored ? 0 : 1
+    return
+  }
+  if (commandLine.warm !== undefined) {
+    endBySignals()
+    const warmed = await warmVideos(await askRunning('warm', settings, commandLine.warm.admin), commandLine.warm, { write: text => { process.stdout.write(text) }, terminal: process.stdout.isTTY })
+    process.exitCode = warmed ? 0 : 1
     return
   }
   if (isLauncher(settings) && !commandLine.validate) return endAs(await launch(settings))

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { performance } from 'node:perf_hooks'
 import type { StoredObject } from './catalog.ts'
@@ -35,6 +36,14 @@ export function sendJson (response: ServerResponse, status: number, value: unkno
   const body = Buffer.from(`${JSON.stringify(value)}\n`)
   response.writeHead(status, { 'content-type': 'application/json', 'content-length': body.length })
   response.end(body)
+}
+
+/** Sends JSON that is asked for again and again: whoever has it already, by its etag, is told so. */
+export function sendList (request: IncomingMessage, response: ServerResponse, value: unknown): void {
+  const etag = `"${createHash('sha256').update(JSON.stringify(value)).digest('hex')}"`
+  response.setHeader('etag', etag)
+  if (request.headers['if-none-match'] === etag) response.writeHead(304).end()
+  else sendJson(response, 200, value)
 }
 
 /**

@@ -4,7 +4,7 @@ import { RelayError } from '../../src/base/errors.ts'
 import { parseShardPath, type ShardKey } from '../../src/protocol/shard-key.ts'
 import { Catalog, type CatalogItem } from './catalog.ts'
 import { FaultsError, parseFaults, planFaults, seededRandom, type Faults } from './faults.ts'
-import { pause, sendJson, sendObject } from './reply.ts'
+import { pause, sendJson, sendList, sendObject } from './reply.ts'
 
 export type { CatalogItem } from './catalog.ts'
 export type { Faults } from './faults.ts'
@@ -106,7 +106,7 @@ class Origin {
       return sendJson(response, 405, { error: 'method not allowed' })
     }
     if (path === '/health') return sendJson(response, 200, { status: 'ok', region: this.#region })
-    if (path === '/recent') return sendJson(response, 200, { items: this.#catalog.items.map(({ cid, publishedAt, tags }) => ({ cid, publishedAt, tags })) })
+    if (path === '/recent') return sendList(request, response, { items: this.#catalog.items.map(({ cid, publishedAt, tags }) => ({ cid, publishedAt, tags })) })
     const key = keyOf(path)
     const object = key === undefined ? undefined : await this.#catalog.find(key)
     if (response.destroyed) return

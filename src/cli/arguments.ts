@@ -17,6 +17,16 @@ export interface RepairCommand {
   readonly admin: string | undefined
 }
 
+/** What `warm` is asked for: videos by their CIDs, or one by the URL of its manifest. */
+export interface WarmCommand {
+  readonly cids: readonly string[]
+  readonly manifest: string | undefined
+  readonly parity: boolean
+  /** Objects at the same time; as configured at the relay without it. */
+  readonly concurrency: number | undefined
+  readonly admin: string | undefined
+}
+
 export interface CommandLine {
   readonly config: string | undefined
   readonly cachePath: string | undefined
@@ -25,12 +35,14 @@ export interface CommandLine {
   readonly hashToken: boolean
   readonly signUrl: SignUrlCommand | undefined
   readonly repair: RepairCommand | undefined
+  readonly warm: WarmCommand | undefined
   readonly help: boolean
   readonly version: boolean
 }
 
 export const USAGE = `Usage: icn-relay [options]
        icn-relay repair CID [--admin URL] [options]
+       icn-relay warm CID… | MANIFEST-URL [--parity] [--concurrency N] [--admin URL] [options]
 
   --config FILE      TOML configuration (also ICN_RELAY_CONFIG)
   --cache-path DIR   directory of the cache, overrides [cache] path
@@ -43,6 +55,10 @@ export const USAGE = `Usage: icn-relay [options]
     --ip ADDRESS     the one address it may be used from
   repair CID         have the running relay of this configuration check and restore all shards of a video, print progress, exit
     --admin URL      where its admin API is, if not where the configuration says
+  warm CID…          have it bring videos into its cache before viewers ask, print progress, exit; the job goes on when this program is ended
+    --parity         parity shards too
+    --concurrency N  objects at the same time
+    --admin URL      as above
   --help             print this text
   --version          print the version
 
@@ -61,10 +77,11 @@ function fail (detail: string): never {
 export function parseCommandLine (args: readonly string[]): CommandLine {
   try {
     const repairs = args[0] === 'repair'
-    const { values } = parseArgs({
-      args: args.slice(repairs ? 2 : 0),
+    const warms = args[0] === 'warm'
+    const { values, positionals } = parseArgs({
+      args: args.slice(repairs ? 2 : warms ? 1 : 0),
       strict: true,
-      allowPositionals: false,
+      allowPositionals: warms,
       options: {
         config: { type: 'string' },
         'cache-path': { type: 'string' },
@@ -76,10 +93,13 @@ export function parseCommandLine (args: readonly string[]): CommandLine {
         viewer: { type: 'string' },
         ip: { type: 'string' },
         admin: { type: 'string' },
+        parity: { type: 'boolean', default: false },
+        concurrency: { type: 'string' },
         help: { type: 'boolean', short: 'h', default: false },
         version: { type: 'boolean', short: 'v', default: false }
       }
     })
+    checkOptions(repairs ? 'repair' : warms ? 'warm' : undefined, values)
     return {
       config: values.config,
       cachePath: values['cache-path'],
@@ -87,7 +107,8 @@ export function parseCommandLine (args: readonly string[]): CommandLine {
       validate: values.validate,
       hashToken: values['hash-token'],
       signUrl: signUrlCommand(values),
-      repair: repairCommand(repairs, args[1], values.admin),
+      repair: repairs ? repairCommand(args[1], values.admin) : undefined,
+      warm: warms ? warmCommand(positionals, values) : undefined,
       help: values.help,
       version: values.version
     }
@@ -99,11 +120,34 @@ export function parseCommandLine (args: readonly string[]): CommandLine {
   }
 }
 
-function repairCommand (repairs: boolean, cid: string | undefined, admin: string | undefined): RepairCommand | undefined {
-  if (!repairs) return admin === undefined ? undefined : fail('--admin belongs to repair')
-  if (cid === undefined || !/^[A-Za-z0-9_-]{1,128}$/.test(cid)) return fail('repair takes a CID: 1 to 128 of A-Z a-z 0-9 _ -')
-  if (admin !== undefined && !/^https?:\/\//.test(admin)) fail('--admin must be a URL, http or https')
-  return { cid, admin }
+interface CommandValues {
+  readonly admin?: string
+  readonly parity: boolean
+  readonly concurrency?: string
+}
+
+const isCid = (text: string): boolean => /^[A-Za-z0-9_-]{1,128}$/.test(text)
+const isUrl = (text: string): boolean => /^https?:\/\//.test(text)
+const CID_HINT = '1 to 128 of A-Z a-z 0-9 _ -'
+
+/** Options that belong to commands stand beside them only. */
+function checkOptions (command: 'repair' | 'warm' | undefined, { admin, parity, concurrency }: CommandValues): void {
+  if (admin !== undefined && command === undefined) fail('--admin belongs to repair and warm')
+  if (admin !== undefined && !isUrl(admin)) fail('--admin must be a URL, http or https')
+  if (parity && command !== 'warm') fail('--parity belongs to warm')
+  if (concurrency !== undefined && command !== 'warm') fail('--concurrency belongs to warm')
+}
+
+function repairCommand (cid: string | undefined, admin: string | undefined): RepairCommand {
+  return cid !== undefined && isCid(cid) ? { cid, admin } : fail(`repair takes a CID: ${CID_HINT}`)
+}
+
+function warmCommand (named: readonly string[], { parity, concurrency, admin }: CommandValues): WarmCommand {
+  const [first = ''] = named
+  const manifest = named.length === 1 && isUrl(first) ? first : undefined
+  if (named.length === 0 || (manifest === undefined && !named.every(isCid))) return fail(`warm takes CIDs, each ${CID_HINT}, or the URL of one manifest`)
+  if (concurrency !== undefined && !/^(?:[1-9]|1[0-6])$/.test(concurrency)) fail('--concurrency must be 1 to 16')
+  return { cids: manifest === undefined ? named : [], manifest, parity, concurrency: concurrency === undefined ? undefined : Number(concurrency), admin }
 }
 
 function signUrlCommand (values: { 'sign-url'?: string, 'expires-in'?: string, viewer?: string, ip?: string }): SignUrlCommand | undefined {

@@ -1,55 +1,14 @@
 import { setTimeout as delay } from 'node:timers/promises'
-import type { AdminToken } from '../plugins/admin/access.ts'
-import { RelayError } from '../base/errors.ts'
-import type { Config } from '../config/config.ts'
-import { ownToken } from '../plugins/admin/own-token.ts'
-import type { Job } from '../plugins/jobs/jobs.ts'
+import type { JobHead } from '../plugins/jobs/jobs.ts'
+import type { RepairProgress } from '../plugins/jobs/repair-job.ts'
 import type { RepairCommand } from './arguments.ts'
+import type { AskAdmin } from './ask-admin.ts'
 
 /** Time between two looks at the job, ms. */
 const LOOK_MS = 300
-/** Time the relay has for an answer, ms. */
-const ANSWER_MS = 10_000
 
-/** Anything that answers as the admin listener does. */
-export type AskAdmin = (path: string, body?: Record<string, unknown>) => Promise<Pick<Job, 'id' | 'state' | 'detail' | 'shards'>>
-
-function fail (detail: string, cause?: unknown): never {
-  throw new RelayError('RELAY_ERR_CONFIG', `repair: ${detail}`, { cause })
-}
-
-/** The admin listener of the configuration, as this host reaches it. */
-function adminUrl ({ host, port }: Config['admin']): string {
-  if (port === 0) fail('admin.port is 0, so where the relay listens is not known: say it with --admin')
-  const reached = host === '0.0.0.0' ? '127.0.0.1' : host === '::' ? '::1' : host
-  return `http://${reached.includes(':') ? `[${reached}]` : reached}:${port}`
-}
-
-/** A token that may write: of the configuration, or the one that the relay has made. @throws RelayError RELAY_ERR_CONFIG, RELAY_ERR_CACHE_PATH */
-async function writeToken (config: Config): Promise<string | undefined> {
-  const { tokens, loopback_without_token: none } = config.admin
-  const token = tokens.find(({ scope, token }: Partial<AdminToken>) => scope === 'write' && token !== undefined)?.token
-  if (token !== undefined || (tokens.length === 0 && none)) return token
-  if (tokens.length > 0) fail('the configuration has no admin token with the write scope')
-  return await ownToken(config) ?? fail('no admin token is configured, and the relay has not made one yet: it has never run with this cache.path')
-}
-
-/** Asks the admin API of a running relay. @throws RelayError RELAY_ERR_CONFIG with what was wrong */
-export async function askRunning (config: Config, admin: string | undefined): Promise<AskAdmin> {
-  const base = (admin ?? adminUrl(config.admin)).replace(/\/$/, '')
-  const token = await writeToken(config)
-  return async (path, body) => {
-    const response = await fetch(`${base}/admin/v1${path}`, {
-      method: body === undefined ? 'GET' : 'POST',
-      headers: { 'content-type': 'application/json', ...token === undefined ? {} : { authorization: `Bearer ${token}` } },
-      signal: AbortSignal.timeout(ANSWER_MS),
-      ...body === undefined ? {} : { body: JSON.stringify(body) }
-    }).catch((error: unknown) => fail(`no relay answers at ${base}`, error))
-    const answer = await response.json().catch((error: unknown) => fail(`what answers at ${base} is no relay`, error)) as Job & { detail: string }
-    if (!response.ok) fail(`the relay answers ${response.status}: ${answer.detail}`)
-    return answer
-  }
-}
+/** What is looked at of the job. */
+export type RepairAnswer = Pick<JobHead & RepairProgress, 'id' | 'state' | 'detail' | 'shards'>
 
 /**
  * Has a running relay check and restore all shards of a video.
@@ -57,7 +16,7 @@ export async function askRunning (config: Config, admin: string | undefined): Pr
  * @returns whether it has all of them now
  * @throws RelayError RELAY_ERR_CONFIG
  */
-export async function repairVideo (ask: AskAdmin, { cid }: RepairCommand, write: (line: string) => void, pause = async (): Promise<void> => { await delay(LOOK_MS) }): Promise<boolean> {
+export async function repairVideo (ask: AskAdmin<RepairAnswer>, { cid }: RepairCommand, write: (line: string) => void, pause = async (): Promise<void> => { await delay(LOOK_MS) }): Promise<boolean> {
   let job = await ask('/jobs', { type: 'repair', cid })
   const told = new Set<number>()
   for (;;) {

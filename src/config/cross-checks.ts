@@ -26,6 +26,7 @@ export function crossChecks (config: Config): string[] {
     else hosts.add(host)
   })
   if (config.process.gateway_user !== '' && config.process.user === '') problems.push('process.gateway_user needs process.user')
+  if (config.warm.feed.url !== '' && !URL.canParse(config.warm.feed.url)) problems.push('warm.feed.url is not a URL')
   problems.push(...tierProblems(config), ...p2pProblems(config), ...overloadProblems(config), ...authProblems(config), ...bandwidthProblems(config))
   for (const [name, template] of [['shard_path', upstream.shard_path], ['manifest_path', upstream.manifest_path]] as const) {
     if (!template.includes('{cid}')) problems.push(`upstream.${name} must contain {cid}`)

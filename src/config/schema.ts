@@ -16,6 +16,7 @@ import { tlsConfig } from '../plugins/tls/config.ts'
 import { upstreamConfig } from '../plugins/upstream/config.ts'
 import { viewerConfig } from '../plugins/viewer-http/config.ts'
 import { transportConfig } from '../plugins/viewers/config.ts'
+import { warmConfig } from '../plugins/warm/config.ts'
 import { account, section } from './parts.ts'
 
 /*
@@ -34,6 +35,7 @@ export const ConfigSchema = Type.Object({
   p2p: p2pConfig,
   repair: repairConfig,
   prefetch: prefetchConfig,
+  warm: warmConfig,
   region: regionConfig,
   limits: limitsConfig,
   bandwidth: bandwidthConfig,

@@ -108,6 +108,8 @@ async function callSettingRoutes ({ admin }: Clients, region: string): Promise<v
   assert.equal(given(await admin.GET('/admin/v1/bandwidth', { params: { query: { limit: 10 } } })).totalBps, 500_000_000)
   assert.equal(given(await admin.PUT('/admin/v1/overload', { body: { override: 'degraded' } })).state, 'degraded')
   assert.equal(given(await admin.GET('/admin/v1/overload')).override, 'degraded')
+  // Warm jobs wait for that.
+  assert.equal(given(await admin.PUT('/admin/v1/overload', { body: { override: 'auto' } })).override, null)
 }
 
 async function callIntegrityRoutes ({ admin }: Clients): Promise<void> {
@@ -116,8 +118,14 @@ async function callIntegrityRoutes ({ admin }: Clients): Promise<void> {
   assert.equal(given(await admin.POST('/admin/v1/scrub', { body: { action: 'pause' } })).status, 'paused')
   assert.equal(given(await admin.GET('/admin/v1/scrub')).status, 'paused')
   const job = given(await admin.POST('/admin/v1/jobs', { body: { type: 'repair', cid: CID } }))
-  assert.equal(given(await admin.GET('/admin/v1/jobs/{id}', { params: { path: { id: job.id } } })).cid, CID)
-  assert.equal(given(await admin.GET('/admin/v1/jobs')).jobs.length, 1)
+  assert.equal(given(await admin.GET('/admin/v1/jobs/{id}', { params: { path: { id: job.id } } })).type, 'repair')
+  const { id } = given(await admin.POST('/admin/v1/jobs', { body: { type: 'warm', shards: [{ cid: 'none', part: 0 }] } }))
+  const path = { params: { path: { id } } }
+  const events = String(given(await admin.GET('/admin/v1/jobs/{id}/events', { ...path, parseAs: 'text' })))
+  assert.match(events, /event: end\ndata: .*"failed":1/)
+  assert.equal(given(await admin.POST('/admin/v1/jobs/{id}/retry', path)).id, id)
+  assert.equal(given(await admin.POST('/admin/v1/jobs/{id}/cancel', path)).id, id)
+  assert.equal(given(await admin.GET('/admin/v1/jobs')).jobs.length, 2)
 }
 
 async function callViewersRoutes ({ admin }: Clients): Promise<void> {

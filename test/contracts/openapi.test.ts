@@ -191,6 +191,9 @@ const CALLS: Call[] = [
   { operation: 'GET /admin/v1/jobs', target: '/admin/v1/jobs', status: 401 },
   { operation: 'GET /admin/v1/jobs/{id}', target: '/admin/v1/jobs/none', status: 404, headers: AS_READER },
   { operation: 'POST /admin/v1/jobs', target: '/admin/v1/jobs', status: 400, headers: AS_WRITER, body: { type: 'repair', cid: 'syn-100-job' } },
+  { operation: 'GET /admin/v1/jobs/{id}/events', target: '/admin/v1/jobs/none/events', status: 404, headers: AS_READER },
+  { operation: 'POST /admin/v1/jobs/{id}/cancel', target: '/admin/v1/jobs/none/cancel', status: 404, headers: AS_WRITER },
+  { operation: 'POST /admin/v1/jobs/{id}/retry', target: '/admin/v1/jobs/none/retry', status: 404, headers: AS_WRITER },
   { operation: 'POST /admin/v1/jobs', target: '/admin/v1/jobs', status: 403, headers: AS_READER, body: { type: 'repair', cid: 'syn-100-job' } },
   { operation: 'GET /admin/v1/region', target: '/admin/v1/region', status: 200, headers: AS_READER },
   { operation: 'GET /admin/v1/region', target: '/admin/v1/region', status: 401 },
@@ -229,7 +232,9 @@ const CALLS: Call[] = [
   { operation: `DELETE ${ONE}`, target: '/admin/v1/cache/shards/syn-100-api/14', status: 400, headers: AS_WRITER },
   { operation: `DELETE ${MANY}`, target: '/admin/v1/cache/shards/syn-100-api', status: 200, headers: AS_WRITER },
   { operation: 'DELETE /admin/v1/cache/shards', target: '/admin/v1/cache/shards?confirm=all', status: 200, headers: AS_WRITER },
-  { operation: 'DELETE /admin/v1/cache/shards', target: '/admin/v1/cache/shards', status: 400, headers: AS_WRITER }
+  { operation: 'DELETE /admin/v1/cache/shards', target: '/admin/v1/cache/shards', status: 400, headers: AS_WRITER },
+  { operation: 'POST /admin/v1/jobs', target: '/admin/v1/jobs', status: 200, headers: AS_WRITER, body: { type: 'warm', cids: ['syn-100-warm'] } },
+  { operation: 'GET /admin/v1/jobs', target: '/admin/v1/jobs', status: 200, headers: AS_READER }
 ]
 
 suite('real responses', () => {

@@ -11,6 +11,7 @@ import { loadScrubState, newScrubState, SCRUB_STATE_VERSION, scrubStateText, typ
 import { loadOwnEntries, ownEntriesText } from '../../src/plugins/denylist/own-entries.ts'
 import { RECORD_VERSION } from '../../src/plugins/shard-cache/index-db.ts'
 import { MANIFEST_VERSION, type ManifestEntry } from '../../src/plugins/shard-cache/manifest.ts'
+import { loadWarmState, newWarmState, WARM_STATE_VERSION, warmStateText, type WarmState } from '../../src/plugins/warm/warm-state.ts'
 import { openCertificateStore, type CertificateHash } from '../../src/plugins/tls/certificate-store.ts'
 import { CHANGES_VERSION, lastGood, loadChanges, type NodeChanges } from '../../src/plugins/upstream/node-changes.ts'
 import { startRelay } from '../../tools/harness/relay.ts'
@@ -65,6 +66,8 @@ class Left {
   async nodes (): Promise<NodeChanges> { return await loadChanges(this.file('upstreams.json'), (message, fields) => { this.log('warn', message, fields) }) }
 
   async scrub (): Promise<ScrubState> { return await loadScrubState(this.file('scrub-state.json'), (message, fields) => { this.log('warn', message, fields) }) }
+
+  async warm (): Promise<WarmState> { return await loadWarmState(this.file('warm-jobs.json'), (message, fields) => { this.log('error', message, fields) }) }
 
   async token (): Promise<string | undefined> { return (await withOwnToken(checkConfig({ cache: { path: this.path } }), { info: () => {} })).admin.tokens[0]?.token }
 
@@ -147,6 +150,13 @@ for (const version of versions) {
       const entries = await loadOwnEntries(left.file('denied.json'))
       assert.equal(ownEntriesText(entries), await left.text('denied.json'))
       assert.deepEqual(entries.map(({ entry }) => entry), ['QmDenied', 'tv-*'])
+    })
+
+    test('warm jobs, and what the feed had', async t => {
+      const left = await leave(t, version)
+      const state = await left.warm()
+      assert.deepEqual([warmStateText(state), left.warnings], [await left.text('warm-jobs.json'), []])
+      assert.deepEqual([state.jobs.map(job => [job.state, job.videos[0]?.parts]), state.feed?.etag], [[['failed', '+++=++++!+----+'], ['open', '.......=......+']], '"1"'])
     })
 
     test('the admin token, and both certificates that browsers have pinned', async t => {
@@ -240,6 +250,17 @@ suite('of the next version', () => {
     assert.equal(left.told[0]?.fields?.['reason'], 'it is of version 2, and this relay reads 1')
   })
 
+  test('warm jobs: told, and moved aside', async t => {
+    const left = await leave(t, version)
+    await left.change('warm-jobs.json', bytes => withVersion(String(bytes), WARM_STATE_VERSION + 1))
+    const theirs = await left.text('warm-jobs.json')
+    assert.deepEqual(await left.warm(), newWarmState())
+    assert.deepEqual([left.warnings, left.told[0]?.fields?.['reason']], [['warm jobs of earlier cannot be read: none goes on'], 'it is of version 2, and this relay reads 1'])
+    const [kept = ''] = (await left.names()).filter(name => name.startsWith('warm-jobs.json'))
+    assert.match(kept, /^warm-jobs\.json\.other-version-\d+$/)
+    assert.equal(await left.text(kept), theirs)
+  })
+
   test('an admin token: refused, and left where it is', async t => {
     const left = await leave(t, version)
     await left.change(TOKEN_FILE, bytes => `v2 ${String(bytes)}`)
@@ -295,7 +316,7 @@ suite('the table of files in docs/operations.md', () => {
   test('has the versions of the code', () => {
     const of = (path: string): string | undefined => rows.get(path)
     const [records = ''] = of('index/')?.split(';') ?? []
-    assert.deepEqual([records, of('cache_manifest.json'), of('upstreams.json'), of('scrub-state.json')], [`${RECORD_VERSION}, in every record`, String(MANIFEST_VERSION), String(CHANGES_VERSION), String(SCRUB_STATE_VERSION)])
+    assert.deepEqual([records, of('cache_manifest.json'), of('upstreams.json'), of('scrub-state.json'), of('warm-jobs.json')], [`${RECORD_VERSION}, in every record`, String(MANIFEST_VERSION), String(CHANGES_VERSION), String(SCRUB_STATE_VERSION), String(WARM_STATE_VERSION)])
     for (const [path, version] of rows) assert.notEqual(version.trim(), '', path)
   })
 

@@ -677,13 +677,13 @@ export interface paths {
         };
         /**
          * Jobs and their progress
-         * @description The newest first; at most 100, and none outlives the relay.
+         * @description The newest first; at most 100. Warm jobs outlive the relay, the others do not.
          */
         get: operations["listJobs"];
         put?: never;
         /**
          * Begin a job
-         * @description One runs at a time and 15 may wait. One that waits or runs for the CID already is the answer.
+         * @description One of each type runs at a time, and 15 may wait. A repair that waits or runs for the CID already is the answer.
          */
         post: operations["createJob"];
         delete?: never;
@@ -701,11 +701,71 @@ export interface paths {
         };
         /**
          * One job and its progress
-         * @description The fate of each shard is told as soon as it is known.
+         * @description What became of each shard of a repair, and how many objects of a warm job came, is told as soon as it is known.
          */
         get: operations["getJob"];
         put?: never;
         post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/admin/v1/jobs/{id}/events": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Progress of a job as server-sent events
+         * @description Event `progress` now and after changes, four times a second at most, and `end` when the job has ended, each with the job as data; then the stream ends, as it does when the relay stops. Who does not read in time loses events.
+         */
+        get: operations["listenToJob"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/admin/v1/jobs/{id}/cancel": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * End a job
+         * @description It is remembered. What is under way for a warm job may still come. One that has ended stays as it is.
+         */
+        post: operations["cancelJob"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/admin/v1/jobs/{id}/retry": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Try once more what failed of a warm job
+         * @description And what was left when it was cancelled. A repair is asked for anew instead.
+         */
+        post: operations["retryJob"];
         delete?: never;
         options?: never;
         head?: never;
@@ -995,6 +1055,96 @@ export interface components {
         Override: {
             /** @description null: the detected region */
             override: string | null;
+        };
+        Job: components["schemas"]["RepairJob"] | components["schemas"]["WarmJob"];
+        NewRepair: {
+            /**
+             * @description checks all 14 shards of a video, and fetches or rebuilds those that are missing or wrong
+             * @constant
+             */
+            type: "repair";
+            /** @description content identifier */
+            cid: string;
+        };
+        NewWarm: {
+            /**
+             * @description brings objects into the cache that are not there; exactly one of `cids`, `manifest` and `shards` says which
+             * @constant
+             */
+            type: "warm";
+            /** @description whole videos: manifest and data shards */
+            cids?: string[];
+            /** @description URL of the manifest of a whole video; its path names the CID, and it is not fetched itself */
+            manifest?: string;
+            /** @description single objects, of at most 1000 videos */
+            shards?: {
+                /** @description content identifier */
+                cid: string;
+                /** @description shard number, or "manifest" */
+                part: number | "manifest";
+            }[];
+            /** @description parity shards of whole videos too; without it they are left out */
+            parity?: boolean;
+            /** @description objects at the same time; warm.concurrency without it */
+            concurrency?: number;
+        };
+        RepairJob: {
+            id: string;
+            /** @description failed: see `detail`; cancelled: by an operator; stopped: the relay ended first */
+            state: "waiting" | "running" | "done" | "failed" | "cancelled" | "stopped";
+            detail: string | null;
+            /** @description when it was asked for, milliseconds since the epoch */
+            createdAt: number;
+            endedAt: number | null;
+            /** @constant */
+            type: "repair";
+            /** @description content identifier */
+            cid: string;
+            /** @description by number */
+            shards: ("pending" | "present" | "fetched" | "repaired" | "unstored" | "lost")[];
+        };
+        WarmJob: {
+            id: string;
+            /** @description failed: see `detail`; cancelled: by an operator; stopped: the relay ended first */
+            state: "waiting" | "running" | "done" | "failed" | "cancelled" | "stopped";
+            detail: string | null;
+            /** @description when it was asked for, milliseconds since the epoch */
+            createdAt: number;
+            endedAt: number | null;
+            /** @constant */
+            type: "warm";
+            /** @description who asked for it */
+            source: "operator" | "feed";
+            /** @description of how many videos it brings in objects */
+            videos: number;
+            /** @description objects at the same time */
+            concurrency: number;
+            waitsFor: ("load" | "drain" | "start" | "super-nodes") | null;
+            counts: {
+                /** @description shards and manifests */
+                total: number;
+                /** @description still to come, those under way included */
+                pending: number;
+                /** @description brought in by the job */
+                fetched: number;
+                /** @description the cache had it already, or a viewer had it brought in */
+                present: number;
+                /** @description could not be brought in, or the cache did not keep it */
+                failed: number;
+            };
+            /** @description fetched */
+            bytes: number;
+            /** @description over the last 30 seconds */
+            bytesPerSecond: number;
+            etaSeconds: number | null;
+            /** @description the first of those that failed; RELAY_ERR_NOT_CACHED: it came, and the cache did not keep it */
+            failures: {
+                /** @description content identifier */
+                cid: string;
+                /** @description shard number, or "manifest" */
+                part: number | "manifest";
+                code: string;
+            }[];
         };
         RegionReport: {
             /** @description region in force; empty when unknown */
@@ -4992,22 +5142,7 @@ export interface operations {
                 content: {
                     "application/json": {
                         /** @description the newest first */
-                        jobs: {
-                            id: string;
-                            /** @constant */
-                            type: "repair";
-                            /** @description content identifier */
-                            cid: string;
-                            /** @description failed: see `detail`; stopped: the relay ended first */
-                            state: "waiting" | "running" | "done" | "failed" | "stopped";
-                            /** @description why it failed */
-                            detail: string | null;
-                            /** @description by number */
-                            shards: ("pending" | "present" | "fetched" | "repaired" | "unstored" | "lost")[];
-                            /** @description when it was asked for, milliseconds since the epoch */
-                            createdAt: number;
-                            endedAt: number | null;
-                        }[];
+                        jobs: components["schemas"]["Job"][];
                     };
                 };
             };
@@ -5049,15 +5184,7 @@ export interface operations {
         };
         requestBody: {
             content: {
-                "application/json": {
-                    /**
-                     * @description checks all 14 shards of a video, and fetches or rebuilds those that are missing or wrong
-                     * @constant
-                     */
-                    type: "repair";
-                    /** @description content identifier */
-                    cid: string;
-                };
+                "application/json": components["schemas"]["NewRepair"] | components["schemas"]["NewWarm"];
             };
         };
         responses: {
@@ -5067,22 +5194,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": {
-                        id: string;
-                        /** @constant */
-                        type: "repair";
-                        /** @description content identifier */
-                        cid: string;
-                        /** @description failed: see `detail`; stopped: the relay ended first */
-                        state: "waiting" | "running" | "done" | "failed" | "stopped";
-                        /** @description why it failed */
-                        detail: string | null;
-                        /** @description by number */
-                        shards: ("pending" | "present" | "fetched" | "repaired" | "unstored" | "lost")[];
-                        /** @description when it was asked for, milliseconds since the epoch */
-                        createdAt: number;
-                        endedAt: number | null;
-                    };
+                    "application/json": components["schemas"]["Job"];
                 };
             };
             /** @description Malformed request */
@@ -5168,22 +5280,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": {
-                        id: string;
-                        /** @constant */
-                        type: "repair";
-                        /** @description content identifier */
-                        cid: string;
-                        /** @description failed: see `detail`; stopped: the relay ended first */
-                        state: "waiting" | "running" | "done" | "failed" | "stopped";
-                        /** @description why it failed */
-                        detail: string | null;
-                        /** @description by number */
-                        shards: ("pending" | "present" | "fetched" | "repaired" | "unstored" | "lost")[];
-                        /** @description when it was asked for, milliseconds since the epoch */
-                        createdAt: number;
-                        endedAt: number | null;
-                    };
+                    "application/json": components["schemas"]["Job"];
                 };
             };
             /** @description Malformed request */
@@ -5224,6 +5321,237 @@ export interface operations {
             };
             /** @description Too many requests */
             429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    listenToJob: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description as in the list */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Server-sent events */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/event-stream": string;
+                };
+            };
+            /** @description Malformed request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Missing or wrong token */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Token lacks the scope, or not on loopback */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description No such entry */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many requests */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Gateway not available, or the relay is stopping */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    cancelJob: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description as in the list */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Job"];
+                };
+            };
+            /** @description Malformed request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Missing or wrong token */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Token lacks the scope, or not on loopback */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description No such entry */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many requests */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    retryJob: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description as in the list */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Job"];
+                };
+            };
+            /** @description Malformed request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Missing or wrong token */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Token lacks the scope, or not on loopback */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description No such entry */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not in a state for that */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many requests */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Gateway not available, or the relay is stopping */
+            503: {
                 headers: {
                     [name: string]: unknown;
                 };

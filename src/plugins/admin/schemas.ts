@@ -18,6 +18,7 @@ export function problems <S extends number> (...statuses: S[]): Record<S, { desc
     401: 'Missing or wrong token',
     403: 'Token lacks the scope, or not on loopback',
     404: 'No such entry',
+    409: 'Not in a state for that',
     413: 'Body too large',
     415: 'Body is not JSON by its content-type',
     429: 'Too many requests',
@@ -30,8 +31,8 @@ export function problems <S extends number> (...statuses: S[]): Record<S, { desc
 }
 
 const State = (description: string) => Type.Union([Type.Literal('normal'), Type.Literal('degraded'), Type.Literal('shedding')], { description })
-const Bytes = (description: string) => Type.Integer({ minimum: 0, description })
-const Millis = (description: string) => Type.Integer({ description: `${description}, milliseconds since the epoch` })
+export const Bytes = (description: string) => Type.Integer({ minimum: 0, description })
+export const Millis = (description: string) => Type.Integer({ description: `${description}, milliseconds since the epoch` })
 
 export const Part = Type.Union([Type.Integer({ minimum: 0, maximum: 13 }), Type.Literal('manifest')], { description: 'shard number, or "manifest"' })
 
@@ -181,23 +182,6 @@ export const IntegrityReport = Type.Object({
     at: Millis('when')
   }), { description: 'the latest 100, the latest first' })
 })
-
-const ShardFate = Type.Union([Type.Literal('pending'), Type.Literal('present'), Type.Literal('fetched'), Type.Literal('repaired'), Type.Literal('unstored'), Type.Literal('lost')], {
-  description: 'present: the cache had it, and its bytes are right; unstored: it can be had, and the cache did not keep it; lost: no super-node delivers it, and it cannot be rebuilt'
-})
-
-export const JobReport = Type.Object({
-  id: Type.String(),
-  type: Type.Literal('repair'),
-  cid: Cid,
-  state: Type.Union([Type.Literal('waiting'), Type.Literal('running'), Type.Literal('done'), Type.Literal('failed'), Type.Literal('stopped')], { description: 'failed: see `detail`; stopped: the relay ended first' }),
-  detail: Type.Union([Type.String(), Type.Null()], { description: 'why it failed' }),
-  shards: Type.Array(ShardFate, { minItems: 14, maxItems: 14, description: 'by number' }),
-  createdAt: Millis('when it was asked for'),
-  endedAt: Type.Union([Millis('when it ended'), Type.Null()])
-})
-
-export const JobList = Type.Object({ jobs: Type.Array(JobReport, { maxItems: 100, description: 'the newest first' }) })
 
 export const OverloadOverride = Type.Object({
   override: Type.Union([Type.Literal('normal'), Type.Literal('degraded'), Type.Literal('shedding'), Type.Literal('auto')], { description: 'auto: what the signals say' })

@@ -38,7 +38,7 @@ const MAX_HEADER_BYTES = 16 * 1024
 const TIMEOUT_CHECK_MS = 1_000
 
 /** Bad input is named, never bent: bodies keep their types and unknown keys; only query strings, which are all text, are converted. */
-const strictAjv = new Ajv({ coerceTypes: false, removeAdditional: false, useDefaults: true, allErrors: false, ...OUR_SCHEMA })
+const strictAjv = new Ajv({ coerceTypes: false, removeAdditional: false, useDefaults: true, allErrors: false, discriminator: true, ...OUR_SCHEMA })
 const textAjv = new Ajv({ coerceTypes: true, removeAdditional: false, useDefaults: true, allErrors: false, ...OUR_SCHEMA })
 
 /** A Fastify instance as both listeners use it: problem+json errors, request ids, one log line per request, bounded waits. */

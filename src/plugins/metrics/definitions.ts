@@ -15,6 +15,7 @@ import { shardsMetrics } from '../shards/metrics.ts'
 import { upstreamMetrics } from '../upstream/metrics.ts'
 import { viewerHttpMetrics } from '../viewer-http/metrics.ts'
 import { viewersMetrics } from '../viewers/metrics.ts'
+import { warmMetrics } from '../warm/metrics.ts'
 import type { MetricDefinition } from './definition.ts'
 
 export type { MetricDefinition } from './definition.ts'
@@ -31,6 +32,7 @@ export const METRICS = {
   ...repairMetrics,
   ...shardsMetrics,
   ...prefetchMetrics,
+  ...warmMetrics,
   ...bandwidthMetrics,
   ...viewersMetrics,
   ...limitsMetrics,

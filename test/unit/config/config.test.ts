@@ -133,7 +133,7 @@ suite('layers', () => {
       'p2p.announce': ['/dns4/relay.example/tcp/9005'],
       'p2p.bootstrap': [`/dns4/super-1.example/tcp/9005/p2p/${'1'.repeat(46)}`]
     }
-    const texts: Record<string, string> = { 'region.override': 'APAC', 'upstream.shard_path': '/x/{cid}/{n}', 'upstream.manifest_path': '/x/{cid}', 'upstream.self_url': 'https://relay.example', 'p2p.protocol': '/other/kad/1.0.0' }
+    const texts: Record<string, string> = { 'region.override': 'APAC', 'upstream.shard_path': '/x/{cid}/{n}', 'upstream.manifest_path': '/x/{cid}', 'upstream.self_url': 'https://relay.example', 'p2p.protocol': '/other/kad/1.0.0', 'warm.feed.url': 'http://super-1.example:9002/recent' }
     /** Keys that mean nothing without another one. */
     const needed: Record<string, { path: readonly string[], text: string }> = {
       'upstream.siblings': { path: ['upstream', 'self_url'], text: 'http://self:9003' },
@@ -205,6 +205,8 @@ suite('mistakes are one clear line each, naming the key', () => {
     ['an overload that is never entered', '[overload]\nenter_samples = 6\nwindow_samples = 5', ['overload.enter_samples must be at most overload.window_samples']],
     ['shedding before degraded', '[overload]\nshedding_delay_ms = 100\ndegraded_load_percent = 96', ['overload.shedding_delay_ms must be at least overload.degraded_delay_ms', 'overload.shedding_load_percent must be at least overload.degraded_load_percent']],
     ['an alternate that is not a URL', '[overload]\nalternates = ["http://a.example", "https://[x"]', ['overload.alternates.1 is not a URL']],
+    ['a feed that is no web address', '[warm.feed]\nurl = "ftp://a/recent"', ['warm.feed.url must be a URL, http or https, without user and fragment']],
+    ['a feed with an impossible port', '[warm.feed]\nurl = "http://a:99999/recent"', ['warm.feed.url is not a URL']],
     ['back-off that shrinks', '[upstream]\nbackoff_initial_ms = 5000\nbackoff_max_ms = 1000', ['upstream.backoff_max_ms must be at least upstream.backoff_initial_ms']],
     ['one port for two listeners', '[viewer]\nhost = "127.0.0.1"\nport = 9103', ['viewer.port and admin.port must differ']],
     ['token too short', '[admin]\ntokens = [{ token = "short", scope = "read" }]', [/^admin\.tokens\.0\.token must match pattern/]],
@@ -469,17 +471,19 @@ suite('secrets', () => {
 suite('command line', () => {
   test('all options are read', () => {
     assert.deepEqual(parseCommandLine(['--config', 'a', '--cache-path', 'b', '--region', 'c', '--validate', '--help', '--version']),
-      { config: 'a', cachePath: 'b', region: 'c', validate: true, hashToken: false, signUrl: undefined, repair: undefined, help: true, version: true })
-    assert.deepEqual(parseCommandLine(['--config=a', '-h', '-v']), { config: 'a', cachePath: undefined, region: undefined, validate: false, hashToken: false, signUrl: undefined, repair: undefined, help: true, version: true })
+      { config: 'a', cachePath: 'b', region: 'c', validate: true, hashToken: false, signUrl: undefined, repair: undefined, warm: undefined, help: true, version: true })
+    assert.deepEqual(parseCommandLine(['--config=a', '-h', '-v']), { config: 'a', cachePath: undefined, region: undefined, validate: false, hashToken: false, signUrl: undefined, repair: undefined, warm: undefined, help: true, version: true })
     assert.equal(parseCommandLine(['--hash-token']).hashToken, true)
     assert.deepEqual(parseCommandLine(['--sign-url', '/a']).signUrl, { path: '/a', expiresInSeconds: 3_600, viewer: undefined, ip: undefined })
     assert.deepEqual(parseCommandLine(['--sign-url', '/a', '--expires-in', '60', '--viewer', 'v', '--ip', '::1']).signUrl, { path: '/a', expiresInSeconds: 60, viewer: 'v', ip: '::1' })
     assert.deepEqual(parseCommandLine(['repair', 'QmVideo', '--config', 'a', '--admin', 'http://127.0.0.1:9']).repair, { cid: 'QmVideo', admin: 'http://127.0.0.1:9' })
     assert.deepEqual(parseCommandLine(['repair', 'QmVideo']).repair, { cid: 'QmVideo', admin: undefined })
+    assert.deepEqual(parseCommandLine(['warm', 'QmA', 'QmB', '--parity', '--concurrency', '16']).warm, { cids: ['QmA', 'QmB'], manifest: undefined, parity: true, concurrency: 16, admin: undefined })
+    assert.deepEqual(parseCommandLine(['warm', '--admin', 'http://127.0.0.1:9', 'http://a/shards/QmA/manifest.json']).warm, { cids: [], manifest: 'http://a/shards/QmA/manifest.json', parity: false, concurrency: undefined, admin: 'http://127.0.0.1:9' })
   })
 
   test('what is not an option is one line that names it', () => {
-    for (const [args, word] of [[['--cofnig', 'x'], '--cofnig'], [['relay.toml'], 'relay.toml'], [['--config'], '--config'], [['--validate=yes'], '--validate'], [['--config', '--validate'], '--config'], [['--viewer', 'x'], '--sign-url'], [['repair'], 'CID'], [['repair', '../x'], 'CID'], [['repair', 'Qm', 'more'], 'more'], [['--admin', 'http://a'], '--admin'], [['repair', 'Qm', '--admin', 'host'], '--admin'], [['--sign-url', '/a', '--expires-in', '0'], '--expires-in']] as const) {
+    for (const [args, word] of [[['--cofnig', 'x'], '--cofnig'], [['relay.toml'], 'relay.toml'], [['--config'], '--config'], [['--validate=yes'], '--validate'], [['--config', '--validate'], '--config'], [['--viewer', 'x'], '--sign-url'], [['repair'], 'CID'], [['repair', '../x'], 'CID'], [['repair', 'Qm', 'more'], 'more'], [['--admin', 'http://a'], '--admin'], [['repair', 'Qm', '--admin', 'host'], '--admin'], [['--sign-url', '/a', '--expires-in', '0'], '--expires-in'], [['warm'], 'CIDs'], [['warm', 'QmA', 'Qm.B'], 'CIDs'], [['warm', 'QmA', 'http://a/shards/QmA/manifest.json'], 'CIDs'], [['warm', 'QmA', '--concurrency', '17'], '--concurrency'], [['--parity'], '--parity'], [['repair', 'QmA', '--concurrency', '2'], '--concurrency']] as const) {
       const lines = problems(() => parseCommandLine(args))
       assert.equal(lines.length, 1, lines.join(' | '))
       assert.match(lines[0] ?? '', /^command line: .*; see --help$/)

@@ -137,6 +137,8 @@ test('health names the region, recent lists media newest first', async t => {
   assert.equal(items.length, 2)
   assert.ok((items[0]?.publishedAt ?? '') >= (items[1]?.publishedAt ?? ''))
   assert.deepEqual(Object.keys(items[0] ?? {}), ['cid', 'publishedAt', 'tags'])
+  const etag = (await get(node, '/recent')).headers.get('etag') ?? ''
+  assert.deepEqual([(await get(node, '/recent', { 'if-none-match': etag })).status, (await get(node, '/recent', { 'if-none-match': '"other"' })).status], [304, 200])
 })
 
 test('HEAD has the headers of GET and no body', async t => {

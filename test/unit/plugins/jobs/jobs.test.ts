@@ -1,40 +1,49 @@
 import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
 import fc from 'fast-check'
-import { repairVideo, type AskAdmin } from '../../../../src/cli/repair-command.ts'
+import type { AskAdmin } from '../../../../src/cli/ask-admin.ts'
+import { repairVideo, type RepairAnswer } from '../../../../src/cli/repair-command.ts'
 import { deferred } from '../../../../src/base/deferred.ts'
 import { RelayError } from '../../../../src/base/errors.ts'
-import { Jobs, MAX_KEPT_JOBS, MAX_OPEN_JOBS, type JobsOptions } from '../../../../src/plugins/jobs/jobs.ts'
+import { Jobs, MAX_KEPT_JOBS, MAX_OPEN_JOBS, type Job } from '../../../../src/plugins/jobs/jobs.ts'
+import { RepairJob } from '../../../../src/plugins/jobs/repair-job.ts'
 import { Restore, type ShardFate } from '../../../../src/plugins/jobs/restore.ts'
 import type { CachedObject } from '../../../../src/plugins/shard-cache/shard-cache.ts'
 import { sha256 } from '../../../../tools/harness/store-bytes.ts'
 import { bytesOf, until } from '../../../support/cache.ts'
 
-type FateOf = JobsOptions['restore']['shard']
+interface Rig {
+  readonly jobs: Jobs<RepairJob>
+  repair (this: void, cid: string): Job<RepairJob>
+}
 
-function setUp (shard: FateOf, begin: JobsOptions['restore']['begin'] = async () => () => ({ size: 1, sha256: '' })): Jobs {
+const fates = (job: Job<RepairJob>): readonly ShardFate[] => job.work.report().shards
+
+function setUp (shard: Restore['shard'], begin: Restore['begin'] = async () => () => ({ size: 1, sha256: '' })): Rig {
   let ids = 0
-  return new Jobs({ restore: { begin, shard, shards: Array.from({ length: 14 }, (_, part) => part) }, newId: () => `job-${ids++}`, now: () => 7, log: () => {} })
+  const jobs = new Jobs<RepairJob>({ newId: () => `job-${ids++}`, now: () => 7, log: () => {} })
+  return { jobs, repair: cid => jobs.add(new RepairJob(cid, { begin, shard, shards: Array.from({ length: 14 }, (_, part) => part) })) }
 }
 
 suite('jobs', { concurrency: false }, () => {
   test('the fate of each shard is told as it becomes known; the job fails when a shard is lost', async () => {
     const gates = Array.from({ length: 14 }, () => deferred<Exclude<ShardFate, 'pending'>>())
-    const jobs = setUp(async ({ part }) => await (gates[Number(part)]?.promise ?? Promise.reject(new Error('no such shard'))))
-    const job = jobs.repair('QmA')
-    assert.deepEqual([job.shards.length, new Set(job.shards).size, job.endedAt], [14, 1, null])
+    const { repair } = setUp(async ({ part }) => await (gates[Number(part)]?.promise ?? Promise.reject(new Error('no such shard'))))
+    const job = repair('QmA')
+    assert.deepEqual([fates(job).length, new Set(fates(job)).size, job.endedAt], [14, 1, null])
     gates[0]?.resolve('present')
     gates[1]?.resolve('lost')
-    await until(() => job.shards[1] === 'lost')
-    assert.deepEqual([job.state, job.shards.slice(0, 3)], ['running', ['present', 'lost', 'pending']])
+    await until(() => fates(job)[1] === 'lost')
+    assert.deepEqual([job.state, fates(job).slice(0, 3)], ['running', ['present', 'lost', 'pending']])
     for (const gate of gates) gate.resolve('repaired')
     await until(() => job.endedAt !== null)
     assert.deepEqual([job.state, job.detail, job.endedAt], ['failed', 'without shards 1 (lost)', 7])
+    assert.deepEqual(job.report(), { id: 'job-0', type: 'repair', cid: 'QmA', state: 'failed', detail: 'without shards 1 (lost)', shards: fates(job), createdAt: 7, endedAt: 7 })
   })
 
   test('what cannot begin says why, and the next job runs', async () => {
-    const jobs = setUp(async () => 'present', async cid => cid === 'QmA' ? await Promise.reject(new RelayError('RELAY_ERR_UNVERIFIED', 'no manifest of the CID is believed')) : () => ({ size: 1, sha256: '' }))
-    const [first, second] = [jobs.repair('QmA'), jobs.repair('QmB')]
+    const { repair } = setUp(async () => 'present', async cid => cid === 'QmA' ? await Promise.reject(new RelayError('RELAY_ERR_UNVERIFIED', 'no manifest of the CID is believed')) : () => ({ size: 1, sha256: '' }))
+    const [first, second] = [repair('QmA'), repair('QmB')]
     await until(() => second.endedAt !== null)
     assert.deepEqual([first.state, first.detail, second.state, second.detail], ['failed', 'no manifest of the CID is believed', 'done', null])
   })
@@ -44,7 +53,7 @@ suite('jobs', { concurrency: false }, () => {
       let running = 0
       let most = 0
       let gate = deferred<undefined>()
-      const jobs = setUp(async ({ part }) => {
+      const { jobs, repair } = setUp(async ({ part }) => {
         if (part !== 0) return 'present'
         most = Math.max(most, ++running)
         await gate.promise
@@ -53,11 +62,11 @@ suite('jobs', { concurrency: false }, () => {
       })
       for (const [step, cid] of cids.entries()) {
         const open = jobs.list().filter(({ endedAt }) => endedAt === null)
-        const same = open.find(job => job.cid === `Qm${cid}`)
-        if (same !== undefined) assert.equal(jobs.repair(`Qm${cid}`), same)
-        else if (open.length === MAX_OPEN_JOBS) assert.throws(() => jobs.repair(`Qm${cid}`), { code: 'RELAY_ERR_JOBS_BUSY' })
+        const same = open.find(job => job.work.subject === `Qm${cid}`)
+        if (same !== undefined) assert.equal(repair(`Qm${cid}`), same)
+        else if (open.length === MAX_OPEN_JOBS) assert.throws(() => repair(`Qm${cid}`), { code: 'RELAY_ERR_JOBS_BUSY' })
         else {
-          const job = jobs.repair(`Qm${cid}`)
+          const job = repair(`Qm${cid}`)
           assert.equal(jobs.list()[0], job)
         }
         assert.ok(jobs.list().length <= MAX_KEPT_JOBS && open.length <= MAX_OPEN_JOBS)
@@ -76,21 +85,48 @@ suite('jobs', { concurrency: false }, () => {
   })
 
   test('the newest are kept', async () => {
-    const jobs = setUp(async () => 'present')
+    const { jobs, repair } = setUp(async () => 'present')
     for (let n = 0; n < MAX_KEPT_JOBS + 20; n++) {
-      const job = jobs.repair(`Qm${n}`)
+      const job = repair(`Qm${n}`)
       await until(() => job.endedAt !== null)
     }
-    assert.deepEqual([jobs.list().length, jobs.list()[0]?.cid, jobs.find('job-19'), jobs.find('job-20')?.cid], [MAX_KEPT_JOBS, `Qm${MAX_KEPT_JOBS + 19}`, undefined, 'Qm20'])
+    assert.deepEqual([jobs.list().length, jobs.list()[0]?.work.subject, jobs.find('job-19'), jobs.find('job-20')?.work.subject], [MAX_KEPT_JOBS, `Qm${MAX_KEPT_JOBS + 19}`, undefined, 'Qm20'])
   })
 
   test('a relay that stops ends what runs and what waits, and begins nothing', async () => {
-    const jobs = setUp(async (_key, _expected, signal) => await new Promise((_resolve, reject) => { signal.addEventListener('abort', () => { reject(signal.reason as Error) }) }))
-    const [first, second] = [jobs.repair('QmA'), jobs.repair('QmB')]
+    const { jobs, repair } = setUp(async (_key, _expected, signal) => await new Promise((_resolve, reject) => { signal.addEventListener('abort', () => { reject(signal.reason as Error) }) }))
+    const [first, second] = [repair('QmA'), repair('QmB')]
     await until(() => first.state === 'running')
     await jobs.close()
     assert.deepEqual([first.state, second.state], ['stopped', 'stopped'])
-    assert.throws(() => jobs.repair('QmC'), { code: 'RELAY_ERR_STOPPING' })
+    assert.throws(() => repair('QmC'), { code: 'RELAY_ERR_STOPPING' })
+  })
+
+  test('types do not wait for each other; one that is cancelled ends, the next of its type begins, and a repair is not tried again', async () => {
+    let ids = 0
+    const jobs = new Jobs({ newId: () => `job-${ids++}`, now: () => 7, log: () => {} })
+    const add = (type: string): Job => jobs.add({
+      type,
+      subject: undefined,
+      report: () => ({}),
+      run: async signal => await new Promise((_resolve, reject) => { signal.addEventListener('abort', () => { reject(signal.reason as Error) }) })
+    })
+    const [a, b, c, other] = [add('one'), add('one'), add('one'), add('two')]
+    assert.deepEqual([a, b, c, other].map(({ state }) => state), ['running', 'waiting', 'waiting', 'running'])
+    const changes: string[] = []
+    const forget = jobs.onChange(job => { changes.push(`${job.id} ${job.state}`) })
+    await jobs.cancel(b)
+    await jobs.cancel(a)
+    await jobs.cancel(a)
+    await until(() => c.state === 'running')
+    forget()
+    assert.deepEqual(changes, ['job-1 cancelled', 'job-0 cancelled', 'job-2 running'])
+    assert.deepEqual([a.detail, a.endedAt, b.endedAt], ['an operator has cancelled it', 7, 7])
+    assert.throws(() => { jobs.retry(a) }, { code: 'RELAY_ERR_JOB_STATE', message: /of type one is not tried again/ })
+    jobs.forget(c)
+    jobs.forget(b)
+    assert.deepEqual(jobs.list(), [other, c, a])
+    await jobs.close()
   })
 })
 
@@ -156,14 +192,14 @@ suite('restoring one shard', () => {
 
 test('icn-relay repair tells each shard once and the end', async () => {
   const rest: ShardFate[] = Array.from({ length: 12 }, () => 'present')
-  const answers: Awaited<ReturnType<AskAdmin>>[] = [
+  const answers: RepairAnswer[] = [
     { id: 'a', state: 'waiting', detail: null, shards: Array.from({ length: 14 }, () => 'pending') },
     { id: 'a', state: 'running', detail: null, shards: ['present', 'pending', ...rest] },
     { id: 'a', state: 'done', detail: null, shards: ['present', 'repaired', ...rest] }
   ]
   const asked: unknown[] = []
   const lines: string[] = []
-  const ask: AskAdmin = async (path, body) => {
+  const ask: AskAdmin<RepairAnswer> = async (path, body) => {
     asked.push([path, body])
     return answers.shift() ?? assert.fail('asked too often')
   }

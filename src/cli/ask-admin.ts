@@ -1,0 +1,49 @@
+import type { AdminToken } from '../plugins/admin/access.ts'
+import { RelayError } from '../base/errors.ts'
+import type { Config } from '../config/config.ts'
+import { ownToken } from '../plugins/admin/own-token.ts'
+
+/** Time the relay has for an answer, ms. */
+const ANSWER_MS = 10_000
+
+/** Anything that answers as the admin listener does. With a body it is a POST. */
+export type AskAdmin<Answer> = (path: string, body?: Record<string, unknown>) => Promise<Answer>
+
+/** The admin listener of the configuration, as this host reaches it. */
+function adminUrl ({ host, port }: Config['admin'], fail: (detail: string) => never): string {
+  if (port === 0) fail('admin.port is 0, so where the relay listens is not known: say it with --admin')
+  const reached = host === '0.0.0.0' ? '127.0.0.1' : host === '::' ? '::1' : host
+  return `http://${reached.includes(':') ? `[${reached}]` : reached}:${port}`
+}
+
+/** A token that may write: of the configuration, or the one that the relay has made. @throws RelayError RELAY_ERR_CONFIG, RELAY_ERR_CACHE_PATH */
+async function writeToken (config: Config, fail: (detail: string) => never): Promise<string | undefined> {
+  const { tokens, loopback_without_token: none } = config.admin
+  const token = tokens.find(({ scope, token }: Partial<AdminToken>) => scope === 'write' && token !== undefined)?.token
+  if (token !== undefined || (tokens.length === 0 && none)) return token
+  if (tokens.length > 0) fail('the configuration has no admin token with the write scope')
+  return await ownToken(config) ?? fail('no admin token is configured, and the relay has not made one yet: it has never run with this cache.path')
+}
+
+/**
+ * Asks the admin API of a running relay.
+ * @param command who asks, for errors
+ * @param admin where it is; as configured without it
+ * @throws RelayError RELAY_ERR_CONFIG with what was wrong
+ */
+export async function askRunning<Answer> (command: string, config: Config, admin: string | undefined): Promise<AskAdmin<Answer>> {
+  const fail = (detail: string, cause?: unknown): never => { throw new RelayError('RELAY_ERR_CONFIG', `${command}: ${detail}`, { cause }) }
+  const base = (admin ?? adminUrl(config.admin, fail)).replace(/\/$/, '')
+  const token = await writeToken(config, fail)
+  return async (path, body) => {
+    const response = await fetch(`${base}/admin/v1${path}`, {
+      method: body === undefined ? 'GET' : 'POST',
+      headers: { 'content-type': 'application/json', ...token === undefined ? {} : { authorization: `Bearer ${token}` } },
+      signal: AbortSignal.timeout(ANSWER_MS),
+      ...body === undefined ? {} : { body: JSON.stringify(body) }
+    }).catch((error: unknown) => fail(`no relay answers at ${base}`, error))
+    const answer = await response.json().catch((error: unknown) => fail(`what answers at ${base} is no relay`, error)) as Answer & { detail: string }
+    if (!response.ok) fail(`the relay answers ${response.status}: ${answer.detail}`)
+    return answer
+  }
+}

@@ -1,0 +1,98 @@
+import { setTimeout as delay } from 'node:timers/promises'
+import type { JobHead } from '../plugins/jobs/jobs.ts'
+import type { WarmProgress } from '../plugins/warm/warm-job.ts'
+import type { WarmCommand } from './arguments.ts'
+import type { AskAdmin } from './ask-admin.ts'
+
+/** Time between two looks at the job, ms. */
+const LOOK_MS = 500
+/** Looks in a row that may be in vain: the job goes on over a restart of the relay, which takes less than this minute. */
+export const PATIENCE = 120
+/** Characters of the bar. */
+const BAR = 24
+/** Where nobody watches a bar, a line is written each time so many percent more are through. */
+const STEP_PERCENT = 10
+
+/** What is looked at of the job. */
+export type WarmAnswer = Pick<JobHead & WarmProgress, 'id' | 'state' | 'detail' | 'counts' | 'bytes' | 'bytesPerSecond' | 'etaSeconds' | 'waitsFor' | 'failures'>
+
+/** Where the progress goes. */
+export interface Display {
+  readonly write: (text: string) => void
+  /** Whether it is a terminal, on which a line can be written over. */
+  readonly terminal: boolean
+}
+
+const UNITS = ['B', 'kB', 'MB', 'GB', 'TB'] as const
+
+/** Bytes as people read them. */
+function sizeText (bytes: number): string {
+  const power = bytes < 1_000 ? 0 : Math.min(UNITS.length - 1, Math.floor(Math.log10(bytes) / 3))
+  return `${power === 0 ? bytes : (bytes / 1_000 ** power).toFixed(1)} ${UNITS[power] ?? ''}`
+}
+
+function timeText (seconds: number): string {
+  const [minutes, hours] = [Math.floor(seconds / 60), Math.floor(seconds / 3_600)]
+  return hours > 0 ? `${hours} h ${minutes % 60} min` : minutes > 0 ? `${minutes} min ${seconds % 60} s` : `${seconds} s`
+}
+
+function shareOf ({ counts: { total, pending } }: WarmAnswer): number {
+  return total === 0 ? 1 : (total - pending) / total
+}
+
+/** One line on how far the job is. */
+export function progressText (job: WarmAnswer): string {
+  const { counts: { total, pending, fetched, present, failed }, bytes, bytesPerSecond, etaSeconds, waitsFor, state } = job
+  const parts = [`${total - pending} of ${total}: ${fetched} fetched`, `${present} present`, ...failed > 0 ? [`${failed} failed`] : [], sizeText(bytes)]
+  if (bytesPerSecond > 0 && state === 'running') parts.push(`${sizeText(bytesPerSecond)}/s`)
+  if (state === 'waiting') parts.push('waits for its turn')
+  else if (waitsFor !== null) parts.push(`waits: ${waitsFor}`)
+  else if (etaSeconds !== null && pending > 0) parts.push(`${timeText(etaSeconds)} left`)
+  return parts.join(', ')
+}
+
+/** The same with a bar before it. */
+export function barText (job: WarmAnswer): string {
+  const full = Math.floor(shareOf(job) * BAR)
+  return `[${'#'.repeat(full)}${'-'.repeat(BAR - full)}] ${String(Math.floor(shareOf(job) * 100)).padStart(3)} % ${progressText(job)}`
+}
+
+/** @throws RelayError RELAY_ERR_CONFIG when the relay has not answered for a minute */
+async function look (ask: AskAdmin<WarmAnswer>, id: string, pause: () => Promise<void>): Promise<WarmAnswer> {
+  for (let inVain = 1; ; inVain++) {
+    await pause()
+    try {
+      return await ask(`/jobs/${id}`)
+    } catch (error) {
+      if (inVain === PATIENCE) throw error
+    }
+  }
+}
+
+/**
+ * Has a running relay bring videos into its cache.
+ * @returns whether all of it is there now
+ * @throws RelayError RELAY_ERR_CONFIG
+ */
+export async function warmVideos (ask: AskAdmin<WarmAnswer>, { cids, manifest, parity, concurrency }: WarmCommand, { write, terminal }: Display, pause = async (): Promise<void> => { await delay(LOOK_MS) }): Promise<boolean> {
+  let job = await ask('/jobs', {
+    type: 'warm',
+    ...manifest === undefined ? { cids } : { manifest },
+    ...parity ? { parity } : {},
+    ...concurrency === undefined ? {} : { concurrency }
+  })
+  if (!terminal) write(`job ${job.id}\n`)
+  let told = ''
+  for (;;) {
+    // Of what is written to a file or a pipe each line has to say something new.
+    const step = terminal ? barText(job) : `${Math.floor(shareOf(job) * 100 / STEP_PERCENT)} ${job.waitsFor ?? ''} ${job.state}`
+    if (step !== told) write(terminal ? `\r\u001B[K${step}` : `${progressText(job)}\n`)
+    told = step
+    if (job.state !== 'waiting' && job.state !== 'running') break
+    job = await look(ask, job.id, pause)
+  }
+  if (terminal) write('\n')
+  for (const { cid, part, code } of job.failures) write(`${cid}/${part}: ${code}\n`)
+  write(job.detail === null ? `${job.state}\n` : `${job.state}: ${job.detail}\n`)
+  return job.state === 'done'
+}

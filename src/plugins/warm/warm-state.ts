@@ -1,0 +1,150 @@
+/** What warm jobs and the feed keep across restarts, and its file. */
+import { readFile, rm, stat } from 'node:fs/promises'
+import Type, { type Static } from 'typebox'
+import { ERRORS, RelayError, systemCode, type ErrorCode } from '../../base/errors.ts'
+import { keepBeside } from '../../base/replace-file.ts'
+import { schemaCheck } from '../../base/schema-check.ts'
+import type { ObjectPart } from '../../protocol/shard-key.ts'
+import { Job, MAX_KEPT_JOBS, MAX_OPEN_JOBS } from '../jobs/jobs.ts'
+import { MAX_CONCURRENCY } from './config.ts'
+import { MAX_RECENT } from './recent.ts'
+import { MAX_FAILURES, WarmJob, type WarmRelay } from './warm-job.ts'
+import { MAX_JOB_VIDEOS } from './warm-request.ts'
+import { OBJECTS } from './warm-list.ts'
+
+export const WARM_STATE_VERSION = 1
+/** Videos that are not through, of all jobs that are kept. */
+export const MAX_VIDEOS = 16_000
+/** A file of as many videos as there may be, each with the longest CID, and of as many jobs, is smaller. */
+export const MAX_STATE_BYTES = 4 * 1024 * 1024
+
+const MAX_DETAIL_CHARS = 500
+
+const Count = Type.Integer({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER })
+/** Wall clock, ms since the epoch. */
+const Time = Type.Number({ minimum: 0 })
+const Cid = Type.String({ pattern: '^[A-Za-z0-9_-]{1,128}$' })
+const closed = { additionalProperties: false }
+
+const KeptJob = Type.Object({
+  id: Type.String({ pattern: '^[0-9a-f-]{1,64}$' }),
+  /** `open`: goes on. */
+  state: Type.Union([Type.Literal('open'), Type.Literal('done'), Type.Literal('failed'), Type.Literal('cancelled')]),
+  detail: Type.Union([Type.String({ maxLength: MAX_DETAIL_CHARS }), Type.Null()]),
+  createdAt: Time,
+  endedAt: Type.Union([Time, Type.Null()]),
+  source: Type.Union([Type.Literal('operator'), Type.Literal('feed')]),
+  concurrency: Type.Integer({ minimum: 1, maximum: MAX_CONCURRENCY }),
+  bytes: Count,
+  through: Type.Object({ videos: Type.Integer({ minimum: 0, maximum: MAX_JOB_VIDEOS }), fetched: Count, present: Count }, closed),
+  videos: Type.Array(Type.Object({ cid: Cid, parts: Type.String({ pattern: `^[-.+=!]{${OBJECTS}}$` }) }, closed), { maxItems: MAX_JOB_VIDEOS }),
+  failures: Type.Array(Type.Object({
+    cid: Cid,
+    part: Type.Unsafe<ObjectPart>({ anyOf: [{ type: 'integer', minimum: 0, maximum: OBJECTS - 2 }, { const: 'manifest' }] }),
+    code: Type.Unsafe<ErrorCode>({ type: 'string', enum: Object.keys(ERRORS) })
+  }, closed), { maxItems: MAX_FAILURES })
+}, closed)
+
+const StateFile = Type.Object({
+  version: Type.Literal(WARM_STATE_VERSION),
+  /** The oldest first. */
+  jobs: Type.Array(KeptJob, { maxItems: MAX_KEPT_JOBS }),
+  /** What the feed had when it was last read, and of which URL. */
+  feed: Type.Union([Type.Object({
+    url: Type.String({ maxLength: 2_048 }),
+    etag: Type.Union([Type.String({ maxLength: 1_024 }), Type.Null()]),
+    cids: Type.Array(Cid, { maxItems: MAX_RECENT })
+  }, closed), Type.Null()])
+}, closed)
+
+export type WarmState = Static<typeof StateFile>
+export type KeptWarmJob = WarmState['jobs'][number]
+export type FeedState = NonNullable<WarmState['feed']>
+
+const stateCheck = schemaCheck<WarmState>(StateFile)
+
+export function newWarmState (): WarmState {
+  return { version: WARM_STATE_VERSION, jobs: [], feed: null }
+}
+
+export function warmStateText (state: WarmState): string {
+  return `${JSON.stringify(state)}\n`
+}
+
+function wrong (detail: string, cause?: unknown): never {
+  throw new RelayError('RELAY_ERR_CONFIG', detail, { cause })
+}
+
+/** What the schema cannot say: a sentence, or undefined. */
+function contradiction ({ jobs }: WarmState): string | undefined {
+  if (new Set(jobs.map(({ id }) => id)).size < jobs.length) return 'two jobs have one id'
+  if (jobs.filter(({ state }) => state === 'open').length > MAX_OPEN_JOBS) return `more than ${MAX_OPEN_JOBS} jobs are open`
+  if (jobs.reduce((sum, { videos }) => sum + videos.length, 0) > MAX_VIDEOS) return `the jobs have more than ${MAX_VIDEOS} videos`
+  for (const { id, state, endedAt, videos } of jobs) {
+    if (new Set(videos.map(({ cid }) => cid)).size < videos.length) return `job ${id} has a video twice`
+    if ((state === 'open') !== (endedAt === null)) return `job ${id} has ended, or not`
+  }
+  return undefined
+}
+
+/** @throws RelayError RELAY_ERR_CONFIG when the text is not a state of this version */
+export function parseWarmState (text: string): WarmState {
+  let value: unknown
+  try {
+    value = JSON.parse(text)
+  } catch (error) {
+    return wrong('it is not JSON', error)
+  }
+  const isState = stateCheck()
+  if (!isState(value)) {
+    const version = typeof value === 'object' && value !== null && 'version' in value ? value.version : undefined
+    if (typeof version === 'number' && version !== WARM_STATE_VERSION) return wrong(`it is of version ${version}, and this relay reads ${WARM_STATE_VERSION}`)
+    const [error] = isState.errors ?? []
+    return wrong(`${error?.instancePath ?? ''} ${error?.message ?? 'is wrong'}`)
+  }
+  const problem = contradiction(value)
+  return problem === undefined ? value : wrong(problem)
+}
+
+/**
+ * The state kept in a file; a new one when there is none, and, with an error in the log, when it cannot be used. A file that holds something else is moved aside,
+ * to `<file>.damaged-<ms>`, or `<file>.other-version-<ms>` when another version of the relay wrote it.
+ */
+export async function loadWarmState (file: string, tell: (message: string, fields: Record<string, unknown>) => void): Promise<WarmState> {
+  try {
+    const { size } = await stat(file)
+    if (size > MAX_STATE_BYTES) return wrong(`it has ${size} bytes, and this relay reads ${MAX_STATE_BYTES}`)
+    return parseWarmState(await readFile(file, 'utf8'))
+  } catch (error) {
+    if (systemCode(error) === 'ENOENT') return newWarmState()
+    const aside = error instanceof RelayError ? await moveAside(file, error.message.startsWith('it is of version') ? 'other-version' : 'damaged') : undefined
+    tell('warm jobs of earlier cannot be read: none goes on', { file, aside, reason: error instanceof Error ? error.message : String(error) })
+    return newWarmState()
+  }
+}
+
+/** @returns its name now; undefined when the disk refuses */
+async function moveAside (file: string, why: string): Promise<string | undefined> {
+  try {
+    const aside = await keepBeside(file, why)
+    await rm(file)
+    return aside
+  } catch {
+    return undefined
+  }
+}
+
+/** A job as it is kept; one that a stopping relay has ended goes on later. */
+export function keptJob ({ id, state, detail, createdAt, endedAt, work }: Job<WarmJob>): KeptWarmJob {
+  const { videos, failures, through, ...rest } = work.snapshot()
+  // What is written has to be read again, whatever it was.
+  const told = detail?.slice(0, MAX_DETAIL_CHARS) ?? null
+  const begun = { id, createdAt, ...rest, through: { ...through }, videos: [...videos], failures: failures.map(failure => ({ ...failure })) }
+  if (state === 'done' || state === 'failed' || state === 'cancelled') return { ...begun, state, detail: told, endedAt }
+  return { ...begun, state: 'open', detail: null, endedAt: null }
+}
+
+/** Inverse of {@link keptJob}. */
+export function jobOf ({ id, state, detail, createdAt, endedAt, ...start }: KeptWarmJob, relay: WarmRelay): Job<WarmJob> {
+  return new Job(new WarmJob(start, relay), { id, createdAt, detail, endedAt, state: state === 'open' ? 'waiting' : state })
+}
