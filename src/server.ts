@@ -10,6 +10,7 @@ import { VERSION } from './base/version.ts'
 import { parseCommandLine, USAGE } from './cli/arguments.ts'
 import { hashToken, signedUrl } from './cli/commands.ts'
 import { askRunning } from './cli/ask-admin.ts'
+import { changeDenylist } from './cli/block-command.ts'
 import { repairVideo } from './cli/repair-command.ts'
 import { warmVideos } from './cli/warm-command.ts'
 import { endOfNode } from './cli/node-version.ts'
@@ -75,6 +76,11 @@ async function main (): Promise<void> {
     endBySignals()
     const warmed = await warmVideos(await askRunning('warm', settings, commandLine.warm.admin), commandLine.warm, { write: text => { process.stdout.write(text) }, terminal: process.stdout.isTTY })
     process.exitCode = warmed ? 0 : 1
+    return
+  }
+  if (commandLine.block !== undefined) {
+    const command = commandLine.block.undo ? 'unblock' : 'block'
+    process.stdout.write(`${await changeDenylist(await askRunning(command, settings, commandLine.block.admin), commandLine.block)}\n`)
     return
   }
   if (isLauncher(settings) && !commandLine.validate) return endAs(await launch(settings))

@@ -27,6 +27,16 @@ export interface WarmCommand {
   readonly admin: string | undefined
 }
 
+/** What `block` and `unblock` are asked for. */
+export interface BlockCommand {
+  /** Whether the entries are taken off the denylist. */
+  readonly undo: boolean
+  /** As they stand in a denylist. */
+  readonly entries: readonly string[]
+  readonly reason: string
+  readonly admin: string | undefined
+}
+
 export interface CommandLine {
   readonly config: string | undefined
   readonly cachePath: string | undefined
@@ -36,6 +46,7 @@ export interface CommandLine {
   readonly signUrl: SignUrlCommand | undefined
   readonly repair: RepairCommand | undefined
   readonly warm: WarmCommand | undefined
+  readonly block: BlockCommand | undefined
   readonly help: boolean
   readonly version: boolean
 }
@@ -43,6 +54,7 @@ export interface CommandLine {
 export const USAGE = `Usage: icn-relay [options]
        icn-relay repair CID [--admin URL] [options]
        icn-relay warm CID… | MANIFEST-URL [--parity] [--concurrency N] [--admin URL] [options]
+       icn-relay block | unblock ENTRY… [--reason TEXT] [--admin URL] [options]
 
   --config FILE      TOML configuration (also ICN_RELAY_CONFIG)
   --cache-path DIR   directory of the cache, overrides [cache] path
@@ -59,6 +71,10 @@ export const USAGE = `Usage: icn-relay [options]
     --parity         parity shards too
     --concurrency N  objects at the same time
     --admin URL      as above
+  block ENTRY…       have it serve no more of these, from now on and over restarts, exit; an entry is a CID, a prefix and *, or //SHA-256
+    --reason TEXT    for whoever asks later
+    --admin URL      as above
+  unblock ENTRY…     take them off its denylist, exit
   --help             print this text
   --version          print the version
 
@@ -78,10 +94,11 @@ export function parseCommandLine (args: readonly string[]): CommandLine {
   try {
     const repairs = args[0] === 'repair'
     const warms = args[0] === 'warm'
+    const blocks = args[0] === 'block' || args[0] === 'unblock'
     const { values, positionals } = parseArgs({
-      args: args.slice(repairs ? 2 : warms ? 1 : 0),
+      args: args.slice(repairs ? 2 : warms || blocks ? 1 : 0),
       strict: true,
-      allowPositionals: warms,
+      allowPositionals: warms || blocks,
       options: {
         config: { type: 'string' },
         'cache-path': { type: 'string' },
@@ -95,11 +112,12 @@ export function parseCommandLine (args: readonly string[]): CommandLine {
         admin: { type: 'string' },
         parity: { type: 'boolean', default: false },
         concurrency: { type: 'string' },
+        reason: { type: 'string' },
         help: { type: 'boolean', short: 'h', default: false },
         version: { type: 'boolean', short: 'v', default: false }
       }
     })
-    checkOptions(repairs ? 'repair' : warms ? 'warm' : undefined, values)
+    checkOptions(repairs ? 'repair' : warms ? 'warm' : blocks ? 'block' : undefined, values)
     return {
       config: values.config,
       cachePath: values['cache-path'],
@@ -109,6 +127,7 @@ export function parseCommandLine (args: readonly string[]): CommandLine {
       signUrl: signUrlCommand(values),
       repair: repairs ? repairCommand(args[1], values.admin) : undefined,
       warm: warms ? warmCommand(positionals, values) : undefined,
+      block: blocks ? blockCommand(args[0] === 'unblock', positionals, values) : undefined,
       help: values.help,
       version: values.version
     }
@@ -124,6 +143,7 @@ interface CommandValues {
   readonly admin?: string
   readonly parity: boolean
   readonly concurrency?: string
+  readonly reason?: string
 }
 
 const isCid = (text: string): boolean => /^[A-Za-z0-9_-]{1,128}$/.test(text)
@@ -131,15 +151,22 @@ const isUrl = (text: string): boolean => /^https?:\/\//.test(text)
 const CID_HINT = '1 to 128 of A-Z a-z 0-9 _ -'
 
 /** Options that belong to commands stand beside them only. */
-function checkOptions (command: 'repair' | 'warm' | undefined, { admin, parity, concurrency }: CommandValues): void {
-  if (admin !== undefined && command === undefined) fail('--admin belongs to repair and warm')
+function checkOptions (command: 'repair' | 'warm' | 'block' | undefined, { admin, parity, concurrency, reason }: CommandValues): void {
+  if (admin !== undefined && command === undefined) fail('--admin belongs to repair, warm, block and unblock')
   if (admin !== undefined && !isUrl(admin)) fail('--admin must be a URL, http or https')
   if (parity && command !== 'warm') fail('--parity belongs to warm')
   if (concurrency !== undefined && command !== 'warm') fail('--concurrency belongs to warm')
+  if (reason !== undefined && command !== 'block') fail('--reason belongs to block')
 }
 
 function repairCommand (cid: string | undefined, admin: string | undefined): RepairCommand {
   return cid !== undefined && isCid(cid) ? { cid, admin } : fail(`repair takes a CID: ${CID_HINT}`)
+}
+
+function blockCommand (undo: boolean, entries: readonly string[], { reason = '', admin }: CommandValues): BlockCommand {
+  if (entries.length === 0 || entries.length > 1_000) return fail(`${undo ? 'unblock' : 'block'} takes 1 to 1,000 entries: CIDs, prefixes with *, or // and a SHA-256`)
+  if (reason.length > 200) fail('--reason has at most 200 characters')
+  return { undo, entries, reason, admin }
 }
 
 function warmCommand (named: readonly string[], { parity, concurrency, admin }: CommandValues): WarmCommand {

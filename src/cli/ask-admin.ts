@@ -7,7 +7,7 @@ import { ownToken } from '../plugins/admin/own-token.ts'
 const ANSWER_MS = 10_000
 
 /** Anything that answers as the admin listener does. With a body it is a POST. */
-export type AskAdmin<Answer> = (path: string, body?: Record<string, unknown>) => Promise<Answer>
+export type AskAdmin<Answer> = (path: string, body?: Record<string, unknown>, method?: 'DELETE') => Promise<Answer>
 
 /** The admin listener of the configuration, as this host reaches it. */
 function adminUrl ({ host, port }: Config['admin'], fail: (detail: string) => never): string {
@@ -35,9 +35,9 @@ export async function askRunning<Answer> (command: string, config: Config, admin
   const fail = (detail: string, cause?: unknown): never => { throw new RelayError('RELAY_ERR_CONFIG', `${command}: ${detail}`, { cause }) }
   const base = (admin ?? adminUrl(config.admin, fail)).replace(/\/$/, '')
   const token = await writeToken(config, fail)
-  return async (path, body) => {
+  return async (path, body, method) => {
     const response = await fetch(`${base}/admin/v1${path}`, {
-      method: body === undefined ? 'GET' : 'POST',
+      method: method ?? (body === undefined ? 'GET' : 'POST'),
       headers: { 'content-type': 'application/json', ...token === undefined ? {} : { authorization: `Bearer ${token}` } },
       signal: AbortSignal.timeout(ANSWER_MS),
       ...body === undefined ? {} : { body: JSON.stringify(body) }

@@ -133,7 +133,7 @@ suite('layers', () => {
       'p2p.announce': ['/dns4/relay.example/tcp/9005'],
       'p2p.bootstrap': [`/dns4/super-1.example/tcp/9005/p2p/${'1'.repeat(46)}`]
     }
-    const texts: Record<string, string> = { 'region.override': 'APAC', 'upstream.shard_path': '/x/{cid}/{n}', 'upstream.manifest_path': '/x/{cid}', 'upstream.self_url': 'https://relay.example', 'p2p.protocol': '/other/kad/1.0.0', 'warm.feed.url': 'http://super-1.example:9002/recent' }
+    const texts: Record<string, string> = { 'region.override': 'APAC', 'upstream.shard_path': '/x/{cid}/{n}', 'upstream.manifest_path': '/x/{cid}', 'upstream.self_url': 'https://relay.example', 'p2p.protocol': '/other/kad/1.0.0', 'warm.feed.url': 'http://super-1.example:9002/recent', 'denylist.url': 'https://lists.example/deny.txt' }
     /** Keys that mean nothing without another one. */
     const needed: Record<string, { path: readonly string[], text: string }> = {
       'upstream.siblings': { path: ['upstream', 'self_url'], text: 'http://self:9003' },
@@ -471,7 +471,7 @@ suite('secrets', () => {
 suite('command line', () => {
   test('all options are read', () => {
     assert.deepEqual(parseCommandLine(['--config', 'a', '--cache-path', 'b', '--region', 'c', '--validate', '--help', '--version']),
-      { config: 'a', cachePath: 'b', region: 'c', validate: true, hashToken: false, signUrl: undefined, repair: undefined, warm: undefined, help: true, version: true })
+      { config: 'a', cachePath: 'b', region: 'c', validate: true, hashToken: false, signUrl: undefined, repair: undefined, warm: undefined, block: undefined, help: true, version: true })
     assert.deepEqual(parseCommandLine(['--config=a', '-h', '-v']), { config: 'a', cachePath: undefined, region: undefined, validate: false, hashToken: false, signUrl: undefined, repair: undefined, warm: undefined, help: true, version: true })
     assert.equal(parseCommandLine(['--hash-token']).hashToken, true)
     assert.deepEqual(parseCommandLine(['--sign-url', '/a']).signUrl, { path: '/a', expiresInSeconds: 3_600, viewer: undefined, ip: undefined })
@@ -483,7 +483,9 @@ suite('command line', () => {
   })
 
   test('what is not an option is one line that names it', () => {
-    for (const [args, word] of [[['--cofnig', 'x'], '--cofnig'], [['relay.toml'], 'relay.toml'], [['--config'], '--config'], [['--validate=yes'], '--validate'], [['--config', '--validate'], '--config'], [['--viewer', 'x'], '--sign-url'], [['repair'], 'CID'], [['repair', '../x'], 'CID'], [['repair', 'Qm', 'more'], 'more'], [['--admin', 'http://a'], '--admin'], [['repair', 'Qm', '--admin', 'host'], '--admin'], [['--sign-url', '/a', '--expires-in', '0'], '--expires-in'], [['warm'], 'CIDs'], [['warm', 'QmA', 'Qm.B'], 'CIDs'], [['warm', 'QmA', 'http://a/shards/QmA/manifest.json'], 'CIDs'], [['warm', 'QmA', '--concurrency', '17'], '--concurrency'], [['--parity'], '--parity'], [['repair', 'QmA', '--concurrency', '2'], '--concurrency']] as const) {
+    assert.deepEqual(parseCommandLine(['block', 'QmA', 'tv-*', '--reason', 'order 12']).block, { undo: false, entries: ['QmA', 'tv-*'], reason: 'order 12', admin: undefined })
+    assert.deepEqual(parseCommandLine(['unblock', 'QmA', '--admin', 'http://a']).block, { undo: true, entries: ['QmA'], reason: '', admin: 'http://a' })
+    for (const [args, word] of [[['block'], 'entries'], [['unblock', '--reason', 'x'], 'entries'], [['block', 'QmA', '--parity'], '--parity'], [['--reason', 'x'], '--reason'], [['--cofnig', 'x'], '--cofnig'], [['relay.toml'], 'relay.toml'], [['--config'], '--config'], [['--validate=yes'], '--validate'], [['--config', '--validate'], '--config'], [['--viewer', 'x'], '--sign-url'], [['repair'], 'CID'], [['repair', '../x'], 'CID'], [['repair', 'Qm', 'more'], 'more'], [['--admin', 'http://a'], '--admin'], [['repair', 'Qm', '--admin', 'host'], '--admin'], [['--sign-url', '/a', '--expires-in', '0'], '--expires-in'], [['warm'], 'CIDs'], [['warm', 'QmA', 'Qm.B'], 'CIDs'], [['warm', 'QmA', 'http://a/shards/QmA/manifest.json'], 'CIDs'], [['warm', 'QmA', '--concurrency', '17'], '--concurrency'], [['--parity'], '--parity'], [['repair', 'QmA', '--concurrency', '2'], '--concurrency']] as const) {
       const lines = problems(() => parseCommandLine(args))
       assert.equal(lines.length, 1, lines.join(' | '))
       assert.match(lines[0] ?? '', /^command line: .*; see --help$/)
