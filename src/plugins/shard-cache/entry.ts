@@ -51,12 +51,7 @@ const GENERATION = /^[0-9a-z]{1,24}$/
 const FILE_NAME = /^([A-Za-z0-9_-]{1,128})\.(\d{2}|manifest)\.([0-9a-z]{1,24})$/
 const SHA256_HEX = /^[0-9a-f]{64}$/
 /** Times from here on (the year 2248) cannot be told apart in steps of 1 µs, on which the order of recency rests. */
-const TIME_END = 2 ** 43
-
-/** A time that a clock far ahead has written costs its order, and not its entry. */
-export function withinTime (ms: number): number {
-  return Number.isFinite(ms) ? Math.min(ms, TIME_END - 1) : ms
-}
+export const TIME_END = 2 ** 43
 
 /**
  * Path of an object's file below the shard directory: `ab/cd/<cid>.<part>.<generation>`. The two levels come from SHA-256 of the

@@ -14,7 +14,7 @@ const ENTRIES_A_TURN = 5_000
 export async function loadEntries (db: Pick<IndexDb, 'load' | 'count'>, now: number, progress: (share: number) => void): Promise<CacheEntry[]> {
   const entries: CacheEntry[] = []
   for (const [id, record] of db.load()) {
-    entries.push(makeEntry(id, { ...record, storedAt: Math.min(record.storedAt, now), lastAccess: Math.min(record.lastAccess, now) }, false))
+    entries.push(makeEntry(id, { ...record.copy(), storedAt: Math.min(record.storedAt, now), lastAccess: Math.min(record.lastAccess, now) }, false))
     if (entries.length % ENTRIES_A_TURN > 0) continue
     progress(Math.min(1, entries.length / db.count))
     await nextTurn()
