@@ -80,7 +80,7 @@ async function measure (directory: string, entries: number, shards: number): Pro
   delay.enable()
   const opened = performance.now()
   const db = openIndexDb(directory)
-  const store = new DiskStore({ root: '/nonexistent', maxBytes: 4 * entries * SHARD_BYTES, passThroughBytes: 0, fs: systemFiles, db, clock: systemClock, bootId: Date.now().toString(36), observer })
+  const store = new DiskStore({ root: '/nonexistent', maxBytes: 4 * entries * SHARD_BYTES, passThroughBytes: 0, fs: systemFiles, db, clock: systemClock, bootId: Date.now().toString(36), observer, eviction: 's3-fifo' })
   if (await store.restore() < entries) throw new Error(`${store.count} of ${entries} entries restored`)
   const openMs = performance.now() - opened
   delay.disable()

@@ -12,8 +12,11 @@ export interface SlotValues<V extends Evictable> {
   slotOf (id: string): number
   /** @throws Error for a slot that holds nothing */
   valueAt (slot: number): V
+  idAt (slot: number): string
   /** Bytes of the value. */
   sizeAt (slot: number): number
+  /** Uses in an earlier run, of a value that is put back. */
+  hitsAt (slot: number): number
   /** A slot for a value whose id is not there. */
   open (value: V): number
   /** Gives back the slot of a value. */
@@ -46,6 +49,14 @@ export class ObjectSlots<V extends Evictable> implements SlotValues<V> {
 
   sizeAt (slot: number): number {
     return this.valueAt(slot).size
+  }
+
+  idAt (slot: number): string {
+    return this.valueAt(slot).id
+  }
+
+  hitsAt (slot: number): number {
+    return this.valueAt(slot).hits ?? 0
   }
 
   open (value: V): number {

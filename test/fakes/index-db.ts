@@ -17,13 +17,13 @@ export class MemoryIndexDb implements IndexDb {
     this.#rows = rows
   }
 
-  async reopen (): Promise<void> { this.#rows.clear() }
+  async reopen (): Promise<void> {}
 
   * load (): Generator<[string, RecordBytes]> {
     for (const id of this.#ids()) {
       const record = new RecordBytes(this.#rows.get(id) ?? Buffer.alloc(0))
       if (parseKeyId(id) !== undefined && record.valid) yield [id, record]
-      else if (![undefined, 1].includes(record.bytes[0])) this.foreign++
+      else if (![undefined, 1].includes(this.#rows.get(id)?.[0])) this.foreign++
       else this.corrupt++
     }
   }

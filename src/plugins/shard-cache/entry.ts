@@ -1,7 +1,6 @@
 import { createHash } from 'node:crypto'
 import { RelayError } from '../../base/errors.ts'
 import { isCid, parseKeyId, type ShardKey } from '../../protocol/shard-key.ts'
-import type { Leasable } from '../../storage/leased-store.ts'
 
 /** What is remembered about a cached object across restarts. */
 export interface EntryRecord {
@@ -17,34 +16,6 @@ export interface EntryRecord {
   readonly generation: string
   /** Whether it was compared with a believed manifest; records of versions that knew none do not say. */
   readonly verified?: boolean
-}
-
-/** One cached object. */
-export interface CacheEntry extends EntryRecord, Leasable {
-  hits: number
-  verified: boolean
-  /** False until reconciliation has seen the file of an entry restored from the index. */
-  confirmed: boolean
-  /** Whether this process has seen that the bytes in the file are those that were stored. */
-  intact: boolean
-}
-
-/** @param confirmed whether its file is there and its bytes were hashed by this process, as of all but those restored from the index */
-export function makeEntry (id: string, record: EntryRecord, confirmed: boolean): CacheEntry {
-  return {
-    id,
-    size: record.size,
-    sha256: record.sha256,
-    storedAt: record.storedAt,
-    lastAccess: record.lastAccess,
-    hits: record.hits,
-    generation: record.generation,
-    verified: record.verified === true,
-    leases: 0,
-    indexed: false,
-    confirmed,
-    intact: confirmed
-  }
 }
 
 const GENERATION = /^[0-9a-z]{1,24}$/

@@ -2,7 +2,8 @@ import { mkdir } from 'node:fs/promises'
 import { open, type RootDatabase } from 'lmdb'
 import { parseKeyId } from '../../protocol/shard-key.ts'
 import type { EntryRecord } from './entry.ts'
-import { encodeRecord, isForeign, RecordBytes } from './record-bytes.ts'
+import { partNumber } from './part-index.ts'
+import { encodeRecord, RECORD_VERSION, RecordBytes } from './record-bytes.ts'
 
 /** Persistent index: key id → record, ordered by id. Implementations pass `test/contracts/index-db.ts`. */
 export interface IndexDb {
@@ -22,7 +23,10 @@ export interface IndexDb {
   readonly foreign: number
   /** Whether there is something under this id that is not a record of this version. */
   unreadable (id: string): boolean
-  /** Begins anew with an empty index in the same place, where its file has been removed. */
+  /**
+   * Closes it and opens it again: with an empty index, where its file has been removed. The memory in which what was read so far is mapped is given
+   * back, which after a load is all of the index. No write is under way.
+   */
   reopen (): Promise<void>
   close (): Promise<void>
 }
@@ -49,10 +53,11 @@ class LmdbIndex implements IndexDb {
   }
 
   * load (): Generator<[string, RecordBytes]> {
+    const record = new RecordBytes()
+    const isKey = keyCheck()
     for (const { key, value } of this.#db.getRange({ snapshot: true })) {
-      const record = new RecordBytes(value)
-      if (typeof key === 'string' && record.valid && parseKeyId(key) !== undefined) yield [key, record]
-      else if (isForeign(value)) this.foreign++
+      if (record.read(value) && typeof key === 'string' && isKey(key)) yield [key, record]
+      else if (value.length > 0 && record.version !== RECORD_VERSION) this.foreign++
       else this.corrupt++
     }
   }
@@ -98,6 +103,18 @@ class LmdbIndex implements IndexDb {
   async close (): Promise<void> {
     await this.#reopening
     await this.#db.close()
+  }
+}
+
+/** Whether ids are those of keys, by {@link parseKeyId}: in order, most have the CID of the one before, which is checked only once. */
+function keyCheck (): (id: string) => boolean {
+  let cid = '/'
+  return id => {
+    if (id.startsWith(cid) && partNumber(id, cid.length) !== undefined) return true
+    const key = parseKeyId(id)
+    if (key === undefined) return false
+    cid = `${key.cid}/`
+    return true
   }
 }
 

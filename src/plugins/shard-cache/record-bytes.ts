@@ -12,6 +12,7 @@ export const SHA256_BYTES = 32
 const FIXED_BYTES = SHA256_AT + SHA256_BYTES
 /** Characters of a generation, 0-9 and a-z. */
 export const MAX_GENERATION = 24
+export const DIGEST_AND_GENERATION_BYTES = SHA256_BYTES + MAX_GENERATION
 /** Added to the hits of what was verified: an earlier version, after a rollback, reads it as hits. */
 const VERIFIED = 0.5
 
@@ -27,11 +28,6 @@ export function encodeRecord (record: EntryRecord): Buffer {
   return out
 }
 
-/** Whether another version of the relay has written it. */
-export function isForeign (bytes: Uint8Array): boolean {
-  return bytes.length > 0 && bytes[0] !== RECORD_VERSION
-}
-
 /** A copy of what the bytes say; undefined when they are not a record: a damaged index costs entries, never the process. */
 export function decodeRecord (bytes: Buffer): EntryRecord | undefined {
   const record = new RecordBytes(bytes)
@@ -40,39 +36,50 @@ export function decodeRecord (bytes: Buffer): EntryRecord | undefined {
 
 /** A record as it is stored: a million are read at a start, and hardly any of their strings is wanted. */
 export class RecordBytes implements EntryRecord {
-  readonly bytes: Buffer
-  readonly #length: number
+  #bytes: Buffer = Buffer.alloc(0)
+  #view: DataView = new DataView(this.#bytes.buffer)
+  #length = 0
 
-  constructor (bytes: Buffer) {
-    this.bytes = bytes
-    this.#length = bytes.length
+  constructor (bytes?: Buffer) {
+    if (bytes !== undefined) this.read(bytes)
   }
 
-  /** Whether the bytes are a record of this version; otherwise its fields mean nothing. */
+  /** Is about these bytes from now on. @returns whether they are a record of this version; otherwise its fields mean nothing */
+  read (bytes: Buffer): boolean {
+    if (bytes.buffer !== this.#bytes.buffer || bytes.byteOffset !== this.#bytes.byteOffset) this.#view = new DataView(bytes.buffer, bytes.byteOffset)
+    this.#bytes = bytes
+    this.#length = bytes.length
+    return this.valid
+  }
+
   get valid (): boolean {
-    const { bytes } = this
-    if (this.#length <= FIXED_BYTES || this.#length > FIXED_BYTES + MAX_GENERATION || bytes[0] !== RECORD_VERSION) return false
-    if (!isCount(bytes.readDoubleBE(STORED_AT)) || !isCount(bytes.readDoubleBE(LAST_ACCESS_AT)) || !isCount(bytes.readDoubleBE(HITS_AT))) return false
-    for (let at = FIXED_BYTES; at < this.#length; at++) if (!isGenerationCode(bytes[at] ?? 0)) return false
+    if (this.#length <= FIXED_BYTES || this.#length > FIXED_BYTES + MAX_GENERATION || this.version !== RECORD_VERSION) return false
+    const view = this.#view
+    if (!isCount(view.getFloat64(STORED_AT)) || !isCount(view.getFloat64(LAST_ACCESS_AT)) || !isCount(view.getFloat64(HITS_AT))) return false
+    for (let at = FIXED_BYTES; at < this.#length; at++) if (!isGenerationCode(view.getUint8(at))) return false
     return Number.isSafeInteger(this.size) && this.size >= 0
   }
 
-  get size (): number { return this.bytes.readDoubleBE(SIZE_AT) }
-  get storedAt (): number { return withinTime(this.bytes.readDoubleBE(STORED_AT)) }
-  get lastAccess (): number { return withinTime(this.bytes.readDoubleBE(LAST_ACCESS_AT)) }
-  get hits (): number { return Math.floor(this.bytes.readDoubleBE(HITS_AT)) }
-  get verified (): boolean { return this.bytes.readDoubleBE(HITS_AT) % 1 === VERIFIED }
-  get sha256 (): string { return this.bytes.toString('hex', SHA256_AT, FIXED_BYTES) }
-  get generation (): string { return this.bytes.toString('latin1', FIXED_BYTES, this.#length) }
+  /** 0 of no bytes. */
+  get version (): number { return this.#length === 0 ? 0 : this.#view.getUint8(0) }
+  get size (): number { return this.#view.getFloat64(SIZE_AT) }
+  get storedAt (): number { return withinTime(this.#view.getFloat64(STORED_AT)) }
+  get lastAccess (): number { return withinTime(this.#view.getFloat64(LAST_ACCESS_AT)) }
+  get hits (): number { return Math.floor(this.#view.getFloat64(HITS_AT)) }
+  get verified (): boolean { return this.#view.getFloat64(HITS_AT) % 1 === VERIFIED }
+  get sha256 (): string { return this.#bytes.toString('hex', SHA256_AT, FIXED_BYTES) }
+  get generation (): string { return this.#bytes.toString('latin1', FIXED_BYTES, this.#length) }
 
-  /** Copies the digest. */
-  sha256Into (target: Uint8Array, at: number): void {
-    for (let n = 0; n < SHA256_BYTES; n++) target[at + n] = this.bytes[SHA256_AT + n] ?? 0
-  }
-
-  /** Copies the generation in ASCII, filled up with zeros. */
-  generationInto (target: Uint8Array, at: number): void {
-    for (let n = 0; n < MAX_GENERATION; n++) target[at + n] = FIXED_BYTES + n < this.#length ? this.bytes[FIXED_BYTES + n] ?? 0 : 0
+  /** Copies the digest, and behind it the generation in ASCII, with a zero behind one that is not as long as it may be. */
+  digestAndGenerationInto (target: DataView, at: number): void {
+    const view = this.#view
+    // Of LMDB's memory there is always more behind a record.
+    if (view.byteLength >= SHA256_AT + DIGEST_AND_GENERATION_BYTES) {
+      for (let n = 0; n < DIGEST_AND_GENERATION_BYTES; n += 4) target.setUint32(at + n, view.getUint32(SHA256_AT + n))
+    } else {
+      for (let n = 0; n < this.#length - SHA256_AT; n++) target.setUint8(at + n, view.getUint8(SHA256_AT + n))
+    }
+    if (this.#length < SHA256_AT + DIGEST_AND_GENERATION_BYTES) target.setUint8(at + this.#length - SHA256_AT, 0)
   }
 
   copy (): EntryRecord {
@@ -92,5 +99,6 @@ function isGenerationCode (code: number): boolean {
 
 /** A time that a clock far ahead has written costs its order, and not its entry. */
 function withinTime (ms: number): number {
-  return Math.min(ms, TIME_END - 1)
+  // Plus zero, since the bits of the negative one come after all others.
+  return Math.min(ms, TIME_END - 1) + 0
 }

@@ -11,7 +11,7 @@ export interface Rank {
 /** What policies made of queues have in common: everything but where a value goes, and which is next. */
 export abstract class QueueOrder<V extends Evictable> implements EvictionOrder<V> {
   protected readonly slots = new SlotLinks()
-  readonly #values: SlotValues<V>
+  protected readonly values: SlotValues<V>
   readonly #queues: SlotQueue[] = []
   /** What a walk has just met. */
   #met = NONE
@@ -21,23 +21,23 @@ export abstract class QueueOrder<V extends Evictable> implements EvictionOrder<V
 
   /** @param values objects by id by default */
   constructor (values: SlotValues<V> = new ObjectSlots()) {
-    this.#values = values
+    this.values = values
     this.#aside = this.queue()
   }
 
-  get count (): number { return this.#values.count }
+  get count (): number { return this.values.count }
   /** Of all values. */
   protected get bytes (): number { return this.#bytes }
 
   /** One more queue of this order. */
   protected queue (): SlotQueue {
-    const made = new SlotQueue(this.slots, this.#values, this.#queues.length + 1)
+    const made = new SlotQueue(this.slots, this.values, this.#queues.length + 1)
     this.#queues.push(made)
     return made
   }
 
   /** A value was put into `slot`, which is in no queue. */
-  protected abstract admitted (slot: number, value: V): void
+  protected abstract admitted (slot: number): void
   protected abstract used (slot: number): void
   /** An id was asked for, there or not. */
   protected asked (_id: string): void {}
@@ -51,29 +51,33 @@ export abstract class QueueOrder<V extends Evictable> implements EvictionOrder<V
   protected abstract ranks (): readonly Rank[]
 
   find (id: string): V | undefined {
-    const slot = this.#values.slotOf(id)
-    return slot === NONE ? undefined : this.valueAt(slot)
+    const slot = this.values.slotOf(id)
+    return slot === NONE ? undefined : this.values.valueAt(slot)
   }
 
   touch (id: string): V | undefined {
     this.asked(id)
-    const slot = this.#values.slotOf(id)
+    const slot = this.values.slotOf(id)
     if (slot === NONE) return undefined
     this.used(slot)
-    return this.valueAt(slot)
+    return this.values.valueAt(slot)
   }
 
   admit (value: V): void {
-    const slot = this.#values.open(value)
+    this.putBack(this.values.open(value))
+  }
+
+  /** Takes in what a slot of the values holds already: of a million of an earlier run, no objects are made. */
+  putBack (slot: number): void {
     this.slots.open(slot)
-    this.#bytes += value.size
-    this.admitted(slot, value)
+    this.#bytes += this.values.sizeAt(slot)
+    this.admitted(slot)
   }
 
   remove (value: V): void {
-    const slot = this.#values.slotOf(value.id)
+    const slot = this.values.slotOf(value.id)
     const from = this.takeOut(slot)
-    this.#values.close(slot, value)
+    this.values.close(slot, value)
     this.#bytes -= value.size
     this.removed(value, slot === this.#met, from)
     if (slot === this.#met) this.#met = NONE
@@ -85,7 +89,7 @@ export abstract class QueueOrder<V extends Evictable> implements EvictionOrder<V
       this.walks()
       for (let slot = this.next(); slot !== NONE; slot = this.next()) {
         this.#met = slot
-        yield this.valueAt(slot)
+        yield this.values.valueAt(slot)
         if (this.#met === NONE) continue
         left.push([slot, this.move(slot, this.#aside)])
       }
@@ -99,13 +103,9 @@ export abstract class QueueOrder<V extends Evictable> implements EvictionOrder<V
     for (const { queue, least, most } of this.ranks()) {
       for (const slot of queue.all()) {
         const mark = this.slots.markOf(slot)
-        if (mark >= least && mark <= most) yield this.valueAt(slot)
+        if (mark >= least && mark <= most) yield this.values.valueAt(slot)
       }
     }
-  }
-
-  protected valueAt (slot: number): V {
-    return this.#values.valueAt(slot)
   }
 
   /** Puts a slot behind all others of a queue. @returns where it was */

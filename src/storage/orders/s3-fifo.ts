@@ -27,9 +27,9 @@ export class S3FifoOrder<V extends Evictable> extends QueueOrder<V> {
   /** Evicted ids that are remembered. */
   get ghosts (): number { return this.#ghosts.count }
 
-  protected admitted (slot: number, { id, hits = 0 }: V): void {
-    const isBack = this.#ghosts.count > 0 && this.#ghosts.take(idHash(id))
-    if (isBack || hits >= PROMOTED_AT) this.#main.append(slot)
+  protected admitted (slot: number): void {
+    const isBack = this.#ghosts.count > 0 && this.#ghosts.take(idHash(this.values.idAt(slot)))
+    if (isBack || this.values.hitsAt(slot) >= PROMOTED_AT) this.#main.append(slot)
     else this.#small.append(slot)
   }
 

@@ -32,9 +32,9 @@ export class WTinyLfuOrder<V extends Evictable> extends QueueOrder<V> {
     this.#sketch.add(idHash(id))
   }
 
-  protected admitted (slot: number, { id, hits = 0 }: V): void {
+  protected admitted (slot: number): void {
     this.#sketch.fit(this.count)
-    for (let n = Math.min(hits, REMEMBERED_USES); n > 0; n--) this.asked(id)
+    for (let n = Math.min(this.values.hitsAt(slot), REMEMBERED_USES); n > 0; n--) this.asked(this.values.idAt(slot))
     this.#window.append(slot)
     const { bytes } = this
     const most = WINDOW_SHARE * bytes
@@ -79,6 +79,6 @@ export class WTinyLfuOrder<V extends Evictable> extends QueueOrder<V> {
   }
 
   #usesOf (slot: number): number {
-    return this.#sketch.estimate(idHash(this.valueAt(slot).id))
+    return this.#sketch.estimate(idHash(this.values.idAt(slot)))
   }
 }
