@@ -50,6 +50,17 @@ export function indexDbContract (name: string, create: (t: TestContext) => Promi
     await db.close()
   })
 
+  test(`${name}: closed and opened again in its place it has what it had, and takes what is written meanwhile`, async t => {
+    const { open } = await create(t)
+    const db = open()
+    const records: [string, EntryRecord][] = [['a/1', recordOf()], ['b/1', recordOf({ hits: 7 })]]
+    await db.write(new Map(records.slice(0, 1)))
+    assert.equal(recordsOf(db).length, 1)
+    await Promise.all([db.reopen(), db.write(new Map(records.slice(1)))])
+    assert.deepEqual(recordsOf(db), records)
+    await db.close()
+  })
+
   test(`${name}: the longest CID fits`, async t => {
     const { open } = await create(t)
     const db = open()

@@ -118,6 +118,20 @@ test('a handle that nobody leased tells when its entry has left, and does not te
   assert.equal(store.peek('b/1')?.hits, 2)
 })
 
+test('what leaves while entries are walked by their last use is left out, also when another one has its row', () => {
+  const table = new EntryTable()
+  const store = storeOf(table, 'lru', 1_000)
+  for (const n of [3, 1, 2]) store.restore(table.make(`a/${n}`, recordOf(n), true))
+  const walked: string[] = []
+  for (const entry of table.byLastAccess()) {
+    walked.push(entry.id)
+    if (walked.length > 1) continue
+    store.delete('a/2', 'purge')
+    store.restore(table.make('b/0', recordOf(9), true))
+  }
+  assert.deepEqual(walked, ['a/1', 'a/3'])
+})
+
 test('two handles on one entry cannot both be leased', () => {
   const table = new EntryTable()
   const store = storeOf(table, 'lru', 1_000)
