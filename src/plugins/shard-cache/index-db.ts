@@ -52,14 +52,26 @@ class LmdbIndex implements IndexDb {
     await this.#reopening
   }
 
-  * load (): Generator<[string, RecordBytes]> {
+  load (): Iterable<[string, RecordBytes]> {
     const record = new RecordBytes()
     const isKey = keyCheck()
-    for (const { key, value } of this.#db.getRange({ snapshot: true })) {
-      if (record.read(value) && typeof key === 'string' && isKey(key)) yield [key, record]
-      else if (value.length > 0 && record.version !== RECORD_VERSION) this.foreign++
-      else this.corrupt++
+    const rows = this.#db.getRange({ snapshot: true })[Symbol.iterator]()
+    // By hand, since V8 does not optimise a generator that is called once: it takes three times as long.
+    const next = (): IteratorResult<[string, RecordBytes], undefined> => {
+      for (;;) {
+        const row = rows.next()
+        if (row.done === true) return { done: true, value: undefined }
+        const { key, value } = row.value
+        if (record.read(value) && typeof key === 'string' && isKey(key)) return { value: [key, record] }
+        if (value.length > 0 && record.version !== RECORD_VERSION) this.foreign++
+        else this.corrupt++
+      }
     }
+    const end = (): IteratorResult<[string, RecordBytes], undefined> => {
+      rows.return?.()
+      return { done: true, value: undefined }
+    }
+    return { [Symbol.iterator]: () => ({ next, return: end }) }
   }
 
   ids ({ prefix, after, limit }: { prefix: string, after: string, limit: number }): string[] {
