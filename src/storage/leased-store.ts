@@ -148,6 +148,11 @@ export class LeasedStore<V extends Leasable> {
     return true
   }
 
+  /** The order has put back values of an earlier run by itself. @param bytes of them all, which fit */
+  putBack (bytes: number): void {
+    this.#indexedBytes += bytes
+  }
+
   /** Removes a value from the index; false when none is there. */
   delete (id: string, reason: RemovalReason): boolean {
     const value = this.#order.find(id)

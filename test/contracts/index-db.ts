@@ -12,6 +12,8 @@ export interface IndexUnderTest {
 export const recordOf = (fields: Partial<EntryRecord> = {}): EntryRecord =>
   ({ size: 1_000, sha256: 'ab'.repeat(32), storedAt: 1_700_000_000_000.5, lastAccess: 1_700_000_000_001.25, hits: 3, generation: 'g1', ...fields })
 
+const recordsOf = (db: IndexDb): [string, EntryRecord][] => Array.from(db.load(), ([id, record]) => [id, record.copy()])
+
 /** What every IndexDb promises. */
 export function indexDbContract (name: string, create: (t: TestContext) => Promise<IndexUnderTest>): void {
   test(`${name}: what is written is loaded, ordered by id, field by field`, async t => {
@@ -19,10 +21,10 @@ export function indexDbContract (name: string, create: (t: TestContext) => Promi
     const db = open()
     const records = new Map([['b/1', recordOf({ hits: 0 })], ['a/13', recordOf({ size: 0 })], ['a/manifest', recordOf({ generation: 'z'.repeat(24) })], ['B/1', recordOf()]])
     await db.write(records)
-    assert.deepEqual(Array.from(db.load()), Array.from(records).sort(([a], [b]) => a < b ? -1 : 1))
+    assert.deepEqual(recordsOf(db), Array.from(records).sort(([a], [b]) => a < b ? -1 : 1))
     await db.close()
     const again = open()
-    assert.deepEqual(new Map(again.load()), new Map(Array.from(records).sort(([a], [b]) => a < b ? -1 : 1)))
+    assert.deepEqual(new Map(recordsOf(again)), new Map(Array.from(records).sort(([a], [b]) => a < b ? -1 : 1)))
     assert.equal(again.corrupt, 0)
     await again.close()
   })
@@ -44,7 +46,18 @@ export function indexDbContract (name: string, create: (t: TestContext) => Promi
     const written = db.write(new Map([['a/1', record]]))
     record.hits = 2
     await written
-    assert.equal(Array.from(db.load())[0]?.[1].hits, 1)
+    assert.equal(recordsOf(db)[0]?.[1].hits, 1)
+    await db.close()
+  })
+
+  test(`${name}: closed and opened again in its place it has what it had, and takes what is written meanwhile`, async t => {
+    const { open } = await create(t)
+    const db = open()
+    const records: [string, EntryRecord][] = [['a/1', recordOf()], ['b/1', recordOf({ hits: 7 })]]
+    await db.write(new Map(records.slice(0, 1)))
+    assert.equal(recordsOf(db).length, 1)
+    await Promise.all([db.reopen(), db.write(new Map(records.slice(1)))])
+    assert.deepEqual(recordsOf(db), records)
     await db.close()
   })
 
@@ -91,7 +104,7 @@ export function indexDbContract (name: string, create: (t: TestContext) => Promi
         await db.close()
         db = open()
       }
-      assert.deepEqual(new Map(db.load()), new Map(Array.from(state).sort(([a], [b]) => a < b ? -1 : 1)))
+      assert.deepEqual(new Map(recordsOf(db)), new Map(Array.from(state).sort(([a], [b]) => a < b ? -1 : 1)))
     }), { numRuns: 25 })
     await db.close()
   })

@@ -1,5 +1,6 @@
 import type { EntryRecord } from '../../src/plugins/shard-cache/entry.ts'
-import { decodeRecord, encodeRecord, type IndexDb } from '../../src/plugins/shard-cache/index-db.ts'
+import type { IndexDb } from '../../src/plugins/shard-cache/index-db.ts'
+import { decodeRecord, encodeRecord, RecordBytes } from '../../src/plugins/shard-cache/record-bytes.ts'
 import { parseKeyId } from '../../src/protocol/shard-key.ts'
 
 /** An index in memory that keeps bytes, as LMDB does: what changes after a write is not seen. Passes `test/contracts/index-db.ts`. */
@@ -16,12 +17,12 @@ export class MemoryIndexDb implements IndexDb {
     this.#rows = rows
   }
 
-  async reopen (): Promise<void> { this.#rows.clear() }
+  async reopen (): Promise<void> {}
 
-  * load (): Generator<[string, EntryRecord]> {
+  * load (): Generator<[string, RecordBytes]> {
     for (const id of this.#ids()) {
-      const record = parseKeyId(id) === undefined ? undefined : this.get(id)
-      if (record !== undefined) yield [id, record]
+      const record = new RecordBytes(this.#rows.get(id) ?? Buffer.alloc(0))
+      if (parseKeyId(id) !== undefined && record.valid) yield [id, record]
       else if (![undefined, 1].includes(this.#rows.get(id)?.[0])) this.foreign++
       else this.corrupt++
     }

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { parseFileName, relativeFile } from '../../src/plugins/shard-cache/entry.ts'
-import { decodeRecord, encodeRecord } from '../../src/plugins/shard-cache/index-db.ts'
+import { decodeRecord, encodeRecord } from '../../src/plugins/shard-cache/record-bytes.ts'
 import { pathOf } from '../../src/plugins/upstream/shard-path.ts'
 import { cidOfPath, keyId, parseKeyId, parseShardPath, shardPath } from '../../src/protocol/shard-key.ts'
 import { latin1, orRefused } from '../support/fuzz.ts'

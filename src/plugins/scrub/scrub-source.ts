@@ -28,7 +28,7 @@ export function scrubSource (cache: Pick<ShardCache, 'disk' | 'reads' | 'ids'>):
         }
         return {
           size: entry.size,
-          indexed: () => disk.peek(id) === entry,
+          indexed: () => entry.indexed,
           read: async (into, length, position) => await disk.disk.readInto(handle, into, 0, length, position),
           judge: (sha256, finder) => reads.judge(entry, sha256, finder),
           drop: () => { disk.invalidate(entry) },
@@ -37,7 +37,7 @@ export function scrubSource (cache: Pick<ShardCache, 'disk' | 'reads' | 'ids'>):
       } catch (error) {
         unpin()
         // It was purged while it was being opened.
-        if (!isPassing(error) && disk.peek(id) !== entry) return undefined
+        if (!isPassing(error) && !entry.indexed) return undefined
         throw error
       }
     }

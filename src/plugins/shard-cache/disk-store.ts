@@ -3,17 +3,19 @@ import type { Clock } from '../../base/clock.ts'
 import { systemCode } from '../../base/errors.ts'
 import type { ShardKey } from '../../protocol/shard-key.ts'
 import { MeasuredDisk, type CacheObserver, type FileSystem } from '../../storage/disk-files.ts'
-import type { EvictionOrder } from '../../storage/eviction-order.ts'
 import { LeasedStore, type RemovalReason } from '../../storage/leased-store.ts'
+import { makeOrder, type EvictionPolicy, type QueueOrder } from '../../storage/orders/orders.ts'
+import type { CacheEntry } from './cache-entry.ts'
 import type { CacheHealth } from './cache-health.ts'
-import { makeEntry, relativeFile, type CacheEntry, type EntryRecord } from './entry.ts'
+import { EntryTable } from './entry-table.ts'
+import { relativeFile, type EntryRecord } from './entry.ts'
 import type { IndexDb } from './index-db.ts'
 import { Intake, type BlockTicket, type ExpectedBody, type StoreTicket } from './intake.ts'
-import { loadEntries } from './load-entries.ts'
 import { MemoryBudget } from './memory-budget.ts'
 import { Partials } from './partials.ts'
 import { ReaderFiles, type FileLease } from './reader-files.ts'
 import { RecentManifests } from './recent-manifests.ts'
+import { restoreEntries } from './restore-entries.ts'
 import { UnlinkQueue } from './unlink-queue.ts'
 import { WriteBehind } from './write-behind.ts'
 
@@ -35,7 +37,7 @@ export interface DiskStoreOptions {
   /** Whether there is a descriptor for a file of a reader, now or before long; always by default. Must not reject. */
   readonly mayOpen?: () => boolean | Promise<boolean>
   /** Which entries go first, empty; the least recently used by default. */
-  readonly order?: EvictionOrder<CacheEntry> | undefined
+  readonly eviction?: EvictionPolicy | undefined
   /** Whether the disk takes new bodies now; always by default. */
   readonly takesWrites?: () => boolean
   /** Time the index may take for a batch, ms; any by default. Later, nothing is stored that it would not know. */
@@ -62,6 +64,8 @@ export class DiskStore {
   readonly partials: Partials
   readonly manifests = new RecentManifests()
   readonly #options: DiskStoreOptions
+  readonly #table = new EntryTable()
+  readonly #order: QueueOrder<CacheEntry>
   readonly #leased: LeasedStore<CacheEntry>
   readonly #unlinks: UnlinkQueue
   readonly #intake: Intake
@@ -99,7 +103,8 @@ export class DiskStore {
       mismatch: () => { options.observer.diskError('open', 'SIZE_MISMATCH') }
     })
     this.#configuredBytes = options.maxBytes
-    this.#leased = new LeasedStore<CacheEntry>({ maxBytes: options.maxBytes, order: options.order, onFree: (entry, reason) => this.#free(entry, reason) })
+    this.#order = makeOrder(options.eviction ?? 'lru', this.#table)
+    this.#leased = new LeasedStore<CacheEntry>({ maxBytes: options.maxBytes, order: this.#order, onFree: (entry, reason) => this.#free(entry, reason) })
     this.partials = new Partials({ root: options.root, fs: options.fs, disk: this.disk, leased: this.#leased })
     this.#intake = new Intake({
       ...options,
@@ -113,6 +118,7 @@ export class DiskStore {
       makeRoom: async bytes => await (this.#makingRoom ??= this.#makeRoom(bytes).finally(() => { this.#makingRoom = undefined })),
       stored: code => { options.health?.set('failing', code !== undefined, { code }) },
       tick: () => this.#tick(),
+      makeEntry: (id, record) => this.#table.make(id, record, true),
       fileOf: entry => this.fileOf(entry)
     })
   }
@@ -130,30 +136,30 @@ export class DiskStore {
   get openFiles (): number { return this.#readers.open + this.#intake.openFiles }
 
   /**
-   * Fills an empty store from the index of an earlier run, in its order of recency; the oldest entries that exceed the bound go.
-   * @param progress as of {@link loadEntries}
-   * @returns how many entries were restored
+   * Fills an empty store from the index of an earlier run, in its order of recency; the oldest entries that exceed the bound go. Returns how many are kept.
+   * @param progress told what share is done, 0 to 1, between turns of the event loop; what it throws ends this
    */
   async restore (progress: (share: number) => void = () => {}): Promise<number> {
-    const entries = await loadEntries(this.#options.db, this.#options.clock.now(), progress)
-    let total = entries.reduce((sum, { size }) => sum + size, 0)
-    for (const entry of entries) {
-      if (total > this.maxBytes) {
-        total -= entry.size
-        this.index.removed(entry.id)
-        this.#options.observer.removed('disk', 'capacity', entry.size)
-        continue
+    const bytes = await restoreEntries(this.#options.db, this.#table, this.#options.clock.now(), {
+      progress,
+      maxBytes: this.maxBytes,
+      keep: slot => {
+        this.#order.putBack(slot)
+        if (this.#table.isManifest(slot)) this.manifests.note(this.#table.valueAt(slot))
+      },
+      drop: ({ id, size }) => {
+        this.index.removed(id)
+        this.#options.observer.removed('disk', 'capacity', size)
       }
-      this.#leased.restore(entry)
-      this.manifests.note(entry)
-      this.#lastAccess = entry.lastAccess
-    }
+    })
+    this.#leased.putBack(bytes)
+    this.#lastAccess = this.#table.lastAccess
     return this.count
   }
 
   /** Takes over a file that is in place already; false when it is known or does not fit. */
   adopt (id: string, record: EntryRecord): boolean {
-    const entry = makeEntry(id, record, true)
+    const entry = this.#table.make(id, record, true)
     if (!this.#leased.restore(entry)) return false
     this.index.stored(id, entry)
     this.manifests.note(entry)
@@ -178,6 +184,11 @@ export class DiskStore {
   /** Entries, as far as the policy can tell the first victim first. */
   firstOut (): Generator<CacheEntry, void> {
     return this.#leased.firstOut()
+  }
+
+  /** See {@link EntryTable.byLastAccess}. */
+  byLastAccess (): Generator<CacheEntry, void> {
+    return this.#table.byLastAccess()
   }
 
   fileOf (entry: CacheEntry): string {
@@ -216,7 +227,7 @@ export class DiskStore {
 
   /** Drops an entry whose file turned out to be missing or damaged. */
   invalidate (entry: CacheEntry): void {
-    if (this.#leased.peek(entry.id) === entry) this.#delete(entry, 'invalid')
+    if (entry.indexed) this.#delete(entry, 'invalid')
   }
 
   /** An entry was compared with a believed manifest, and is what that says. */

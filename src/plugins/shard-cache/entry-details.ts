@@ -1,5 +1,5 @@
 import type { ShardKey } from '../../protocol/shard-key.ts'
-import type { CacheEntry } from './entry.ts'
+import type { CacheEntry } from './cache-entry.ts'
 
 /** What operators see of an entry. */
 export interface EntryDetails {

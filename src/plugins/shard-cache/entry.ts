@@ -1,7 +1,6 @@
 import { createHash } from 'node:crypto'
 import { RelayError } from '../../base/errors.ts'
 import { isCid, parseKeyId, type ShardKey } from '../../protocol/shard-key.ts'
-import type { Leasable } from '../../storage/leased-store.ts'
 
 /** What is remembered about a cached object across restarts. */
 export interface EntryRecord {
@@ -19,44 +18,11 @@ export interface EntryRecord {
   readonly verified?: boolean
 }
 
-/** One cached object. */
-export interface CacheEntry extends EntryRecord, Leasable {
-  hits: number
-  verified: boolean
-  /** False until reconciliation has seen the file of an entry restored from the index. */
-  confirmed: boolean
-  /** Whether this process has seen that the bytes in the file are those that were stored. */
-  intact: boolean
-}
-
-/** @param confirmed whether its file is there and its bytes were hashed by this process, as of all but those restored from the index */
-export function makeEntry (id: string, record: EntryRecord, confirmed: boolean): CacheEntry {
-  return {
-    id,
-    size: record.size,
-    sha256: record.sha256,
-    storedAt: record.storedAt,
-    lastAccess: record.lastAccess,
-    hits: record.hits,
-    generation: record.generation,
-    verified: record.verified === true,
-    leases: 0,
-    indexed: false,
-    confirmed,
-    intact: confirmed
-  }
-}
-
 const GENERATION = /^[0-9a-z]{1,24}$/
 const FILE_NAME = /^([A-Za-z0-9_-]{1,128})\.(\d{2}|manifest)\.([0-9a-z]{1,24})$/
 const SHA256_HEX = /^[0-9a-f]{64}$/
 /** Times from here on (the year 2248) cannot be told apart in steps of 1 µs, on which the order of recency rests. */
-const TIME_END = 2 ** 43
-
-/** A time that a clock far ahead has written costs its order, and not its entry. */
-export function withinTime (ms: number): number {
-  return Number.isFinite(ms) ? Math.min(ms, TIME_END - 1) : ms
-}
+export const TIME_END = 2 ** 43
 
 /**
  * Path of an object's file below the shard directory: `ab/cd/<cid>.<part>.<generation>`. The two levels come from SHA-256 of the

@@ -4,7 +4,6 @@ import { systemClock } from '../../base/clock.ts'
 import { diskThreads, POOL_THREADS } from '../../base/thread-pool.ts'
 import type { Config } from '../../config/config.ts'
 import type { DiskQueue } from '../../storage/disk-queue.ts'
-import { makeOrder } from '../../storage/orders/orders.ts'
 import { hasSeparateGateway } from '../viewers/launched-gateways.ts'
 import { CACHE_PROBLEMS, type CacheHealth } from './cache-health.ts'
 import { openCache } from './open-cache.ts'
@@ -37,7 +36,7 @@ export default fp<ShardCachePluginOptions>(async (app, { config, signal, loaded 
   const opened = await openCache({
     path: settings.path,
     maxBytes: settings.max_bytes,
-    order: makeOrder(settings.eviction),
+    eviction: settings.eviction,
     ramBytes: settings.ram_bytes,
     passThroughBytes: settings.pass_through_bytes,
     minFreeBytes: settings.min_free_bytes,

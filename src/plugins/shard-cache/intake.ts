@@ -4,7 +4,8 @@ import { systemCode } from '../../base/errors.ts'
 import { keyId, type ShardKey } from '../../protocol/shard-key.ts'
 import type { CacheObserver, FileSystem, MeasuredDisk } from '../../storage/disk-files.ts'
 import type { LeasedStore, Reservation } from '../../storage/leased-store.ts'
-import { makeEntry, type CacheEntry } from './entry.ts'
+import type { CacheEntry } from './cache-entry.ts'
+import type { EntryRecord } from './entry.ts'
 import type { MemoryBudget } from './memory-budget.ts'
 import type { PartialRecord, Partials } from './partials.ts'
 import type { RecentManifests } from './recent-manifests.ts'
@@ -50,6 +51,8 @@ export interface IntakeOptions {
   readonly bootId: string
   /** The next access time. */
   readonly tick: () => number
+  /** An entry that is not in the store yet. */
+  readonly makeEntry: (id: string, record: EntryRecord) => CacheEntry
   readonly fileOf: (entry: CacheEntry) => string
   readonly observer: CacheObserver
   /** Whether the disk takes new bodies now. */
@@ -148,7 +151,7 @@ export class Intake {
   }
 
   #ticket<S extends BodySpool> (key: ShardKey, { reservation, file }: Room, open: (events: SpoolParts) => S): StoreTicket<S> & { readonly keep: (record: () => PartialRecord) => Promise<boolean> } {
-    const { leased, partials, manifests, disk, memory, index, clock, observer, tick, fileOf, makeRoom, stored: ended } = this.#options
+    const { leased, partials, manifests, disk, memory, index, clock, observer, tick, makeEntry, fileOf, makeRoom, stored: ended } = this.#options
     const id = keyId(key)
     let committed: CacheEntry | undefined
     let forbidden = false
@@ -177,7 +180,7 @@ export class Intake {
       if (stored === undefined || reservation === undefined || reservation.settled || forbidden) return false
       const entry = makeEntry(id, {
         size: spool.length, sha256, storedAt: clock.now(), lastAccess: tick(), hits: 0, generation: this.#nextGeneration(), verified
-      }, true)
+      })
       if (!await this.#publish(stored, entry)) return false
       if (forbidden) {
         await disk.remove(fileOf(entry))

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto'
 import { createReadStream } from 'node:fs'
 import { RelayError } from '../../base/errors.ts'
 import { isCid, isPart, keyId, parseKeyId, type ObjectPart, type ShardKey } from '../../protocol/shard-key.ts'
-import { parseRecord, type CacheEntry, type EntryRecord } from './entry.ts'
+import { parseRecord, type EntryRecord } from './entry.ts'
 
 /** `cache_manifest.json`: the index as text, to move a warm cache to another machine together with its files. */
 export const MANIFEST_VERSION = 1
@@ -13,7 +13,7 @@ export interface ManifestEntry extends EntryRecord {
 }
 
 /** The manifest as text, piece by piece, one entry a line. */
-export function * manifestText (entries: Iterable<CacheEntry>): Generator<string> {
+export function * manifestText (entries: Iterable<EntryRecord & { readonly id: string }>): Generator<string> {
   yield `{"version":${MANIFEST_VERSION},"entries":[`
   let separator = '\n'
   for (const entry of entries) {

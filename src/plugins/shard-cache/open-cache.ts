@@ -5,12 +5,11 @@ import { systemTimers, type Clock } from '../../base/clock.ts'
 import { RelayError, systemCode } from '../../base/errors.ts'
 import { systemFiles, type CacheObserver, type FileSystem } from '../../storage/disk-files.ts'
 import { DiskQueue } from '../../storage/disk-queue.ts'
-import type { EvictionOrder } from '../../storage/eviction-order.ts'
+import type { EvictionPolicy } from '../../storage/orders/orders.ts'
 import { guardedFiles } from '../../storage/guarded-files.ts'
 import { CacheHealth } from './cache-health.ts'
 import { inUse, LOCK_NAME, lockDirectory } from './directory-lock.ts'
 import { DiskStore } from './disk-store.ts'
-import type { CacheEntry } from './entry.ts'
 import { finder } from './found-files.ts'
 import { groupReadable } from './group-readable.ts'
 import { checkIndex, type IndexVerdict } from './index-check.ts'
@@ -33,7 +32,7 @@ export interface OpenCacheOptions {
   readonly log: (level: 'info' | 'warn' | 'error', message: string, fields?: Record<string, unknown>) => void
   readonly fs?: FileSystem
   /** Which entries go first, empty; the least recently used by default. */
-  readonly order?: EvictionOrder<CacheEntry>
+  readonly eviction?: EvictionPolicy
   /** Whether members of the process's group may read cached objects, as a gateway that is another user; false by default. */
   readonly groupReadable?: boolean
   /** Disk operations at the same time; as many as suit Node's own thread pool by default. */
@@ -105,7 +104,7 @@ export async function openCache (options: OpenCacheOptions): Promise<OpenedCache
     const bootId = Math.floor(clock.now()).toString(36) + Math.floor(options.random() * 36 ** 4).toString(36)
     const { index, replaced } = await openIndex(path, options)
     db = index
-    const store = new DiskStore({ root, order: options.order, maxBytes: options.maxBytes, passThroughBytes: options.passThroughBytes, fs, db: index, clock, bootId, observer: options.observer, minFreeBytes: options.minFreeBytes ?? 0, health, takesWrites: () => queue.takesWrites, indexTimeoutMs: INDEX_PATIENCE * (options.ioTimeoutMs ?? DEFAULT_IO_TIMEOUT_MS), mayOpen: options.mayOpen ?? (() => true) })
+    const store = new DiskStore({ root, eviction: options.eviction, maxBytes: options.maxBytes, passThroughBytes: options.passThroughBytes, fs, db: index, clock, bootId, observer: options.observer, minFreeBytes: options.minFreeBytes ?? 0, health, takesWrites: () => queue.takesWrites, indexTimeoutMs: INDEX_PATIENCE * (options.ioTimeoutMs ?? DEFAULT_IO_TIMEOUT_MS), mayOpen: options.mayOpen ?? (() => true) })
     const halfWritten = await clearTemporary(fs, root, bootId)
     const start = clock.monotonic()
     const restored = await store.restore(share => {

@@ -4,7 +4,7 @@ import { parseKeyId } from '../../protocol/shard-key.ts'
 import type { FileSystem, MeasuredDisk, OpenFile } from '../../storage/disk-files.ts'
 import type { LeasedStore, Reservation } from '../../storage/leased-store.ts'
 import { BlockSet } from './block-set.ts'
-import type { CacheEntry } from './entry.ts'
+import type { CacheEntry } from './cache-entry.ts'
 
 /** An object of which some blocks are in a file. */
 export interface PartialRecord {

@@ -1,6 +1,6 @@
 import { isLocalLack } from '../../base/errors.ts'
 import type { MeasuredDisk, OpenFile } from '../../storage/disk-files.ts'
-import type { CacheEntry } from './entry.ts'
+import type { CacheEntry } from './cache-entry.ts'
 
 /** An open cached file; `release` once. */
 export interface FileLease {

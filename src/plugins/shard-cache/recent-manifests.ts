@@ -1,6 +1,6 @@
 import { LRUCache } from 'lru-cache'
 import { parseKeyId } from '../../protocol/shard-key.ts'
-import type { CacheEntry } from './entry.ts'
+import type { CacheEntry } from './cache-entry.ts'
 
 /** Manifests that are remembered. */
 const MOST = 1_000

@@ -3,8 +3,9 @@ import { setImmediate as nextTurn } from 'node:timers/promises'
 import { systemCode } from '../../base/errors.ts'
 import { keyId } from '../../protocol/shard-key.ts'
 import type { FileSystem } from '../../storage/disk-files.ts'
+import type { CacheEntry } from './cache-entry.ts'
 import type { DiskStore } from './disk-store.ts'
-import { parseFileName, relativeFile, type CacheEntry, type EntryRecord } from './entry.ts'
+import { parseFileName, relativeFile, type EntryRecord } from './entry.ts'
 import type { FindRecord } from './found-files.ts'
 
 export interface ReconcileReport {
@@ -144,7 +145,7 @@ export async function reconcile (options: ReconcileOptions): Promise<ReconcileRe
 export async function dropMissing (store: DiskStore, fs: FileSystem, signal: AbortSignal): Promise<number> {
   let dropped = 0
   await inParallel(Array.from(store.firstOut()), async entry => {
-    if (signal.aborted) return
+    if (signal.aborted || !entry.indexed) return
     const gone = await fs.stat(store.fileOf(entry)).then(() => false, (error: unknown) => systemCode(error) === 'ENOENT')
     if (!gone) return
     store.invalidate(entry)

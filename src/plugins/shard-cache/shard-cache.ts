@@ -4,9 +4,10 @@ import { RelayError } from '../../base/errors.ts'
 import { keyId, keysOfCid, parseKeyId, type ShardKey } from '../../protocol/shard-key.ts'
 import type { CacheObserver, CacheTier } from '../../storage/disk-files.ts'
 import { RamTier, type RamObject } from '../../storage/ram-tier.ts'
+import type { CacheEntry } from './cache-entry.ts'
 import type { DiskStore } from './disk-store.ts'
 import { describe, type EntryDetails } from './entry-details.ts'
-import { relativeFile, type CacheEntry } from './entry.ts'
+import { relativeFile } from './entry.ts'
 import type { IndexDb } from './index-db.ts'
 import type { BlockTicket, ExpectedBody, StoreTicket } from './intake.ts'
 import { checkManifest, manifestText, voucher } from './manifest.ts'
@@ -98,15 +99,20 @@ export class ShardCache {
     if (entry === undefined) return undefined
     const object = this.ram.lease(entry.id, entry.sha256)
     if (object !== undefined) return this.#fromMemory(entry, object)
-    const file = await this.reads.admit(entry)
-    if (file === undefined) return undefined
-    const lease = await this.disk.openFile(entry)
-    if (lease === undefined) {
-      this.ram.delete(entry.id, 'invalid')
-      return undefined
+    const unpin = this.disk.pin(entry)
+    try {
+      const file = await this.reads.admit(entry)
+      if (file === undefined) return undefined
+      const lease = await this.disk.openFile(entry)
+      if (lease === undefined) {
+        this.ram.delete(entry.id, 'invalid')
+        return undefined
+      }
+      if (entry.hits >= PROMOTE_AT_HITS && this.#mayPromote()) this.#promote(entry)
+      return this.#fromDisk(entry, lease, this.reads.reader(lease, file))
+    } finally {
+      unpin()
     }
-    if (entry.hits >= PROMOTE_AT_HITS && this.#mayPromote()) this.#promote(entry)
-    return this.#fromDisk(entry, lease, this.reads.reader(lease, file))
   }
 
   /**
@@ -211,7 +217,7 @@ export class ShardCache {
 
   /** `cache_manifest.json`, from least to most recently used. */
   exportManifest (): Generator<string> {
-    return manifestText(Array.from(this.disk.firstOut()).sort((one, other) => one.lastAccess - other.lastAccess))
+    return manifestText(this.disk.byLastAccess())
   }
 
   /**

@@ -6,7 +6,7 @@ import { BLOCK_BYTES, blockDigests, BlockReader, noteBlock, readFully, RotError 
 import { MAX_READ_BYTES } from '../../storage/disk-files.ts'
 import { DiskHangsError } from '../../storage/disk-queue.ts'
 import type { DiskStore } from './disk-store.ts'
-import type { CacheEntry } from './entry.ts'
+import type { CacheEntry } from './cache-entry.ts'
 import type { FileLease } from './reader-files.ts'
 
 /** When a hit from disk is verified: the first of an entry since the relay started, each, none. */
@@ -60,8 +60,9 @@ const UNVERIFIED: VerifiedFile = { blocks: undefined }
  */
 export class VerifiedReads {
   readonly #options: VerifiedReadsOptions
-  readonly #digests = new LRUCache<CacheEntry, Buffer>({ maxSize: DIGEST_MEMORY, sizeCalculation: ({ length }) => length + DIGEST_OVERHEAD })
-  readonly #verifying = new Map<CacheEntry, Promise<VerifiedFile | undefined>>()
+  /** By serial number of the entry. */
+  readonly #digests = new LRUCache<number, Buffer>({ maxSize: DIGEST_MEMORY, sizeCalculation: ({ length }) => length + DIGEST_OVERHEAD })
+  readonly #verifying = new Map<number, Promise<VerifiedFile | undefined>>()
   readonly #places = new Places(MAX_VERIFYING, MAX_WAITING, (taken, waiting) => new Error(`${taken} files are being verified and ${waiting} wait for that`))
 
   constructor (options: VerifiedReadsOptions) {
@@ -73,16 +74,16 @@ export class VerifiedReads {
   /** Files that wait to be. */
   get waiting (): number { return this.#places.waiting }
 
-  /** How a file may be read; a promise while it has to be verified first, of undefined when the request is a miss. */
+  /** How the file of an entry that the caller has leased may be read; a promise while it has to be verified first, of undefined when the request is a miss. */
   admit (entry: CacheEntry): VerifiedFile | Promise<VerifiedFile | undefined> {
     const { mode } = this.#options
     if (mode === 'never' || (mode === 'first' && entry.intact)) return UNVERIFIED
-    const blocks = mode === 'always' ? this.#digests.get(entry) : undefined
+    const blocks = mode === 'always' ? this.#digests.get(entry.serial) : undefined
     if (blocks !== undefined) return { blocks }
-    const other = this.#verifying.get(entry)
+    const other = this.#verifying.get(entry.serial)
     if (other !== undefined) return other
-    const verifying = this.#verify(entry).finally(() => { this.#verifying.delete(entry) })
-    this.#verifying.set(entry, verifying)
+    const verifying = this.#verify(entry).finally(() => { this.#verifying.delete(entry.serial) })
+    this.#verifying.set(entry.serial, verifying)
     return verifying
   }
 
@@ -116,7 +117,7 @@ export class VerifiedReads {
         into.set(chunk, position)
         position += chunk.length
       }
-      return this.judge(entry, hash.digest('hex'), 'load') && this.#options.disk.peek(entry.id) === entry
+      return this.judge(entry, hash.digest('hex'), 'load') && entry.indexed
     } finally {
       lease.release()
     }
@@ -131,8 +132,8 @@ export class VerifiedReads {
 
   /** Drops an entry whose bytes have changed; said once, whoever finds it. */
   rotted (entry: CacheEntry, finder: RotFinder, reason: string): void {
-    if (this.#options.disk.peek(entry.id) === entry) this.#options.onRot({ entry, finder, reason })
-    this.#digests.delete(entry)
+    if (entry.indexed) this.#options.onRot({ entry, finder, reason })
+    this.#digests.delete(entry.serial)
     this.#options.gone(entry)
   }
 
@@ -175,7 +176,7 @@ export class VerifiedReads {
       if (mode === 'always') noteBlock(digests, position, block)
     }
     if (!this.judge(entry, hash.digest('hex'), 'read')) return undefined
-    if (mode === 'always') this.#digests.set(entry, digests)
+    if (mode === 'always') this.#digests.set(entry.serial, digests)
     return digests
   }
 }

@@ -1,39 +1,25 @@
-import { LRUCache } from 'lru-cache'
-import type { Evictable, EvictionOrder } from '../eviction-order.ts'
+import type { Evictable } from '../eviction-order.ts'
+import { QueueOrder, type Rank } from './queue-order.ts'
 
 /** The least recently used goes first; a value in use counts as used when a walk meets it. Values are put back in the order of their last use. */
-export class LruOrder<V extends Evictable> implements EvictionOrder<V> {
-  // The bound is the cache's, which skips values in use and changes at run time.
-  readonly #lru = new LRUCache<string, V>({ maxSize: Number.MAX_SAFE_INTEGER, sizeCalculation: value => Math.max(1, value.size) })
+export class LruOrder<V extends Evictable> extends QueueOrder<V> {
+  readonly #uses = this.queue()
 
-  get count (): number { return this.#lru.size }
-
-  find (id: string): V | undefined {
-    return this.#lru.peek(id)
+  protected admitted (slot: number): void {
+    this.#uses.append(slot)
   }
 
-  touch (id: string): V | undefined {
-    return this.#lru.get(id)
+  protected used (slot: number): void {
+    this.move(slot, this.#uses)
   }
 
-  admit (value: V): void {
-    this.#lru.set(value.id, value)
+  protected next (): number {
+    return this.#uses.first
   }
 
-  remove (value: V): void {
-    this.#lru.delete(value.id)
-  }
+  protected removed (): void {}
 
-  * victims (): Generator<V, void> {
-    for (let left = this.#lru.size; left > 0; left--) {
-      const value = this.#lru.rvalues().next().value
-      if (value === undefined) return
-      yield value
-      if (this.#lru.peek(value.id) === value) this.#lru.get(value.id)
-    }
-  }
-
-  * firstOut (): Generator<V, void> {
-    for (const value of this.#lru.rvalues()) if (value !== undefined) yield value
+  protected ranks (): readonly Rank[] {
+    return [{ queue: this.#uses, least: 0, most: 0 }]
   }
 }

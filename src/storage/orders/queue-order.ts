@@ -1,36 +1,43 @@
 import type { Evictable, EvictionOrder } from '../eviction-order.ts'
-import { NONE, SlotQueue, ValueSlots } from './slots.ts'
+import { NONE, ObjectSlots, SlotLinks, SlotQueue, type SlotValues } from '../slots.ts'
 
 /** Some of a queue: the values whose mark is within bounds, both included. */
-export interface Rank<V extends Evictable> {
-  readonly queue: SlotQueue<V>
+export interface Rank {
+  readonly queue: SlotQueue
   readonly least: number
   readonly most: number
 }
 
 /** What policies made of queues have in common: everything but where a value goes, and which is next. */
 export abstract class QueueOrder<V extends Evictable> implements EvictionOrder<V> {
-  protected readonly slots = new ValueSlots<V>()
-  readonly #queues: SlotQueue<V>[] = []
+  protected readonly slots = new SlotLinks()
+  protected readonly values: SlotValues<V>
+  readonly #queues: SlotQueue[] = []
   /** What a walk has just met. */
   #met = NONE
   /** Met by this walk and left: out of the way until the walk ends. */
-  readonly #aside = this.queue()
+  readonly #aside: SlotQueue
   #bytes = 0
 
-  get count (): number { return this.slots.count }
+  /** @param values objects by id by default */
+  constructor (values: SlotValues<V> = new ObjectSlots()) {
+    this.values = values
+    this.#aside = this.queue()
+  }
+
+  get count (): number { return this.values.count }
   /** Of all values. */
   protected get bytes (): number { return this.#bytes }
 
   /** One more queue of this order. */
-  protected queue (): SlotQueue<V> {
-    const made = new SlotQueue(this.slots, this.#queues.length + 1)
+  protected queue (): SlotQueue {
+    const made = new SlotQueue(this.slots, this.values, this.#queues.length + 1)
     this.#queues.push(made)
     return made
   }
 
   /** A value was put into `slot`, which is in no queue. */
-  protected abstract admitted (slot: number, value: V): void
+  protected abstract admitted (slot: number): void
   protected abstract used (slot: number): void
   /** An id was asked for, there or not. */
   protected asked (_id: string): void {}
@@ -39,44 +46,50 @@ export abstract class QueueOrder<V extends Evictable> implements EvictionOrder<V
   /** A walk begins. */
   protected walks (): void {}
   /** The slot of the value is in no queue any more. */
-  protected abstract removed (value: V, evicted: boolean, from: SlotQueue<V>): void
+  protected abstract removed (value: V, evicted: boolean, from: SlotQueue): void
   /** All values, the first victims first. */
-  protected abstract ranks (): readonly Rank<V>[]
+  protected abstract ranks (): readonly Rank[]
 
   find (id: string): V | undefined {
-    const slot = this.slots.slotOf(id)
-    return slot === NONE ? undefined : this.slots.valueAt(slot)
+    const slot = this.values.slotOf(id)
+    return slot === NONE ? undefined : this.values.valueAt(slot)
   }
 
   touch (id: string): V | undefined {
     this.asked(id)
-    const slot = this.slots.slotOf(id)
+    const slot = this.values.slotOf(id)
     if (slot === NONE) return undefined
     this.used(slot)
-    return this.slots.valueAt(slot)
+    return this.values.valueAt(slot)
   }
 
   admit (value: V): void {
-    this.#bytes += value.size
-    this.admitted(this.slots.open(value), value)
+    this.putBack(this.values.open(value))
+  }
+
+  /** Takes in what a slot of the values holds already: of a million of an earlier run, no objects are made. */
+  putBack (slot: number): void {
+    this.slots.open(slot)
+    this.#bytes += this.values.sizeAt(slot)
+    this.admitted(slot)
   }
 
   remove (value: V): void {
-    const slot = this.slots.slotOf(value.id)
+    const slot = this.values.slotOf(value.id)
     const from = this.takeOut(slot)
-    this.slots.close(slot)
+    this.values.close(slot, value)
     this.#bytes -= value.size
     this.removed(value, slot === this.#met, from)
     if (slot === this.#met) this.#met = NONE
   }
 
   * victims (): Generator<V, void> {
-    const left: [slot: number, queue: SlotQueue<V>][] = []
+    const left: [slot: number, queue: SlotQueue][] = []
     try {
       this.walks()
       for (let slot = this.next(); slot !== NONE; slot = this.next()) {
         this.#met = slot
-        yield this.slots.valueAt(slot)
+        yield this.values.valueAt(slot)
         if (this.#met === NONE) continue
         left.push([slot, this.move(slot, this.#aside)])
       }
@@ -90,25 +103,25 @@ export abstract class QueueOrder<V extends Evictable> implements EvictionOrder<V
     for (const { queue, least, most } of this.ranks()) {
       for (const slot of queue.all()) {
         const mark = this.slots.markOf(slot)
-        if (mark >= least && mark <= most) yield this.slots.valueAt(slot)
+        if (mark >= least && mark <= most) yield this.values.valueAt(slot)
       }
     }
   }
 
   /** Puts a slot behind all others of a queue. @returns where it was */
-  protected move (slot: number, to: SlotQueue<V>): SlotQueue<V> {
+  protected move (slot: number, to: SlotQueue): SlotQueue {
     const from = this.takeOut(slot)
     to.append(slot)
     return from
   }
 
-  protected queueOf (slot: number): SlotQueue<V> {
+  protected queueOf (slot: number): SlotQueue {
     const queue = this.#queues[(this.slots.queueOf[slot] ?? 0) - 1]
     if (queue === undefined) throw new Error(`slot ${slot} is in no queue`)
     return queue
   }
 
-  protected takeOut (slot: number): SlotQueue<V> {
+  protected takeOut (slot: number): SlotQueue {
     const queue = this.queueOf(slot)
     queue.remove(slot)
     return queue

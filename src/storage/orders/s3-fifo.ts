@@ -2,7 +2,7 @@ import type { Evictable } from '../eviction-order.ts'
 import { Ghosts } from './ghosts.ts'
 import { idHash } from './id-hash.ts'
 import { QueueOrder, type Rank } from './queue-order.ts'
-import { NONE, type SlotQueue } from './slots.ts'
+import { NONE, type SlotQueue } from '../slots.ts'
 
 /* The numbers of the paper. */
 /** Share of the bytes from which a victim is looked for in the small queue. */
@@ -27,9 +27,9 @@ export class S3FifoOrder<V extends Evictable> extends QueueOrder<V> {
   /** Evicted ids that are remembered. */
   get ghosts (): number { return this.#ghosts.count }
 
-  protected admitted (slot: number, { id, hits = 0 }: V): void {
-    const isBack = this.#ghosts.take(idHash(id))
-    if (isBack || hits >= PROMOTED_AT) this.#main.append(slot)
+  protected admitted (slot: number): void {
+    const isBack = this.#ghosts.count > 0 && this.#ghosts.take(idHash(this.values.idAt(slot)))
+    if (isBack || this.values.hitsAt(slot) >= PROMOTED_AT) this.#main.append(slot)
     else this.#small.append(slot)
   }
 
@@ -55,13 +55,13 @@ export class S3FifoOrder<V extends Evictable> extends QueueOrder<V> {
     }
   }
 
-  protected removed ({ id, size }: V, evicted: boolean, from: SlotQueue<V>): void {
+  protected removed ({ id, size }: V, evicted: boolean, from: SlotQueue): void {
     if (!evicted || from !== this.#small) return
     this.#ghosts.add(idHash(id), size)
     this.#ghosts.trim(this.count, (1 - SMALL_SHARE) * this.bytes)
   }
 
-  protected ranks (): readonly Rank<V>[] {
+  protected ranks (): readonly Rank[] {
     const small = { queue: this.#small, least: 0, most: PROMOTED_AT - 1 }
     const main = Array.from({ length: MOST_USES + 1 }, (_, uses) => ({ queue: this.#main, least: uses, most: uses }))
     return [small, ...main, { queue: this.#small, least: PROMOTED_AT, most: MOST_USES }]

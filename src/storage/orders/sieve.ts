@@ -1,6 +1,6 @@
 import type { Evictable } from '../eviction-order.ts'
 import { QueueOrder, type Rank } from './queue-order.ts'
-import { NONE, type SlotQueue } from './slots.ts'
+import { NONE, type SlotQueue } from '../slots.ts'
 
 /** Marks. */
 const UNUSED = 0
@@ -38,13 +38,13 @@ export class SieveOrder<V extends Evictable> extends QueueOrder<V> {
     this.#turn()
   }
 
-  protected ranks (): readonly Rank<V>[] {
+  protected ranks (): readonly Rank[] {
     const both = [this.#ahead, this.#passed]
-    const ranks = (mark: number): Rank<V>[] => both.map(queue => ({ queue, least: mark, most: mark }))
+    const ranks = (mark: number): Rank[] => both.map(queue => ({ queue, least: mark, most: mark }))
     return [...ranks(UNUSED), ...ranks(USED)]
   }
 
-  protected override move (slot: number, to: SlotQueue<V>): SlotQueue<V> {
+  protected override move (slot: number, to: SlotQueue): SlotQueue {
     const from = super.move(slot, to)
     this.#turn()
     return from

@@ -2,7 +2,7 @@ import type { Evictable } from '../eviction-order.ts'
 import { FrequencySketch } from './frequency-sketch.ts'
 import { idHash } from './id-hash.ts'
 import { QueueOrder, type Rank } from './queue-order.ts'
-import { NONE, type SlotQueue } from './slots.ts'
+import { NONE, type SlotQueue } from '../slots.ts'
 
 /* The numbers of the paper. */
 /** Share of the bytes that is the window of the newest. */
@@ -32,9 +32,9 @@ export class WTinyLfuOrder<V extends Evictable> extends QueueOrder<V> {
     this.#sketch.add(idHash(id))
   }
 
-  protected admitted (slot: number, { id, hits = 0 }: V): void {
+  protected admitted (slot: number): void {
     this.#sketch.fit(this.count)
-    for (let n = Math.min(hits, REMEMBERED_USES); n > 0; n--) this.asked(id)
+    for (let n = Math.min(this.values.hitsAt(slot), REMEMBERED_USES); n > 0; n--) this.asked(this.values.idAt(slot))
     this.#window.append(slot)
     const { bytes } = this
     const most = WINDOW_SHARE * bytes
@@ -69,16 +69,16 @@ export class WTinyLfuOrder<V extends Evictable> extends QueueOrder<V> {
     return oldest
   }
 
-  protected removed ({ size }: V, evicted: boolean, _from: SlotQueue<V>): void {
+  protected removed ({ size }: V, evicted: boolean, _from: SlotQueue): void {
     // What others take out is filled again without a victim.
     if (!evicted) this.#full -= size
   }
 
-  protected ranks (): readonly Rank<V>[] {
+  protected ranks (): readonly Rank[] {
     return [this.#candidates, this.#probation, this.#protected, this.#window].map(queue => ({ queue, least: 0, most: 0 }))
   }
 
   #usesOf (slot: number): number {
-    return this.#sketch.estimate(idHash(this.slots.valueAt(slot).id))
+    return this.#sketch.estimate(idHash(this.values.idAt(slot)))
   }
 }

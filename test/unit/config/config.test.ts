@@ -472,7 +472,7 @@ suite('command line', () => {
   test('all options are read', () => {
     assert.deepEqual(parseCommandLine(['--config', 'a', '--cache-path', 'b', '--region', 'c', '--validate', '--help', '--version']),
       { config: 'a', cachePath: 'b', region: 'c', validate: true, hashToken: false, signUrl: undefined, repair: undefined, warm: undefined, block: undefined, help: true, version: true })
-    assert.deepEqual(parseCommandLine(['--config=a', '-h', '-v']), { config: 'a', cachePath: undefined, region: undefined, validate: false, hashToken: false, signUrl: undefined, repair: undefined, warm: undefined, help: true, version: true })
+    assert.deepEqual(parseCommandLine(['--config=a', '-h', '-v']), { config: 'a', cachePath: undefined, region: undefined, validate: false, hashToken: false, signUrl: undefined, repair: undefined, warm: undefined, block: undefined, help: true, version: true })
     assert.equal(parseCommandLine(['--hash-token']).hashToken, true)
     assert.deepEqual(parseCommandLine(['--sign-url', '/a']).signUrl, { path: '/a', expiresInSeconds: 3_600, viewer: undefined, ip: undefined })
     assert.deepEqual(parseCommandLine(['--sign-url', '/a', '--expires-in', '60', '--viewer', 'v', '--ip', '::1']).signUrl, { path: '/a', expiresInSeconds: 60, viewer: 'v', ip: '::1' })

@@ -6,7 +6,7 @@ import { BlockSet } from '../../../../src/plugins/shard-cache/block-set.ts'
 import { MAX_PARTIALS, PARTIAL_SHARE, Partials, type PartialRecord } from '../../../../src/plugins/shard-cache/partials.ts'
 import { MeasuredDisk, systemFiles } from '../../../../src/storage/disk-files.ts'
 import { LeasedStore } from '../../../../src/storage/leased-store.ts'
-import type { CacheEntry } from '../../../../src/plugins/shard-cache/entry.ts'
+import type { CacheEntry } from '../../../../src/plugins/shard-cache/cache-entry.ts'
 import { temporaryDirectory } from '../../../../tools/harness/temporary-directory.ts'
 import { recordingObserver } from '../../../support/cache.ts'
 
