@@ -128,6 +128,14 @@ async function callIntegrityRoutes ({ admin }: Clients): Promise<void> {
   assert.equal(given(await admin.GET('/admin/v1/jobs')).jobs.length, 2)
 }
 
+async function callDenylistRoutes ({ admin }: Clients): Promise<void> {
+  assert.equal(given(await admin.POST('/admin/v1/denylist/entries', { body: { entries: ['QmDenied', 'tv-*'] } })).added, 2)
+  assert.deepEqual(given(await admin.GET('/admin/v1/denylist/cids/{cid}', { params: { path: { cid: 'tv-news' } } })), { denied: true, sources: ['own'] })
+  assert.equal(given(await admin.DELETE('/admin/v1/denylist/entries/{entry}', { params: { path: { entry: 'tv-*' } } })).removed, true)
+  assert.equal(given(await admin.GET('/admin/v1/denylist')).entries, 1)
+  assert.deepEqual(given(await admin.POST('/admin/v1/denylist/reload')).own.map(({ entry }) => entry), ['QmDenied'])
+}
+
 async function callViewersRoutes ({ admin }: Clients): Promise<void> {
   assert.deepEqual(given(await admin.GET('/admin/v1/viewers')).viewers, [])
   const nobody = await admin.DELETE('/admin/v1/viewers/{id}', { params: { path: { id: 'nobody' } } })
@@ -164,6 +172,7 @@ suite('a client generated from openapi.yaml', () => {
       await callUpstreamRoutes(clients)
       await callSettingRoutes(clients, clients.region)
       await callIntegrityRoutes(clients)
+      await callDenylistRoutes(clients)
       await callViewersRoutes(clients)
       assert.deepEqual([...clients.called.keys()].sort(), operations.toSorted())
       const refused = [...clients.called].filter(([, statuses]) => statuses.some(status => status >= 400)).map(([operation]) => operation)
