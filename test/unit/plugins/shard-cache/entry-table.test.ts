@@ -101,7 +101,7 @@ for (const policy of EVICTION_POLICIES) {
       for (const { entry } of readers) store.release(entry)
       store.resize(0)
       assert.deepEqual([table.count, table.held, store.usedBytes], [0, 0, 0])
-    }), { numRuns: 60 })
+    }), { numRuns: 15 })
   })
 }
 
