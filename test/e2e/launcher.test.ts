@@ -54,7 +54,7 @@ async function relayAs (t: TestContext, users: string, superNode: string, viewer
   const directory = await directoryForAll(t)
   const config = join(directory, 'relay.toml')
   const adminPort = await freePort()
-  await writeFile(config, `[process]\n${users}\n[viewer]\nhost = "127.0.0.1"\nport = ${viewerPort}\nwebsocket_port = 0\nstop_timeout_ms = 500\n[admin]\nport = ${adminPort}\n[cache]\npath = ${JSON.stringify(join(directory, 'cache'))}\n[upstream]\nsuper_nodes = [{ url = ${JSON.stringify(superNode)}, region = "EU-WEST" }]\n${PATIENCE}\n`)
+  await writeFile(config, `[process]\n${users}\n[viewer]\nhost = "127.0.0.1"\nport = ${viewerPort}\nwebsocket_port = 0\nstop_timeout_ms = 500\n[admin]\nport = ${adminPort}\n[prefetch]\nenabled = false\n[cache]\npath = ${JSON.stringify(join(directory, 'cache'))}\n[upstream]\nsuper_nodes = [{ url = ${JSON.stringify(superNode)}, region = "EU-WEST" }]\n${PATIENCE}\n`)
   const relay = await startAsRoot(t, await buildRelay(t), ['--config', config])
   const { pid } = await relay.waitFor(({ msg }) => msg === 'relay ready')
   return { ...relay, directory, adminPort, viewerUrl: `http://127.0.0.1:${viewerPort}`, relayPid: Number(pid) }
