@@ -40,7 +40,7 @@ await withCleanup(async cleanup => {
     version,
     integrity,
     videos: [] as Video[],
-    relay: await spawnRelay(cleanup, [node], { transport: { engine: 'off' }, trust: { publishers: [DEMO_PUBLIC_KEY], manifest_timeout_ms: 60_000 }, upstream: PATIENT_UPSTREAM, cache: { integrity, ram_bytes: 0 } }, undefined, { program: join(resolve(directory), 'dist/start.cjs') })
+    relay: await spawnRelay(cleanup, [node], { transport: { engine: 'off' }, trust: { publishers: [DEMO_PUBLIC_KEY], manifest_timeout_ms: 60_000 }, upstream: PATIENT_UPSTREAM, cache: { integrity, ram_bytes: 0 }, ...version === 'now' ? { prefetch: { enabled: false } } : {} }, undefined, { program: join(resolve(directory), 'dist/start.cjs') })
   }))))
   for (let video = -1; video < VIDEOS; video++) {
     // The super-node makes up its shards as they are asked for, and keeps them.

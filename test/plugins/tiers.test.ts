@@ -5,7 +5,6 @@ import { once } from 'node:events'
 import { suite, test, type TestContext } from 'node:test'
 import { request } from 'undici'
 import { startSuperNode } from '../../demo/super-node/server.ts'
-import { Allowance } from '../../src/base/allowance.ts'
 import { systemClock } from '../../src/base/clock.ts'
 import { deferred } from '../../src/base/deferred.ts'
 import { DEFAULT_FITNESS_POLICY } from '../../src/plugins/upstream/node-state.ts'
@@ -147,7 +146,7 @@ test('whether a node may be a relay: until it has delivered as an origin does, w
     ['a circle', await origin(t, 508), 'origin', true, true]
   ]
   for (const [name, { url, region, seen }, role, before, after] of cases) {
-    const node = new SuperNode({ url, region, role, connections: 1, connectTimeoutMs: 5_000, headersTimeoutMs: 5_000, bodyTimeoutMs: 5_000, fitness: DEFAULT_FITNESS_POLICY, readAhead: new Allowance(0), now: Date.now })
+    const node = new SuperNode({ url, region, role, connections: 1, connectTimeoutMs: 5_000, headersTimeoutMs: 5_000, bodyTimeoutMs: 5_000, fitness: DEFAULT_FITNESS_POLICY, now: Date.now })
     t.after(async () => { await node.close() })
     assert.equal(node.mayBeRelay, before, name)
     const { signal } = new AbortController()
@@ -158,7 +157,7 @@ test('whether a node may be a relay: until it has delivered as an origin does, w
   }
   const healthy = await startSuperNode()
   t.after(async () => { await healthy.close() })
-  const node = new SuperNode({ url: healthy.url, region: '', connections: 1, connectTimeoutMs: 5_000, headersTimeoutMs: 5_000, bodyTimeoutMs: 5_000, fitness: DEFAULT_FITNESS_POLICY, readAhead: new Allowance(0), now: Date.now })
+  const node = new SuperNode({ url: healthy.url, region: '', connections: 1, connectTimeoutMs: 5_000, headersTimeoutMs: 5_000, bodyTimeoutMs: 5_000, fitness: DEFAULT_FITNESS_POLICY, now: Date.now })
   t.after(async () => { await node.close() })
   await node.checkHealth(new AbortController().signal)
   assert.equal(node.mayBeRelay, false, 'a relay has no /health where viewers ask')

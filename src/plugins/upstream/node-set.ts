@@ -1,4 +1,3 @@
-import { Allowance } from '../../base/allowance.ts'
 import { roundMs, systemTimers, type Clock } from '../../base/clock.ts'
 import { RelayError } from '../../base/errors.ts'
 import type { Oddity } from './answer.ts'
@@ -10,7 +9,7 @@ import { SuperNode, type SuperNodeOptions } from './super-node.ts'
 import type { NodeStatus, UpstreamObserver } from './upstream-types.ts'
 
 export interface NodeSetOptions {
-  readonly connection: Omit<SuperNodeOptions, 'url' | 'region' | 'role' | 'fitness' | 'readAhead' | 'now' | 'onOddity'>
+  readonly connection: Omit<SuperNodeOptions, 'url' | 'region' | 'role' | 'fitness' | 'now' | 'onOddity'>
   readonly fitness: FitnessPolicy
   /** Bounds of how long a node may take before the next is asked beside it, ms. */
   readonly hedge: { readonly minMs: number, readonly maxMs: number, /** In place of `maxMs` for a relay. */ readonly relayMaxMs: number }
@@ -38,9 +37,6 @@ const ODD_ANSWERS: Readonly<Record<Oddity, string>> = {
   'no-length': 'super-node sends bodies without length or digest, which may lack their end and are not stored'
 }
 
-/** Bytes of bodies that may lie in memory before they are stored, of all nodes together. */
-const ALL_READ_AHEAD_BYTES = 64 * 1024 * 1024
-
 /** Nodes are compared with each other this often, ms. */
 const SWEEP_MS = 5_000
 
@@ -50,7 +46,6 @@ export class NodeSet {
   readonly #nodes = new Map<string, SuperNode>()
   /** Nodes taken out, until their last body has ended. */
   readonly #leaving = new Set<SuperNode>()
-  readonly #readAhead = new Allowance(ALL_READ_AHEAD_BYTES)
   readonly #checks: HealthChecks
   readonly #sweep: NodeJS.Timeout
   #closed = false
@@ -176,7 +171,7 @@ export class NodeSet {
       told.add(oddity)
       log('warn', ODD_ANSWERS[oddity], { node: id, oddity })
     }
-    const node = new SuperNode({ ...connection, url: origin, region, role, operator, fitness, readAhead: this.#readAhead, now: clock.now, onOddity })
+    const node = new SuperNode({ ...connection, url: origin, region, role, operator, fitness, now: clock.now, onOddity })
     this.#nodes.set(origin, node)
     this.#watch(node)
   }

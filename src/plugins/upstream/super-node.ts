@@ -1,7 +1,6 @@
 import { buildConnector, Pool, type Dispatcher } from 'undici'
 import type { LookupFunction } from 'node:net'
 import type { Readable } from 'node:stream'
-import type { Allowance } from '../../base/allowance.ts'
 import { RelayError } from '../../base/errors.ts'
 import { fieldValue, isProblem, isStrong, NotFoundError, provesRelay, readHead, retryAfterSeconds, sameObject, type NodeResponse, type Oddity, type Resume } from './answer.ts'
 import { UpstreamConnection, type ConnectionRequest } from './connection.ts'
@@ -23,8 +22,6 @@ export interface SuperNodeOptions {
   /** Longest silence in a body, ms. */
   readonly bodyTimeoutMs: number
   readonly fitness: FitnessPolicy
-  /** Bytes of bodies that may lie in memory, of all nodes together. */
-  readonly readAhead: Allowance
   /** Resolves the host name; the resolver of the host by default. */
   readonly lookup?: LookupFunction | undefined
   /** Wall clock, ms. */
@@ -46,10 +43,6 @@ interface HeldBody {
   readonly body: Readable
   readonly wanted: () => boolean
 }
-
-/** What may lie in memory of a body that comes faster than it is stored, bytes; a body for which the nodes together have no more room has the second. */
-const READ_AHEAD_BYTES = 1024 * 1024
-const LEAST_AHEAD_BYTES = 64 * 1024
 
 /** Header block of a super-node: far above what one sends, far below what could hurt. */
 const MAX_HEADER_BYTES = 16 * 1024
@@ -158,19 +151,14 @@ export class SuperNode {
   async #ask (path: string, signal: AbortSignal, { fields = {}, resume, assigned, wanted = () => true }: GetOptions, ranged: boolean): Promise<Dispatcher.ResponseData> {
     const range = resume === undefined || !ranged ? {} : { range: `bytes=${resume.from}-${resume.to === undefined || resume.to === resume.size ? '' : resume.to - 1}`, ...isStrong(resume.etag) ? { 'if-range': resume.etag } : {} }
     if (this.#pool.stats.size >= this.#options.connections) this.#makeRoom()
-    const isAhead = this.#options.readAhead.take(READ_AHEAD_BYTES)
-    const highWaterMark = isAhead ? READ_AHEAD_BYTES : LEAST_AHEAD_BYTES
-    const giveBack = (): void => { if (isAhead) this.#options.readAhead.giveBack(READ_AHEAD_BYTES) }
     let response
     try {
-      const request: Dispatcher.RequestOptions & ConnectionRequest = { method: 'GET', path, signal, highWaterMark, headers: { ...fields, 'accept-encoding': 'identity', ...range }, ...assigned === undefined ? {} : { assigned } }
+      const request: Dispatcher.RequestOptions & ConnectionRequest = { method: 'GET', path, signal, headers: { ...fields, 'accept-encoding': 'identity', ...range }, ...assigned === undefined ? {} : { assigned } }
       response = await this.#pool.request(request)
     } catch (error) {
-      giveBack()
       throw translate(error, this.id, signal)
     }
     const { statusCode, headers, body } = response
-    body.once('close', giveBack)
     // Whoever reads a body hears of its error; one that is let go unread must not end the process with it.
     body.on('error', () => {})
     if (provesRelay(statusCode, headers)) this.#proven = 'relay'
