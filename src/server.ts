@@ -79,6 +79,7 @@ async function main (): Promise<void> {
     return
   }
   if (commandLine.block !== undefined) {
+    endBySignals()
     const command = commandLine.block.undo ? 'unblock' : 'block'
     process.stdout.write(`${await changeDenylist(await askRunning(command, settings, commandLine.block.admin), commandLine.block)}\n`)
     return

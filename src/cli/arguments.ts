@@ -92,13 +92,12 @@ function fail (detail: string): never {
 /** @throws RelayError RELAY_ERR_CONFIG naming the argument */
 export function parseCommandLine (args: readonly string[]): CommandLine {
   try {
-    const repairs = args[0] === 'repair'
-    const warms = args[0] === 'warm'
-    const blocks = args[0] === 'block' || args[0] === 'unblock'
+    const command = COMMANDS.find(name => name === args[0])
+    const takesMany = command !== undefined && command !== 'repair'
     const { values, positionals } = parseArgs({
-      args: args.slice(repairs ? 2 : warms || blocks ? 1 : 0),
+      args: args.slice(command === 'repair' ? 2 : takesMany ? 1 : 0),
       strict: true,
-      allowPositionals: warms || blocks,
+      allowPositionals: takesMany,
       options: {
         config: { type: 'string' },
         'cache-path': { type: 'string' },
@@ -117,7 +116,7 @@ export function parseCommandLine (args: readonly string[]): CommandLine {
         version: { type: 'boolean', short: 'v', default: false }
       }
     })
-    checkOptions(repairs ? 'repair' : warms ? 'warm' : blocks ? 'block' : undefined, values)
+    checkOptions(command, values)
     return {
       config: values.config,
       cachePath: values['cache-path'],
@@ -125,9 +124,9 @@ export function parseCommandLine (args: readonly string[]): CommandLine {
       validate: values.validate,
       hashToken: values['hash-token'],
       signUrl: signUrlCommand(values),
-      repair: repairs ? repairCommand(args[1], values.admin) : undefined,
-      warm: warms ? warmCommand(positionals, values) : undefined,
-      block: blocks ? blockCommand(args[0] === 'unblock', positionals, values) : undefined,
+      repair: command === 'repair' ? repairCommand(args[1], values.admin) : undefined,
+      warm: command === 'warm' ? warmCommand(positionals, values) : undefined,
+      block: command === 'block' || command === 'unblock' ? blockCommand(command === 'unblock', positionals, values) : undefined,
       help: values.help,
       version: values.version
     }
@@ -138,6 +137,10 @@ export function parseCommandLine (args: readonly string[]): CommandLine {
     return fail(error instanceof Error ? error.message.split(/\.?\s*\n|\. |\.$/)[0] ?? '' : String(error))
   }
 }
+
+/** What a running relay is asked for. */
+const COMMANDS = ['repair', 'warm', 'block', 'unblock'] as const
+type CommandName = typeof COMMANDS[number]
 
 interface CommandValues {
   readonly admin?: string
@@ -151,12 +154,12 @@ const isUrl = (text: string): boolean => /^https?:\/\//.test(text)
 const CID_HINT = '1 to 128 of A-Z a-z 0-9 _ -'
 
 /** Options that belong to commands stand beside them only. */
-function checkOptions (command: 'repair' | 'warm' | 'block' | undefined, { admin, parity, concurrency, reason }: CommandValues): void {
+function checkOptions (command: CommandName | undefined, { admin, parity, concurrency, reason }: CommandValues): void {
   if (admin !== undefined && command === undefined) fail('--admin belongs to repair, warm, block and unblock')
   if (admin !== undefined && !isUrl(admin)) fail('--admin must be a URL, http or https')
   if (parity && command !== 'warm') fail('--parity belongs to warm')
   if (concurrency !== undefined && command !== 'warm') fail('--concurrency belongs to warm')
-  if (reason !== undefined && command !== 'block') fail('--reason belongs to block')
+  if (reason !== undefined && command !== 'block' && command !== 'unblock') fail('--reason belongs to block')
 }
 
 function repairCommand (cid: string | undefined, admin: string | undefined): RepairCommand {

@@ -42,6 +42,11 @@ export function parseKeyId (id: string): ShardKey | undefined {
   return { cid, part }
 }
 
+/** The CID of a key's string, see {@link keyId}. */
+export function cidOfId (id: string): string {
+  return id.slice(0, id.indexOf('/'))
+}
+
 /** Every key a CID can have, shards first. */
 export function keysOfCid (cid: string): ShardKey[] {
   const keys: ShardKey[] = Array.from({ length: TOTAL_SHARDS }, (_, part) => ({ cid, part }))

@@ -2,6 +2,7 @@ import { readFile } from 'node:fs/promises'
 import Type, { type Static } from 'typebox'
 import { RelayError, systemCode } from '../../base/errors.ts'
 import { schemaCheck } from '../../base/schema-check.ts'
+import { parseState } from '../../base/state-file.ts'
 import { DeniedSet } from './denied-set.ts'
 import { parseEntry } from './entry.ts'
 
@@ -82,22 +83,13 @@ export function ownEntriesText (entries: readonly OwnEntry[]): string {
  * @throws RelayError RELAY_ERR_CONFIG when it cannot be read or understood: a relay that forgot what it must not serve would serve it
  */
 export async function loadOwnEntries (file: string): Promise<readonly OwnEntry[]> {
-  const fail = (why: string, cause?: unknown): never => { throw new RelayError('RELAY_ERR_CONFIG', `the denylist ${file} cannot be used: ${why}; mend it, or move it away to begin an empty one`, { cause }) }
-  let value: unknown
   try {
-    value = JSON.parse(await readFile(file, 'utf8'))
+    const { entries } = parseState(await readFile(file, 'utf8'), stateCheck())
+    for (const { entry } of entries) parseEntry(entry)
+    return entries
   } catch (error) {
     if (systemCode(error) === 'ENOENT') return []
-    return fail(error instanceof SyntaxError ? 'it is not JSON' : systemCode(error) ?? String(error), error)
+    const why = error instanceof RelayError ? error.message.trim() : systemCode(error) ?? String(error)
+    throw new RelayError('RELAY_ERR_CONFIG', `the denylist ${file} cannot be used: ${why}; mend it, or move it away to begin an empty one`, { cause: error })
   }
-  const isState = stateCheck()
-  if (!isState(value)) return fail(`${isState.errors?.[0]?.instancePath ?? ''} ${isState.errors?.[0]?.message ?? 'is wrong'}`.trim())
-  for (const { entry } of value.entries) {
-    try {
-      parseEntry(entry)
-    } catch (error) {
-      return fail(error instanceof Error ? error.message : String(error), error)
-    }
-  }
-  return value.entries
 }

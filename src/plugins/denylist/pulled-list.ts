@@ -1,11 +1,11 @@
 import { createHash } from 'node:crypto'
 import { readFile } from 'node:fs/promises'
-import { request } from 'undici'
 import Type, { type Static } from 'typebox'
 import { RelayError, systemCode } from '../../base/errors.ts'
 import { replaceFile } from '../../base/replace-file.ts'
 import { schemaCheck } from '../../base/schema-check.ts'
 import type { Timers } from '../../base/clock.ts'
+import { getIfChanged } from '../upstream/get-if-changed.ts'
 import { parseList, type ParsedList } from './list-text.ts'
 
 export interface PulledListOptions {
@@ -36,8 +36,6 @@ const keptCheck = schemaCheck<Kept>(KeptFile)
 
 /** First pause after a failure, ms; doubles up to the interval. */
 const RETRY_FIRST_MS = 10_000
-/** Silence of the server, ms. */
-const SILENCE_MS = 30_000
 
 /** A denylist that is asked for again and again, by its ETag. Whatever the server answers, the last good copy holds until there is a better one. */
 export class PulledList {
@@ -110,39 +108,17 @@ export class PulledList {
   }
 
   async #ask (): Promise<void> {
-    const { url, file, now, pulled } = this.#options
+    const { url, file, maxBytes, now, pulled } = this.#options
     const { signal } = this.#life
-    const etag = this.#kept?.etag ?? undefined
-    const { statusCode, headers, body } = await request(url, { signal, headersTimeout: SILENCE_MS, bodyTimeout: SILENCE_MS, headers: { accept: 'text/plain', ...etag === undefined ? {} : { 'if-none-match': etag } } })
-    if (statusCode === 304 && this.#kept !== undefined) {
-      await body.dump()
-      return await this.#note({ ...this.#kept, checkedAt: now() })
-    }
-    if (statusCode !== 200) {
-      await body.dump()
-      throw new RelayError('RELAY_ERR_UPSTREAM_STATUS', `it answers ${statusCode}`)
-    }
-    const bytes = await this.#bytesOf(body)
+    const kept = this.#kept
+    const { status, unchanged, bytes, etag } = await getIfChanged(url, { accept: 'text/plain', etag: kept?.etag ?? null, maxBytes, signal })
+    if (unchanged && kept !== undefined) return await this.#note({ ...kept, checkedAt: now() })
+    if (status !== 200) throw new RelayError('RELAY_ERR_UPSTREAM_STATUS', `it answers ${status}`)
+    if (bytes.length > maxBytes) throw new RelayError('RELAY_ERR_UPSTREAM_TOO_LARGE', `it is larger than denylist.max_bytes, ${maxBytes} bytes`)
     const list = await parseList(bytes, signal)
     await replaceFile(file, bytes)
     pulled(list)
-    const { etag: said } = headers
-    await this.#note({ version: 1, url, etag: typeof said === 'string' && said.length <= 1_024 ? said : null, sha256: digestOf(bytes), checkedAt: now() })
-  }
-
-  async #bytesOf (body: AsyncIterable<Buffer> & { destroy: () => void }): Promise<Buffer> {
-    const { maxBytes } = this.#options
-    const pieces: Buffer[] = []
-    let length = 0
-    for await (const piece of body) {
-      length += piece.length
-      if (length > maxBytes) {
-        body.destroy()
-        throw new RelayError('RELAY_ERR_UPSTREAM_TOO_LARGE', `it is larger than denylist.max_bytes, ${maxBytes} bytes`)
-      }
-      pieces.push(piece)
-    }
-    return Buffer.concat(pieces)
+    await this.#note({ version: 1, url, etag, sha256: digestOf(bytes), checkedAt: now() })
   }
 
   async #note (kept: Kept): Promise<void> {

@@ -1,8 +1,9 @@
 /** What the scrub keeps across restarts, and its file. */
 import { readFile } from 'node:fs/promises'
 import Type, { type Static } from 'typebox'
-import { RelayError, systemCode } from '../../base/errors.ts'
+import { systemCode } from '../../base/errors.ts'
 import { schemaCheck } from '../../base/schema-check.ts'
+import { parseState } from '../../base/state-file.ts'
 
 export const SCRUB_STATE_VERSION = 1
 
@@ -38,18 +39,7 @@ export function scrubStateText (state: ScrubState): string {
 
 /** @throws RelayError RELAY_ERR_CONFIG when the text is not a state of this version */
 export function parseScrubState (text: string): ScrubState {
-  let value: unknown
-  try {
-    value = JSON.parse(text)
-  } catch (error) {
-    throw new RelayError('RELAY_ERR_CONFIG', 'it is not JSON', { cause: error })
-  }
-  const isState = stateCheck()
-  if (isState(value)) return value
-  const version = typeof value === 'object' && value !== null && 'version' in value ? value.version : undefined
-  if (typeof version === 'number' && version !== SCRUB_STATE_VERSION) throw new RelayError('RELAY_ERR_CONFIG', `it is of version ${version}, and this relay reads ${SCRUB_STATE_VERSION}`)
-  const [error] = isState.errors ?? []
-  throw new RelayError('RELAY_ERR_CONFIG', `${error?.instancePath ?? ''} ${error?.message ?? 'is wrong'}`)
+  return parseState(text, stateCheck(), SCRUB_STATE_VERSION)
 }
 
 /** The state kept in a file; a new one when there is none, and, with a warning, when it cannot be used: that costs a pass and nothing else. */

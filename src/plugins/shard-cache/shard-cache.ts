@@ -1,7 +1,7 @@
 import { join } from 'node:path'
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { RelayError } from '../../base/errors.ts'
-import { keyId, keysOfCid, parseKeyId, type ShardKey } from '../../protocol/shard-key.ts'
+import { cidOfId, keyId, keysOfCid, parseKeyId, type ShardKey } from '../../protocol/shard-key.ts'
 import type { CacheObserver, CacheTier } from '../../storage/disk-files.ts'
 import { RamTier, type RamObject } from '../../storage/ram-tier.ts'
 import type { CacheEntry } from './cache-entry.ts'
@@ -143,9 +143,7 @@ export class ShardCache {
   }
 
   purge (key: ShardKey): boolean {
-    const id = keyId(key)
-    this.ram.delete(id, 'purge')
-    return this.disk.purge(id)
+    return this.#purge(keyId(key))
   }
 
   /** @returns how many objects went */
@@ -158,14 +156,11 @@ export class ShardCache {
    * @returns how many objects went
    */
   async purgeMatching (matches: (cid: string) => boolean): Promise<number> {
-    const cidOf = (id: string): string => id.slice(0, id.indexOf('/'))
-    this.disk.partials.drop(id => matches(cidOf(id)))
+    this.disk.partials.drop(id => matches(cidOfId(id)))
     let purged = 0
     for (const [n, id] of Array.from(this.disk.firstOut(), entry => entry.id).entries()) {
       if (n % PURGES_A_TURN === PURGES_A_TURN - 1) await nextTurn()
-      if (!matches(cidOf(id))) continue
-      this.ram.delete(id, 'purge')
-      if (this.disk.purge(id)) purged++
+      if (matches(cidOfId(id)) && this.#purge(id)) purged++
     }
     return purged
   }
@@ -174,10 +169,7 @@ export class ShardCache {
   purgeAll (): number {
     this.disk.partials.drop(() => true)
     const ids = Array.from(this.disk.firstOut(), entry => entry.id)
-    for (const id of ids) {
-      this.ram.delete(id, 'purge')
-      this.disk.purge(id)
-    }
+    for (const id of ids) this.#purge(id)
     return ids.length
   }
 
@@ -249,6 +241,11 @@ export class ShardCache {
   async flush (): Promise<void> {
     await Promise.all(this.#promotions)
     await this.disk.flush()
+  }
+
+  #purge (id: string): boolean {
+    this.ram.delete(id, 'purge')
+    return this.disk.purge(id)
   }
 
   #fromMemory (entry: CacheEntry, object: RamObject): CachedObject {

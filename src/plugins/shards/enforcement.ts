@@ -1,10 +1,12 @@
+import type { Denies } from '../denylist/denylist.ts'
+
 /** What a change of the denylist means for what is here already. */
 export interface EnforcementOptions {
-  readonly denies: (cid: string) => boolean
+  readonly denies: Denies
   /** Ends what is under way. */
-  readonly revoke: (denies: (cid: string) => boolean) => void
+  readonly revoke: (denies: Denies) => void
   /** Evicts what is cached, some at a time. @returns how many objects went */
-  readonly purge: (denies: (cid: string) => boolean) => Promise<number>
+  readonly purge: (denies: Denies) => Promise<number>
   /** Objects went. */
   readonly purged: (objects: number) => void
   readonly failed: (error: unknown) => void
@@ -27,11 +29,6 @@ export class Enforcement {
     this.#options.revoke(this.#options.denies)
     this.#again = true
     this.#running ??= this.#run().finally(() => { this.#running = undefined })
-  }
-
-  /** Resolves when no pass is under way. */
-  async settled (): Promise<void> {
-    await this.#running
   }
 
   async close (): Promise<void> {

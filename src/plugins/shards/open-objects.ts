@@ -32,8 +32,6 @@ export class OpenObject {
 export class OpenObjects {
   readonly #open = new Set<OpenObject>()
 
-  get size (): number { return this.#open.size }
-
   add (cid: string): OpenObject {
     const object = new OpenObject(cid)
     this.#open.add(object)

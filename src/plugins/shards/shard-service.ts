@@ -1,8 +1,10 @@
 import { RelayError } from '../../base/errors.ts'
 import type { Origin } from '../../protocol/answer.ts'
 import type { RangeSpec } from '../../protocol/range.ts'
-import { keyId, type ShardKey } from '../../protocol/shard-key.ts'
+import { cidOfId, keyId, type ShardKey } from '../../protocol/shard-key.ts'
 import { formatVia } from '../../protocol/via.ts'
+import { deniedError, refuseDenied } from '../denylist/denied.ts'
+import type { Denies } from '../denylist/denylist.ts'
 import type { Integrity } from '../integrity/integrity.ts'
 import type { Repair } from '../repair/repair.ts'
 import { cameFromRelay, sameWay } from '../upstream/tiers.ts'
@@ -25,7 +27,7 @@ export interface ShardServiceOptions extends FillSettings {
   readonly upstream: Pick<Upstream, 'fetch'> & Partial<Pick<Upstream, 'forgetMissing' | 'waitsFor'>>
   readonly observer: ShardObserver
   /** CIDs of which nothing may be served; none by default. */
-  readonly denies?: ((cid: string) => boolean) | undefined
+  readonly denies?: Denies | undefined
   readonly integrity?: FillSettings['integrity'] & Pick<Integrity, 'used' | 'forget' | 'expects'> | undefined
   readonly repair?: FillSettings['repair'] & Pick<Repair, 'forget'> | undefined
 }
@@ -69,10 +71,8 @@ export class ShardService {
   async open (key: ShardKey, options: OpenOptions = {}): Promise<OpenShard> {
     try {
       const source = await this.#openSource(key, options)
-      if (this.#options.denies?.(key.cid) === true) {
-        source.release()
-        throw deniedError()
-      }
+      if (this.#options.denies?.(key.cid) === true) source.release()
+      refuseDenied(this.#options.denies, key.cid)
       this.#options.observer.opened(source.origin)
       if (!cameFromRelay(options.via ?? [])) this.#opened(key, source, options.next ?? [])
       return this.#resilient(key, options.via ?? [], source)
@@ -123,9 +123,9 @@ export class ShardService {
   }
 
   /** Of the CIDs that `denies` tells nothing more is brought in or given to anybody, whoever reads it now. */
-  revoke (denies: (cid: string) => boolean): void {
+  revoke (denies: Denies): void {
     const error = deniedError()
-    this.forbidStore(id => denies(cidOf(id)))
+    this.forbidStore(id => denies(cidOfId(id)))
     this.#starter.end(denies, error)
     this.#held.revoke(denies, error)
   }
@@ -137,7 +137,7 @@ export class ShardService {
 
   async #openSource (key: ShardKey, { asFile = false, via = [], onlyIfCached = false, range }: OpenOptions, repairs = true): Promise<OpenSource> {
     const id = keyId(key)
-    if (this.#options.denies?.(key.cid) === true) throw deniedError()
+    refuseDenied(this.#options.denies, key.cid)
     let asked = false
     // A fill that ends while the cache is being asked has stored the object; then asking again spares a second fetch.
     for (let look = 1; look <= MAX_LOOKS; look++) {
@@ -279,14 +279,6 @@ export class ShardService {
     fills?.set(name, started.fill)
     return started
   }
-}
-
-function deniedError (): RelayError {
-  return new RelayError('RELAY_ERR_DENIED', 'the object is on the denylist of this relay')
-}
-
-function cidOf (id: string): string {
-  return id.slice(0, id.indexOf('/'))
 }
 
 /** Whether less is asked for than all of an object from its start. */

@@ -4,6 +4,7 @@ import { Type, type Static } from 'typebox'
 import { RelayError, systemCode } from '../../base/errors.ts'
 import { keepBeside, replaceFile } from '../../base/replace-file.ts'
 import { schemaCheck } from '../../base/schema-check.ts'
+import { OtherVersionError } from '../../base/state-file.ts'
 import type { NodeAddress } from './node-set.ts'
 import type { AdminState } from './node-state.ts'
 import { MAX_NODES } from './sources/node-source.ts'
@@ -21,9 +22,6 @@ const ChangesFile = Type.Object({
   removed: Type.Array(Origin, { maxItems: MAX_NODES }),
   states: Type.Record(Type.String(), Type.Union([Type.Literal('draining'), Type.Literal('disabled')]), { maxProperties: MAX_STATES })
 }, { additionalProperties: false })
-
-/** A whole file of another version of the relay: none of what is in it may get lost. */
-class OtherVersionError extends RelayError {}
 
 const changesCheck = schemaCheck<Static<typeof ChangesFile>>(ChangesFile)
 

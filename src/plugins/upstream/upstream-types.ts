@@ -1,5 +1,6 @@
 import type { Clock } from '../../base/clock.ts'
 import type { RelayError } from '../../base/errors.ts'
+import type { Denies } from '../denylist/denylist.ts'
 import type { NodeResponse, Oddity, Resume } from './answer.ts'
 import type { CircuitAttempt } from './circuit.ts'
 import type { FitnessPolicy, HealthState, NodeState } from './node-state.ts'
@@ -8,7 +9,7 @@ import type { SuperNode } from './super-node.ts'
 
 export interface UpstreamOptions {
   /** CIDs that are never asked for; none by default. */
-  readonly denies?: ((cid: string) => boolean) | undefined
+  readonly denies?: Denies | undefined
   /** Our region; '' when unknown. */
   readonly region: () => string
   /** Path of a shard with `{cid}`, `{n}` and `{nn}` (two digits). */

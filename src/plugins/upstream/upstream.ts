@@ -1,5 +1,6 @@
 import { ERRORS, RelayError } from '../../base/errors.ts'
 import { keyId, type ShardKey } from '../../protocol/shard-key.ts'
+import { refuseDenied } from '../denylist/denied.ts'
 import { Attempts } from './attempts.ts'
 import { Circles } from './circles.ts'
 import { askEach, readUpTo, witnessOf, witnessesInTurn, type AskEachOptions, type NodeText } from './each-node.ts'
@@ -95,7 +96,7 @@ export class Upstream {
     const { clock, firstByteTimeoutMs, leastBodyBps, bodyTimeoutMs } = this.#options
     const start = clock.monotonic()
     const id = keyId(key)
-    if (this.#options.denies?.(key.cid) === true) throw new RelayError('RELAY_ERR_DENIED', 'the object is on the denylist of this relay')
+    refuseDenied(this.#options.denies, key.cid)
     if (this.#missing.isMissing(id, start)) throw new RelayError('RELAY_ERR_SHARD_NOT_FOUND', ERRORS.RELAY_ERR_SHARD_NOT_FOUND.title.toLowerCase())
     const fields = this.#fields(via)
     const preferred = this.#preferred(key, via).flatMap(({ url }) => this.#siblings.usable(url) ?? [])

@@ -1,7 +1,9 @@
+import { abortable } from '../../base/abortable.ts'
 import type { Timers } from '../../base/clock.ts'
 import { Changes } from '../../base/changes.ts'
+import { deferred } from '../../base/deferred.ts'
 import { RelayError, type ErrorCode } from '../../base/errors.ts'
-import { keyId, type ObjectPart, type ShardKey } from '../../protocol/shard-key.ts'
+import { cidOfId, keyId, type ObjectPart, type ShardKey } from '../../protocol/shard-key.ts'
 import type { JobWork } from '../jobs/jobs.ts'
 import { WarmList, type WarmCounts, type WarmedVideos, type WarmOutcome, type WarmVideo } from './warm-list.ts'
 import { WarmRate } from './warm-rate.ts'
@@ -242,20 +244,14 @@ export class WarmJob implements JobWork {
   #forgetFailures (): void {
     this.#failures = []
     const again = new Set(this.#list.snapshot().map(({ cid }) => cid))
-    this.#relay.forgetMissing(id => again.has(id.slice(0, id.indexOf('/'))))
+    this.#relay.forgetMissing(id => again.has(cidOfId(id)))
   }
 }
 
 /** Resolves after `ms`, or when the signal aborts. */
 async function sleep (ms: number, timers: Timers, signal: AbortSignal): Promise<void> {
-  if (signal.aborted) return
-  await new Promise<void>(resolve => {
-    const end = (): void => {
-      cancel()
-      signal.removeEventListener('abort', end)
-      resolve()
-    }
-    const cancel = timers.after(ms, end)
-    signal.addEventListener('abort', end, { once: true })
-  })
+  const over = deferred<undefined>()
+  const cancel = timers.after(ms, () => { over.resolve(undefined) })
+  await abortable(over.promise, signal).catch(() => {})
+  cancel()
 }

@@ -1,5 +1,6 @@
 import type { Timers } from '../../base/clock.ts'
 import { RelayError } from '../../base/errors.ts'
+import { cidOfId } from '../../protocol/shard-key.ts'
 import type { AnyWork } from '../jobs/any-work.ts'
 import { JOB_STATES, type Job, type Jobs, type JobState } from '../jobs/jobs.ts'
 import { WarmJob, type WarmRelay, type WarmSource } from './warm-job.ts'
@@ -66,7 +67,7 @@ export class WarmService {
     this.#makeRoom(videos.length)
     const asked = new Set(videos.map(({ cid }) => cid))
     // Whoever asks for them wants them tried, however short ago nobody had them.
-    relay.forgetMissing(id => asked.has(id.slice(0, id.indexOf('/'))))
+    relay.forgetMissing(id => asked.has(cidOfId(id)))
     const job = jobs.add(new WarmJob({ source, concurrency: request.concurrency ?? concurrency, videos }, relay))
     if (!isWarm(job)) throw new RelayError('RELAY_ERR_INTERNAL', 'a warm job is of another type')
     if (feed !== undefined) this.#feed = feed

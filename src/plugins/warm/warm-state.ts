@@ -4,6 +4,7 @@ import Type, { type Static } from 'typebox'
 import { ERRORS, RelayError, systemCode, type ErrorCode } from '../../base/errors.ts'
 import { keepBeside } from '../../base/replace-file.ts'
 import { schemaCheck } from '../../base/schema-check.ts'
+import { OtherVersionError, parseState } from '../../base/state-file.ts'
 import type { ObjectPart } from '../../protocol/shard-key.ts'
 import { Job, MAX_KEPT_JOBS, MAX_OPEN_JOBS } from '../jobs/jobs.ts'
 import { MAX_CONCURRENCY } from './config.ts'
@@ -71,8 +72,8 @@ export function warmStateText (state: WarmState): string {
   return `${JSON.stringify(state)}\n`
 }
 
-function wrong (detail: string, cause?: unknown): never {
-  throw new RelayError('RELAY_ERR_CONFIG', detail, { cause })
+function wrong (detail: string): never {
+  throw new RelayError('RELAY_ERR_CONFIG', detail)
 }
 
 /** What the schema cannot say: a sentence, or undefined. */
@@ -89,21 +90,9 @@ function contradiction ({ jobs }: WarmState): string | undefined {
 
 /** @throws RelayError RELAY_ERR_CONFIG when the text is not a state of this version */
 export function parseWarmState (text: string): WarmState {
-  let value: unknown
-  try {
-    value = JSON.parse(text)
-  } catch (error) {
-    return wrong('it is not JSON', error)
-  }
-  const isState = stateCheck()
-  if (!isState(value)) {
-    const version = typeof value === 'object' && value !== null && 'version' in value ? value.version : undefined
-    if (typeof version === 'number' && version !== WARM_STATE_VERSION) return wrong(`it is of version ${version}, and this relay reads ${WARM_STATE_VERSION}`)
-    const [error] = isState.errors ?? []
-    return wrong(`${error?.instancePath ?? ''} ${error?.message ?? 'is wrong'}`)
-  }
-  const problem = contradiction(value)
-  return problem === undefined ? value : wrong(problem)
+  const state = parseState(text, stateCheck(), WARM_STATE_VERSION)
+  const problem = contradiction(state)
+  return problem === undefined ? state : wrong(problem)
 }
 
 /**
@@ -117,7 +106,7 @@ export async function loadWarmState (file: string, tell: (message: string, field
     return parseWarmState(await readFile(file, 'utf8'))
   } catch (error) {
     if (systemCode(error) === 'ENOENT') return newWarmState()
-    const aside = error instanceof RelayError ? await moveAside(file, error.message.startsWith('it is of version') ? 'other-version' : 'damaged') : undefined
+    const aside = error instanceof RelayError ? await moveAside(file, error instanceof OtherVersionError ? 'other-version' : 'damaged') : undefined
     tell('warm jobs of earlier cannot be read: none goes on', { file, aside, reason: error instanceof Error ? error.message : String(error) })
     return newWarmState()
   }
