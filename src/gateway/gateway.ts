@@ -10,10 +10,9 @@ import { LoopDelay } from '../base/loop-delay.ts'
 import { residentBytes } from '../base/process-use.ts'
 import type { FromGateway } from '../channel/from-gateway.ts'
 import type { GatewayLimits, LiveSettings } from '../channel/live-settings.ts'
-import type { SessionTransport } from '../protocol/session-transports.ts'
 import type { GatewaySettings, ToGateway } from '../channel/to-gateway.ts'
 import { CLOSE_CODE } from '../protocol/stream-codes.ts'
-import type { SessionTransportName } from '../protocol/session-transports.ts'
+import type { SessionTransport, SessionTransportName } from '../protocol/session-transports.ts'
 import type { SessionRequest, TransportSession } from '../protocol/transport-session.ts'
 import { GatewayBandwidth } from './bandwidth.ts'
 import { OPEN } from './transports/open.ts'
@@ -76,6 +75,7 @@ export class Gateway {
     auth: auth => { this.#judge.replace(auth) },
     region: region => { this.#region = region },
     share: share => { this.#bandwidth.setShare(share) },
+    classes: classes => { this.#bandwidth.setClasses(classes) },
     overload: ({ state, targets }) => {
       this.#shedding.set(state, targets)
       this.#source.loadsAllowed = this.#shedding.backgroundAllowed
@@ -103,7 +103,7 @@ export class Gateway {
     this.#requests = new SharedBuckets(live.limits.requestsPerSecondPerViewer, live.limits.trackedIps)
     this.#limits = sessionLimits(settings, live.limits, this.#shedding)
     this.#bandwidth = new GatewayBandwidth({
-      classes: settings.bandwidth,
+      classes: live.classes,
       share: live.share,
       maxSessions: settings.transport.max_sessions,
       timers: { ...systemTimers, now: clock.monotonic },

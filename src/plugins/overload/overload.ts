@@ -34,7 +34,7 @@ export interface SignalStatus {
 
 interface WatchedSignal {
   readonly signal: OverloadSignal
-  readonly thresholds: SignalThresholds
+  thresholds: SignalThresholds
   readonly degraded: Latch
   readonly shedding: Latch
   value: number | undefined
@@ -66,6 +66,14 @@ export class Overload {
       const latch = (level: 'degraded' | 'shedding'): Latch => new Latch(thresholds[signal][level], { enterSamples, windowSamples, holdMs: holdMs[level] })
       return { signal, thresholds: thresholds[signal], degraded: latch('degraded'), shedding: latch('shedding'), value: undefined }
     })
+  }
+
+  /** Goes by another policy from the next sample on. */
+  change ({ thresholds, enterSamples, windowSamples, holdMs }: OverloadPolicy): void {
+    for (const watched of this.#watched) {
+      watched.thresholds = thresholds[watched.signal]
+      for (const level of ['degraded', 'shedding'] as const) watched[level].change(watched.thresholds[level], { enterSamples, windowSamples, holdMs: holdMs[level] })
+    }
   }
 
   get state (): OverloadState { return this.#override ?? this.#state }

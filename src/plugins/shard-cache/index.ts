@@ -68,6 +68,10 @@ export default fp<ShardCachePluginOptions>(async (app, { config, signal, loaded 
   app.decorate('shardCache', cache)
   app.decorate('cacheHealth', health)
   app.decorate('diskQueue', queue)
+  app.liveConfig.on(['cache.max_bytes', 'cache.ram_bytes'], ({ cache: next }) => () => {
+    cache.disk.resize(next.max_bytes)
+    cache.ram.resize(next.ram_bytes)
+  })
   const timer = setInterval(() => {
     void cache.disk.index.flush()
     void opened.look()
@@ -95,4 +99,4 @@ export default fp<ShardCachePluginOptions>(async (app, { config, signal, loaded 
     clearInterval(timer)
     await opened.close()
   })
-}, { name: 'shard-cache', dependencies: ['metrics', 'overload'] })
+}, { name: 'shard-cache', dependencies: ['live-config', 'metrics', 'overload'] })

@@ -22,6 +22,11 @@ export default fp<{ config: Config }>(async (app, { config }) => {
     now: systemClock.now,
     log: (level, message, fields) => { log[level](fields ?? {}, message) }
   })
+  app.liveConfig.on(['tls.cert', 'tls.key'], async ({ tls }) => await store.prepare(tls.cert, tls.key), {
+    always: true,
+    // Viewer HTTP is HTTPS with a configured certificate only.
+    needsRestart: (now, { tls }) => (now.tls.cert === '') !== (tls.cert === '')
+  })
   app.decorate('certificates', store)
   app.addHook('onClose', async () => { await store.close() })
-}, { name: 'tls', dependencies: ['shard-cache'] })
+}, { name: 'tls', dependencies: ['live-config', 'shard-cache'] })
