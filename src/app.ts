@@ -22,6 +22,7 @@ import repairPlugin from './plugins/repair/index.ts'
 import scrubPlugin from './plugins/scrub/index.ts'
 import shardCachePlugin from './plugins/shard-cache/index.ts'
 import shardsPlugin from './plugins/shards/index.ts'
+import sizingPlugin from './plugins/sizing/index.ts'
 import tlsPlugin from './plugins/tls/index.ts'
 import upstreamPlugin from './plugins/upstream/index.ts'
 import viewerHttpPlugin from './plugins/viewer-http/index.ts'
@@ -92,6 +93,7 @@ export async function buildApp (config: Config, deps: AppDeps): Promise<Relay> {
     await admin.register(metricsPlugin, { droppedLines: deps.droppedLines })
     await admin.register(overloadPlugin, { config })
     await admin.register(shardCachePlugin, { config, signal: deps.signal, loaded: share => { deps.startListener?.loaded(share) } })
+    await admin.register(sizingPlugin, { config })
     await admin.register(tlsPlugin, { config })
     await admin.register(authPlugin, { config })
     await admin.register(denylistPlugin, { config })

@@ -12,6 +12,7 @@ import { repairMetrics } from '../repair/metrics.ts'
 import { scrubMetrics } from '../scrub/metrics.ts'
 import { shardCacheMetrics } from '../shard-cache/metrics.ts'
 import { shardsMetrics } from '../shards/metrics.ts'
+import { sizingMetrics } from '../sizing/metrics.ts'
 import { upstreamMetrics } from '../upstream/metrics.ts'
 import { viewerHttpMetrics } from '../viewer-http/metrics.ts'
 import { viewersMetrics } from '../viewers/metrics.ts'
@@ -23,6 +24,7 @@ export type { MetricDefinition } from './definition.ts'
 /** Every metric of the relay besides Node's own (`process_*`, `nodejs_*`), by concern. Label values come from closed lists or the configuration. */
 export const METRICS = {
   ...shardCacheMetrics,
+  ...sizingMetrics,
   ...scrubMetrics,
   ...upstreamMetrics,
   ...p2pMetrics,
