@@ -13,6 +13,7 @@ import { scrubMetrics } from '../scrub/metrics.ts'
 import { shardCacheMetrics } from '../shard-cache/metrics.ts'
 import { shardsMetrics } from '../shards/metrics.ts'
 import { sizingMetrics } from '../sizing/metrics.ts'
+import { tlsMetrics } from '../tls/metrics.ts'
 import { upstreamMetrics } from '../upstream/metrics.ts'
 import { viewerHttpMetrics } from '../viewer-http/metrics.ts'
 import { viewersMetrics } from '../viewers/metrics.ts'
@@ -39,9 +40,11 @@ export const METRICS = {
   ...viewersMetrics,
   ...limitsMetrics,
   ...authMetrics,
+  ...tlsMetrics,
   ...overloadMetrics,
   ...viewerHttpMetrics,
   ...adminMetrics,
+  icn_relay_build_info: { type: 'gauge', help: 'Always 1; version of the relay and of Node', labels: ['version', 'node'] },
   icn_relay_log_lines_dropped_total: { type: 'counter', help: 'Log lines dropped because nobody read standard output in time, or it could not be written' }
 } as const satisfies Record<string, MetricDefinition>
 

@@ -132,6 +132,7 @@ export default fp<ViewersOptions>(async (app, { config, gatewayProgram, websocke
         heartbeat: stats => {
           count(metrics, app.limits.refused, stats)
           app.gatewayLoad.hear(stats)
+          for (const mode of ['user', 'system'] as const) metrics.count('icn_relay_gateway_cpu_seconds_total', { mode }, stats.cpu?.[mode] ?? 0)
           app.limits.requests.charge(stats.spent ?? [], systemClock.monotonic())
           const spent = app.limits.requests.report()
           if (spent.length > 0) supervisor?.tellSpent(spent)
