@@ -21,6 +21,7 @@ import { configFile, configOf, readLayers, readTokens, startLayers, type Config 
 import { endAs, isLauncher, launch } from './launcher/launch.ts'
 import { withOwnToken } from './plugins/admin/own-token.ts'
 import { StartListener } from './plugins/http/start-listener.ts'
+import { listenSockets } from './spawn/listen-sockets.ts'
 import { hasSeparateGateway, isLaunched, stopWithLauncher } from './plugins/viewers/launched-gateways.ts'
 
 /** Takes writing from the group, and everything from others. */
@@ -111,7 +112,8 @@ async function main (): Promise<void> {
   endInSpiteOf(() => log.writing || hangs())
   const signals = new StartSignals(settings.viewer.stop_timeout_ms + STOP_MARGIN_MS)
   const config = await withOwnToken(settings, logger)
-  const startListener = await StartListener.open(config, logger)
+  const sockets = listenSockets(process.env, process.pid)
+  const startListener = await StartListener.open(config, logger, sockets.admin)
   logger.info({ adminPort: startListener?.port, version: VERSION }, 'relay starting')
   const source = {
     file: configFile(commandLine, process.env),
@@ -122,7 +124,7 @@ async function main (): Promise<void> {
       return await withOwnToken(complete, logger)
     }
   }
-  const relay = await buildApp(config, { logger, read: { layers, source }, droppedLines: () => log.dropped, startListener, signal: signals.signal }).catch(async (error: unknown) => {
+  const relay = await buildApp(config, { logger, read: { layers, source }, droppedLines: () => log.dropped, sockets, startListener, signal: signals.signal }).catch(async (error: unknown) => {
     await startListener?.close()
     if (signals.signal.aborted) logger.info('stopped while starting')
     await log.flush(LAST_LINES_MS)
@@ -131,9 +133,10 @@ async function main (): Promise<void> {
   })
   hangs = () => relay.hangs()
   process.on('SIGHUP', () => { void relay.reload() })
-  const grace = closeWithGrace({ delay: config.viewer.stop_timeout_ms + STOP_MARGIN_MS, logger, skip: ['SIGHUP'] }, async ({ signal, err }) => {
+  const grace = closeWithGrace({ delay: config.viewer.lame_duck_ms + config.viewer.stop_timeout_ms + STOP_MARGIN_MS, logger, skip: ['SIGHUP'] }, async ({ signal, err }) => {
     if (err === undefined) logger.info({ signal }, 'stopping')
     else logger.fatal({ err }, 'uncaught error, stopping')
+    if (err === undefined && signal !== undefined) await relay.leave()
     await relay.close()
     await startListener?.close()
     logger.info('stopped')

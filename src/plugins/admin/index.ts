@@ -17,6 +17,7 @@ import { regionRoutes } from '../region/routes.ts'
 import { scrubRoutes } from '../scrub/routes.ts'
 import { configRoutes } from '../live-config/routes.ts'
 import { setSection } from '../live-config/set-section.ts'
+import { sizingRoutes } from '../sizing/routes.ts'
 import { cacheRoutes } from '../shard-cache/routes.ts'
 import { upstreamRoutes } from '../upstream/routes.ts'
 import { viewerRoutes } from '../viewers/routes.ts'
@@ -94,6 +95,7 @@ export default fp<{ config: Config }>(async (app: FastifyInstance, { config }) =
     await admin.register(cacheRoutes, { cache: app.shardCache, shards: app.shards, eviction: config.cache.eviction, set })
     await admin.register(configRoutes, { live: liveConfig })
     await admin.register(denylistRoutes, { service: app.denylist.service })
+    await admin.register(sizingRoutes, { sizing: app.sizing, cache: app.shardCache, settings: config.sizing })
     await admin.register(scrubRoutes, { scrub: app.scrub })
     await admin.register(limitsRoutes, { limits: app.limits, set, handshakeAddresses: () => app.viewers.trackedAddresses() })
     await admin.register(overloadRoutes, { overload: app.overload, redirectTo: () => app.viewers.redirectTo(), now: systemClock.now })
@@ -104,4 +106,4 @@ export default fp<{ config: Config }>(async (app: FastifyInstance, { config }) =
     await admin.register(jobRoutes, { ...app.jobs, warm: app.warm })
     await admin.register(upstreamRoutes, { upstream: app.upstream, roster: app.nodeRoster, source: app.nodeSource, region: () => app.region.current, regions: config.region.regions })
   }, { prefix: '/admin/v1' })
-}, { name: 'admin', dependencies: ['bandwidth', 'denylist', 'integrity', 'jobs', 'limits', 'live-config', 'overload', 'p2p', 'region', 'scrub', 'shard-cache', 'upstream', 'shards', 'viewers', 'warm'] })
+}, { name: 'admin', dependencies: ['bandwidth', 'denylist', 'integrity', 'jobs', 'limits', 'live-config', 'overload', 'p2p', 'region', 'scrub', 'shard-cache', 'sizing', 'upstream', 'shards', 'viewers', 'warm'] })
