@@ -4,9 +4,10 @@ import { RelayError } from '../../base/errors.ts'
 import { checkConfig } from '../../config/config.ts'
 import { crossChecks } from '../../config/cross-checks.ts'
 import { mergeLayers, sourceOf, valueAt, withValues, type ConfigLayers, type ValueSource } from '../../config/layers.ts'
-import { configKeys, type Config, type ConfigKey } from '../../config/schema.ts'
+import { configKeys, type Config } from '../../config/schema.ts'
 import { Concerns, type ConcernOptions, type Prepare } from './concerns.ts'
 import { configHash, differing, nameOf, shownValue, type KeyChange, type ShownValue } from './config-view.ts'
+import { fitting, overriddenValues, withOverrides } from './override-fit.ts'
 import { overridesText, overridesTree, type Overrides } from './overrides.ts'
 
 /** Where the configuration comes from. */
@@ -62,6 +63,8 @@ interface Change {
   readonly overrides: Overrides
   /** What is read again besides: nothing, secrets in files, or all files that keys name. */
   readonly reads: 'nothing' | 'secrets' | 'files'
+  /** Keys that are taken over even if they have the same value: what is in force may have moved by itself. */
+  readonly named?: readonly string[]
 }
 
 /** The configuration in force. Changes are made one after the other, each as a whole or not at all. */
@@ -85,7 +88,8 @@ export class LiveConfig {
   readonly #listeners: (() => void)[] = []
   /** A reload that has not begun, which whoever asks meanwhile shares. */
   #waiting: Promise<ConfigChange> | undefined
-  #closed = false
+  /** Ends what is waited for. */
+  readonly #life = new AbortController()
 
   constructor (options: LiveConfigOptions) {
     const { config, layers, overrides, now, log } = options
@@ -154,7 +158,7 @@ export class LiveConfig {
    */
   async set (values: Readonly<Record<string, unknown>>): Promise<ConfigChange> {
     const since = this.#options.now()
-    return await this.#override(overrides => new Map([...overrides, ...Object.entries(values).map(([key, value]) => [key, { value, since }] as const)]))
+    return await this.#override(overrides => new Map([...overrides, ...Object.entries(values).map(([key, value]) => [key, { value, since }] as const)]), Object.keys(values))
   }
 
   /**
@@ -185,15 +189,17 @@ export class LiveConfig {
     }))
   }
 
-  /** Resolves when no change is under way; there are none afterwards. */
+  /** Resolves when no change is under way; there are none afterwards. What waits for a file is given up. */
   async close (): Promise<void> {
-    this.#closed = true
+    this.#life.abort(new RelayError('RELAY_ERR_STOPPING', 'the relay is stopping'))
     await this.#work
   }
 
+  #deadline (): AbortSignal { return AbortSignal.any([this.#options.deadline(), this.#life.signal]) }
+
   async #queue<T> (work: () => Promise<T>): Promise<T> {
     const done = this.#work.then(async () => {
-      if (this.#closed) throw new RelayError('RELAY_ERR_STOPPING', 'the relay is stopping')
+      this.#life.signal.throwIfAborted()
       return await work()
     })
     this.#work = done.catch(() => {})
@@ -201,9 +207,9 @@ export class LiveConfig {
   }
 
   async #reloadNow (): Promise<ConfigChange> {
-    const { source, now, log, deadline, reloaded } = this.#options
+    const { source, now, log, reloaded } = this.#options
     try {
-      const layers = await abortable(source.read(), deadline())
+      const layers = await abortable(source.read(), this.#deadline())
       const change = await this.#change({ layers: { ...layers, api: this.#layers.api }, overrides: this.#overrides, reads: 'files' })
       this.#loadedAt = now()
       this.#reload = { success: true, at: this.#loadedAt, problem: null }
@@ -219,12 +225,12 @@ export class LiveConfig {
     }
   }
 
-  async #override (change: (overrides: Overrides) => Overrides): Promise<ConfigChange> {
+  async #override (change: (overrides: Overrides) => Overrides, named: readonly string[] = []): Promise<ConfigChange> {
     const { keep } = this.#options
     return await this.#queue(async () => {
       const overrides = change(this.#overrides)
       let failure: unknown
-      const done = await this.#change({ layers: { ...this.#layers, api: overridesTree(overrides) }, overrides, reads: 'nothing' }, async () => {
+      const done = await this.#change({ layers: { ...this.#layers, api: overridesTree(overrides) }, overrides, reads: 'nothing', named }, async () => {
         await keep(overridesText(overrides)).catch((error: unknown) => { failure = error })
       }).catch((error: unknown) => { throw error instanceof RelayError && error.code === 'RELAY_ERR_CONFIG' ? new RelayError('RELAY_ERR_BAD_REQUEST', error.message, { cause: error }) : error })
       if (failure !== undefined) throw new RelayError('RELAY_ERR_INTERNAL', 'the change is in force, and could not be written: it will not outlive this process', { cause: failure })
@@ -233,9 +239,9 @@ export class LiveConfig {
   }
 
   /** @param before the last thing that is waited for. @throws RelayError RELAY_ERR_CONFIG; nothing has changed then */
-  async #change ({ layers, overrides, reads }: Change, before = async (): Promise<void> => {}): Promise<ConfigChange> {
-    const { source, deadline, log } = this.#options
-    const signal = deadline()
+  async #change ({ layers, overrides, reads, named = [] }: Change, before = async (): Promise<void> => {}): Promise<ConfigChange> {
+    const { source, log } = this.#options
+    const signal = this.#deadline()
     const configured = checkConfig(mergeLayers({ ...layers, api: {} }))
     const checked = withOverrides(layers, overrides)
     // What an operator sets waits for no file.
@@ -246,7 +252,7 @@ export class LiveConfig {
     const next = withValues(this.#config, new Map(taken.map(key => [nameOf(key), valueAt(wanted, key.path)])))
     const problems = waiting.length === 0 ? [] : crossChecks(next)
     if (problems.length > 0) throw new RelayError('RELAY_ERR_CONFIG', `${problems.join('\n')}\nthat is so until a restart, which is needed for ${waiting.map(nameOf).join(', ')}`)
-    const applies = await abortable(this.#concerns.prepare(next, new Set(taken.map(nameOf)), reads === 'files'), signal)
+    const applies = await abortable(this.#concerns.prepare(next, new Set([...taken.map(nameOf), ...named]), reads === 'files'), signal)
     await before()
     // From here on nothing waits, and nothing fails.
     const changed = taken.map(key => ({ key: nameOf(key), before: shownValue(this.#config, key), after: shownValue(next, key), source: sourceOf(layers, key.path) }))
@@ -279,40 +285,4 @@ function refusal (error: unknown): RelayError {
   if (error instanceof RelayError && error.code !== 'RELAY_ERR_CONFIG') return error
   const late = error instanceof Error && error.name === 'TimeoutError'
   return new RelayError('RELAY_ERR_CONFIG_REFUSED', late ? 'its files cannot be read in time' : error instanceof Error ? error.message : String(error), { cause: error })
-}
-
-/** @throws RelayError RELAY_ERR_CONFIG which names the overrides when it is due to them */
-function withOverrides (layers: ConfigLayers, overrides: Overrides): Config {
-  try {
-    return checkConfig(mergeLayers(layers))
-  } catch (error) {
-    if (!(error instanceof RelayError) || overrides.size === 0) throw error
-    throw new RelayError('RELAY_ERR_CONFIG', `${error.message}\nset over the admin API: ${[...overrides.keys()].join(', ')}`, { cause: error })
-  }
-}
-
-function fits (layers: ConfigLayers, overrides: Overrides): boolean {
-  try {
-    const config = checkConfig(mergeLayers({ ...layers, api: overridesTree(overrides) }))
-    return overriddenValues(config, overrides).size === overrides.size
-  } catch (error) {
-    if (error instanceof RelayError) return false
-    throw error
-  }
-}
-
-/** Those that go with the layers: all, or else each that goes with those before it. */
-function fitting (layers: ConfigLayers, overrides: Overrides): Overrides {
-  if (fits(layers, overrides)) return overrides
-  const taken = new Map<string, { value: unknown, since: number }>()
-  for (const [key, override] of overrides) {
-    if (fits(layers, new Map([...taken, [key, override]]))) taken.set(key, override)
-  }
-  return taken
-}
-
-/** Values of the keys that overrides name, as validation has made them. */
-function overriddenValues (config: Config, overrides: Overrides): Map<string, unknown> {
-  const keys: ConfigKey[] = configKeys().filter(key => key.live && overrides.has(nameOf(key)))
-  return new Map(keys.map(key => [nameOf(key), valueAt(config, key.path)]))
 }

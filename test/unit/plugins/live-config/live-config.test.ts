@@ -4,7 +4,7 @@ import fc from 'fast-check'
 import { RelayError } from '../../../../src/base/errors.ts'
 import { deferred } from '../../../../src/base/deferred.ts'
 import { checkConfig, type Config } from '../../../../src/config/config.ts'
-import { mergeLayers, treeOf, valueAt, type ConfigLayers, type Tree } from '../../../../src/config/layers.ts'
+import { merge, mergeLayers, treeOf, valueAt, type ConfigLayers, type Tree } from '../../../../src/config/layers.ts'
 import { configKeys } from '../../../../src/config/schema.ts'
 import { LiveConfig, type LiveConfigOptions } from '../../../../src/plugins/live-config/live-config.ts'
 import { parseOverrides, type Overrides } from '../../../../src/plugins/live-config/overrides.ts'
@@ -121,6 +121,9 @@ suite('a reload', () => {
     await assert.rejects(first, refused(/cannot be read in time/))
     await set
     assert.equal(made.live.config.limits.tracked_ips, 100)
+    const stopped = made.live.reload()
+    await made.live.close()
+    await assert.rejects(stopped, { code: 'RELAY_ERR_STOPPING' })
   })
 })
 
@@ -130,6 +133,8 @@ suite('what is set over the admin API', () => {
     const { live } = made
     await live.set({ 'limits.tracked_ips': 100 })
     assert.deepEqual([live.config.limits.tracked_ips, made.kept().get('limits.tracked_ips')], [100, { value: 100, since: 7 }])
+    await live.set({ 'limits.tracked_ips': 100 })
+    assert.equal(made.applied.length, 2, 'what moves by itself is set again')
     made.file = layers({ limits: { tracked_ips: 6_000 } })
     const reload = await live.reload()
     assert.deepEqual([reload.changed, reload.overridden, live.config.limits.tracked_ips], [[], ['limits.tracked_ips'], 100])
@@ -191,7 +196,7 @@ const LIVE: readonly Key[] = ['limits.tracked_ips', 'limits.handshakes_per_secon
 type Values = Partial<Record<Key, number>>
 
 const pathOf = (key: Key): string[] => key.split('.')
-const treeFor = (values: Values): Tree => mergeLayers(layers({}, Object.fromEntries(Object.entries(values).map(([key, value], position) => [['file', 'environment', 'flag'][position], treeOf(pathOf(key as Key), value)]))))
+const treeFor = (values: Values): Tree => merge(Object.entries(values).map(([key, value]) => treeOf(pathOf(key as Key), value)))
 const values = fc.record(Object.fromEntries(KEYS.map(key => [key, fc.integer({ min: 1, max: 9 })])), { requiredKeys: [] }) as fc.Arbitrary<Values>
 const operation = fc.oneof(
   fc.record({ do: fc.constant('write' as const), file: values }),
