@@ -40,7 +40,7 @@ export const SUPER_NODE = process.env['SUPER_NODE_PROGRAM'] ?? 'demo/super-node/
 export const SERVER = BUILT ?? 'src/start.cts'
 
 /** Options of Node with which it runs a script: sources are compiled as they are loaded. */
-const loaderOf = (script: string): readonly string[] => /[.]c?ts$/.test(script) ? ['--import', 'tsx'] : []
+export const loaderOf = (script: string): readonly string[] => /[.]c?ts$/.test(script) ? ['--import', 'tsx'] : []
 
 /** A built program: that of `npm test`, or built as `npm run build` does, into a directory that goes with the test. */
 export async function buildRelay (t: Pick<TestContext, 'after'>): Promise<string> {
