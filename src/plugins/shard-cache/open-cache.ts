@@ -10,6 +10,7 @@ import { guardedFiles } from '../../storage/guarded-files.ts'
 import { CacheHealth } from './cache-health.ts'
 import { inUse, LOCK_NAME, lockDirectory } from './directory-lock.ts'
 import { DiskStore } from './disk-store.ts'
+import { bootIdOf, type SyncPolicy } from './disk-sync.ts'
 import { finder } from './found-files.ts'
 import { groupReadable } from './group-readable.ts'
 import { checkIndex, type IndexVerdict } from './index-check.ts'
@@ -18,6 +19,7 @@ import { DIRECTORY, makeDirectory } from '../../base/make-directory.ts'
 import { parseManifest, voucher, type ManifestEntry } from './manifest.ts'
 import { clearTemporary, dropMissing, reconcile } from './reconcile.ts'
 import { ShardCache, type ShardCacheOptions } from './shard-cache.ts'
+import { watchedFiles, type WriteObserver } from './write-points.ts'
 
 export interface OpenCacheOptions {
   /** Directory of the cache; created when missing. */
@@ -31,8 +33,12 @@ export interface OpenCacheOptions {
   readonly observer: CacheObserver
   readonly log: (level: 'info' | 'warn' | 'error', message: string, fields?: Record<string, unknown>) => void
   readonly fs?: FileSystem
+  /** Told of every change on the disk; nobody by default. */
+  readonly onWrite?: WriteObserver
   /** Which entries go first, empty; the least recently used by default. */
   readonly eviction?: EvictionPolicy
+  /** What waits for the disk; the bytes of objects by default. */
+  readonly sync?: SyncPolicy
   /** Whether members of the process's group may read cached objects, as a gateway that is another user; false by default. */
   readonly groupReadable?: boolean
   /** Disk operations at the same time; as many as suit Node's own thread pool by default. */
@@ -93,18 +99,21 @@ export async function openCache (options: OpenCacheOptions): Promise<OpenedCache
   const { clock, log } = options
   const health = new CacheHealth(log)
   const queue = new DiskQueue({ width: options.diskThreads ?? DEFAULT_DISK_THREADS, timeoutMs: options.ioTimeoutMs ?? DEFAULT_IO_TIMEOUT_MS, onLate: late => { health.set('hung', late > 0, { operations: late }) } })
-  const files = options.fs ?? systemFiles
-  const fs = guardedFiles(options.groupReadable === true ? groupReadable(files) : files, queue)
   const path = resolve(options.path)
   const root = join(path, 'shards')
+  const bare = options.fs ?? systemFiles
+  const files = options.onWrite === undefined ? bare : watchedFiles(bare, root, options.onWrite)
+  const fs = guardedFiles(options.groupReadable === true ? groupReadable(files) : files, queue)
   await prepareDirectory(fs, path, root, options.groupReadable === true ? 0o750 : DIRECTORY.mode)
   const lock = await lockDirectory(path)
   let db: IndexDb | undefined
   try {
-    const bootId = Math.floor(clock.now()).toString(36) + Math.floor(options.random() * 36 ** 4).toString(36)
+    const sync = options.sync ?? 'data'
+    const bootId = bootIdOf(Math.floor(clock.now()).toString(36) + Math.floor(options.random() * 36 ** 4).toString(36), sync)
     const { index, replaced } = await openIndex(path, options)
     db = index
-    const store = new DiskStore({ root, eviction: options.eviction, maxBytes: options.maxBytes, passThroughBytes: options.passThroughBytes, fs, db: index, clock, bootId, observer: options.observer, minFreeBytes: options.minFreeBytes ?? 0, health, takesWrites: () => queue.takesWrites, indexTimeoutMs: INDEX_PATIENCE * (options.ioTimeoutMs ?? DEFAULT_IO_TIMEOUT_MS), mayOpen: options.mayOpen ?? (() => true) })
+    if (sync === 'full') for (const directory of [path, join(path, 'index'), root]) await fs.syncDirectory(directory)
+    const store = new DiskStore({ root, sync, eviction: options.eviction, maxBytes: options.maxBytes, passThroughBytes: options.passThroughBytes, fs, db: index, clock, bootId, observer: options.observer, minFreeBytes: options.minFreeBytes ?? 0, health, takesWrites: () => queue.takesWrites, indexTimeoutMs: INDEX_PATIENCE * (options.ioTimeoutMs ?? DEFAULT_IO_TIMEOUT_MS), mayOpen: options.mayOpen ?? (() => true) })
     const halfWritten = await clearTemporary(fs, root, bootId)
     const start = clock.monotonic()
     const restored = await store.restore(share => {
@@ -199,7 +208,7 @@ interface SoundIndex {
   readonly replaced: boolean
 }
 
-type IndexOpening = Pick<OpenCacheOptions, 'check' | 'clock' | 'log' | 'signal' | 'loaded'>
+type IndexOpening = Pick<OpenCacheOptions, 'check' | 'onWrite' | 'clock' | 'log' | 'signal' | 'loaded'>
 
 async function openIndex (path: string, options: IndexOpening): Promise<SoundIndex> {
   const directory = join(path, 'index')
@@ -246,7 +255,7 @@ async function openSound (path: string, directory: string, opening: IndexOpening
   let why: unknown = verdict.is === 'damaged' ? verdict.why : undefined
   if (why === undefined) {
     try {
-      return { index: openIndexDb(directory), replaced: false }
+      return { index: openIndexDb(directory, opening.onWrite), replaced: false }
     } catch (error) {
       why = error
     }
@@ -254,7 +263,7 @@ async function openSound (path: string, directory: string, opening: IndexOpening
   const aside = `${directory}.damaged-${Math.floor(opening.clock.now())}`
   opening.log('error', 'cache index cannot be opened, moved aside and started empty; files are taken over by what they are', { err: why, aside })
   await nodeFs.rename(directory, aside)
-  return { index: openIndexDb(directory), replaced: true }
+  return { index: openIndexDb(directory, opening.onWrite), replaced: true }
 }
 
 /** Empty when there is none, undefined when it cannot be read. */
