@@ -8,6 +8,7 @@ import { DiskQueue } from '../../storage/disk-queue.ts'
 import type { EvictionPolicy } from '../../storage/orders/orders.ts'
 import { guardedFiles } from '../../storage/guarded-files.ts'
 import { CacheHealth } from './cache-health.ts'
+import { clearUnfinished } from './clear-unfinished.ts'
 import { inUse, LOCK_NAME, lockDirectory } from './directory-lock.ts'
 import { DiskStore } from './disk-store.ts'
 import { bootIdOf, type SyncPolicy } from './disk-sync.ts'
@@ -114,6 +115,7 @@ export async function openCache (options: OpenCacheOptions): Promise<OpenedCache
     db = index
     if (sync === 'full') for (const directory of [path, join(path, 'index'), root]) await fs.syncDirectory(directory)
     const store = new DiskStore({ root, sync, eviction: options.eviction, maxBytes: options.maxBytes, passThroughBytes: options.passThroughBytes, fs, db: index, clock, bootId, observer: options.observer, minFreeBytes: options.minFreeBytes ?? 0, health, takesWrites: () => queue.takesWrites, indexTimeoutMs: INDEX_PATIENCE * (options.ioTimeoutMs ?? DEFAULT_IO_TIMEOUT_MS), mayOpen: options.mayOpen ?? (() => true) })
+    for (const directory of [path, join(path, 'tls')]) await clearUnfinished(directory, clock.now())
     const halfWritten = await clearTemporary(fs, root, bootId)
     const start = clock.monotonic()
     const restored = await store.restore(share => {
