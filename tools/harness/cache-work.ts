@@ -76,7 +76,7 @@ export async function doStep (cache: ShardCache, step: Step): Promise<void> {
     case 'read': return void await readObject(cache, keyOf(step.object))
     case 'purge': return void cache.purge(keyOf(step.object))
     case 'purge-cid': return void cache.purgeCid(keyOf(step.object).cid)
-    case 'purge-all': return void cache.purgeAll()
+    case 'purge-all': return void await cache.purgeMatching(() => true)
     case 'resize': cache.disk.resize(step.maxBytes)
   }
 }
