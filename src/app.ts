@@ -14,6 +14,7 @@ import type { StartListener } from './plugins/http/start-listener.ts'
 import integrityPlugin from './plugins/integrity/index.ts'
 import jobsPlugin from './plugins/jobs/index.ts'
 import limitsPlugin from './plugins/limits/index.ts'
+import liveConfigPlugin, { type ReadConfig } from './plugins/live-config/index.ts'
 import metricsPlugin from './plugins/metrics/index.ts'
 import overloadPlugin from './plugins/overload/index.ts'
 import p2pPlugin from './plugins/p2p/index.ts'
@@ -58,12 +59,14 @@ export interface Relay {
   close (): Promise<void>
   /** Whether something waits for a disk that does not answer, which would keep the process from exiting. */
   hangs (): boolean
-  /** Reads what may change at run time again: certificates and keys of viewers. Bad files are logged and change nothing. */
+  /** Reads the configuration again, with all files that it names. What is wrong is logged, and then nothing changes. Never rejects. */
   reload (): Promise<void>
 }
 
 export interface AppDeps {
   readonly logger: Logger
+  /** What the configuration was made of, to read it again. */
+  readonly read?: ReadConfig | undefined
   /** Log lines that nobody read in time; none by default. */
   readonly droppedLines?: () => number
   /** Sockets that a service manager has opened; none by default. */
@@ -85,7 +88,7 @@ const MAX_ADMIN_CONNECTIONS = 256
 const IDLE_SWEEP_MS = 50
 
 /** Builds the relay without listening. The order of registration is the architecture: each plugin stands on those above it. */
-export async function buildApp (config: Config, deps: AppDeps): Promise<Relay> {
+export async function buildApp (start: Config, deps: AppDeps): Promise<Relay> {
   const { sockets = {} } = deps
   const admin = createInstance({
     logger: deps.logger,
@@ -101,6 +104,8 @@ export async function buildApp (config: Config, deps: AppDeps): Promise<Relay> {
   try {
     await deps.onInstance?.(admin, 'admin')
     await admin.register(metricsPlugin, { droppedLines: deps.droppedLines })
+    await admin.register(liveConfigPlugin, { config: start, logger: deps.logger, read: deps.read })
+    const { config } = admin.liveConfig
     await admin.register(overloadPlugin, { config })
     await admin.register(shardCachePlugin, { config, signal: deps.signal, loaded: share => { deps.startListener?.loaded(share) } })
     await admin.register(sizingPlugin, { config })
@@ -134,7 +139,7 @@ export async function buildApp (config: Config, deps: AppDeps): Promise<Relay> {
   /** The time to stop is up. */
   let late = false
   const close = async (): Promise<void> => {
-    const { stop_timeout_ms: deadlineMs } = config.viewer
+    const { stop_timeout_ms: deadlineMs } = start.viewer
     const sweep = (): void => {
       for (const { server } of [viewer, admin]) {
         if (late) server.closeAllConnections()
@@ -162,20 +167,20 @@ export async function buildApp (config: Config, deps: AppDeps): Promise<Relay> {
     listen: async () => {
       const { startListener } = deps
       await startListener?.handOver(admin.server)
-      const adminPort = startListener === undefined ? await bind(admin, config.admin, 'admin', sockets.admin) : boundPort(admin)
-      for (const start of starts.splice(0)) start()
-      const viewerPort = await bind(viewer, config.viewer, 'viewer', sockets.viewer)
+      const adminPort = startListener === undefined ? await bind(admin, start.admin, 'admin', sockets.admin) : boundPort(admin)
+      for (const callback of starts.splice(0)) callback()
+      const viewerPort = await bind(viewer, start.viewer, 'viewer', sockets.viewer)
       await admin.viewers.start(viewerPort)
       return { viewerPort, adminPort }
     },
     leave: async () => {
-      const { lame_duck_ms: ms } = config.viewer
+      const { lame_duck_ms: ms } = start.viewer
       if (ms === 0) return
-      admin.viewers.live.update({ drain: { deadlineMs: ms, alternates: config.overload.alternates } })
+      admin.viewers.live.update({ drain: { deadlineMs: ms, alternates: admin.liveConfig.config.overload.alternates } })
       await delay(ms)
     },
     close: async () => { await (closing ??= close()) },
     hangs: () => admin.diskQueue.late > 0 || admin.shardCache.disk.index.late || (late && admin.shardCache.disk.index.writing),
-    reload: async () => { await Promise.all([admin.certificates.reload(), admin.auth.reload(), admin.denylist.reload()]) }
+    reload: async () => { await admin.liveConfig.reload().catch(() => {}) }
   }
 }

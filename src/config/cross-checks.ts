@@ -1,6 +1,7 @@
 import { isIP, isIPv4, isIPv6 } from 'node:net'
 import { isNetwork } from '../admission/networks.ts'
 import { isPrivateHost } from '../base/private-address.ts'
+import { tokenNames } from '../plugins/admin/config.ts'
 import { authProblems } from './auth.ts'
 import type { Config } from './schema.ts'
 
@@ -37,6 +38,9 @@ export function crossChecks (config: Config): string[] {
   if (!/\{nn?\}/.test(upstream.shard_path)) problems.push('upstream.shard_path must contain {n} or {nn}')
   admin.tokens.forEach((item, position) => {
     if ((item.token === undefined) === (item.token_file === undefined)) problems.push(`admin.tokens.${position} must have either token or token_file`)
+  })
+  tokenNames(admin.tokens).forEach((name, position, names) => {
+    if (names.indexOf(name) < position) problems.push(`admin.tokens.${position} has the name ${name}, as another has`)
   })
   return problems
 }

@@ -8,10 +8,9 @@ import { ERRORS } from '../base/errors.ts'
 import { LogBudget } from '../base/log-budget.ts'
 import type { FromGateway } from '../channel/from-gateway.ts'
 import type { GatewayLimits, LiveSettings } from '../channel/live-settings.ts'
-import type { SessionTransport } from '../protocol/session-transports.ts'
 import type { GatewaySettings, ToGateway } from '../channel/to-gateway.ts'
 import { CLOSE_CODE } from '../protocol/stream-codes.ts'
-import type { SessionTransportName } from '../protocol/session-transports.ts'
+import type { SessionTransport, SessionTransportName } from '../protocol/session-transports.ts'
 import type { SessionRequest, TransportSession } from '../protocol/transport-session.ts'
 import { GatewayBandwidth } from './bandwidth.ts'
 import { OPEN } from './transports/open.ts'
@@ -75,6 +74,7 @@ export class Gateway {
     auth: auth => { this.#judge.replace(auth) },
     region: region => { this.#region = region },
     share: share => { this.#bandwidth.setShare(share) },
+    classes: classes => { this.#bandwidth.setClasses(classes) },
     overload: ({ state, targets }) => {
       this.#shedding.set(state, targets)
       this.#source.loadsAllowed = this.#shedding.backgroundAllowed
@@ -102,7 +102,7 @@ export class Gateway {
     this.#requests = new SharedBuckets(live.limits.requestsPerSecondPerViewer, live.limits.trackedIps)
     this.#limits = sessionLimits(settings, live.limits, this.#shedding)
     this.#bandwidth = new GatewayBandwidth({
-      classes: settings.bandwidth,
+      classes: live.classes,
       share: live.share,
       maxSessions: settings.transport.max_sessions,
       timers: { ...systemTimers, now: clock.monotonic },

@@ -69,6 +69,8 @@ export default fp<ShardCachePluginOptions>(async (app, { config, signal, loaded 
   app.decorate('shardCache', cache)
   app.decorate('cacheHealth', health)
   app.decorate('diskQueue', queue)
+  app.liveConfig.on(['cache.max_bytes'], next => () => { cache.disk.resize(next.cache.max_bytes) })
+  app.liveConfig.on(['cache.ram_bytes'], next => () => { cache.ram.resize(next.cache.ram_bytes) })
   const timer = setInterval(() => {
     void cache.disk.index.flush()
     void opened.look()
@@ -96,4 +98,4 @@ export default fp<ShardCachePluginOptions>(async (app, { config, signal, loaded 
     clearInterval(timer)
     await opened.close()
   })
-}, { name: 'shard-cache', dependencies: ['metrics', 'overload'] })
+}, { name: 'shard-cache', dependencies: ['live-config', 'metrics', 'overload'] })

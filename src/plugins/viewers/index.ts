@@ -7,6 +7,7 @@ import { VERSION } from '../../base/version.ts'
 import { perTransport, SESSION_TRANSPORTS } from '../../protocol/session-transports.ts'
 import type { GatewayStats, ListeningInfo } from '../../channel/from-gateway.ts'
 import type { Config } from '../../config/config.ts'
+import { keysOf } from '../../config/schema.ts'
 import { WEBSOCKET_FD } from '../../channel/channel.ts'
 import { childGateways, gatewayPaths, type GatewayProgram } from '../../spawn/gateway-process.ts'
 import type { RefusedCounts } from '../limits/limits.ts'
@@ -102,6 +103,7 @@ export default fp<ViewersOptions>(async (app, { config, gatewayProgram, websocke
     auth: forGateway(app.auth.current()),
     region: app.region.current,
     share: keeper.share(),
+    classes: app.bandwidth.classes,
     overload: { state: 'normal', targets: [] },
     drain: undefined
   }, systemClock)
@@ -117,8 +119,7 @@ export default fp<ViewersOptions>(async (app, { config, gatewayProgram, websocke
         ticketKey: newTicketKey(),
         version: VERSION,
         ioTimeoutMs: config.cache.io_timeout_ms,
-        bandwidth: app.bandwidth.classes,
-        debug: config.log.level === 'debug' || config.log.level === 'trace'
+        debug: ['debug', 'trace'].includes(app.liveConfig.config.log.level)
       }),
       live,
       start: isLaunched() ? launchedGateways : childGateways(paths, gatewayProgram, websocketSocket),
@@ -151,7 +152,7 @@ export default fp<ViewersOptions>(async (app, { config, gatewayProgram, websocke
       },
       log: (level, message, fields) => { log[level](fields ?? {}, message) }
     })
-  const redirectTo = (): readonly string[] => redirectTargets(config.overload, () => app.upstream.nodes.nearest(app.region.current)?.url)
+  const redirectTo = (): readonly string[] => redirectTargets(app.liveConfig.config.overload, () => app.upstream.nodes.nearest(app.region.current)?.url)
   const tellOverload = (): void => { live.update({ overload: { state: app.overload.state, targets: app.overload.shedsSessions ? redirectTo() : [] } }) }
   const sized = new Set<string>()
   const sessions = (): number => Object.values(supervisor?.stats?.sessions ?? {}).reduce((sum, value) => sum + value, 0)
@@ -191,6 +192,8 @@ export default fp<ViewersOptions>(async (app, { config, gatewayProgram, websocke
     started: () => started,
     stop: async (deadlineMs: number) => { await supervisor?.stop(deadlineMs) }
   })
+  app.liveConfig.on(keysOf('overload'), () => tellOverload)
+  app.liveConfig.on(['bandwidth.weights', 'bandwidth.ladder'], () => () => { live.update({ classes: app.bandwidth.classes }) })
   keeper.onShare(share => { live.update({ share }) })
   const subscriptions = [
     app.auth.onChange(settings => { live.update({ auth: forGateway(settings) }) }),
@@ -203,4 +206,4 @@ export default fp<ViewersOptions>(async (app, { config, gatewayProgram, websocke
     for (const unsubscribe of subscriptions) unsubscribe()
     await supervisor?.stop(LATE_STOP_MS)
   })
-}, { name: 'viewers', dependencies: ['auth', 'bandwidth', 'limits', 'metrics', 'overload', 'region', 'shards', 'tls', 'upstream'] })
+}, { name: 'viewers', dependencies: ['auth', 'bandwidth', 'limits', 'live-config', 'metrics', 'overload', 'region', 'shards', 'tls', 'upstream'] })
