@@ -205,6 +205,7 @@ suite('of the next version', () => {
     const opened = await left.cache(t)
     assert.equal((await opened.cache.reconciled).found, left.expected.entries.length)
     await left.expectBodies(opened)
+    await opened.close()
     const [aside = ''] = (await left.names()).filter(name => name.startsWith('index.damaged-'))
     assert.ok((await readFile(left.file(join(aside, 'data.mdb')))).equals(theirs))
     assert.match(String(left.told.find(({ level }) => level === 'error')?.fields?.['err']), /it is of another version of LMDB: format \d, not \d/)

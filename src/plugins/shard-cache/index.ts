@@ -37,6 +37,7 @@ export default fp<ShardCachePluginOptions>(async (app, { config, signal, loaded 
     path: settings.path,
     maxBytes: settings.max_bytes,
     eviction: settings.eviction,
+    sync: settings.sync,
     ramBytes: settings.ram_bytes,
     passThroughBytes: settings.pass_through_bytes,
     minFreeBytes: settings.min_free_bytes,

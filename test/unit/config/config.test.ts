@@ -437,6 +437,7 @@ suite('what a start needs besides', () => {
     }
     for (const fine of [{ viewer: { port: 0, websocket_port: 0 }, admin: { port: 0 } }, { viewer: { websocket_port: 9003 }, transport: { engine: 'off' } }, { admin: { host: '0.0.0.0', tokens: [{ token: 'x'.repeat(16), scope: 'read' }] } }, { auth: { require: true, tokens: ['x'.repeat(16)] } }]) assert.deepEqual(found(fine), [], JSON.stringify(fine))
     assert.deepEqual(problems(() => checkConfig({ upstream: { hedge_min_ms: 101 } })), ['upstream.hedge_max_ms must be at least upstream.hedge_min_ms'])
+    assert.deepEqual(problems(() => checkConfig({ cache: { sync: 'none', verify_reads: 'never' } })), ['cache.sync = "none" needs cache.verify_reads = "first" or "always": after a power cut, files may have other bytes than were stored'])
   })
 
   test('files and the cache path are tried, and nothing is left behind', async t => {
