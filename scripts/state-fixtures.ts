@@ -46,6 +46,7 @@ for (const [n, key] of keys.entries()) {
   await spool.close()
 }
 for (const key of keys.slice(0, 2)) (await cache.cache.open(key))?.release()
+cache.cache.addTags('QmUpper', ['news', 'series:1'])
 const manifest = Array.from(cache.cache.exportManifest()).join('')
 await cache.close()
 

@@ -17,6 +17,7 @@ import metricsPlugin from './plugins/metrics/index.ts'
 import overloadPlugin from './plugins/overload/index.ts'
 import p2pPlugin from './plugins/p2p/index.ts'
 import prefetchPlugin from './plugins/prefetch/index.ts'
+import purgePlugin from './plugins/purge/index.ts'
 import regionPlugin from './plugins/region/index.ts'
 import repairPlugin from './plugins/repair/index.ts'
 import scrubPlugin from './plugins/scrub/index.ts'
@@ -108,6 +109,7 @@ export async function buildApp (config: Config, deps: AppDeps): Promise<Relay> {
     await admin.register(prefetchPlugin, { config })
     await admin.register(scrubPlugin, { config })
     await admin.register(warmPlugin, { config })
+    await admin.register(purgePlugin)
     await admin.register(viewerHttpPlugin, { config, logger: deps.logger, onInstance: deps.onInstance })
     await admin.register(healthPlugin)
     await admin.register(adminPlugin, { config })

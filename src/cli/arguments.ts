@@ -37,6 +37,15 @@ export interface BlockCommand {
   readonly admin: string | undefined
 }
 
+/** What `purge` is asked for: exactly one of the first four. */
+export interface PurgeCommand {
+  readonly cids: readonly string[]
+  readonly prefix: string | undefined
+  readonly tag: string | undefined
+  readonly all: boolean
+  readonly admin: string | undefined
+}
+
 export interface CommandLine {
   readonly config: string | undefined
   readonly cachePath: string | undefined
@@ -47,6 +56,7 @@ export interface CommandLine {
   readonly repair: RepairCommand | undefined
   readonly warm: WarmCommand | undefined
   readonly block: BlockCommand | undefined
+  readonly purge: PurgeCommand | undefined
   readonly help: boolean
   readonly version: boolean
 }
@@ -55,6 +65,7 @@ export const USAGE = `Usage: icn-relay [options]
        icn-relay repair CID [--admin URL] [options]
        icn-relay warm CID… | MANIFEST-URL [--parity] [--concurrency N] [--admin URL] [options]
        icn-relay block | unblock ENTRY… [--reason TEXT] [--admin URL] [options]
+       icn-relay purge CID… | --prefix PREFIX | --tag TAG | --all [--admin URL] [options]
 
   --config FILE      TOML configuration (also ICN_RELAY_CONFIG)
   --cache-path DIR   directory of the cache, overrides [cache] path
@@ -75,6 +86,11 @@ export const USAGE = `Usage: icn-relay [options]
     --reason TEXT    for whoever asks later
     --admin URL      as above
   unblock ENTRY…     take them off its denylist, exit
+  purge CID…         have it evict all objects of these videos, exit
+    --prefix PREFIX  of all videos whose CIDs begin so
+    --tag TAG        of all videos with a tag, from their manifests or from warm jobs
+    --all            of all videos
+    --admin URL      as above
   --help             print this text
   --version          print the version
 
@@ -112,6 +128,9 @@ export function parseCommandLine (args: readonly string[]): CommandLine {
         parity: { type: 'boolean', default: false },
         concurrency: { type: 'string' },
         reason: { type: 'string' },
+        prefix: { type: 'string' },
+        tag: { type: 'string' },
+        all: { type: 'boolean', default: false },
         help: { type: 'boolean', short: 'h', default: false },
         version: { type: 'boolean', short: 'v', default: false }
       }
@@ -127,6 +146,7 @@ export function parseCommandLine (args: readonly string[]): CommandLine {
       repair: command === 'repair' ? repairCommand(args[1], values.admin) : undefined,
       warm: command === 'warm' ? warmCommand(positionals, values) : undefined,
       block: command === 'block' || command === 'unblock' ? blockCommand(command === 'unblock', positionals, values) : undefined,
+      purge: command === 'purge' ? purgeCommand(positionals, values) : undefined,
       help: values.help,
       version: values.version
     }
@@ -139,7 +159,7 @@ export function parseCommandLine (args: readonly string[]): CommandLine {
 }
 
 /** What a running relay is asked for. */
-const COMMANDS = ['repair', 'warm', 'block', 'unblock'] as const
+const COMMANDS = ['repair', 'warm', 'block', 'unblock', 'purge'] as const
 type CommandName = typeof COMMANDS[number]
 
 interface CommandValues {
@@ -147,6 +167,9 @@ interface CommandValues {
   readonly parity: boolean
   readonly concurrency?: string
   readonly reason?: string
+  readonly prefix?: string
+  readonly tag?: string
+  readonly all: boolean
 }
 
 const isCid = (text: string): boolean => /^[A-Za-z0-9_-]{1,128}$/.test(text)
@@ -154,12 +177,13 @@ const isUrl = (text: string): boolean => /^https?:\/\//.test(text)
 const CID_HINT = '1 to 128 of A-Z a-z 0-9 _ -'
 
 /** Options that belong to commands stand beside them only. */
-function checkOptions (command: CommandName | undefined, { admin, parity, concurrency, reason }: CommandValues): void {
-  if (admin !== undefined && command === undefined) fail('--admin belongs to repair, warm, block and unblock')
+function checkOptions (command: CommandName | undefined, { admin, parity, concurrency, reason, prefix, tag, all }: CommandValues): void {
+  if (admin !== undefined && command === undefined) fail('--admin belongs to repair, warm, block, unblock and purge')
   if (admin !== undefined && !isUrl(admin)) fail('--admin must be a URL, http or https')
   if (parity && command !== 'warm') fail('--parity belongs to warm')
   if (concurrency !== undefined && command !== 'warm') fail('--concurrency belongs to warm')
   if (reason !== undefined && command !== 'block' && command !== 'unblock') fail('--reason belongs to block')
+  if ((prefix !== undefined || tag !== undefined || all) && command !== 'purge') fail('--prefix, --tag and --all belong to purge')
 }
 
 function repairCommand (cid: string | undefined, admin: string | undefined): RepairCommand {
@@ -170,6 +194,14 @@ function blockCommand (undo: boolean, entries: readonly string[], { reason = '',
   if (entries.length === 0 || entries.length > 1_000) return fail(`${undo ? 'unblock' : 'block'} takes 1 to 1,000 entries: CIDs, prefixes with *, or // and a SHA-256`)
   if (reason.length > 200) fail('--reason has at most 200 characters')
   return { undo, entries, reason, admin }
+}
+
+function purgeCommand (cids: readonly string[], { prefix, tag, all, admin }: CommandValues): PurgeCommand {
+  const named = [cids.length > 0, prefix !== undefined, tag !== undefined, all].filter(Boolean).length
+  if (named !== 1 || cids.length > 1_000 || !cids.every(isCid)) return fail(`purge takes 1 to 1,000 CIDs, each ${CID_HINT}, or one of --prefix, --tag and --all`)
+  if (prefix !== undefined && !isCid(prefix.replace(/\*$/, ''))) fail(`--prefix must be ${CID_HINT}`)
+  if (tag !== undefined && !/^[A-Za-z0-9._:-]{1,64}$/.test(tag)) fail('--tag must be 1 to 64 of A-Z a-z 0-9 . _ : -')
+  return { cids, prefix, tag, all, admin }
 }
 
 function warmCommand (named: readonly string[], { parity, concurrency, admin }: CommandValues): WarmCommand {

@@ -388,6 +388,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/admin/v1/cache/purge": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Purge by CIDs, prefix or tag
+         * @description Exactly one of `cids`, `prefix`, `tag` and `all`. Answered when nothing of it is served any more, and a restart brings nothing back; what is on its way into the cache meanwhile is not stored. Viewers who read it go on to its end. One runs at a time, and 16 may wait.
+         */
+        post: operations["purge"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/admin/v1/denylist": {
         parameters: {
             query?: never;
@@ -933,6 +953,8 @@ export interface components {
             hits: number;
             /** @description viewers reading it from disk now */
             readers: number;
+            /** @description of its CID: from the manifest and from warm jobs */
+            tags: string[];
         };
         Purged: {
             /** @description objects removed */
@@ -1085,6 +1107,8 @@ export interface components {
             }[];
             /** @description parity shards of whole videos too; without it they are left out */
             parity?: boolean;
+            /** @description given to the CIDs, for a purge by tag */
+            tags?: string[];
             /** @description objects at the same time; warm.concurrency without it */
             concurrency?: number;
         };
@@ -3714,6 +3738,109 @@ export interface operations {
             };
             /** @description Too many requests */
             429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    purge: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": {
+                    cids?: string[];
+                    /** @description of CIDs, with or without `*` behind it */
+                    prefix?: string;
+                    /** @description name of a group of videos */
+                    tag?: string;
+                    /**
+                     * @description all that is cached
+                     * @constant
+                     */
+                    all?: true;
+                } & (unknown | unknown | unknown | unknown);
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        /** @description objects */
+                        purged: number;
+                        /** @description time it took */
+                        ms: number;
+                    };
+                };
+            };
+            /** @description Malformed request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Missing or wrong token */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Token lacks the scope, or not on loopback */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Body too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Body is not JSON by its content-type */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many requests */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Gateway not available, or the relay is stopping */
+            503: {
                 headers: {
                     [name: string]: unknown;
                 };

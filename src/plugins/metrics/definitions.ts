@@ -7,6 +7,7 @@ import { limitsMetrics } from '../limits/metrics.ts'
 import { overloadMetrics } from '../overload/metrics.ts'
 import { p2pMetrics } from '../p2p/metrics.ts'
 import { prefetchMetrics } from '../prefetch/metrics.ts'
+import { purgeMetrics } from '../purge/metrics.ts'
 import { regionMetrics } from '../region/metrics.ts'
 import { repairMetrics } from '../repair/metrics.ts'
 import { scrubMetrics } from '../scrub/metrics.ts'
@@ -33,6 +34,7 @@ export const METRICS = {
   ...shardsMetrics,
   ...prefetchMetrics,
   ...warmMetrics,
+  ...purgeMetrics,
   ...bandwidthMetrics,
   ...viewersMetrics,
   ...limitsMetrics,

@@ -1,7 +1,7 @@
 import { join } from 'node:path'
 import type { Clock } from '../../base/clock.ts'
 import { systemCode } from '../../base/errors.ts'
-import type { ShardKey } from '../../protocol/shard-key.ts'
+import { cidOfId, type ShardKey } from '../../protocol/shard-key.ts'
 import { MeasuredDisk, type CacheObserver, type FileSystem } from '../../storage/disk-files.ts'
 import { LeasedStore, type RemovalReason } from '../../storage/leased-store.ts'
 import { makeOrder, type EvictionPolicy, type QueueOrder } from '../../storage/orders/orders.ts'
@@ -13,6 +13,7 @@ import type { IndexDb } from './index-db.ts'
 import { Intake, type BlockTicket, type ExpectedBody, type StoreTicket } from './intake.ts'
 import { MemoryBudget } from './memory-budget.ts'
 import { Partials } from './partials.ts'
+import { PurgeGuard } from './purge-guard.ts'
 import { ReaderFiles, type FileLease } from './reader-files.ts'
 import { RecentManifests } from './recent-manifests.ts'
 import { restoreEntries } from './restore-entries.ts'
@@ -63,8 +64,9 @@ export class DiskStore {
   readonly index: WriteBehind
   readonly partials: Partials
   readonly manifests = new RecentManifests()
+  readonly guard = new PurgeGuard()
+  readonly table = new EntryTable()
   readonly #options: DiskStoreOptions
-  readonly #table = new EntryTable()
   readonly #order: QueueOrder<CacheEntry>
   readonly #leased: LeasedStore<CacheEntry>
   readonly #unlinks: UnlinkQueue
@@ -103,7 +105,7 @@ export class DiskStore {
       mismatch: () => { options.observer.diskError('open', 'SIZE_MISMATCH') }
     })
     this.#configuredBytes = options.maxBytes
-    this.#order = makeOrder(options.eviction ?? 'lru', this.#table)
+    this.#order = makeOrder(options.eviction ?? 'lru', this.table)
     this.#leased = new LeasedStore<CacheEntry>({ maxBytes: options.maxBytes, order: this.#order, onFree: (entry, reason) => this.#free(entry, reason) })
     this.partials = new Partials({ root: options.root, fs: options.fs, disk: this.disk, leased: this.#leased })
     this.#intake = new Intake({
@@ -113,12 +115,14 @@ export class DiskStore {
       disk: this.disk,
       memory: this.passThrough,
       leased: this.#leased,
+      guard: this.guard,
+      tags: this.table,
       index: this.index,
       takesWrites: () => !this.index.late && (options.takesWrites?.() ?? true),
       makeRoom: async bytes => await (this.#makingRoom ??= this.#makeRoom(bytes).finally(() => { this.#makingRoom = undefined })),
       stored: code => { options.health?.set('failing', code !== undefined, { code }) },
       tick: () => this.#tick(),
-      makeEntry: (id, record) => this.#table.make(id, record, true),
+      makeEntry: (id, record) => this.table.make(id, record, true),
       fileOf: entry => this.fileOf(entry)
     })
   }
@@ -140,12 +144,12 @@ export class DiskStore {
    * @param progress told what share is done, 0 to 1, between turns of the event loop; what it throws ends this
    */
   async restore (progress: (share: number) => void = () => {}): Promise<number> {
-    const bytes = await restoreEntries(this.#options.db, this.#table, this.#options.clock.now(), {
+    const bytes = await restoreEntries(this.#options.db, this.table, this.#options.clock.now(), {
       progress,
       maxBytes: this.maxBytes,
       keep: slot => {
         this.#order.putBack(slot)
-        if (this.#table.isManifest(slot)) this.manifests.note(this.#table.valueAt(slot))
+        if (this.table.isManifest(slot)) this.manifests.note(this.table.valueAt(slot))
       },
       drop: ({ id, size }) => {
         this.index.removed(id)
@@ -153,13 +157,14 @@ export class DiskStore {
       }
     })
     this.#leased.putBack(bytes)
-    this.#lastAccess = this.#table.lastAccess
+    this.#lastAccess = this.table.lastAccess
     return this.count
   }
 
   /** Takes over a file that is in place already; false when it is known or does not fit. */
   adopt (id: string, record: EntryRecord): boolean {
-    const entry = this.#table.make(id, record, true)
+    if (this.guard.forbidsFile(cidOfId(id))) return false
+    const entry = this.table.make(id, record, true)
     if (!this.#leased.restore(entry)) return false
     this.index.stored(id, entry)
     this.manifests.note(entry)
@@ -184,11 +189,6 @@ export class DiskStore {
   /** Entries, as far as the policy can tell the first victim first. */
   firstOut (): Generator<CacheEntry, void> {
     return this.#leased.firstOut()
-  }
-
-  /** See {@link EntryTable.byLastAccess}. */
-  byLastAccess (): Generator<CacheEntry, void> {
-    return this.#table.byLastAccess()
   }
 
   fileOf (entry: CacheEntry): string {

@@ -14,9 +14,11 @@ export interface EntryDetails {
   readonly lastAccess: number
   readonly hits: number
   readonly readers: number
+  /** Of its CID. */
+  readonly tags: string[]
 }
 
-export function describe (key: ShardKey, entry: CacheEntry): EntryDetails {
+export function describe (key: ShardKey, entry: CacheEntry, tags: readonly string[]): EntryDetails {
   const { size, sha256, verified, hits, leases } = entry
-  return { cid: key.cid, part: key.part, size, sha256, verified, storedAt: Math.floor(entry.storedAt), lastAccess: Math.floor(entry.lastAccess), hits, readers: leases }
+  return { cid: key.cid, part: key.part, size, sha256, verified, storedAt: Math.floor(entry.storedAt), lastAccess: Math.floor(entry.lastAccess), hits, readers: leases, tags: [...tags] }
 }

@@ -1,6 +1,6 @@
 import * as nodeFs from 'node:fs/promises'
 import { join, resolve } from 'node:path'
-import { setTimeout as delay } from 'node:timers/promises'
+import { setImmediate as nextTurn, setTimeout as delay } from 'node:timers/promises'
 import { systemTimers, type Clock } from '../../base/clock.ts'
 import { RelayError, systemCode } from '../../base/errors.ts'
 import { systemFiles, type CacheObserver, type FileSystem } from '../../storage/disk-files.ts'
@@ -17,6 +17,7 @@ import { openIndexDb, type IndexDb } from './index-db.ts'
 import { DIRECTORY, makeDirectory } from '../../base/make-directory.ts'
 import { parseManifest, voucher, type ManifestEntry } from './manifest.ts'
 import { clearTemporary, dropMissing, reconcile } from './reconcile.ts'
+import { TagLog } from './tag-log.ts'
 import { ShardCache, type ShardCacheOptions } from './shard-cache.ts'
 
 export interface OpenCacheOptions {
@@ -104,13 +105,17 @@ export async function openCache (options: OpenCacheOptions): Promise<OpenedCache
     const bootId = Math.floor(clock.now()).toString(36) + Math.floor(options.random() * 36 ** 4).toString(36)
     const { index, replaced } = await openIndex(path, options)
     db = index
-    const store = new DiskStore({ root, eviction: options.eviction, maxBytes: options.maxBytes, passThroughBytes: options.passThroughBytes, fs, db: index, clock, bootId, observer: options.observer, minFreeBytes: options.minFreeBytes ?? 0, health, takesWrites: () => queue.takesWrites, indexTimeoutMs: INDEX_PATIENCE * (options.ioTimeoutMs ?? DEFAULT_IO_TIMEOUT_MS), mayOpen: options.mayOpen ?? (() => true) })
+    const tagFile = join(path, 'cid-tags.jsonl')
+    const tagLog: TagLog = new TagLog({ file: tagFile, tagsOf: cid => store.table.tagsOf(cid), tagged: () => store.table.taggedCids(), count: () => store.table.tags.tagged, run: async work => { await queue.run('write', work) }, nextTurn, log })
+    const store: DiskStore = new DiskStore({ root, eviction: options.eviction, maxBytes: options.maxBytes, passThroughBytes: options.passThroughBytes, fs, db: index, clock, bootId, observer: options.observer, minFreeBytes: options.minFreeBytes ?? 0, health, takesWrites: () => queue.takesWrites, indexTimeoutMs: INDEX_PATIENCE * (options.ioTimeoutMs ?? DEFAULT_IO_TIMEOUT_MS), mayOpen: options.mayOpen ?? (() => true) })
     const halfWritten = await clearTemporary(fs, root, bootId)
     const start = clock.monotonic()
     const restored = await store.restore(share => {
       refuseWhenStopping(options.signal)
       options.loaded?.(CHECK_SHARE + (1 - CHECK_SHARE) * share)
     })
+    await tagLog.load((cid, tags) => { store.table.addTags(cid, tags) })
+    store.table.tagPlaces = { ...store.table.tagPlaces, changed: cid => { tagLog.changed(cid) } }
     const partial = await store.partials.restore()
     const unreadable = index.corrupt + index.foreign
     log(unreadable > 0 ? 'warn' : 'info', 'cache index loaded', { entries: restored, bytes: store.indexedBytes, corrupt: index.corrupt, otherVersion: index.foreign, halfWritten, partial, ms: Math.round(clock.monotonic() - start) })
@@ -148,6 +153,7 @@ export async function openCache (options: OpenCacheOptions): Promise<OpenedCache
       if (stopping.signal.aborted || lost) return
       await keepLock()
       if (lost) return
+      await tagLog.flush()
       // Begun anew beside a batch that hangs, it would wait for that.
       if (!store.index.late && (await missing(join(root, 'tmp')) || await missing(join(path, 'index', 'data.mdb')))) await heal()
       await store.lookAtSpace()
@@ -163,6 +169,7 @@ export async function openCache (options: OpenCacheOptions): Promise<OpenedCache
       await reconciled.catch(() => {})
       await looking
       await cache.flush()
+      await tagLog.flush()
       // It would wait for the batch that hangs; the process ends all the same.
       if (!store.index.late) await index.close()
       lock.close()

@@ -1,7 +1,6 @@
 import { join } from 'node:path'
-import { setImmediate as nextTurn } from 'node:timers/promises'
 import { RelayError } from '../../base/errors.ts'
-import { cidOfId, keyId, keysOfCid, parseKeyId, type ShardKey } from '../../protocol/shard-key.ts'
+import { keyId, keysOfCid, parseKeyId, type ShardKey } from '../../protocol/shard-key.ts'
 import type { CacheObserver, CacheTier } from '../../storage/disk-files.ts'
 import { RamTier, type RamObject } from '../../storage/ram-tier.ts'
 import type { CacheEntry } from './cache-entry.ts'
@@ -12,12 +11,11 @@ import type { IndexDb } from './index-db.ts'
 import type { BlockTicket, ExpectedBody, StoreTicket } from './intake.ts'
 import { checkManifest, manifestText, voucher } from './manifest.ts'
 import type { FileLease } from './reader-files.ts'
+import { Purges } from './purges.ts'
 import type { RecentVideo } from './recent-manifests.ts'
 import type { ReconcileReport } from './reconcile.ts'
 import { VerifiedReads, type ReadFile, type VerifiedFile, type VerifiedReadsOptions } from './verified-reads.ts'
 
-/** Objects that a purge looks at between two turns of the event loop: some milliseconds. */
-const PURGES_A_TURN = 1_000
 /** Hits after which an object on disk is copied to memory: once may be chance, twice is a pattern. */
 const PROMOTE_AT_HITS = 2
 /** Copies to memory under way at the same time; further candidates wait for their next hit. */
@@ -67,6 +65,7 @@ export class ShardCache {
   readonly ram: RamTier
   readonly reconciled: Promise<ReconcileReport>
   readonly reads: VerifiedReads
+  readonly purges: Purges
   readonly #db: IndexDb
   readonly #mayPromote: () => boolean
   readonly #promotions = new Set<Promise<void>>()
@@ -76,10 +75,12 @@ export class ShardCache {
     this.#db = options.db
     this.#mayPromote = options.mayPromote ?? (() => true)
     this.reconciled = options.reconciled
+    void this.disk.guard.until(options.reconciled.catch(() => {}))
     this.ram = new RamTier({
       maxBytes: options.ramBytes,
       onRemoved: (bytes, reason) => options.observer.removed('ram', reason, bytes)
     })
+    this.purges = new Purges(this.disk, this.ram)
     this.reads = new VerifiedReads({
       mode: 'never',
       onRot: () => {},
@@ -143,7 +144,7 @@ export class ShardCache {
   }
 
   purge (key: ShardKey): boolean {
-    return this.#purge(keyId(key))
+    return this.purges.one(keyId(key))
   }
 
   /** @returns how many objects went */
@@ -152,30 +153,32 @@ export class ShardCache {
   }
 
   /**
-   * Evicts the objects of CIDs that match, and what is kept of those that came in part. The event loop gets its turns meanwhile.
+   * Evicts the objects of CIDs that match, see {@link Purges.purge}.
    * @returns how many objects went
    */
   async purgeMatching (matches: (cid: string) => boolean): Promise<number> {
-    this.disk.partials.drop(id => matches(cidOfId(id)))
-    let purged = 0
-    for (const [n, id] of Array.from(this.disk.firstOut(), entry => entry.id).entries()) {
-      if (n % PURGES_A_TURN === PURGES_A_TURN - 1) await nextTurn()
-      if (matches(cidOfId(id)) && this.#purge(id)) purged++
-    }
-    return purged
+    return await this.purges.purge({ matches })
   }
 
-  /** @returns how many objects went */
-  purgeAll (): number {
-    this.disk.partials.drop(() => true)
-    const ids = Array.from(this.disk.firstOut(), entry => entry.id)
-    for (const id of ids) this.#purge(id)
-    return ids.length
+  /** Tags of a CID of which there is an object. */
+  tagsOf (cid: string): readonly string[] {
+    return this.disk.table.tagsOf(cid)
+  }
+
+  /** Adds tags to those of a CID of which there is an object. */
+  addTags (cid: string, tags: readonly string[]): void {
+    this.disk.table.addTags(cid, tags)
+  }
+
+  /** @param source tags of a CID of which the first object comes in; one for the cache */
+  tagBy (source: (cid: string) => readonly string[]): void {
+    const { table } = this.disk
+    table.tagPlaces = { ...table.tagPlaces, source }
   }
 
   details (key: ShardKey): EntryDetails | undefined {
     const entry = this.disk.peek(keyId(key))
-    return entry === undefined ? undefined : describe(key, entry)
+    return entry === undefined ? undefined : describe(key, entry, this.tagsOf(key.cid))
   }
 
   /**
@@ -188,7 +191,7 @@ export class ShardCache {
     const entries = page.flatMap(id => {
       const entry = this.disk.peek(id)
       const key = parseKeyId(id)
-      return entry === undefined || key === undefined ? [] : [describe(key, entry)]
+      return entry === undefined || key === undefined ? [] : [describe(key, entry, this.tagsOf(key.cid))]
     })
     const last = page.at(-1)
     return ids.length > query.limit && last !== undefined ? { entries, next: last } : { entries }
@@ -209,7 +212,7 @@ export class ShardCache {
 
   /** `cache_manifest.json`, from least to most recently used. */
   exportManifest (): Generator<string> {
-    return manifestText(this.disk.byLastAccess())
+    return manifestText(this.disk.table.byLastAccess())
   }
 
   /**
@@ -241,11 +244,6 @@ export class ShardCache {
   async flush (): Promise<void> {
     await Promise.all(this.#promotions)
     await this.disk.flush()
-  }
-
-  #purge (id: string): boolean {
-    this.ram.delete(id, 'purge')
-    return this.disk.purge(id)
   }
 
   #fromMemory (entry: CacheEntry, object: RamObject): CachedObject {

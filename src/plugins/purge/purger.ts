@@ -1,0 +1,74 @@
+import { RelayError } from '../../base/errors.ts'
+import { cidOfId } from '../../protocol/shard-key.ts'
+import type { PurgeWhat } from '../shard-cache/purges.ts'
+import { selectCids, type PurgeSelector } from './selector.ts'
+
+export interface PurgerOptions {
+  readonly purge: (what: PurgeWhat) => Promise<number>
+  /** What is on its way into the cache is not stored. @param matches ids of keys */
+  readonly forbidStore: (matches: (id: string) => boolean) => void
+  /** Tags of a CID, of what is cached and of what is on its way. */
+  readonly tagsOf: (cid: string) => readonly string[]
+  /** ms, monotonic. */
+  readonly now: () => number
+  /** Objects went. */
+  readonly purged: (objects: number) => void
+}
+
+/** What became of a purge. */
+export interface PurgeReport {
+  /** Objects. */
+  readonly purged: number
+  readonly ms: number
+}
+
+/** Purges that wait for others; each is one pass over the cache. */
+export const MAX_WAITING_PURGES = 16
+
+/** Purges that operators ask for, one after the other. */
+export class Purger {
+  readonly #options: PurgerOptions
+  #last: Promise<unknown> = Promise.resolve()
+  #open = 0
+  #closed = false
+
+  constructor (options: PurgerOptions) {
+    this.#options = options
+  }
+
+  /** Those under way and those that wait. */
+  get open (): number { return this.#open }
+
+  /**
+   * Evicts what is selected; nothing of it that was on its way into the cache before the purge has ended is stored.
+   * @throws RelayError RELAY_ERR_BAD_REQUEST, RELAY_ERR_JOBS_BUSY, RELAY_ERR_STOPPING
+   */
+  async purge (selector: PurgeSelector): Promise<PurgeReport> {
+    const { tagsOf } = this.#options
+    const { matches, cids } = selectCids(selector, tagsOf)
+    if (this.#open > MAX_WAITING_PURGES) throw new RelayError('RELAY_ERR_JOBS_BUSY', `${MAX_WAITING_PURGES} purges wait already`, { retryAfterSeconds: 1 })
+    this.#open++
+    const report = this.#last.then(async () => await this.#run(cid => !this.#closed && matches(cid), cids))
+    this.#last = report.catch(() => {})
+    try {
+      return await report
+    } finally {
+      this.#open--
+    }
+  }
+
+  /** Ends what is under way; what it has not evicted by then stays. */
+  async close (): Promise<void> {
+    this.#closed = true
+    await this.#last
+  }
+
+  async #run (matches: (cid: string) => boolean, cids: readonly string[] | undefined): Promise<PurgeReport> {
+    const { purge, forbidStore, now, purged: tell } = this.#options
+    const began = now()
+    const purged = await purge({ matches, cids, forbid: () => { forbidStore(id => matches(cidOfId(id))) } })
+    tell(purged)
+    if (this.#closed) throw new RelayError('RELAY_ERR_STOPPING', `the relay is stopping; ${purged} objects were purged before`)
+    return { purged, ms: Math.round(now() - began) }
+  }
+}
