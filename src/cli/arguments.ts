@@ -43,6 +43,7 @@ export interface PurgeCommand {
   readonly prefix: string | undefined
   readonly tag: string | undefined
   readonly all: boolean
+  readonly soft: boolean
   readonly admin: string | undefined
 }
 
@@ -65,7 +66,7 @@ export const USAGE = `Usage: icn-relay [options]
        icn-relay repair CID [--admin URL] [options]
        icn-relay warm CID… | MANIFEST-URL [--parity] [--concurrency N] [--admin URL] [options]
        icn-relay block | unblock ENTRY… [--reason TEXT] [--admin URL] [options]
-       icn-relay purge CID… | --prefix PREFIX | --tag TAG | --all [--admin URL] [options]
+       icn-relay purge CID… | --prefix PREFIX | --tag TAG | --all [--soft] [--admin URL] [options]
 
   --config FILE      TOML configuration (also ICN_RELAY_CONFIG)
   --cache-path DIR   directory of the cache, overrides [cache] path
@@ -90,6 +91,7 @@ export const USAGE = `Usage: icn-relay [options]
     --prefix PREFIX  of all videos whose CIDs begin so
     --tag TAG        of all videos with a tag, from their manifests or from warm jobs
     --all            of all videos
+    --soft           have it serve them until it has fetched them again
     --admin URL      as above
   --help             print this text
   --version          print the version
@@ -131,6 +133,7 @@ export function parseCommandLine (args: readonly string[]): CommandLine {
         prefix: { type: 'string' },
         tag: { type: 'string' },
         all: { type: 'boolean', default: false },
+        soft: { type: 'boolean', default: false },
         help: { type: 'boolean', short: 'h', default: false },
         version: { type: 'boolean', short: 'v', default: false }
       }
@@ -170,6 +173,7 @@ interface CommandValues {
   readonly prefix?: string
   readonly tag?: string
   readonly all: boolean
+  readonly soft: boolean
 }
 
 const isCid = (text: string): boolean => /^[A-Za-z0-9_-]{1,128}$/.test(text)
@@ -177,13 +181,13 @@ const isUrl = (text: string): boolean => /^https?:\/\//.test(text)
 const CID_HINT = '1 to 128 of A-Z a-z 0-9 _ -'
 
 /** Options that belong to commands stand beside them only. */
-function checkOptions (command: CommandName | undefined, { admin, parity, concurrency, reason, prefix, tag, all }: CommandValues): void {
+function checkOptions (command: CommandName | undefined, { admin, parity, concurrency, reason, prefix, tag, all, soft }: CommandValues): void {
   if (admin !== undefined && command === undefined) fail('--admin belongs to repair, warm, block, unblock and purge')
   if (admin !== undefined && !isUrl(admin)) fail('--admin must be a URL, http or https')
   if (parity && command !== 'warm') fail('--parity belongs to warm')
   if (concurrency !== undefined && command !== 'warm') fail('--concurrency belongs to warm')
   if (reason !== undefined && command !== 'block' && command !== 'unblock') fail('--reason belongs to block')
-  if ((prefix !== undefined || tag !== undefined || all) && command !== 'purge') fail('--prefix, --tag and --all belong to purge')
+  if ((prefix !== undefined || tag !== undefined || all || soft) && command !== 'purge') fail('--prefix, --tag, --all and --soft belong to purge')
 }
 
 function repairCommand (cid: string | undefined, admin: string | undefined): RepairCommand {
@@ -196,12 +200,12 @@ function blockCommand (undo: boolean, entries: readonly string[], { reason = '',
   return { undo, entries, reason, admin }
 }
 
-function purgeCommand (cids: readonly string[], { prefix, tag, all, admin }: CommandValues): PurgeCommand {
+function purgeCommand (cids: readonly string[], { prefix, tag, all, soft, admin }: CommandValues): PurgeCommand {
   const named = [cids.length > 0, prefix !== undefined, tag !== undefined, all].filter(Boolean).length
   if (named !== 1 || cids.length > 1_000 || !cids.every(isCid)) return fail(`purge takes 1 to 1,000 CIDs, each ${CID_HINT}, or one of --prefix, --tag and --all`)
   if (prefix !== undefined && !isCid(prefix.replace(/\*$/, ''))) fail(`--prefix must be ${CID_HINT}`)
   if (tag !== undefined && !/^[A-Za-z0-9._:-]{1,64}$/.test(tag)) fail('--tag must be 1 to 64 of A-Z a-z 0-9 . _ : -')
-  return { cids, prefix, tag, all, admin }
+  return { cids, prefix, tag, all, soft, admin }
 }
 
 function warmCommand (named: readonly string[], { parity, concurrency, admin }: CommandValues): WarmCommand {

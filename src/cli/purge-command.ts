@@ -10,12 +10,13 @@ export const PURGE_MS = 600_000
  * @returns the line to print
  * @throws RelayError RELAY_ERR_CONFIG
  */
-export async function purgeCache (ask: AskAdmin<PurgeReport>, { cids, prefix, tag, all }: PurgeCommand): Promise<string> {
+export async function purgeCache (ask: AskAdmin<PurgeReport>, { cids, prefix, tag, all, soft }: PurgeCommand): Promise<string> {
   const { purged, ms } = await ask('/cache/purge', {
     ...cids.length === 0 ? {} : { cids },
     ...prefix === undefined ? {} : { prefix },
     ...tag === undefined ? {} : { tag },
-    ...all ? { all } : {}
+    ...all ? { all } : {},
+    ...soft ? { mode: 'soft' } : {}
   })
-  return `${purged} objects purged in ${ms} ms`
+  return soft ? `${purged} objects are fetched again when somebody asks for them; ${ms} ms` : `${purged} objects purged in ${ms} ms`
 }

@@ -305,7 +305,7 @@ suite('real responses', () => {
       'PUT /admin/v1/overload': { body: { override: 'auto' } },
       'PUT /admin/v1/bandwidth': { body: { totalBps: 500_000_000, viewerCapBps: 5_000_000, viewerFloorBps: 0, burstBytes: 0 } },
       'POST /admin/v1/scrub': { body: { action: 'pause' } },
-      'POST /admin/v1/cache/purge': { body: { tag: 'none' } },
+      'POST /admin/v1/cache/purge': { body: { tag: 'none', mode: 'soft' } },
       'POST /admin/v1/denylist/entries': { body: { entries: ['QmDenied'], reason: 'a test' } },
       'POST /admin/v1/jobs': { body: { type: 'repair', cid: 'syn-100-job' } },
       'PUT /admin/v1/region': { body: { override: node.region } },

@@ -25,6 +25,8 @@ interface Lab extends RunningRelay {
   readonly videos: Map<string, { label: string, tags: string[] }>
   get (cid: string, part?: ShardKey['part']): Promise<Answer>
   admin (method: 'GET' | 'POST' | 'PUT' | 'DELETE', path: string, body?: unknown): Promise<Answer & { readonly json: Record<string, unknown> }>
+  /** Whether the first shard is stale; undefined when it is not cached. */
+  staleOf (cid: string): boolean | undefined
   /** All that is under way is stored. */
   calm (): Promise<void>
 }
@@ -54,6 +56,10 @@ async function setUp (t: TestContext, cache: Record<string, unknown> = {}): Prom
     admin: async (method, path, body) => {
       const answer = await call(`${running.adminUrl}/admin/v1${path}`, { method, headers: { 'content-type': 'application/json' }, ...body === undefined ? {} : { body: JSON.stringify(body) } })
       return { ...answer, json: JSON.parse(String(answer.body)) as Record<string, unknown> }
+    },
+    staleOf: cid => {
+      const details = running.relay.admin.shardCache.details({ cid, part: 0 })
+      return details === undefined ? undefined : details.staleSince !== null
     },
     calm: async () => { await until(() => running.relay.admin.shards.fills === 0) }
   }
@@ -93,7 +99,7 @@ suite('a purge over the admin API', () => {
     assert.equal(status(await again.get('tv-a')), MISS)
     // The tag of what was fetched after the first purge.
     assert.equal((await again.admin('POST', '/cache/purge', { tag: 'news' })).json['purged'], 1)
-    assert.equal(await metric(again.adminUrl, 'icn_relay_purged_objects_total'), 8)
+    assert.equal(await metric(again.adminUrl, 'icn_relay_purged_objects_total', '{mode="hard"}'), 8)
   })
 
   test('during a fill: it is served, and not stored; by tag as well, when nothing of the video is cached yet', async t => {
@@ -112,6 +118,75 @@ suite('a purge over the admin API', () => {
     assert.equal(status(await lab.get('Qm')), MISS)
   })
 
+  test('softly: viewers get the stale bytes and are told, while one refetch makes them fresh, replaces them or has them gone', async t => {
+    const path = await temporaryDirectory(t)
+    const lab = await setUp(t, { path })
+    const soft = async (): Promise<unknown> => (await lab.admin('POST', '/cache/purge', { prefix: 'Qm', mode: 'soft' })).json['purged']
+    const settled = async (): Promise<void> => { await until(() => lab.relay.admin.shards.fills === 0 && lab.staleOf('Qm-a') !== true) }
+    for (const cid of ['Qm-a', 'Qm-b']) lab.videos.set(cid, { label: '', tags: [] })
+    for (const cid of ['Qm-a', 'Qm-b']) assert.equal((await lab.get(cid)).status, 200)
+    await lab.calm()
+    const asked = lab.origin.asked.length
+    assert.equal(await soft(), 2)
+    const stale = await lab.get('Qm-a')
+    assert.deepEqual([stale.status, stale.headers['cache-control']], [200, 'public, max-age=0, must-revalidate'])
+    assert.match(status(stale), /^icn-relay; hit; ttl=-\d+$/)
+    assert.deepEqual(stale.body, videoShards('Qm-a', SIZE)[0])
+    await settled()
+    // The manifest was asked for anew and says the same: the shard itself was not fetched.
+    assert.deepEqual(lab.origin.asked.slice(asked).map(({ part }) => part), ['manifest'])
+    const fresh = await lab.get('Qm-a')
+    assert.deepEqual([status(fresh), fresh.headers['cache-control']], [HIT, 'public, max-age=31536000, immutable'])
+    assert.equal(typeof (await lab.admin('GET', '/cache/shards/Qm-b/0')).json['staleSince'], 'number')
+
+    // Published anew under the same CID.
+    lab.videos.set('Qm-a', { label: ' new', tags: [] })
+    await soft()
+    assert.deepEqual((await lab.get('Qm-a')).body, videoShards('Qm-a', SIZE)[0])
+    await settled()
+    const replaced = await lab.get('Qm-a')
+    assert.deepEqual([status(replaced), replaced.body], [HIT, videoShards('Qm-a', SIZE, ' new')[0]])
+
+    // Nobody has it any more.
+    lab.videos.delete('Qm-a')
+    await soft()
+    assert.equal((await lab.get('Qm-a')).status, 200)
+    await settled()
+    assert.equal((await lab.get('Qm-a')).status, 404)
+    for (const outcome of ['fresh', 'replaced', 'gone']) assert.equal(await metric(lab.adminUrl, 'icn_relay_revalidations_total', `{outcome="${outcome}"}`), 1)
+    assert.equal(await metric(lab.adminUrl, 'icn_relay_cache_stale_hits_total'), 3)
+    await lab.relay.close()
+
+    // A restart forgets nothing: not that it is stale, nor since when.
+    const again = await setUp(t, { path, max_stale_ms: 86_400_000 })
+    again.videos.set('Qm-b', { label: ' new', tags: [] })
+    assert.equal(again.staleOf('Qm-b'), true)
+    assert.match(status(await again.get('Qm-b')), /ttl=-/)
+    await again.calm()
+    await again.relay.close()
+  })
+
+  test('softly: under load it stays stale, is not for other relays to keep, and after its time it is a miss', async t => {
+    const path = await temporaryDirectory(t)
+    const lab = await setUp(t, { path })
+    lab.videos.set('Qm', { label: '', tags: [] })
+    await lab.get('Qm')
+    await lab.calm()
+    await lab.admin('PUT', '/overload', { override: 'degraded' })
+    assert.equal((await lab.admin('POST', '/cache/purge', { cids: ['Qm'], mode: 'soft' })).json['purged'], 1)
+    const asked = lab.origin.asked.length
+    for (let n = 0; n < 3; n++) assert.match(status(await lab.get('Qm')), /ttl=-/)
+    const { headers, body } = await request(`${lab.viewerUrl}/shards/Qm/shard_0.bin`, { headers: { via: '1.1 icn-relay-other' } })
+    await body.dump()
+    assert.equal(headers['cache-control'], 'no-store')
+    assert.equal(lab.origin.asked.length, asked)
+    await lab.relay.close()
+    const again = await setUp(t, { path, max_stale_ms: 1 })
+    again.videos.set('Qm', { label: ' new', tags: [] })
+    const missed = await again.get('Qm')
+    assert.deepEqual([status(missed), missed.body], [MISS, videoShards('Qm', SIZE, ' new')[0]])
+  })
+
   test('what is not one selector is refused, and the command says what went', async t => {
     const lab = await setUp(t)
     for (const body of [{}, { tag: 'a', prefix: 'b' }, { tag: 'a b' }, { prefix: '*' }, { all: false }, { cids: [] }, { mode: 'gentle', all: true }]) assertProblem(await lab.admin('POST', '/cache/purge', body), 'RELAY_ERR_BAD_REQUEST')
@@ -119,7 +194,7 @@ suite('a purge over the admin API', () => {
     await lab.get('Qm')
     await lab.calm()
     const ask = await askRunning<PurgeReport>('purge', checkConfig({ admin: { loopback_without_token: true } }), lab.adminUrl)
-    const command = { cids: [], prefix: undefined, tag: undefined, all: false, admin: undefined }
+    const command = { cids: [], prefix: undefined, tag: undefined, all: false, soft: false, admin: undefined }
     assert.match(await purgeCache(ask, { ...command, prefix: 'tv-' }), /^0 objects purged in \d+ ms$/)
     assert.match(await purgeCache(ask, { ...command, all: true }), /^1 objects purged/)
     await assert.rejects(purgeCache(ask, { ...command, tag: 'a b' }), { code: 'RELAY_ERR_CONFIG', message: /^purge: the relay answers 400/ })

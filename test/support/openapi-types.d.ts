@@ -399,7 +399,7 @@ export interface paths {
         put?: never;
         /**
          * Purge by CIDs, prefix or tag
-         * @description Exactly one of `cids`, `prefix`, `tag` and `all`. Answered when nothing of it is served any more, and a restart brings nothing back; what is on its way into the cache meanwhile is not stored. Viewers who read it go on to its end. One runs at a time, and 16 may wait.
+         * @description Exactly one of `cids`, `prefix`, `tag` and `all`. Answered when nothing of it is served any more, except as a soft purge says, and a restart brings nothing back; what is on its way into the cache meanwhile is not stored. Viewers who read it go on to its end. One runs at a time, and 16 may wait.
          */
         post: operations["purge"];
         delete?: never;
@@ -953,6 +953,8 @@ export interface components {
             hits: number;
             /** @description viewers reading it from disk now */
             readers: number;
+            /** @description null when none did */
+            staleSince: number | null;
             /** @description of its CID: from the manifest and from warm jobs */
             tags: string[];
         };
@@ -1316,7 +1318,7 @@ export interface operations {
                     "x-request-id"?: string;
                     /** @description `public, max-age=31536000, immutable`: an object never changes; `public, max-age=60` for one that no believed manifest vouches for; `no-store` for what may not be kept */
                     "cache-control"?: string;
-                    /** @description RFC 9211: `icn-relay; hit`, or `icn-relay; fwd=uri-miss`, with `collapsed` when it joined a fetch under way; a hit has `age` (RFC 9111 §5.1) as well */
+                    /** @description RFC 9211: `icn-relay; hit`, with `ttl=-<seconds>` when it is stale and served until it was fetched again, or `icn-relay; fwd=uri-miss`, with `collapsed` when it joined a fetch under way; a hit has `age` (RFC 9111 §5.1) as well */
                     "cache-status"?: string;
                     /** @description tier or super-node region that answered, and how long opening took, ms */
                     "server-timing"?: string;
@@ -1349,7 +1351,7 @@ export interface operations {
                     "x-request-id"?: string;
                     /** @description `public, max-age=31536000, immutable`: an object never changes; `public, max-age=60` for one that no believed manifest vouches for; `no-store` for what may not be kept */
                     "cache-control"?: string;
-                    /** @description RFC 9211: `icn-relay; hit`, or `icn-relay; fwd=uri-miss`, with `collapsed` when it joined a fetch under way; a hit has `age` (RFC 9111 §5.1) as well */
+                    /** @description RFC 9211: `icn-relay; hit`, with `ttl=-<seconds>` when it is stale and served until it was fetched again, or `icn-relay; fwd=uri-miss`, with `collapsed` when it joined a fetch under way; a hit has `age` (RFC 9111 §5.1) as well */
                     "cache-status"?: string;
                     /** @description tier or super-node region that answered, and how long opening took, ms */
                     "server-timing"?: string;
@@ -1384,7 +1386,7 @@ export interface operations {
                     "x-request-id"?: string;
                     /** @description `public, max-age=31536000, immutable`: an object never changes; `public, max-age=60` for one that no believed manifest vouches for; `no-store` for what may not be kept */
                     "cache-control"?: string;
-                    /** @description RFC 9211: `icn-relay; hit`, or `icn-relay; fwd=uri-miss`, with `collapsed` when it joined a fetch under way; a hit has `age` (RFC 9111 §5.1) as well */
+                    /** @description RFC 9211: `icn-relay; hit`, with `ttl=-<seconds>` when it is stale and served until it was fetched again, or `icn-relay; fwd=uri-miss`, with `collapsed` when it joined a fetch under way; a hit has `age` (RFC 9111 §5.1) as well */
                     "cache-status"?: string;
                     /** @description tier or super-node region that answered, and how long opening took, ms */
                     "server-timing"?: string;
@@ -1622,7 +1624,7 @@ export interface operations {
                     "x-request-id"?: string;
                     /** @description `public, max-age=31536000, immutable`: an object never changes; `public, max-age=60` for one that no believed manifest vouches for; `no-store` for what may not be kept */
                     "cache-control"?: string;
-                    /** @description RFC 9211: `icn-relay; hit`, or `icn-relay; fwd=uri-miss`, with `collapsed` when it joined a fetch under way; a hit has `age` (RFC 9111 §5.1) as well */
+                    /** @description RFC 9211: `icn-relay; hit`, with `ttl=-<seconds>` when it is stale and served until it was fetched again, or `icn-relay; fwd=uri-miss`, with `collapsed` when it joined a fetch under way; a hit has `age` (RFC 9111 §5.1) as well */
                     "cache-status"?: string;
                     /** @description tier or super-node region that answered, and how long opening took, ms */
                     "server-timing"?: string;
@@ -1653,7 +1655,7 @@ export interface operations {
                     "x-request-id"?: string;
                     /** @description `public, max-age=31536000, immutable`: an object never changes; `public, max-age=60` for one that no believed manifest vouches for; `no-store` for what may not be kept */
                     "cache-control"?: string;
-                    /** @description RFC 9211: `icn-relay; hit`, or `icn-relay; fwd=uri-miss`, with `collapsed` when it joined a fetch under way; a hit has `age` (RFC 9111 §5.1) as well */
+                    /** @description RFC 9211: `icn-relay; hit`, with `ttl=-<seconds>` when it is stale and served until it was fetched again, or `icn-relay; fwd=uri-miss`, with `collapsed` when it joined a fetch under way; a hit has `age` (RFC 9111 §5.1) as well */
                     "cache-status"?: string;
                     /** @description tier or super-node region that answered, and how long opening took, ms */
                     "server-timing"?: string;
@@ -1686,7 +1688,7 @@ export interface operations {
                     "x-request-id"?: string;
                     /** @description `public, max-age=31536000, immutable`: an object never changes; `public, max-age=60` for one that no believed manifest vouches for; `no-store` for what may not be kept */
                     "cache-control"?: string;
-                    /** @description RFC 9211: `icn-relay; hit`, or `icn-relay; fwd=uri-miss`, with `collapsed` when it joined a fetch under way; a hit has `age` (RFC 9111 §5.1) as well */
+                    /** @description RFC 9211: `icn-relay; hit`, with `ttl=-<seconds>` when it is stale and served until it was fetched again, or `icn-relay; fwd=uri-miss`, with `collapsed` when it joined a fetch under way; a hit has `age` (RFC 9111 §5.1) as well */
                     "cache-status"?: string;
                     /** @description tier or super-node region that answered, and how long opening took, ms */
                     "server-timing"?: string;
@@ -1892,7 +1894,7 @@ export interface operations {
                     "x-request-id"?: string;
                     /** @description `public, max-age=31536000, immutable`: an object never changes; `public, max-age=60` for one that no believed manifest vouches for; `no-store` for what may not be kept */
                     "cache-control"?: string;
-                    /** @description RFC 9211: `icn-relay; hit`, or `icn-relay; fwd=uri-miss`, with `collapsed` when it joined a fetch under way; a hit has `age` (RFC 9111 §5.1) as well */
+                    /** @description RFC 9211: `icn-relay; hit`, with `ttl=-<seconds>` when it is stale and served until it was fetched again, or `icn-relay; fwd=uri-miss`, with `collapsed` when it joined a fetch under way; a hit has `age` (RFC 9111 §5.1) as well */
                     "cache-status"?: string;
                     /** @description tier or super-node region that answered, and how long opening took, ms */
                     "server-timing"?: string;
@@ -1925,7 +1927,7 @@ export interface operations {
                     "x-request-id"?: string;
                     /** @description `public, max-age=31536000, immutable`: an object never changes; `public, max-age=60` for one that no believed manifest vouches for; `no-store` for what may not be kept */
                     "cache-control"?: string;
-                    /** @description RFC 9211: `icn-relay; hit`, or `icn-relay; fwd=uri-miss`, with `collapsed` when it joined a fetch under way; a hit has `age` (RFC 9111 §5.1) as well */
+                    /** @description RFC 9211: `icn-relay; hit`, with `ttl=-<seconds>` when it is stale and served until it was fetched again, or `icn-relay; fwd=uri-miss`, with `collapsed` when it joined a fetch under way; a hit has `age` (RFC 9111 §5.1) as well */
                     "cache-status"?: string;
                     /** @description tier or super-node region that answered, and how long opening took, ms */
                     "server-timing"?: string;
@@ -1960,7 +1962,7 @@ export interface operations {
                     "x-request-id"?: string;
                     /** @description `public, max-age=31536000, immutable`: an object never changes; `public, max-age=60` for one that no believed manifest vouches for; `no-store` for what may not be kept */
                     "cache-control"?: string;
-                    /** @description RFC 9211: `icn-relay; hit`, or `icn-relay; fwd=uri-miss`, with `collapsed` when it joined a fetch under way; a hit has `age` (RFC 9111 §5.1) as well */
+                    /** @description RFC 9211: `icn-relay; hit`, with `ttl=-<seconds>` when it is stale and served until it was fetched again, or `icn-relay; fwd=uri-miss`, with `collapsed` when it joined a fetch under way; a hit has `age` (RFC 9111 §5.1) as well */
                     "cache-status"?: string;
                     /** @description tier or super-node region that answered, and how long opening took, ms */
                     "server-timing"?: string;
@@ -2196,7 +2198,7 @@ export interface operations {
                     "x-request-id"?: string;
                     /** @description `public, max-age=31536000, immutable`: an object never changes; `public, max-age=60` for one that no believed manifest vouches for; `no-store` for what may not be kept */
                     "cache-control"?: string;
-                    /** @description RFC 9211: `icn-relay; hit`, or `icn-relay; fwd=uri-miss`, with `collapsed` when it joined a fetch under way; a hit has `age` (RFC 9111 §5.1) as well */
+                    /** @description RFC 9211: `icn-relay; hit`, with `ttl=-<seconds>` when it is stale and served until it was fetched again, or `icn-relay; fwd=uri-miss`, with `collapsed` when it joined a fetch under way; a hit has `age` (RFC 9111 §5.1) as well */
                     "cache-status"?: string;
                     /** @description tier or super-node region that answered, and how long opening took, ms */
                     "server-timing"?: string;
@@ -2227,7 +2229,7 @@ export interface operations {
                     "x-request-id"?: string;
                     /** @description `public, max-age=31536000, immutable`: an object never changes; `public, max-age=60` for one that no believed manifest vouches for; `no-store` for what may not be kept */
                     "cache-control"?: string;
-                    /** @description RFC 9211: `icn-relay; hit`, or `icn-relay; fwd=uri-miss`, with `collapsed` when it joined a fetch under way; a hit has `age` (RFC 9111 §5.1) as well */
+                    /** @description RFC 9211: `icn-relay; hit`, with `ttl=-<seconds>` when it is stale and served until it was fetched again, or `icn-relay; fwd=uri-miss`, with `collapsed` when it joined a fetch under way; a hit has `age` (RFC 9111 §5.1) as well */
                     "cache-status"?: string;
                     /** @description tier or super-node region that answered, and how long opening took, ms */
                     "server-timing"?: string;
@@ -2260,7 +2262,7 @@ export interface operations {
                     "x-request-id"?: string;
                     /** @description `public, max-age=31536000, immutable`: an object never changes; `public, max-age=60` for one that no believed manifest vouches for; `no-store` for what may not be kept */
                     "cache-control"?: string;
-                    /** @description RFC 9211: `icn-relay; hit`, or `icn-relay; fwd=uri-miss`, with `collapsed` when it joined a fetch under way; a hit has `age` (RFC 9111 §5.1) as well */
+                    /** @description RFC 9211: `icn-relay; hit`, with `ttl=-<seconds>` when it is stale and served until it was fetched again, or `icn-relay; fwd=uri-miss`, with `collapsed` when it joined a fetch under way; a hit has `age` (RFC 9111 §5.1) as well */
                     "cache-status"?: string;
                     /** @description tier or super-node region that answered, and how long opening took, ms */
                     "server-timing"?: string;
@@ -3762,6 +3764,8 @@ export interface operations {
                     prefix?: string;
                     /** @description name of a group of videos */
                     tag?: string;
+                    /** @description hard, the default: it goes; soft: it is served until it was fetched again, `cache.max_stale_ms` at most */
+                    mode?: "hard" | "soft";
                     /**
                      * @description all that is cached
                      * @constant
@@ -3778,7 +3782,7 @@ export interface operations {
                 };
                 content: {
                     "application/json": {
-                        /** @description objects */
+                        /** @description objects that went, or are stale */
                         purged: number;
                         /** @description time it took */
                         ms: number;

@@ -52,6 +52,7 @@ export const Entry = Type.Object({
   lastAccess: Millis('when it was last read'),
   hits: Type.Integer({ minimum: 0 }),
   readers: Type.Integer({ minimum: 0, description: 'viewers reading it from disk now' }),
+  staleSince: Type.Union([Millis('when a soft purge asked for it to be fetched again'), Type.Null()], { description: 'null when none did' }),
   tags: Type.Array(Tag, { maxItems: 16, description: 'of its CID: from the manifest and from warm jobs' })
 })
 

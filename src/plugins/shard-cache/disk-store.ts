@@ -1,15 +1,13 @@
 import { join } from 'node:path'
-import type { Clock } from '../../base/clock.ts'
 import { systemCode } from '../../base/errors.ts'
 import { cidOfId, type ShardKey } from '../../protocol/shard-key.ts'
-import { MeasuredDisk, type CacheObserver, type FileSystem } from '../../storage/disk-files.ts'
+import { MeasuredDisk } from '../../storage/disk-files.ts'
 import { LeasedStore, type RemovalReason } from '../../storage/leased-store.ts'
-import { makeOrder, type EvictionPolicy, type QueueOrder } from '../../storage/orders/orders.ts'
+import { makeOrder, type QueueOrder } from '../../storage/orders/orders.ts'
 import type { CacheEntry } from './cache-entry.ts'
-import type { CacheHealth } from './cache-health.ts'
+import type { DiskStoreOptions } from './disk-store-options.ts'
 import { EntryTable } from './entry-table.ts'
 import { relativeFile, type EntryRecord } from './entry.ts'
-import type { IndexDb } from './index-db.ts'
 import { Intake, type BlockTicket, type ExpectedBody, type StoreTicket } from './intake.ts'
 import { MemoryBudget } from './memory-budget.ts'
 import { Partials } from './partials.ts'
@@ -19,31 +17,6 @@ import { RecentManifests } from './recent-manifests.ts'
 import { restoreEntries } from './restore-entries.ts'
 import { UnlinkQueue } from './unlink-queue.ts'
 import { WriteBehind } from './write-behind.ts'
-
-export interface DiskStoreOptions {
-  /** Directory of the shard files and of `tmp/`; both exist. */
-  readonly root: string
-  readonly maxBytes: number
-  /** Memory for bodies that pass through because the disk refuses them. */
-  readonly passThroughBytes: number
-  readonly fs: FileSystem
-  readonly db: IndexDb
-  readonly clock: Clock
-  /** Prefix of every generation of this run, `[0-9a-z]{1,16}`, never used before on this directory. */
-  readonly bootId: string
-  readonly observer: CacheObserver
-  /** Free space that is left to others, bytes; 0 by default. */
-  readonly minFreeBytes?: number
-  readonly health?: Pick<CacheHealth, 'set'>
-  /** Whether there is a descriptor for a file of a reader, now or before long; always by default. Must not reject. */
-  readonly mayOpen?: () => boolean | Promise<boolean>
-  /** Which entries go first, empty; the least recently used by default. */
-  readonly eviction?: EvictionPolicy | undefined
-  /** Whether the disk takes new bodies now; always by default. */
-  readonly takesWrites?: () => boolean
-  /** Time the index may take for a batch, ms; any by default. Later, nothing is stored that it would not know. */
-  readonly indexTimeoutMs?: number
-}
 
 /** Evicted when the disk is full, as a share of what there is: one eviction for many bodies. */
 const ROOM_SHARE = 1 / 64
@@ -122,6 +95,7 @@ export class DiskStore {
       makeRoom: async bytes => await (this.#makingRoom ??= this.#makeRoom(bytes).finally(() => { this.#makingRoom = undefined })),
       stored: code => { options.health?.set('failing', code !== undefined, { code }) },
       tick: () => this.#tick(),
+      renew: (entry, verified) => { this.renew(entry, verified) },
       makeEntry: (id, record) => this.table.make(id, record, true),
       fileOf: entry => this.fileOf(entry)
     })
@@ -234,6 +208,12 @@ export class DiskStore {
   verified (entry: CacheEntry): void {
     entry.verified = true
     this.index.touched(entry.id, entry)
+  }
+
+  /** Super-nodes have the bytes of an entry still. @param verified whether a believed manifest says so */
+  renew (entry: CacheEntry, verified: boolean): void {
+    entry.renew(this.#options.clock.now(), verified)
+    this.index.stored(entry.id, entry)
   }
 
   /** Removes an object; readers that hold it finish. False when there is none. */

@@ -124,7 +124,7 @@ export class EntryTable implements SlotValues<CacheEntry>, EntryPlaces {
    */
   make (id: string, record: EntryRecord, confirmed: boolean): CacheEntry {
     const { size, storedAt, sha256, generation, lastAccess, hits } = record
-    return new CacheEntry(this, { id, size, storedAt, serial: this.#nextSerial() }, NONE, { sha256, generation, lastAccess, hits, flags: flagsOf(record, confirmed) })
+    return new CacheEntry(this, { id, size, storedAt, serial: this.#nextSerial() }, NONE, { sha256, generation, lastAccess, hits, flags: flagsOf(record, confirmed), staleSince: record.staleSince ?? 0 })
   }
 
   open (entry: CacheEntry): number {

@@ -56,6 +56,8 @@ export interface IntakeOptions {
   readonly bootId: string
   /** The next access time. */
   readonly tick: () => number
+  /** A stale entry is what super-nodes have. */
+  readonly renew: (entry: CacheEntry, verified: boolean) => void
   /** An entry that is not in the store yet. */
   readonly makeEntry: (id: string, record: EntryRecord) => CacheEntry
   readonly fileOf: (entry: CacheEntry) => string
@@ -156,7 +158,7 @@ export class Intake {
   }
 
   #ticket<S extends BodySpool> (key: ShardKey, { reservation, file }: Room, open: (events: SpoolParts) => S): StoreTicket<S> & { readonly keep: (record: () => PartialRecord) => Promise<boolean> } {
-    const { leased, partials, manifests, guard, tags, disk, memory, index, clock, observer, tick, makeEntry, fileOf, makeRoom, stored: ended } = this.#options
+    const { leased, partials, manifests, guard, tags, disk, memory, index, clock, observer, tick, renew, makeEntry, fileOf, makeRoom, stored: ended } = this.#options
     const id = keyId(key)
     let committed: CacheEntry | undefined
     let told = false
@@ -184,6 +186,11 @@ export class Intake {
       await spool.flush()
       const stored = spool.storable
       if (stored === undefined || reservation === undefined || reservation.settled || forbidden()) return false
+      const same = leased.peek(id)
+      if (same !== undefined && same.staleSince > 0 && same.sha256 === sha256 && same.size === spool.length) {
+        renew(same, verified)
+        return true
+      }
       const entry = makeEntry(id, {
         size: spool.length, sha256, storedAt: clock.now(), lastAccess: tick(), hits: 0, generation: this.#nextGeneration(), verified
       })

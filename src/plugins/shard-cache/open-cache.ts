@@ -47,6 +47,8 @@ export interface OpenCacheOptions {
   /** Whether objects may be copied to memory now; always by default. */
   readonly mayPromote?: () => boolean
   readonly verify?: ShardCacheOptions['verify']
+  /** How long what a soft purge has marked is served at most, ms; for ever by default. */
+  readonly maxStaleMs?: number
   /** Asked before the index is opened; a process of its own that reads all of it by default. */
   readonly check?: (directory: string, visited: (share: number) => void) => Promise<IndexVerdict>
   /** Ends opening with RELAY_ERR_STOPPING; without effect later. */
@@ -126,7 +128,7 @@ export async function openCache (options: OpenCacheOptions): Promise<OpenedCache
       report => { log(report.errors > 0 ? 'warn' : 'info', 'cache reconciled', { ...report }) },
       (error: unknown) => { log('error', 'cache reconciliation failed', { err: error }) }
     )
-    const cache = new ShardCache({ disk: store, db: index, ramBytes: options.ramBytes, observer: options.observer, reconciled, verify: options.verify, ...options.mayPromote === undefined ? {} : { mayPromote: options.mayPromote } })
+    const cache = new ShardCache({ disk: store, db: index, ramBytes: options.ramBytes, observer: options.observer, reconciled, verify: options.verify, stale: { maxMs: options.maxStaleMs ?? Infinity, now: clock.now }, ...options.mayPromote === undefined ? {} : { mayPromote: options.mayPromote } })
     const heal = async (): Promise<void> => {
       await fs.mkdir(join(root, 'tmp'), { ...DIRECTORY, recursive: true })
       const dropped = await dropMissing(store, fs, stopping.signal)

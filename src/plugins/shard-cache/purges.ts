@@ -4,10 +4,10 @@ import type { RamTier } from '../../storage/ram-tier.ts'
 import type { DiskStore } from './disk-store.ts'
 
 /** Entries that a purge looks at, and of them evicts, between two turns of the event loop: some milliseconds. */
-const LOOKS_A_TURN = 20_000
+const LOOKS_A_TURN = 2_000
 const EVICTIONS_A_TURN = 200
-/** Changes of the index that wait to be written, from which on a purge waits too. */
-const MAX_INDEX_PENDING = 20_000
+/** Changes of the index that wait to be written, from which on a purge waits too: a batch is made in one turn. */
+const MAX_INDEX_PENDING = 2_000
 
 /** What is purged. */
 export interface PurgeWhat {
@@ -16,6 +16,8 @@ export interface PurgeWhat {
   readonly cids?: readonly string[] | undefined
   /** Told at the start, and at the end within the same turn in which objects may be stored again: fills that are under way then must not be. */
   readonly forbid?: () => void
+  /** When it was asked for, ms since the epoch: objects are only marked as stale since then. */
+  readonly staleSince?: number | undefined
 }
 
 /** Evicts what somebody wants gone, some at a time. A purge wins over whatever of it is on its way into the cache: nothing of that is stored. */
@@ -34,18 +36,29 @@ export class Purges {
     return this.#disk.purge(id)
   }
 
+  /** One object, which is served until it was fetched again. @returns whether there was one */
+  mark (id: string, staleSince: number): boolean {
+    const entry = this.#disk.peek(id)
+    if (entry === undefined) return false
+    // Of several purges the first counts, or they would keep it stale for ever.
+    if (entry.staleSince > 0) return true
+    entry.staleSince = staleSince
+    this.#disk.index.stored(id, entry)
+    return true
+  }
+
   /**
    * All objects of some CIDs, and what is kept of those that came in part. The event loop gets its turns meanwhile.
-   * @returns how many objects went; the index on disk knows it too then, unless its disk does not answer
+   * @returns how many objects went, or are stale; the index on disk knows it too then, unless its disk does not answer
    */
-  async purge ({ matches, cids, forbid = () => {} }: PurgeWhat): Promise<number> {
+  async purge ({ matches, cids, forbid = () => {}, staleSince }: PurgeWhat): Promise<number> {
     const end = this.#disk.guard.begin(matches)
     let purged = 0
     try {
       forbid()
       for (const ids of cids === undefined ? this.#found(matches) : groups(cids)) {
         for (let at = 0; at < ids.length; at += EVICTIONS_A_TURN) {
-          for (const id of ids.slice(at, at + EVICTIONS_A_TURN)) if (this.one(id)) purged++
+          for (const id of ids.slice(at, at + EVICTIONS_A_TURN)) if (staleSince === undefined ? this.one(id) : this.mark(id, staleSince)) purged++
           if (this.#disk.index.pending > MAX_INDEX_PENDING) await this.#disk.index.flush()
           await nextTurn()
         }

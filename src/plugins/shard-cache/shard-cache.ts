@@ -1,9 +1,10 @@
 import { join } from 'node:path'
 import { RelayError } from '../../base/errors.ts'
 import { keyId, keysOfCid, parseKeyId, type ShardKey } from '../../protocol/shard-key.ts'
-import type { CacheObserver, CacheTier } from '../../storage/disk-files.ts'
+import type { CacheObserver } from '../../storage/disk-files.ts'
 import { RamTier, type RamObject } from '../../storage/ram-tier.ts'
 import type { CacheEntry } from './cache-entry.ts'
+import { factsOf, type CachedObject } from './cached-object.ts'
 import type { DiskStore } from './disk-store.ts'
 import { describe, type EntryDetails } from './entry-details.ts'
 import { relativeFile } from './entry.ts'
@@ -16,35 +17,12 @@ import type { RecentVideo } from './recent-manifests.ts'
 import type { ReconcileReport } from './reconcile.ts'
 import { VerifiedReads, type ReadFile, type VerifiedFile, type VerifiedReadsOptions } from './verified-reads.ts'
 
+export type { CachedObject } from './cached-object.ts'
+
 /** Hits after which an object on disk is copied to memory: once may be chance, twice is a pattern. */
 const PROMOTE_AT_HITS = 2
 /** Copies to memory under way at the same time; further candidates wait for their next hit. */
 const MAX_PROMOTIONS = 2
-
-/** A cached object opened for reading; `release` once. */
-export interface CachedObject {
-  readonly size: number
-  /** SHA-256, lower-case hex. */
-  readonly sha256: string
-  /** Whether it was compared with a believed manifest. */
-  readonly verified: boolean
-  readonly tier: CacheTier
-  /** Milliseconds since the Unix epoch. */
-  readonly storedAt: number
-  /** The whole body, when it is in memory. */
-  readonly buffer: Buffer | undefined
-  /** File with the whole body, for a reader in another process; undefined when the object was not opened for one. */
-  readonly path: string | undefined
-  /** SHA-256 of the blocks of that file, by which its reader verifies each; undefined where that is not asked for. */
-  readonly blocks?: Uint8Array | undefined
-  /**
-   * Bytes at `position`, at least one and at most `length`.
-   * @param into memory that they may be read into, instead of new memory
-   * @throws Error when the disk fails; the entry is then gone from the cache
-   */
-  read (position: number, length: number, into?: Buffer): Promise<Uint8Array>
-  release (): void
-}
 
 export interface ShardCacheOptions {
   readonly disk: DiskStore
@@ -55,6 +33,8 @@ export interface ShardCacheOptions {
   readonly reconciled: Promise<ReconcileReport>
   /** Whether objects may be copied to memory now; always by default. */
   readonly mayPromote?: () => boolean
+  /** How long what a soft purge has marked is served at most, ms, and the wall clock, ms; for ever by default. */
+  readonly stale?: { readonly maxMs: number, readonly now: () => number }
   /** When hits from disk are verified, and who hears of it; never and nobody by default. */
   readonly verify?: Partial<Pick<VerifiedReadsOptions, 'mode' | 'onRot' | 'onVerified'>> | undefined
 }
@@ -67,12 +47,14 @@ export class ShardCache {
   readonly reads: VerifiedReads
   readonly purges: Purges
   readonly #db: IndexDb
+  readonly #stale: NonNullable<ShardCacheOptions['stale']>
   readonly #mayPromote: () => boolean
   readonly #promotions = new Set<Promise<void>>()
 
   constructor (options: ShardCacheOptions) {
     this.disk = options.disk
     this.#db = options.db
+    this.#stale = options.stale ?? { maxMs: Infinity, now: () => 0 }
     this.#mayPromote = options.mayPromote ?? (() => true)
     this.reconciled = options.reconciled
     void this.disk.guard.until(options.reconciled.catch(() => {}))
@@ -96,7 +78,7 @@ export class ShardCache {
 
   /** Opens an object; undefined is a miss, also when the disk failed to deliver. */
   async open (key: ShardKey): Promise<CachedObject | undefined> {
-    const entry = this.disk.find(keyId(key))
+    const entry = this.#find(key)
     if (entry === undefined) return undefined
     const object = this.ram.lease(entry.id, entry.sha256)
     if (object !== undefined) return this.#fromMemory(entry, object)
@@ -121,7 +103,7 @@ export class ShardCache {
    * unless the file has to be verified first, or that reader fails and the bytes are read here after all.
    */
   pin (key: ShardKey): CachedObject | undefined | Promise<CachedObject | undefined> {
-    const entry = this.disk.find(keyId(key))
+    const entry = this.#find(key)
     if (entry === undefined) return undefined
     const file = this.reads.admit(entry)
     if (!(file instanceof Promise)) return this.#pinned(entry, file)
@@ -130,7 +112,8 @@ export class ShardCache {
   }
 
   has (key: ShardKey): boolean {
-    return this.disk.peek(keyId(key)) !== undefined
+    const entry = this.disk.peek(keyId(key))
+    return entry !== undefined && !this.#isOver(entry)
   }
 
   /** Starts writing a body of at most `capacity` bytes; with `store` false it only passes through memory. See {@link Intake.begin} for `grows`. */
@@ -210,9 +193,9 @@ export class ShardCache {
     return this.disk.manifests.videos(limit)
   }
 
-  /** `cache_manifest.json`, from least to most recently used. */
+  /** `cache_manifest.json`, from least to most recently used, without what is stale. */
   exportManifest (): Generator<string> {
-    return manifestText(this.disk.table.byLastAccess())
+    return manifestText(this.disk.table.byLastAccess(), ({ staleSince }) => staleSince === 0)
   }
 
   /**
@@ -244,6 +227,18 @@ export class ShardCache {
   async flush (): Promise<void> {
     await Promise.all(this.#promotions)
     await this.disk.flush()
+  }
+
+  #find (key: ShardKey): CacheEntry | undefined {
+    const entry = this.disk.find(keyId(key))
+    if (entry === undefined || !this.#isOver(entry)) return entry
+    this.purges.one(entry.id)
+    return undefined
+  }
+
+  /** Whether it is stale for too long to be served. */
+  #isOver ({ staleSince }: CacheEntry): boolean {
+    return staleSince > 0 && this.#stale.now() - staleSince >= this.#stale.maxMs
   }
 
   #fromMemory (entry: CacheEntry, object: RamObject): CachedObject {
@@ -304,9 +299,4 @@ export class ShardCache {
       .finally(() => { this.#promotions.delete(work) })
     this.#promotions.add(work)
   }
-}
-
-/** What is known of an object wherever its bytes come from. */
-function factsOf ({ size, sha256, verified, storedAt }: CacheEntry): Pick<CachedObject, 'size' | 'sha256' | 'verified' | 'storedAt'> {
-  return { size, sha256, verified, storedAt }
 }

@@ -15,7 +15,7 @@ function purgerOf (options: Partial<PurgerOptions> = {}): { purger: Purger, begu
     },
     forbidStore: () => {},
     tagsOf: () => [],
-    now: () => 0,
+    clock: { now: () => 0, monotonic: () => 0 },
     purged: () => {},
     ...options
   })
@@ -67,7 +67,7 @@ suite('purges', () => {
   test('forbid what is on its way by the ids of keys, and tell how long they took', async () => {
     const forbidden: string[] = []
     let time = 10
-    const { purger } = purgerOf({ forbidStore: matches => { forbidden.push(...['A/0', 'AB/manifest', 'B/0'].filter(matches)) }, now: () => time++ * 1_000 })
+    const { purger } = purgerOf({ forbidStore: matches => { forbidden.push(...['A/0', 'AB/manifest', 'B/0'].filter(matches)) }, clock: { now: () => 7, monotonic: () => time++ * 1_000 } })
     assert.deepEqual(await purger.purge({ prefix: 'A' }), { purged: 3, ms: 1_000 })
     assert.deepEqual(forbidden, ['A/0', 'AB/manifest'])
   })
