@@ -16,6 +16,7 @@ import limitsPlugin from './plugins/limits/index.ts'
 import metricsPlugin from './plugins/metrics/index.ts'
 import overloadPlugin from './plugins/overload/index.ts'
 import p2pPlugin from './plugins/p2p/index.ts'
+import pinsPlugin from './plugins/pins/index.ts'
 import prefetchPlugin from './plugins/prefetch/index.ts'
 import purgePlugin from './plugins/purge/index.ts'
 import regionPlugin from './plugins/region/index.ts'
@@ -93,6 +94,7 @@ export async function buildApp (config: Config, deps: AppDeps): Promise<Relay> {
     await admin.register(metricsPlugin, { droppedLines: deps.droppedLines })
     await admin.register(overloadPlugin, { config })
     await admin.register(shardCachePlugin, { config, signal: deps.signal, loaded: share => { deps.startListener?.loaded(share) } })
+    await admin.register(pinsPlugin, { config })
     await admin.register(tlsPlugin, { config })
     await admin.register(authPlugin, { config })
     await admin.register(denylistPlugin, { config })

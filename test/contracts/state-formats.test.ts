@@ -9,6 +9,7 @@ import { checkConfig } from '../../src/config/config.ts'
 import { TOKEN_FILE, withOwnToken } from '../../src/plugins/admin/own-token.ts'
 import { loadScrubState, newScrubState, SCRUB_STATE_VERSION, scrubStateText, type ScrubState } from '../../src/plugins/scrub/scrub-state.ts'
 import { loadOwnEntries, ownEntriesText } from '../../src/plugins/denylist/own-entries.ts'
+import { loadPins, PINS_VERSION, pinsText } from '../../src/plugins/pins/pin-state.ts'
 import { RECORD_VERSION } from '../../src/plugins/shard-cache/record-bytes.ts'
 import { MANIFEST_VERSION, type ManifestEntry } from '../../src/plugins/shard-cache/manifest.ts'
 import { TAG_LOG_VERSION } from '../../src/plugins/shard-cache/tag-log.ts'
@@ -151,6 +152,13 @@ for (const version of versions) {
       const entries = await loadOwnEntries(left.file('denied.json'))
       assert.equal(ownEntriesText(entries), await left.text('denied.json'))
       assert.deepEqual(entries.map(({ entry }) => entry), ['QmDenied', 'tv-*'])
+    })
+
+    test('what operators have pinned', async t => {
+      const left = await leave(t, version)
+      const pins = await loadPins(left.file('pins.json'), message => { left.log('error', message) })
+      assert.deepEqual([pinsText(pins), left.warnings], [await left.text('pins.json'), []])
+      assert.deepEqual(pins.map(({ cid, expiresAt }) => [cid, expiresAt !== null]), [['QmUpper', false], ['bafy-lower_1', true]])
     })
 
     test('tags of CIDs', async t => {
@@ -336,6 +344,7 @@ suite('the table of files in docs/operations.md', () => {
   test('has the versions of the code', () => {
     const of = (path: string): string | undefined => rows.get(path)
     const [records = ''] = of('index/')?.split(';') ?? []
+    assert.equal(of('pins.json'), String(PINS_VERSION))
     assert.equal(of('cid-tags.jsonl'), `${TAG_LOG_VERSION}, in its first line`)
     assert.deepEqual([records, of('cache_manifest.json'), of('upstreams.json'), of('scrub-state.json'), of('warm-jobs.json')], [`${RECORD_VERSION}, in every record`, String(MANIFEST_VERSION), String(CHANGES_VERSION), String(SCRUB_STATE_VERSION), String(WARM_STATE_VERSION)])
     for (const [path, version] of rows) assert.notEqual(version.trim(), '', path)

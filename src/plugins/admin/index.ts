@@ -12,6 +12,7 @@ import { jobRoutes } from '../jobs/routes.ts'
 import { limitsRoutes } from '../limits/routes.ts'
 import { overloadRoutes } from '../overload/routes.ts'
 import { p2pRoutes } from '../p2p/routes.ts'
+import { pinRoutes } from '../pins/routes.ts'
 import { purgeRoutes } from '../purge/routes.ts'
 import { regionRoutes } from '../region/routes.ts'
 import { scrubRoutes } from '../scrub/routes.ts'
@@ -79,6 +80,7 @@ export default fp<{ config: Config }>(async (app: FastifyInstance, { config }) =
     })
     await admin.register(viewerRoutes, { supervisor: app.viewers.supervisor, live: app.viewers.live })
     await admin.register(cacheRoutes, { cache: app.shardCache, shards: app.shards, eviction: config.cache.eviction })
+    await admin.register(pinRoutes, app.pins)
     await admin.register(purgeRoutes, { purger: app.purger })
     await admin.register(denylistRoutes, { service: app.denylist.service })
     await admin.register(scrubRoutes, { scrub: app.scrub })
@@ -91,4 +93,4 @@ export default fp<{ config: Config }>(async (app: FastifyInstance, { config }) =
     await admin.register(jobRoutes, { ...app.jobs, warm: app.warm })
     await admin.register(upstreamRoutes, { upstream: app.upstream, roster: app.nodeRoster, source: app.nodeSource, region: () => app.region.current, regions: config.region.regions })
   }, { prefix: '/admin/v1' })
-}, { name: 'admin', dependencies: ['bandwidth', 'denylist', 'integrity', 'jobs', 'limits', 'overload', 'p2p', 'purge', 'region', 'scrub', 'shard-cache', 'upstream', 'shards', 'viewers', 'warm'] })
+}, { name: 'admin', dependencies: ['bandwidth', 'denylist', 'integrity', 'jobs', 'limits', 'overload', 'p2p', 'pins', 'purge', 'region', 'scrub', 'shard-cache', 'upstream', 'shards', 'viewers', 'warm'] })

@@ -6,6 +6,7 @@ import { integrityMetrics } from '../integrity/metrics.ts'
 import { limitsMetrics } from '../limits/metrics.ts'
 import { overloadMetrics } from '../overload/metrics.ts'
 import { p2pMetrics } from '../p2p/metrics.ts'
+import { pinsMetrics } from '../pins/metrics.ts'
 import { prefetchMetrics } from '../prefetch/metrics.ts'
 import { purgeMetrics } from '../purge/metrics.ts'
 import { regionMetrics } from '../region/metrics.ts'
@@ -35,6 +36,7 @@ export const METRICS = {
   ...prefetchMetrics,
   ...warmMetrics,
   ...purgeMetrics,
+  ...pinsMetrics,
   ...bandwidthMetrics,
   ...viewersMetrics,
   ...limitsMetrics,

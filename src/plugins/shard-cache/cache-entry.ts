@@ -1,6 +1,6 @@
 import type { Leasable } from '../../storage/leased-store.ts'
 import { NONE } from '../../storage/slots.ts'
-import { CONFIRMED, INTACT, VERIFIED, type EntryRows } from './entry-rows.ts'
+import { CONFIRMED, INTACT, PINNED, VERIFIED, type EntryRows } from './entry-rows.ts'
 import type { EntryRecord } from './entry.ts'
 
 /** What an entry without a row knows itself. */
@@ -97,6 +97,10 @@ export class CacheEntry implements EntryRecord, Leasable {
   /** Whether this process has seen that the bytes in the file are those that were stored. */
   get intact (): boolean { return this.#is(INTACT) }
   set intact (intact: boolean) { this.#let(INTACT, intact) }
+
+  /** Whether no eviction takes it. Written by LeasedStore only. */
+  get pinned (): boolean { return this.#is(PINNED) }
+  set pinned (pinned: boolean) { this.#let(PINNED, pinned) }
 
   get flags (): number { return this.#own?.flags ?? this.#table.rows.flagsOf(this.#row) }
 

@@ -39,6 +39,8 @@ export class DiskStore {
   readonly manifests = new RecentManifests()
   readonly guard = new PurgeGuard()
   readonly table = new EntryTable()
+  /** Told of every entry that came in; one listener. */
+  arrived: (entry: CacheEntry) => void = () => {}
   readonly #options: DiskStoreOptions
   readonly #order: QueueOrder<CacheEntry>
   readonly #leased: LeasedStore<CacheEntry>
@@ -95,6 +97,7 @@ export class DiskStore {
       makeRoom: async bytes => await (this.#makingRoom ??= this.#makeRoom(bytes).finally(() => { this.#makingRoom = undefined })),
       stored: code => { options.health?.set('failing', code !== undefined, { code }) },
       tick: () => this.#tick(),
+      arrived: entry => { this.arrived(entry) },
       renew: (entry, verified) => { this.renew(entry, verified) },
       makeEntry: (id, record) => this.table.make(id, record, true),
       fileOf: entry => this.fileOf(entry)
@@ -107,6 +110,7 @@ export class DiskStore {
   get freeBytes (): number | undefined { return this.#freeBytes }
   get usedBytes (): number { return this.#leased.usedBytes }
   get indexedBytes (): number { return this.#leased.indexedBytes }
+  get pinnedBytes (): number { return this.#leased.pinnedBytes }
   get reservedBytes (): number { return this.#leased.reservedBytes }
   get condemnedBytes (): number { return this.#leased.condemnedBytes }
   get count (): number { return this.#leased.count }
@@ -142,6 +146,7 @@ export class DiskStore {
     if (!this.#leased.restore(entry)) return false
     this.index.stored(id, entry)
     this.manifests.note(entry)
+    this.arrived(entry)
     return true
   }
 
@@ -214,6 +219,11 @@ export class DiskStore {
   renew (entry: CacheEntry, verified: boolean): void {
     entry.renew(this.#options.clock.now(), verified)
     this.index.stored(entry.id, entry)
+  }
+
+  /** Has evictions pass over an entry, or not any more. */
+  keep (entry: CacheEntry, on: boolean): void {
+    this.#leased.pin(entry, on)
   }
 
   /** Removes an object; readers that hold it finish. False when there is none. */

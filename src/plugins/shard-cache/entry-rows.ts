@@ -6,6 +6,7 @@ import { DIGEST_AND_GENERATION_BYTES, MAX_GENERATION, RecordBytes, SHA256_BYTES 
 export const VERIFIED = 1
 export const CONFIRMED = 2
 export const INTACT = 4
+export const PINNED = 8
 
 /*
  * A row: size f64, storedAt f64, lastAccess f64, hits u32, number of the CID u32, serial u32, flags u8, number of the part u8, two bytes free, SHA-256,

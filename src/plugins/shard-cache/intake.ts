@@ -56,6 +56,8 @@ export interface IntakeOptions {
   readonly bootId: string
   /** The next access time. */
   readonly tick: () => number
+  /** Told of every entry that came in. */
+  readonly arrived: (entry: CacheEntry) => void
   /** A stale entry is what super-nodes have. */
   readonly renew: (entry: CacheEntry, verified: boolean) => void
   /** An entry that is not in the store yet. */
@@ -158,7 +160,7 @@ export class Intake {
   }
 
   #ticket<S extends BodySpool> (key: ShardKey, { reservation, file }: Room, open: (events: SpoolParts) => S): StoreTicket<S> & { readonly keep: (record: () => PartialRecord) => Promise<boolean> } {
-    const { leased, partials, manifests, guard, tags, disk, memory, index, clock, observer, tick, renew, makeEntry, fileOf, makeRoom, stored: ended } = this.#options
+    const { leased, partials, manifests, guard, tags, disk, memory, index, clock, observer, tick, renew, arrived, makeEntry, fileOf, makeRoom, stored: ended } = this.#options
     const id = keyId(key)
     let committed: CacheEntry | undefined
     let told = false
@@ -207,6 +209,7 @@ export class Intake {
       tags.addTags(key.cid, tagged)
       index.stored(id, entry)
       manifests.note(entry)
+      arrived(entry)
       observer.stored()
       ended(undefined)
       return true

@@ -5,9 +5,9 @@ import type { DiskStore } from './disk-store.ts'
 
 /** Entries that a purge looks at, and of them evicts, between two turns of the event loop: some milliseconds. */
 const LOOKS_A_TURN = 2_000
-const EVICTIONS_A_TURN = 200
+const EVICTIONS_A_TURN = 100
 /** Changes of the index that wait to be written, from which on a purge waits too: a batch is made in one turn. */
-const MAX_INDEX_PENDING = 2_000
+const MAX_INDEX_PENDING = 1_000
 
 /** What is purged. */
 export interface PurgeWhat {
