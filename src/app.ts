@@ -1,3 +1,4 @@
+import { setTimeout as delay } from 'node:timers/promises'
 import type { FastifyInstance } from 'fastify'
 import type { Logger } from './base/log.ts'
 import type { Config } from './config/config.ts'
@@ -13,6 +14,7 @@ import type { StartListener } from './plugins/http/start-listener.ts'
 import integrityPlugin from './plugins/integrity/index.ts'
 import jobsPlugin from './plugins/jobs/index.ts'
 import limitsPlugin from './plugins/limits/index.ts'
+import liveConfigPlugin, { type ReadConfig } from './plugins/live-config/index.ts'
 import metricsPlugin from './plugins/metrics/index.ts'
 import overloadPlugin from './plugins/overload/index.ts'
 import p2pPlugin from './plugins/p2p/index.ts'
@@ -24,12 +26,14 @@ import repairPlugin from './plugins/repair/index.ts'
 import scrubPlugin from './plugins/scrub/index.ts'
 import shardCachePlugin from './plugins/shard-cache/index.ts'
 import shardsPlugin from './plugins/shards/index.ts'
+import sizingPlugin from './plugins/sizing/index.ts'
 import tlsPlugin from './plugins/tls/index.ts'
 import upstreamPlugin from './plugins/upstream/index.ts'
 import viewerHttpPlugin from './plugins/viewer-http/index.ts'
 import viewersPlugin from './plugins/viewers/index.ts'
 import warmPlugin from './plugins/warm/index.ts'
 import type { GatewayProgram } from './spawn/gateway-process.ts'
+import type { ListenSockets } from './spawn/listen-sockets.ts'
 
 declare module 'fastify' {
   interface FastifyInstance {
@@ -48,18 +52,27 @@ export interface Relay {
    * @throws RelayError RELAY_ERR_LISTEN naming the address
    */
   listen (): Promise<{ viewerPort: number, adminPort: number }>
+  /**
+   * The lame-duck time before `close`, `viewer.lame_duck_ms`: `/ready` says 503 and sessions are asked to move, so that nobody new is sent here, and whoever
+   * comes all the same is served, on a connection that ends with the answer.
+   */
+  leave (): Promise<void>
   /** Stops accepting, lets responses in flight finish within `viewer.stop_timeout_ms`, writes the index; idempotent. */
   close (): Promise<void>
   /** Whether something waits for a disk that does not answer, which would keep the process from exiting. */
   hangs (): boolean
-  /** Reads what may change at run time again: certificates and keys of viewers. Bad files are logged and change nothing. */
+  /** Reads the configuration again, with all files that it names. What is wrong is logged, and then nothing changes. Never rejects. */
   reload (): Promise<void>
 }
 
 export interface AppDeps {
   readonly logger: Logger
+  /** What the configuration was made of, to read it again. */
+  readonly read?: ReadConfig | undefined
   /** Log lines that nobody read in time; none by default. */
   readonly droppedLines?: () => number
+  /** Sockets that a service manager has opened; none by default. */
+  readonly sockets?: ListenSockets
   /** Holds the admin socket until `listen`. */
   readonly startListener?: StartListener | undefined
   /** Ends the start: loading the cache immediately, the rest when it is through. */
@@ -77,7 +90,8 @@ const MAX_ADMIN_CONNECTIONS = 256
 const IDLE_SWEEP_MS = 50
 
 /** Builds the relay without listening. The order of registration is the architecture: each plugin stands on those above it. */
-export async function buildApp (config: Config, deps: AppDeps): Promise<Relay> {
+export async function buildApp (start: Config, deps: AppDeps): Promise<Relay> {
+  const { sockets = {} } = deps
   const admin = createInstance({
     logger: deps.logger,
     listener: 'admin',
@@ -92,9 +106,12 @@ export async function buildApp (config: Config, deps: AppDeps): Promise<Relay> {
   try {
     await deps.onInstance?.(admin, 'admin')
     await admin.register(metricsPlugin, { droppedLines: deps.droppedLines })
+    await admin.register(liveConfigPlugin, { config: start, logger: deps.logger, read: deps.read })
+    const { config } = admin.liveConfig
     await admin.register(overloadPlugin, { config })
     await admin.register(shardCachePlugin, { config, signal: deps.signal, loaded: share => { deps.startListener?.loaded(share) } })
     await admin.register(pinsPlugin, { config })
+    await admin.register(sizingPlugin, { config })
     await admin.register(tlsPlugin, { config })
     await admin.register(authPlugin, { config })
     await admin.register(denylistPlugin, { config })
@@ -107,7 +124,7 @@ export async function buildApp (config: Config, deps: AppDeps): Promise<Relay> {
     await admin.register(jobsPlugin)
     await admin.register(limitsPlugin, { config })
     await admin.register(bandwidthPlugin, { config })
-    await admin.register(viewersPlugin, { config, gatewayProgram: deps.gatewayProgram })
+    await admin.register(viewersPlugin, { config, gatewayProgram: deps.gatewayProgram, websocketSocket: sockets.websocket })
     await admin.register(prefetchPlugin, { config })
     await admin.register(scrubPlugin, { config })
     await admin.register(warmPlugin, { config })
@@ -126,7 +143,7 @@ export async function buildApp (config: Config, deps: AppDeps): Promise<Relay> {
   /** The time to stop is up. */
   let late = false
   const close = async (): Promise<void> => {
-    const { stop_timeout_ms: deadlineMs } = config.viewer
+    const { stop_timeout_ms: deadlineMs } = start.viewer
     const sweep = (): void => {
       for (const { server } of [viewer, admin]) {
         if (late) server.closeAllConnections()
@@ -154,14 +171,20 @@ export async function buildApp (config: Config, deps: AppDeps): Promise<Relay> {
     listen: async () => {
       const { startListener } = deps
       await startListener?.handOver(admin.server)
-      const adminPort = startListener === undefined ? await bind(admin, config.admin, 'admin') : boundPort(admin)
-      for (const start of starts.splice(0)) start()
-      const viewerPort = await bind(viewer, config.viewer, 'viewer')
+      const adminPort = startListener === undefined ? await bind(admin, start.admin, 'admin', sockets.admin) : boundPort(admin)
+      for (const callback of starts.splice(0)) callback()
+      const viewerPort = await bind(viewer, start.viewer, 'viewer', sockets.viewer)
       await admin.viewers.start(viewerPort)
       return { viewerPort, adminPort }
     },
+    leave: async () => {
+      const { lame_duck_ms: ms } = start.viewer
+      if (ms === 0) return
+      admin.viewers.live.update({ drain: { deadlineMs: ms, alternates: admin.liveConfig.config.overload.alternates } })
+      await delay(ms)
+    },
     close: async () => { await (closing ??= close()) },
     hangs: () => admin.diskQueue.late > 0 || admin.shardCache.disk.index.late || (late && admin.shardCache.disk.index.writing),
-    reload: async () => { await Promise.all([admin.certificates.reload(), admin.auth.reload(), admin.denylist.reload()]) }
+    reload: async () => { await admin.liveConfig.reload().catch(() => {}) }
   }
 }

@@ -12,15 +12,17 @@ import { hashToken, signedUrl } from './cli/commands.ts'
 import { askRunning } from './cli/ask-admin.ts'
 import { changeDenylist } from './cli/block-command.ts'
 import { PURGE_MS, purgeCache } from './cli/purge-command.ts'
+import { reloadConfig } from './cli/reload-command.ts'
 import { repairVideo } from './cli/repair-command.ts'
 import { warmVideos } from './cli/warm-command.ts'
 import { endOfNode } from './cli/node-version.ts'
-import { checkStart } from './cli/start-check.ts'
+import { checkSettings, checkStart } from './cli/start-check.ts'
 import { StartSignals } from './cli/start-signals.ts'
-import { loadConfig } from './config/config.ts'
+import { configFile, configOf, readLayers, readTokens, startLayers, type Config } from './config/config.ts'
 import { endAs, isLauncher, launch } from './launcher/launch.ts'
 import { withOwnToken } from './plugins/admin/own-token.ts'
 import { StartListener } from './plugins/http/start-listener.ts'
+import { listenSockets } from './spawn/listen-sockets.ts'
 import { hasSeparateGateway, isLaunched, stopWithLauncher } from './plugins/viewers/launched-gateways.ts'
 
 /** Takes writing from the group, and everything from others. */
@@ -62,7 +64,8 @@ async function main (): Promise<void> {
     process.stdout.write(`${await hashToken(process.stdin)}\n`)
     return
   }
-  const settings = loadConfig(commandLine, process.env)
+  const layers = startLayers(commandLine, process.env)
+  const settings = configOf(layers)
   if (commandLine.signUrl !== undefined) {
     process.stdout.write(`${await signedUrl(settings, commandLine.signUrl, systemClock.now())}\n`)
     return
@@ -90,6 +93,11 @@ async function main (): Promise<void> {
     process.stdout.write(`${await purgeCache(await askRunning('purge', settings, commandLine.purge.admin, PURGE_MS), commandLine.purge)}\n`)
     return
   }
+  if (commandLine.reload !== undefined) {
+    endBySignals()
+    for (const line of await reloadConfig(await askRunning('reload', settings, commandLine.reload.admin))) process.stdout.write(`${line}\n`)
+    return
+  }
   if (isLauncher(settings) && !commandLine.validate) return endAs(await launch(settings))
   await checkStart(settings)
   if (commandLine.validate) {
@@ -110,9 +118,19 @@ async function main (): Promise<void> {
   endInSpiteOf(() => log.writing || hangs())
   const signals = new StartSignals(settings.viewer.stop_timeout_ms + STOP_MARGIN_MS)
   const config = await withOwnToken(settings, logger)
-  const startListener = await StartListener.open(config, logger)
+  const sockets = listenSockets(process.env, process.pid)
+  const startListener = await StartListener.open(config, logger, sockets.admin)
   logger.info({ adminPort: startListener?.port, version: VERSION }, 'relay starting')
-  const relay = await buildApp(config, { logger, droppedLines: () => log.dropped, startListener, signal: signals.signal }).catch(async (error: unknown) => {
+  const source = {
+    file: configFile(commandLine, process.env),
+    read: async () => await readLayers(commandLine, process.env),
+    complete: async (next: Config) => {
+      const complete = await readTokens(next)
+      checkSettings(complete)
+      return await withOwnToken(complete, logger)
+    }
+  }
+  const relay = await buildApp(config, { logger, read: { layers, source }, droppedLines: () => log.dropped, sockets, startListener, signal: signals.signal }).catch(async (error: unknown) => {
     await startListener?.close()
     if (signals.signal.aborted) logger.info('stopped while starting')
     await log.flush(LAST_LINES_MS)
@@ -121,9 +139,10 @@ async function main (): Promise<void> {
   })
   hangs = () => relay.hangs()
   process.on('SIGHUP', () => { void relay.reload() })
-  const grace = closeWithGrace({ delay: config.viewer.stop_timeout_ms + STOP_MARGIN_MS, logger, skip: ['SIGHUP'] }, async ({ signal, err }) => {
+  const grace = closeWithGrace({ delay: config.viewer.lame_duck_ms + config.viewer.stop_timeout_ms + STOP_MARGIN_MS, logger, skip: ['SIGHUP'] }, async ({ signal, err }) => {
     if (err === undefined) logger.info({ signal }, 'stopping')
     else logger.fatal({ err }, 'uncaught error, stopping')
+    if (err === undefined && signal !== undefined) await relay.leave()
     await relay.close()
     await startListener?.close()
     logger.info('stopped')

@@ -5,7 +5,6 @@
 import type { Spent } from '../admission/shared-buckets.ts'
 import type { ErrorCode } from '../base/errors.ts'
 import type { Config } from '../config/schema.ts'
-import type { BandwidthClasses } from '../pacing/bandwidth-limits.ts'
 import type { ObjectFacts } from '../protocol/answer.ts'
 import type { PerTransport } from '../protocol/session-transports.ts'
 import type { LiveSettings } from './live-settings.ts'
@@ -17,6 +16,8 @@ export interface GatewaySettings {
   readonly transport: Config['transport']
   /** 0 for any. */
   readonly ports: PerTransport<number>
+  /** Descriptor of a socket that WebSocket viewers come in by, where there is one already. */
+  readonly websocketFd: number | undefined
   /** Where an engine file may be kept that was made for this system. */
   readonly engineDirectory: string
   /** Key of the tickets this gateway takes: another for each, so that none is taken twice. */
@@ -24,7 +25,6 @@ export interface GatewaySettings {
   readonly version: string
   /** Time the disk has to open or read, ms. */
   readonly ioTimeoutMs: number
-  readonly bandwidth: BandwidthClasses
   /** Whether anybody reads debug lines; they do not cross the channel otherwise. */
   readonly debug: boolean
 }

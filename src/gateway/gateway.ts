@@ -6,20 +6,18 @@ import { ViewerJudge } from '../admission/viewer-judge.ts'
 import { systemTimers, type Clock } from '../base/clock.ts'
 import { ERRORS } from '../base/errors.ts'
 import { LogBudget } from '../base/log-budget.ts'
-import { LoopDelay } from '../base/loop-delay.ts'
-import { residentBytes } from '../base/process-use.ts'
 import type { FromGateway } from '../channel/from-gateway.ts'
 import type { GatewayLimits, LiveSettings } from '../channel/live-settings.ts'
-import type { SessionTransport } from '../protocol/session-transports.ts'
 import type { GatewaySettings, ToGateway } from '../channel/to-gateway.ts'
 import { CLOSE_CODE } from '../protocol/stream-codes.ts'
-import type { SessionTransportName } from '../protocol/session-transports.ts'
+import type { SessionTransport, SessionTransportName } from '../protocol/session-transports.ts'
 import type { SessionRequest, TransportSession } from '../protocol/transport-session.ts'
 import { GatewayBandwidth } from './bandwidth.ts'
 import { OPEN } from './transports/open.ts'
 import { SessionTable } from './session-table.ts'
 import { listenerOptions } from './listener-options.ts'
 import { GatewayMeter } from './meter.ts'
+import { OwnUse } from './own-use.ts'
 import { Reception } from './reception.ts'
 import { RemoteSource } from './remote-source.ts'
 import { Listeners } from './listeners.ts'
@@ -58,7 +56,7 @@ export class Gateway {
   readonly #requests: SharedBuckets
   #limits: SessionLimits
   readonly #shedding = new Shedding()
-  readonly #loopDelay = new LoopDelay()
+  readonly #use = new OwnUse()
   readonly #judge: ViewerJudge
   readonly #bandwidth: GatewayBandwidth
   readonly #listeners: Listeners
@@ -76,6 +74,7 @@ export class Gateway {
     auth: auth => { this.#judge.replace(auth) },
     region: region => { this.#region = region },
     share: share => { this.#bandwidth.setShare(share) },
+    classes: classes => { this.#bandwidth.setClasses(classes) },
     overload: ({ state, targets }) => {
       this.#shedding.set(state, targets)
       this.#source.loadsAllowed = this.#shedding.backgroundAllowed
@@ -103,7 +102,7 @@ export class Gateway {
     this.#requests = new SharedBuckets(live.limits.requestsPerSecondPerViewer, live.limits.trackedIps)
     this.#limits = sessionLimits(settings, live.limits, this.#shedding)
     this.#bandwidth = new GatewayBandwidth({
-      classes: settings.bandwidth,
+      classes: live.classes,
       share: live.share,
       maxSessions: settings.transport.max_sessions,
       timers: { ...systemTimers, now: clock.monotonic },
@@ -144,7 +143,7 @@ export class Gateway {
     this.#stoppingSince = this.#clock.monotonic()
     await this.#sessions.left(() => this.#sessions.size === 0, deadlineMs)
     for (const timer of this.#timers) clearInterval(timer)
-    this.#loopDelay.stop()
+    this.#use.stop()
     this.#beat()
     await this.#listeners.close()
     this.#bandwidth.close()
@@ -315,6 +314,6 @@ export class Gateway {
     this.#requests.forgetIdle(now)
     const { known, checking } = this.#judge.sizes()
     const sizes = { ...this.#source.sizes(), ...this.#listeners.sizes(), ...this.#bandwidth.sizes(), 'auth.known': known, 'auth.checking': checking, 'gateway.sessions': this.#sessions.size, 'gateway.addresses': this.#sessions.addresses, 'gateway.tracked': this.#handshakes.size, 'gateway.spentTickets': this.#tickets.size }
-    this.#send({ type: 'heartbeat', stats: { sessions, sizes, rssBytes: residentBytes(), spent: this.#requests.report(), loopDelayMs: this.#loopDelay.take(), counts: this.#meter.take() } })
+    this.#send({ type: 'heartbeat', stats: { sessions, sizes, ...this.#use.take(), spent: this.#requests.report(), counts: this.#meter.take() } })
   }
 }

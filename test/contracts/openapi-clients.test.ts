@@ -116,11 +116,19 @@ async function callSettingRoutes ({ admin }: Clients, region: string): Promise<v
   assert.equal(given(await admin.PUT('/admin/v1/overload', { body: { override: 'auto' } })).override, null)
 }
 
+async function callConfigRoutes ({ admin }: Clients): Promise<void> {
+  assert.equal(given(await admin.GET('/admin/v1/config')).keys['limits.tracked_ips']?.source, 'api')
+  assert.deepEqual(given(await admin.POST('/admin/v1/config/reload')).changed, [])
+  assert.equal(given(await admin.DELETE('/admin/v1/config/overrides/{key}', { params: { path: { key: 'limits.tracked_ips' } } })).changed[0]?.before, 1_234)
+  assert.deepEqual(given(await admin.DELETE('/admin/v1/config/overrides')).changed.map(({ key }) => key).sort(), ['bandwidth.total_bps', 'cache.ram_bytes', 'region.override'])
+}
+
 async function callIntegrityRoutes ({ admin }: Clients): Promise<void> {
   assert.deepEqual(given(await admin.GET('/admin/v1/integrity')).evidence, [])
   assert.equal(given(await admin.GET('/admin/v1/p2p')).enabled, false)
   assert.equal(given(await admin.POST('/admin/v1/scrub', { body: { action: 'pause' } })).status, 'paused')
   assert.equal(given(await admin.GET('/admin/v1/scrub')).status, 'paused')
+  assert.ok(given(await admin.GET('/admin/v1/cache/curve')).points.length > 0)
   const job = given(await admin.POST('/admin/v1/jobs', { body: { type: 'repair', cid: CID } }))
   assert.equal(given(await admin.GET('/admin/v1/jobs/{id}', { params: { path: { id: job.id } } })).type, 'repair')
   const { id } = given(await admin.POST('/admin/v1/jobs', { body: { type: 'warm', shards: [{ cid: 'none', part: 0 }] } }))
@@ -175,6 +183,7 @@ suite('a client generated from openapi.yaml', () => {
       await callCacheRoutes(clients)
       await callUpstreamRoutes(clients)
       await callSettingRoutes(clients, clients.region)
+      await callConfigRoutes(clients)
       await callIntegrityRoutes(clients)
       await callDenylistRoutes(clients)
       await callViewersRoutes(clients)

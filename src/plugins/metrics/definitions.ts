@@ -4,6 +4,7 @@ import { bandwidthMetrics } from '../bandwidth/metrics.ts'
 import { denylistMetrics } from '../denylist/metrics.ts'
 import { integrityMetrics } from '../integrity/metrics.ts'
 import { limitsMetrics } from '../limits/metrics.ts'
+import { liveConfigMetrics } from '../live-config/metrics.ts'
 import { overloadMetrics } from '../overload/metrics.ts'
 import { p2pMetrics } from '../p2p/metrics.ts'
 import { pinsMetrics } from '../pins/metrics.ts'
@@ -14,6 +15,8 @@ import { repairMetrics } from '../repair/metrics.ts'
 import { scrubMetrics } from '../scrub/metrics.ts'
 import { shardCacheMetrics } from '../shard-cache/metrics.ts'
 import { shardsMetrics } from '../shards/metrics.ts'
+import { sizingMetrics } from '../sizing/metrics.ts'
+import { tlsMetrics } from '../tls/metrics.ts'
 import { upstreamMetrics } from '../upstream/metrics.ts'
 import { viewerHttpMetrics } from '../viewer-http/metrics.ts'
 import { viewersMetrics } from '../viewers/metrics.ts'
@@ -25,6 +28,7 @@ export type { MetricDefinition } from './definition.ts'
 /** Every metric of the relay besides Node's own (`process_*`, `nodejs_*`), by concern. Label values come from closed lists or the configuration. */
 export const METRICS = {
   ...shardCacheMetrics,
+  ...sizingMetrics,
   ...scrubMetrics,
   ...upstreamMetrics,
   ...p2pMetrics,
@@ -41,9 +45,12 @@ export const METRICS = {
   ...viewersMetrics,
   ...limitsMetrics,
   ...authMetrics,
+  ...tlsMetrics,
   ...overloadMetrics,
   ...viewerHttpMetrics,
   ...adminMetrics,
+  ...liveConfigMetrics,
+  icn_relay_build_info: { type: 'gauge', help: 'Always 1; version of the relay and of Node', labels: ['version', 'node'] },
   icn_relay_log_lines_dropped_total: { type: 'counter', help: 'Log lines dropped because nobody read standard output in time, or it could not be written' }
 } as const satisfies Record<string, MetricDefinition>
 

@@ -2,6 +2,7 @@ import type { Clock } from '../../base/clock.ts'
 import type { CacheObserver, FileSystem } from '../../storage/disk-files.ts'
 import type { EvictionPolicy } from '../../storage/orders/orders.ts'
 import type { CacheHealth } from './cache-health.ts'
+import type { SyncPolicy } from './disk-sync.ts'
 import type { IndexDb } from './index-db.ts'
 
 export interface DiskStoreOptions {
@@ -23,6 +24,8 @@ export interface DiskStoreOptions {
   readonly mayOpen?: () => boolean | Promise<boolean>
   /** Which entries go first, empty; the least recently used by default. */
   readonly eviction?: EvictionPolicy | undefined
+  /** What waits for the disk; the bytes of objects by default. */
+  readonly sync?: SyncPolicy | undefined
   /** Whether the disk takes new bodies now; always by default. */
   readonly takesWrites?: () => boolean
   /** Time the index may take for a batch, ms; any by default. Later, nothing is stored that it would not know. */

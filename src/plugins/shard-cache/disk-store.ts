@@ -6,6 +6,7 @@ import { LeasedStore, type RemovalReason } from '../../storage/leased-store.ts'
 import { makeOrder, type QueueOrder } from '../../storage/orders/orders.ts'
 import type { CacheEntry } from './cache-entry.ts'
 import type { DiskStoreOptions } from './disk-store-options.ts'
+import { DiskSync } from './disk-sync.ts'
 import { EntryTable } from './entry-table.ts'
 import { relativeFile, type EntryRecord } from './entry.ts'
 import { Intake, type BlockTicket, type ExpectedBody, type StoreTicket } from './intake.ts'
@@ -82,17 +83,14 @@ export class DiskStore {
     this.#configuredBytes = options.maxBytes
     this.#order = makeOrder(options.eviction ?? 'lru', this.table)
     this.#leased = new LeasedStore<CacheEntry>({ maxBytes: options.maxBytes, order: this.#order, onFree: (entry, reason) => this.#free(entry, reason) })
-    this.partials = new Partials({ root: options.root, fs: options.fs, disk: this.disk, leased: this.#leased })
+    const sync = new DiskSync({ policy: options.sync ?? 'data', root: options.root, disk: this.disk })
+    this.partials = new Partials({ root: options.root, fs: options.fs, disk: this.disk, sync, leased: this.#leased })
+    const parts = { disk: this.disk, sync, memory: this.passThrough, leased: this.#leased, partials: this.partials, manifests: this.manifests, index: this.index }
     this.#intake = new Intake({
       ...options,
-      partials: this.partials,
-      manifests: this.manifests,
-      disk: this.disk,
-      memory: this.passThrough,
-      leased: this.#leased,
+      ...parts,
       guard: this.guard,
       tags: this.table,
-      index: this.index,
       takesWrites: () => !this.index.late && (options.takesWrites?.() ?? true),
       makeRoom: async bytes => await (this.#makingRoom ??= this.#makeRoom(bytes).finally(() => { this.#makingRoom = undefined })),
       stored: code => { options.health?.set('failing', code !== undefined, { code }) },
@@ -104,6 +102,7 @@ export class DiskStore {
     })
   }
 
+  get configuredBytes (): number { return this.#configuredBytes }
   /** The bound in force: what is configured, or less while the disk is short of room. */
   get maxBytes (): number { return this.#leased.maxBytes }
   /** Free space of the disk at the last look, bytes. */
@@ -286,8 +285,7 @@ export class DiskStore {
   /** Waits for index writes and removals under way. */
   async flush (): Promise<void> {
     await this.index.flush()
-    await this.#unlinks.drained()
-    await this.partials.drained()
+    await Promise.all([this.#unlinks.drained(), this.partials.drained()])
   }
 
   #delete (entry: CacheEntry, reason: RemovalReason): void {

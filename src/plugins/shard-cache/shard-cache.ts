@@ -1,16 +1,17 @@
-import { join } from 'node:path'
 import { RelayError } from '../../base/errors.ts'
 import { keyId, keysOfCid, parseKeyId, type ShardKey } from '../../protocol/shard-key.ts'
 import type { CacheObserver } from '../../storage/disk-files.ts'
 import { RamTier, type RamObject } from '../../storage/ram-tier.ts'
+import type { BodySpool } from './body-spool.ts'
 import type { CacheEntry } from './cache-entry.ts'
 import { factsOf, type CachedObject } from './cached-object.ts'
 import type { DiskStore } from './disk-store.ts'
 import { describe, type EntryDetails } from './entry-details.ts'
-import { relativeFile } from './entry.ts'
 import type { IndexDb } from './index-db.ts'
 import type { BlockTicket, ExpectedBody, StoreTicket } from './intake.ts'
-import { checkManifest, manifestText, voucher } from './manifest.ts'
+import { importManifest } from './import-manifest.ts'
+import { checkManifest, manifestText } from './manifest.ts'
+import { Promotions } from './promotions.ts'
 import type { FileLease } from './reader-files.ts'
 import { Purges } from './purges.ts'
 import type { RecentVideo } from './recent-manifests.ts'
@@ -19,10 +20,13 @@ import { VerifiedReads, type ReadFile, type VerifiedFile, type VerifiedReadsOpti
 
 export type { CachedObject } from './cached-object.ts'
 
-/** Hits after which an object on disk is copied to memory: once may be chance, twice is a pattern. */
-const PROMOTE_AT_HITS = 2
-/** Copies to memory under way at the same time; further candidates wait for their next hit. */
-const MAX_PROMOTIONS = 2
+/** Hears of what is asked for and of what comes in. */
+export interface CacheWatcher {
+  /** Somebody wants to read an object. @param size bytes; undefined when it is not there */
+  requested (id: string, size: number | undefined): void
+  /** A fill of an object is stored. @param size bytes */
+  stored (id: string, size: number): void
+}
 
 export interface ShardCacheOptions {
   readonly disk: DiskStore
@@ -48,14 +52,13 @@ export class ShardCache {
   readonly purges: Purges
   readonly #db: IndexDb
   readonly #stale: NonNullable<ShardCacheOptions['stale']>
-  readonly #mayPromote: () => boolean
-  readonly #promotions = new Set<Promise<void>>()
+  readonly #promotions: Promotions
+  #watcher: CacheWatcher | undefined
 
   constructor (options: ShardCacheOptions) {
     this.disk = options.disk
     this.#db = options.db
     this.#stale = options.stale ?? { maxMs: Infinity, now: () => 0 }
-    this.#mayPromote = options.mayPromote ?? (() => true)
     this.reconciled = options.reconciled
     void this.disk.guard.until(options.reconciled.catch(() => {}))
     this.ram = new RamTier({
@@ -74,6 +77,12 @@ export class ShardCache {
         this.ram.delete(entry.id, 'invalid')
       }
     })
+    this.#promotions = new Promotions({ ram: this.ram, load: async (entry, into) => await this.reads.load(entry, into), mayPromote: options.mayPromote ?? (() => true) })
+  }
+
+  /** Tells from now on what is asked for, and what is stored. */
+  watch (watcher: CacheWatcher): void {
+    this.#watcher = watcher
   }
 
   /** Opens an object; undefined is a miss, also when the disk failed to deliver. */
@@ -91,7 +100,7 @@ export class ShardCache {
         this.ram.delete(entry.id, 'invalid')
         return undefined
       }
-      if (entry.hits >= PROMOTE_AT_HITS && this.#mayPromote()) this.#promote(entry)
+      this.#promotions.consider(entry)
       return this.#fromDisk(entry, lease, this.reads.reader(lease, file))
     } finally {
       unpin()
@@ -118,12 +127,12 @@ export class ShardCache {
 
   /** Starts writing a body of at most `capacity` bytes; with `store` false it only passes through memory. See {@link Intake.begin} for `grows`. */
   async createSpool (key: ShardKey, capacity: number, store: boolean, grows = false): Promise<StoreTicket> {
-    return await this.disk.createSpool(key, capacity, store, grows)
+    return this.#watched(key, await this.disk.createSpool(key, capacity, store, grows))
   }
 
   /** The same for an object whose blocks come in any order, and some of which may be here. */
   async createBlockSpool (key: ShardKey, body: ExpectedBody, store: boolean): Promise<BlockTicket> {
-    return await this.disk.createBlockSpool(key, body, store)
+    return this.#watched(key, await this.disk.createBlockSpool(key, body, store))
   }
 
   purge (key: ShardKey): boolean {
@@ -203,42 +212,37 @@ export class ShardCache {
    * @throws RelayError RELAY_ERR_MANIFEST; nothing is taken over then
    */
   async importManifest (manifest: unknown): Promise<{ adopted: number, known: number, rejected: number }> {
-    const entries = checkManifest(manifest)
-    // Until then, files that nothing vouches for are being removed.
-    await this.reconciled.catch(() => {})
-    const vouch = voucher(entries)
-    const result = { adopted: 0, known: 0, rejected: 0 }
-    for (const entry of entries) {
-      const id = keyId(entry)
-      if (this.disk.peek(id) !== undefined) {
-        result.known++
-        continue
-      }
-      const file = join(this.disk.root, relativeFile(id, entry.generation))
-      const size = await this.disk.disk.fs.stat(file).then(stat => stat.size, () => -1)
-      const record = size < 0 ? undefined : await vouch(id, entry.generation, file, size)
-      if (record !== undefined && this.disk.adopt(id, record)) result.adopted++
-      else result.rejected++
-    }
-    return result
+    return await importManifest(this.disk, checkManifest(manifest), this.reconciled)
   }
 
   /** Waits for background work; the index is on disk afterwards. */
   async flush (): Promise<void> {
-    await Promise.all(this.#promotions)
+    await this.#promotions.settled()
     await this.disk.flush()
   }
 
   #find (key: ShardKey): CacheEntry | undefined {
-    const entry = this.disk.find(keyId(key))
-    if (entry === undefined || !this.#isOver(entry)) return entry
-    this.purges.one(entry.id)
+    const id = keyId(key)
+    const entry = this.disk.find(id)
+    const isOver = entry !== undefined && this.#isOver(entry)
+    this.#watcher?.requested(id, isOver ? undefined : entry?.size)
+    if (!isOver) return entry
+    this.purges.one(id)
     return undefined
   }
 
   /** Whether it is stale for too long to be served. */
   #isOver ({ staleSince }: CacheEntry): boolean {
     return staleSince > 0 && this.#stale.now() - staleSince >= this.#stale.maxMs
+  }
+
+  #watched<T extends StoreTicket<BodySpool>> (key: ShardKey, ticket: T): T {
+    const commit = async (sha256: string, verified?: boolean): Promise<boolean> => {
+      const stored = await ticket.commit(sha256, verified)
+      if (stored) this.#watcher?.stored(keyId(key), ticket.spool.length)
+      return stored
+    }
+    return { ...ticket, commit }
   }
 
   #fromMemory (entry: CacheEntry, object: RamObject): CachedObject {
@@ -290,13 +294,5 @@ export class ShardCache {
         unpin()
       }
     }
-  }
-
-  #promote (entry: CacheEntry): void {
-    if (this.#promotions.size >= MAX_PROMOTIONS) return
-    const work: Promise<void> = this.ram.load(entry, async into => await this.reads.load(entry, into))
-      .then(() => {}, () => {})
-      .finally(() => { this.#promotions.delete(work) })
-    this.#promotions.add(work)
   }
 }

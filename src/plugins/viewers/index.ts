@@ -7,6 +7,8 @@ import { VERSION } from '../../base/version.ts'
 import { perTransport, SESSION_TRANSPORTS } from '../../protocol/session-transports.ts'
 import type { GatewayStats, ListeningInfo } from '../../channel/from-gateway.ts'
 import type { Config } from '../../config/config.ts'
+import { keysOf } from '../../config/schema.ts'
+import { WEBSOCKET_FD } from '../../channel/channel.ts'
 import { childGateways, gatewayPaths, type GatewayProgram } from '../../spawn/gateway-process.ts'
 import type { RefusedCounts } from '../limits/limits.ts'
 import type { RelayMetrics } from '../metrics/relay-metrics.ts'
@@ -70,8 +72,15 @@ function count (metrics: RelayMetrics, refused: RefusedCounts, { counts }: Gatew
   for (const [transport, result, stage, seconds] of counts.latencies) metrics.observe('icn_relay_shard_serve_latency_seconds', seconds, { transport, result, stage })
 }
 
+export interface ViewersOptions {
+  readonly config: Config
+  readonly gatewayProgram?: GatewayProgram | undefined
+  /** Descriptor of a socket that WebSocket viewers come in by. */
+  readonly websocketSocket?: number | undefined
+}
+
 /** Viewers over WebTransport: the supervised gateway process that owns QUIC, and what the relay knows of it. */
-export default fp<{ config: Config, gatewayProgram?: GatewayProgram | undefined }>(async (app, { config, gatewayProgram }) => {
+export default fp<ViewersOptions>(async (app, { config, gatewayProgram, websocketSocket }) => {
   const { viewer, transport } = config
   const { relayMetrics: metrics } = app
   const log = app.log.child({ plugin: 'viewers' })
@@ -94,6 +103,7 @@ export default fp<{ config: Config, gatewayProgram?: GatewayProgram | undefined 
     auth: forGateway(app.auth.current()),
     region: app.region.current,
     share: keeper.share(),
+    classes: app.bandwidth.classes,
     overload: { state: 'normal', targets: [] },
     drain: undefined
   }, systemClock)
@@ -104,15 +114,15 @@ export default fp<{ config: Config, gatewayProgram?: GatewayProgram | undefined 
         viewer,
         transport,
         ports,
+        websocketFd: websocketSocket === undefined ? undefined : WEBSOCKET_FD,
         engineDirectory: paths.engine,
         ticketKey: newTicketKey(),
         version: VERSION,
         ioTimeoutMs: config.cache.io_timeout_ms,
-        bandwidth: app.bandwidth.classes,
-        debug: config.log.level === 'debug' || config.log.level === 'trace'
+        debug: ['debug', 'trace'].includes(app.liveConfig.config.log.level)
       }),
       live,
-      start: isLaunched() ? launchedGateways : childGateways(paths, gatewayProgram),
+      start: isLaunched() ? launchedGateways : childGateways(paths, gatewayProgram, websocketSocket),
       shards: app.shards,
       responses: app.limits.responses,
       hangMs: transport.hang_ms,
@@ -123,6 +133,7 @@ export default fp<{ config: Config, gatewayProgram?: GatewayProgram | undefined 
         heartbeat: stats => {
           count(metrics, app.limits.refused, stats)
           app.gatewayLoad.hear(stats)
+          for (const mode of ['user', 'system'] as const) metrics.count('icn_relay_gateway_cpu_seconds_total', { mode }, stats.cpu?.[mode] ?? 0)
           app.limits.requests.charge(stats.spent ?? [], systemClock.monotonic())
           const spent = app.limits.requests.report()
           if (spent.length > 0) supervisor?.tellSpent(spent)
@@ -141,7 +152,7 @@ export default fp<{ config: Config, gatewayProgram?: GatewayProgram | undefined 
       },
       log: (level, message, fields) => { log[level](fields ?? {}, message) }
     })
-  const redirectTo = (): readonly string[] => redirectTargets(config.overload, () => app.upstream.nodes.nearest(app.region.current)?.url)
+  const redirectTo = (): readonly string[] => redirectTargets(app.liveConfig.config.overload, () => app.upstream.nodes.nearest(app.region.current)?.url)
   const tellOverload = (): void => { live.update({ overload: { state: app.overload.state, targets: app.overload.shedsSessions ? redirectTo() : [] } }) }
   const sized = new Set<string>()
   const sessions = (): number => Object.values(supervisor?.stats?.sessions ?? {}).reduce((sum, value) => sum + value, 0)
@@ -181,6 +192,8 @@ export default fp<{ config: Config, gatewayProgram?: GatewayProgram | undefined 
     started: () => started,
     stop: async (deadlineMs: number) => { await supervisor?.stop(deadlineMs) }
   })
+  app.liveConfig.on(keysOf('overload'), () => tellOverload)
+  app.liveConfig.on(['bandwidth.weights', 'bandwidth.ladder'], () => () => { live.update({ classes: app.bandwidth.classes }) })
   keeper.onShare(share => { live.update({ share }) })
   const subscriptions = [
     app.auth.onChange(settings => { live.update({ auth: forGateway(settings) }) }),
@@ -193,4 +206,4 @@ export default fp<{ config: Config, gatewayProgram?: GatewayProgram | undefined 
     for (const unsubscribe of subscriptions) unsubscribe()
     await supervisor?.stop(LATE_STOP_MS)
   })
-}, { name: 'viewers', dependencies: ['auth', 'bandwidth', 'limits', 'metrics', 'overload', 'region', 'shards', 'tls', 'upstream'] })
+}, { name: 'viewers', dependencies: ['auth', 'bandwidth', 'limits', 'live-config', 'metrics', 'overload', 'region', 'shards', 'tls', 'upstream'] })
