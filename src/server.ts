@@ -11,6 +11,7 @@ import { parseCommandLine, USAGE } from './cli/arguments.ts'
 import { hashToken, signedUrl } from './cli/commands.ts'
 import { askRunning } from './cli/ask-admin.ts'
 import { changeDenylist } from './cli/block-command.ts'
+import { PURGE_MS, purgeCache } from './cli/purge-command.ts'
 import { reloadConfig } from './cli/reload-command.ts'
 import { repairVideo } from './cli/repair-command.ts'
 import { warmVideos } from './cli/warm-command.ts'
@@ -85,6 +86,11 @@ async function main (): Promise<void> {
     endBySignals()
     const command = commandLine.block.undo ? 'unblock' : 'block'
     process.stdout.write(`${await changeDenylist(await askRunning(command, settings, commandLine.block.admin), commandLine.block)}\n`)
+    return
+  }
+  if (commandLine.purge !== undefined) {
+    endBySignals()
+    process.stdout.write(`${await purgeCache(await askRunning('purge', settings, commandLine.purge.admin, PURGE_MS), commandLine.purge)}\n`)
     return
   }
   if (commandLine.reload !== undefined) {

@@ -37,6 +37,16 @@ export interface BlockCommand {
   readonly admin: string | undefined
 }
 
+/** What `purge` is asked for: exactly one of the first four. */
+export interface PurgeCommand {
+  readonly cids: readonly string[]
+  readonly prefix: string | undefined
+  readonly tag: string | undefined
+  readonly all: boolean
+  readonly soft: boolean
+  readonly admin: string | undefined
+}
+
 /** What `reload` is asked for. */
 export interface ReloadCommand {
   readonly admin: string | undefined
@@ -52,6 +62,7 @@ export interface CommandLine {
   readonly repair: RepairCommand | undefined
   readonly warm: WarmCommand | undefined
   readonly block: BlockCommand | undefined
+  readonly purge: PurgeCommand | undefined
   readonly reload: ReloadCommand | undefined
   readonly help: boolean
   readonly version: boolean
@@ -61,6 +72,7 @@ export const USAGE = `Usage: icn-relay [options]
        icn-relay repair CID [--admin URL] [options]
        icn-relay warm CID… | MANIFEST-URL [--parity] [--concurrency N] [--admin URL] [options]
        icn-relay block | unblock ENTRY… [--reason TEXT] [--admin URL] [options]
+       icn-relay purge CID… | --prefix PREFIX | --tag TAG | --all [--soft] [--admin URL] [options]
        icn-relay reload [--admin URL] [options]
 
   --config FILE      TOML configuration (also ICN_RELAY_CONFIG)
@@ -82,6 +94,12 @@ export const USAGE = `Usage: icn-relay [options]
     --reason TEXT    for whoever asks later
     --admin URL      as above
   unblock ENTRY…     take them off its denylist, exit
+  purge CID…         have it evict all objects of these videos, exit
+    --prefix PREFIX  of all videos whose CIDs begin so
+    --tag TAG        of all videos with a tag, from their manifests or from warm jobs
+    --all            of all videos
+    --soft           have it serve them until it has fetched them again
+    --admin URL      as above
   reload             have it read its configuration again, print what has changed, exit; with code 1 when it is refused and nothing has
     --admin URL      as above
   --help             print this text
@@ -121,6 +139,10 @@ export function parseCommandLine (args: readonly string[]): CommandLine {
         parity: { type: 'boolean', default: false },
         concurrency: { type: 'string' },
         reason: { type: 'string' },
+        prefix: { type: 'string' },
+        tag: { type: 'string' },
+        all: { type: 'boolean', default: false },
+        soft: { type: 'boolean', default: false },
         help: { type: 'boolean', short: 'h', default: false },
         version: { type: 'boolean', short: 'v', default: false }
       }
@@ -136,6 +158,7 @@ export function parseCommandLine (args: readonly string[]): CommandLine {
       repair: command === 'repair' ? repairCommand(args[1], values.admin) : undefined,
       warm: command === 'warm' ? warmCommand(positionals, values) : undefined,
       block: command === 'block' || command === 'unblock' ? blockCommand(command === 'unblock', positionals, values) : undefined,
+      purge: command === 'purge' ? purgeCommand(positionals, values) : undefined,
       reload: command === 'reload' ? { admin: values.admin } : undefined,
       help: values.help,
       version: values.version
@@ -149,7 +172,7 @@ export function parseCommandLine (args: readonly string[]): CommandLine {
 }
 
 /** What a running relay is asked for. */
-const COMMANDS = ['repair', 'warm', 'block', 'unblock', 'reload'] as const
+const COMMANDS = ['repair', 'warm', 'block', 'unblock', 'purge', 'reload'] as const
 type CommandName = typeof COMMANDS[number]
 
 interface CommandValues {
@@ -157,6 +180,10 @@ interface CommandValues {
   readonly parity: boolean
   readonly concurrency?: string
   readonly reason?: string
+  readonly prefix?: string
+  readonly tag?: string
+  readonly all: boolean
+  readonly soft: boolean
 }
 
 const isCid = (text: string): boolean => /^[A-Za-z0-9_-]{1,128}$/.test(text)
@@ -164,12 +191,13 @@ const isUrl = (text: string): boolean => /^https?:\/\//.test(text)
 const CID_HINT = '1 to 128 of A-Z a-z 0-9 _ -'
 
 /** Options that belong to commands stand beside them only. */
-function checkOptions (command: CommandName | undefined, { admin, parity, concurrency, reason }: CommandValues): void {
-  if (admin !== undefined && command === undefined) fail('--admin belongs to repair, warm, block, unblock and reload')
+function checkOptions (command: CommandName | undefined, { admin, parity, concurrency, reason, prefix, tag, all, soft }: CommandValues): void {
+  if (admin !== undefined && command === undefined) fail('--admin belongs to repair, warm, block, unblock, purge and reload')
   if (admin !== undefined && !isUrl(admin)) fail('--admin must be a URL, http or https')
   if (parity && command !== 'warm') fail('--parity belongs to warm')
   if (concurrency !== undefined && command !== 'warm') fail('--concurrency belongs to warm')
   if (reason !== undefined && command !== 'block' && command !== 'unblock') fail('--reason belongs to block')
+  if ((prefix !== undefined || tag !== undefined || all || soft) && command !== 'purge') fail('--prefix, --tag, --all and --soft belong to purge')
 }
 
 function repairCommand (cid: string | undefined, admin: string | undefined): RepairCommand {
@@ -180,6 +208,14 @@ function blockCommand (undo: boolean, entries: readonly string[], { reason = '',
   if (entries.length === 0 || entries.length > 1_000) return fail(`${undo ? 'unblock' : 'block'} takes 1 to 1,000 entries: CIDs, prefixes with *, or // and a SHA-256`)
   if (reason.length > 200) fail('--reason has at most 200 characters')
   return { undo, entries, reason, admin }
+}
+
+function purgeCommand (cids: readonly string[], { prefix, tag, all, soft, admin }: CommandValues): PurgeCommand {
+  const named = [cids.length > 0, prefix !== undefined, tag !== undefined, all].filter(Boolean).length
+  if (named !== 1 || cids.length > 1_000 || !cids.every(isCid)) return fail(`purge takes 1 to 1,000 CIDs, each ${CID_HINT}, or one of --prefix, --tag and --all`)
+  if (prefix !== undefined && !isCid(prefix.replace(/\*$/, ''))) fail(`--prefix must be ${CID_HINT}`)
+  if (tag !== undefined && !/^[A-Za-z0-9._:-]{1,64}$/.test(tag)) fail('--tag must be 1 to 64 of A-Z a-z 0-9 . _ : -')
+  return { cids, prefix, tag, all, soft, admin }
 }
 
 function warmCommand (named: readonly string[], { parity, concurrency, admin }: CommandValues): WarmCommand {

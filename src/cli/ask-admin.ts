@@ -29,9 +29,10 @@ async function writeToken (config: Config, fail: (detail: string) => never): Pro
  * Asks the admin API of a running relay.
  * @param command who asks, for errors
  * @param admin where it is; as configured without it
+ * @param answerMs time the relay has for an answer, ms
  * @throws RelayError RELAY_ERR_CONFIG with what was wrong
  */
-export async function askRunning<Answer> (command: string, config: Config, admin: string | undefined): Promise<AskAdmin<Answer>> {
+export async function askRunning<Answer> (command: string, config: Config, admin: string | undefined, answerMs = ANSWER_MS): Promise<AskAdmin<Answer>> {
   const fail = (detail: string, cause?: unknown): never => { throw new RelayError('RELAY_ERR_CONFIG', `${command}: ${detail}`, { cause }) }
   const base = (admin ?? adminUrl(config.admin, fail)).replace(/\/$/, '')
   const token = await writeToken(config, fail)
@@ -39,7 +40,7 @@ export async function askRunning<Answer> (command: string, config: Config, admin
     const response = await fetch(`${base}/admin/v1${path}`, {
       method: method ?? (body === undefined ? 'GET' : 'POST'),
       headers: { 'content-type': 'application/json', ...token === undefined ? {} : { authorization: `Bearer ${token}` } },
-      signal: AbortSignal.timeout(ANSWER_MS),
+      signal: AbortSignal.timeout(answerMs),
       ...body === undefined ? {} : { body: JSON.stringify(body) }
     }).catch((error: unknown) => fail(`no relay answers at ${base}`, error))
     const answer = await response.json().catch((error: unknown) => fail(`what answers at ${base} is no relay`, error)) as Answer & { detail: string }
