@@ -1,6 +1,7 @@
 import type { FastifyInstance } from 'fastify'
 import type { Logger } from './base/log.ts'
 import type { Config } from './config/config.ts'
+import accessLogPlugin, { openAccessLog, requestLogTarget } from './plugins/access-log/index.ts'
 import { refuseRebound } from './plugins/admin/access.ts'
 import adminPlugin from './plugins/admin/index.ts'
 import authPlugin from './plugins/auth/index.ts'
@@ -52,12 +53,16 @@ export interface Relay {
   hangs (): boolean
   /** Reads what may change at run time again: certificates and keys of viewers. Bad files are logged and change nothing. */
   reload (): Promise<void>
+  /** Opens files of logs anew, after a rotation. */
+  reopenLogs (): Promise<void>
 }
 
 export interface AppDeps {
   readonly logger: Logger
   /** Log lines that nobody read in time; none by default. */
   readonly droppedLines?: () => number
+  /** Takes lines of the access log for standard output; nowhere by default. */
+  readonly output?: (line: string) => void
   /** Holds the admin socket until `listen`. */
   readonly startListener?: StartListener | undefined
   /** Ends the start: loading the cache immediately, the rest when it is through. */
@@ -76,8 +81,10 @@ const IDLE_SWEEP_MS = 50
 
 /** Builds the relay without listening. The order of registration is the architecture: each plugin stands on those above it. */
 export async function buildApp (config: Config, deps: AppDeps): Promise<Relay> {
+  const accessLog = await openAccessLog(config.access_log, deps.logger, deps.output ?? (() => {}))
   const admin = createInstance({
     logger: deps.logger,
+    accessLog: requestLogTarget(accessLog),
     listener: 'admin',
     requestTimeoutMs: 10_000,
     idleTimeoutMs: 60_000,
@@ -90,6 +97,7 @@ export async function buildApp (config: Config, deps: AppDeps): Promise<Relay> {
   try {
     await deps.onInstance?.(admin, 'admin')
     await admin.register(metricsPlugin, { droppedLines: deps.droppedLines })
+    await admin.register(accessLogPlugin, { accessLog })
     await admin.register(overloadPlugin, { config })
     await admin.register(shardCachePlugin, { config, signal: deps.signal, loaded: share => { deps.startListener?.loaded(share) } })
     await admin.register(tlsPlugin, { config })
@@ -157,7 +165,8 @@ export async function buildApp (config: Config, deps: AppDeps): Promise<Relay> {
       return { viewerPort, adminPort }
     },
     close: async () => { await (closing ??= close()) },
-    hangs: () => admin.diskQueue.late > 0 || admin.shardCache.disk.index.late || (late && admin.shardCache.disk.index.writing),
-    reload: async () => { await Promise.all([admin.certificates.reload(), admin.auth.reload(), admin.denylist.reload()]) }
+    hangs: () => accessLog.writing || admin.diskQueue.late > 0 || admin.shardCache.disk.index.late || (late && admin.shardCache.disk.index.writing),
+    reload: async () => { await Promise.all([admin.certificates.reload(), admin.auth.reload(), admin.denylist.reload(), accessLog.reopen()]) },
+    reopenLogs: async () => { await accessLog.reopen() }
   }
 }

@@ -106,7 +106,7 @@ async function main (): Promise<void> {
   const config = await withOwnToken(settings, logger)
   const startListener = await StartListener.open(config, logger)
   logger.info({ adminPort: startListener?.port, version: VERSION }, 'relay starting')
-  const relay = await buildApp(config, { logger, droppedLines: () => log.dropped, startListener, signal: signals.signal }).catch(async (error: unknown) => {
+  const relay = await buildApp(config, { logger, output: line => { log.write(line) }, droppedLines: () => log.dropped, startListener, signal: signals.signal }).catch(async (error: unknown) => {
     await startListener?.close()
     if (signals.signal.aborted) logger.info('stopped while starting')
     await log.flush(LAST_LINES_MS)
@@ -115,6 +115,7 @@ async function main (): Promise<void> {
   })
   hangs = () => relay.hangs()
   process.on('SIGHUP', () => { void relay.reload() })
+  process.on('SIGUSR1', () => { void relay.reopenLogs() })
   const grace = closeWithGrace({ delay: config.viewer.stop_timeout_ms + STOP_MARGIN_MS, logger, skip: ['SIGHUP'] }, async ({ signal, err }) => {
     if (err === undefined) logger.info({ signal }, 'stopping')
     else logger.fatal({ err }, 'uncaught error, stopping')

@@ -1,4 +1,5 @@
 import Type, { type Static, type TSchema } from 'typebox'
+import { accessLogConfig } from '../plugins/access-log/config.ts'
 import { adminConfig } from '../plugins/admin/config.ts'
 import { authConfig } from '../plugins/auth/config.ts'
 import { bandwidthConfig } from '../plugins/bandwidth/config.ts'
@@ -49,7 +50,8 @@ export const ConfigSchema = Type.Object({
   }, 'The users of the processes, for a start as root.'),
   log: section({
     level: Type.Union(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'].map(level => Type.Literal(level)), { default: 'info', description: 'least severe level that is written' })
-  }, 'Logging; one JSON line per event on standard output.')
+  }, 'Logging; one JSON line per event on standard output.'),
+  access_log: accessLogConfig
 }, { additionalProperties: false })
 
 export type Config = Static<typeof ConfigSchema>

@@ -12,7 +12,7 @@ import type { ObjectPart } from './shard-key.ts'
 export type Origin =
   /** @prop storedAt milliseconds since the Unix epoch */
   | { readonly hit: true, readonly tier: 'disk' | 'ram', readonly storedAt: number }
-  | { readonly hit: false, readonly collapsed: boolean, readonly region: string, readonly headMs: number }
+  | { readonly hit: false, readonly collapsed: boolean, readonly region: string, readonly node: string, readonly headMs: number }
 
 /** What is known of an object before its body. */
 export interface ObjectFacts {
@@ -62,10 +62,15 @@ const IMMUTABLE = 'max-age=31536000, immutable'
 /** For bytes that nothing vouches for: long enough for the crowd of a moment, short enough to be mended soon. */
 const BRIEF = 'max-age=60'
 
-/** `Cache-Status` (RFC 9211): a hit, or forwarded because nothing was stored under the key; whether this answer gets stored is not known yet. */
+/** What a cache has done, in the words of RFC 9211: a hit, or forwarded because nothing was stored under the key; whether this answer gets stored is not known yet. */
+export function cacheWords (origin: Origin): 'hit' | 'fwd=uri-miss' | 'fwd=uri-miss; collapsed' {
+  if (origin.hit) return 'hit'
+  return origin.collapsed ? 'fwd=uri-miss; collapsed' : 'fwd=uri-miss'
+}
+
+/** `Cache-Status` (RFC 9211). */
 export function cacheStatus (origin: Origin): string {
-  if (origin.hit) return 'icn-relay; hit'
-  return origin.collapsed ? 'icn-relay; fwd=uri-miss; collapsed' : 'icn-relay; fwd=uri-miss'
+  return `icn-relay; ${cacheWords(origin)}`
 }
 
 /** `Server-Timing`: which tier answered and how long opening took, ms. */

@@ -1,3 +1,4 @@
+import { accessLogMetrics } from '../access-log/metrics.ts'
 import { adminMetrics } from '../admin/metrics.ts'
 import { authMetrics } from '../auth/metrics.ts'
 import { bandwidthMetrics } from '../bandwidth/metrics.ts'
@@ -40,6 +41,7 @@ export const METRICS = {
   ...overloadMetrics,
   ...viewerHttpMetrics,
   ...adminMetrics,
+  ...accessLogMetrics,
   icn_relay_log_lines_dropped_total: { type: 'counter', help: 'Log lines dropped because nobody read standard output in time, or it could not be written' }
 } as const satisfies Record<string, MetricDefinition>
 
