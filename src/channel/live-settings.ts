@@ -1,6 +1,7 @@
 import type { AuthSettings } from '../admission/auth-settings.ts'
 import type { LimitNumbers } from '../admission/limit-numbers.ts'
 import type { GatewayShare } from '../pacing/bandwidth-limits.ts'
+import type { AccessSettings } from './access-gate.ts'
 import type { OverloadState } from './overload-states.ts'
 import type { TlsMaterial } from './tls-material.ts'
 
@@ -15,6 +16,10 @@ export interface LiveSettings {
   readonly auth: AuthSettings
   /** Told to new sessions. */
   readonly region: string
+  /** Which responses it tells of. */
+  readonly access: AccessSettings
+  /** Whether anybody reads debug lines; they do not cross the channel otherwise. */
+  readonly debug: boolean
   /** The gateway's part of the bandwidth. */
   readonly share: GatewayShare
   /** While shedding, new sessions are sent to the targets in turn, base URLs of relays or super-nodes; without any they are refused. */

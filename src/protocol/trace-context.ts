@@ -12,12 +12,13 @@ export interface TraceContext {
 
 /** What goes along with a request to whoever is asked because of it. */
 export interface RequestTrace {
-  readonly requestId: string
+  /** 1 to 128 characters of {@link REQUEST_ID}. */
+  readonly id: string
   readonly trace: TraceContext | undefined
 }
 
 /** Characters of an id that is taken as it is: none of them means anything to a log or a field. */
-const REQUEST_ID = /^[A-Za-z0-9._~+/=-]{1,128}$/
+export const REQUEST_ID = /^[A-Za-z0-9._~+/=-]{1,128}$/
 /** Version, trace, parent, flags (§3.2.2). Later versions may have more behind a further dash. */
 const TRACEPARENT = /^([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?$/
 const NO_TRACE = '0'.repeat(32)
@@ -50,9 +51,9 @@ function newParentId (random: () => number): string {
  * The fields of a request that is sent because of another one, with a parent of its own.
  * @param random in [0, 1)
  */
-export function traceFields ({ requestId, trace }: RequestTrace, random: () => number): { 'x-request-id': string, traceparent?: string } {
+export function traceFields ({ id, trace }: RequestTrace, random: () => number): { 'x-request-id': string, traceparent?: string } {
   return {
-    'x-request-id': requestId,
+    'x-request-id': id,
     ...trace === undefined ? {} : { traceparent: `00-${trace.traceId}-${newParentId(random)}-${trace.flags.toString(16).padStart(2, '0')}` }
   }
 }

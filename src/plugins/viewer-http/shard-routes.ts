@@ -99,7 +99,7 @@ export async function shardRoutes (viewer: FastifyInstance, { shards, metrics, m
       const method = request.method === 'HEAD' ? 'HEAD' : 'GET'
       // Range has a meaning for GET only (RFC 9110 §14.2). A malformed one is refused before it costs a fill.
       const range = method === 'GET' ? parseRangeHeader(headers.range) : undefined
-      const shard = await shards.open(key, { via, range, next: PREFETCH_FIELD in headers ? await hintsOf(request) : undefined, onlyIfCached: ONLY_IF_CACHED.test(headers['cache-control'] ?? '') })
+      const shard = await shards.open(key, { via, trace: request, range, next: PREFETCH_FIELD in headers ? await hintsOf(request) : undefined, onlyIfCached: ONLY_IF_CACHED.test(headers['cache-control'] ?? '') })
       request.opened = shard
       let answer: Answer
       try {

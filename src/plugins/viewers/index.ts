@@ -93,6 +93,8 @@ export default fp<{ config: Config, gatewayProgram?: GatewayProgram | undefined 
     limits: app.limits.numbers,
     auth: forGateway(app.auth.current()),
     region: app.region.current,
+    access: app.accessLog.settings,
+    debug: config.log.level === 'debug' || config.log.level === 'trace',
     share: keeper.share(),
     overload: { state: 'normal', targets: [] },
     drain: undefined
@@ -108,8 +110,7 @@ export default fp<{ config: Config, gatewayProgram?: GatewayProgram | undefined 
         ticketKey: newTicketKey(),
         version: VERSION,
         ioTimeoutMs: config.cache.io_timeout_ms,
-        bandwidth: app.bandwidth.classes,
-        debug: config.log.level === 'debug' || config.log.level === 'trace'
+        bandwidth: app.bandwidth.classes
       }),
       live,
       start: isLaunched() ? launchedGateways : childGateways(paths, gatewayProgram),
@@ -135,6 +136,11 @@ export default fp<{ config: Config, gatewayProgram?: GatewayProgram | undefined 
             keeper.gatewayGone()
             live.update({ share: keeper.share() })
           }
+        },
+        access: ({ records, leftOut, missed }) => {
+          for (const [record, written] of records) app.accessLog.take(record, written)
+          if (leftOut > 0) app.accessLog.leftOut(leftOut)
+          if (missed > 0) app.accessLog.missed(missed)
         },
         // A restarted gateway takes the ports its viewers know.
         listening: ({ open }) => { ports = perTransport(name => open[name]?.port ?? ports[name]) }
@@ -182,6 +188,7 @@ export default fp<{ config: Config, gatewayProgram?: GatewayProgram | undefined 
     stop: async (deadlineMs: number) => { await supervisor?.stop(deadlineMs) }
   })
   keeper.onShare(share => { live.update({ share }) })
+  app.accessLog.onChange(access => { live.update({ access }) })
   const subscriptions = [
     app.auth.onChange(settings => { live.update({ auth: forGateway(settings) }) }),
     app.certificates.onChange(tls => { live.update({ tls }) }),
@@ -193,4 +200,4 @@ export default fp<{ config: Config, gatewayProgram?: GatewayProgram | undefined 
     for (const unsubscribe of subscriptions) unsubscribe()
     await supervisor?.stop(LATE_STOP_MS)
   })
-}, { name: 'viewers', dependencies: ['auth', 'bandwidth', 'limits', 'metrics', 'overload', 'region', 'shards', 'tls', 'upstream'] })
+}, { name: 'viewers', dependencies: ['access-log', 'auth', 'bandwidth', 'limits', 'metrics', 'overload', 'region', 'shards', 'tls', 'upstream'] })

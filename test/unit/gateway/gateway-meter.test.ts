@@ -9,7 +9,7 @@ import type { StreamReport } from '../../../src/gateway/session/session-types.ts
 import { SESSION_TRANSPORT_NAMES } from '../../../src/protocol/session-transports.ts'
 
 const report = (overrides: Partial<StreamReport> = {}): StreamReport => ({
-  outcome: 'ok', status: 200, code: undefined, cause: undefined, key: { cid: 'c', part: 0 }, origin: { hit: true, tier: 'disk', storedAt: 0 }, bytes: 10, firstByteMs: 2, totalMs: 4, ...overrides
+  outcome: 'ok', status: 200, code: undefined, cause: undefined, key: { cid: 'c', part: 0 }, asked: undefined, requestId: 'r', origin: { hit: true, tier: 'disk', storedAt: 0 }, bytes: 10, firstByteMs: 2, totalMs: 4, elapsedMs: 4, ...overrides
 })
 
 test('counts by label, and starts over when taken', () => {
