@@ -1,4 +1,5 @@
 import type { FastifyInstance } from 'fastify'
+import { LogLevel } from './base/log-level.ts'
 import type { Logger } from './base/log.ts'
 import type { Config } from './config/config.ts'
 import accessLogPlugin, { openAccessLog, requestLogTarget } from './plugins/access-log/index.ts'
@@ -81,6 +82,7 @@ const IDLE_SWEEP_MS = 50
 
 /** Builds the relay without listening. The order of registration is the architecture: each plugin stands on those above it. */
 export async function buildApp (config: Config, deps: AppDeps): Promise<Relay> {
+  const logLevel = new LogLevel(deps.logger)
   const accessLog = await openAccessLog(config.access_log, deps.logger, deps.output ?? (() => {}))
   const admin = createInstance({
     logger: deps.logger,
@@ -97,7 +99,7 @@ export async function buildApp (config: Config, deps: AppDeps): Promise<Relay> {
   try {
     await deps.onInstance?.(admin, 'admin')
     await admin.register(metricsPlugin, { droppedLines: deps.droppedLines })
-    await admin.register(accessLogPlugin, { accessLog })
+    await admin.register(accessLogPlugin, { accessLog, level: logLevel })
     await admin.register(overloadPlugin, { config })
     await admin.register(shardCachePlugin, { config, signal: deps.signal, loaded: share => { deps.startListener?.loaded(share) } })
     await admin.register(tlsPlugin, { config })

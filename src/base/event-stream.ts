@@ -28,7 +28,7 @@ export class EventStream {
       this.#cancel()
       options.closed()
     })
-    this.#comment(COMMENT_MS)
+    this.#wait(COMMENT_MS)
   }
 
   /** Whether the reader has as much before him as he may. */
@@ -52,6 +52,11 @@ export class EventStream {
     this.#end()
   }
 
+  /** Sends what no reader takes for an event: that the stream is there. */
+  comment (): void {
+    if (!this.#ended && !this.stream.destroyed && this.stream.readableLength === 0) this.stream.push(':\n\n')
+  }
+
   /** Ends it; a reader who has not taken what was sent is cut off. */
   cut (): void {
     if (!this.#ended && !this.stream.destroyed) this.#end()
@@ -69,14 +74,14 @@ export class EventStream {
     this.stream.push(null)
   }
 
-  #comment (ms: number): void {
+  #wait (ms: number): void {
     const { timers } = this.#options
     this.#cancel = timers.after(ms, () => {
       const silent = timers.now() - this.#sentAt
-      if (silent < COMMENT_MS) return this.#comment(COMMENT_MS - silent)
-      if (this.stream.readableLength === 0) this.stream.push(':\n\n')
+      if (silent < COMMENT_MS) return this.#wait(COMMENT_MS - silent)
+      this.comment()
       this.#sentAt = timers.now()
-      this.#comment(COMMENT_MS)
+      this.#wait(COMMENT_MS)
     })
   }
 }

@@ -56,10 +56,10 @@ const Schema = Type.Object({
   traceId: Type.Optional(Type.String({ pattern: '^[0-9a-f]{32}$' }))
 }, { additionalProperties: false })
 
-type Properties = Static<typeof Schema>
+type KnownProperties = Static<typeof Schema>
 
 /** One response. What is not known may be undefined, too. */
-export type AccessRecord = { readonly [K in keyof Properties]: Record<never, never> extends Pick<Properties, K> ? Properties[K] | undefined : Properties[K] }
+export type AccessRecord = { readonly [K in keyof KnownProperties]: Record<never, never> extends Pick<KnownProperties, K> ? KnownProperties[K] | undefined : KnownProperties[K] }
 
 /** A record as it is checked. */
 export const AccessRecordSchema = Type.Unsafe<AccessRecord>(Schema)

@@ -4,7 +4,7 @@ import type { FromGateway } from '../channel/from-gateway.ts'
 /** Log lines between two heartbeats. */
 const LOG_LINES = 50
 
-type Level = 'debug' | 'info' | 'warn' | 'error'
+type GatewayLogLevel = 'debug' | 'info' | 'warn' | 'error'
 
 /** The log of the gateway, which the relay writes. */
 export class GatewayLog {
@@ -18,7 +18,7 @@ export class GatewayLog {
     this.debug = debug
   }
 
-  write (level: Level, message: string, fields: Record<string, unknown>): void {
+  write (level: GatewayLogLevel, message: string, fields: Record<string, unknown>): void {
     if (level === 'debug' && !this.debug) return
     if (this.#budget.spend()) this.#send({ type: 'log', level, message: message.slice(0, 4_000), fields })
   }

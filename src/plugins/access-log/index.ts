@@ -1,5 +1,6 @@
 import fp from 'fastify-plugin'
 import { systemClock, systemTimers } from '../../base/clock.ts'
+import type { LogLevel } from '../../base/log-level.ts'
 import type { Logger } from '../../base/log.ts'
 import type { RequestLogTarget } from '../http/request-log.ts'
 import { AccessLog, type AccessLogKeys } from './access-log.ts'
@@ -8,6 +9,8 @@ import { readAddressKey } from './address-key.ts'
 declare module 'fastify' {
   interface FastifyInstance {
     accessLog: AccessLog
+    /** Of the log, not the access log. */
+    logLevel: LogLevel
   }
 }
 
@@ -26,9 +29,10 @@ export function requestLogTarget (accessLog: AccessLog): RequestLogTarget {
 }
 
 /** The access log: what becomes of the records of all listeners. */
-export default fp<{ accessLog: AccessLog }>(async (app, { accessLog }) => {
+export default fp<{ accessLog: AccessLog, level: LogLevel }>(async (app, { accessLog, level }) => {
   const { relayMetrics: metrics } = app
   app.decorate('accessLog', accessLog)
+  app.decorate('logLevel', level)
   let counted = { lines: 0, dropped: { file: 0, budget: 0, gateway: 0, listener: 0 } }
   metrics.onCollect(() => {
     const { lines, dropped } = accessLog

@@ -54,6 +54,8 @@ export class RecordStream {
     const listener: Listener = { events, wants: recordFilter(filter), lost: 0 }
     this.#listeners.add(listener)
     if (this.#listeners.size === 1) this.#options.watched(true)
+    // Otherwise the head of the answer waits for the first record.
+    events.comment()
     return events.stream
   }
 

@@ -4,9 +4,9 @@ import { escaped } from './escape.ts'
 import { shownMs } from './json-line.ts'
 import { clfTime, isoTime } from './line-time.ts'
 
-type Field = (record: AccessRecord, remote: string) => string | number | boolean | undefined
+type FieldText = (record: AccessRecord, remote: string) => string | number | boolean | undefined
 
-const FIELDS: Readonly<Record<LineField | keyof AccessRecord, Field>> = {
+const FIELDS: Readonly<Record<LineField | keyof AccessRecord, FieldText>> = {
   time: ({ time }) => isoTime(time),
   clfTime: ({ time }) => clfTime(time),
   kind: ({ kind }) => kind,
@@ -38,7 +38,7 @@ export const COMBINED = '{remote} - {subject} [{clfTime}] "{requestLine}" {statu
 
 /** A line of a record, with `-` for what it has not. @param template names fields only */
 export function lineOf (template: string): (record: AccessRecord, remote: string) => string {
-  const parts = template.split(NAMED_FIELD).map((part, at): string | Field => at % 2 === 0 ? part : FIELDS[part as LineField])
+  const parts = template.split(NAMED_FIELD).map((part, at): string | FieldText => at % 2 === 0 ? part : FIELDS[part as LineField])
   return (record, remote) => {
     let line = ''
     for (const part of parts) {

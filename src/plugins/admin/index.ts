@@ -5,6 +5,7 @@ import { addressKey } from '../../admission/address-key.ts'
 import { systemClock } from '../../base/clock.ts'
 import { RelayError } from '../../base/errors.ts'
 import type { Config } from '../../config/config.ts'
+import { logRoutes } from '../access-log/routes.ts'
 import { bandwidthRoutes } from '../bandwidth/routes.ts'
 import { denylistRoutes } from '../denylist/routes.ts'
 import { integrityRoutes } from '../integrity/routes.ts'
@@ -76,6 +77,7 @@ export default fp<{ config: Config }>(async (app: FastifyInstance, { config }) =
     admin.addHook('preValidation', async request => {
       if (request.body === undefined && request.routeOptions.config.bodyIsOptional === true) request.body = {}
     })
+    await admin.register(logRoutes, { accessLog: app.accessLog, level: app.logLevel })
     await admin.register(viewerRoutes, { supervisor: app.viewers.supervisor, live: app.viewers.live })
     await admin.register(cacheRoutes, { cache: app.shardCache, shards: app.shards, eviction: config.cache.eviction })
     await admin.register(denylistRoutes, { service: app.denylist.service })
@@ -89,4 +91,4 @@ export default fp<{ config: Config }>(async (app: FastifyInstance, { config }) =
     await admin.register(jobRoutes, { ...app.jobs, warm: app.warm })
     await admin.register(upstreamRoutes, { upstream: app.upstream, roster: app.nodeRoster, source: app.nodeSource, region: () => app.region.current, regions: config.region.regions })
   }, { prefix: '/admin/v1' })
-}, { name: 'admin', dependencies: ['bandwidth', 'denylist', 'integrity', 'jobs', 'limits', 'overload', 'p2p', 'region', 'scrub', 'shard-cache', 'upstream', 'shards', 'viewers', 'warm'] })
+}, { name: 'admin', dependencies: ['access-log', 'bandwidth', 'denylist', 'integrity', 'jobs', 'limits', 'overload', 'p2p', 'region', 'scrub', 'shard-cache', 'upstream', 'shards', 'viewers', 'warm'] })

@@ -94,7 +94,7 @@ export default fp<{ config: Config, gatewayProgram?: GatewayProgram | undefined 
     auth: forGateway(app.auth.current()),
     region: app.region.current,
     access: app.accessLog.settings,
-    debug: config.log.level === 'debug' || config.log.level === 'trace',
+    debug: app.logLevel.debug,
     share: keeper.share(),
     overload: { state: 'normal', targets: [] },
     drain: undefined
@@ -188,6 +188,7 @@ export default fp<{ config: Config, gatewayProgram?: GatewayProgram | undefined 
     stop: async (deadlineMs: number) => { await supervisor?.stop(deadlineMs) }
   })
   keeper.onShare(share => { live.update({ share }) })
+  app.logLevel.onChange(() => { live.update({ debug: app.logLevel.debug }) })
   app.accessLog.onChange(access => { live.update({ access }) })
   const subscriptions = [
     app.auth.onChange(settings => { live.update({ auth: forGateway(settings) }) }),
