@@ -1,4 +1,5 @@
 #!/usr/bin/env node
+import { once } from 'node:events'
 import closeWithGrace from 'close-with-grace'
 import { buildApp } from './app.ts'
 import { systemClock } from './base/clock.ts'
@@ -9,9 +10,10 @@ import { fileWriter, LogSink } from './base/log-sink.ts'
 import { VERSION } from './base/version.ts'
 import { parseCommandLine, USAGE } from './cli/arguments.ts'
 import { hashToken, signedUrl } from './cli/commands.ts'
-import { askRunning } from './cli/ask-admin.ts'
+import { askRunning, streamOfRunning } from './cli/ask-admin.ts'
 import { changeDenylist } from './cli/block-command.ts'
 import { repairVideo } from './cli/repair-command.ts'
+import { tailLog } from './cli/tail-command.ts'
 import { warmVideos } from './cli/warm-command.ts'
 import { endOfNode } from './cli/node-version.ts'
 import { checkStart } from './cli/start-check.ts'
@@ -82,6 +84,16 @@ async function main (): Promise<void> {
     endBySignals()
     const command = commandLine.block.undo ? 'unblock' : 'block'
     process.stdout.write(`${await changeDenylist(await askRunning(command, settings, commandLine.block.admin), commandLine.block)}\n`)
+    return
+  }
+  if (commandLine.tail !== undefined) {
+    endBySignals()
+    process.stdout.once('error', () => { process.exit(0) })
+    const { filter, json, admin } = commandLine.tail
+    await tailLog(await streamOfRunning('tail', settings, admin, `/log/stream?${String(new URLSearchParams(filter))}`), json, async line => {
+      // Whoever reads slowly loses records at the relay, and nothing piles up here.
+      if (!process.stdout.write(line)) await once(process.stdout, 'drain')
+    })
     return
   }
   if (isLauncher(settings) && !commandLine.validate) return endAs(await launch(settings))

@@ -1,5 +1,6 @@
 import { parseArgs } from 'node:util'
 import { RelayError } from '../base/errors.ts'
+import { TAIL_OPTIONS, tailCommand, type TailCommand } from './tail-arguments.ts'
 
 /** What `--sign-url` is asked for. */
 export interface SignUrlCommand {
@@ -47,6 +48,7 @@ export interface CommandLine {
   readonly repair: RepairCommand | undefined
   readonly warm: WarmCommand | undefined
   readonly block: BlockCommand | undefined
+  readonly tail: TailCommand | undefined
   readonly help: boolean
   readonly version: boolean
 }
@@ -55,6 +57,7 @@ export const USAGE = `Usage: icn-relay [options]
        icn-relay repair CID [--admin URL] [options]
        icn-relay warm CID… | MANIFEST-URL [--parity] [--concurrency N] [--admin URL] [options]
        icn-relay block | unblock ENTRY… [--reason TEXT] [--admin URL] [options]
+       icn-relay tail [--object CID] [--address IP] [--status 5xx] [--slower MS] [--json] [--admin URL] [options]
 
   --config FILE      TOML configuration (also ICN_RELAY_CONFIG)
   --cache-path DIR   directory of the cache, overrides [cache] path
@@ -75,6 +78,13 @@ export const USAGE = `Usage: icn-relay [options]
     --reason TEXT    for whoever asks later
     --admin URL      as above
   unblock ENTRY…     take them off its denylist, exit
+  tail               print its responses as they end, until it ends or this program is ended
+    --object CID     of one video, or of one object of it, CID/PART
+    --address IP     of one viewer
+    --status 5xx     with a status, or a hundred of them
+    --slower MS      that took longer
+    --json           as records of the access log
+    --admin URL      as above
   --help             print this text
   --version          print the version
 
@@ -112,11 +122,14 @@ export function parseCommandLine (args: readonly string[]): CommandLine {
         parity: { type: 'boolean', default: false },
         concurrency: { type: 'string' },
         reason: { type: 'string' },
+        ...TAIL_OPTIONS,
         help: { type: 'boolean', short: 'h', default: false },
         version: { type: 'boolean', short: 'v', default: false }
       }
     })
     checkOptions(command, values)
+    const tailed = Object.keys(TAIL_OPTIONS).find(name => values[name as keyof typeof TAIL_OPTIONS] !== undefined && values[name as keyof typeof TAIL_OPTIONS] !== false)
+    if (tailed !== undefined && command !== 'tail') fail(`--${tailed} belongs to tail`)
     return {
       config: values.config,
       cachePath: values['cache-path'],
@@ -127,6 +140,7 @@ export function parseCommandLine (args: readonly string[]): CommandLine {
       repair: command === 'repair' ? repairCommand(args[1], values.admin) : undefined,
       warm: command === 'warm' ? warmCommand(positionals, values) : undefined,
       block: command === 'block' || command === 'unblock' ? blockCommand(command === 'unblock', positionals, values) : undefined,
+      tail: command === 'tail' ? tailCommand(positionals, values, fail) : undefined,
       help: values.help,
       version: values.version
     }
@@ -139,7 +153,7 @@ export function parseCommandLine (args: readonly string[]): CommandLine {
 }
 
 /** What a running relay is asked for. */
-const COMMANDS = ['repair', 'warm', 'block', 'unblock'] as const
+const COMMANDS = ['repair', 'warm', 'block', 'unblock', 'tail'] as const
 type CommandName = typeof COMMANDS[number]
 
 interface CommandValues {
@@ -155,7 +169,7 @@ const CID_HINT = '1 to 128 of A-Z a-z 0-9 _ -'
 
 /** Options that belong to commands stand beside them only. */
 function checkOptions (command: CommandName | undefined, { admin, parity, concurrency, reason }: CommandValues): void {
-  if (admin !== undefined && command === undefined) fail('--admin belongs to repair, warm, block and unblock')
+  if (admin !== undefined && command === undefined) fail('--admin belongs to repair, warm, block, unblock and tail')
   if (admin !== undefined && !isUrl(admin)) fail('--admin must be a URL, http or https')
   if (parity && command !== 'warm') fail('--parity belongs to warm')
   if (concurrency !== undefined && command !== 'warm') fail('--concurrency belongs to warm')

@@ -114,8 +114,7 @@ function bandwidthProblems ({ bandwidth }: Config): string[] {
   return problems
 }
 
-function accessLogProblems ({ access_log: { format, template } }: Config): string[] {
-  if (format === 'template' && template === '') return ['access_log.template must be set with access_log.format = "template"']
+function accessLogProblems ({ access_log: { template } }: Config): string[] {
   const known: readonly string[] = LINE_FIELDS
   const unknown = [...template.matchAll(NAMED_FIELD)].map(([, name = '']) => name).filter(name => !known.includes(name))
   return unknown.length === 0 ? [] : [`access_log.template names ${unknown.map(name => JSON.stringify(name)).join(', ')}; there are ${known.join(', ')}`]

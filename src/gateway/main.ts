@@ -39,4 +39,4 @@ function take (message: ToGateway): void {
 }
 
 // A terminal signals the whole group; the relay gets its signals too and stops the gateway in its own time.
-for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => {})
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGUSR1'] as const) process.on(signal, () => {})

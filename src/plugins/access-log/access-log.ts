@@ -6,10 +6,11 @@ import type { AccessRecord } from '../../channel/access-record.ts'
 import type { Config } from '../../config/config.ts'
 import { AccessFile, systemAppends, type AppendFiles } from './access-file.ts'
 import { addressView } from './addresses.ts'
+import { COMBINED } from './config.ts'
 import { jsonOf } from './json-line.ts'
 import { isoTime } from './line-time.ts'
 import { RecordStream } from './record-stream.ts'
-import { COMBINED, lineOf } from './template.ts'
+import { lineOf } from './template.ts'
 
 export interface AccessLogDeps {
   /** Takes lines for standard output. */

@@ -8,6 +8,9 @@ export const LINE_FIELDS = [
 ] as const
 export type LineField = typeof LINE_FIELDS[number]
 
+/** Combined log format, as Apache and nginx have it; the time is UTC. */
+export const COMBINED = '{remote} - {subject} [{clfTime}] "{requestLine}" {status} {bytes} "{referer}" "{userAgent}"'
+
 /** A name in a template. */
 export const NAMED_FIELD = /\{([^{}]*)\}/g
 
@@ -17,7 +20,7 @@ const share = (description: string) => Type.Number({ minimum: 0, maximum: 1, def
 export const accessLogConfig = section({
   enabled: Type.Boolean({ default: true, description: 'whether a line is written for each response' }),
   format: Type.Union([Type.Literal('json'), Type.Literal('clf'), Type.Literal('template')], { default: 'json', description: '`clf` is the combined log format of Apache and nginx' }),
-  template: explained<string>({ type: 'string', pattern: '^[\\x20-\\x7e]*$', maxLength: 2_048, default: '', description: 'the line of format `template`: text with `{name}` for fields' }, 'must be one line of at most 2,048 ASCII characters'),
+  template: explained<string>({ type: 'string', pattern: '^[\\x20-\\x7e]+$', maxLength: 2_048, default: COMBINED, description: 'the line of format `template`: text with `{name}` for fields; the combined format by default' }, 'must be one line of 1 to 2,048 ASCII characters'),
   path: file('file that lines are appended to; it is opened anew on SIGHUP and SIGUSR1; empty for standard output'),
   addresses: Type.Union([Type.Literal('full'), Type.Literal('prefix'), Type.Literal('hashed')], { default: 'full', description: 'how addresses of viewers are shown: as they are, as their network (/24, of IPv6 /48), or as a keyed hash' }),
   address_key_file: file('file with the key of hashed addresses, 16 bytes or more; empty for a random one of each start'),

@@ -33,9 +33,6 @@ const FIELDS: Readonly<Record<LineField | keyof AccessRecord, FieldText>> = {
   traceId: ({ traceId }) => traceId
 }
 
-/** Combined log format, as Apache and nginx have it; the time is UTC. */
-export const COMBINED = '{remote} - {subject} [{clfTime}] "{requestLine}" {status} {bytes} "{referer}" "{userAgent}"'
-
 /** A line of a record, with `-` for what it has not. @param template names fields only */
 export function lineOf (template: string): (record: AccessRecord, remote: string) => string {
   const parts = template.split(NAMED_FIELD).map((part, at): string | FieldText => at % 2 === 0 ? part : FIELDS[part as LineField])

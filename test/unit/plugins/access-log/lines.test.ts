@@ -3,10 +3,10 @@ import { suite, test } from 'node:test'
 import fc from 'fast-check'
 import type { AccessRecord } from '../../../../src/channel/access-record.ts'
 import { addressView } from '../../../../src/plugins/access-log/addresses.ts'
-import { LINE_FIELDS } from '../../../../src/plugins/access-log/config.ts'
+import { COMBINED, LINE_FIELDS } from '../../../../src/plugins/access-log/config.ts'
 import { jsonOf } from '../../../../src/plugins/access-log/json-line.ts'
 import { clfTime, isoTime } from '../../../../src/plugins/access-log/line-time.ts'
-import { COMBINED, lineOf } from '../../../../src/plugins/access-log/template.ts'
+import { lineOf } from '../../../../src/plugins/access-log/template.ts'
 import { ACCESS_RECORD } from '../../../support/access-record.ts'
 
 /** What nginx's escaping and Apache's readers make of a text. */
