@@ -6,7 +6,7 @@ import { systemClock } from './base/clock.ts'
 import { RelayError } from './base/errors.ts'
 import { growHeapFreely } from './base/heap-growth.ts'
 import { createLogger, droppedNote } from './base/log.ts'
-import { fileWriter, LogSink } from './base/log-sink.ts'
+import { fileWriter, LogSink, TOGETHER_MS } from './base/log-sink.ts'
 import { VERSION } from './base/version.ts'
 import { parseCommandLine, USAGE } from './cli/arguments.ts'
 import { hashToken, signedUrl } from './cli/commands.ts'
@@ -104,7 +104,7 @@ async function main (): Promise<void> {
   }
   growHeapFreely()
   // Asking for `stdout` makes Node switch a pipe to non-blocking: a full one then holds no thread.
-  const log = new LogSink({ write: fileWriter(process.stdout.fd), note: dropped => droppedNote(dropped, systemClock.now()) })
+  const log = new LogSink({ togetherMs: TOGETHER_MS, write: fileWriter(process.stdout.fd), note: dropped => droppedNote(dropped, systemClock.now()) })
   const logger = createLogger(settings.log.level, log)
   if (process.getuid?.() === 0) logger.warn('the relay runs as root, which it needs for nothing: set process.user, or start it as another user, as deploy/icn-relay.service does')
   const outOfSupport = endOfNode(process.versions.node)

@@ -1,7 +1,8 @@
 import { close, open, write } from 'node:fs'
 import { promisify } from 'node:util'
 import { RelayError, systemCode } from '../../base/errors.ts'
-import { LogSink } from '../../base/log-sink.ts'
+import type { Timers } from '../../base/clock.ts'
+import { LogSink, TOGETHER_MS } from '../../base/log-sink.ts'
 
 const openFile = promisify(open)
 /** Readable for the group, as log files are. */
@@ -38,12 +39,14 @@ export class AccessFile {
   /** Descriptors that are not written to any more, of which one may still have a write under way. */
   #old: number[] = []
 
-  private constructor (path: string, fd: number, files: AppendFiles, note: (dropped: number) => string) {
+  private constructor (path: string, fd: number, files: AppendFiles, note: (dropped: number) => string, timers: Timers) {
     this.path = path
     this.#fd = fd
     this.#files = files
     this.#sink = new LogSink({
       note,
+      togetherMs: TOGETHER_MS,
+      timers,
       write: (bytes, done) => {
         this.#writing = true
         files.write(this.#fd, bytes, (error, written) => {
@@ -59,11 +62,11 @@ export class AccessFile {
    * @param note the line that tells how many are missing before it
    * @throws RelayError RELAY_ERR_CONFIG
    */
-  static async open (path: string, note: (dropped: number) => string, files: AppendFiles = systemAppends): Promise<AccessFile> {
+  static async open (path: string, note: (dropped: number) => string, timers: Timers, files: AppendFiles = systemAppends): Promise<AccessFile> {
     const fd = await files.open(path).catch((error: unknown) => {
       throw new RelayError('RELAY_ERR_CONFIG', `access_log.path ${path} cannot be opened: ${systemCode(error) ?? String(error)}`, { cause: error })
     })
-    return new AccessFile(path, fd, files, note)
+    return new AccessFile(path, fd, files, note, timers)
   }
 
   get dropped (): number { return this.#sink.dropped }

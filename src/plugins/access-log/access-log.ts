@@ -4,7 +4,7 @@ import { systemCode } from '../../base/errors.ts'
 import { AccessGate, type AccessSettings } from '../../channel/access-gate.ts'
 import type { AccessRecord } from '../../channel/access-record.ts'
 import type { Config } from '../../config/config.ts'
-import { AccessFile, systemAppends, type AppendFiles } from './access-file.ts'
+import { AccessFile, type AppendFiles } from './access-file.ts'
 import { addressView } from './addresses.ts'
 import { COMBINED } from './config.ts'
 import { jsonOf } from './json-line.ts'
@@ -65,7 +65,7 @@ export class AccessLog {
   /** @throws RelayError RELAY_ERR_CONFIG when its file cannot be opened */
   static async open (keys: AccessLogKeys, deps: AccessLogDeps): Promise<AccessLog> {
     const note = (dropped: number): string => keys.format === 'json' ? `{"time":"${isoTime(deps.now())}","msg":"access log lines dropped","dropped":${dropped}}\n` : ''
-    const file = keys.path === '' || !keys.enabled ? undefined : await AccessFile.open(keys.path, note, deps.files ?? systemAppends)
+    const file = keys.path === '' || !keys.enabled ? undefined : await AccessFile.open(keys.path, note, deps.timers, deps.files)
     return new AccessLog(keys, file, deps)
   }
 

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
 import { defaultConfig } from '../../../../src/config/config.ts'
+import { TOGETHER_MS } from '../../../../src/base/log-sink.ts'
 import type { AppendFiles } from '../../../../src/plugins/access-log/access-file.ts'
 import { AccessLog, type AccessLogKeys } from '../../../../src/plugins/access-log/access-log.ts'
 import { BEHIND_BYTES, MAX_LISTENERS } from '../../../../src/plugins/access-log/record-stream.ts'
@@ -90,9 +91,10 @@ suite('the access log', () => {
   })
 
   test('a rotated file: what is under way goes into the old one, the rest into the new one, and one is open', async () => {
-    const { log, disk } = await setUp({ path: '/log', format: 'template', template: '{status}' })
+    const { log, disk, timers } = await setUp({ path: '/log', format: 'template', template: '{status}' })
     disk.held = []
     log.take(ACCESS_RECORD, true)
+    await timers.pass(TOGETHER_MS)
     disk.rename('/log', '/log.1')
     await log.reopen()
     log.take({ ...ACCESS_RECORD, status: 404 }, true)
@@ -100,6 +102,7 @@ suite('the access log', () => {
     const [first] = disk.held.splice(0)
     first?.()
     assert.equal(disk.descriptors, 1)
+    await timers.pass(TOGETHER_MS)
     for (const settle of disk.held.splice(0)) settle()
     assert.deepEqual([...disk.files], [['/log.1', '206\n'], ['/log', '404\n']])
     await log.close()
@@ -116,10 +119,16 @@ suite('the access log', () => {
   })
 
   test('a full disk drops and counts, in bounded memory, and the log is there again with the disk', async () => {
-    const { log, disk } = await setUp({ path: '/log' })
+    const { log, disk, timers } = await setUp({ path: '/log' })
+    const settle = async (): Promise<void> => {
+      do {
+        await timers.pass(TOGETHER_MS)
+        await turn()
+      } while (log.writing)
+    }
     disk.failure = 'ENOSPC'
     log.take(ACCESS_RECORD, true)
-    await turn()
+    await settle()
     assert.equal(log.dropped.file, 1)
     disk.held = []
     for (let n = 0; n < 10_000; n++) log.take(ACCESS_RECORD, true)
@@ -128,10 +137,10 @@ suite('the access log', () => {
     disk.failure = undefined
     const held = disk.held.splice(0)
     disk.held = undefined
-    for (const settle of held) settle()
-    while (log.writing) await turn()
+    for (const done of held) done()
+    await settle()
     log.take({ ...ACCESS_RECORD, reqId: 'last' }, true)
-    while (log.writing) await turn()
+    await settle()
     const lines = (disk.files.get('/log') ?? '').trimEnd().split('\n').map(line => JSON.parse(line) as { msg: string, reqId?: string, dropped?: number })
     assert.equal(lines.at(-1)?.reqId, 'last')
     assert.equal(lines.reduce((sum, { dropped = 0 }) => sum + dropped, 0), log.dropped.file)
