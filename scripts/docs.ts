@@ -1,6 +1,8 @@
 import { readFile, writeFile } from 'node:fs/promises'
 import { ARCHITECTURE, withPlan } from './architecture.ts'
+import { dashboard, DASHBOARD } from './dashboard.ts'
 import { FILE, withTables } from './docs-tables.ts'
 
 await writeFile(FILE, withTables(await readFile(FILE, 'utf8')))
 await writeFile(ARCHITECTURE, withPlan(await readFile(ARCHITECTURE, 'utf8')))
+await writeFile(DASHBOARD, dashboard())

@@ -1,5 +1,5 @@
 /**
- * Runs the test files it is given on Node 24 (`npm run test:newer-node`), which the npm registry has for each platform; it is fetched for the run and goes
+ * Runs the test files it is given, but those of our tools, on Node 24 (`npm run test:newer-node`), which the npm registry has for each platform; it is fetched for the run and goes
  * with it. Prints one line, and the whole report when a test failed. Where Node cannot be fetched, that is a failure in CI and a note elsewhere.
  */
 import { execFile, spawn } from 'node:child_process'
@@ -11,6 +11,8 @@ import { promisify } from 'node:util'
 
 const MAJOR = '24'
 const PACKAGE = `node-${process.platform === 'win32' ? 'win' : process.platform}-${process.arch}`
+/** What nobody runs who runs a relay. */
+const OURS = ['autocannon', 'compare', 'demo', 'tools'].map(name => `test/unit/${name}/`)
 const FETCH_TIMEOUT_MS = 120_000
 /** For a runner that hangs: a file that does is ended by it. The unit tests take about a minute on two idle cores. */
 const RUN_TIMEOUT_MS = 900_000
@@ -60,7 +62,8 @@ try {
   } else {
     const { version } = JSON.parse(await readFile(join(directory, 'node_modules', PACKAGE, 'package.json'), 'utf8')) as { version: string }
     const started = performance.now()
-    const { report, code } = await runOn(fetched, process.argv.slice(2))
+    const files = process.argv.slice(2).filter(file => !OURS.some(folder => file.startsWith(folder)))
+    const { report, code } = await runOn(fetched, files)
     const passed = /^ℹ pass (\d+)$/m.exec(report)?.[1] ?? '0'
     if (code !== 0) process.stdout.write(report)
     process.stdout.write(`Node ${version}: ${code === 0 ? `${passed} tests passed` : code === null ? 'the tests were ended' : 'a test failed'}, ${((performance.now() - started) / 1_000).toFixed(0)} s\n`)

@@ -1,3 +1,4 @@
+import { setTimeout as delay } from 'node:timers/promises'
 import type { FastifyInstance } from 'fastify'
 import { LogLevel } from './base/log-level.ts'
 import type { Logger } from './base/log.ts'
@@ -24,12 +25,14 @@ import repairPlugin from './plugins/repair/index.ts'
 import scrubPlugin from './plugins/scrub/index.ts'
 import shardCachePlugin from './plugins/shard-cache/index.ts'
 import shardsPlugin from './plugins/shards/index.ts'
+import sizingPlugin from './plugins/sizing/index.ts'
 import tlsPlugin from './plugins/tls/index.ts'
 import upstreamPlugin from './plugins/upstream/index.ts'
 import viewerHttpPlugin from './plugins/viewer-http/index.ts'
 import viewersPlugin from './plugins/viewers/index.ts'
 import warmPlugin from './plugins/warm/index.ts'
 import type { GatewayProgram } from './spawn/gateway-process.ts'
+import type { ListenSockets } from './spawn/listen-sockets.ts'
 
 declare module 'fastify' {
   interface FastifyInstance {
@@ -48,6 +51,11 @@ export interface Relay {
    * @throws RelayError RELAY_ERR_LISTEN naming the address
    */
   listen (): Promise<{ viewerPort: number, adminPort: number }>
+  /**
+   * The lame-duck time before `close`, `viewer.lame_duck_ms`: `/ready` says 503 and sessions are asked to move, so that nobody new is sent here, and whoever
+   * comes all the same is served, on a connection that ends with the answer.
+   */
+  leave (): Promise<void>
   /** Stops accepting, lets responses in flight finish within `viewer.stop_timeout_ms`, writes the index; idempotent. */
   close (): Promise<void>
   /** Whether something waits for a disk that does not answer, which would keep the process from exiting. */
@@ -64,6 +72,8 @@ export interface AppDeps {
   readonly droppedLines?: () => number
   /** Takes lines of the access log for standard output; nowhere by default. */
   readonly output?: (line: string) => void
+  /** Sockets that a service manager has opened; none by default. */
+  readonly sockets?: ListenSockets
   /** Holds the admin socket until `listen`. */
   readonly startListener?: StartListener | undefined
   /** Ends the start: loading the cache immediately, the rest when it is through. */
@@ -84,6 +94,7 @@ const IDLE_SWEEP_MS = 50
 export async function buildApp (config: Config, deps: AppDeps): Promise<Relay> {
   const logLevel = new LogLevel(deps.logger)
   const accessLog = await openAccessLog(config.access_log, deps.logger, deps.output ?? (() => {}))
+  const { sockets = {} } = deps
   const admin = createInstance({
     logger: deps.logger,
     accessLog: requestLogTarget(accessLog),
@@ -102,6 +113,7 @@ export async function buildApp (config: Config, deps: AppDeps): Promise<Relay> {
     await admin.register(accessLogPlugin, { accessLog, level: logLevel })
     await admin.register(overloadPlugin, { config })
     await admin.register(shardCachePlugin, { config, signal: deps.signal, loaded: share => { deps.startListener?.loaded(share) } })
+    await admin.register(sizingPlugin, { config })
     await admin.register(tlsPlugin, { config })
     await admin.register(authPlugin, { config })
     await admin.register(denylistPlugin, { config })
@@ -114,7 +126,7 @@ export async function buildApp (config: Config, deps: AppDeps): Promise<Relay> {
     await admin.register(jobsPlugin)
     await admin.register(limitsPlugin, { config })
     await admin.register(bandwidthPlugin, { config })
-    await admin.register(viewersPlugin, { config, gatewayProgram: deps.gatewayProgram })
+    await admin.register(viewersPlugin, { config, gatewayProgram: deps.gatewayProgram, websocketSocket: sockets.websocket })
     await admin.register(prefetchPlugin, { config })
     await admin.register(scrubPlugin, { config })
     await admin.register(warmPlugin, { config })
@@ -160,11 +172,17 @@ export async function buildApp (config: Config, deps: AppDeps): Promise<Relay> {
     listen: async () => {
       const { startListener } = deps
       await startListener?.handOver(admin.server)
-      const adminPort = startListener === undefined ? await bind(admin, config.admin, 'admin') : boundPort(admin)
+      const adminPort = startListener === undefined ? await bind(admin, config.admin, 'admin', sockets.admin) : boundPort(admin)
       for (const start of starts.splice(0)) start()
-      const viewerPort = await bind(viewer, config.viewer, 'viewer')
+      const viewerPort = await bind(viewer, config.viewer, 'viewer', sockets.viewer)
       await admin.viewers.start(viewerPort)
       return { viewerPort, adminPort }
+    },
+    leave: async () => {
+      const { lame_duck_ms: ms } = config.viewer
+      if (ms === 0) return
+      admin.viewers.live.update({ drain: { deadlineMs: ms, alternates: config.overload.alternates } })
+      await delay(ms)
     },
     close: async () => { await (closing ??= close()) },
     hangs: () => accessLog.writing || admin.diskQueue.late > 0 || admin.shardCache.disk.index.late || (late && admin.shardCache.disk.index.writing),

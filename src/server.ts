@@ -22,6 +22,7 @@ import { loadConfig } from './config/config.ts'
 import { endAs, isLauncher, launch } from './launcher/launch.ts'
 import { withOwnToken } from './plugins/admin/own-token.ts'
 import { StartListener } from './plugins/http/start-listener.ts'
+import { listenSockets } from './spawn/listen-sockets.ts'
 import { hasSeparateGateway, isLaunched, stopWithLauncher } from './plugins/viewers/launched-gateways.ts'
 
 /** Takes writing from the group, and everything from others. */
@@ -116,9 +117,10 @@ async function main (): Promise<void> {
   endInSpiteOf(() => log.writing || hangs())
   const signals = new StartSignals(settings.viewer.stop_timeout_ms + STOP_MARGIN_MS)
   const config = await withOwnToken(settings, logger)
-  const startListener = await StartListener.open(config, logger)
+  const sockets = listenSockets(process.env, process.pid)
+  const startListener = await StartListener.open(config, logger, sockets.admin)
   logger.info({ adminPort: startListener?.port, version: VERSION }, 'relay starting')
-  const relay = await buildApp(config, { logger, output: line => { log.write(line) }, droppedLines: () => log.dropped, startListener, signal: signals.signal }).catch(async (error: unknown) => {
+  const relay = await buildApp(config, { logger, output: line => { log.write(line) }, droppedLines: () => log.dropped, sockets, startListener, signal: signals.signal }).catch(async (error: unknown) => {
     await startListener?.close()
     if (signals.signal.aborted) logger.info('stopped while starting')
     await log.flush(LAST_LINES_MS)
@@ -128,9 +130,10 @@ async function main (): Promise<void> {
   hangs = () => relay.hangs()
   process.on('SIGHUP', () => { void relay.reload() })
   process.on('SIGUSR1', () => { void relay.reopenLogs() })
-  const grace = closeWithGrace({ delay: config.viewer.stop_timeout_ms + STOP_MARGIN_MS, logger, skip: ['SIGHUP'] }, async ({ signal, err }) => {
+  const grace = closeWithGrace({ delay: config.viewer.lame_duck_ms + config.viewer.stop_timeout_ms + STOP_MARGIN_MS, logger, skip: ['SIGHUP'] }, async ({ signal, err }) => {
     if (err === undefined) logger.info({ signal }, 'stopping')
     else logger.fatal({ err }, 'uncaught error, stopping')
+    if (err === undefined && signal !== undefined) await relay.leave()
     await relay.close()
     await startListener?.close()
     logger.info('stopped')

@@ -3,6 +3,8 @@ import { DefaultSerializer, deserialize } from 'node:v8'
 
 /** Descriptor under which the gateway finds its end. */
 export const CHANNEL_FD = 3
+/** Descriptor of a socket that WebSocket viewers come in by, where a service manager has opened one. */
+export const WEBSOCKET_FD = 4
 /** A list of every session is the longest there is. */
 export const MAX_MESSAGE_BYTES = 64 * 1024 * 1024
 /** Stands before each message: its length, unsigned, most significant byte first. */

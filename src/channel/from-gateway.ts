@@ -83,6 +83,8 @@ const Stats = Type.Object({
   /** Sizes of every map and queue, by `<owner>.<name>`. */
   sizes: Type.Record(Type.String({ pattern: '^[A-Za-z0-9_.-]{1,64}$' }), Type.Number(), { ...closed, maxProperties: 200 }),
   rssBytes: Count,
+  /** Seconds of CPU since the last heartbeat. */
+  cpu: Type.Optional(Type.Object({ user: Count, system: Count }, closed)),
   /** Requests of addresses since the last heartbeat. */
   spent: Type.Optional(Type.Array(Type.Tuple([Text(64), Type.Integer({ minimum: 1, maximum: 10_000_000 })]), { maxItems: MAX_REPORTED })),
   /** 99th percentile of the event-loop delay since the last heartbeat, ms. */

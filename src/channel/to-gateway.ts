@@ -17,6 +17,8 @@ export interface GatewaySettings {
   readonly transport: Config['transport']
   /** 0 for any. */
   readonly ports: PerTransport<number>
+  /** Descriptor of a socket that WebSocket viewers come in by, where there is one already. */
+  readonly websocketFd: number | undefined
   /** Where an engine file may be kept that was made for this system. */
   readonly engineDirectory: string
   /** Key of the tickets this gateway takes: another for each, so that none is taken twice. */

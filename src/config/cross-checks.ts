@@ -8,9 +8,11 @@ import type { Config } from './schema.ts'
 /** What the schema cannot express: a sentence for each problem. */
 export function crossChecks (config: Config): string[] {
   const problems: string[] = []
-  const { cache, upstream, region, viewer, admin } = config
+  const { cache, upstream, region, viewer, admin, sizing } = config
   if (cache.max_bytes < upstream.max_object_bytes) problems.push('cache.max_bytes must be at least upstream.max_object_bytes, or no object could be stored')
   if (cache.pass_through_bytes < upstream.max_object_bytes) problems.push('cache.pass_through_bytes must be at least upstream.max_object_bytes')
+  if (sizing.max_bytes < sizing.min_bytes) problems.push('sizing.max_bytes must be at least sizing.min_bytes')
+  if (sizing.enabled && sizing.min_bytes < upstream.max_object_bytes) problems.push('sizing.min_bytes must be at least upstream.max_object_bytes, or no object could be stored')
   if (upstream.hedge_max_ms < upstream.hedge_min_ms) problems.push('upstream.hedge_max_ms must be at least upstream.hedge_min_ms')
   if (upstream.backoff_max_ms < upstream.backoff_initial_ms) problems.push('upstream.backoff_max_ms must be at least upstream.backoff_initial_ms')
   if (viewer.port !== 0 && viewer.port === admin.port && viewer.host === admin.host) problems.push('viewer.port and admin.port must differ')

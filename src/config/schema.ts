@@ -14,6 +14,7 @@ import { regionConfig } from '../plugins/region/config.ts'
 import { repairConfig } from '../plugins/repair/config.ts'
 import { scrubConfig } from '../plugins/scrub/config.ts'
 import { cacheConfig } from '../plugins/shard-cache/config.ts'
+import { sizingConfig } from '../plugins/sizing/config.ts'
 import { tlsConfig } from '../plugins/tls/config.ts'
 import { upstreamConfig } from '../plugins/upstream/config.ts'
 import { viewerConfig } from '../plugins/viewer-http/config.ts'
@@ -30,6 +31,7 @@ export const ConfigSchema = Type.Object({
   viewer: viewerConfig,
   admin: adminConfig,
   cache: cacheConfig,
+  sizing: sizingConfig,
   scrub: scrubConfig,
   upstream: upstreamConfig,
   trust: trustConfig,

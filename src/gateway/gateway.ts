@@ -6,8 +6,6 @@ import type { Verdict } from '../admission/verdict.ts'
 import { ViewerJudge } from '../admission/viewer-judge.ts'
 import { systemTimers, type Clock } from '../base/clock.ts'
 import { ERRORS } from '../base/errors.ts'
-import { LoopDelay } from '../base/loop-delay.ts'
-import { residentBytes } from '../base/process-use.ts'
 import type { SendToRelay } from '../channel/from-gateway.ts'
 import type { GatewayLimits, LiveSettings } from '../channel/live-settings.ts'
 import type { GatewaySettings, ToGateway } from '../channel/to-gateway.ts'
@@ -20,6 +18,7 @@ import { SessionTable } from './session-table.ts'
 import { listenerOptions } from './listener-options.ts'
 import { GatewayLog } from './gateway-log.ts'
 import { GatewayMeter } from './meter.ts'
+import { OwnUse } from './own-use.ts'
 import { Reception } from './reception.ts'
 import { RemoteSource } from './remote-source.ts'
 import { Listeners } from './listeners.ts'
@@ -58,7 +57,7 @@ export class Gateway {
   readonly #requests: SharedBuckets
   #limits: SessionLimits
   readonly #shedding = new Shedding()
-  readonly #loopDelay = new LoopDelay()
+  readonly #use = new OwnUse()
   readonly #judge: ViewerJudge
   readonly #bandwidth: GatewayBandwidth
   readonly #listeners: Listeners
@@ -148,7 +147,7 @@ export class Gateway {
     this.#stoppingSince = this.#clock.monotonic()
     await this.#sessions.left(() => this.#sessions.size === 0, deadlineMs)
     for (const timer of this.#timers) clearInterval(timer)
-    this.#loopDelay.stop()
+    this.#use.stop()
     this.#beat()
     await this.#listeners.close()
     this.#bandwidth.close()
@@ -315,6 +314,6 @@ export class Gateway {
     this.#requests.forgetIdle(now)
     const { known, checking } = this.#judge.sizes()
     const sizes = { ...this.#source.sizes(), ...this.#listeners.sizes(), ...this.#bandwidth.sizes(), 'auth.known': known, 'auth.checking': checking, 'gateway.sessions': this.#sessions.size, 'gateway.accessRecords': this.#access.waiting, 'gateway.addresses': this.#sessions.addresses, 'gateway.tracked': this.#handshakes.size, 'gateway.spentTickets': this.#tickets.size }
-    this.#send({ type: 'heartbeat', stats: { sessions, sizes, rssBytes: residentBytes(), spent: this.#requests.report(), loopDelayMs: this.#loopDelay.take(), counts: this.#meter.take() } })
+    this.#send({ type: 'heartbeat', stats: { sessions, sizes, ...this.#use.take(), spent: this.#requests.report(), counts: this.#meter.take() } })
   }
 }

@@ -7,10 +7,11 @@ import type { ListenerOptions } from './transports/viewer-transport.ts'
 const VIEWER_PATH = '/v1/viewer'
 
 /** What a listener of the gateway is opened with. */
-export function listenerOptions ({ viewer, transport, ports }: GatewaySettings, name: SessionTransport, tls: TlsMaterial): ListenerOptions {
+export function listenerOptions ({ viewer, transport, ports, websocketFd }: GatewaySettings, name: SessionTransport, tls: TlsMaterial): ListenerOptions {
   return {
     host: viewer.host,
     port: ports[name],
+    ...name === 'websocket' ? { fd: websocketFd } : {},
     tls,
     path: VIEWER_PATH,
     maxSessions: transport.max_sessions,

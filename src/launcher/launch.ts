@@ -8,6 +8,7 @@ import { makeDirectory } from '../base/make-directory.ts'
 import { LAUNCHED, type FromLauncher, type ToLauncher } from '../channel/launcher-messages.ts'
 import type { Config } from '../config/config.ts'
 import { gatewayCommand, gatewayPaths, spawnGateway, type Command } from '../spawn/gateway-process.ts'
+import { handOn, listenSockets, withoutListenSockets, type ListenSockets } from '../spawn/listen-sockets.ts'
 import { findAccount, type Account } from './accounts.ts'
 import { commandAs } from './command-as.ts'
 
@@ -18,6 +19,8 @@ import { commandAs } from './command-as.ts'
 
 /** Of the relay to end after it was told; then it is killed, ms. It keeps its own time, which is shorter. */
 const STOP_MARGIN_MS = 10_000
+/** Of the relay, behind its channel to here. */
+const FIRST_FREE_FD = 4
 /** Exit code when a signal could not end this process, as shells count. */
 const EXIT_OF_SIGNAL = 128
 
@@ -41,12 +44,13 @@ export async function launch (config: Config): Promise<Ending> {
   if (separate && gatewayUser.uid === user.uid) throw new RelayError('RELAY_ERR_CONFIG', 'process.gateway_user must be another user than process.user')
   await prepareCache(resolve(config.cache.path), user, separate ? gatewayUser : undefined)
   const gateway = await commandAs(gatewayCommand(gatewayPaths(config.cache.path, separate)), gatewayUser, config)
+  const sockets = listenSockets(process.env, process.pid)
   const relay = await commandAs({
     file: process.execPath,
     args: [...process.execArgv, ...process.argv.slice(1)],
-    options: { env: { ...process.env, [LAUNCHED]: '1' } }
+    options: { env: { ...withoutListenSockets(process.env), [LAUNCHED]: '1', ...handOn(sockets, FIRST_FREE_FD).env } }
   }, user, config)
-  return await new Launcher(relay, gateway, config.viewer.stop_timeout_ms + STOP_MARGIN_MS).run()
+  return await new Launcher(relay, gateway, sockets, config.viewer.lame_duck_ms + config.viewer.stop_timeout_ms + STOP_MARGIN_MS).run()
 }
 
 /** What the relay could not make itself below a directory of root's: its cache, and a place of the gateway's own in it. */
@@ -67,14 +71,16 @@ async function prepareCache (path: string, user: Account, gatewayUser: Account |
 class Launcher {
   readonly #relay: ChildProcess
   readonly #gatewayCommand: Command
+  readonly #sockets: ListenSockets
   readonly #stopMs: number
   #gateway: ChildProcess | undefined
 
-  constructor (relay: Command, gatewayCommand: Command, stopMs: number) {
+  constructor (relay: Command, gatewayCommand: Command, sockets: ListenSockets, stopMs: number) {
     this.#gatewayCommand = gatewayCommand
+    this.#sockets = sockets
     this.#stopMs = stopMs
     // In a process group of its own, so that Ctrl-C reaches it once, from here.
-    this.#relay = spawn(relay.file, relay.args, { ...relay.options, detached: true, stdio: ['inherit', 'inherit', 'inherit', 'ipc'], serialization: 'json' })
+    this.#relay = spawn(relay.file, relay.args, { ...relay.options, detached: true, stdio: ['inherit', 'inherit', 'inherit', 'ipc', ...handOn(sockets, FIRST_FREE_FD).stdio], serialization: 'json' })
   }
 
   async run (): Promise<Ending> {
@@ -113,7 +119,7 @@ class Launcher {
         output: text => { this.#tell({ type: 'gateway-output', text }) },
         failed: error => { this.#tell({ type: 'gateway-failed', detail: error.message }) },
         closed: ended
-      }, true)
+      }, { detached: true, websocket: this.#sockets.websocket })
       this.#gateway = child
       if (child.pid === undefined || socket === undefined) return
       // Nothing is lost: the gateway says nothing before it has heard the relay.

@@ -1,4 +1,5 @@
 import { WANTED_THREADS } from '../base/thread-pool.ts'
+import { withoutListenSockets } from './listen-sockets.ts'
 
 /** Options of Node that a child process needs to load the same sources and to be measured like its parent; with their value, if they take one. */
 const INHERITED: Readonly<Record<string, 'value' | 'flag'>> = {
@@ -39,5 +40,5 @@ export function inheritedArguments (execArgv: readonly string[]): string[] {
 
 /** The environment of a child without the relay's configuration, which may hold tokens; its thread pool has the size that disks which hang ask for. */
 export function inheritedEnvironment (env: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
-  return { UV_THREADPOOL_SIZE: String(WANTED_THREADS), ...Object.fromEntries(Object.entries(env).filter(([name]) => !name.startsWith('ICN_RELAY_'))) }
+  return { UV_THREADPOOL_SIZE: String(WANTED_THREADS), ...Object.fromEntries(Object.entries(withoutListenSockets(env)).filter(([name]) => !name.startsWith('ICN_RELAY_'))) }
 }

@@ -69,17 +69,17 @@ export function gatewayPaths (cachePath: string, own: boolean): GatewayPaths {
   return { shards: join(path, 'shards'), engine: join(path, ...own ? [GATEWAY_DIRECTORY] : [], 'engine') }
 }
 
-/** Descriptors of a gateway: the log is the relay's, what native code prints goes into the line about its end; the fourth is the channel. */
+/** Descriptors of a gateway: the log is the relay's, what native code prints goes into the line about its end; the fourth is the channel, and behind it may be the socket of WebSocket viewers. */
 const STDIO = ['ignore', 'pipe', 'pipe', 'pipe'] as const
 
 /**
  * Starts a gateway and tells of its end and of what it prints.
- * @param detached in a process group of its own, which a terminal does not signal
+ * @param own `detached`: in a process group of its own, which a terminal does not signal; `websocket`: descriptor of a socket that listens already
  * @returns the socket to it, undefined when it could not be started
  * @throws Error when the system has no memory or descriptors for one
  */
-export function spawnGateway ({ file, args, options }: Command, { output, failed, closed }: Omit<GatewayProcessEvents, 'message' | 'broken'>, detached = false): { readonly child: ChildProcess, readonly socket: Socket | undefined } {
-  const child = spawn(file, args, { ...options, detached, stdio: [...STDIO] })
+export function spawnGateway ({ file, args, options }: Command, { output, failed, closed }: Omit<GatewayProcessEvents, 'message' | 'broken'>, { detached = false, websocket }: { readonly detached?: boolean, readonly websocket?: number | undefined } = {}): { readonly child: ChildProcess, readonly socket: Socket | undefined } {
+  const child = spawn(file, args, { ...options, detached, stdio: [...STDIO, ...websocket === undefined ? [] : [websocket]] })
   for (const stream of [child.stdout, child.stderr]) stream?.setEncoding('utf8').on('data', output)
   child.on('error', failed)
   // A child that could not be spawned emits error and close, and no exit.
@@ -88,10 +88,10 @@ export function spawnGateway ({ file, args, options }: Command, { output, failed
   return { child, socket: child.pid !== undefined && socket instanceof Socket ? socket : undefined }
 }
 
-/** Starts gateways as children of this process. */
-export function childGateways (paths: GatewayPaths, program?: GatewayProgram): StartGateway {
+/** Starts gateways as children of this process. @param websocket descriptor of a socket that listens already */
+export function childGateways (paths: GatewayPaths, program?: GatewayProgram, websocket?: number): StartGateway {
   return events => {
-    const { child, socket } = spawnGateway(gatewayCommand(paths, program), events)
+    const { child, socket } = spawnGateway(gatewayCommand(paths, program), events, { websocket })
     const channel = socket === undefined ? undefined : new Channel(socket, { message: events.message, broken: events.broken, closed: () => {} })
     return {
       pid: child.pid,

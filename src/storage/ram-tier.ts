@@ -1,4 +1,5 @@
 import { LeasedStore, type Leasable, type RemovalReason } from './leased-store.ts'
+import { WTinyLfuOrder } from './orders/w-tinylfu.ts'
 
 /** A whole object in memory. */
 export interface RamObject extends Leasable {
@@ -14,16 +15,19 @@ export interface RamTierOptions {
 }
 
 /**
- * Hot objects in memory. A buffer that a slow reader holds keeps counting until the reader is done, so readers cannot pile up
+ * Hot objects in memory: those asked for most often lately (W-TinyLFU). One that would have to take the place of another that is asked for as often is not
+ * copied in, since copying is what this tier costs. A buffer that a slow reader holds keeps counting until the reader is done, so readers cannot pile up
  * memory behind the bound.
  */
 export class RamTier {
+  readonly #order = new WTinyLfuOrder<RamObject>()
   readonly #leased: LeasedStore<RamObject>
   readonly #loading = new Set<string>()
 
   constructor (options: RamTierOptions) {
     this.#leased = new LeasedStore<RamObject>({
       maxBytes: options.maxBytes,
+      order: this.#order,
       onFree: (object, reason) => options.onRemoved(object.size, reason)
     })
   }
@@ -58,10 +62,12 @@ export class RamTier {
 
   /**
    * Brings an object in by `read`, which fills the buffer it is given and says whether the object still belongs here. Loads of one
-   * id do not overlap, and an object larger than an eighth of the tier stays out: it would push out eight others for one.
+   * id do not overlap, and an object larger than an eighth of the tier stays out: it would push out eight others for one. So does one that is not asked for more
+   * often than what would have to go.
    */
   async load ({ id, size, sha256 }: Pick<RamObject, 'id' | 'size' | 'sha256'>, read: (into: Buffer) => Promise<boolean>): Promise<boolean> {
     if (size === 0 || size > this.maxBytes / 8 || this.#loading.has(id) || this.#leased.peek(id) !== undefined) return false
+    if (this.usedBytes + size > this.maxBytes && !this.#order.outranks(id)) return false
     const reservation = this.#leased.reserve(size)
     if (reservation === undefined) return false
     this.#loading.add(id)

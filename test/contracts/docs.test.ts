@@ -2,7 +2,6 @@ import assert from 'node:assert/strict'
 import { readdir, readFile } from 'node:fs/promises'
 import { before, suite, test } from 'node:test'
 import { parse as parseToml } from 'smol-toml'
-import { parse as parseYaml } from 'yaml'
 import { FILE, withTables } from '../../scripts/docs-tables.ts'
 import { ERRORS } from '../../src/base/errors.ts'
 import { checkConfig, environmentName } from '../../src/config/config.ts'
@@ -69,13 +68,10 @@ suite('docs/operations.md', () => {
     for (const path of matches(text, new RegExp(`\`((?:${sections})(?:\\.[a-z_0-9]+)+)(?: = [^\`]*)?\``, 'g'))) assert.ok(keys.has(path), path)
   })
 
-  test('its examples are valid: TOML passes the schema, YAML parses', () => {
+  test('its examples of TOML pass the schema', () => {
     const blocks = [...text.matchAll(/```(\w+)\n([\s\S]*?)```/g)]
-    assert.ok(blocks.some(([, language]) => language === 'toml') && blocks.some(([, language]) => language === 'yaml'))
-    for (const [, language, body = ''] of blocks) {
-      if (language === 'toml') checkConfig(parseToml(body))
-      if (language === 'yaml') assert.ok('groups' in (parseYaml(body) as object))
-    }
+    assert.ok(blocks.some(([, language]) => language === 'toml'))
+    for (const [, language, body = ''] of blocks) if (language === 'toml') checkConfig(parseToml(body))
   })
 
   test('its links within the page lead to headings', () => {

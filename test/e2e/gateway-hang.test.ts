@@ -76,6 +76,7 @@ test('a gateway that grows beyond its bound is replaced', { timeout: 240_000 }, 
     for (let time = 0; time < 3; time++) await Promise.all([0, 1].map(async part => await client.fetchShard(`syn-8000000-grow${video}`, part)))
   }
   await until(async () => await metric(relay.adminUrl, 'icn_relay_gateway_up'), up => up === 1)
+  await until(async () => await metric(relay.adminUrl, 'icn_relay_gateway_cpu_seconds_total', '{mode="user"}'), seconds => seconds > 0)
 })
 
 test('a relay that is killed takes its gateway with it', { timeout: 240_000 }, async t => {

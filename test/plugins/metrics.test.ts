@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { suite, test, type TestContext } from 'node:test'
 import { request, type Dispatcher } from 'undici'
 import { startSuperNode, type Faults, type SuperNode } from '../../demo/super-node/server.ts'
+import { VERSION } from '../../src/base/version.ts'
 import { METRICS, type MetricDefinition } from '../../src/plugins/metrics/definitions.ts'
 import { cacheStats, inParallel, until } from '../../tools/harness/http.ts'
 import { startRelay, type RunningRelay } from '../../tools/harness/relay.ts'
@@ -114,6 +115,13 @@ suite('names', () => {
     for (const name of ['process_cpu_seconds_total', 'process_resident_memory_bytes', 'nodejs_eventloop_lag_seconds']) assert.ok(types.has(name), name)
   })
 
+  test('they say what runs, and until when its certificate holds', async t => {
+    const now = await scrape((await setup(t)).adminUrl)
+    assert.equal(now.series.get(`icn_relay_build_info{version="${VERSION}",node="${process.versions.node}"}`), 1)
+    const days = (sum(now, 'icn_relay_certificate_not_after_timestamp_seconds', 'source="self-signed"') - Date.now() / 1_000) / 86_400
+    assert.ok(days > 1 && days < 14, `${days} days`)
+  })
+
   test('two relays in one process count apart', async t => {
     const [one, two] = [await setup(t), await setup(t)]
     await get(`${one.viewerUrl}/shards/syn-10-apart/shard_0.bin`)
@@ -134,6 +142,7 @@ suite('counters', () => {
     assert.equal(sum(first, 'icn_relay_cache_hits_total'), 0)
     assert.equal(sum(first, 'icn_relay_upstream_fetches_total', 'outcome="ok"'), 1)
     assert.equal(sum(first, 'icn_relay_upstream_fetch_latency_seconds_count'), 1)
+    assert.equal(sum(first, 'icn_relay_upstream_bytes_total'), 4_000)
     await get(url)
     assert.equal(sum(await scrape(adminUrl), 'icn_relay_cache_hits_total', 'tier="disk"'), 1)
     await until(async () => { await get(url); return (await cacheStats(adminUrl)).ram.entries }, entries => entries === 1)
@@ -250,7 +259,7 @@ test('a super-node that is removed takes its series along, but not before its la
   body.catch(() => {})
   await until(async () => leaving.stats().bytesSent, sent => sent > 10)
   assert.equal(await get(`${adminUrl}/admin/v1/upstreams/${id}`, {}, 'DELETE') > 0, true)
-  assert.deepEqual(names(await seriesOf()), ['icn_relay_health_check_failures_total', 'icn_relay_upstream_fetch_latency_seconds', 'icn_relay_upstream_fetches_total'])
+  assert.deepEqual(names(await seriesOf()), ['icn_relay_health_check_failures_total', 'icn_relay_upstream_bytes_total', 'icn_relay_upstream_fetch_latency_seconds', 'icn_relay_upstream_fetches_total'])
   await assert.rejects(body)
   await settled(adminUrl)
   await until(seriesOf, series => series.length === 0)

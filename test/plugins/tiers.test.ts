@@ -127,7 +127,7 @@ test('the health of a relay is asked for where its viewer listener answers', asy
     negativeTtlMs: 0,
     clock: systemClock,
     random: () => 0,
-    observer: { attempt: () => {}, healthCheckFailed: () => { resolve(undefined) }, hedged: () => {}, resumed: () => {}, oddAnswer: () => {}, nodeGone: () => {} },
+    observer: { attempt: () => {}, healthCheckFailed: () => { resolve(undefined) }, hedged: () => {}, resumed: () => {}, received: () => {}, oddAnswer: () => {}, nodeGone: () => {} },
     log: () => {}
   })
   t.after(async () => { await upstream.close() })

@@ -170,7 +170,7 @@ test('a relay has half the time to the first byte before another is asked beside
   const asked: string[] = []
   const relay = await origin(t, { faults: { latencyMs: 150 } })
   const other = await origin(t)
-  const { upstream } = setUp(t, [], { headersTimeoutMs: 60_000, firstByteTimeoutMs: 60_000, hedge: HEDGED, observer: { attempt: node => { asked.push(node) }, healthCheckFailed: () => {}, hedged: () => { asked.push('hedge') }, resumed: () => {}, oddAnswer: () => {}, nodeGone: () => {} } })
+  const { upstream } = setUp(t, [], { headersTimeoutMs: 60_000, firstByteTimeoutMs: 60_000, hedge: HEDGED, observer: { attempt: node => { asked.push(node) }, healthCheckFailed: () => {}, hedged: () => { asked.push('hedge') }, resumed: () => {}, received: () => {}, oddAnswer: () => {}, nodeGone: () => {} } })
   upstream.nodes.set([{ ...configured(relay), role: 'relay' }, configured(other)])
   await buffer((await upstream.fetch(KEY, patient())).body)
   assert.deepEqual(asked, [new URL(relay.url).host])

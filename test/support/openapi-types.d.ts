@@ -532,6 +532,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/admin/v1/cache/curve": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Hit ratio by capacity
+         * @description Estimated from a sample of the objects that viewers ask for, with the eviction policy in force; requests of a day ago count for half. Nothing that is brought in ahead counts as asked for, and a pass through the memory tier counts as a hit.
+         */
+        get: operations["getCacheCurve"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/admin/v1/scrub": {
         parameters: {
             query?: never;
@@ -4363,6 +4383,95 @@ export interface operations {
                             /** @description milliseconds since the epoch */
                             since: number;
                         }[];
+                    };
+                };
+            };
+            /** @description Missing or wrong token */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Token lacks the scope, or not on loopback */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many requests */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    getCacheCurve: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        /** @description bound that is asked for */
+                        bytes: number;
+                        /** @description requests that the estimate stands for */
+                        requests: number;
+                        /** @description share of the objects that is looked at */
+                        sampledShare: number;
+                        /** @description null before the first */
+                        hitRatio: number | null;
+                        /** @description by capacity, ascending */
+                        points: {
+                            /** @description capacity */
+                            bytes: number;
+                            /** @description of the requests */
+                            hitRatio: number;
+                            /** @description of the bytes asked for */
+                            byteHitRatio: number;
+                        }[];
+                        gains: {
+                            /** @description bytes more, or fewer */
+                            bytes: number;
+                            /** @description hundredths of the byte hit ratio that they would bring */
+                            points: number;
+                        }[];
+                        sizing: {
+                            /** @description whether the relay moves the bound by itself */
+                            enabled: boolean;
+                            /** @description `sizing.min_bytes` */
+                            minBytes: number;
+                            /** @description `sizing.max_bytes` */
+                            maxBytes: number;
+                            /** @description the last change that it has made */
+                            last: {
+                                /** @description when, milliseconds since the epoch */
+                                at: number;
+                                /** @description bound before */
+                                from: number;
+                                /** @description bound after */
+                                to: number;
+                                reason: "gain" | "no-gain" | "disk" | "bounds";
+                            } | null;
+                        };
                     };
                 };
             };

@@ -59,6 +59,7 @@ export function setUp (t: TestContext, superNodes: readonly { url: string, regio
       },
       hedged: outcome => { attempts.push(`hedge ${outcome}`) },
       resumed: outcome => { attempts.push(`resume ${outcome}`) },
+      received: () => {},
       oddAnswer: (_node, oddity) => { attempts.push(`odd ${oddity}`) },
       nodeGone: () => {}
     },

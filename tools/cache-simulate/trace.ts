@@ -12,7 +12,7 @@ export interface Trace {
 }
 
 /** @returns bytes of all objects, each once */
-export function footprintOf ({ sizes }: Trace): number {
+export function footprintOf ({ sizes }: Pick<Trace, 'sizes'>): number {
   return sizes.reduce((sum, size) => sum + size, 0)
 }
 

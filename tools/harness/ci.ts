@@ -4,6 +4,7 @@ import { createServer } from 'node:net'
 import { once } from 'node:events'
 
 export const CHROMIUM = '/usr/bin/chromium'
+export const PROMETHEUS = '/usr/bin/prometheus'
 export const FIREFOX = '/usr/bin/firefox-esr'
 
 function without (program: string, debianPackage: string): string | false {
@@ -20,6 +21,9 @@ export function withoutChromium (): string | false { return without(CHROMIUM, 'c
 
 /** As {@link withoutChromium}, for Debian's Firefox. */
 export function withoutFirefox (): string | false { return without(FIREFOX, 'firefox-esr') }
+
+/** As {@link withoutChromium}, for Debian's Prometheus. */
+export function withoutPrometheus (): string | false { return without(PROMETHEUS, 'prometheus') }
 
 /** Below those that systems give to who asks for any: Linux from 32,768 on, others from 49,152. */
 const PORTS = { from: 20_000, to: 32_000 } as const

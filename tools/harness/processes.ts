@@ -8,6 +8,7 @@ import type { TestContext } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import type { Faults } from '../../demo/super-node/faults.ts'
 import type { SuperNodeStats } from '../../demo/super-node/server.ts'
+import type { HeldSocket } from './held-sockets.ts'
 import { GENEROUS_LIMITS } from './limits.ts'
 import { temporaryDirectory } from './temporary-directory.ts'
 
@@ -39,7 +40,7 @@ export const SUPER_NODE = process.env['SUPER_NODE_PROGRAM'] ?? 'demo/super-node/
 export const SERVER = BUILT ?? 'src/start.cts'
 
 /** Options of Node with which it runs a script: sources are compiled as they are loaded. */
-const loaderOf = (script: string): readonly string[] => /[.]c?ts$/.test(script) ? ['--import', 'tsx'] : []
+export const loaderOf = (script: string): readonly string[] => /[.]c?ts$/.test(script) ? ['--import', 'tsx'] : []
 
 /** A built program: that of `npm test`, or built as `npm run build` does, into a directory that goes with the test. */
 export async function buildRelay (t: Pick<TestContext, 'after'>): Promise<string> {
@@ -52,18 +53,27 @@ export async function buildRelay (t: Pick<TestContext, 'after'>): Promise<string
   return join(directory, 'dist/start.cjs')
 }
 
-/**
- * Starts a program of this repository, from its sources or built; it is killed with the test.
- * @param descriptors how many it may have open, and those it starts each; as many as the test itself by default
- */
-export async function spawnProgram (t: Pick<TestContext, 'after'>, script: string, args: readonly string[], env: Record<string, string> = {}, descriptors?: number): Promise<SpawnedProcess> {
+export interface SpawnOptions {
+  /** How many it may have open, and those it starts each; as many as the test itself by default. */
+  readonly descriptors?: number | undefined
+  /** Given to it as a service manager does; sd_listen_fds(3). */
+  readonly sockets?: readonly HeldSocket[] | undefined
+}
+
+/** Starts a program of this repository, from its sources or built; it is killed with the test. */
+export async function spawnProgram (t: Pick<TestContext, 'after'>, script: string, args: readonly string[], env: Record<string, string> = {}, { descriptors, sockets = [] }: SpawnOptions = {}): Promise<SpawnedProcess> {
   const loader = loaderOf(script)
   // Loading sources begins with the thread pool before the program can say how large it is to be.
   const pool = loader.length > 0 ? { UV_THREADPOOL_SIZE: '16' } : {}
   const command = [process.execPath, ...loader, resolve(ROOT, script), ...args]
   // The shell becomes the program, so that its id is the program's.
-  const [file = '', ...rest] = descriptors === undefined ? command : ['sh', '-c', 'ulimit -n "$0" && exec "$@"', String(descriptors), ...command]
-  return await watched(t, spawn(file, rest, { cwd: ROOT, env: { ...process.env, ...pool, ...env }, stdio: ['ignore', 'pipe', 'pipe'] }), script)
+  const [file = '', ...rest] = descriptors === undefined && sockets.length === 0
+    ? command
+    : ['sh', '-c', '[ "$0" = any ] || ulimit -n "$0"; export LISTEN_PID=$$; exec "$@"', String(descriptors ?? 'any'), ...command]
+  const listen = sockets.length === 0 ? {} : { LISTEN_FDS: String(sockets.length), LISTEN_FDNAMES: sockets.map(({ name }) => name).join(':') }
+  const child = spawn(file, rest, { cwd: ROOT, env: { ...process.env, ...pool, ...listen, ...env }, stdio: ['ignore', 'pipe', 'pipe', ...sockets.map(({ fd }) => fd)] })
+  // Three streams of which the first is none, whatever else it is given.
+  return await watched(t, child as ChildProcessByStdio<null, Readable, Readable>, script)
 }
 
 /** A process that was just started, with its output; it is killed with the test. @param name for errors */
@@ -150,7 +160,7 @@ function tomlValue (value: unknown): string {
 }
 
 /** A relay in a process of its own on free ports, ready when this resolves. A setting that is undefined is left out, for programs that do not know its key. */
-export async function spawnRelay (t: Pick<TestContext, 'after'>, superNodes: readonly { url: string, region: string }[], settings: Record<string, Record<string, unknown>> = {}, cachePath?: string, { program = SERVER, env = {}, descriptors }: { program?: string, env?: Record<string, string>, descriptors?: number } = {}): Promise<SpawnedRelay> {
+export async function spawnRelay (t: Pick<TestContext, 'after'>, superNodes: readonly { url: string, region: string }[], settings: Record<string, Record<string, unknown>> = {}, cachePath?: string, { program = SERVER, env = {}, ...spawnOptions }: { program?: string, env?: Record<string, string> } & SpawnOptions = {}): Promise<SpawnedRelay> {
   const removals: (() => Promise<void>)[] = []
   const directory = await temporaryDirectory({ after: hook => { removals.push(hook as () => Promise<void>) } })
   const path = cachePath ?? join(directory, 'cache')
@@ -166,7 +176,7 @@ export async function spawnRelay (t: Pick<TestContext, 'after'>, superNodes: rea
     limits: { ...GENEROUS_LIMITS, ...settings['limits'] },
     upstream: { super_nodes: superNodes.map(({ url, region }) => ({ url, region })), ...settings['upstream'] }
   }))
-  const relay = await spawnProgram(t, program, ['--config', file], env, descriptors)
+  const relay = await spawnProgram(t, program, ['--config', file], env, spawnOptions)
   // Hooks run in the order they were registered: the directory goes after the relay that writes to it.
   for (const removal of removals) t.after(removal)
   const { viewerPort, adminPort } = await relay.waitFor(event => event['msg'] === 'relay ready')

@@ -28,6 +28,8 @@ export interface ListenerOptions {
   readonly host: string
   /** 0 for any free port. */
   readonly port: number
+  /** Descriptor of a socket that is to be listened on instead, of engines on TCP. */
+  readonly fd?: number | undefined
   readonly tls: TlsMaterial
   /** The path a session must ask for, without query: others are refused with 404. */
   readonly path: string

@@ -11,7 +11,7 @@ export const MAX_LISTENERS = 16
 /** What a listener may be behind before it loses records, bytes: some five hundred of them. */
 export const BEHIND_BYTES = 256 * 1024
 
-interface Listener {
+interface RecordListener {
   readonly events: EventStream
   readonly wants: ReturnType<typeof recordFilter>
   /** Records since the last that it got. */
@@ -27,7 +27,7 @@ export interface RecordStreamOptions {
 /** Records as server-sent events, while they are made. A slow listener loses some, and is told how many; nobody else notices. */
 export class RecordStream {
   readonly #options: RecordStreamOptions
-  readonly #listeners = new Set<Listener>()
+  readonly #listeners = new Set<RecordListener>()
   #closed = false
   #lost = 0
 
@@ -51,7 +51,7 @@ export class RecordStream {
         if (this.#listeners.size === 0) this.#options.watched(false)
       }
     })
-    const listener: Listener = { events, wants: recordFilter(filter), lost: 0 }
+    const listener: RecordListener = { events, wants: recordFilter(filter), lost: 0 }
     this.#listeners.add(listener)
     if (this.#listeners.size === 1) this.#options.watched(true)
     // Otherwise the head of the answer waits for the first record.
@@ -84,7 +84,7 @@ export class RecordStream {
     for (const { events } of this.#listeners) events.cut()
   }
 
-  #tell (listener: Listener): void {
+  #tell (listener: RecordListener): void {
     // Told before the next record, so that the gap is where it was.
     if (listener.events.send('lost', `{"records":${listener.lost}}`)) listener.lost = 0
   }

@@ -15,6 +15,7 @@ import { overloadRoutes } from '../overload/routes.ts'
 import { p2pRoutes } from '../p2p/routes.ts'
 import { regionRoutes } from '../region/routes.ts'
 import { scrubRoutes } from '../scrub/routes.ts'
+import { sizingRoutes } from '../sizing/routes.ts'
 import { cacheRoutes } from '../shard-cache/routes.ts'
 import { upstreamRoutes } from '../upstream/routes.ts'
 import { viewerRoutes } from '../viewers/routes.ts'
@@ -81,6 +82,7 @@ export default fp<{ config: Config }>(async (app: FastifyInstance, { config }) =
     await admin.register(viewerRoutes, { supervisor: app.viewers.supervisor, live: app.viewers.live })
     await admin.register(cacheRoutes, { cache: app.shardCache, shards: app.shards, eviction: config.cache.eviction })
     await admin.register(denylistRoutes, { service: app.denylist.service })
+    await admin.register(sizingRoutes, { sizing: app.sizing, cache: app.shardCache, settings: config.sizing })
     await admin.register(scrubRoutes, { scrub: app.scrub })
     await admin.register(limitsRoutes, { limits: app.limits, handshakeAddresses: () => app.viewers.trackedAddresses() })
     await admin.register(overloadRoutes, { overload: app.overload, redirectTo: () => app.viewers.redirectTo(), now: systemClock.now })
@@ -91,4 +93,4 @@ export default fp<{ config: Config }>(async (app: FastifyInstance, { config }) =
     await admin.register(jobRoutes, { ...app.jobs, warm: app.warm })
     await admin.register(upstreamRoutes, { upstream: app.upstream, roster: app.nodeRoster, source: app.nodeSource, region: () => app.region.current, regions: config.region.regions })
   }, { prefix: '/admin/v1' })
-}, { name: 'admin', dependencies: ['access-log', 'bandwidth', 'denylist', 'integrity', 'jobs', 'limits', 'overload', 'p2p', 'region', 'scrub', 'shard-cache', 'upstream', 'shards', 'viewers', 'warm'] })
+}, { name: 'admin', dependencies: ['access-log', 'bandwidth', 'denylist', 'integrity', 'jobs', 'limits', 'overload', 'p2p', 'region', 'scrub', 'shard-cache', 'sizing', 'upstream', 'shards', 'viewers', 'warm'] })

@@ -31,8 +31,8 @@ export class StartListener {
   }
 
   /** Undefined where a host name means several sockets, which cannot be handed over. @throws RelayError RELAY_ERR_LISTEN */
-  static async open ({ admin }: Config, logger: Logger): Promise<StartListener | undefined> {
-    if (admin.host === 'localhost') return undefined
+  static async open ({ admin }: Config, logger: Logger, fd?: number): Promise<StartListener | undefined> {
+    if (admin.host === 'localhost' && fd === undefined) return undefined
     const progress = { share: 0 }
     const app = createInstance({ logger, listener: 'admin', requestTimeoutMs: 10_000, idleTimeoutMs: 10_000, maxConnections: MAX_CONNECTIONS, bodyLimit: 1_024 })
     app.addHook('onRequest', async ({ raw, headers, is404 }, reply) => {
@@ -48,7 +48,7 @@ export class StartListener {
     routes.get('/ready', { schema: { response: { 503: Ready, ...problems(400, 403) } } }, async (_request, reply) => await reply.code(503).send({
       ready: false, loaded: progress.share, checks: { viewer: 'closed', cache: 'loading', upstream: 'unknown', overload: 'normal' }
     }))
-    return new StartListener(app, await bind(app, admin, 'admin'), progress)
+    return new StartListener(app, await bind(app, admin, 'admin', fd), progress)
   }
 
   /** What share of the cache is loaded, 0 to 1. */

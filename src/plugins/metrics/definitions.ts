@@ -13,6 +13,8 @@ import { repairMetrics } from '../repair/metrics.ts'
 import { scrubMetrics } from '../scrub/metrics.ts'
 import { shardCacheMetrics } from '../shard-cache/metrics.ts'
 import { shardsMetrics } from '../shards/metrics.ts'
+import { sizingMetrics } from '../sizing/metrics.ts'
+import { tlsMetrics } from '../tls/metrics.ts'
 import { upstreamMetrics } from '../upstream/metrics.ts'
 import { viewerHttpMetrics } from '../viewer-http/metrics.ts'
 import { viewersMetrics } from '../viewers/metrics.ts'
@@ -24,6 +26,7 @@ export type { MetricDefinition } from './definition.ts'
 /** Every metric of the relay besides Node's own (`process_*`, `nodejs_*`), by concern. Label values come from closed lists or the configuration. */
 export const METRICS = {
   ...shardCacheMetrics,
+  ...sizingMetrics,
   ...scrubMetrics,
   ...upstreamMetrics,
   ...p2pMetrics,
@@ -38,10 +41,12 @@ export const METRICS = {
   ...viewersMetrics,
   ...limitsMetrics,
   ...authMetrics,
+  ...tlsMetrics,
   ...overloadMetrics,
   ...viewerHttpMetrics,
   ...adminMetrics,
   ...accessLogMetrics,
+  icn_relay_build_info: { type: 'gauge', help: 'Always 1; version of the relay and of Node', labels: ['version', 'node'] },
   icn_relay_log_lines_dropped_total: { type: 'counter', help: 'Log lines dropped because nobody read standard output in time, or it could not be written' }
 } as const satisfies Record<string, MetricDefinition>
 

@@ -2,6 +2,7 @@ import fp from 'fastify-plugin'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import fastifyMetrics from 'fastify-metrics'
 import { Histogram, Registry } from 'prom-client'
+import { VERSION } from '../../base/version.ts'
 import { problems } from '../admin/schemas.ts'
 import { METRICS, type MetricName } from './definitions.ts'
 import { RelayMetrics } from './relay-metrics.ts'
@@ -65,6 +66,7 @@ export default fp<{ droppedLines?: (() => number) | undefined }>(async (app: Fas
   })
   const { collectDefaultMetrics } = await import('prom-client')
   collectDefaultMetrics({ register: metrics.registry })
+  metrics.set('icn_relay_build_info', 1, { version: VERSION, node: process.versions.node })
   app.decorate('relayMetrics', metrics)
   await timeRequests(app, metrics, 'icn_relay_admin_http_request_duration_seconds')
   app.get('/metrics', {

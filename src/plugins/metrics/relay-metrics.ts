@@ -92,10 +92,12 @@ export class RelayMetrics {
     healthCheckFailed: node => { this.count('icn_relay_health_check_failures_total', { node }) },
     hedged: outcome => { this.count('icn_relay_upstream_hedges_total', { outcome }) },
     resumed: outcome => { this.count('icn_relay_upstream_resumes_total', { outcome }) },
+    received: (node, bytes) => { this.count('icn_relay_upstream_bytes_total', { node }, bytes) },
     oddAnswer: (node, oddity) => { this.count('icn_relay_upstream_odd_answers_total', { node, oddity }) },
     nodeGone: node => {
       for (const outcome of ATTEMPT_OUTCOMES) this.remove('icn_relay_upstream_fetches_total', { node, outcome })
       this.remove('icn_relay_upstream_fetch_latency_seconds', { node })
+      this.remove('icn_relay_upstream_bytes_total', { node })
       this.remove('icn_relay_health_check_failures_total', { node })
       for (const oddity of ODDITIES) this.remove('icn_relay_upstream_odd_answers_total', { node, oddity })
     }

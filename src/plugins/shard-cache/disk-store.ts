@@ -123,6 +123,7 @@ export class DiskStore {
     })
   }
 
+  get configuredBytes (): number { return this.#configuredBytes }
   /** The bound in force: what is configured, or less while the disk is short of room. */
   get maxBytes (): number { return this.#leased.maxBytes }
   /** Free space of the disk at the last look, bytes. */
@@ -296,8 +297,7 @@ export class DiskStore {
   /** Waits for index writes and removals under way. */
   async flush (): Promise<void> {
     await this.index.flush()
-    await this.#unlinks.drained()
-    await this.partials.drained()
+    await Promise.all([this.#unlinks.drained(), this.partials.drained()])
   }
 
   #delete (entry: CacheEntry, reason: RemovalReason): void {

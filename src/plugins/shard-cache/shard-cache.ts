@@ -1,16 +1,17 @@
-import { join } from 'node:path'
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { RelayError } from '../../base/errors.ts'
 import { cidOfId, keyId, keysOfCid, parseKeyId, type ShardKey } from '../../protocol/shard-key.ts'
 import type { CacheObserver, CacheTier } from '../../storage/disk-files.ts'
 import { RamTier, type RamObject } from '../../storage/ram-tier.ts'
+import type { BodySpool } from './body-spool.ts'
 import type { CacheEntry } from './cache-entry.ts'
 import type { DiskStore } from './disk-store.ts'
 import { describe, type EntryDetails } from './entry-details.ts'
-import { relativeFile } from './entry.ts'
 import type { IndexDb } from './index-db.ts'
 import type { BlockTicket, ExpectedBody, StoreTicket } from './intake.ts'
-import { checkManifest, manifestText, voucher } from './manifest.ts'
+import { importManifest } from './import-manifest.ts'
+import { checkManifest, manifestText } from './manifest.ts'
+import { Promotions } from './promotions.ts'
 import type { FileLease } from './reader-files.ts'
 import type { RecentVideo } from './recent-manifests.ts'
 import type { ReconcileReport } from './reconcile.ts'
@@ -18,10 +19,14 @@ import { VerifiedReads, type ReadFile, type VerifiedFile, type VerifiedReadsOpti
 
 /** Objects that a purge looks at between two turns of the event loop: some milliseconds. */
 const PURGES_A_TURN = 1_000
-/** Hits after which an object on disk is copied to memory: once may be chance, twice is a pattern. */
-const PROMOTE_AT_HITS = 2
-/** Copies to memory under way at the same time; further candidates wait for their next hit. */
-const MAX_PROMOTIONS = 2
+
+/** Hears of what is asked for and of what comes in. */
+export interface CacheWatcher {
+  /** Somebody wants to read an object. @param size bytes; undefined when it is not there */
+  requested (id: string, size: number | undefined): void
+  /** A fill of an object is stored. @param size bytes */
+  stored (id: string, size: number): void
+}
 
 /** A cached object opened for reading; `release` once. */
 export interface CachedObject {
@@ -68,13 +73,12 @@ export class ShardCache {
   readonly reconciled: Promise<ReconcileReport>
   readonly reads: VerifiedReads
   readonly #db: IndexDb
-  readonly #mayPromote: () => boolean
-  readonly #promotions = new Set<Promise<void>>()
+  readonly #promotions: Promotions
+  #watcher: CacheWatcher | undefined
 
   constructor (options: ShardCacheOptions) {
     this.disk = options.disk
     this.#db = options.db
-    this.#mayPromote = options.mayPromote ?? (() => true)
     this.reconciled = options.reconciled
     this.ram = new RamTier({
       maxBytes: options.ramBytes,
@@ -91,11 +95,17 @@ export class ShardCache {
         this.ram.delete(entry.id, 'invalid')
       }
     })
+    this.#promotions = new Promotions({ ram: this.ram, load: async (entry, into) => await this.reads.load(entry, into), mayPromote: options.mayPromote ?? (() => true) })
+  }
+
+  /** Tells from now on what is asked for, and what is stored. */
+  watch (watcher: CacheWatcher): void {
+    this.#watcher = watcher
   }
 
   /** Opens an object; undefined is a miss, also when the disk failed to deliver. */
   async open (key: ShardKey): Promise<CachedObject | undefined> {
-    const entry = this.disk.find(keyId(key))
+    const entry = this.#find(key)
     if (entry === undefined) return undefined
     const object = this.ram.lease(entry.id, entry.sha256)
     if (object !== undefined) return this.#fromMemory(entry, object)
@@ -108,7 +118,7 @@ export class ShardCache {
         this.ram.delete(entry.id, 'invalid')
         return undefined
       }
-      if (entry.hits >= PROMOTE_AT_HITS && this.#mayPromote()) this.#promote(entry)
+      this.#promotions.consider(entry)
       return this.#fromDisk(entry, lease, this.reads.reader(lease, file))
     } finally {
       unpin()
@@ -120,7 +130,7 @@ export class ShardCache {
    * unless the file has to be verified first, or that reader fails and the bytes are read here after all.
    */
   pin (key: ShardKey): CachedObject | undefined | Promise<CachedObject | undefined> {
-    const entry = this.disk.find(keyId(key))
+    const entry = this.#find(key)
     if (entry === undefined) return undefined
     const file = this.reads.admit(entry)
     if (!(file instanceof Promise)) return this.#pinned(entry, file)
@@ -134,12 +144,12 @@ export class ShardCache {
 
   /** Starts writing a body of at most `capacity` bytes; with `store` false it only passes through memory. See {@link Intake.begin} for `grows`. */
   async createSpool (key: ShardKey, capacity: number, store: boolean, grows = false): Promise<StoreTicket> {
-    return await this.disk.createSpool(key, capacity, store, grows)
+    return this.#watched(key, await this.disk.createSpool(key, capacity, store, grows))
   }
 
   /** The same for an object whose blocks come in any order, and some of which may be here. */
   async createBlockSpool (key: ShardKey, body: ExpectedBody, store: boolean): Promise<BlockTicket> {
-    return await this.disk.createBlockSpool(key, body, store)
+    return this.#watched(key, await this.disk.createBlockSpool(key, body, store))
   }
 
   purge (key: ShardKey): boolean {
@@ -217,30 +227,29 @@ export class ShardCache {
    * @throws RelayError RELAY_ERR_MANIFEST; nothing is taken over then
    */
   async importManifest (manifest: unknown): Promise<{ adopted: number, known: number, rejected: number }> {
-    const entries = checkManifest(manifest)
-    // Until then, files that nothing vouches for are being removed.
-    await this.reconciled.catch(() => {})
-    const vouch = voucher(entries)
-    const result = { adopted: 0, known: 0, rejected: 0 }
-    for (const entry of entries) {
-      const id = keyId(entry)
-      if (this.disk.peek(id) !== undefined) {
-        result.known++
-        continue
-      }
-      const file = join(this.disk.root, relativeFile(id, entry.generation))
-      const size = await this.disk.disk.fs.stat(file).then(stat => stat.size, () => -1)
-      const record = size < 0 ? undefined : await vouch(id, entry.generation, file, size)
-      if (record !== undefined && this.disk.adopt(id, record)) result.adopted++
-      else result.rejected++
-    }
-    return result
+    return await importManifest(this.disk, checkManifest(manifest), this.reconciled)
   }
 
   /** Waits for background work; the index is on disk afterwards. */
   async flush (): Promise<void> {
-    await Promise.all(this.#promotions)
+    await this.#promotions.settled()
     await this.disk.flush()
+  }
+
+  #find (key: ShardKey): CacheEntry | undefined {
+    const id = keyId(key)
+    const entry = this.disk.find(id)
+    this.#watcher?.requested(id, entry?.size)
+    return entry
+  }
+
+  #watched<T extends StoreTicket<BodySpool>> (key: ShardKey, ticket: T): T {
+    const commit = async (sha256: string, verified?: boolean): Promise<boolean> => {
+      const stored = await ticket.commit(sha256, verified)
+      if (stored) this.#watcher?.stored(keyId(key), ticket.spool.length)
+      return stored
+    }
+    return { ...ticket, commit }
   }
 
   #purge (id: string): boolean {
@@ -297,14 +306,6 @@ export class ShardCache {
         unpin()
       }
     }
-  }
-
-  #promote (entry: CacheEntry): void {
-    if (this.#promotions.size >= MAX_PROMOTIONS) return
-    const work: Promise<void> = this.ram.load(entry, async into => await this.reads.load(entry, into))
-      .then(() => {}, () => {})
-      .finally(() => { this.#promotions.delete(work) })
-    this.#promotions.add(work)
   }
 }
 

@@ -1,3 +1,4 @@
+import { X509Certificate } from 'node:crypto'
 import { join } from 'node:path'
 import fp from 'fastify-plugin'
 import { systemClock } from '../../base/clock.ts'
@@ -23,5 +24,8 @@ export default fp<{ config: Config }>(async (app, { config }) => {
     log: (level, message, fields) => { log[level](fields ?? {}, message) }
   })
   app.decorate('certificates', store)
+  app.relayMetrics.onCollect(() => {
+    app.relayMetrics.set('icn_relay_certificate_not_after_timestamp_seconds', Date.parse(new X509Certificate(store.current().cert).validTo) / 1_000, { source: store.source })
+  })
   app.addHook('onClose', async () => { await store.close() })
-}, { name: 'tls', dependencies: ['shard-cache'] })
+}, { name: 'tls', dependencies: ['metrics', 'shard-cache'] })

@@ -26,6 +26,8 @@ export interface ResumableBodyOptions {
   readonly leastRate: () => LeastRate
   /** Monotonic ms. */
   readonly monotonic: () => number
+  /** What a source has sent of it, bytes, when no more comes from that one. */
+  readonly received?: (bytes: number) => void
   /** SHA-256 of the bytes that were taken, lower-case hex; without it a start that is here already is not compared. */
   readonly soFar: (() => string) | undefined
 }
@@ -36,6 +38,8 @@ export class ResumableBody implements AsyncIterable<Buffer> {
   #source: BodySource
   #position: number
   #destroyed = false
+  /** By the present source, bytes. */
+  #received = 0
 
   constructor (options: ResumableBodyOptions) {
     this.#options = options
@@ -60,6 +64,8 @@ export class ResumableBody implements AsyncIterable<Buffer> {
       } catch (error) {
         failure = error
       } finally {
+        this.#options.received?.(this.#received)
+        this.#received = 0
         this.#source.release()
       }
       if (end === undefined || this.#position >= end || resumes === maxResumes || this.#destroyed) throw failure
@@ -83,6 +89,7 @@ export class ResumableBody implements AsyncIterable<Buffer> {
     let asked = monotonic()
     for await (const chunk of body as AsyncIterable<Buffer>) {
       if (!rate.took(chunk.length, monotonic() - asked)) throw new RelayError('RELAY_ERR_UPSTREAM_TIMEOUT', 'the body comes too slowly')
+      this.#received += chunk.length
       const known = Math.min(skip, chunk.length)
       if (known > 0) {
         start?.update(chunk.subarray(0, known))

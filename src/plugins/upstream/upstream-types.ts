@@ -102,6 +102,8 @@ export interface UpstreamObserver {
   hedged (outcome: 'won' | 'lost'): void
   /** A body that broke off, and whether another node had the rest. */
   resumed (outcome: 'ok' | 'failed'): void
+  /** Bytes of a body that a node has sent, told at its end. */
+  received (node: string, bytes: number): void
   /** An answer was taken although something is odd about it. */
   oddAnswer (node: string, oddity: Oddity): void
   /** The node is on no list any more and its last body has ended; nothing else is told of it unless it comes back. */

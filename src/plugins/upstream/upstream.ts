@@ -140,6 +140,7 @@ export class Upstream {
       maxResumes: MAX_RESUMES,
       leastRate: () => new LeastRate(leastBodyBps, bodyTimeoutMs),
       monotonic: clock.monotonic,
+      received: bytes => { this.#options.observer.received(node.id, bytes) },
       // A part that is verified block by block needs no start to go on from.
       soFar: part === undefined ? soFar : undefined,
       resume

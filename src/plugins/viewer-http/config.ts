@@ -13,5 +13,6 @@ export const viewerConfig = section({
   trusted_proxies: Type.Array(Type.String({ maxLength: 64 }), { default: [], maxItems: 256, description: 'addresses and networks (`"10.0.0.0/8"`) of reverse proxies before viewer HTTP: of a request from one of them `x-forwarded-for`, `-proto` and `-host` say who the viewer is and what was asked for' }),
   request_timeout_ms: ms(10_000, 'time a viewer has to send a whole request head'),
   idle_timeout_ms: ms(60_000, 'silence on a connection, or a response nobody reads, after which it is closed'),
+  lame_duck_ms: Type.Integer({ minimum: 0, maximum: 3_600_000, default: 0, unit: 'time', description: 'time between the signal to stop and the stop, in which `/ready` says 503, sessions are asked to move, and everything is still served, milliseconds; for a load balancer to notice' }),
   stop_timeout_ms: ms(10_000, 'time responses in flight get to finish when the relay stops')
 }, 'What viewers connect to.')

@@ -60,8 +60,10 @@ export default fp<ViewerHttpOptions>(async (app, { config: { auth, viewer: setti
   app.relayMetrics.onCollect(() => { app.relayMetrics.set('icn_relay_viewer_connections', connections, { transport: 'http' }) })
   await timeRequests(viewer, app.relayMetrics, 'icn_relay_viewer_http_request_duration_seconds')
   // The same for every answer; what is left to the package is the preflight.
-  viewer.addHook('onRequest', (_request, reply, done) => {
+  viewer.addHook('onRequest', (request, reply, done) => {
     reply.header('access-control-allow-origin', '*').header('access-control-expose-headers', EXPOSED_HEADERS)
+    // Its next request goes to whoever is not about to leave; HTTP/2 is told by GOAWAY in the end.
+    if (app.viewers.live.draining && request.raw.httpVersionMajor === 1) reply.header('connection', 'close')
     done()
   })
   await viewer.register(async preflight => {

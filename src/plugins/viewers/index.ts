@@ -7,6 +7,7 @@ import { VERSION } from '../../base/version.ts'
 import { perTransport, SESSION_TRANSPORTS } from '../../protocol/session-transports.ts'
 import type { GatewayStats, ListeningInfo } from '../../channel/from-gateway.ts'
 import type { Config } from '../../config/config.ts'
+import { WEBSOCKET_FD } from '../../channel/channel.ts'
 import { childGateways, gatewayPaths, type GatewayProgram } from '../../spawn/gateway-process.ts'
 import type { RefusedCounts } from '../limits/limits.ts'
 import type { RelayMetrics } from '../metrics/relay-metrics.ts'
@@ -70,8 +71,15 @@ function count (metrics: RelayMetrics, refused: RefusedCounts, { counts }: Gatew
   for (const [transport, result, stage, seconds] of counts.latencies) metrics.observe('icn_relay_shard_serve_latency_seconds', seconds, { transport, result, stage })
 }
 
+export interface ViewersOptions {
+  readonly config: Config
+  readonly gatewayProgram?: GatewayProgram | undefined
+  /** Descriptor of a socket that WebSocket viewers come in by. */
+  readonly websocketSocket?: number | undefined
+}
+
 /** Viewers over WebTransport: the supervised gateway process that owns QUIC, and what the relay knows of it. */
-export default fp<{ config: Config, gatewayProgram?: GatewayProgram | undefined }>(async (app, { config, gatewayProgram }) => {
+export default fp<ViewersOptions>(async (app, { config, gatewayProgram, websocketSocket }) => {
   const { viewer, transport } = config
   const { relayMetrics: metrics } = app
   const log = app.log.child({ plugin: 'viewers' })
@@ -106,6 +114,7 @@ export default fp<{ config: Config, gatewayProgram?: GatewayProgram | undefined 
         viewer,
         transport,
         ports,
+        websocketFd: websocketSocket === undefined ? undefined : WEBSOCKET_FD,
         engineDirectory: paths.engine,
         ticketKey: newTicketKey(),
         version: VERSION,
@@ -113,7 +122,7 @@ export default fp<{ config: Config, gatewayProgram?: GatewayProgram | undefined 
         bandwidth: app.bandwidth.classes
       }),
       live,
-      start: isLaunched() ? launchedGateways : childGateways(paths, gatewayProgram),
+      start: isLaunched() ? launchedGateways : childGateways(paths, gatewayProgram, websocketSocket),
       shards: app.shards,
       responses: app.limits.responses,
       hangMs: transport.hang_ms,
@@ -124,6 +133,7 @@ export default fp<{ config: Config, gatewayProgram?: GatewayProgram | undefined 
         heartbeat: stats => {
           count(metrics, app.limits.refused, stats)
           app.gatewayLoad.hear(stats)
+          for (const mode of ['user', 'system'] as const) metrics.count('icn_relay_gateway_cpu_seconds_total', { mode }, stats.cpu?.[mode] ?? 0)
           app.limits.requests.charge(stats.spent ?? [], systemClock.monotonic())
           const spent = app.limits.requests.report()
           if (spent.length > 0) supervisor?.tellSpent(spent)

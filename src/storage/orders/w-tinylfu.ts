@@ -28,6 +28,12 @@ export class WTinyLfuOrder<V extends Evictable> extends QueueOrder<V> {
   /** Bytes with which the cache was full. */
   #full = 0
 
+  /** Whether an id that is not there was asked for more often lately than what would go for it. */
+  outranks (id: string): boolean {
+    const victim = [this.#candidates, this.#probation, this.#protected].map(queue => queue.first).find(slot => slot !== NONE)
+    return victim === undefined || this.#sketch.estimate(idHash(id)) > this.#usesOf(victim)
+  }
+
   protected override asked (id: string): void {
     this.#sketch.add(idHash(id))
   }

@@ -10,6 +10,7 @@ import { FaultsError, parseFaults, planFaults, seededRandom, type Faults } from 
 import { verifyManifest, type Manifest } from '../../../demo/super-node/manifest.ts'
 import { startSuperNode, syntheticShard, type SuperNode, type SuperNodeOptions, type SuperNodeStats } from '../../../demo/super-node/server.ts'
 import { reconstructShards } from '../../../demo/super-node/erasure.ts'
+import { loaderOf, SUPER_NODE } from '../../../tools/harness/processes.ts'
 
 const CLIP = 'demo/media/clip.webm'
 const CID = 'syn-1000-test'
@@ -379,7 +380,7 @@ test('parallel requests for parity get the same bytes', async t => {
 })
 
 async function cli (...args: string[]): Promise<{ code: number | null, stdout: string, stderr: string }> {
-  const child = spawn(process.execPath, ['--import', 'tsx', 'demo/super-node/main.ts', ...args], { stdio: ['ignore', 'pipe', 'pipe'] })
+  const child = spawn(process.execPath, [...loaderOf(SUPER_NODE), SUPER_NODE, ...args], { stdio: ['ignore', 'pipe', 'pipe'] })
   const [stdout, stderr, exit] = await Promise.all([text(child.stdout), text(child.stderr), once(child, 'close')])
   return { code: exit[0] as number | null, stdout, stderr }
 }
@@ -401,7 +402,7 @@ test('wrong flags are one clear line and exit 1', async t => {
 
 test('the program says where it listens and exits 0 on SIGTERM, a hanging request notwithstanding', async () => {
   const args = ['--port', '0', '--region', 'APAC', '--media', CLIP, '--faults', '{"hang":true,"match":"shard"}', '--latency-ms', '1']
-  const child = spawn(process.execPath, ['--import', 'tsx', 'demo/super-node/main.ts', ...args], { stdio: ['ignore', 'pipe', 'inherit'] })
+  const child = spawn(process.execPath, [...loaderOf(SUPER_NODE), SUPER_NODE, ...args], { stdio: ['ignore', 'pipe', 'inherit'] })
   const exited = once(child, 'exit')
   const [line] = await once(child.stdout, 'data') as [Buffer]
   const ready = JSON.parse(line.toString()) as { event: string, url: string, region: string, items: unknown[] }

@@ -6,7 +6,10 @@ import fc from 'fast-check'
 import { deferred } from '../../../src/base/deferred.ts'
 import type { CachedObject, ShardCache } from '../../../src/plugins/shard-cache/shard-cache.ts'
 import { keyId, type ShardKey } from '../../../src/protocol/shard-key.ts'
+import { LeasedStore, type Leasable } from '../../../src/storage/leased-store.ts'
 import { RamTier, type RamObject } from '../../../src/storage/ram-tier.ts'
+import { generate } from '../../../tools/cache-simulate/generators.ts'
+import { footprintOf } from '../../../tools/cache-simulate/trace.ts'
 import { temporaryDirectory } from '../../../tools/harness/temporary-directory.ts'
 import { sha256, storeBytes } from '../../../tools/harness/store-bytes.ts'
 import { faultyFs } from '../../fakes/faulty-fs.ts'
@@ -44,6 +47,49 @@ test('memory held by slow readers counts until they are done, whatever is evicte
   for (const object of held) tier.release(object)
   assert.equal(tier.usedBytes, 400)
   assert.equal(await tier.load({ id: 'next/1', size: 100, sha256: 'x' }, fresh), true)
+})
+
+test('a full tier copies in what is asked for more often than what would have to go, and nothing else', async () => {
+  const tier = new RamTier({ maxBytes: 800, onRemoved: () => {} })
+  const ask = (id: string): void => {
+    const object = tier.lease(id, 'x')
+    if (object !== undefined) tier.release(object)
+  }
+  const load = async (id: string): Promise<boolean> => await tier.load({ id, size: 100, sha256: 'x' }, fresh)
+  for (let n = 0; n < 8; n++) {
+    await load(`old${n}/1`)
+    ask(`old${n}/1`)
+    ask(`old${n}/1`)
+  }
+  ask('new/1')
+  ask('new/1')
+  assert.equal(await load('new/1'), false, 'as often')
+  ask('new/1')
+  assert.equal(await load('new/1'), true, 'more often')
+  assert.equal(tier.usedBytes, 800)
+})
+
+test('of traffic by a law of Zipf the tier copies little, and serves more than the least recently used would', async () => {
+  const { requests, sizes } = generate('zipf', { requests: 20_000, objects: 2_000, alpha: 0.9, seed: 5, bytes: [10, 100] })
+  const maxBytes = footprintOf({ sizes }) * 0.02
+  const tier = new RamTier({ maxBytes, onRemoved: () => {} })
+  const recent = new LeasedStore<Leasable>({ maxBytes, onFree: () => {} })
+  const count = { tier: 0, recent: 0, copied: 0 }
+  for (const object of requests) {
+    const [id, size = 0] = [`o${object}/0`, sizes[object]]
+    const inMemory = tier.lease(id, 'x')
+    if (inMemory !== undefined) {
+      count.tier++
+      tier.release(inMemory)
+    } else if (await tier.load({ id, size, sha256: 'x' }, fresh)) count.copied++
+    if (recent.get(id) !== undefined) count.recent++
+    else {
+      const reservation = recent.reserve(size)
+      if (reservation !== undefined) recent.commit(reservation, { id, size, leases: 0, indexed: false })
+    }
+  }
+  assert.ok(count.tier > count.recent * 1.1, JSON.stringify(count))
+  assert.ok(count.copied < requests.length / 10, JSON.stringify(count))
 })
 
 test('loads of one id do not overlap, and one that fails leaves nothing behind', async () => {

@@ -1,3 +1,4 @@
+import type { Server } from 'node:net'
 import type { Duplex } from 'node:stream'
 import tls, { createSecureContext } from 'node:tls'
 import type { TlsMaterial } from '../../../channel/tls-material.ts'
@@ -16,6 +17,8 @@ import { containErrors, WebSocketGuard } from './websocket-guard.ts'
 const MAX_MESSAGE_BYTES = SESSION_WINDOW_BYTES + 64
 /** Connections are cut when they have not closed by themselves by then; `close()` promises a second in all. */
 const CLOSE_TIMEOUT_MS = 700
+/** Connections that wait to be accepted. */
+const BACKLOG = 4_096
 /** HTTP/2: concurrent requests of one connection, of which each session is one, and the size of one header list. */
 const HTTP2_SETTINGS = { maxConcurrentStreams: 100, maxHeaderListSize: 16_384 }
 
@@ -68,6 +71,8 @@ class WebSocketListener implements TransportListener {
     this.#server.onHttpWTSessionVisitor = visit => { this.#visit(visit) }
     transportInt.setJSRequestHandler(true)
     transportInt.serverInt?.updateSettings(HTTP2_SETTINGS)
+    const { fd } = this.#options
+    if (fd !== undefined) listenOnDescriptor(transportInt.serverInt, fd)
     await startServer(this.#server, this.#events)
   }
 
@@ -170,4 +175,11 @@ function refuse (server: LibraryServer, library: LibraryRequest, stream: Duplex,
     return
   }
   server.transportInt.finishSessionRequest({ ...library, path: '', status })
+}
+
+/** The library knows addresses only, and has a server of Node listen on them. */
+function listenOnDescriptor (server: Server | undefined, fd: number): void {
+  if (server === undefined) return
+  const listen = server.listen.bind(server)
+  Object.assign(server, { listen: () => listen({ fd }, BACKLOG) })
 }
