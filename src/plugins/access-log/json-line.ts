@@ -10,7 +10,7 @@ export function shownMs (ms: number): number {
 }
 
 /**
- * A record as an object of JSON, put together by hand, which costs a third of what building and encoding another object does.
+ * A record as an object of JSON, put together by hand: otherwise another object would have to be built for it, with names and texts as they are shown.
  * @param remote the address as it is shown
  */
 export function jsonOf (record: AccessRecord, remote: string): string {
