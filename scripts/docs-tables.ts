@@ -35,9 +35,9 @@ function typeOf ({ type, minimum, maximum, anyOf, items, unit }: KeySchema): str
 
 function configuration (): string {
   return configTables().map(({ path, description, keys }) => {
-    const rows = keys.map(({ path: names, schema }) => {
+    const rows = keys.map(({ path: names, schema, live }) => {
       const property = schema as KeySchema
-      return [`\`${names.at(-1) ?? ''}\``, `\`${environmentName(...names)}\``, typeOf(property), `\`${JSON.stringify(property.default)}\``, property.description ?? '']
+      return [`\`${names.at(-1) ?? ''}\``, `\`${environmentName(...names)}\``, typeOf(property), `\`${JSON.stringify(property.default)}\``, (property.description ?? '') + (live ? ' (live)' : '')]
     })
     return `### [${path.join('.')}]\n\n${description}\n\n${table(['Key', 'Environment', 'Type', 'Default', 'Meaning'], rows)}`
   }).join('\n\n')

@@ -50,6 +50,7 @@ const SERVERS: Record<Listener, Json> = {
 const TAGS = [
   { name: 'bandwidth', description: 'Bandwidth shared by viewers' },
   { name: 'cache', description: 'The shard cache' },
+  { name: 'config', description: 'The configuration in force' },
   { name: 'denylist', description: 'What must not be served' },
   { name: 'integrity', description: 'Whether objects are what their manifests say' },
   { name: 'jobs', description: 'Work that operators ask for: repairing a video, warming videos' },

@@ -11,6 +11,7 @@ import { VERSION } from '../src/base/version.ts'
 import { checkConfig } from '../src/config/config.ts'
 import { withOwnToken } from '../src/plugins/admin/own-token.ts'
 import { ownEntriesText } from '../src/plugins/denylist/own-entries.ts'
+import { overridesText } from '../src/plugins/live-config/overrides.ts'
 import { openCache } from '../src/plugins/shard-cache/open-cache.ts'
 import { scrubStateText, type ScrubState } from '../src/plugins/scrub/scrub-state.ts'
 import { openCertificateStore } from '../src/plugins/tls/certificate-store.ts'
@@ -75,6 +76,7 @@ const warm: WarmState = {
   feed: { url: 'http://192.0.2.1:9002/recent', etag: '"1"', cids: ['QmUpper'] }
 }
 await writeFile(join(path, 'warm-jobs.json'), warmStateText(warm))
+await writeFile(join(path, 'overrides.json'), overridesText(new Map([['limits.tracked_ips', { value: 5_000, since: NEW_YEAR }], ['region.override', { value: '', since: NEW_YEAR + 1 }]])))
 
 const { admin } = await withOwnToken(checkConfig({ cache: { path } }), { info: nothing })
 const options = { certFile: '', keyFile: '', directory: join(path, 'tls'), hosts: ['relay.example'] }

@@ -1,6 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import type { FastifyInstance } from 'fastify'
-import { LogLevel } from './base/log-level.ts'
 import type { Logger } from './base/log.ts'
 import type { Config } from './config/config.ts'
 import accessLogPlugin, { openAccessLog, requestLogTarget } from './plugins/access-log/index.ts'
@@ -16,6 +15,7 @@ import type { StartListener } from './plugins/http/start-listener.ts'
 import integrityPlugin from './plugins/integrity/index.ts'
 import jobsPlugin from './plugins/jobs/index.ts'
 import limitsPlugin from './plugins/limits/index.ts'
+import liveConfigPlugin, { type ReadConfig } from './plugins/live-config/index.ts'
 import metricsPlugin from './plugins/metrics/index.ts'
 import overloadPlugin from './plugins/overload/index.ts'
 import p2pPlugin from './plugins/p2p/index.ts'
@@ -60,7 +60,7 @@ export interface Relay {
   close (): Promise<void>
   /** Whether something waits for a disk that does not answer, which would keep the process from exiting. */
   hangs (): boolean
-  /** Reads what may change at run time again: certificates and keys of viewers. Bad files are logged and change nothing. */
+  /** Reads the configuration again, with all files that it names. What is wrong is logged, and then nothing changes. Never rejects. */
   reload (): Promise<void>
   /** Opens files of logs anew, after a rotation. */
   reopenLogs (): Promise<void>
@@ -68,6 +68,8 @@ export interface Relay {
 
 export interface AppDeps {
   readonly logger: Logger
+  /** What the configuration was made of, to read it again. */
+  readonly read?: ReadConfig | undefined
   /** Log lines that nobody read in time; none by default. */
   readonly droppedLines?: () => number
   /** Takes lines of the access log for standard output; nowhere by default. */
@@ -91,9 +93,8 @@ const MAX_ADMIN_CONNECTIONS = 256
 const IDLE_SWEEP_MS = 50
 
 /** Builds the relay without listening. The order of registration is the architecture: each plugin stands on those above it. */
-export async function buildApp (config: Config, deps: AppDeps): Promise<Relay> {
-  const logLevel = new LogLevel(deps.logger)
-  const accessLog = await openAccessLog(config.access_log, deps.logger, deps.output ?? (() => {}))
+export async function buildApp (start: Config, deps: AppDeps): Promise<Relay> {
+  const accessLog = await openAccessLog(start.access_log, deps.logger, deps.output ?? (() => {}))
   const { sockets = {} } = deps
   const admin = createInstance({
     logger: deps.logger,
@@ -110,7 +111,9 @@ export async function buildApp (config: Config, deps: AppDeps): Promise<Relay> {
   try {
     await deps.onInstance?.(admin, 'admin')
     await admin.register(metricsPlugin, { droppedLines: deps.droppedLines })
-    await admin.register(accessLogPlugin, { accessLog, level: logLevel })
+    await admin.register(liveConfigPlugin, { config: start, logger: deps.logger, read: deps.read })
+    const { config } = admin.liveConfig
+    await admin.register(accessLogPlugin, { accessLog })
     await admin.register(overloadPlugin, { config })
     await admin.register(shardCachePlugin, { config, signal: deps.signal, loaded: share => { deps.startListener?.loaded(share) } })
     await admin.register(sizingPlugin, { config })
@@ -144,7 +147,7 @@ export async function buildApp (config: Config, deps: AppDeps): Promise<Relay> {
   /** The time to stop is up. */
   let late = false
   const close = async (): Promise<void> => {
-    const { stop_timeout_ms: deadlineMs } = config.viewer
+    const { stop_timeout_ms: deadlineMs } = start.viewer
     const sweep = (): void => {
       for (const { server } of [viewer, admin]) {
         if (late) server.closeAllConnections()
@@ -172,21 +175,21 @@ export async function buildApp (config: Config, deps: AppDeps): Promise<Relay> {
     listen: async () => {
       const { startListener } = deps
       await startListener?.handOver(admin.server)
-      const adminPort = startListener === undefined ? await bind(admin, config.admin, 'admin', sockets.admin) : boundPort(admin)
-      for (const start of starts.splice(0)) start()
-      const viewerPort = await bind(viewer, config.viewer, 'viewer', sockets.viewer)
+      const adminPort = startListener === undefined ? await bind(admin, start.admin, 'admin', sockets.admin) : boundPort(admin)
+      for (const callback of starts.splice(0)) callback()
+      const viewerPort = await bind(viewer, start.viewer, 'viewer', sockets.viewer)
       await admin.viewers.start(viewerPort)
       return { viewerPort, adminPort }
     },
     leave: async () => {
-      const { lame_duck_ms: ms } = config.viewer
+      const { lame_duck_ms: ms } = start.viewer
       if (ms === 0) return
-      admin.viewers.live.update({ drain: { deadlineMs: ms, alternates: config.overload.alternates } })
+      admin.viewers.live.update({ drain: { deadlineMs: ms, alternates: admin.liveConfig.config.overload.alternates } })
       await delay(ms)
     },
     close: async () => { await (closing ??= close()) },
     hangs: () => accessLog.writing || admin.diskQueue.late > 0 || admin.shardCache.disk.index.late || (late && admin.shardCache.disk.index.writing),
-    reload: async () => { await Promise.all([admin.certificates.reload(), admin.auth.reload(), admin.denylist.reload(), accessLog.reopen()]) },
+    reload: async () => { await Promise.all([admin.liveConfig.reload().catch(() => {}), accessLog.reopen()]) },
     reopenLogs: async () => { await accessLog.reopen() }
   }
 }

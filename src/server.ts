@@ -12,13 +12,14 @@ import { parseCommandLine, USAGE } from './cli/arguments.ts'
 import { hashToken, signedUrl } from './cli/commands.ts'
 import { askRunning, streamOfRunning } from './cli/ask-admin.ts'
 import { changeDenylist } from './cli/block-command.ts'
+import { reloadConfig } from './cli/reload-command.ts'
 import { repairVideo } from './cli/repair-command.ts'
 import { tailLog } from './cli/tail-command.ts'
 import { warmVideos } from './cli/warm-command.ts'
 import { endOfNode } from './cli/node-version.ts'
-import { checkStart } from './cli/start-check.ts'
+import { checkSettings, checkStart } from './cli/start-check.ts'
 import { StartSignals } from './cli/start-signals.ts'
-import { loadConfig } from './config/config.ts'
+import { configFile, configOf, readLayers, readTokens, startLayers, type Config } from './config/config.ts'
 import { endAs, isLauncher, launch } from './launcher/launch.ts'
 import { withOwnToken } from './plugins/admin/own-token.ts'
 import { StartListener } from './plugins/http/start-listener.ts'
@@ -64,7 +65,8 @@ async function main (): Promise<void> {
     process.stdout.write(`${await hashToken(process.stdin)}\n`)
     return
   }
-  const settings = loadConfig(commandLine, process.env)
+  const layers = startLayers(commandLine, process.env)
+  const settings = configOf(layers)
   if (commandLine.signUrl !== undefined) {
     process.stdout.write(`${await signedUrl(settings, commandLine.signUrl, systemClock.now())}\n`)
     return
@@ -97,6 +99,11 @@ async function main (): Promise<void> {
     })
     return
   }
+  if (commandLine.reload !== undefined) {
+    endBySignals()
+    for (const line of await reloadConfig(await askRunning('reload', settings, commandLine.reload.admin))) process.stdout.write(`${line}\n`)
+    return
+  }
   if (isLauncher(settings) && !commandLine.validate) return endAs(await launch(settings))
   await checkStart(settings)
   if (commandLine.validate) {
@@ -120,7 +127,16 @@ async function main (): Promise<void> {
   const sockets = listenSockets(process.env, process.pid)
   const startListener = await StartListener.open(config, logger, sockets.admin)
   logger.info({ adminPort: startListener?.port, version: VERSION }, 'relay starting')
-  const relay = await buildApp(config, { logger, output: line => { log.write(line) }, droppedLines: () => log.dropped, sockets, startListener, signal: signals.signal }).catch(async (error: unknown) => {
+  const source = {
+    file: configFile(commandLine, process.env),
+    read: async () => await readLayers(commandLine, process.env),
+    complete: async (next: Config) => {
+      const complete = await readTokens(next)
+      checkSettings(complete)
+      return await withOwnToken(complete, logger)
+    }
+  }
+  const relay = await buildApp(config, { logger, read: { layers, source }, output: line => { log.write(line) }, droppedLines: () => log.dropped, sockets, startListener, signal: signals.signal }).catch(async (error: unknown) => {
     await startListener?.close()
     if (signals.signal.aborted) logger.info('stopped while starting')
     await log.flush(LAST_LINES_MS)

@@ -57,6 +57,7 @@ export const ERRORS = {
   RELAY_ERR_CACHE_PATH: { status: 500, retryable: false, source: 'operator', title: 'Cache path cannot be used' },
   RELAY_ERR_MANIFEST: { status: 400, retryable: false, source: 'operator', title: 'Malformed cache manifest' },
   RELAY_ERR_CONFIG: { status: 500, retryable: false, source: 'operator', title: 'Invalid configuration' },
+  RELAY_ERR_CONFIG_REFUSED: { status: 422, retryable: false, source: 'operator', title: 'New configuration was refused' },
   RELAY_ERR_LISTEN: { status: 500, retryable: false, source: 'operator', title: 'Address cannot be listened on' },
   RELAY_ERR_ADMIN_UNAUTHORIZED: { status: 401, retryable: false, source: 'operator', title: 'Missing or wrong admin token' },
   RELAY_ERR_ADMIN_SCOPE: { status: 403, retryable: false, source: 'operator', title: 'Admin token lacks the needed scope' },

@@ -1,8 +1,10 @@
 import { randomUUID } from 'node:crypto'
 import { link, open, rename, rm, stat } from 'node:fs/promises'
+import { dirname } from 'node:path'
 import { systemCode } from './errors.ts'
+import { syncDirectory } from './sync-directory.ts'
 
-/** Writes a file, mode 0600, so that a crash leaves the old one or the new one and never half of each. */
+/** Writes a file, mode 0600, so that a crash leaves the old one or the new one and never half of each, and after this the new one, also where the power goes. */
 export async function replaceFile (file: string, text: string | Uint8Array): Promise<void> {
   const temporary = `${file}.${randomUUID()}.tmp`
   try {
@@ -14,6 +16,8 @@ export async function replaceFile (file: string, text: string | Uint8Array): Pro
       await handle.close()
     }
     await rename(temporary, file)
+    // Some file systems cannot; the file is in place all the same.
+    await syncDirectory(dirname(file)).catch(() => {})
   } catch (error) {
     await rm(temporary, { force: true }).catch(() => {})
     throw error

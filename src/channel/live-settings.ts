@@ -1,6 +1,6 @@
 import type { AuthSettings } from '../admission/auth-settings.ts'
 import type { LimitNumbers } from '../admission/limit-numbers.ts'
-import type { GatewayShare } from '../pacing/bandwidth-limits.ts'
+import type { BandwidthClasses, GatewayShare } from '../pacing/bandwidth-limits.ts'
 import type { AccessSettings } from './access-gate.ts'
 import type { OverloadState } from './overload-states.ts'
 import type { TlsMaterial } from './tls-material.ts'
@@ -22,6 +22,8 @@ export interface LiveSettings {
   readonly debug: boolean
   /** The gateway's part of the bandwidth. */
   readonly share: GatewayShare
+  /** How the viewers of the gateway share it, and what they are told. */
+  readonly classes: BandwidthClasses
   /** While shedding, new sessions are sent to the targets in turn, base URLs of relays or super-nodes; without any they are refused. */
   readonly overload: { readonly state: OverloadState, readonly targets: readonly string[] }
   /** No new sessions, and those that exist are asked to move within the time, ms from now; undefined takes sessions again. */

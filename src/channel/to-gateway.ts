@@ -5,7 +5,6 @@
 import type { Spent } from '../admission/shared-buckets.ts'
 import type { ErrorCode } from '../base/errors.ts'
 import type { Config } from '../config/schema.ts'
-import type { BandwidthClasses } from '../pacing/bandwidth-limits.ts'
 import type { ObjectFacts } from '../protocol/answer.ts'
 import type { PerTransport } from '../protocol/session-transports.ts'
 import type { LiveSettings } from './live-settings.ts'
@@ -26,7 +25,6 @@ export interface GatewaySettings {
   readonly version: string
   /** Time the disk has to open or read, ms. */
   readonly ioTimeoutMs: number
-  readonly bandwidth: BandwidthClasses
 }
 
 /** An object held for the gateway by the relay. */

@@ -38,6 +38,11 @@ export interface BlockCommand {
   readonly admin: string | undefined
 }
 
+/** What `reload` is asked for. */
+export interface ReloadCommand {
+  readonly admin: string | undefined
+}
+
 export interface CommandLine {
   readonly config: string | undefined
   readonly cachePath: string | undefined
@@ -49,6 +54,7 @@ export interface CommandLine {
   readonly warm: WarmCommand | undefined
   readonly block: BlockCommand | undefined
   readonly tail: TailCommand | undefined
+  readonly reload: ReloadCommand | undefined
   readonly help: boolean
   readonly version: boolean
 }
@@ -58,6 +64,7 @@ export const USAGE = `Usage: icn-relay [options]
        icn-relay warm CID… | MANIFEST-URL [--parity] [--concurrency N] [--admin URL] [options]
        icn-relay block | unblock ENTRY… [--reason TEXT] [--admin URL] [options]
        icn-relay tail [--object CID] [--address IP] [--status 5xx] [--slower MS] [--json] [--admin URL] [options]
+       icn-relay reload [--admin URL] [options]
 
   --config FILE      TOML configuration (also ICN_RELAY_CONFIG)
   --cache-path DIR   directory of the cache, overrides [cache] path
@@ -85,6 +92,8 @@ export const USAGE = `Usage: icn-relay [options]
     --slower MS      that took longer
     --json           as records of the access log
     --admin URL      as above
+  reload             have it read its configuration again, print what has changed, exit; with code 1 when it is refused and nothing has
+    --admin URL      as above
   --help             print this text
   --version          print the version
 
@@ -103,9 +112,9 @@ function fail (detail: string): never {
 export function parseCommandLine (args: readonly string[]): CommandLine {
   try {
     const command = COMMANDS.find(name => name === args[0])
-    const takesMany = command !== undefined && command !== 'repair'
+    const takesMany = command !== undefined && command !== 'repair' && command !== 'reload'
     const { values, positionals } = parseArgs({
-      args: args.slice(command === 'repair' ? 2 : takesMany ? 1 : 0),
+      args: args.slice(command === undefined ? 0 : command === 'repair' ? 2 : 1),
       strict: true,
       allowPositionals: takesMany,
       options: {
@@ -141,6 +150,7 @@ export function parseCommandLine (args: readonly string[]): CommandLine {
       warm: command === 'warm' ? warmCommand(positionals, values) : undefined,
       block: command === 'block' || command === 'unblock' ? blockCommand(command === 'unblock', positionals, values) : undefined,
       tail: command === 'tail' ? tailCommand(positionals, values, fail) : undefined,
+      reload: command === 'reload' ? { admin: values.admin } : undefined,
       help: values.help,
       version: values.version
     }
@@ -153,7 +163,7 @@ export function parseCommandLine (args: readonly string[]): CommandLine {
 }
 
 /** What a running relay is asked for. */
-const COMMANDS = ['repair', 'warm', 'block', 'unblock', 'tail'] as const
+const COMMANDS = ['repair', 'warm', 'block', 'unblock', 'tail', 'reload'] as const
 type CommandName = typeof COMMANDS[number]
 
 interface CommandValues {
@@ -169,7 +179,7 @@ const CID_HINT = '1 to 128 of A-Z a-z 0-9 _ -'
 
 /** Options that belong to commands stand beside them only. */
 function checkOptions (command: CommandName | undefined, { admin, parity, concurrency, reason }: CommandValues): void {
-  if (admin !== undefined && command === undefined) fail('--admin belongs to repair, warm, block, unblock and tail')
+  if (admin !== undefined && command === undefined) fail('--admin belongs to repair, warm, block, unblock, tail and reload')
   if (admin !== undefined && !isUrl(admin)) fail('--admin must be a URL, http or https')
   if (parity && command !== 'warm') fail('--parity belongs to warm')
   if (concurrency !== undefined && command !== 'warm') fail('--concurrency belongs to warm')

@@ -55,11 +55,16 @@ async function checkCachePath (path: string): Promise<void> {
   }
 }
 
-/** @throws RelayError RELAY_ERR_CONFIG, RELAY_ERR_CACHE_PATH */
-export async function checkStart (config: Config): Promise<void> {
+/** What {@link startProblems} finds of this machine. @throws RelayError RELAY_ERR_CONFIG */
+export function checkSettings (config: Config): void {
   const constrained = process.constrainedMemory()
   const problems = startProblems(config, constrained > 0 ? Math.min(constrained, totalmem()) : totalmem())
   if (problems.length > 0) throw new RelayError('RELAY_ERR_CONFIG', problems.join('\n'))
+}
+
+/** @throws RelayError RELAY_ERR_CONFIG, RELAY_ERR_CACHE_PATH */
+export async function checkStart (config: Config): Promise<void> {
+  checkSettings(config)
   if (config.tls.cert !== '') await loadConfigured(config.tls.cert, config.tls.key)
   await readAuth(config.auth)
   await checkCachePath(config.cache.path)

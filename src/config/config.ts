@@ -1,20 +1,22 @@
-import { readFileSync } from 'node:fs'
+import { readFileSync, statSync } from 'node:fs'
 import type { ErrorObject } from 'ajv'
 import { parse as parseToml, TomlError } from 'smol-toml'
-import { RelayError, systemCode } from '../base/errors.ts'
+import { RelayError } from '../base/errors.ts'
+import { readText, tooLarge, unreadable, type FileText } from '../base/read-text.ts'
 import { schemaCheck } from '../base/schema-check.ts'
 import { crossChecks } from './cross-checks.ts'
 import { ADMIN_TOKEN } from '../plugins/admin/config.ts'
+import { isTree, merge, mergeLayers, type ConfigLayers, type Tree } from './layers.ts'
 import { configKeys, ConfigSchema, configTables, type Config } from './schema.ts'
 import { fromUnits, isDeeper, MAX_DEPTH, nearest, UNIT_EXAMPLES, type Unit } from './text.ts'
 
 export type { Config } from './schema.ts'
 
 const PREFIX = 'ICN_RELAY_'
-/** Tables within tables that are merged key by key: sections, and tables of keys in them. */
-const TABLE_DEPTH = 2
-
-type Tree = Record<string, unknown>
+/** Largest configuration file, bytes. */
+export const MAX_CONFIG_BYTES = 1_048_576
+/** Largest file of one token, bytes: the token and the white space around it. */
+const MAX_TOKEN_FILE_BYTES = 4_096
 
 /** What the command line says of the configuration; undefined where it is silent. */
 export type ConfigFlags = Readonly<Record<'config' | 'cachePath' | 'region', string | undefined>>
@@ -27,10 +29,6 @@ export interface ConfigText {
 
 function fail (detail: string): never {
   throw new RelayError('RELAY_ERR_CONFIG', detail)
-}
-
-function isTree (value: unknown): value is Tree {
-  return typeof value === 'object' && value !== null && !Array.isArray(value) && !(value instanceof Date)
 }
 
 /** Name of the environment variable of a key. @param path its section, the table within that, if any, and its name */
@@ -71,12 +69,19 @@ function readEnvironment (env: NodeJS.ProcessEnv): Tree {
   return root
 }
 
-function readFile (path: string): ConfigText {
+/** At start, when a pipe may be waited for. */
+function readNow (path: string, maxBytes: number): FileText {
   try {
-    return { path, text: readFileSync(path, 'utf8') }
+    if (statSync(path).size > maxBytes) return tooLarge(maxBytes)
+    const text = readFileSync(path, 'utf8')
+    return Buffer.byteLength(text) > maxBytes ? tooLarge(maxBytes) : { text }
   } catch (error) {
-    return fail(`configuration file "${path}" cannot be read: ${systemCode(error) ?? String(error)}`)
+    return unreadable(error)
   }
+}
+
+function configText (path: string, file: FileText): ConfigText {
+  return 'problem' in file ? fail(`configuration file "${path}" ${file.problem}`) : { path, text: file.text }
 }
 
 function parseFile ({ path, text }: ConfigText): Tree {
@@ -85,21 +90,6 @@ function parseFile ({ path, text }: ConfigText): Tree {
   } catch (error) {
     return fail(`${path}: ${error instanceof TomlError ? `line ${error.line}: ${error.message.split('\n')[0] ?? ''}` : String(error)}`)
   }
-}
-
-/** Later layers win, key by key; a list is replaced and not merged. What is not a section stays, for validation to name it. */
-function merge (layers: readonly Tree[], depth = TABLE_DEPTH): Tree {
-  // Without a prototype, so that a section called __proto__ is a key like any other.
-  const merged = Object.create(null) as Tree
-  for (const layer of layers) {
-    for (const [name, value] of Object.entries(layer)) {
-      const before = merged[name]
-      // A TOML date is an object in JavaScript and would pass for an empty section; null passes for nothing.
-      if (!isTree(value)) merged[name] = value instanceof Date ? null : value
-      else if (before === undefined || isTree(before)) merged[name] = depth > 1 ? merge([before ?? {}, value], depth - 1) : { ...before, ...value }
-    }
-  }
-  return merged
 }
 
 function describe (error: ErrorObject): string {
@@ -183,20 +173,31 @@ export function defaultConfig (): Config {
   return config
 }
 
-/** Replaces `token_file` by what the file holds. */
-function readSecrets (config: Config): Config {
-  const tokens = config.admin.tokens.map((item, position) => {
-    if (item.token_file === undefined) return item
-    let token: string
-    try {
-      token = readFileSync(item.token_file, 'utf8').trim()
-    } catch (error) {
-      return fail(`admin.tokens.${position}.token_file ${item.token_file} cannot be read: ${systemCode(error) ?? String(error)}`)
-    }
-    if (!ADMIN_TOKEN.test(token)) fail(`admin.tokens.${position}.token_file ${item.token_file} must hold one token of 16 to 512 ASCII characters without spaces`)
-    return { token, scope: item.scope }
+/** Files of admin tokens that a configuration names. */
+export function tokenFiles ({ admin }: Pick<Config, 'admin'>): string[] {
+  return [...new Set(admin.tokens.flatMap(({ token_file: file }) => file ?? []))]
+}
+
+/** Replaces every `token_file` by what the file holds. */
+function withTokens (config: Config, textOf: (file: string) => FileText): Config {
+  const tokens = config.admin.tokens.map(({ token_file: file, ...item }, position) => {
+    if (file === undefined) return item
+    const name = `admin.tokens.${position}.token_file ${file}`
+    const read = textOf(file)
+    if ('problem' in read) return fail(`${name} ${read.problem}`)
+    const token = read.text.trim()
+    return ADMIN_TOKEN.test(token) ? { ...item, token } : fail(`${name} must hold one token of 16 to 512 ASCII characters without spaces`)
   })
   return { ...config, admin: { ...config.admin, tokens } }
+}
+
+/**
+ * A configuration with the admin tokens of its files.
+ * @throws RelayError RELAY_ERR_CONFIG naming the key and the file
+ */
+export async function readTokens (config: Config): Promise<Config> {
+  const texts = new Map(await Promise.all(tokenFiles(config).map(async file => [file, await readText(file, MAX_TOKEN_FILE_BYTES)] as const)))
+  return withTokens(config, file => texts.get(file) ?? { problem: 'was not read' })
 }
 
 /**
@@ -207,14 +208,40 @@ export function combine (file: ConfigText | undefined, env: NodeJS.ProcessEnv, f
   return checkConfig(merge([file === undefined ? {} : parseFile(file), readEnvironment(env), flags]))
 }
 
+/** Path of the configuration file; undefined without one. */
+export function configFile (commandLine: ConfigFlags, env: NodeJS.ProcessEnv): string | undefined {
+  return commandLine.config ?? env[`${PREFIX}CONFIG`]
+}
+
+function layers (file: ConfigText | undefined, { cachePath, region }: ConfigFlags, env: NodeJS.ProcessEnv): ConfigLayers {
+  const flag = { ...cachePath === undefined ? {} : { cache: { path: cachePath } }, ...region === undefined ? {} : { region: { override: region } } }
+  return { file: file === undefined ? {} : parseFile(file), environment: readEnvironment(env), flag, api: {} }
+}
+
+/** Reads file, environment and command line, at start. @throws RelayError RELAY_ERR_CONFIG */
+export function startLayers (commandLine: ConfigFlags, env: NodeJS.ProcessEnv): ConfigLayers {
+  const path = configFile(commandLine, env)
+  return layers(path === undefined ? undefined : configText(path, readNow(path, MAX_CONFIG_BYTES)), commandLine, env)
+}
+
+/** Reads them again, while the relay runs. @throws RelayError RELAY_ERR_CONFIG */
+export async function readLayers (commandLine: ConfigFlags, env: NodeJS.ProcessEnv): Promise<ConfigLayers> {
+  const path = configFile(commandLine, env)
+  return layers(path === undefined ? undefined : configText(path, await readText(path, MAX_CONFIG_BYTES)), commandLine, env)
+}
+
+/**
+ * The configuration of file, environment and command line, with the admin tokens of its files.
+ * @throws RelayError RELAY_ERR_CONFIG naming every key that is wrong
+ */
+export function configOf (layers: ConfigLayers): Config {
+  return withTokens(checkConfig(mergeLayers(layers)), file => readNow(file, MAX_TOKEN_FILE_BYTES))
+}
+
 /**
  * Reads file, environment and command line into one configuration.
  * @throws RelayError RELAY_ERR_CONFIG naming every key that is wrong
  */
 export function loadConfig (commandLine: ConfigFlags, env: NodeJS.ProcessEnv): Config {
-  const path = commandLine.config ?? env[`${PREFIX}CONFIG`]
-  const flags: Record<string, Tree> = {}
-  if (commandLine.cachePath !== undefined) flags['cache'] = { path: commandLine.cachePath }
-  if (commandLine.region !== undefined) flags['region'] = { override: commandLine.region }
-  return readSecrets(combine(path === undefined ? undefined : readFile(path), env, flags))
+  return configOf(startLayers(commandLine, env))
 }

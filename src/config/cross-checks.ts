@@ -2,6 +2,7 @@ import { isIP, isIPv4, isIPv6 } from 'node:net'
 import { isNetwork } from '../admission/networks.ts'
 import { isPrivateHost } from '../base/private-address.ts'
 import { LINE_FIELDS, NAMED_FIELD } from '../plugins/access-log/config.ts'
+import { tokenNames } from '../plugins/admin/config.ts'
 import { authProblems } from './auth.ts'
 import type { Config } from './schema.ts'
 
@@ -13,6 +14,7 @@ export function crossChecks (config: Config): string[] {
   if (cache.pass_through_bytes < upstream.max_object_bytes) problems.push('cache.pass_through_bytes must be at least upstream.max_object_bytes')
   if (sizing.max_bytes < sizing.min_bytes) problems.push('sizing.max_bytes must be at least sizing.min_bytes')
   if (sizing.enabled && sizing.min_bytes < upstream.max_object_bytes) problems.push('sizing.min_bytes must be at least upstream.max_object_bytes, or no object could be stored')
+  if (cache.sync === 'none' && cache.verify_reads === 'never') problems.push('cache.sync = "none" needs cache.verify_reads = "first" or "always": after a power cut, files may have other bytes than were stored')
   if (upstream.hedge_max_ms < upstream.hedge_min_ms) problems.push('upstream.hedge_max_ms must be at least upstream.hedge_min_ms')
   if (upstream.backoff_max_ms < upstream.backoff_initial_ms) problems.push('upstream.backoff_max_ms must be at least upstream.backoff_initial_ms')
   if (viewer.port !== 0 && viewer.port === admin.port && viewer.host === admin.host) problems.push('viewer.port and admin.port must differ')
@@ -38,6 +40,9 @@ export function crossChecks (config: Config): string[] {
   if (!/\{nn?\}/.test(upstream.shard_path)) problems.push('upstream.shard_path must contain {n} or {nn}')
   admin.tokens.forEach((item, position) => {
     if ((item.token === undefined) === (item.token_file === undefined)) problems.push(`admin.tokens.${position} must have either token or token_file`)
+  })
+  tokenNames(admin.tokens).forEach((name, position, names) => {
+    if (names.indexOf(name) < position) problems.push(`admin.tokens.${position} has the name ${name}, as another has`)
   })
   return problems
 }

@@ -2,8 +2,12 @@ import Type from 'typebox'
 
 /* What the schemas of the concerns are made of. */
 
-export const section = <P extends Parameters<typeof Type.Object>[0]>(properties: P, description: string) =>
-  Type.Object(properties, { additionalProperties: false, default: {}, description })
+/** @param marks `live: true` when its keys, those of tables in it too, change with a reload; a key may say otherwise of itself */
+export const section = <P extends Parameters<typeof Type.Object>[0]>(properties: P, description: string, marks: { readonly live?: true } = {}) =>
+  Type.Object(properties, { additionalProperties: false, default: {}, description, ...marks })
+
+/** A key that changes with a reload. */
+export const live = <S extends object>(schema: S): S => Object.assign(schema, { live: true })
 
 export const port = (value: number, description: string) =>
   Type.Integer({ minimum: 0, maximum: 65_535, default: value, description: `${description}; 0 picks a free port` })

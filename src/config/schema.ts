@@ -20,7 +20,7 @@ import { upstreamConfig } from '../plugins/upstream/config.ts'
 import { viewerConfig } from '../plugins/viewer-http/config.ts'
 import { transportConfig } from '../plugins/viewers/config.ts'
 import { warmConfig } from '../plugins/warm/config.ts'
-import { account, section } from './parts.ts'
+import { account, live, section } from './parts.ts'
 
 /*
  * The schema of the configuration, composed of those of the concerns: type, validation, defaults and documentation. `docs/operations.md` carries its tables,
@@ -52,7 +52,7 @@ export const ConfigSchema = Type.Object({
     gateway_user: account('who its gateway process runs as, which talks to viewers: somebody who can read cached shards and nothing else of the relay; needs `user`, empty runs it as the relay')
   }, 'The users of the processes, for a start as root.'),
   log: section({
-    level: Type.Union(LOG_LEVELS.map(level => Type.Literal(level)), { default: 'info', description: 'least severe level that is written' })
+    level: live(Type.Union(LOG_LEVELS.map(level => Type.Literal(level)), { default: 'info', description: 'least severe level that is written' }))
   }, 'Logging; one JSON line per event on standard output.'),
   access_log: accessLogConfig
 }, { additionalProperties: false })
@@ -63,6 +63,8 @@ export type Config = Static<typeof ConfigSchema>
 export interface ConfigKey {
   readonly path: readonly string[]
   readonly schema: TSchema
+  /** Whether it changes with a reload; otherwise with the next start. */
+  readonly live: boolean
 }
 
 /** A section, or a table of keys within one. */
@@ -72,17 +74,22 @@ export interface ConfigTable {
   readonly keys: readonly ConfigKey[]
 }
 
-type Properties = Readonly<Record<string, TSchema & { readonly properties?: Properties, readonly description?: string }>>
+type Properties = Readonly<Record<string, TSchema & { readonly properties?: Properties, readonly description?: string, readonly live?: boolean }>>
 
 /** Every section and every table of keys within one, each with its own keys. */
-export function configTables (properties: Properties = ConfigSchema.properties, path: readonly string[] = []): ConfigTable[] {
-  return Object.entries(properties).flatMap(([name, { properties: inner = {}, description = '' }]) => {
+export function configTables (properties: Properties = ConfigSchema.properties, path: readonly string[] = [], around = false): ConfigTable[] {
+  return Object.entries(properties).flatMap(([name, { properties: inner = {}, description = '', live = around }]) => {
     const own = [...path, name]
     const isTable = ([, schema]: [string, Properties[string]]): boolean => schema.properties !== undefined
     const entries = Object.entries(inner)
-    const keys = entries.filter(entry => !isTable(entry)).map(([key, schema]) => ({ path: [...own, key], schema }))
-    return [{ path: own, description, keys }, ...configTables(Object.fromEntries(entries.filter(isTable)), own)]
+    const keys = entries.filter(entry => !isTable(entry)).map(([key, schema]) => ({ path: [...own, key], schema, live: schema.live ?? live }))
+    return [{ path: own, description, keys }, ...configTables(Object.fromEntries(entries.filter(isTable)), own, live)]
   })
+}
+
+/** The paths of all keys of a section that change with a reload, joined with dots; those of tables in it too. */
+export function keysOf (section: keyof Config): string[] {
+  return configKeys().filter(({ path, live }) => live && path[0] === section).map(({ path }) => path.join('.'))
 }
 
 /** Every key. */

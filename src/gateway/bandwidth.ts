@@ -6,8 +6,8 @@ import { Throttle } from '../pacing/throttle.ts'
 import { SessionPacing, SharedViewer } from './session-pacing.ts'
 
 export interface GatewayBandwidthOptions {
+  /** At its start, as the share. */
   readonly classes: BandwidthClasses
-  /** At its start. */
   readonly share: GatewayShare
   readonly maxSessions: number
   readonly timers: Timers
@@ -20,6 +20,7 @@ export class GatewayBandwidth {
   readonly #options: GatewayBandwidthOptions
   readonly #throttle: Throttle
   readonly #viewers = new Map<string, SharedViewer>()
+  #classes: BandwidthClasses
   #share: GatewayShare
   #cancel: (() => void) | undefined
 
@@ -27,6 +28,7 @@ export class GatewayBandwidth {
     const { share, maxSessions, timers } = options
     this.#options = options
     this.#share = share
+    this.#classes = options.classes
     this.#throttle = new Throttle({
       clock: { monotonic: () => timers.now() },
       timers,
@@ -51,16 +53,21 @@ export class GatewayBandwidth {
     if (this.#cancel === undefined) this.#report()
   }
 
+  /** Other weights and another ladder, for sessions that exist too. */
+  setClasses (classes: BandwidthClasses): void {
+    this.#classes = classes
+    for (const viewer of this.#viewers.values()) viewer.limitsChanged()
+  }
+
   /** A session of a viewer begins; those with one id are one viewer. @throws RelayError RELAY_ERR_RATE_LIMITED beyond `maxSessions` */
   join (id: string, className?: string): SessionPacing {
-    const { weights, ladder } = this.#options.classes
-    const viewer = this.#viewers.get(id) ?? new SharedViewer(id, className, { throttle: this.#throttle, limits: name => shareLimits(this.#share, weights, name) })
+    const viewer = this.#viewers.get(id) ?? new SharedViewer(id, className, { throttle: this.#throttle, limits: name => shareLimits(this.#share, this.#classes.weights, name) })
     this.#viewers.set(id, viewer)
     viewer.sessions++
     // A cap limits from the first viewer on.
     if (this.#cancel === undefined) this.#report()
     let there = true
-    return new SessionPacing(viewer, ladder, () => {
+    return new SessionPacing(viewer, () => this.#classes.ladder, () => {
       if (!there) return
       there = false
       if (--viewer.sessions > 0) return

@@ -77,6 +77,7 @@ export class Gateway {
     access: access => { this.#access.use(access) },
     debug: debug => { this.#log.debug = debug },
     share: share => { this.#bandwidth.setShare(share) },
+    classes: classes => { this.#bandwidth.setClasses(classes) },
     overload: ({ state, targets }) => {
       this.#shedding.set(state, targets)
       this.#source.loadsAllowed = this.#shedding.backgroundAllowed
@@ -106,7 +107,7 @@ export class Gateway {
     this.#requests = new SharedBuckets(live.limits.requestsPerSecondPerViewer, live.limits.trackedIps)
     this.#limits = sessionLimits(settings, live.limits, this.#shedding)
     this.#bandwidth = new GatewayBandwidth({
-      classes: settings.bandwidth,
+      classes: live.classes,
       share: live.share,
       maxSessions: settings.transport.max_sessions,
       timers: { ...systemTimers, now: clock.monotonic },

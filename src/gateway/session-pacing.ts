@@ -25,7 +25,7 @@ export class SessionPacing implements ViewerPace {
   readonly #adviser: BandwidthAdviser
   #told = false
 
-  constructor (viewer: SharedViewer, ladder: readonly Rendition[], left: () => void) {
+  constructor (viewer: SharedViewer, ladder: () => readonly Rendition[], left: () => void) {
     this.#viewer = viewer
     this.#left = left
     this.#adviser = new BandwidthAdviser(ladder)

@@ -24,7 +24,7 @@ export interface GatewayShare extends Omit<BandwidthLimits, 'totalBps'> {
   readonly levelBps: number | undefined
 }
 
-/** What stays as it was configured. */
+/** What only the configuration says. */
 export interface BandwidthClasses {
   /** By class of viewers; `default` is for all that are not named. */
   readonly weights: Readonly<Record<string, number>>

@@ -17,14 +17,22 @@ export interface BandwidthAdvice {
 
 /** What whoever serves a viewer tells it of its bandwidth. */
 export class BandwidthAdviser {
-  readonly #renditions: RenditionAdvice
+  readonly #ladder: () => readonly Rendition[]
+  #known: readonly Rendition[]
+  #renditions: RenditionAdvice
 
-  constructor (ladder: readonly Rendition[]) {
-    this.#renditions = new RenditionAdvice(ladder)
+  /** @param ladder as it is now; another one begins without what was suggested before */
+  constructor (ladder: () => readonly Rendition[]) {
+    this.#ladder = ladder
+    this.#known = ladder()
+    this.#renditions = new RenditionAdvice(this.#known)
   }
 
   /** What fits this share, and whether that is another rendition than before. @param now monotonic, ms */
   advise (share: number | undefined, now: number): BandwidthAdvice & { readonly changed: boolean } {
+    const ladder = this.#ladder()
+    if (ladder !== this.#known) this.#renditions = new RenditionAdvice(ladder)
+    this.#known = ladder
     const changed = this.#renditions.update(share, now) !== undefined
     return { bitsPerSecond: Math.round(share ?? 0), rendition: this.#renditions.current?.name ?? '', changed }
   }

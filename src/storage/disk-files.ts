@@ -2,6 +2,7 @@ import type { Stats } from 'node:fs'
 import { fstatSync } from 'node:fs'
 import * as nodeFs from 'node:fs/promises'
 import { systemCode } from '../base/errors.ts'
+import { syncDirectory } from '../base/sync-directory.ts'
 import type { RemovalReason } from './leased-store.ts'
 
 /** What the cache asks of an open file. */
@@ -20,6 +21,8 @@ export interface FileSystem {
   unlink (path: string): Promise<void>
   mkdir (path: string, options?: { recursive?: boolean, mode?: number }): Promise<unknown>
   readdir (path: string): Promise<string[]>
+  /** Makes the names in a directory outlast a power cut. */
+  syncDirectory (path: string): Promise<void>
   stat (path: string): Promise<Stats>
   lstat (path: string): Promise<Stats>
   statfs (path: string): Promise<{ readonly bavail: number, readonly bsize: number }>
@@ -30,6 +33,7 @@ export interface FileSystem {
 export const systemFiles: FileSystem = {
   ...nodeFs,
   readdir: async path => await nodeFs.readdir(path),
+  syncDirectory,
   stat: async path => await nodeFs.stat(path),
   lstat: async path => await nodeFs.lstat(path),
   statfs: async path => await nodeFs.statfs(path),

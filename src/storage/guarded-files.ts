@@ -70,6 +70,7 @@ export function guardedFiles (fs: FileSystem, queue: DiskQueue): FileSystem {
     unlink,
     mkdir: async (path, options) => await queue.run('write', () => fs.mkdir(path, options)),
     readdir: async path => await queue.run('read', () => fs.readdir(path)),
+    syncDirectory: async path => { await queue.run('write', () => fs.syncDirectory(path)) },
     stat: async path => await queue.run('read', () => fs.stat(path)),
     lstat: async path => await queue.run('read', () => fs.lstat(path)),
     statfs: async path => await queue.run('read', () => fs.statfs(path)),

@@ -160,7 +160,7 @@ for (const [name, damage] of Object.entries(cases)) {
   const stored = await commit('ab'.repeat(32))
   await spool.close()
   await opened.close()
-  const aside = readdirSync(path).some(file => file.startsWith('index.damaged-'))
+  const aside = readdirSync(path).some(file => file.startsWith('index.damaged'))
   console.log(JSON.stringify({ name, restored: opened.restored, stored, aside, errors: errors.length, index: existsSync(path + '/index/data.mdb') }))
 }
 `

@@ -112,6 +112,13 @@ async function callSettingRoutes ({ admin }: Clients, region: string): Promise<v
   assert.equal(given(await admin.PUT('/admin/v1/overload', { body: { override: 'auto' } })).override, null)
 }
 
+async function callConfigRoutes ({ admin }: Clients): Promise<void> {
+  assert.equal(given(await admin.GET('/admin/v1/config')).keys['limits.tracked_ips']?.source, 'api')
+  assert.deepEqual(given(await admin.POST('/admin/v1/config/reload')).changed, [])
+  assert.equal(given(await admin.DELETE('/admin/v1/config/overrides/{key}', { params: { path: { key: 'limits.tracked_ips' } } })).changed[0]?.before, 1_234)
+  assert.deepEqual(given(await admin.DELETE('/admin/v1/config/overrides')).changed.map(({ key }) => key).sort(), ['bandwidth.total_bps', 'cache.ram_bytes', 'region.override'])
+}
+
 async function callIntegrityRoutes ({ admin }: Clients): Promise<void> {
   assert.deepEqual(given(await admin.GET('/admin/v1/integrity')).evidence, [])
   assert.equal(given(await admin.GET('/admin/v1/p2p')).enabled, false)
@@ -180,6 +187,7 @@ suite('a client generated from openapi.yaml', () => {
       await callCacheRoutes(clients)
       await callUpstreamRoutes(clients)
       await callSettingRoutes(clients, clients.region)
+      await callConfigRoutes(clients)
       await callIntegrityRoutes(clients)
       await callDenylistRoutes(clients)
       await callLogRoutes(clients)

@@ -9,6 +9,7 @@ import { checkConfig } from '../../src/config/config.ts'
 import { TOKEN_FILE, withOwnToken } from '../../src/plugins/admin/own-token.ts'
 import { loadScrubState, newScrubState, SCRUB_STATE_VERSION, scrubStateText, type ScrubState } from '../../src/plugins/scrub/scrub-state.ts'
 import { loadOwnEntries, ownEntriesText } from '../../src/plugins/denylist/own-entries.ts'
+import { loadOverrides, OVERRIDES_VERSION, overridesText, type Overrides } from '../../src/plugins/live-config/overrides.ts'
 import { RECORD_VERSION } from '../../src/plugins/shard-cache/record-bytes.ts'
 import { MANIFEST_VERSION, type ManifestEntry } from '../../src/plugins/shard-cache/manifest.ts'
 import { loadWarmState, newWarmState, WARM_STATE_VERSION, warmStateText, type WarmState } from '../../src/plugins/warm/warm-state.ts'
@@ -68,6 +69,8 @@ class Left {
   async scrub (): Promise<ScrubState> { return await loadScrubState(this.file('scrub-state.json'), (message, fields) => { this.log('warn', message, fields) }) }
 
   async warm (): Promise<WarmState> { return await loadWarmState(this.file('warm-jobs.json'), (message, fields) => { this.log('error', message, fields) }) }
+
+  async overrides (): Promise<Overrides> { return await loadOverrides(this.file('overrides.json'), (message, fields) => { this.log('error', message, fields) }) }
 
   async token (): Promise<string | undefined> { return (await withOwnToken(checkConfig({ cache: { path: this.path } }), { info: () => {} })).admin.tokens[0]?.token }
 
@@ -159,6 +162,13 @@ for (const version of versions) {
       assert.deepEqual([state.jobs.map(job => [job.state, job.videos[0]?.parts]), state.feed?.etag], [[['failed', '+++=++++!+----+'], ['open', '.......=......+']], '"1"'])
     })
 
+    test('what operators set over the admin API', async t => {
+      const left = await leave(t, version)
+      const overrides = await left.overrides()
+      assert.deepEqual([overridesText(overrides), left.warnings], [await left.text('overrides.json'), []])
+      assert.deepEqual([...overrides].map(([key, { value }]) => [key, value]), [['limits.tracked_ips', 5_000], ['region.override', '']])
+    })
+
     test('the admin token, and both certificates that browsers have pinned', async t => {
       const left = await leave(t, version)
       assert.equal(await left.token(), left.expected.token)
@@ -195,6 +205,7 @@ suite('of the next version', () => {
     const opened = await left.cache(t)
     assert.equal((await opened.cache.reconciled).found, left.expected.entries.length)
     await left.expectBodies(opened)
+    await opened.close()
     const [aside = ''] = (await left.names()).filter(name => name.startsWith('index.damaged-'))
     assert.ok((await readFile(left.file(join(aside, 'data.mdb')))).equals(theirs))
     assert.match(String(left.told.find(({ level }) => level === 'error')?.fields?.['err']), /it is of another version of LMDB: format \d, not \d/)
@@ -261,6 +272,17 @@ suite('of the next version', () => {
     assert.equal(await left.text(kept), theirs)
   })
 
+  test('what operators set over the admin API: told, and moved aside', async t => {
+    const left = await leave(t, version)
+    await left.change('overrides.json', bytes => withVersion(String(bytes), OVERRIDES_VERSION + 1))
+    const theirs = await left.text('overrides.json')
+    assert.equal((await left.overrides()).size, 0)
+    assert.deepEqual(left.warnings, ['what operators set over the admin API cannot be read: the configuration holds'])
+    const [kept = ''] = (await left.names()).filter(name => name.startsWith('overrides.json'))
+    assert.match(kept, /^overrides\.json\.other-version-\d+$/)
+    assert.equal(await left.text(kept), theirs)
+  })
+
   test('an admin token: refused, and left where it is', async t => {
     const left = await leave(t, version)
     await left.change(TOKEN_FILE, bytes => `v2 ${String(bytes)}`)
@@ -316,7 +338,7 @@ suite('the table of files in docs/operations.md', () => {
   test('has the versions of the code', () => {
     const of = (path: string): string | undefined => rows.get(path)
     const [records = ''] = of('index/')?.split(';') ?? []
-    assert.deepEqual([records, of('cache_manifest.json'), of('upstreams.json'), of('scrub-state.json'), of('warm-jobs.json')], [`${RECORD_VERSION}, in every record`, String(MANIFEST_VERSION), String(CHANGES_VERSION), String(SCRUB_STATE_VERSION), String(WARM_STATE_VERSION)])
+    assert.deepEqual([records, of('cache_manifest.json'), of('upstreams.json'), of('scrub-state.json'), of('warm-jobs.json'), of('overrides.json')], [`${RECORD_VERSION}, in every record`, String(MANIFEST_VERSION), String(CHANGES_VERSION), String(SCRUB_STATE_VERSION), String(WARM_STATE_VERSION), String(OVERRIDES_VERSION)])
     for (const [path, version] of rows) assert.notEqual(version.trim(), '', path)
   })
 

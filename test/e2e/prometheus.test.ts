@@ -79,6 +79,6 @@ scrape_configs: [{ job_name: icn-relay, static_configs: [{ targets: [${JSON.stri
     const { data: { groups } } = await until(async () => await ask('rules'), ({ data }) => data.groups.every(({ rules }) => rules.every(({ health }) => health !== 'unknown')))
     const rules = groups.flatMap(group => group.rules)
     assert.deepEqual(rules.filter(({ health }) => health !== 'ok'), [])
-    assert.equal(rules.length, 26)
+    assert.equal(rules.length, 27)
   })
 })

@@ -26,7 +26,7 @@ test('1,000 shards survive SIGTERM: all hits, no upstream request, and the next 
   assert.deepEqual(await first.exit, { code: 0, signal: null })
   assert.equal(origin.stats().requests, COUNT)
 
-  const second = await spawnRelay(t, [origin], { upstream: PATIENT_UPSTREAM }, first.cachePath)
+  const second = await spawnRelay(t, [origin], { upstream: { ...PATIENT_UPSTREAM, max_object_bytes: SIZE } }, first.cachePath)
   assert.equal((await cacheStats(second.adminUrl)).disk.entries, COUNT)
   // Room for all but three: the three least recently used must go, and only they.
   const resized = await request(`${second.adminUrl}/admin/v1/cache`, {

@@ -72,6 +72,7 @@ export function faultyFs (): FaultyFs {
     rename: async (from: string, to: string) => { await run('rename', from, async () => { await nodeFs.rename(from, to) }) },
     unlink: async (path: string) => { await run('unlink', path, async () => { await nodeFs.unlink(path) }) },
     mkdir: async (path: string, options: { recursive: boolean }) => await run('mkdir', path, async () => await nodeFs.mkdir(path, options)),
+    syncDirectory: async (path: string) => { await run('datasync', path, async () => { await systemFiles.syncDirectory(path) }) },
     readdir: async (path: string) => await run('readdir', path, async () => await nodeFs.readdir(path)),
     stat: async (path: string) => await run('stat', path, async () => await nodeFs.stat(path)),
     statfs: async (path: string) => faulty.freeBytes === undefined ? await nodeFs.statfs(path) : { bavail: faulty.freeBytes(), bsize: 1 },

@@ -196,7 +196,7 @@ suite('purge', () => {
 
 suite('capacity', () => {
   test('a smaller bound holds immediately, and the least recently used go', async t => {
-    const running = await setup(t, { cache: { eviction: 'lru' } })
+    const running = await setup(t, { cache: { eviction: 'lru' }, upstream: { max_object_bytes: 10_000 } })
     const { adminUrl, viewerUrl } = running
     await store(running, Array.from({ length: 10 }, (_, n) => `syn-10000-cap${n}/shard_0.bin`))
     await call(`${viewerUrl}/shards/syn-10000-cap0/shard_0.bin`)

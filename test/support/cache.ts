@@ -1,5 +1,4 @@
 import assert from 'node:assert/strict'
-import { createHash } from 'node:crypto'
 import { mkdir, readdir, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setImmediate as nextTurn } from 'node:timers/promises'
@@ -13,16 +12,7 @@ import { MemoryIndexDb } from '../fakes/index-db.ts'
 import { faultyFs, type FaultyFs } from '../fakes/faulty-fs.ts'
 import { temporaryDirectory } from '../../tools/harness/temporary-directory.ts'
 
-/** Bytes told apart by `label`, the same for the same label. */
-export function bytesOf (label: string, size: number): Buffer {
-  const seed = createHash('sha256').update(label).digest()
-  const bytes = Buffer.alloc(size)
-  for (let at = 0; at < size; at += seed.length) {
-    seed.writeUInt32BE(at)
-    seed.copy(bytes, at)
-  }
-  return bytes
-}
+export { bytesOf } from '../../tools/harness/store-bytes.ts'
 
 export interface RecordingObserver extends CacheObserver {
   readonly errors: string[]

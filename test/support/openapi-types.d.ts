@@ -227,7 +227,7 @@ export interface paths {
         head?: never;
         /**
          * Change level or sampling
-         * @description Holds from the next line on, in both processes, until the relay ends.
+         * @description What is not named stays. Holds from the next line on, in both processes, and over restarts, until it is dropped: `DELETE /config/overrides`.
          */
         patch: operations["changeLog"];
         trace?: never;
@@ -335,7 +335,7 @@ export interface paths {
         head?: never;
         /**
          * Change capacities
-         * @description The cache shrinks immediately; what is left out stays; all holds until the relay restarts.
+         * @description The cache shrinks immediately; what is left out stays. All holds over restarts, until it is dropped: `DELETE /config/overrides`.
          */
         patch: operations["resizeCache"];
         trace?: never;
@@ -427,6 +427,86 @@ export interface paths {
          */
         post: operations["importManifest"];
         delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/admin/v1/config": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * The configuration in force
+         * @description Every key with its value, without secrets, and where that comes from.
+         */
+        get: operations["getConfig"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/admin/v1/config/reload": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Read the configuration again
+         * @description The file and all files that it names, as SIGHUP does: all that may change is in force when this is answered, or nothing is.
+         */
+        post: operations["reloadConfig"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/admin/v1/config/overrides": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /**
+         * Drop all that was set over this API
+         * @description The configuration holds again. Super-nodes and the denylist are apart.
+         */
+        delete: operations["dropOverrides"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/admin/v1/config/overrides/{key}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /**
+         * Drop one key that was set over this API
+         * @description What is configured holds again.
+         */
+        delete: operations["dropOverride"];
         options?: never;
         head?: never;
         patch?: never;
@@ -590,7 +670,7 @@ export interface paths {
         get: operations["getLimits"];
         /**
          * Change limits
-         * @description Those not named stay, and all hold until the relay restarts, also when the gateway restarts.
+         * @description Those not named stay. All hold over restarts, until they are dropped: `DELETE /config/overrides`.
          */
         put: operations["changeLimits"];
         post?: never;
@@ -638,7 +718,7 @@ export interface paths {
         get: operations["getBandwidth"];
         /**
          * Change budget and limits
-         * @description What is left out stays; all holds until the relay restarts.
+         * @description What is left out stays. All holds over restarts, until it is dropped: `DELETE /config/overrides`.
          */
         put: operations["changeBandwidth"];
         post?: never;
@@ -662,7 +742,7 @@ export interface paths {
         get: operations["getRegion"];
         /**
          * Set the region, or null for the detected one
-         * @description Holds until the relay restarts.
+         * @description Holds over restarts, until it is dropped: `DELETE /config/overrides`.
          */
         put: operations["setRegion"];
         post?: never;
@@ -3081,6 +3161,24 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Gateway not available, or the relay is stopping */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
         };
     };
     listenToLog: {
@@ -3597,6 +3695,24 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Gateway not available, or the relay is stopping */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
         };
     };
     listEntries: {
@@ -4037,6 +4153,370 @@ export interface operations {
             };
             /** @description Too many requests */
             429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    getConfig: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        /** @description the same for the same configuration in force; secrets do not count */
+                        hash: string;
+                        /** @description path of the configuration file */
+                        file: string | null;
+                        /** @description when the configuration in force was read, milliseconds since the epoch */
+                        loadedAt: number;
+                        /** @description the latest reload; a start counts */
+                        reload: {
+                            success: boolean;
+                            /** @description when, milliseconds since the epoch */
+                            at: number;
+                            /** @description why it was refused, a line for every problem */
+                            problem: string | null;
+                        };
+                        /** @description keys with another value that a restart puts in force */
+                        restart: string[];
+                        keys: {
+                            [key: string]: {
+                                /** @description as in the configuration, secrets as "(secret)" */
+                                value: unknown;
+                                /** @description flag: of the command line; api: set over the admin API */
+                                source: "default" | "file" | "environment" | "flag" | "api";
+                                /** @description whether it changes without a restart */
+                                live: boolean;
+                                /** @description what holds once the override is dropped */
+                                configured?: {
+                                    /** @description as in the configuration, secrets as "(secret)" */
+                                    value: unknown;
+                                    /** @description flag: of the command line; api: set over the admin API */
+                                    source: "default" | "file" | "environment" | "flag" | "api";
+                                };
+                                /** @description what holds after a restart */
+                                pending?: {
+                                    /** @description as in the configuration, secrets as "(secret)" */
+                                    value: unknown;
+                                    /** @description flag: of the command line; api: set over the admin API */
+                                    source: "default" | "file" | "environment" | "flag" | "api";
+                                };
+                            };
+                        };
+                    };
+                };
+            };
+            /** @description Missing or wrong token */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Token lacks the scope, or not on loopback */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many requests */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    reloadConfig: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        /** @description what is in force now */
+                        changed: {
+                            key: string;
+                            /** @description as in the configuration, secrets as "(secret)" */
+                            before: unknown;
+                            /** @description as in the configuration, secrets as "(secret)" */
+                            after: unknown;
+                            /** @description flag: of the command line; api: set over the admin API */
+                            source: "default" | "file" | "environment" | "flag" | "api";
+                        }[];
+                        /** @description keys with another value, which keep the one in force until the relay restarts */
+                        restart: string[];
+                        /** @description keys with another value than before, of which the one set over the admin API stays in force */
+                        overridden: string[];
+                        /** @description the same for the same configuration in force; secrets do not count */
+                        hash: string;
+                    };
+                };
+            };
+            /** @description Missing or wrong token */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Token lacks the scope, or not on loopback */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The configuration is not valid, nothing has changed */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many requests */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Gateway not available, or the relay is stopping */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    dropOverrides: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        /** @description what is in force now */
+                        changed: {
+                            key: string;
+                            /** @description as in the configuration, secrets as "(secret)" */
+                            before: unknown;
+                            /** @description as in the configuration, secrets as "(secret)" */
+                            after: unknown;
+                            /** @description flag: of the command line; api: set over the admin API */
+                            source: "default" | "file" | "environment" | "flag" | "api";
+                        }[];
+                        /** @description keys with another value, which keep the one in force until the relay restarts */
+                        restart: string[];
+                        /** @description keys with another value than before, of which the one set over the admin API stays in force */
+                        overridden: string[];
+                        /** @description the same for the same configuration in force; secrets do not count */
+                        hash: string;
+                    };
+                };
+            };
+            /** @description Malformed request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Missing or wrong token */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Token lacks the scope, or not on loopback */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many requests */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Gateway not available, or the relay is stopping */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    dropOverride: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description as `limits.tracked_ips` */
+                key: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        /** @description what is in force now */
+                        changed: {
+                            key: string;
+                            /** @description as in the configuration, secrets as "(secret)" */
+                            before: unknown;
+                            /** @description as in the configuration, secrets as "(secret)" */
+                            after: unknown;
+                            /** @description flag: of the command line; api: set over the admin API */
+                            source: "default" | "file" | "environment" | "flag" | "api";
+                        }[];
+                        /** @description keys with another value, which keep the one in force until the relay restarts */
+                        restart: string[];
+                        /** @description keys with another value than before, of which the one set over the admin API stays in force */
+                        overridden: string[];
+                        /** @description the same for the same configuration in force; secrets do not count */
+                        hash: string;
+                    };
+                };
+            };
+            /** @description Malformed request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Missing or wrong token */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Token lacks the scope, or not on loopback */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description No such entry */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many requests */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Gateway not available, or the relay is stopping */
+            503: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -4917,6 +5397,24 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Gateway not available, or the relay is stopping */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
         };
     };
     getOverload: {
@@ -5193,6 +5691,24 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Gateway not available, or the relay is stopping */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
         };
     };
     getRegion: {
@@ -5311,6 +5827,24 @@ export interface operations {
             };
             /** @description Too many requests */
             429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Gateway not available, or the relay is stopping */
+            503: {
                 headers: {
                     [name: string]: unknown;
                 };

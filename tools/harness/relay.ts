@@ -4,7 +4,8 @@ import { dirname, join } from 'node:path'
 import type { TestContext } from 'node:test'
 import { buildApp, type AppDeps, type Relay } from '../../src/app.ts'
 import { createLogger } from '../../src/base/log.ts'
-import { checkConfig } from '../../src/config/config.ts'
+import { checkConfig, defaultConfig, readTokens, type Config } from '../../src/config/config.ts'
+import { layersOf, type ConfigLayers } from '../../src/config/layers.ts'
 import { GENEROUS_LIMITS, PATIENT_SUPERVISOR, PATIENT_UPSTREAM } from './limits.ts'
 
 /** That of the program which `npm test` has built starts in a third of the time; coverage is of the sources. */
@@ -12,17 +13,21 @@ const GATEWAY = process.env['RELAY_PROGRAM'] === undefined || process.env['NODE_
   ? {}
   : { gatewayProgram: { entry: join(dirname(process.env['RELAY_PROGRAM']), 'gateway/main.js'), execArgv: [] } }
 
+type RelaySettings = Record<string, Record<string, unknown>>
+
 export interface RunningRelay {
   readonly relay: Relay
   readonly viewerUrl: string
   readonly adminUrl: string
+  /** What the next reload reads in the place of `settings`; the directory of the cache stays. */
+  readonly rewrite: (settings: RelaySettings) => void
 }
 
 /** A relay in this process on free ports, closed with the test. Sections of `settings` are merged over the test defaults. */
-export async function startRelay (t: Pick<TestContext, 'after'>, superNodes: readonly { url: string, region: string }[], settings: Record<string, Record<string, unknown>> = {}, deps: Partial<AppDeps> = {}): Promise<RunningRelay> {
+export async function startRelay (t: Pick<TestContext, 'after'>, superNodes: readonly { url: string, region: string }[], settings: RelaySettings = {}, deps: Partial<AppDeps> = {}): Promise<RunningRelay> {
   const path = await mkdtemp(join(tmpdir(), 'icn-relay-test-'))
   const removeDirectory = async (): Promise<void> => { await rm(path, { recursive: true, force: true, maxRetries: 20, retryDelay: 100 }) }
-  const config = checkConfig({
+  const configOf = (settings: RelaySettings): Config => checkConfig({
     ...settings,
     viewer: { host: '127.0.0.1', port: 0, websocket_port: 0, stop_timeout_ms: 500, ...settings['viewer'] },
     admin: { port: 0, ...settings['admin'] },
@@ -38,7 +43,12 @@ export async function startRelay (t: Pick<TestContext, 'after'>, superNodes: rea
     // Nor is a super-node that shares it late.
     upstream: { super_nodes: superNodes, ...PATIENT_UPSTREAM, ...settings['upstream'] }
   })
-  const relay = await buildApp(config, { logger: createLogger('silent'), ...GATEWAY, ...deps }).catch(async (error: unknown) => {
+  const config = configOf(settings)
+  let written = settings
+  const layers = (config: Config): ConfigLayers => layersOf(config, defaultConfig())
+  const read = { layers: layers(config), source: { file: undefined, read: async () => layers(configOf(written)), complete: readTokens } }
+  const complete = await readTokens(config)
+  const relay = await buildApp(complete, { logger: createLogger('silent'), read, ...GATEWAY, ...deps }).catch(async (error: unknown) => {
     await removeDirectory()
     throw error
   })
@@ -48,5 +58,5 @@ export async function startRelay (t: Pick<TestContext, 'after'>, superNodes: rea
     await removeDirectory()
   })
   const { viewerPort, adminPort } = await relay.listen()
-  return { relay, viewerUrl: `http://127.0.0.1:${viewerPort}`, adminUrl: `http://127.0.0.1:${adminPort}` }
+  return { relay, viewerUrl: `http://127.0.0.1:${viewerPort}`, adminUrl: `http://127.0.0.1:${adminPort}`, rewrite: settings => { written = settings } }
 }

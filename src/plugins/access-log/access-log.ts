@@ -29,7 +29,7 @@ export interface AccessLogDeps {
 export type AccessLogKeys = Config['access_log']
 
 /** What of the settings may be changed while the relay runs. */
-export type AccessSampling = Pick<AccessSettings, 'sampleHits' | 'sampleMisses'>
+export type AccessSampling = Pick<AccessSettings, 'sampleHits' | 'sampleMisses' | 'scrapes'>
 
 /** Where records were lost, and how many since the start. */
 export type DroppedRecords = Readonly<Record<'file' | 'budget' | 'gateway' | 'listener', number>>
@@ -108,7 +108,7 @@ export class AccessLog {
     this.stream.missed(records)
   }
 
-  change (sampling: Partial<AccessSampling>): void {
+  change (sampling: AccessSampling): void {
     this.#set({ ...this.#settings, ...sampling })
   }
 

@@ -1,5 +1,5 @@
 import Type from 'typebox'
-import { explained, file, section } from '../../config/parts.ts'
+import { explained, file, live, section } from '../../config/parts.ts'
 
 /** What a template may name: fields of a record, and two that the combined format has. */
 export const LINE_FIELDS = [
@@ -24,7 +24,7 @@ export const accessLogConfig = section({
   path: file('file that lines are appended to; it is opened anew on SIGHUP and SIGUSR1; empty for standard output'),
   addresses: Type.Union([Type.Literal('full'), Type.Literal('prefix'), Type.Literal('hashed')], { default: 'full', description: 'how addresses of viewers are shown: as they are, as their network (/24, of IPv6 /48), or as a keyed hash' }),
   address_key_file: file('file with the key of hashed addresses, 16 bytes or more; empty for a random one of each start'),
-  sample_hits: share('share of the hits that have a line, 0 to 1'),
-  sample_misses: share('share of the misses that have one'),
-  scrapes: Type.Boolean({ default: false, description: 'whether `/health`, `/ready` and `/metrics` have lines' })
+  sample_hits: live(share('share of the hits that have a line, 0 to 1')),
+  sample_misses: live(share('share of the misses that have one')),
+  scrapes: live(Type.Boolean({ default: false, description: 'whether `/health`, `/ready` and `/metrics` have lines' }))
 }, 'The access log: a line for each response, over whatever transport. Refused requests and broken responses are always written, at most 50 a second of each listener.')

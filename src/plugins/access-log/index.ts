@@ -1,7 +1,7 @@
 import fp from 'fastify-plugin'
 import { systemClock, systemTimers } from '../../base/clock.ts'
-import type { LogLevel } from '../../base/log-level.ts'
 import type { Logger } from '../../base/log.ts'
+import type { Config } from '../../config/config.ts'
 import type { RequestLogTarget } from '../http/request-log.ts'
 import { AccessLog, type AccessLogKeys } from './access-log.ts'
 import { readAddressKey } from './address-key.ts'
@@ -9,8 +9,6 @@ import { readAddressKey } from './address-key.ts'
 declare module 'fastify' {
   interface FastifyInstance {
     accessLog: AccessLog
-    /** Of the log, not the access log. */
-    logLevel: LogLevel
   }
 }
 
@@ -29,10 +27,13 @@ export function requestLogTarget (accessLog: AccessLog): RequestLogTarget {
 }
 
 /** The access log: what becomes of the records of all listeners. */
-export default fp<{ accessLog: AccessLog, level: LogLevel }>(async (app, { accessLog, level }) => {
+export default fp<{ accessLog: AccessLog }>(async (app, { accessLog }) => {
   const { relayMetrics: metrics } = app
   app.decorate('accessLog', accessLog)
-  app.decorate('logLevel', level)
+  const follow = ({ access_log: { sample_hits: sampleHits, sample_misses: sampleMisses, scrapes } }: Config): void => { accessLog.change({ sampleHits, sampleMisses, scrapes }) }
+  // It was opened before anybody knew what operators have set.
+  follow(app.liveConfig.config)
+  app.liveConfig.on(['access_log.sample_hits', 'access_log.sample_misses', 'access_log.scrapes'], next => () => { follow(next) })
   let counted = { lines: 0, dropped: { file: 0, budget: 0, gateway: 0, listener: 0 } }
   metrics.onCollect(() => {
     const { lines, dropped } = accessLog
@@ -43,4 +44,4 @@ export default fp<{ accessLog: AccessLog, level: LogLevel }>(async (app, { acces
   app.addHook('preClose', async () => { accessLog.stream.close() })
   // After the last response.
   app.addHook('onClose', async () => { await accessLog.close() })
-}, { name: 'access-log', dependencies: ['metrics'] })
+}, { name: 'access-log', dependencies: ['live-config', 'metrics'] })

@@ -1,15 +1,16 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import Type, { type Static } from 'typebox'
-import { LOG_LEVELS, type LogLevel, type LogLevelName } from '../../base/log-level.ts'
+import { LOG_LEVELS, type LogLevelName } from '../../base/log-level.ts'
 import { reads, writes } from '../admin/route.ts'
 import { problems } from '../admin/schemas.ts'
+import type { LiveConfig } from '../live-config/live-config.ts'
 import type { AccessLog } from './access-log.ts'
 import { STATUS_FILTER } from './record-filter.ts'
 import { MAX_LISTENERS } from './record-stream.ts'
 
 export interface LogRoutesOptions {
   readonly accessLog: AccessLog
-  readonly level: LogLevel
+  readonly live: Pick<LiveConfig, 'config' | 'set'>
 }
 
 const Level = Type.Unsafe<LogLevelName>(Type.String({ enum: LOG_LEVELS, description: 'least severe level that is written; not of the access log' }))
@@ -40,10 +41,10 @@ const Filter = Type.Object({
 }, { additionalProperties: false })
 
 /** `/log`: what is written, changed while the relay runs, and what happens now. */
-export const logRoutes: FastifyPluginAsyncTypebox<LogRoutesOptions> = async (app, { accessLog, level }) => {
+export const logRoutes: FastifyPluginAsyncTypebox<LogRoutesOptions> = async (app, { accessLog, live }) => {
   const report = (): Static<typeof LogReport> => {
     const { settings: { sampleHits, sampleMisses }, lines, dropped, stream: { listeners } } = accessLog
-    return { level: level.current, sampleHits, sampleMisses, lines, dropped: { ...dropped }, listeners }
+    return { level: live.config.log.level, sampleHits, sampleMisses, lines, dropped: { ...dropped }, listeners }
   }
 
   app.get('/log', reads('log', {
@@ -55,12 +56,12 @@ export const logRoutes: FastifyPluginAsyncTypebox<LogRoutesOptions> = async (app
   app.patch('/log', writes('log', {
     operationId: 'changeLog',
     summary: 'Change level or sampling',
-    description: 'Holds from the next line on, in both processes, until the relay ends.',
+    description: 'What is not named stays. Holds from the next line on, in both processes, and over restarts, until it is dropped: `DELETE /config/overrides`.',
     body: Change
-  }, LogReport), async request => {
-    const { level: name, ...sampling } = request.body
-    if (name !== undefined) level.change(name)
-    accessLog.change(sampling)
+  }, LogReport, 500, 503), async request => {
+    const { level, sampleHits, sampleMisses } = request.body
+    const wanted = { 'log.level': level, 'access_log.sample_hits': sampleHits, 'access_log.sample_misses': sampleMisses }
+    await live.set(Object.fromEntries(Object.entries(wanted).filter(([, value]) => value !== undefined)))
     request.log.warn(request.body, 'log changed')
     return report()
   })

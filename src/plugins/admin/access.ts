@@ -8,6 +8,8 @@ export type AdminScope = 'read' | 'write'
 export interface AdminToken {
   readonly token: string
   readonly scope: AdminScope
+  /** For the log. */
+  readonly name?: string | undefined
 }
 
 /** What access is decided from. */
@@ -68,34 +70,41 @@ function refuseSimple ({ contentType, requestedWith }: AdminRequest): void {
 
 /** Decides who may use `/admin/v1`. */
 export class AdminAccess {
-  readonly #tokens: readonly { readonly hash: Buffer, readonly scope: AdminScope }[]
+  #tokens: readonly (Omit<AdminToken, 'token'> & { readonly hash: Buffer })[] = []
 
   constructor (tokens: readonly AdminToken[]) {
-    this.#tokens = tokens.map(({ token, scope }) => ({ hash: digest(token), scope }))
+    this.replace(tokens)
+  }
+
+  /** These tokens count from now on, and no others any more. */
+  replace (tokens: readonly AdminToken[]): void {
+    this.#tokens = tokens.map(({ token, ...rest }) => ({ ...rest, hash: digest(token) }))
   }
 
   /**
    * Passes when the request may do what needs `scope`; a write token may read.
+   * @returns the name of the token; undefined where none is configured
    * @throws RelayError RELAY_ERR_ADMIN_UNAUTHORIZED, RELAY_ERR_ADMIN_SCOPE, RELAY_ERR_ADMIN_LOOPBACK
    */
-  check (request: AdminRequest, scope: AdminScope): void {
+  check (request: AdminRequest, scope: AdminScope): string | undefined {
     if (this.#tokens.length === 0) {
       if (!isLoopback(request.remoteAddress)) throw new RelayError('RELAY_ERR_ADMIN_LOOPBACK', 'no admin token is configured, so only this machine may ask')
       if (!isLoopbackHost(request.host) || !isOwnPage(request)) {
         throw new RelayError('RELAY_ERR_ADMIN_LOOPBACK', 'no admin token is configured, so the request must name localhost as its host and must not come from a page of another origin')
       }
       if (scope === 'write') refuseSimple(request)
-      return
+      return undefined
     }
     const sent = /^Bearer +([!-~]+) *$/i.exec(request.authorization ?? '')?.[1]
     if (sent === undefined) throw new RelayError('RELAY_ERR_ADMIN_UNAUTHORIZED', 'send authorization: Bearer <token>')
     // Digests have one length, and every token is compared, so the time taken tells nothing about any of them.
     const hash = digest(sent)
-    let granted: AdminScope | undefined
+    let granted: Omit<AdminToken, 'token'> | undefined
     for (const token of this.#tokens) {
-      if (timingSafeEqual(token.hash, hash) && granted !== 'write') granted = token.scope
+      if (timingSafeEqual(token.hash, hash) && granted?.scope !== 'write') granted = token
     }
     if (granted === undefined) throw new RelayError('RELAY_ERR_ADMIN_UNAUTHORIZED', 'the token is not known')
-    if (scope === 'write' && granted === 'read') throw new RelayError('RELAY_ERR_ADMIN_SCOPE', 'the token may read only')
+    if (scope === 'write' && granted.scope === 'read') throw new RelayError('RELAY_ERR_ADMIN_SCOPE', 'the token may read only')
+    return granted.name
   }
 }

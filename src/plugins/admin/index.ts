@@ -4,6 +4,7 @@ import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { addressKey } from '../../admission/address-key.ts'
 import { systemClock } from '../../base/clock.ts'
 import { RelayError } from '../../base/errors.ts'
+import { shortened } from '../../base/logged-text.ts'
 import type { Config } from '../../config/config.ts'
 import { logRoutes } from '../access-log/routes.ts'
 import { bandwidthRoutes } from '../bandwidth/routes.ts'
@@ -15,11 +16,14 @@ import { overloadRoutes } from '../overload/routes.ts'
 import { p2pRoutes } from '../p2p/routes.ts'
 import { regionRoutes } from '../region/routes.ts'
 import { scrubRoutes } from '../scrub/routes.ts'
+import { configRoutes } from '../live-config/routes.ts'
+import { setSection } from '../live-config/set-section.ts'
 import { sizingRoutes } from '../sizing/routes.ts'
 import { cacheRoutes } from '../shard-cache/routes.ts'
 import { upstreamRoutes } from '../upstream/routes.ts'
 import { viewerRoutes } from '../viewers/routes.ts'
 import { AdminAccess, type AdminRequest, type AdminScope, type AdminToken } from './access.ts'
+import { tokenNames } from './config.ts'
 
 declare module 'fastify' {
   interface FastifyContextConfig {
@@ -33,9 +37,10 @@ declare module 'fastify' {
 /** Addresses the rate limiter remembers at most. */
 const TRACKED_ADDRESSES = 5_000
 
-/** Tokens whose files were read at start; the schema leaves `token` optional because a file may stand in its place. */
-function tokensOf (config: Config): AdminToken[] {
-  return config.admin.tokens.flatMap(({ token, scope }) => token === undefined ? [] : [{ token, scope }])
+/** Tokens whose files were read; the schema leaves `token` optional because a file may stand in its place. */
+function tokensOf ({ admin: { tokens } }: Pick<Config, 'admin'>): AdminToken[] {
+  const names = tokenNames(tokens)
+  return tokens.flatMap(({ token, scope }, position) => token === undefined ? [] : [{ token, scope, name: names[position] ?? '' }])
 }
 
 /** Node joins repeated fields of these names with commas; only the type says otherwise. */
@@ -56,9 +61,13 @@ function adminRequest ({ headers, raw }: FastifyRequest): AdminRequest {
 /** `/admin/v1`, behind tokens and a rate limit of its own. */
 export default fp<{ config: Config }>(async (app: FastifyInstance, { config }) => {
   const access = new AdminAccess(tokensOf(config))
+  const { liveConfig } = app
+  liveConfig.on(['admin.tokens', 'admin.loopback_without_token'], next => () => { access.replace(tokensOf(next)) })
+  liveConfig.on(['admin.requests_per_minute'], () => () => {})
+  const set = setSection(liveConfig)
   await app.register(async (admin: FastifyInstance) => {
     await admin.register(rateLimit, {
-      max: config.admin.requests_per_minute,
+      max: () => liveConfig.config.admin.requests_per_minute,
       timeWindow: 60_000,
       cache: TRACKED_ADDRESSES,
       keyGenerator: request => addressKey(request.ip),
@@ -66,7 +75,12 @@ export default fp<{ config: Config }>(async (app: FastifyInstance, { config }) =
     })
     // After the rate limiter, which works at onRequest, so that guesses at a token are limited too; before a body is read.
     admin.addHook('preParsing', async request => {
-      access.check(adminRequest(request), request.routeOptions.config.scope ?? 'read')
+      const { scope = 'read' } = request.routeOptions.config
+      const by = access.check(adminRequest(request), scope)
+      if (scope === 'write' && by !== undefined) request.log = request.log.child({ by })
+    })
+    admin.addHook('onResponse', async (request, reply) => {
+      if (request.routeOptions.config.scope === 'write') request.log.info({ method: request.method, path: shortened(request.url.split('?')[0] ?? ''), status: reply.statusCode }, 'admin write')
     })
     const parseJson = admin.getDefaultJsonParser('error', 'error')
     admin.removeContentTypeParser(['application/json', 'text/plain'])
@@ -78,19 +92,20 @@ export default fp<{ config: Config }>(async (app: FastifyInstance, { config }) =
     admin.addHook('preValidation', async request => {
       if (request.body === undefined && request.routeOptions.config.bodyIsOptional === true) request.body = {}
     })
-    await admin.register(logRoutes, { accessLog: app.accessLog, level: app.logLevel })
+    await admin.register(logRoutes, { accessLog: app.accessLog, live: liveConfig })
     await admin.register(viewerRoutes, { supervisor: app.viewers.supervisor, live: app.viewers.live })
-    await admin.register(cacheRoutes, { cache: app.shardCache, shards: app.shards, eviction: config.cache.eviction })
+    await admin.register(cacheRoutes, { cache: app.shardCache, shards: app.shards, eviction: config.cache.eviction, set })
+    await admin.register(configRoutes, { live: liveConfig })
     await admin.register(denylistRoutes, { service: app.denylist.service })
     await admin.register(sizingRoutes, { sizing: app.sizing, cache: app.shardCache, settings: config.sizing })
     await admin.register(scrubRoutes, { scrub: app.scrub })
-    await admin.register(limitsRoutes, { limits: app.limits, handshakeAddresses: () => app.viewers.trackedAddresses() })
+    await admin.register(limitsRoutes, { limits: app.limits, set, handshakeAddresses: () => app.viewers.trackedAddresses() })
     await admin.register(overloadRoutes, { overload: app.overload, redirectTo: () => app.viewers.redirectTo(), now: systemClock.now })
-    await admin.register(bandwidthRoutes, { bandwidth: app.bandwidth, supervisor: app.viewers.supervisor })
-    await admin.register(regionRoutes, { detector: app.region, regions: config.region.regions })
+    await admin.register(bandwidthRoutes, { bandwidth: app.bandwidth, set, supervisor: app.viewers.supervisor })
+    await admin.register(regionRoutes, { detector: app.region, regions: config.region.regions, set })
     await admin.register(integrityRoutes, app.integrity)
     await admin.register(p2pRoutes, app.p2p)
     await admin.register(jobRoutes, { ...app.jobs, warm: app.warm })
     await admin.register(upstreamRoutes, { upstream: app.upstream, roster: app.nodeRoster, source: app.nodeSource, region: () => app.region.current, regions: config.region.regions })
   }, { prefix: '/admin/v1' })
-}, { name: 'admin', dependencies: ['access-log', 'bandwidth', 'denylist', 'integrity', 'jobs', 'limits', 'overload', 'p2p', 'region', 'scrub', 'shard-cache', 'sizing', 'upstream', 'shards', 'viewers', 'warm'] })
+}, { name: 'admin', dependencies: ['access-log', 'bandwidth', 'denylist', 'integrity', 'jobs', 'limits', 'live-config', 'overload', 'p2p', 'region', 'scrub', 'shard-cache', 'sizing', 'upstream', 'shards', 'viewers', 'warm'] })

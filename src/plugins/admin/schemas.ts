@@ -21,6 +21,7 @@ export function problems <S extends number> (...statuses: S[]): Record<S, { desc
     409: 'Not in a state for that',
     413: 'Body too large',
     415: 'Body is not JSON by its content-type',
+    422: 'The configuration is not valid, nothing has changed',
     429: 'Too many requests',
     503: 'Gateway not available, or the relay is stopping'
   }

@@ -1,8 +1,8 @@
-import { open } from 'node:fs/promises'
 import type { AuthSettings, JwtKeySettings, JwtSettings, SignedUrlKey, StaticTokenSettings } from '../../admission/auth-settings.ts'
 import { MIN_SECRET_BYTES } from '../../admission/signed-url.ts'
 import { configuredHash, HASHED_TOKEN } from '../../admission/static-tokens.ts'
-import { RelayError, systemCode } from '../../base/errors.ts'
+import { RelayError } from '../../base/errors.ts'
+import { readText } from '../../base/read-text.ts'
 import type { Config } from '../../config/schema.ts'
 import { jwksKeys, MAX_JWT_KEYS, pemKey, secretKey } from './jwt-keys.ts'
 
@@ -17,17 +17,8 @@ function fail (detail: string, cause?: unknown): never {
 
 /** The text of a file. @param name of the configuration key and the file, for errors: none of them repeats what the file holds */
 async function readNamed (name: string, file: string): Promise<string> {
-  const handle = await open(file, 'r').catch((error: unknown) => fail(`${name} cannot be read: ${systemCode(error) ?? String(error)}`, error))
-  try {
-    const { bytesRead, buffer } = await handle.read({ buffer: Buffer.alloc(MAX_FILE_BYTES + 1), position: 0 })
-    if (bytesRead > MAX_FILE_BYTES) fail(`${name} is larger than ${MAX_FILE_BYTES} bytes`)
-    return buffer.toString('utf8', 0, bytesRead)
-  } catch (error) {
-    if (error instanceof RelayError) throw error
-    return fail(`${name} cannot be read: ${systemCode(error) ?? String(error)}`, error)
-  } finally {
-    await handle.close()
-  }
+  const read = await readText(file, MAX_FILE_BYTES)
+  return 'problem' in read ? fail(`${name} ${read.problem}`) : read.text
 }
 
 const label = (key: string, file: string): string => `${key} ${file}`

@@ -1,10 +1,7 @@
-import { unwatchFile, watchFile } from 'node:fs'
 import { OPEN, type AuthSettings } from '../../admission/auth-settings.ts'
+import { WatchedFiles } from '../../base/watched-files.ts'
 import type { Config } from '../../config/schema.ts'
 import { authFiles, readAuth } from './auth-files.ts'
-
-/** Polled, since a rename or a symlink swap (Kubernetes) leaves inode watchers on the old file. */
-const WATCH_INTERVAL_MS = 2_000
 
 export interface AuthStoreDeps {
   readonly log: (level: 'info' | 'error', message: string, fields?: Record<string, unknown>) => void
@@ -14,10 +11,10 @@ export interface AuthStoreDeps {
 
 /** What viewers are judged by, kept up to date with the files it comes from. */
 export class AuthStore {
-  readonly #config: Config['auth']
+  #config: Config['auth']
   readonly #deps: AuthStoreDeps
   readonly #listeners = new Set<(settings: AuthSettings) => void>()
-  readonly #onFile = (): void => { void this.reload() }
+  readonly #files: WatchedFiles
   #current: AuthSettings = OPEN
   #work: Promise<void> = Promise.resolve()
   #closed = false
@@ -25,14 +22,14 @@ export class AuthStore {
   private constructor (config: Config['auth'], deps: AuthStoreDeps) {
     this.#config = config
     this.#deps = deps
+    this.#files = new WatchedFiles(() => { void this.reload() }, deps.watchIntervalMs)
   }
 
   /** @throws RelayError RELAY_ERR_CONFIG naming the file that is missing or wrong */
   static async open (config: Config['auth'], deps: AuthStoreDeps): Promise<AuthStore> {
     const store = new AuthStore(config, deps)
     store.#current = await readAuth(config)
-    const interval = deps.watchIntervalMs ?? WATCH_INTERVAL_MS
-    for (const file of authFiles(config)) watchFile(file, { interval, persistent: false }, store.#onFile)
+    store.#files.watch(authFiles(config))
     return store
   }
 
@@ -50,23 +47,43 @@ export class AuthStore {
     return this.#work
   }
 
+  /**
+   * Reads the files of another configuration, which the returned function puts in the place of this one.
+   * @throws RelayError RELAY_ERR_CONFIG naming the file that is missing or wrong
+   */
+  async prepare (config: Config['auth']): Promise<() => void> {
+    const found = await readAuth(config)
+    return () => {
+      if (this.#closed) return
+      this.#config = config
+      this.#files.watch(authFiles(config))
+      this.#use(found)
+    }
+  }
+
   async close (): Promise<void> {
     this.#closed = true
-    for (const file of authFiles(this.#config)) unwatchFile(file, this.#onFile)
+    this.#files.close()
     this.#listeners.clear()
     await this.#work
   }
 
   async #refresh (): Promise<void> {
     if (this.#closed) return
+    const config = this.#config
     let found: AuthSettings
     try {
-      found = await readAuth(this.#config)
+      found = await readAuth(config)
     } catch (error) {
       this.#deps.log('error', 'keys of viewers not replaced, the old ones stay in use', { reason: error instanceof Error ? error.message : String(error) })
       return
     }
-    if (this.#isClosed() || JSON.stringify(found) === JSON.stringify(this.#current)) return
+    // Of a configuration that has been replaced meanwhile nothing counts.
+    if (!this.#isClosed() && config === this.#config) this.#use(found)
+  }
+
+  #use (found: AuthSettings): void {
+    if (JSON.stringify(found) === JSON.stringify(this.#current)) return
     this.#current = found
     this.#deps.log('info', 'keys of viewers replaced', { jwtKeys: found.jwt?.keys.length ?? 0, signedUrlKeys: found.signedUrlKeys.length })
     for (const listener of this.#listeners) listener(found)

@@ -16,4 +16,4 @@ export const bandwidthConfig = section({
   burst_bytes: bytes(0, 0, 'what may be sent in one burst after a calm time; 0 chooses by the budget'),
   weights: Type.Record(Type.String({ pattern: '^[A-Za-z0-9_-]{1,32}$' }), Type.Number({ minimum: 0.01, maximum: 1_000 }), { additionalProperties: false, default: { default: 1 }, maxProperties: 64, description: 'weight of each class of viewers: a viewer of weight 2 gets twice the share of one of weight 1; `default` is for viewers without a class, and for classes not named here' }),
   ladder: Type.Array(Rung, { default: DEFAULT_LADDER, minItems: 1, maxItems: 16, description: 'renditions and the share each needs, bits per second, rising; viewers are told the best that fits, the first when none does' })
-}, 'Bandwidth shared by viewers.')
+}, 'Bandwidth shared by viewers.', { live: true })

@@ -4,7 +4,8 @@ import { BandwidthAdviser, ViewerShare, type BandwidthAdvice, type ViewerShareDe
 import { RateMeter } from './rate-meter.ts'
 
 export interface HttpViewerDeps extends ViewerShareDeps {
-  readonly ladder: readonly Rendition[]
+  /** As it is now. */
+  readonly ladder: () => readonly Rendition[]
   /** Monotonic, ms. */
   readonly now: () => number
 }

@@ -1,7 +1,8 @@
 import fp from 'fastify-plugin'
 import { systemClock, systemTimers } from '../../base/clock.ts'
 import type { Config } from '../../config/config.ts'
-import { MAX_WAITING_READS, shareLimits, type BandwidthClasses } from '../../pacing/bandwidth-limits.ts'
+import { keysOf } from '../../config/schema.ts'
+import { MAX_WAITING_READS, shareLimits, type BandwidthClasses, type BandwidthLimits } from '../../pacing/bandwidth-limits.ts'
 import { BudgetKeeper } from '../../pacing/budget-keeper.ts'
 import { Throttle } from '../../pacing/throttle.ts'
 import { HttpViewers } from './http-viewers.ts'
@@ -19,14 +20,19 @@ declare module 'fastify' {
   }
 }
 
+function limitsOf (settings: Config['bandwidth']): BandwidthLimits {
+  return { totalBps: settings.total_bps, viewerCapBps: settings.viewer_cap_bps, viewerFloorBps: settings.viewer_floor_bps, burstBytes: settings.burst_bytes }
+}
+
+function classesOf ({ weights, ladder }: Config['bandwidth']): BandwidthClasses {
+  return { weights, ladder: ladder.map(({ rendition, min_bps: needs }) => ({ name: rendition, min_bps: needs })) }
+}
+
 /** Bandwidth shared by viewers: the budget, its split between HTTP and the gateway, and the shares of viewers over HTTP. */
 export default fp<{ config: Config }>(async (app, { config }) => {
   const { bandwidth: settings, limits } = config
   const { relayMetrics: metrics } = app
-  const classes: BandwidthClasses = {
-    weights: settings.weights,
-    ladder: settings.ladder.map(({ rendition, min_bps: needs }) => ({ name: rendition, min_bps: needs }))
-  }
+  let classes = classesOf(settings)
   const throttle = new Throttle({
     clock: systemClock,
     timers: systemTimers,
@@ -36,7 +42,7 @@ export default fp<{ config: Config }>(async (app, { config }) => {
     maxWaiting: MAX_WAITING_READS
   })
   const keeper = new BudgetKeeper({
-    limits: { totalBps: settings.total_bps, viewerCapBps: settings.viewer_cap_bps, viewerFloorBps: settings.viewer_floor_bps, burstBytes: settings.burst_bytes },
+    limits: limitsOf(settings),
     http: throttle,
     timers: systemTimers,
     burstFactor: () => app.overload.burstFactor,
@@ -44,12 +50,17 @@ export default fp<{ config: Config }>(async (app, { config }) => {
   })
   const viewers = new HttpViewers({
     throttle,
-    ladder: classes.ladder,
+    ladder: () => classes.ladder,
     limits: className => shareLimits(keeper.limits, classes.weights, className),
     maxViewers: limits.tracked_ips,
     timers: systemTimers
   })
-  app.decorate('bandwidth', { keeper, classes, viewers })
+  app.decorate('bandwidth', { keeper, get classes () { return classes }, viewers })
+  app.liveConfig.on(keysOf('bandwidth'), ({ bandwidth: next }) => () => {
+    classes = classesOf(next)
+    // Tells viewers of their weights too.
+    keeper.set(limitsOf(next))
+  })
   metrics.onCollect(() => {
     const { bytes, waitedMs } = throttle.takeCounts()
     metrics.count('icn_relay_bandwidth_granted_bytes_total', { transport: 'http' }, bytes)
@@ -64,4 +75,4 @@ export default fp<{ config: Config }>(async (app, { config }) => {
     viewers.close()
     throttle.close()
   })
-}, { name: 'bandwidth', dependencies: ['metrics', 'overload'] })
+}, { name: 'bandwidth', dependencies: ['live-config', 'metrics', 'overload'] })

@@ -2,11 +2,13 @@ import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import Type, { type Static } from 'typebox'
 import { reads, writes } from '../admin/route.ts'
 import { BandwidthChange, BandwidthReport, BandwidthState, type BandwidthViewer } from '../admin/schemas.ts'
+import type { SetSection } from '../live-config/set-section.ts'
 import type { Supervisor } from '../viewers/supervisor.ts'
 import type { Bandwidth } from './index.ts'
 
 export interface BandwidthRoutesOptions {
   readonly bandwidth: Bandwidth
+  readonly set: SetSection
   readonly supervisor: Supervisor | undefined
 }
 
@@ -16,14 +18,15 @@ type Row = Static<typeof BandwidthViewer>
 const place = ({ transport, id }: Row): string => `${transport} ${id}`
 
 /** `/bandwidth`: budget, limits of one viewer, and who gets what. */
-export const bandwidthRoutes: FastifyPluginAsyncTypebox<BandwidthRoutesOptions> = async (app, { bandwidth: { keeper, classes, viewers }, supervisor }) => {
+export const bandwidthRoutes: FastifyPluginAsyncTypebox<BandwidthRoutesOptions> = async (app, { bandwidth, set, supervisor }) => {
+  const { keeper, viewers } = bandwidth
   const state = (): Static<typeof BandwidthState> => ({
     ...keeper.limits,
     shareBps: keeper.levelBps === undefined ? null : Math.round(keeper.levelBps),
     parts: { http: Math.round(keeper.parts.http), gateway: Math.round(keeper.parts.gateway) },
     backloggedViewers: keeper.backlogged(),
-    weights: classes.weights,
-    ladder: classes.ladder.map(({ name, min_bps: minBps }) => ({ rendition: name, minBps }))
+    weights: bandwidth.classes.weights,
+    ladder: bandwidth.classes.ladder.map(({ name, min_bps: minBps }) => ({ rendition: name, minBps }))
   })
 
   const overSessions = async (): Promise<Row[]> => {
@@ -55,16 +58,10 @@ export const bandwidthRoutes: FastifyPluginAsyncTypebox<BandwidthRoutesOptions> 
   app.put('/bandwidth', writes('bandwidth', {
     operationId: 'changeBandwidth',
     summary: 'Change budget and limits',
-    description: 'What is left out stays; all holds until the relay restarts.',
+    description: 'What is left out stays. All holds over restarts, until it is dropped: `DELETE /config/overrides`.',
     body: BandwidthChange
-  }, BandwidthState), async request => {
-    const { totalBps, viewerCapBps, viewerFloorBps, burstBytes } = request.body
-    keeper.set({
-      ...totalBps === undefined ? {} : { totalBps },
-      ...viewerCapBps === undefined ? {} : { viewerCapBps },
-      ...viewerFloorBps === undefined ? {} : { viewerFloorBps },
-      ...burstBytes === undefined ? {} : { burstBytes }
-    })
+  }, BandwidthState, 500, 503), async request => {
+    await set('bandwidth', request.body)
     request.log.warn({ ...keeper.limits }, 'bandwidth changed')
     return state()
   })

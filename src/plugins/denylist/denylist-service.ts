@@ -1,4 +1,5 @@
 import { RelayError } from '../../base/errors.ts'
+import { DeniedSet } from './denied-set.ts'
 import type { Denylist, SourceName } from './denylist.ts'
 import { parseList, type ParsedList } from './list-text.ts'
 import type { OwnEntries } from './own-entries.ts'
@@ -35,9 +36,11 @@ export class DenylistService {
   readonly #read = new Map<SourceName, Pick<ParsedList, 'badLines' | 'problem'> & { readonly at: number }>()
   #fileProblem: string | null = null
   #reloading: Promise<void> | undefined
+  #readList: DenylistServiceOptions['read']
 
   constructor (options: DenylistServiceOptions) {
     this.#options = options
+    this.#readList = options.read
   }
 
   get own (): OwnEntries { return this.#options.own }
@@ -66,6 +69,20 @@ export class DenylistService {
   async reload (): Promise<void> {
     this.#reloading ??= this.#reload().finally(() => { this.#reloading = undefined })
     await this.#reloading
+  }
+
+  /**
+   * Reads the list of another configuration, which the returned function puts in the place of this one.
+   * @param read undefined where there is none any more
+   * @throws RelayError RELAY_ERR_CONFIG when the file cannot be used
+   */
+  async prepare (read: DenylistServiceOptions['read']): Promise<() => void> {
+    const list = read === undefined ? { set: new DeniedSet(0), badLines: 0, problem: undefined } : await parseList(await read())
+    return () => {
+      this.#readList = read
+      this.#fileProblem = null
+      this.take('file', list)
+    }
   }
 
   /** A list that was read. */
@@ -99,8 +116,8 @@ export class DenylistService {
   }
 
   report (): ListReport[] {
-    const { denylist, read, pulled } = this.#options
-    const sources: SourceName[] = ['own', ...read === undefined ? [] : ['file' as const], ...pulled === undefined ? [] : ['url' as const]]
+    const { denylist, pulled } = this.#options
+    const sources: SourceName[] = ['own', ...this.#readList === undefined ? [] : ['file' as const], ...pulled === undefined ? [] : ['url' as const]]
     return sources.map(source => {
       const list = denylist.list(source)
       const { badLines = 0, problem, at = null } = this.#read.get(source) ?? {}
@@ -133,7 +150,10 @@ export class DenylistService {
   }
 
   async #readFile (): Promise<void> {
-    const { read } = this.#options
-    if (read !== undefined) this.take('file', await parseList(await read()))
+    const read = this.#readList
+    if (read === undefined) return
+    const list = await parseList(await read())
+    // Of a file that another has replaced meanwhile nothing counts.
+    if (read === this.#readList) this.take('file', list)
   }
 }

@@ -18,8 +18,6 @@ declare module 'fastify' {
       readonly service: DenylistService
       /** @param listener told whenever more may be denied than before */
       onChange (listener: () => void): void
-      /** Reads `denylist.file` again and asks `denylist.url`; what is wrong with either is logged, and the list of before holds. */
-      reload (): Promise<void>
     }
   }
 }
@@ -36,6 +34,10 @@ async function readList (file: string, maxBytes: number): Promise<Buffer> {
   }
 }
 
+function readerOf ({ file, max_bytes: maxBytes }: Config['denylist']): (() => Promise<Buffer>) | undefined {
+  return file === '' ? undefined : async () => await readList(file, maxBytes)
+}
+
 /** What must not be served, whoever asks for it: the lists, and where they come from. Who keeps to it are `upstream` and `shards`. */
 export default fp<{ config: Config }>(async (app, { config: { denylist: settings, cache } }) => {
   const { relayMetrics: metrics } = app
@@ -47,7 +49,7 @@ export default fp<{ config: Config }>(async (app, { config: { denylist: settings
     denylist,
     own,
     now: systemClock.now,
-    read: settings.file === '' ? undefined : async () => await readList(settings.file, settings.max_bytes),
+    read: readerOf(settings),
     pulled: settings.url === ''
       ? undefined
       : new PulledList({
@@ -70,14 +72,16 @@ export default fp<{ config: Config }>(async (app, { config: { denylist: settings
     denies: denylist.denies,
     get size () { return denylist.size },
     service,
-    onChange: (listener: () => void) => { denylist.onChange(listener) },
-    reload: async () => { await service.reload() }
+    onChange: (listener: () => void) => { denylist.onChange(listener) }
   })
   metrics.onCollect(() => {
     for (const source of SOURCES) metrics.set('icn_relay_denylist_entries', denylist.list(source)?.size ?? 0, { source })
     const { checkedAt } = service
     metrics.replace('icn_relay_denylist_pull_age_seconds', checkedAt === null ? [] : [[{}, Math.max(0, systemClock.now() - checkedAt) / 1_000]])
   })
+  app.liveConfig.on(['denylist.file'], async ({ denylist: next }) => await service.prepare(readerOf(next)))
+  // A list that is read again and cannot be used keeps nothing else from being changed: the one of before holds.
+  app.liveConfig.on(['denylist.file'], () => () => { void service.reload() }, { always: true })
   app.whenListening(() => { service.start() })
   app.addHook('preClose', async () => { await service.close() })
-}, { name: 'denylist', dependencies: ['metrics', 'shard-cache'] })
+}, { name: 'denylist', dependencies: ['live-config', 'metrics', 'shard-cache'] })

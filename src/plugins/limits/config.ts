@@ -8,4 +8,4 @@ export const limitsConfig = section({
   requests_per_second_per_viewer: count(200, 1_000_000, 'requests per second of one address, over all its sessions and HTTP; more are answered with 429'),
   responses_per_ip: count(1_024, 1_000_000, 'responses of one address under way at the same time, over all its sessions and HTTP; more are answered with 429'),
   connections_per_ip: count(256, 1_000_000, 'viewer HTTP connections of one address at the same time, trusted proxies excepted; more are closed on accept')
-}, 'Admission of viewers. IPv6 addresses count by their /64.')
+}, 'Admission of viewers. IPv6 addresses count by their /64.', { live: true })

@@ -6,10 +6,12 @@ import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { addressKey } from '../../admission/address-key.ts'
 import { gateConnections } from '../../admission/connection-gate.ts'
 import { HandshakeLimiter } from '../../admission/handshake-limiter.ts'
+import type { LimitNumbers } from '../../admission/limit-numbers.ts'
 import { Networks } from '../../admission/networks.ts'
 import { systemClock } from '../../base/clock.ts'
 import { RelayError } from '../../base/errors.ts'
 import type { Config } from '../../config/config.ts'
+import { keysOf } from '../../config/schema.ts'
 import type { RelayMetrics } from '../metrics/relay-metrics.ts'
 import type { Descriptors } from './descriptors.ts'
 import { Limits } from './limits.ts'
@@ -139,13 +141,22 @@ export async function limitViewers (viewer: FastifyInstance, limits: Limits, met
   })
 }
 
-/** The numbers of `[limits]`, for the gateway, the viewer listener and the admin API. */
-export default fp<{ config: Config }>(async (app, { config: { limits, viewer } }) => {
-  app.decorate('limits', new Limits({
+function numbersOf (limits: Config['limits']): LimitNumbers {
+  return {
     handshakesPerSecond: limits.handshakes_per_second,
     handshakesPerSecondPerIp: limits.handshakes_per_second_per_ip,
     trackedIps: limits.tracked_ips,
     requestsPerSecondPerViewer: limits.requests_per_second_per_viewer,
     connectionsPerIp: limits.connections_per_ip
-  }, { perAddress: limits.responses_per_ip, total: viewer.max_responses }))
-}, { name: 'limits', dependencies: ['metrics'] })
+  }
+}
+
+/** The numbers of `[limits]`, for the gateway, the viewer listener and the admin API. */
+export default fp<{ config: Config }>(async (app, { config: { limits, viewer } }) => {
+  const own = new Limits(numbersOf(limits), { perAddress: limits.responses_per_ip, total: viewer.max_responses })
+  app.decorate('limits', own)
+  app.liveConfig.on(keysOf('limits'), ({ limits: next }) => () => {
+    own.change(numbersOf(next))
+    own.responses.change(next.responses_per_ip)
+  })
+}, { name: 'limits', dependencies: ['live-config', 'metrics'] })

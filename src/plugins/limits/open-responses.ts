@@ -12,7 +12,7 @@ const RETRY_S = 1
 
 /** Responses under way, over HTTP and over sessions: each holds memory and an object, whatever its viewer does with it. */
 export class OpenResponses {
-  readonly #limits: ResponseLimits
+  #limits: ResponseLimits
   readonly #counts = new AddressCounts()
   #open = 0
 
@@ -21,6 +21,10 @@ export class OpenResponses {
   }
 
   get open (): number { return this.#open }
+  /** Of one address from now on; those under way go on. */
+  change (perAddress: number): void { this.#limits = { ...this.#limits, perAddress } }
+
+  get perAddress (): number { return this.#limits.perAddress }
   /** Addresses that have any. */
   get addresses (): number { return this.#counts.size }
 

@@ -1,10 +1,12 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import Type, { type Static, type TInteger } from 'typebox'
 import { reads, writes } from '../admin/route.ts'
+import type { SetSection } from '../live-config/set-section.ts'
 import type { Limits } from './limits.ts'
 
 export interface LimitsRoutesOptions {
   readonly limits: Limits
+  readonly set: SetSection
   /** Addresses that the handshake limiter of the gateway remembers. */
   readonly handshakeAddresses: () => number
 }
@@ -45,7 +47,7 @@ const LimitsReport = Type.Object({
 })
 
 /** `/limits`: what viewers may do, and how often they wanted more. */
-export const limitsRoutes: FastifyPluginAsyncTypebox<LimitsRoutesOptions> = async (app, { limits, handshakeAddresses }) => {
+export const limitsRoutes: FastifyPluginAsyncTypebox<LimitsRoutesOptions> = async (app, { limits, set, handshakeAddresses }) => {
   const report = (): Static<typeof LimitsReport> => ({
     limits: { ...limits.numbers },
     tracked: { handshakes: handshakeAddresses(), requests: limits.requests.size, connections: limits.connections.size },
@@ -61,10 +63,10 @@ export const limitsRoutes: FastifyPluginAsyncTypebox<LimitsRoutesOptions> = asyn
   app.put('/limits', writes('limits', {
     operationId: 'changeLimits',
     summary: 'Change limits',
-    description: 'Those not named stay, and all hold until the relay restarts, also when the gateway restarts.',
+    description: 'Those not named stay. All hold over restarts, until they are dropped: `DELETE /config/overrides`.',
     body: Change
-  }, LimitsReport), async request => {
-    limits.change(request.body)
+  }, LimitsReport, 500, 503), async request => {
+    await set('limits', request.body)
     request.log.warn({ limits: limits.numbers }, 'limits changed')
     return report()
   })

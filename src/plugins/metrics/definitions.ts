@@ -5,6 +5,7 @@ import { bandwidthMetrics } from '../bandwidth/metrics.ts'
 import { denylistMetrics } from '../denylist/metrics.ts'
 import { integrityMetrics } from '../integrity/metrics.ts'
 import { limitsMetrics } from '../limits/metrics.ts'
+import { liveConfigMetrics } from '../live-config/metrics.ts'
 import { overloadMetrics } from '../overload/metrics.ts'
 import { p2pMetrics } from '../p2p/metrics.ts'
 import { prefetchMetrics } from '../prefetch/metrics.ts'
@@ -46,6 +47,7 @@ export const METRICS = {
   ...viewerHttpMetrics,
   ...adminMetrics,
   ...accessLogMetrics,
+  ...liveConfigMetrics,
   icn_relay_build_info: { type: 'gauge', help: 'Always 1; version of the relay and of Node', labels: ['version', 'node'] },
   icn_relay_log_lines_dropped_total: { type: 'counter', help: 'Log lines dropped because nobody read standard output in time, or it could not be written' }
 } as const satisfies Record<string, MetricDefinition>

@@ -18,4 +18,4 @@ export const overloadConfig = section({
   memory_bytes: bytes(0, 0, 'resident memory the relay process may have (0: the memory of the machine or container)'),
   alternates: Type.Array(OriginUrl, { default: [], maxItems: 16, description: 'viewer URLs of other relays that new sessions are sent to, in turn, while shedding' }),
   redirect_to_super_nodes: Type.Boolean({ default: false, description: 'without alternates, send them to the nearest super-node that is up; viewers must be able to reach it, and learn its address' })
-}, 'What happens under too much load: normal, degraded, shedding.')
+}, 'What happens under too much load: normal, degraded, shedding.', { live: true })

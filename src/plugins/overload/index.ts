@@ -7,9 +7,10 @@ import { LoopDelay } from '../../base/loop-delay.ts'
 import { descriptorLimit, openDescriptors, residentBytes } from '../../base/process-use.ts'
 import { isWorse, OVERLOAD_STATES } from '../../channel/overload-states.ts'
 import type { Config } from '../../config/config.ts'
+import { keysOf } from '../../config/schema.ts'
 import { Descriptors } from '../limits/descriptors.ts'
 import { GatewayLoad } from './gateway-load.ts'
-import { Overload } from './overload.ts'
+import { Overload, type OverloadPolicy } from './overload.ts'
 import { signalThresholds, type OverloadSample } from './signals.ts'
 
 declare module 'fastify' {
@@ -28,22 +29,29 @@ function availableBytes (): number {
   return constrained > 0 ? Math.min(constrained, totalmem()) : totalmem()
 }
 
+function policyOf (settings: Config['overload']): OverloadPolicy {
+  return {
+    thresholds: signalThresholds(settings),
+    enterSamples: settings.enter_samples,
+    windowSamples: settings.window_samples,
+    holdMs: { degraded: settings.leave_degraded_ms, shedding: settings.leave_shedding_ms }
+  }
+}
+
+/** Memory that the relay may have, bytes. */
+const memoryOf = ({ memory_bytes: bytes }: Config['overload']): number => bytes === 0 ? availableBytes() : bytes
+
 /** Measures how overloaded the relay is, from before anything is served until the end; what follows from it stands where it is done. */
 export default fp<{ config: Config }>(async (app, { config }) => {
   const { overload: settings, transport, upstream } = config
   const { relayMetrics: metrics } = app
   const log = app.log.child({ plugin: 'overload' })
-  const overload = new Overload({
-    thresholds: signalThresholds(settings),
-    enterSamples: settings.enter_samples,
-    windowSamples: settings.window_samples,
-    holdMs: { degraded: settings.leave_degraded_ms, shedding: settings.leave_shedding_ms }
-  }, systemClock.now())
+  const overload = new Overload(policyOf(settings), systemClock.now())
   const gatewayLoad = new GatewayLoad()
   const limit = descriptorLimit()
   const descriptors = new Descriptors({ limit, count: () => openDescriptors(limit ?? Infinity), now: systemClock.monotonic, wait: delay })
   const loopDelay = new LoopDelay()
-  const memoryBytes = settings.memory_bytes === 0 ? availableBytes() : settings.memory_bytes
+  let memoryBytes = memoryOf(settings)
   const heapBytes = getHeapStatistics().heap_size_limit
   const measure = (): OverloadSample => {
     const gateway = gatewayLoad.take(app.viewers.supervisor?.listening !== undefined)
@@ -69,11 +77,20 @@ export default fp<{ config: Config }>(async (app, { config }) => {
   app.decorate('gatewayLoad', gatewayLoad)
   app.decorate('descriptors', descriptors)
   let timer: NodeJS.Timeout | undefined
+  const sampleEvery = (ms: number): void => {
+    clearInterval(timer)
+    timer = setInterval(() => { overload.sample(measure(), systemClock.monotonic(), systemClock.now()) }, ms).unref()
+  }
   app.whenListening(() => {
     // What the start took is not load.
     loopDelay.take()
-    timer = setInterval(() => { overload.sample(measure(), systemClock.monotonic(), systemClock.now()) }, settings.sample_ms).unref()
+    sampleEvery(settings.sample_ms)
+  })
+  app.liveConfig.on(keysOf('overload'), ({ overload: next }) => () => {
+    overload.change(policyOf(next))
+    memoryBytes = memoryOf(next)
+    if (timer !== undefined) sampleEvery(next.sample_ms)
   })
   app.addHook('preClose', async () => { clearInterval(timer) })
   app.addHook('onClose', async () => { loopDelay.stop() })
-}, { name: 'overload', dependencies: ['metrics'] })
+}, { name: 'overload', dependencies: ['live-config', 'metrics'] })

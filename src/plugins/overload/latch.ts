@@ -17,14 +17,20 @@ export interface LatchPolicy {
  * later, and once on it stays on for the calm time at least, which bounds how often it changes.
  */
 export class Latch {
-  readonly #threshold: Threshold
-  readonly #policy: LatchPolicy
+  #threshold: Threshold
+  #policy: LatchPolicy
   /** Whether each of the last samples reached `enter`, oldest first. */
   readonly #hot: boolean[] = []
   #calmSince: number | undefined
   #on = false
 
   constructor (threshold: Threshold, policy: LatchPolicy) {
+    this.#threshold = threshold
+    this.#policy = policy
+  }
+
+  /** Goes by others from the next sample on; what was seen stays. */
+  change (threshold: Threshold, policy: LatchPolicy): void {
     this.#threshold = threshold
     this.#policy = policy
   }
@@ -37,7 +43,7 @@ export class Latch {
     const { enterSamples, windowSamples, holdMs } = this.#policy
     const hot = value >= enter
     this.#hot.push(hot)
-    if (this.#hot.length > windowSamples) this.#hot.shift()
+    while (this.#hot.length > windowSamples) this.#hot.shift()
     if (!this.#on) {
       this.#on = hot && this.#hot.filter(Boolean).length >= enterSamples
       this.#calmSince = undefined

@@ -34,7 +34,7 @@ export interface SignalStatus {
 
 interface WatchedSignal {
   readonly signal: OverloadSignal
-  readonly thresholds: SignalThresholds
+  thresholds: SignalThresholds
   readonly degraded: Latch
   readonly shedding: Latch
   value: number | undefined
@@ -52,6 +52,7 @@ const ratioOf = ({ value = 0, thresholds }: WatchedSignal): number => value / th
  */
 export class Overload {
   readonly #watched: readonly WatchedSignal[]
+  #policy: OverloadPolicy
   readonly #listeners = new Set<(transition: OverloadTransition) => void>()
   readonly #transitions: OverloadTransition[] = []
   #state: OverloadState = 'normal'
@@ -60,7 +61,9 @@ export class Overload {
   #since: number
 
   /** @param at wall clock, ms since the epoch */
-  constructor ({ thresholds, enterSamples, windowSamples, holdMs }: OverloadPolicy, at: number) {
+  constructor (policy: OverloadPolicy, at: number) {
+    const { thresholds, enterSamples, windowSamples, holdMs } = policy
+    this.#policy = policy
     this.#since = at
     this.#watched = OVERLOAD_SIGNALS.map(signal => {
       const latch = (level: 'degraded' | 'shedding'): Latch => new Latch(thresholds[signal][level], { enterSamples, windowSamples, holdMs: holdMs[level] })
@@ -68,6 +71,17 @@ export class Overload {
     })
   }
 
+  /** Goes by another policy from the next sample on. */
+  change (policy: OverloadPolicy): void {
+    const { thresholds, enterSamples, windowSamples, holdMs } = policy
+    this.#policy = policy
+    for (const watched of this.#watched) {
+      watched.thresholds = thresholds[watched.signal]
+      for (const level of ['degraded', 'shedding'] as const) watched[level].change(watched.thresholds[level], { enterSamples, windowSamples, holdMs: holdMs[level] })
+    }
+  }
+
+  get policy (): OverloadPolicy { return this.#policy }
   get state (): OverloadState { return this.#override ?? this.#state }
   /** When {@link state} became what it is, ms since the epoch. */
   get since (): number { return this.#since }

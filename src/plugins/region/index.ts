@@ -10,12 +10,17 @@ declare module 'fastify' {
   }
 }
 
+/** The region of all super-nodes; undefined when they have several. */
+function onlyRegion ({ super_nodes: nodes }: Config['upstream']): string | undefined {
+  const [only, ...others] = new Set(nodes.map(node => node.region))
+  return others.length === 0 ? only : undefined
+}
+
 /** The region of the relay. Detection begins once the admin listener is bound and goes on behind everything else. */
 export default fp<{ config: Config }>(async (app, { config }) => {
   const { region: settings, upstream } = config
   const { relayMetrics: metrics } = app
   const log = app.log.child({ plugin: 'region' })
-  const [only, ...others] = new Set(upstream.super_nodes.map(node => node.region))
   const detector = new RegionDetector({
     nodes: () => app.upstream.status(),
     handshake: socketHandshake(systemClock.monotonic),
@@ -23,17 +28,19 @@ export default fp<{ config: Config }>(async (app, { config }) => {
     timeoutMs: settings.sample_timeout_ms,
     intervalMs: settings.interval_ms,
     override: settings.override === '' ? undefined : settings.override,
-    fallback: others.length === 0 ? only : undefined,
+    fallback: onlyRegion(upstream),
     mayMeasure: () => app.overload.backgroundAllowed,
     clock: systemClock,
     detected: outcome => { metrics.count('icn_relay_region_detections_total', { outcome }) },
     log: (level, message, fields) => { log[level](fields, message) }
   })
   app.decorate('region', detector)
+  app.liveConfig.on(['region.override'], ({ region: { override } }) => () => { detector.setOverride(override === '' ? undefined : override) })
+  app.liveConfig.on(['upstream.super_nodes'], next => () => { detector.setFallback(onlyRegion(next.upstream)) })
   metrics.onCollect(() => {
     metrics.replace('icn_relay_region_info', detector.current === '' ? [] : [[{ region: detector.current }, 1]])
     metrics.replace('icn_relay_region_latency_ms', [...detector.last?.latencies ?? []].map(([region, ms]) => [{ region }, ms]))
   })
   app.whenListening(() => { detector.start() })
   app.addHook('preClose', async () => { await detector.close() })
-}, { name: 'region', dependencies: ['metrics', 'overload'] })
+}, { name: 'region', dependencies: ['live-config', 'metrics', 'overload'] })

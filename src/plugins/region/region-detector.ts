@@ -46,6 +46,7 @@ export class RegionDetector {
   readonly #options: RegionDetectorOptions
   readonly #listeners = new Set<(region: string) => void>()
   #override: string | undefined
+  #fallback: string | undefined
   #state: RegionState = UNDETECTED
   #last: Detection | undefined
   #underWay: Promise<Detection> | undefined
@@ -59,10 +60,11 @@ export class RegionDetector {
   constructor (options: RegionDetectorOptions) {
     this.#options = options
     this.#override = options.override
+    this.#fallback = options.fallback
   }
 
   /** '' when unknown. */
-  get current (): string { return this.#override ?? this.#state.region ?? this.#options.fallback ?? '' }
+  get current (): string { return this.#override ?? this.#state.region ?? this.#fallback ?? '' }
   get override (): string | undefined { return this.#override }
   /** What detections have led to, whether or not it is in force. */
   get detected (): string | undefined { return this.#state.region }
@@ -72,7 +74,7 @@ export class RegionDetector {
   get source (): RegionSource {
     if (this.#override !== undefined) return 'override'
     if (this.#state.region !== undefined) return 'detected'
-    return this.#options.fallback === undefined ? 'unknown' : 'default'
+    return this.#fallback === undefined ? 'unknown' : 'default'
   }
 
   /** Begins to detect in the background, unless there is an override. */
@@ -86,6 +88,11 @@ export class RegionDetector {
     this.#change(() => { this.#override = region })
     clearTimeout(this.#timer)
     this.#inBackground()
+  }
+
+  /** Until one is detected; undefined where there are several to choose from. */
+  setFallback (region: string | undefined): void {
+    this.#change(() => { this.#fallback = region })
   }
 
   /** Calls `listener` whenever {@link current} has changed. Returns a function that ends that. */

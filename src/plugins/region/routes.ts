@@ -4,12 +4,14 @@ import { roundMs } from '../../base/clock.ts'
 import { RelayError } from '../../base/errors.ts'
 import { reads, writes } from '../admin/route.ts'
 import { Override, RegionReport } from '../admin/schemas.ts'
+import type { SetSection } from '../live-config/set-section.ts'
 import type { RegionDetector } from './region-detector.ts'
 
 export interface RegionRoutesOptions {
   readonly detector: RegionDetector
   /** Region names in use. */
   readonly regions: readonly string[]
+  readonly set: SetSection
 }
 
 /** @throws RelayError RELAY_ERR_BAD_REQUEST when no region has that name */
@@ -33,7 +35,7 @@ function report ({ current, source, override, detected, last }: RegionDetector):
 }
 
 /** `/region`: where the relay stands, and how it knows. */
-export const regionRoutes: FastifyPluginAsyncTypebox<RegionRoutesOptions> = async (app, { detector, regions }) => {
+export const regionRoutes: FastifyPluginAsyncTypebox<RegionRoutesOptions> = async (app, { detector, regions, set }) => {
   app.get('/region', reads('region', {
     operationId: 'getRegion',
     summary: 'The region of the relay',
@@ -43,12 +45,12 @@ export const regionRoutes: FastifyPluginAsyncTypebox<RegionRoutesOptions> = asyn
   app.put('/region', writes('region', {
     operationId: 'setRegion',
     summary: 'Set the region, or null for the detected one',
-    description: 'Holds until the relay restarts.',
+    description: 'Holds over restarts, until it is dropped: `DELETE /config/overrides`.',
     body: Override
-  }, RegionReport), async request => {
+  }, RegionReport, 500, 503), async request => {
     const { override } = request.body
     if (override !== null) requireRegion(override, regions)
-    detector.setOverride(override ?? undefined)
+    await set('region', { override: override ?? '' })
     request.log.warn({ override, region: detector.current }, 'region set')
     return report(detector)
   })

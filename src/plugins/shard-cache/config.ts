@@ -1,14 +1,15 @@
 import Type from 'typebox'
-import { bytes, ms, section } from '../../config/parts.ts'
+import { bytes, live, ms, section } from '../../config/parts.ts'
 
 /** Keys of `[cache]`. */
 export const cacheConfig = section({
   path: Type.String({ minLength: 1, default: './cache', description: 'directory of the cache' }),
-  max_bytes: bytes(1_099_511_627_776, 1, 'disk space for cached objects and for objects being filled'),
+  max_bytes: live(bytes(1_099_511_627_776, 1, 'disk space for cached objects and for objects being filled')),
   eviction: Type.Union([Type.Literal('lru'), Type.Literal('s3-fifo'), Type.Literal('sieve'), Type.Literal('w-tinylfu')], { default: 's3-fifo', description: 'which objects leave the disk when it is full: with `lru` those used longest ago; the others keep what is asked for once from pushing out the rest (decision 37)' }),
-  ram_bytes: bytes(268_435_456, 0, 'memory for hot objects; 0 switches the memory tier off'),
+  ram_bytes: live(bytes(268_435_456, 0, 'memory for hot objects; 0 switches the memory tier off')),
   pass_through_bytes: bytes(134_217_728, 16_777_216, 'memory for objects that pass through because the disk cannot store them'),
   min_free_bytes: bytes(268_435_456, 0, 'free space of the disk that is left to others: below it the cache keeps less than max_bytes; 0 leaves none'),
+  sync: Type.Union([Type.Literal('none'), Type.Literal('data'), Type.Literal('full')], { default: 'data', description: 'what is on the disk, and not only with the operating system, before an object counts as stored: `none` of it, its bytes (`data`), or its bytes and its name (`full`); what a power cut loses of each is in `docs/operations.md` (decision 45)' }),
   io_timeout_ms: ms(2_000, 'time the disk has to open or read; then the object comes from a super-node. Writing gets five times as much'),
   verify_reads: Type.Union([Type.Literal('first'), Type.Literal('always'), Type.Literal('never')], { default: 'first', description: 'when a hit from disk is compared with its SHA-256: the first of an object since the relay started, each, block by block before it goes out, or none' }),
   integrity: Type.Union([Type.Literal('manifest'), Type.Literal('digest'), Type.Literal('none')], { default: 'manifest', description: 'what an object is compared with before its last byte goes out: `manifest`, the manifest of its CID that is believed (see `[trust]`) and the `repr-digest` of its sender; `digest`, the latter only; `none`, nothing' }),

@@ -7,6 +7,7 @@ import { LeasedStore, type RemovalReason } from '../../storage/leased-store.ts'
 import { makeOrder, type EvictionPolicy, type QueueOrder } from '../../storage/orders/orders.ts'
 import type { CacheEntry } from './cache-entry.ts'
 import type { CacheHealth } from './cache-health.ts'
+import { DiskSync, type SyncPolicy } from './disk-sync.ts'
 import { EntryTable } from './entry-table.ts'
 import { relativeFile, type EntryRecord } from './entry.ts'
 import type { IndexDb } from './index-db.ts'
@@ -38,6 +39,8 @@ export interface DiskStoreOptions {
   readonly mayOpen?: () => boolean | Promise<boolean>
   /** Which entries go first, empty; the least recently used by default. */
   readonly eviction?: EvictionPolicy | undefined
+  /** What waits for the disk; the bytes of objects by default. */
+  readonly sync?: SyncPolicy | undefined
   /** Whether the disk takes new bodies now; always by default. */
   readonly takesWrites?: () => boolean
   /** Time the index may take for a batch, ms; any by default. Later, nothing is stored that it would not know. */
@@ -105,15 +108,12 @@ export class DiskStore {
     this.#configuredBytes = options.maxBytes
     this.#order = makeOrder(options.eviction ?? 'lru', this.#table)
     this.#leased = new LeasedStore<CacheEntry>({ maxBytes: options.maxBytes, order: this.#order, onFree: (entry, reason) => this.#free(entry, reason) })
-    this.partials = new Partials({ root: options.root, fs: options.fs, disk: this.disk, leased: this.#leased })
+    const sync = new DiskSync({ policy: options.sync ?? 'data', root: options.root, disk: this.disk })
+    this.partials = new Partials({ root: options.root, fs: options.fs, disk: this.disk, sync, leased: this.#leased })
+    const parts = { disk: this.disk, sync, memory: this.passThrough, leased: this.#leased, partials: this.partials, manifests: this.manifests, index: this.index }
     this.#intake = new Intake({
       ...options,
-      partials: this.partials,
-      manifests: this.manifests,
-      disk: this.disk,
-      memory: this.passThrough,
-      leased: this.#leased,
-      index: this.index,
+      ...parts,
       takesWrites: () => !this.index.late && (options.takesWrites?.() ?? true),
       makeRoom: async bytes => await (this.#makingRoom ??= this.#makeRoom(bytes).finally(() => { this.#makingRoom = undefined })),
       stored: code => { options.health?.set('failing', code !== undefined, { code }) },

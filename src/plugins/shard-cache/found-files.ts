@@ -1,3 +1,4 @@
+import { mayBeTorn } from './disk-sync.ts'
 import type { EntryRecord } from './entry.ts'
 import type { IndexDb } from './index-db.ts'
 import { sha256OfFile } from './manifest.ts'
@@ -18,12 +19,12 @@ export type FindRecord = (id: string, generation: string, file: string, found: {
 /**
  * Files are in place only when they are whole and verified, so one whose record was lost is worth as much as before: its size and SHA-256 are taken
  * from itself. That holds for files of an index that was replaced, and for those whose record this version cannot read, as after a
- * rollback. Any other file without an entry was purged or replaced, and stays so, unless a manifest that cannot be read may list it: copied
+ * rollback. One that the disk may have torn (`cache.sync = "none"`) vouches for nothing. Any other file without an entry was purged or replaced, and stays so, unless a manifest that cannot be read may list it: copied
  * files need not be whole, and are left as they are until it can be read or has gone.
  */
 export function finder ({ index, replaced, manifestUnread, now }: FinderOptions): FindRecord {
   return async (id, generation, file, { size, mtimeMs }) => {
-    if (!replaced && !index.unreadable(id)) {
+    if (mayBeTorn(generation) || (!replaced && !index.unreadable(id))) {
       if (manifestUnread) throw new Error(`${file} may be listed in the manifest`)
       return undefined
     }

@@ -4,6 +4,7 @@ import { parseKeyId } from '../../protocol/shard-key.ts'
 import type { EntryRecord } from './entry.ts'
 import { partNumber } from './part-index.ts'
 import { encodeRecord, RECORD_VERSION, RecordBytes } from './record-bytes.ts'
+import type { WriteObserver } from './write-points.ts'
 
 /** Persistent index: key id → record, ordered by id. Implementations pass `test/contracts/index-db.ts`. */
 export interface IndexDb {
@@ -33,13 +34,15 @@ export interface IndexDb {
 
 class LmdbIndex implements IndexDb {
   readonly #directory: string
+  readonly #observe: WriteObserver
   #db: RootDatabase<Buffer, string>
   #reopening: Promise<void> | undefined
   corrupt = 0
   foreign = 0
 
-  constructor (directory: string) {
+  constructor (directory: string, observe: WriteObserver) {
     this.#directory = directory
+    this.#observe = observe
     this.#db = openLmdb(directory)
   }
 
@@ -100,6 +103,7 @@ class LmdbIndex implements IndexDb {
     const ignore = (): void => {}
     const encoded = Array.from(changes, ([id, record]) => ({ id, bytes: record === null ? null : encodeRecord(record) }))
     if (this.#reopening !== undefined) await this.#reopening
+    this.#observe('index-write', 'before')
     try {
       await this.#db.batch(() => {
         for (const { id, bytes } of encoded) {
@@ -109,6 +113,8 @@ class LmdbIndex implements IndexDb {
       })
     } catch (error) {
       throw await commitError(error)
+    } finally {
+      this.#observe('index-write', 'after')
     }
   }
 
@@ -137,8 +143,8 @@ async function commitError (error: unknown): Promise<unknown> {
 }
 
 /** Opens or creates the LMDB environment in `directory`; throws what LMDB throws when it is damaged beyond opening. */
-export function openIndexDb (directory: string): IndexDb {
-  return new LmdbIndex(directory)
+export function openIndexDb (directory: string, observe: WriteObserver = () => {}): IndexDb {
+  return new LmdbIndex(directory, observe)
 }
 
 /** Values as they are. Those that were read are LMDB's own memory, until the next is: a copy of each costs more than all else of a start. */

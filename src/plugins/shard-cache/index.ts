@@ -37,6 +37,7 @@ export default fp<ShardCachePluginOptions>(async (app, { config, signal, loaded 
     path: settings.path,
     maxBytes: settings.max_bytes,
     eviction: settings.eviction,
+    sync: settings.sync,
     ramBytes: settings.ram_bytes,
     passThroughBytes: settings.pass_through_bytes,
     minFreeBytes: settings.min_free_bytes,
@@ -68,6 +69,8 @@ export default fp<ShardCachePluginOptions>(async (app, { config, signal, loaded 
   app.decorate('shardCache', cache)
   app.decorate('cacheHealth', health)
   app.decorate('diskQueue', queue)
+  app.liveConfig.on(['cache.max_bytes'], next => () => { cache.disk.resize(next.cache.max_bytes) })
+  app.liveConfig.on(['cache.ram_bytes'], next => () => { cache.ram.resize(next.cache.ram_bytes) })
   const timer = setInterval(() => {
     void cache.disk.index.flush()
     void opened.look()
@@ -95,4 +98,4 @@ export default fp<ShardCachePluginOptions>(async (app, { config, signal, loaded 
     clearInterval(timer)
     await opened.close()
   })
-}, { name: 'shard-cache', dependencies: ['metrics', 'overload'] })
+}, { name: 'shard-cache', dependencies: ['live-config', 'metrics', 'overload'] })

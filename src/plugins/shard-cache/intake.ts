@@ -5,6 +5,7 @@ import { keyId, type ShardKey } from '../../protocol/shard-key.ts'
 import type { CacheObserver, FileSystem, MeasuredDisk } from '../../storage/disk-files.ts'
 import type { LeasedStore, Reservation } from '../../storage/leased-store.ts'
 import type { CacheEntry } from './cache-entry.ts'
+import type { DiskSync } from './disk-sync.ts'
 import type { EntryRecord } from './entry.ts'
 import type { MemoryBudget } from './memory-budget.ts'
 import type { PartialRecord, Partials } from './partials.ts'
@@ -40,6 +41,7 @@ export interface IntakeOptions {
   readonly root: string
   readonly fs: FileSystem
   readonly disk: MeasuredDisk
+  readonly sync: DiskSync
   /** For bodies that pass through. */
   readonly memory: MemoryBudget
   readonly leased: LeasedStore<CacheEntry>
@@ -201,7 +203,8 @@ export class Intake {
       const stored = spool.storable
       if (stored === undefined || reservation === undefined || committed !== undefined || forbidden) return false
       kept = await partials.keep(id, this.#nextGeneration(), stored.path, stored.handle, reservation, record())
-      return kept
+      if (forbidden) partials.drop(other => other === id)
+      return kept && !forbidden
     }
     const path = (): string | undefined => committed === undefined ? kept ? undefined : spool.storable?.path : fileOf(committed)
     return { spool, commit, keep, path, forbidStore: () => { forbidden = true } }
@@ -246,23 +249,28 @@ export class Intake {
     this.#options.observer.storeBypassed('disk-error')
   }
 
-  /** Makes a finished temporary file the object's file: on disk before it can be seen (fsync, then rename). */
+  /** Makes a finished temporary file the object's file: on disk before it can be seen, see {@link DiskSync}. */
   async #publish (file: SpoolFile, entry: CacheEntry): Promise<boolean> {
-    const { disk, fs, observer, fileOf, stored } = this.#options
+    const { disk, fs, sync, observer, fileOf, stored } = this.#options
     const target = fileOf(entry)
+    let named = false
     try {
-      await this.#withRoom(entry.size, async () => { await disk.run('fsync', () => file.handle.datasync()) })
+      await this.#withRoom(entry.size, async () => { await sync.bytes(file.handle) })
       await this.#withRoom(entry.size, async () => await disk.run('rename', async () => {
         try {
           await fs.rename(file.path, target)
         } catch (error) {
           if (systemCode(error) !== 'ENOENT') throw error
+          sync.forget(target)
           await fs.mkdir(dirname(target), { recursive: true, mode: 0o700 })
           await fs.rename(file.path, target)
         }
       }))
+      named = true
+      await this.#withRoom(entry.size, async () => { await sync.name(target) })
       return true
     } catch (error) {
+      if (named) await disk.remove(target)
       observer.storeBypassed('disk-error')
       stored(systemCode(error) ?? 'UNKNOWN')
       return false

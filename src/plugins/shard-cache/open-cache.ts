@@ -8,8 +8,10 @@ import { DiskQueue } from '../../storage/disk-queue.ts'
 import type { EvictionPolicy } from '../../storage/orders/orders.ts'
 import { guardedFiles } from '../../storage/guarded-files.ts'
 import { CacheHealth } from './cache-health.ts'
+import { clearUnfinished } from './clear-unfinished.ts'
 import { inUse, LOCK_NAME, lockDirectory } from './directory-lock.ts'
 import { DiskStore } from './disk-store.ts'
+import { bootIdOf, type SyncPolicy } from './disk-sync.ts'
 import { finder } from './found-files.ts'
 import { groupReadable } from './group-readable.ts'
 import { checkIndex, type IndexVerdict } from './index-check.ts'
@@ -18,6 +20,7 @@ import { DIRECTORY, makeDirectory } from '../../base/make-directory.ts'
 import { parseManifest, voucher, type ManifestEntry } from './manifest.ts'
 import { clearTemporary, dropMissing, reconcile } from './reconcile.ts'
 import { ShardCache, type ShardCacheOptions } from './shard-cache.ts'
+import { watchedFiles, type WriteObserver } from './write-points.ts'
 
 export interface OpenCacheOptions {
   /** Directory of the cache; created when missing. */
@@ -31,8 +34,12 @@ export interface OpenCacheOptions {
   readonly observer: CacheObserver
   readonly log: (level: 'info' | 'warn' | 'error', message: string, fields?: Record<string, unknown>) => void
   readonly fs?: FileSystem
+  /** Told of every change on the disk; nobody by default. */
+  readonly onWrite?: WriteObserver
   /** Which entries go first, empty; the least recently used by default. */
   readonly eviction?: EvictionPolicy
+  /** What waits for the disk; the bytes of objects by default. */
+  readonly sync?: SyncPolicy
   /** Whether members of the process's group may read cached objects, as a gateway that is another user; false by default. */
   readonly groupReadable?: boolean
   /** Disk operations at the same time; as many as suit Node's own thread pool by default. */
@@ -93,18 +100,22 @@ export async function openCache (options: OpenCacheOptions): Promise<OpenedCache
   const { clock, log } = options
   const health = new CacheHealth(log)
   const queue = new DiskQueue({ width: options.diskThreads ?? DEFAULT_DISK_THREADS, timeoutMs: options.ioTimeoutMs ?? DEFAULT_IO_TIMEOUT_MS, onLate: late => { health.set('hung', late > 0, { operations: late }) } })
-  const files = options.fs ?? systemFiles
-  const fs = guardedFiles(options.groupReadable === true ? groupReadable(files) : files, queue)
   const path = resolve(options.path)
   const root = join(path, 'shards')
+  const bare = options.fs ?? systemFiles
+  const files = options.onWrite === undefined ? bare : watchedFiles(bare, root, options.onWrite)
+  const fs = guardedFiles(options.groupReadable === true ? groupReadable(files) : files, queue)
   await prepareDirectory(fs, path, root, options.groupReadable === true ? 0o750 : DIRECTORY.mode)
   const lock = await lockDirectory(path)
   let db: IndexDb | undefined
   try {
-    const bootId = Math.floor(clock.now()).toString(36) + Math.floor(options.random() * 36 ** 4).toString(36)
-    const { index, replaced } = await openIndex(path, options)
+    const sync = options.sync ?? 'data'
+    const bootId = bootIdOf(Math.floor(clock.now()).toString(36) + Math.floor(options.random() * 36 ** 4).toString(36), sync)
+    const { index, replaced, tookOver } = await openIndex(path, options)
     db = index
-    const store = new DiskStore({ root, eviction: options.eviction, maxBytes: options.maxBytes, passThroughBytes: options.passThroughBytes, fs, db: index, clock, bootId, observer: options.observer, minFreeBytes: options.minFreeBytes ?? 0, health, takesWrites: () => queue.takesWrites, indexTimeoutMs: INDEX_PATIENCE * (options.ioTimeoutMs ?? DEFAULT_IO_TIMEOUT_MS), mayOpen: options.mayOpen ?? (() => true) })
+    if (sync === 'full') for (const directory of [path, join(path, 'index'), root]) await fs.syncDirectory(directory)
+    const store = new DiskStore({ root, sync, eviction: options.eviction, maxBytes: options.maxBytes, passThroughBytes: options.passThroughBytes, fs, db: index, clock, bootId, observer: options.observer, minFreeBytes: options.minFreeBytes ?? 0, health, takesWrites: () => queue.takesWrites, indexTimeoutMs: INDEX_PATIENCE * (options.ioTimeoutMs ?? DEFAULT_IO_TIMEOUT_MS), mayOpen: options.mayOpen ?? (() => true) })
+    for (const directory of [path, join(path, 'tls')]) await clearUnfinished(directory, clock.now())
     const halfWritten = await clearTemporary(fs, root, bootId)
     const start = clock.monotonic()
     const restored = await store.restore(share => {
@@ -117,10 +128,14 @@ export async function openCache (options: OpenCacheOptions): Promise<OpenedCache
     const stopping = new AbortController()
     const manifest = await readManifestFile(join(path, 'cache_manifest.json'), fs, log)
     const reconciled = reconcile({ store, fs, signal: stopping.signal, vouch: voucher(manifest ?? []), find: finder({ index, replaced, manifestUnread: manifest === undefined, now: clock.now }), ...options.pace === undefined ? {} : { pace: options.pace } })
-    void reconciled.then(
-      report => { log(report.errors > 0 ? 'warn' : 'info', 'cache reconciled', { ...report }) },
-      (error: unknown) => { log('error', 'cache reconciliation failed', { err: error }) }
-    )
+    const settled = reconciled.then(
+      async report => {
+        log(report.errors > 0 ? 'warn' : 'info', 'cache reconciled', { ...report })
+        if (!replaced || report.errors > 0 || stopping.signal.aborted) return
+        await store.index.flush()
+        if (!health.has('index')) await tookOver()
+      }
+    ).catch((error: unknown) => { log('error', 'cache reconciliation failed', { err: error }) })
     const cache = new ShardCache({ disk: store, db: index, ramBytes: options.ramBytes, observer: options.observer, reconciled, verify: options.verify, ...options.mayPromote === undefined ? {} : { mayPromote: options.mayPromote } })
     const heal = async (): Promise<void> => {
       await fs.mkdir(join(root, 'tmp'), { ...DIRECTORY, recursive: true })
@@ -160,7 +175,7 @@ export async function openCache (options: OpenCacheOptions): Promise<OpenedCache
     const close = async (): Promise<void> => {
       stopping.abort()
       queue.shut()
-      await reconciled.catch(() => {})
+      await settled
       await looking
       await cache.flush()
       // It would wait for the batch that hangs; the process ends all the same.
@@ -195,11 +210,13 @@ async function prepareDirectory (fs: FileSystem, path: string, root: string, mod
 
 interface SoundIndex {
   readonly index: IndexDb
-  /** The files of the last run have no entries any more, since their index was damaged. */
+  /** Files have no entries any more, since their index was damaged, in this run or in one that did not come to taking all of them over. */
   readonly replaced: boolean
+  /** They have been taken over, and a file without an entry has been removed by somebody from now on. */
+  readonly tookOver: () => Promise<void>
 }
 
-type IndexOpening = Pick<OpenCacheOptions, 'check' | 'clock' | 'log' | 'signal' | 'loaded'>
+type IndexOpening = Pick<OpenCacheOptions, 'check' | 'onWrite' | 'clock' | 'log' | 'signal' | 'loaded'>
 
 async function openIndex (path: string, options: IndexOpening): Promise<SoundIndex> {
   const directory = join(path, 'index')
@@ -242,19 +259,23 @@ async function settledVerdict (path: string, directory: string, { check, log, si
 }
 
 async function openSound (path: string, directory: string, opening: IndexOpening): Promise<SoundIndex> {
+  // While it has this name, its files are being taken over: a kill in the middle must not make orphans of the others.
+  const aside = `${directory}.damaged`
+  const tookOver = async (): Promise<void> => { await nodeFs.rename(aside, `${aside}-${Math.floor(opening.clock.now())}`) }
+  const unfinished = await nodeFs.lstat(aside).then(() => true, () => false)
   const verdict = await settledVerdict(path, directory, opening)
   let why: unknown = verdict.is === 'damaged' ? verdict.why : undefined
   if (why === undefined) {
     try {
-      return { index: openIndexDb(directory), replaced: false }
+      return { index: openIndexDb(directory, opening.onWrite), replaced: unfinished, tookOver }
     } catch (error) {
       why = error
     }
   }
-  const aside = `${directory}.damaged-${Math.floor(opening.clock.now())}`
   opening.log('error', 'cache index cannot be opened, moved aside and started empty; files are taken over by what they are', { err: why, aside })
+  if (unfinished) await tookOver()
   await nodeFs.rename(directory, aside)
-  return { index: openIndexDb(directory), replaced: true }
+  return { index: openIndexDb(directory, opening.onWrite), replaced: true, tookOver }
 }
 
 /** Empty when there is none, undefined when it cannot be read. */

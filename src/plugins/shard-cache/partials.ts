@@ -5,6 +5,7 @@ import type { FileSystem, MeasuredDisk, OpenFile } from '../../storage/disk-file
 import type { LeasedStore, Reservation } from '../../storage/leased-store.ts'
 import { BlockSet } from './block-set.ts'
 import type { CacheEntry } from './cache-entry.ts'
+import type { DiskSync } from './disk-sync.ts'
 
 /** An object of which some blocks are in a file. */
 export interface PartialRecord {
@@ -31,6 +32,7 @@ export interface PartialsOptions {
   readonly root: string
   readonly fs: FileSystem
   readonly disk: MeasuredDisk
+  readonly sync: DiskSync
   readonly leased: LeasedStore<CacheEntry>
 }
 
@@ -54,6 +56,8 @@ export class Partials {
   /** The one that was left longest ago first. */
   readonly #kept = new Map<string, KeptPartial>()
   readonly #removing = new Set<Promise<void>>()
+  /** Whether some were removed since {@link drained} saw to it that they do not come back. */
+  #removed = false
 
   constructor (options: PartialsOptions) {
     this.#options = options
@@ -69,11 +73,11 @@ export class Partials {
    * @returns whether it is kept; otherwise file and reservation still are the caller's
    */
   async keep (id: string, name: string, path: string, handle: OpenFile, reservation: Reservation, record: PartialRecord): Promise<boolean> {
-    const { root, disk, fs, leased } = this.#options
+    const { root, disk, fs, sync, leased } = this.#options
     if (record.blocks.count === 0 || record.size > leased.maxBytes * PARTIAL_SHARE || reservation.settled) return false
     const file = join(root, DIRECTORY, name)
     try {
-      await disk.run('fsync', () => handle.datasync())
+      await sync.bytes(handle)
       await fs.mkdir(join(root, DIRECTORY), { recursive: true, mode: 0o700 })
       await disk.run('rename', () => fs.rename(path, file))
       await this.#writeRecord(file + RECORD, id, record)
@@ -136,9 +140,14 @@ export class Partials {
     return this.#kept.size
   }
 
-  /** Waits for removals under way. */
+  /** Waits for removals under way, and for the disk as far as `cache.sync` says. */
   async drained (): Promise<void> {
+    const { root, sync } = this.#options
     await Promise.all(this.#removing)
+    if (!this.#removed) return
+    this.#removed = false
+    // Reported, and tried again with what is removed next.
+    await sync.directory(join(root, DIRECTORY)).catch(() => {})
   }
 
   #forget (id: string): void {
@@ -151,18 +160,19 @@ export class Partials {
 
   #remove (...paths: readonly string[]): void {
     const { disk } = this.#options
+    this.#removed = true
     const removing = Promise.all(paths.map(async path => { await disk.remove(path) })).then(() => { this.#removing.delete(removing) })
     this.#removing.add(removing)
   }
 
   /** Written elsewhere first, so that it is whole or not there. */
   async #writeRecord (path: string, id: string, { size, sha256, blockSize, blocks }: PartialRecord): Promise<void> {
-    const { fs, disk } = this.#options
+    const { fs, disk, sync } = this.#options
     const text = JSON.stringify({ version: PARTIAL_VERSION, id, size, sha256, blockSize, blocks: Buffer.from(blocks.toBytes()).toString('base64') })
     const handle = await fs.open(`${path}.new`, 'w', 0o600)
     try {
       await disk.writeAt(handle, [Buffer.from(text)], 0)
-      await handle.datasync()
+      await sync.bytes(handle)
     } finally {
       await handle.close()
     }

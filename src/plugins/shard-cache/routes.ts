@@ -7,6 +7,7 @@ import { reads, writes } from '../admin/route.ts'
 import { Cid, Capacity, CacheManifest, CacheStats, Entry, EntryPage, Imported, PartParam, problems, Purged } from '../admin/schemas.ts'
 import type { Config } from '../../config/config.ts'
 import type { ShardService } from '../shards/shard-service.ts'
+import type { SetSection } from '../live-config/set-section.ts'
 import type { ShardCache } from './shard-cache.ts'
 
 declare module 'fastify' {
@@ -20,6 +21,7 @@ export interface CacheRoutesOptions {
   readonly cache: ShardCache
   readonly shards: ShardService
   readonly eviction: Config['cache']['eviction']
+  readonly set: SetSection
 }
 
 /** Body of a manifest import; larger ones go into the cache directory as `cache_manifest.json` and are read at start. */
@@ -36,7 +38,7 @@ function toKey (params: { cid: string, part: string }): ShardKey {
 }
 
 /** `/cache`: what is stored, purges, capacity, manifest. */
-export const cacheRoutes: FastifyPluginAsyncTypebox<CacheRoutesOptions> = async (app, { cache, shards, eviction }) => {
+export const cacheRoutes: FastifyPluginAsyncTypebox<CacheRoutesOptions> = async (app, { cache, shards, eviction, set }) => {
   let reconciled = false
   void cache.reconciled.then(() => { reconciled = true }, () => {})
 
@@ -70,12 +72,11 @@ export const cacheRoutes: FastifyPluginAsyncTypebox<CacheRoutesOptions> = async 
   app.patch('/cache', writes('cache', {
     operationId: 'resizeCache',
     summary: 'Change capacities',
-    description: 'The cache shrinks immediately; what is left out stays; all holds until the relay restarts.',
+    description: 'The cache shrinks immediately; what is left out stays. All holds over restarts, until it is dropped: `DELETE /config/overrides`.',
     body: Capacity
-  }, CacheStats), async request => {
+  }, CacheStats, 500, 503), async request => {
     const { maxBytes, ramBytes } = request.body
-    if (maxBytes !== undefined) cache.disk.resize(maxBytes)
-    if (ramBytes !== undefined) cache.ram.resize(ramBytes)
+    await set('cache', request.body)
     request.log.info({ maxBytes, ramBytes }, 'cache capacity changed')
     return stats()
   })

@@ -1,15 +1,13 @@
-import { unwatchFile, watchFile } from 'node:fs'
 import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { RelayError } from '../../base/errors.ts'
 import { keepBeside } from '../../base/replace-file.ts'
+import { WatchedFiles } from '../../base/watched-files.ts'
 import type { TlsMaterial } from '../../channel/tls-material.ts'
 import { check, loadConfigured, loadKept, saveKept, type LoadedCertificate } from './certificate-files.ts'
 import { nextAction } from './renewal.ts'
 import { certificateHash, coversHosts, createSelfSigned, PINNED_MAX_VALIDITY_MS } from './self-signed.ts'
 
-/** Polled, since a rename (certbot) or a symlink swap (Kubernetes) leaves inode watchers on the old file. */
-const WATCH_INTERVAL_MS = 2_000
 /** Renewal is looked at this often at least: a timer does not advance while a machine sleeps. */
 const RECHECK_MS = 3_600_000
 
@@ -49,6 +47,11 @@ export interface CertificateStore {
   onChange (listener: (material: TlsMaterial, hashes: CertificateHash[]) => void): () => void
   /** Looks at the files again now, as on SIGHUP; a bad new pair is logged and the old one stays. Never rejects. */
   reload (): Promise<void>
+  /**
+   * Reads another pair of files, which the returned function puts in the place of this one; a self-signed pair has none, and stays.
+   * @throws RelayError RELAY_ERR_CONFIG naming the file that is missing or wrong
+   */
+  prepare (certFile: string, keyFile: string): Promise<() => void>
   close (): Promise<void>
 }
 
@@ -87,6 +90,7 @@ abstract class BaseStore implements CertificateStore {
 
   abstract open (): Promise<void>
   abstract hashes (): CertificateHash[]
+  abstract prepare (certFile: string, keyFile: string): Promise<() => void>
   protected abstract refresh (): Promise<void>
   protected abstract stop (): void
 
@@ -127,12 +131,23 @@ abstract class BaseStore implements CertificateStore {
 
 class ConfiguredStore extends BaseStore {
   readonly source = 'configured'
-  readonly #onFile = (): void => { this.reload().catch(() => {}) }
+  readonly #watched = new WatchedFiles(() => { this.reload().catch(() => {}) }, this.options.watchIntervalMs)
+  /** Certificate and key. */
+  #files: readonly [string, string] = [this.options.certFile, this.options.keyFile]
 
   async open (): Promise<void> {
-    this.#use(await loadConfigured(this.options.certFile, this.options.keyFile))
-    const interval = this.options.watchIntervalMs ?? WATCH_INTERVAL_MS
-    for (const file of [this.options.certFile, this.options.keyFile]) watchFile(file, { interval, persistent: false }, this.#onFile)
+    this.#use(await loadConfigured(...this.#files))
+    this.#watched.watch(this.#files)
+  }
+
+  async prepare (certFile: string, keyFile: string): Promise<() => void> {
+    const found = await loadConfigured(certFile, keyFile)
+    return () => {
+      if (this.closed) return
+      this.#files = [certFile, keyFile]
+      this.#watched.watch(this.#files)
+      this.#replace(found)
+    }
   }
 
   hashes (): CertificateHash[] {
@@ -140,15 +155,21 @@ class ConfiguredStore extends BaseStore {
   }
 
   protected async refresh (): Promise<void> {
-    const found = await loadConfigured(this.options.certFile, this.options.keyFile)
-    if (this.closed || (found.material.cert === this.loaded?.material.cert && found.material.key === this.loaded.material.key)) return
+    const files = this.#files
+    const found = await loadConfigured(...files)
+    // Of files that have been replaced meanwhile nothing counts.
+    if (!this.closed && files === this.#files) this.#replace(found)
+  }
+
+  #replace (found: LoadedCertificate): void {
+    if ((found.material.cert === this.loaded?.material.cert && found.material.key === this.loaded.material.key)) return
     this.#use(found)
     this.deps.log('info', 'certificate replaced', { subject: found.leaf.subject, validTo: found.leaf.validTo })
     this.changed()
   }
 
   protected stop (): void {
-    for (const file of [this.options.certFile, this.options.keyFile]) unwatchFile(file, this.#onFile)
+    this.#watched.close()
   }
 
   #use (found: LoadedCertificate): void {
@@ -176,6 +197,10 @@ class SelfSignedStore extends BaseStore {
 
   hashes (): CertificateHash[] {
     return [this.loaded, this.#next].filter(kept => kept !== undefined).map(hashOf)
+  }
+
+  async prepare (): Promise<() => void> {
+    return () => { void this.reload() }
   }
 
   protected async refresh (): Promise<void> {

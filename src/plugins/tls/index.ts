@@ -23,9 +23,14 @@ export default fp<{ config: Config }>(async (app, { config }) => {
     now: systemClock.now,
     log: (level, message, fields) => { log[level](fields ?? {}, message) }
   })
+  app.liveConfig.on(['tls.cert', 'tls.key'], async ({ tls }) => await store.prepare(tls.cert, tls.key), {
+    always: true,
+    // Viewer HTTP is HTTPS with a configured certificate only.
+    needsRestart: (now, { tls }) => (now.tls.cert === '') !== (tls.cert === '')
+  })
   app.decorate('certificates', store)
   app.relayMetrics.onCollect(() => {
     app.relayMetrics.set('icn_relay_certificate_not_after_timestamp_seconds', Date.parse(new X509Certificate(store.current().cert).validTo) / 1_000, { source: store.source })
   })
   app.addHook('onClose', async () => { await store.close() })
-}, { name: 'tls', dependencies: ['metrics', 'shard-cache'] })
+}, { name: 'tls', dependencies: ['live-config', 'metrics', 'shard-cache'] })

@@ -27,7 +27,7 @@ const DnsName = Type.Object({
 
 /** Keys of `[upstream]`. */
 export const upstreamConfig = section({
-  super_nodes: Type.Array(SuperNode, { default: [{ url: 'http://127.0.0.1:9002', region: 'NA-WEST' }], maxItems: 64, description: 'origins, each with its region; `role = "relay"` marks a relay of the tier above; `operator` says who runs it, see `trust.quorum`' }),
+  super_nodes: Type.Array(SuperNode, { live: true, default: [{ url: 'http://127.0.0.1:9002', region: 'NA-WEST' }], maxItems: 64, description: 'origins, each with its region; `role = "relay"` marks a relay of the tier above; `operator` says who runs it, see `trust.quorum`' }),
   dns: Type.Array(DnsName, { default: [], maxItems: 16, description: 'more super-nodes by DNS: `{ dns = "_relay._tcp.example.org", type = "SRV", region = "EU-WEST" }`, or `type = "A"` or `"AAAA"` with `port` (9002 by default); `scheme` is `"http"` (default) or, with SRV, `"https"`' }),
   dns_servers: Type.Array(Type.String({ maxLength: 64 }), { default: [], maxItems: 8, description: 'name servers for `dns`, an address with or without a port: `"10.0.0.53"`, `"127.0.0.1:5353"`, `"[2001:db8::53]:53"`; empty means those of the host' }),
   siblings: Type.Array(Sibling, { default: [], maxItems: 64, description: 'public URLs of the relays of our tier, `{ url, region }`; a missing object is first asked for at the one that rendezvous hashing names' }),

@@ -8,6 +8,7 @@ import { NodeRoster } from './node-roster.ts'
 import { DEFAULT_FITNESS_POLICY } from './node-state.ts'
 import { configuredSource } from './sources/configured.ts'
 import type { NodeSource } from './sources/node-source.ts'
+import { StaticSource } from './sources/static.ts'
 import { relayPseudonym, type Tier } from './tiers.ts'
 import { Upstream } from './upstream.ts'
 
@@ -68,11 +69,13 @@ export default fp<{ config: Config }>(async (app, { config }) => {
     observer: app.relayMetrics.upstream,
     log: (level, message, fields) => { log[level](fields, message) }
   })
-  const source = configuredSource(settings, { random: Math.random, log: (level, message, fields) => { log[level](fields, message) } })
+  const configured = new StaticSource(settings.super_nodes)
+  const source = configuredSource(settings, { random: Math.random, log: (level, message, fields) => { log[level](fields, message) } }, configured)
   const file = join(config.cache.path, 'upstreams.json')
   const roster = new NodeRoster(upstream.nodes, await loadChanges(file, (message, fields) => { log.warn(fields, message) }), file)
   // Not awaited: the configured nodes are named immediately, and a name server that does not answer keeps nobody waiting.
   void source.start(nodes => { roster.name(nodes) })
+  app.liveConfig.on(['upstream.super_nodes'], next => () => { configured.set(next.upstream.super_nodes) })
   app.decorate('upstream', upstream)
   app.decorate('nodeRoster', roster)
   app.decorate('nodeSource', source)
@@ -86,4 +89,4 @@ export default fp<{ config: Config }>(async (app, { config }) => {
     await roster.close()
     await upstream.close()
   })
-}, { name: 'upstream', dependencies: ['denylist', 'metrics', 'region'] })
+}, { name: 'upstream', dependencies: ['denylist', 'live-config', 'metrics', 'region'] })

@@ -7,6 +7,7 @@ import { VERSION } from '../../base/version.ts'
 import { perTransport, SESSION_TRANSPORTS } from '../../protocol/session-transports.ts'
 import type { GatewayStats, ListeningInfo } from '../../channel/from-gateway.ts'
 import type { Config } from '../../config/config.ts'
+import { keysOf } from '../../config/schema.ts'
 import { WEBSOCKET_FD } from '../../channel/channel.ts'
 import { childGateways, gatewayPaths, type GatewayProgram } from '../../spawn/gateway-process.ts'
 import type { RefusedCounts } from '../limits/limits.ts'
@@ -78,6 +79,11 @@ export interface ViewersOptions {
   readonly websocketSocket?: number | undefined
 }
 
+/** Whether debug lines are written. */
+function readsDebug ({ log: { level } }: Config): boolean {
+  return level === 'debug' || level === 'trace'
+}
+
 /** Viewers over WebTransport: the supervised gateway process that owns QUIC, and what the relay knows of it. */
 export default fp<ViewersOptions>(async (app, { config, gatewayProgram, websocketSocket }) => {
   const { viewer, transport } = config
@@ -102,8 +108,9 @@ export default fp<ViewersOptions>(async (app, { config, gatewayProgram, websocke
     auth: forGateway(app.auth.current()),
     region: app.region.current,
     access: app.accessLog.settings,
-    debug: app.logLevel.debug,
+    debug: readsDebug(app.liveConfig.config),
     share: keeper.share(),
+    classes: app.bandwidth.classes,
     overload: { state: 'normal', targets: [] },
     drain: undefined
   }, systemClock)
@@ -119,7 +126,6 @@ export default fp<ViewersOptions>(async (app, { config, gatewayProgram, websocke
         ticketKey: newTicketKey(),
         version: VERSION,
         ioTimeoutMs: config.cache.io_timeout_ms,
-        bandwidth: app.bandwidth.classes
       }),
       live,
       start: isLaunched() ? launchedGateways : childGateways(paths, gatewayProgram, websocketSocket),
@@ -157,7 +163,7 @@ export default fp<ViewersOptions>(async (app, { config, gatewayProgram, websocke
       },
       log: (level, message, fields) => { log[level](fields ?? {}, message) }
     })
-  const redirectTo = (): readonly string[] => redirectTargets(config.overload, () => app.upstream.nodes.nearest(app.region.current)?.url)
+  const redirectTo = (): readonly string[] => redirectTargets(app.liveConfig.config.overload, () => app.upstream.nodes.nearest(app.region.current)?.url)
   const tellOverload = (): void => { live.update({ overload: { state: app.overload.state, targets: app.overload.shedsSessions ? redirectTo() : [] } }) }
   const sized = new Set<string>()
   const sessions = (): number => Object.values(supervisor?.stats?.sessions ?? {}).reduce((sum, value) => sum + value, 0)
@@ -197,8 +203,10 @@ export default fp<ViewersOptions>(async (app, { config, gatewayProgram, websocke
     started: () => started,
     stop: async (deadlineMs: number) => { await supervisor?.stop(deadlineMs) }
   })
+  app.liveConfig.on(keysOf('overload'), () => tellOverload)
+  app.liveConfig.on(['bandwidth.weights', 'bandwidth.ladder'], () => () => { live.update({ classes: app.bandwidth.classes }) })
   keeper.onShare(share => { live.update({ share }) })
-  app.logLevel.onChange(() => { live.update({ debug: app.logLevel.debug }) })
+  app.liveConfig.on(['log.level'], next => () => { live.update({ debug: readsDebug(next) }) })
   app.accessLog.onChange(access => { live.update({ access }) })
   const subscriptions = [
     app.auth.onChange(settings => { live.update({ auth: forGateway(settings) }) }),
@@ -211,4 +219,4 @@ export default fp<ViewersOptions>(async (app, { config, gatewayProgram, websocke
     for (const unsubscribe of subscriptions) unsubscribe()
     await supervisor?.stop(LATE_STOP_MS)
   })
-}, { name: 'viewers', dependencies: ['access-log', 'auth', 'bandwidth', 'limits', 'metrics', 'overload', 'region', 'shards', 'tls', 'upstream'] })
+}, { name: 'viewers', dependencies: ['access-log', 'auth', 'bandwidth', 'limits', 'live-config', 'metrics', 'overload', 'region', 'shards', 'tls', 'upstream'] })

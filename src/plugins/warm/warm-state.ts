@@ -1,10 +1,8 @@
 /** What warm jobs and the feed keep across restarts, and its file. */
-import { readFile, rm, stat } from 'node:fs/promises'
 import Type, { type Static } from 'typebox'
-import { ERRORS, RelayError, systemCode, type ErrorCode } from '../../base/errors.ts'
-import { keepBeside } from '../../base/replace-file.ts'
+import { ERRORS, RelayError, type ErrorCode } from '../../base/errors.ts'
 import { schemaCheck } from '../../base/schema-check.ts'
-import { OtherVersionError, parseState } from '../../base/state-file.ts'
+import { loadState, parseState } from '../../base/state-file.ts'
 import type { ObjectPart } from '../../protocol/shard-key.ts'
 import { Job, MAX_KEPT_JOBS, MAX_OPEN_JOBS } from '../jobs/jobs.ts'
 import { MAX_CONCURRENCY } from './config.ts'
@@ -95,32 +93,10 @@ export function parseWarmState (text: string): WarmState {
   return problem === undefined ? state : wrong(problem)
 }
 
-/**
- * The state kept in a file; a new one when there is none, and, with an error in the log, when it cannot be used. A file that holds something else is moved aside,
- * to `<file>.damaged-<ms>`, or `<file>.other-version-<ms>` when another version of the relay wrote it.
- */
+/** The state kept in a file; a new one when there is none, and, with an error in the log, when it cannot be used: see {@link loadState}. */
 export async function loadWarmState (file: string, tell: (message: string, fields: Record<string, unknown>) => void): Promise<WarmState> {
-  try {
-    const { size } = await stat(file)
-    if (size > MAX_STATE_BYTES) return wrong(`it has ${size} bytes, and this relay reads ${MAX_STATE_BYTES}`)
-    return parseWarmState(await readFile(file, 'utf8'))
-  } catch (error) {
-    if (systemCode(error) === 'ENOENT') return newWarmState()
-    const aside = error instanceof RelayError ? await moveAside(file, error instanceof OtherVersionError ? 'other-version' : 'damaged') : undefined
-    tell('warm jobs of earlier cannot be read: none goes on', { file, aside, reason: error instanceof Error ? error.message : String(error) })
-    return newWarmState()
-  }
-}
-
-/** @returns its name now; undefined when the disk refuses */
-async function moveAside (file: string, why: string): Promise<string | undefined> {
-  try {
-    const aside = await keepBeside(file, why)
-    await rm(file)
-    return aside
-  } catch {
-    return undefined
-  }
+  const state = await loadState(file, MAX_STATE_BYTES, parseWarmState, fields => { tell('warm jobs of earlier cannot be read: none goes on', fields) })
+  return state ?? newWarmState()
 }
 
 /** A job as it is kept; one that a stopping relay has ended goes on later. */

@@ -3,7 +3,7 @@ import { suite, test, type TestContext } from 'node:test'
 import fc from 'fast-check'
 import { request } from 'undici'
 import { startSuperNode } from '../../../demo/super-node/server.ts'
-import { createLogger } from '../../../src/base/log.ts'
+import { createLogger, setLevel } from '../../../src/base/log.ts'
 import { loggedUrl, MAX_LOGGED_CHARS, redactUrl } from '../../../src/base/logged-text.ts'
 import { checkConfig } from '../../../src/config/config.ts'
 import { until } from '../../../tools/harness/http.ts'
@@ -18,6 +18,17 @@ function capture (): { logger: ReturnType<typeof createLogger>, text: () => stri
   const logger = createLogger('trace', { write: line => { written.push(line) } })
   return { logger, text: () => written.join(''), lines: () => written.map(line => JSON.parse(line) as Record<string, unknown>) }
 }
+
+test('another level is that of the children too, and a child of later begins with it', () => {
+  const { logger, lines } = capture()
+  const child = logger.child({ plugin: 'a' }).child({ inner: true })
+  setLevel(logger, 'warn')
+  child.info('left out')
+  logger.child({ plugin: 'b' }).info('left out')
+  setLevel(logger, 'debug')
+  child.debug('written')
+  assert.deepEqual(lines().map(({ msg, plugin }) => [msg, plugin]), [['written', 'a']])
+})
 
 suite('a token never reaches the log', () => {
   test('as a header, at any depth somebody would log', () => {

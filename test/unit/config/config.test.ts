@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { suite, test, type TestContext } from 'node:test'
 import fc from 'fast-check'
 import { parseCommandLine } from '../../../src/cli/arguments.ts'
-import { checkConfig, defaultConfig, environmentName, loadConfig, type Config } from '../../../src/config/config.ts'
+import { checkConfig, defaultConfig, environmentName, loadConfig, readLayers, type Config } from '../../../src/config/config.ts'
 import { configKeys, ConfigSchema } from '../../../src/config/schema.ts'
 import { hashedToken } from '../../../src/admission/static-tokens.ts'
 import { fromUnits, nearest } from '../../../src/config/text.ts'
@@ -45,6 +45,13 @@ const KEYS: Key[] = configKeys().map(({ path, schema }) => ({ path, schema: sche
 function valueOf (config: Config, path: readonly string[]): unknown {
   return path.reduce<unknown>((table, name) => (table as Record<string, unknown>)[name], config)
 }
+
+test('a file of more than 1 MiB is refused, at start and later', async t => {
+  const commandLine = parseCommandLine(['--config', await fileWith(t, `# ${'x'.repeat(1_048_576)}`)])
+  const line = `configuration file "${commandLine.config}" is larger than 1048576 bytes`
+  assert.deepEqual(problems(() => loadConfig(commandLine, {})), [line])
+  await assert.rejects(readLayers(commandLine, {}), { code: 'RELAY_ERR_CONFIG', message: line })
+})
 
 suite('defaults', () => {
   test('nothing configured is a complete, valid configuration', () => {
@@ -433,6 +440,7 @@ suite('what a start needs besides', () => {
     }
     for (const fine of [{ viewer: { port: 0, websocket_port: 0 }, admin: { port: 0 } }, { viewer: { websocket_port: 9003 }, transport: { engine: 'off' } }, { admin: { host: '0.0.0.0', tokens: [{ token: 'x'.repeat(16), scope: 'read' }] } }, { auth: { require: true, tokens: ['x'.repeat(16)] } }]) assert.deepEqual(found(fine), [], JSON.stringify(fine))
     assert.deepEqual(problems(() => checkConfig({ upstream: { hedge_min_ms: 101 } })), ['upstream.hedge_max_ms must be at least upstream.hedge_min_ms'])
+    assert.deepEqual(problems(() => checkConfig({ cache: { sync: 'none', verify_reads: 'never' } })), ['cache.sync = "none" needs cache.verify_reads = "first" or "always": after a power cut, files may have other bytes than were stored'])
   })
 
   test('files and the cache path are tried, and nothing is left behind', async t => {
@@ -474,8 +482,8 @@ suite('secrets', () => {
 suite('command line', () => {
   test('all options are read', () => {
     assert.deepEqual(parseCommandLine(['--config', 'a', '--cache-path', 'b', '--region', 'c', '--validate', '--help', '--version']),
-      { config: 'a', cachePath: 'b', region: 'c', validate: true, hashToken: false, signUrl: undefined, repair: undefined, warm: undefined, block: undefined, tail: undefined, help: true, version: true })
-    assert.deepEqual(parseCommandLine(['--config=a', '-h', '-v']), { config: 'a', cachePath: undefined, region: undefined, validate: false, hashToken: false, signUrl: undefined, repair: undefined, warm: undefined, block: undefined, tail: undefined, help: true, version: true })
+      { config: 'a', cachePath: 'b', region: 'c', validate: true, hashToken: false, signUrl: undefined, repair: undefined, warm: undefined, block: undefined, tail: undefined, reload: undefined, help: true, version: true })
+    assert.deepEqual(parseCommandLine(['--config=a', '-h', '-v']), { config: 'a', cachePath: undefined, region: undefined, validate: false, hashToken: false, signUrl: undefined, repair: undefined, warm: undefined, block: undefined, tail: undefined, reload: undefined, help: true, version: true })
     assert.equal(parseCommandLine(['--hash-token']).hashToken, true)
     assert.deepEqual(parseCommandLine(['--sign-url', '/a']).signUrl, { path: '/a', expiresInSeconds: 3_600, viewer: undefined, ip: undefined })
     assert.deepEqual(parseCommandLine(['--sign-url', '/a', '--expires-in', '60', '--viewer', 'v', '--ip', '::1']).signUrl, { path: '/a', expiresInSeconds: 60, viewer: 'v', ip: '::1' })

@@ -98,6 +98,16 @@ test('a viewer is told its first share, each rendition that fits anew, and that 
   assert.deepEqual([unlimited.news(0), unlimited.row()], [undefined, {}])
 })
 
+test('other weights and another ladder count for sessions that exist', async () => {
+  const { timers, bandwidth } = rig({ budgetBps: 100e6, levelBps: 2e6 })
+  const pacing = bandwidth.join('a', 'premium')
+  assert.deepEqual(pacing.news(0), { bitsPerSecond: 6e6, rendition: '1080p' })
+  bandwidth.setClasses({ weights: { premium: 2 }, ladder: [{ name: '240p', min_bps: 1e5 }, { name: '2160p', min_bps: 20e6 }] })
+  await timers.pass(100)
+  assert.deepEqual(pacing.news(100), { bitsPerSecond: 4e6, rendition: '240p' })
+  assert.equal(pacing.news(200), undefined)
+})
+
 test('a token of another class changes the weight, and rows and waits tell what became of it', async () => {
   const { timers, bandwidth } = rig()
   const abort = new AbortController()

@@ -74,7 +74,7 @@ suite('viewers over HTTP', () => {
     const timers = virtualTimers()
     const throttle = new Throttle({ clock: { monotonic: () => timers.now() }, timers, totalBps, maxViewers: maxViewers + 1, maxWaiting: 100 })
     const limits: { now: ShareLimits } = { now: { weight: 1 } }
-    const viewers = new HttpViewers({ throttle, ladder: LADDER, limits: className => className === undefined ? limits.now : { ...limits.now, weight: 4 }, maxViewers, timers })
+    const viewers = new HttpViewers({ throttle, ladder: () => LADDER, limits: className => className === undefined ? limits.now : { ...limits.now, weight: 4 }, maxViewers, timers })
     return { timers, throttle, viewers, limits }
   }
 

@@ -7,10 +7,10 @@ import { StaticSource } from './static.ts'
 /** Port of a super-node. */
 const DEFAULT_PORT = 9002
 
-/** The sources of `[upstream]` as one, configured nodes first. */
-export function configuredSource ({ super_nodes: nodes, dns, dns_servers: servers }: Pick<Config['upstream'], 'super_nodes' | 'dns' | 'dns_servers'>, deps: Pick<DnsSourceOptions, 'random' | 'log' | 'resolver' | 'schedule'>): NodeSource {
+/** The sources of `[upstream]` as one, configured nodes first. @param own those configured nodes, to be changed later */
+export function configuredSource ({ super_nodes: nodes, dns, dns_servers: servers }: Pick<Config['upstream'], 'super_nodes' | 'dns' | 'dns_servers'>, deps: Pick<DnsSourceOptions, 'random' | 'log' | 'resolver' | 'schedule'>, own = new StaticSource(nodes)): NodeSource {
   return new MergedSource([
-    new StaticSource(nodes),
+    own,
     ...dns.map(({ scheme = 'http', port = DEFAULT_PORT, role = 'origin', ...query }) => new DnsSource({ ...deps, ...query, servers, scheme, port, role }))
   ])
 }

@@ -8,18 +8,31 @@ export interface ConfiguredNode {
   readonly operator?: string
 }
 
-/** The nodes of the configuration, for the life of the process. */
+function specsOf (nodes: readonly ConfiguredNode[]): NodeSpec[] {
+  return uniqueNodes(nodes.map(({ url, role = 'origin', ...node }) => ({ ...node, url: new URL(url).origin, role })))
+}
+
+/** The nodes of the configuration. */
 export class StaticSource implements NodeSource {
   readonly name = 'static'
-  readonly #nodes: readonly NodeSpec[]
+  #nodes: readonly NodeSpec[]
+  #onChange: ((nodes: readonly NodeSpec[]) => void) | undefined
   #closed = false
 
   constructor (nodes: readonly ConfiguredNode[]) {
-    this.#nodes = uniqueNodes(nodes.map(({ url, role = 'origin', ...node }) => ({ ...node, url: new URL(url).origin, role })))
+    this.#nodes = specsOf(nodes)
   }
 
   async start (onChange: (nodes: readonly NodeSpec[]) => void): Promise<void> {
-    if (!this.#closed && this.#nodes.length > 0) onChange(this.#nodes)
+    if (this.#closed) return
+    this.#onChange = onChange
+    if (this.#nodes.length > 0) onChange(this.#nodes)
+  }
+
+  /** The configuration names these from now on. */
+  set (nodes: readonly ConfiguredNode[]): void {
+    this.#nodes = specsOf(nodes)
+    if (!this.#closed) this.#onChange?.(this.#nodes)
   }
 
   async refresh (): Promise<void> {}

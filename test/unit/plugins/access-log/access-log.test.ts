@@ -77,7 +77,7 @@ suite('the access log', () => {
     log.take(ACCESS_RECORD, true)
     log.take(ACCESS_RECORD, false)
     assert.deepEqual([lines.length, log.lines, lines[0]?.endsWith('}\n')], [1, 1, true])
-    log.change({ sampleHits: 0.6 })
+    log.change({ sampleHits: 0.6, sampleMisses: 1, scrapes: false })
     assert.ok(gate.writes('hit', false), 'from the next on')
     for (let n = 0; n < 100; n++) gate.writes('other', true)
     await timers.pass(1_000)

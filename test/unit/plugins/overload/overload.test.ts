@@ -44,6 +44,16 @@ suite('overload', () => {
     assert.equal(again.lastIndexOf('degraded'), 15 + 20)
   })
 
+  test('another policy counts from the next sample on, and what was seen stays', () => {
+    const overload = new Overload(POLICY, 0)
+    run(overload, 'event_loop_delay', [100, 100, 100, 100])
+    assert.equal(overload.state, 'normal')
+    const thresholds = signalThresholds({ ...defaultConfig().overload, degraded_delay_ms: 90 })
+    overload.change({ thresholds, enterSamples: 2, windowSamples: 2, holdMs: { degraded: 1_000, shedding: 1_000 } })
+    assert.deepEqual(run(overload, 'event_loop_delay', [100, 100, 0, 0, 0], 2_000), ['normal', 'degraded', 'degraded', 'degraded', 'normal'])
+    assert.equal(overload.signals()[0]?.thresholds.degraded.enter, 90)
+  })
+
   test('the worst signal decides and is the reason, also of the way back', () => {
     const overload = new Overload(POLICY, 7)
     const seen: OverloadTransition[] = []

@@ -129,6 +129,25 @@ test('an unclean end keeps what was flushed, removes the rest as orphans and hal
   for (let n = 0; n < 5; n++) await expectBody(after.cache, n)
 })
 
+test('what kills left of state files that were being written goes when it is old; nothing else does', async t => {
+  const path = await temporaryDirectory(t)
+  const clock = manualClock(Date.now())
+  await mkdir(join(path, 'tls'))
+  const left = ['denied.json.0a7e1c52-6f0b-4b5e-9a53-0d7c1f1f2e11.tmp', 'admin-token.0123456789abcdef.tmp', join('tls', 'next.pem.0a7e1c52-6f0b-4b5e-9a53-0d7c1f1f2e12.tmp')]
+  const kept = ['notes.tmp', 'denied.json', 'upstreams.json.damaged-1700000000000', join('tls', 'current.pem')]
+  for (const name of [...left, ...kept]) await writeFile(join(path, name), 'x')
+  const there = async (): Promise<string[]> => {
+    const names = await readdir(path, { recursive: true })
+    return [...left, ...kept].filter(name => names.includes(name))
+  }
+  const young = await openTestCache(t, path, { clock })
+  assert.deepEqual(await there(), [...left, ...kept], 'another relay may be writing it')
+  await young.close()
+  clock.advance(120_000)
+  await openTestCache(t, path, { clock })
+  assert.deepEqual(await there(), kept)
+})
+
 test('missing and resized files drop their entries, strays and misplaced copies are removed, the index follows', async t => {
   const path = await temporaryDirectory(t)
   const before = await openTestCache(t, path)
@@ -208,7 +227,7 @@ test('a path that cannot be used is RELAY_ERR_CACHE_PATH naming it, and leaves t
   await mkdir(join(path, 'index', 'data.mdb'), { recursive: true })
   const opened = await openTestCache(t, path)
   assert.equal(opened.restored, 0)
-  assert.ok((await readdir(path)).some(name => name.startsWith('index.damaged-')))
+  assert.ok((await readdir(path)).some(name => name.startsWith('index.damaged')))
 })
 
 test('a directory that cannot be listed keeps its entries: unknown is not missing', async t => {

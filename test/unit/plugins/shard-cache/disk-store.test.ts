@@ -250,6 +250,29 @@ test('a body purged before, during or after its commit is not stored when forbid
   }
 })
 
+test('blocks of a body that is purged while they are being kept are not kept', async t => {
+  for (const moment of ['datasync', 'rename', 'create', 'write'] as const) {
+    const set = await testStore(t)
+    const body = bytesOf('x', 1_000)
+    const { spool, keep, forbidStore } = await set.store.createBlockSpool(KEY, { size: body.length, sha256: sha256(body), blockSize: 100 })
+    await spool.put(0, [body.subarray(0, 100)], await spool.place(never), never)
+    await spool.flush()
+    set.faulty.decide = operation => {
+      if (operation === moment) {
+        forbidStore()
+        set.store.purge(ID)
+      }
+      return undefined
+    }
+    assert.equal(await keep(), false, moment)
+    await spool.close()
+    assert.equal(set.store.partials.count, 0, moment)
+    await set.store.flush()
+    assert.deepEqual(await readdir(join(set.root, 'partial')), [])
+    await assertAtRest(set)
+  }
+})
+
 const REFUSALS: [FsOperation, string, { stored: boolean, error: string }][] = [
   ['create', 'ENOSPC', { stored: false, error: 'open ENOSPC' }],
   ['create', 'EMFILE', { stored: false, error: 'open EMFILE' }],

@@ -109,6 +109,29 @@ suite('files', () => {
     assert.equal(next.restored, COUNT)
   })
 
+  test('of an index that was replaced are not taken for orphans when the relay is killed before it has taken them over, however often', async t => {
+    const path = await left(t)
+    const pace = async (signal: AbortSignal): Promise<void> => { await new Promise<void>(resolve => { signal.addEventListener('abort', () => { resolve() }) }) }
+    for (const check of [async (): Promise<IndexVerdict> => ({ is: 'damaged', why: 'SIGSEGV' }), undefined, async (): Promise<IndexVerdict> => ({ is: 'damaged', why: 'SIGBUS' })]) {
+      const stopped = await openTestCache(t, path, { pace, ...check === undefined ? {} : { check } })
+      await stopped.close()
+      assert.ok((await readdir(path)).includes('index.damaged'))
+    }
+    const after = await openTestCache(t, path)
+    assert.equal((await after.cache.reconciled).found, COUNT)
+    await expectAll(after)
+    await after.close()
+    const names = (await readdir(path)).filter(name => name.startsWith('index.'))
+    assert.deepEqual(names.map(name => name.replace(/\d+$/, '')), ['index.damaged-', 'index.damaged-'])
+    // From now on, whatever has no entry was purged.
+    const stray = join(path, 'shards', relativeFile('purged/1', 'gone'))
+    await mkdir(join(stray, '..'), { recursive: true })
+    await writeFile(stray, 'purged')
+    const next = await openTestCache(t, path)
+    const report = await next.cache.reconciled
+    assert.deepEqual([report.confirmed, report.orphansRemoved, report.found], [COUNT, 1, 0])
+  })
+
   test('whose records another version has written stay hits, and the records are written anew', async t => {
     const path = await left(t)
     await rewrite(path, bytes => { bytes[0] = 2 })

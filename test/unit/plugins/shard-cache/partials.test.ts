@@ -3,6 +3,7 @@ import { mkdir, readdir, readFile, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { suite, test, type TestContext } from 'node:test'
 import { BlockSet } from '../../../../src/plugins/shard-cache/block-set.ts'
+import { DiskSync } from '../../../../src/plugins/shard-cache/disk-sync.ts'
 import { MAX_PARTIALS, PARTIAL_SHARE, Partials, type PartialRecord } from '../../../../src/plugins/shard-cache/partials.ts'
 import { MeasuredDisk, systemFiles } from '../../../../src/storage/disk-files.ts'
 import { LeasedStore } from '../../../../src/storage/leased-store.ts'
@@ -20,7 +21,8 @@ async function setUp (t: TestContext, maxBytes = MAX, root?: string): Promise<Se
   const path = root ?? await temporaryDirectory(t)
   await mkdir(join(path, 'tmp'), { recursive: true })
   const leased = new LeasedStore<CacheEntry>({ maxBytes, onFree: () => {} })
-  return { root: path, leased, partials: new Partials({ root: path, fs: systemFiles, disk: new MeasuredDisk(systemFiles, recordingObserver(), () => 0), leased }) }
+  const disk = new MeasuredDisk(systemFiles, recordingObserver(), () => 0)
+  return { root: path, leased, partials: new Partials({ root: path, fs: systemFiles, disk, sync: new DiskSync({ policy: 'data', root: path, disk }), leased }) }
 }
 
 function recordOf (blocks: readonly number[], size = SIZE): PartialRecord {

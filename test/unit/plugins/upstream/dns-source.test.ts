@@ -291,6 +291,18 @@ suite('several sources as one', () => {
     assert.equal(lists.length, 3)
   })
 
+  test('the configuration may name others, which is told when somebody listens, and never after the end', async () => {
+    const own = new StaticSource([{ url: 'http://a', region: 'APAC' }])
+    own.set([{ url: 'http://B:80', region: 'APAC' }])
+    const lists: (readonly NodeSpec[])[] = []
+    await own.start(nodes => { lists.push(nodes) })
+    own.set([])
+    own.set([{ url: 'http://c', region: 'MENA' }])
+    await own.close()
+    own.set([{ url: 'http://d', region: 'MENA' }])
+    assert.deepEqual(lists, [[node('http://b')], [], [node('http://c', 'MENA')]])
+  })
+
   test('the merged list is the union, each once, bounded, and told exactly when it changes', async () => {
     const urls = fc.array(fc.integer({ min: 0, max: 120 }).map(n => `http://n${n}`), { maxLength: 100 })
     await fc.assert(fc.asyncProperty(fc.array(fc.tuple(fc.nat({ max: 2 }), urls), { maxLength: 20 }), async changes => {
