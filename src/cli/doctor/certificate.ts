@@ -1,14 +1,14 @@
 import { RelayError } from '../../base/errors.ts'
 import type { Config } from '../../config/config.ts'
 import { loadConfigured } from '../../plugins/tls/certificate-files.ts'
-import { fail, ok, warn, type Finding } from './finding.ts'
+import { fail, ok, warn, type Diagnosis } from './diagnosis.ts'
 
 const DAY_MS = 86_400_000
 /** Whoever renews certificates should have done so by then. */
 const SOON_DAYS = 7
 
 /** @param now milliseconds since the Unix epoch */
-export async function checkCertificate ({ tls }: Config, now: number): Promise<Finding> {
+export async function checkCertificate ({ tls }: Config, now: number): Promise<Diagnosis> {
   const name = 'certificate'
   if (tls.cert === '' && tls.key === '') return ok(name, 'none is configured: viewers over WebTransport get a self-signed one, which renews itself; viewer HTTP is not encrypted')
   if (tls.cert === '' || tls.key === '') return fail(name, `tls.${tls.cert === '' ? 'cert' : 'key'} is not set`, 'name both files: a certificate and its key belong together')

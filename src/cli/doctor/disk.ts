@@ -3,7 +3,7 @@ import { dirname, join, resolve } from 'node:path'
 import { performance } from 'node:perf_hooks'
 import { systemCode } from '../../base/errors.ts'
 import type { Config } from '../../config/config.ts'
-import { fail, ok, sizeText, warn, type Finding } from './finding.ts'
+import { fail, ok, sizeText, warn, type Diagnosis } from './diagnosis.ts'
 
 /** What is known of the place of the cache. */
 export interface DiskFacts {
@@ -69,9 +69,9 @@ async function syncMs (directory: string): Promise<number> {
 }
 
 /** @param used bytes that the cache has there already */
-export function checkDisk ({ cache }: Config, { path, refused, size, free, freeFiles, files, type, syncMs: ms }: DiskFacts, used: number): Finding[] {
+export function checkDisk ({ cache }: Config, { path, refused, size, free, freeFiles, files, type, syncMs: ms }: DiskFacts, used: number): Diagnosis[] {
   if (refused !== undefined) return [fail('disk', `nothing can be written below ${path}: ${refused}`, 'give the directory to the user of the relay (chown), or set cache.path')]
-  const findings: Finding[] = []
+  const findings: Diagnosis[] = []
   const room = free + used
   const says = `${path}: ${sizeText(room)} for a cache of ${sizeText(cache.max_bytes)}`
   if (cache.max_bytes > size) findings.push(warn('disk', `${says}, of a disk of ${sizeText(size)}`, 'lower cache.max_bytes, or use another disk; until then the cache keeps what fits beside cache.min_free_bytes'))

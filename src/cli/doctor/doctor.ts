@@ -3,7 +3,7 @@ import { checkStart } from '../start-check.ts'
 import { RelayError } from '../../base/errors.ts'
 import { checkCertificate } from './certificate.ts'
 import { checkDisk, diskFacts } from './disk.ts'
-import { fail, ok, type Finding } from './finding.ts'
+import { fail, ok, type Diagnosis } from './diagnosis.ts'
 import { checkMachine, machineFacts } from './machine.ts'
 import { checkOrigins, originFacts } from './origins.ts'
 import { bindError, checkPorts, listenersOf } from './ports.ts'
@@ -16,7 +16,7 @@ export interface DoctorDeps {
 }
 
 /** Looks at everything that a relay with this configuration needs. Nothing it does is felt by a relay that runs. */
-export async function examine (config: Config, { now, running }: DoctorDeps): Promise<Finding[]> {
+export async function examine (config: Config, { now, running }: DoctorDeps): Promise<Diagnosis[]> {
   const used = await running()
   const [facts, disk, origins, certificate, ...errors] = await Promise.all([
     machineFacts(),
@@ -37,7 +37,7 @@ export async function examine (config: Config, { now, running }: DoctorDeps): Pr
 }
 
 /** What the start itself would refuse. */
-async function checkSettings (config: Config): Promise<Finding> {
+async function checkSettings (config: Config): Promise<Diagnosis> {
   try {
     await checkStart(config)
     return ok('configuration', 'is valid')
@@ -50,9 +50,9 @@ async function checkSettings (config: Config): Promise<Finding> {
 const MARKS = { ok: 'ok  ', warn: 'WARN', fail: 'FAIL' } as const
 
 /** Findings for people: a line each, and below those that are not well what to do. */
-export function findingsText (findings: readonly Finding[]): string {
+export function findingsText (findings: readonly Diagnosis[]): string {
   const width = Math.max(...findings.map(({ name }) => name.length))
   const lines = findings.flatMap(({ name, level, says, cure }) => [`${MARKS[level]}  ${name.padEnd(width)}  ${says}`, ...cure === undefined ? [] : [`${' '.repeat(width + 8)}→ ${cure}`]])
-  const count = (level: Finding['level']): number => findings.filter(finding => finding.level === level).length
+  const count = (level: Diagnosis['level']): number => findings.filter(finding => finding.level === level).length
   return [...lines, '', `${count('ok')} well, ${count('warn')} to look at, ${count('fail')} to mend`, ''].join('\n')
 }

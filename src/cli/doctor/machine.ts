@@ -3,7 +3,7 @@ import { freemem, totalmem } from 'node:os'
 import { descriptorLimit } from '../../base/process-use.ts'
 import type { Config } from '../../config/config.ts'
 import { endOfNode } from '../node-version.ts'
-import { fail, ok, sizeText, warn, type Finding } from './finding.ts'
+import { fail, ok, sizeText, warn, type Diagnosis } from './diagnosis.ts'
 
 /** What the machine says of itself. */
 export interface MachineFacts {
@@ -43,7 +43,7 @@ export async function machineFacts (): Promise<MachineFacts> {
   }
 }
 
-export function checkMachine (config: Config, { node, descriptors, memory, kernel, root }: MachineFacts): Finding[] {
+export function checkMachine (config: Config, { node, descriptors, memory, kernel, root }: MachineFacts): Diagnosis[] {
   const ended = endOfNode(node)
   const findings = [ended === undefined ? ok('node', node) : warn('node', ended, 'install Node 24 or 22')]
   if (descriptors !== undefined) {
@@ -59,7 +59,7 @@ export function checkMachine (config: Config, { node, descriptors, memory, kerne
   return findings
 }
 
-function checkMemory ({ cache, transport }: Config, { total, free }: MachineFacts['memory']): Finding {
+function checkMemory ({ cache, transport }: Config, { total, free }: MachineFacts['memory']): Diagnosis {
   const most = cache.ram_bytes + cache.pass_through_bytes + (transport.engine === 'off' ? 0 : transport.ram_bytes)
   const says = `${sizeText(most)} at most for objects, of ${sizeText(total)}, ${sizeText(free)} free now`
   if (most > total) return fail('memory', says, 'lower cache.ram_bytes, cache.pass_through_bytes or transport.ram_bytes')
@@ -67,7 +67,7 @@ function checkMemory ({ cache, transport }: Config, { total, free }: MachineFact
   return ok('memory', says)
 }
 
-function checkUdp (kernel: MachineFacts['kernel']): Finding[] {
+function checkUdp (kernel: MachineFacts['kernel']): Diagnosis[] {
   const small = (['net/core/rmem_max', 'net/core/wmem_max'] as const).filter(name => (kernel[name] ?? Infinity) < UDP_BUFFER_BYTES)
   if (small.length === 0) return [ok('udp buffers', 'large enough for bursts')]
   const names = small.map(name => `${name.replaceAll('/', '.')}=${kernel[name] ?? ''}`)

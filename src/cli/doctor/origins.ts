@@ -2,7 +2,7 @@ import { performance } from 'node:perf_hooks'
 import { request } from 'undici'
 import { systemCode } from '../../base/errors.ts'
 import type { Config } from '../../config/config.ts'
-import { fail, ok, warn, type Finding } from './finding.ts'
+import { fail, ok, warn, type Diagnosis } from './diagnosis.ts'
 
 /** What a super-node, or another relay, said. */
 export interface OriginFacts {
@@ -59,8 +59,8 @@ const CURES: Readonly<Record<string, string>> = {
   UND_ERR_SOCKET: 'it closes the connection: is it HTTP behind an https URL, or the other way round?'
 }
 
-export function checkOrigins (facts: readonly OriginFacts[]): Finding[] {
-  const findings = facts.map(({ url, status, error = '', ms }): Finding => {
+export function checkOrigins (facts: readonly OriginFacts[]): Diagnosis[] {
+  const findings = facts.map(({ url, status, error = '', ms }): Diagnosis => {
     if (status === undefined) return fail('super-node', `${url} does not answer: ${error}`, CURES[error] ?? 'try it by hand: curl -v')
     if (status >= 500) return warn('super-node', `${url} says ${status}`, 'it is up and not well: ask its operator')
     return ok('super-node', `${url} answers ${status} in ${ms.toFixed(0)} ms`)
@@ -68,7 +68,7 @@ export function checkOrigins (facts: readonly OriginFacts[]): Finding[] {
   return [...findings, ...checkClock(facts)]
 }
 
-function checkClock (facts: readonly OriginFacts[]): Finding[] {
+function checkClock (facts: readonly OriginFacts[]): Diagnosis[] {
   const ahead = facts.flatMap(({ aheadMs }) => aheadMs === undefined ? [] : [aheadMs]).toSorted((a, b) => a - b)
   // Of several clocks one may be wrong by itself.
   const median = ahead[ahead.length >> 1]

@@ -3,7 +3,7 @@ import { createServer } from 'node:net'
 import { once } from 'node:events'
 import { systemCode } from '../../base/errors.ts'
 import type { Config } from '../../config/config.ts'
-import { fail, ok, type Finding } from './finding.ts'
+import { fail, ok, type Diagnosis } from './diagnosis.ts'
 
 /** A port that the relay listens on. */
 export interface Listener {
@@ -50,7 +50,7 @@ const CURES: Readonly<Record<string, string>> = {
 }
 
 /** @param running whether a relay of this configuration answers: the ports are its own then */
-export function checkPorts (listeners: readonly (Listener & { readonly error: string | undefined })[], running: boolean): Finding[] {
+export function checkPorts (listeners: readonly (Listener & { readonly error: string | undefined })[], running: boolean): Diagnosis[] {
   return listeners.map(({ key, protocol, host, port, error }) => {
     const name = `${key} ${protocol}`
     if (error === undefined) return ok(name, `${host}:${port} is free`)

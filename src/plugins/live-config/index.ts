@@ -15,8 +15,8 @@ declare module 'fastify' {
   }
 }
 
-/** Time to get ready for a change, ms: a key file on a disk that is slow. */
-const DEADLINE_MS = 10_000
+/** Time to get ready for a change, ms: less than whoever asks for it waits. */
+const DEADLINE_MS = 8_000
 export const OVERRIDES_FILE = 'overrides.json'
 
 /** A configuration as it was read, and how it is read again. */

@@ -10,6 +10,9 @@ import { configHash, differing, nameOf, shownValue, type KeyChange, type ShownVa
 import { fitting, overriddenValues, withOverrides } from './override-fit.ts'
 import { overridesText, overridesTree, type Overrides } from './overrides.ts'
 
+/** What is wrong with a file may be longer than the file, characters. */
+const MAX_PROBLEM_CHARS = 16_384
+
 /** Where the configuration comes from. */
 export interface ConfigSource {
   /** Path of the file; undefined without one. */
@@ -197,6 +200,7 @@ export class LiveConfig {
 
   #deadline (): AbortSignal { return AbortSignal.any([this.#options.deadline(), this.#life.signal]) }
 
+  /** One after the other: one reload waits at most, and one other change for each connection of the admin listener. */
   async #queue<T> (work: () => Promise<T>): Promise<T> {
     const done = this.#work.then(async () => {
       this.#life.signal.throwIfAborted()
@@ -209,8 +213,9 @@ export class LiveConfig {
   async #reloadNow (): Promise<ConfigChange> {
     const { source, now, log, reloaded } = this.#options
     try {
-      const layers = await abortable(source.read(), this.#deadline())
-      const change = await this.#change({ layers: { ...layers, api: this.#layers.api }, overrides: this.#overrides, reads: 'files' })
+      const signal = this.#deadline()
+      const layers = await abortable(source.read(), signal)
+      const change = await this.#change({ layers: { ...layers, api: this.#layers.api }, overrides: this.#overrides, reads: 'files' }, { signal })
       this.#loadedAt = now()
       this.#reload = { success: true, at: this.#loadedAt, problem: null }
       reloaded(true)
@@ -230,18 +235,17 @@ export class LiveConfig {
     return await this.#queue(async () => {
       const overrides = change(this.#overrides)
       let failure: unknown
-      const done = await this.#change({ layers: { ...this.#layers, api: overridesTree(overrides) }, overrides, reads: 'nothing', named }, async () => {
-        await keep(overridesText(overrides)).catch((error: unknown) => { failure = error })
+      const done = await this.#change({ layers: { ...this.#layers, api: overridesTree(overrides) }, overrides, reads: 'nothing', named }, {
+        last: async () => { await keep(overridesText(overrides)).catch((error: unknown) => { failure = error }) }
       }).catch((error: unknown) => { throw error instanceof RelayError && error.code === 'RELAY_ERR_CONFIG' ? new RelayError('RELAY_ERR_BAD_REQUEST', error.message, { cause: error }) : error })
       if (failure !== undefined) throw new RelayError('RELAY_ERR_INTERNAL', 'the change is in force, and could not be written: it will not outlive this process', { cause: failure })
       return done
     })
   }
 
-  /** @param before the last thing that is waited for. @throws RelayError RELAY_ERR_CONFIG; nothing has changed then */
-  async #change ({ layers, overrides, reads, named = [] }: Change, before = async (): Promise<void> => {}): Promise<ConfigChange> {
+  /** @param last is waited for before anything is in force. @throws RelayError RELAY_ERR_CONFIG; nothing has changed then */
+  async #change ({ layers, overrides, reads, named = [] }: Change, { signal = this.#deadline(), last }: { signal?: AbortSignal, last?: () => Promise<void> } = {}): Promise<ConfigChange> {
     const { source, log } = this.#options
-    const signal = this.#deadline()
     const configured = checkConfig(mergeLayers({ ...layers, api: {} }))
     const checked = withOverrides(layers, overrides)
     // What an operator sets waits for no file.
@@ -253,7 +257,7 @@ export class LiveConfig {
     const problems = waiting.length === 0 ? [] : crossChecks(next)
     if (problems.length > 0) throw new RelayError('RELAY_ERR_CONFIG', `${problems.join('\n')}\nthat is so until a restart, which is needed for ${waiting.map(nameOf).join(', ')}`)
     const applies = await abortable(this.#concerns.prepare(next, new Set([...taken.map(nameOf), ...named]), reads === 'files'), signal)
-    await before()
+    await last?.()
     // From here on nothing waits, and nothing fails.
     const changed = taken.map(key => ({ key: nameOf(key), before: shownValue(this.#config, key), after: shownValue(next, key), source: sourceOf(layers, key.path) }))
     const overridden = differing(this.#configured, configured).map(nameOf).filter(key => overrides.has(key))
@@ -284,5 +288,6 @@ export class LiveConfig {
 function refusal (error: unknown): RelayError {
   if (error instanceof RelayError && error.code !== 'RELAY_ERR_CONFIG') return error
   const late = error instanceof Error && error.name === 'TimeoutError'
-  return new RelayError('RELAY_ERR_CONFIG_REFUSED', late ? 'its files cannot be read in time' : error instanceof Error ? error.message : String(error), { cause: error })
+  const problem = late ? 'its files cannot be read in time' : error instanceof Error ? error.message : String(error)
+  return new RelayError('RELAY_ERR_CONFIG_REFUSED', problem.length > MAX_PROBLEM_CHARS ? `${problem.slice(0, MAX_PROBLEM_CHARS)}…` : problem, { cause: error })
 }

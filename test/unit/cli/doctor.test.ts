@@ -7,7 +7,7 @@ import { join } from 'node:path'
 import { test, type TestContext } from 'node:test'
 import { checkDisk, type DiskFacts } from '../../../src/cli/doctor/disk.ts'
 import { examine, findingsText } from '../../../src/cli/doctor/doctor.ts'
-import type { Finding } from '../../../src/cli/doctor/finding.ts'
+import type { Diagnosis } from '../../../src/cli/doctor/diagnosis.ts'
 import { checkMachine, type MachineFacts } from '../../../src/cli/doctor/machine.ts'
 import { checkOrigins } from '../../../src/cli/doctor/origins.ts'
 import { checkPorts } from '../../../src/cli/doctor/ports.ts'
@@ -27,7 +27,7 @@ async function superNode (t: TestContext, now = NOW): Promise<string> {
   return `http://127.0.0.1:${(server.address() as AddressInfo).port}`
 }
 
-async function examined (t: TestContext, sections: Record<string, Record<string, unknown>>, superNodes?: string[]): Promise<Finding[]> {
+async function examined (t: TestContext, sections: Record<string, Record<string, unknown>>, superNodes?: string[]): Promise<Diagnosis[]> {
   const config = checkConfig({
     viewer: { host: '127.0.0.1', port: 0, websocket_port: 0 },
     admin: { port: 0 },
@@ -38,7 +38,7 @@ async function examined (t: TestContext, sections: Record<string, Record<string,
   return await examine(config, { now: () => NOW, running: async () => undefined })
 }
 
-const notWell = (findings: readonly Finding[], ...names: string[]): string[] => findings.filter(({ name, level }) => level !== 'ok' && names.includes(name)).map(({ level, says, cure = '' }) => `${level}: ${says} → ${cure}`)
+const notWell = (findings: readonly Diagnosis[], ...names: string[]): string[] => findings.filter(({ name, level }) => level !== 'ok' && names.includes(name)).map(({ level, says, cure = '' }) => `${level}: ${says} → ${cure}`)
 
 test('a set-up that is well', async t => {
   const findings = await examined(t, {})

@@ -82,6 +82,8 @@ suite('a reload', () => {
       await assert.rejects(live.reload(), refused(message))
       assert.deepEqual([live.config === config, live.hash === hash, made.applied.length, live.lastReload.success], [true, true, 0, false])
     }
+    made.file = layers({ limits: Object.fromEntries(Array.from({ length: 5_000 }, (_, n) => [`key_${n}`, n])) })
+    await assert.rejects(live.reload(), ({ message }: Error) => message.length < 20_000)
     made.file = layers({ limits: { tracked_ips: 5 } })
     await live.reload()
     assert.deepEqual([live.lastReload, made.applied.length], [{ success: true, at: 7, problem: null }, 1])

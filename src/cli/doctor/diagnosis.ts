@@ -1,5 +1,5 @@
 /** What one look at the machine or the configuration has found. */
-export interface Finding {
+export interface Diagnosis {
   /** What was looked at, a word or two. */
   readonly name: string
   readonly level: 'ok' | 'warn' | 'fail'
@@ -9,9 +9,9 @@ export interface Finding {
   readonly cure?: string
 }
 
-export const ok = (name: string, says: string): Finding => ({ name, level: 'ok', says })
-export const warn = (name: string, says: string, cure: string): Finding => ({ name, level: 'warn', says, cure })
-export const fail = (name: string, says: string, cure: string): Finding => ({ name, level: 'fail', says, cure })
+export const ok = (name: string, says: string): Diagnosis => ({ name, level: 'ok', says })
+export const warn = (name: string, says: string, cure: string): Diagnosis => ({ name, level: 'warn', says, cure })
+export const fail = (name: string, says: string, cure: string): Diagnosis => ({ name, level: 'fail', says, cure })
 
 /** Bytes as people say them. */
 export function sizeText (bytes: number): string {
