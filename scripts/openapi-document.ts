@@ -55,6 +55,7 @@ const TAGS = [
   { name: 'integrity', description: 'Whether objects are what their manifests say' },
   { name: 'jobs', description: 'Work that operators ask for: repairing a video, warming videos' },
   { name: 'limits', description: 'What viewers may do in a second' },
+  { name: 'log', description: 'What is logged, and responses as they end' },
   { name: 'observability', description: 'Liveness, readiness, metrics; no token needed' },
   { name: 'overload', description: 'How overloaded the relay is' },
   { name: 'p2p', description: 'Peers of libp2p, and what was found through them' },

@@ -2,6 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import type { FastifyInstance } from 'fastify'
 import type { Logger } from './base/log.ts'
 import type { Config } from './config/config.ts'
+import accessLogPlugin, { openAccessLog, requestLogTarget } from './plugins/access-log/index.ts'
 import { refuseRebound } from './plugins/admin/access.ts'
 import adminPlugin from './plugins/admin/index.ts'
 import authPlugin from './plugins/auth/index.ts'
@@ -63,6 +64,8 @@ export interface Relay {
   hangs (): boolean
   /** Reads the configuration again, with all files that it names. What is wrong is logged, and then nothing changes. Never rejects. */
   reload (): Promise<void>
+  /** Opens files of logs anew, after a rotation. */
+  reopenLogs (): Promise<void>
 }
 
 export interface AppDeps {
@@ -71,6 +74,8 @@ export interface AppDeps {
   readonly read?: ReadConfig | undefined
   /** Log lines that nobody read in time; none by default. */
   readonly droppedLines?: () => number
+  /** Takes lines of the access log for standard output; nowhere by default. */
+  readonly output?: (line: string) => void
   /** Sockets that a service manager has opened; none by default. */
   readonly sockets?: ListenSockets
   /** Holds the admin socket until `listen`. */
@@ -91,9 +96,11 @@ const IDLE_SWEEP_MS = 50
 
 /** Builds the relay without listening. The order of registration is the architecture: each plugin stands on those above it. */
 export async function buildApp (start: Config, deps: AppDeps): Promise<Relay> {
+  const accessLog = await openAccessLog(start.access_log, deps.logger, deps.output ?? (() => {}))
   const { sockets = {} } = deps
   const admin = createInstance({
     logger: deps.logger,
+    accessLog: requestLogTarget(accessLog),
     listener: 'admin',
     requestTimeoutMs: 10_000,
     idleTimeoutMs: 60_000,
@@ -108,6 +115,7 @@ export async function buildApp (start: Config, deps: AppDeps): Promise<Relay> {
     await admin.register(metricsPlugin, { droppedLines: deps.droppedLines })
     await admin.register(liveConfigPlugin, { config: start, logger: deps.logger, read: deps.read })
     const { config } = admin.liveConfig
+    await admin.register(accessLogPlugin, { accessLog })
     await admin.register(overloadPlugin, { config })
     await admin.register(shardCachePlugin, { config, signal: deps.signal, loaded: share => { deps.startListener?.loaded(share) } })
     await admin.register(pinsPlugin, { config })
@@ -184,7 +192,8 @@ export async function buildApp (start: Config, deps: AppDeps): Promise<Relay> {
       await delay(ms)
     },
     close: async () => { await (closing ??= close()) },
-    hangs: () => admin.diskQueue.late > 0 || admin.shardCache.disk.index.late || (late && admin.shardCache.disk.index.writing),
-    reload: async () => { await admin.liveConfig.reload().catch(() => {}) }
+    hangs: () => accessLog.writing || admin.diskQueue.late > 0 || admin.shardCache.disk.index.late || (late && admin.shardCache.disk.index.writing),
+    reload: async () => { await Promise.all([admin.liveConfig.reload().catch(() => {}), accessLog.reopen()]) },
+    reopenLogs: async () => { await accessLog.reopen() }
   }
 }

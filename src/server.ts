@@ -1,19 +1,21 @@
 #!/usr/bin/env node
+import { once } from 'node:events'
 import closeWithGrace from 'close-with-grace'
 import { buildApp } from './app.ts'
 import { systemClock } from './base/clock.ts'
 import { RelayError } from './base/errors.ts'
 import { growHeapFreely } from './base/heap-growth.ts'
 import { createLogger, droppedNote } from './base/log.ts'
-import { fileWriter, LogSink } from './base/log-sink.ts'
+import { fileWriter, LogSink, TOGETHER_MS } from './base/log-sink.ts'
 import { VERSION } from './base/version.ts'
 import { parseCommandLine, USAGE } from './cli/arguments.ts'
 import { hashToken, signedUrl } from './cli/commands.ts'
-import { askRunning } from './cli/ask-admin.ts'
+import { askRunning, streamOfRunning } from './cli/ask-admin.ts'
 import { changeDenylist } from './cli/block-command.ts'
 import { PURGE_MS, purgeCache } from './cli/purge-command.ts'
 import { reloadConfig } from './cli/reload-command.ts'
 import { repairVideo } from './cli/repair-command.ts'
+import { tailLog } from './cli/tail-command.ts'
 import { warmVideos } from './cli/warm-command.ts'
 import { endOfNode } from './cli/node-version.ts'
 import { checkSettings, checkStart } from './cli/start-check.ts'
@@ -93,6 +95,16 @@ async function main (): Promise<void> {
     process.stdout.write(`${await purgeCache(await askRunning('purge', settings, commandLine.purge.admin, PURGE_MS), commandLine.purge)}\n`)
     return
   }
+  if (commandLine.tail !== undefined) {
+    endBySignals()
+    process.stdout.once('error', () => { process.exit(0) })
+    const { filter, json, admin } = commandLine.tail
+    await tailLog(await streamOfRunning('tail', settings, admin, `/log/stream?${String(new URLSearchParams(filter))}`), json, async line => {
+      // Whoever reads slowly loses records at the relay, and nothing piles up here.
+      if (!process.stdout.write(line)) await once(process.stdout, 'drain')
+    })
+    return
+  }
   if (commandLine.reload !== undefined) {
     endBySignals()
     for (const line of await reloadConfig(await askRunning('reload', settings, commandLine.reload.admin))) process.stdout.write(`${line}\n`)
@@ -106,7 +118,7 @@ async function main (): Promise<void> {
   }
   growHeapFreely()
   // Asking for `stdout` makes Node switch a pipe to non-blocking: a full one then holds no thread.
-  const log = new LogSink({ write: fileWriter(process.stdout.fd), note: dropped => droppedNote(dropped, systemClock.now()) })
+  const log = new LogSink({ togetherMs: TOGETHER_MS, write: fileWriter(process.stdout.fd), note: dropped => droppedNote(dropped, systemClock.now()) })
   const logger = createLogger(settings.log.level, log)
   if (process.getuid?.() === 0) logger.warn('the relay runs as root, which it needs for nothing: set process.user, or start it as another user, as deploy/icn-relay.service does')
   const outOfSupport = endOfNode(process.versions.node)
@@ -130,7 +142,7 @@ async function main (): Promise<void> {
       return await withOwnToken(complete, logger)
     }
   }
-  const relay = await buildApp(config, { logger, read: { layers, source }, droppedLines: () => log.dropped, sockets, startListener, signal: signals.signal }).catch(async (error: unknown) => {
+  const relay = await buildApp(config, { logger, read: { layers, source }, output: line => { log.write(line) }, droppedLines: () => log.dropped, sockets, startListener, signal: signals.signal }).catch(async (error: unknown) => {
     await startListener?.close()
     if (signals.signal.aborted) logger.info('stopped while starting')
     await log.flush(LAST_LINES_MS)
@@ -139,6 +151,7 @@ async function main (): Promise<void> {
   })
   hangs = () => relay.hangs()
   process.on('SIGHUP', () => { void relay.reload() })
+  process.on('SIGUSR1', () => { void relay.reopenLogs() })
   const grace = closeWithGrace({ delay: config.viewer.lame_duck_ms + config.viewer.stop_timeout_ms + STOP_MARGIN_MS, logger, skip: ['SIGHUP'] }, async ({ signal, err }) => {
     if (err === undefined) logger.info({ signal }, 'stopping')
     else logger.fatal({ err }, 'uncaught error, stopping')

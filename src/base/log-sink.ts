@@ -5,6 +5,8 @@ import { systemTimers, type Timers } from './clock.ts'
 const MAX_WAITING = 1024 * 1024
 /** Characters of one write: as much as a pipe of Linux holds. */
 const BATCH = 65_536
+/** Lines that come within this time leave in one call, ms: a call for each costs more than all the rest of a line, and nobody notices. */
+export const TOGETHER_MS = 10
 /** Pause before a pipe that is full is tried again, ms. */
 const RETRY_MS = 50
 const NEWLINE = 0x0a
@@ -16,6 +18,8 @@ export interface LogSinkOptions {
   /** The line that tells how many are missing before it. */
   readonly note: (dropped: number) => string
   readonly maxWaiting?: number
+  /** Lines that come within this time are written in one call, ms; each as soon as the one before is written, without it. */
+  readonly togetherMs?: number
   readonly timers?: Timers
 }
 
@@ -41,6 +45,8 @@ export class LogSink {
   /** Whether lines are on their way: a write is under way, or its pipe is tried again soon. */
   #busy = false
   #writing = false
+  /** Ends the wait for more lines. */
+  #leave: (() => void) | undefined
   /** Nothing more is written. */
   #over = false
   #dropped = 0
@@ -67,11 +73,13 @@ export class LogSink {
       this.#untold = 0
     }
     this.#push(line)
-    if (!this.#busy) this.#next()
+    if (!this.#busy) this.#soon()
+    else if (this.#waiting >= BATCH) this.#leave?.()
   }
 
   /** Resolves when everything is written, or after `ms`. The rest is then given up, and the last write has `ms` more to end. */
   async flush (ms: number): Promise<void> {
+    this.#leave?.()
     if (this.#busy) await this.#rest(ms)
     if (!this.#busy) return
     this.#over = true
@@ -92,6 +100,22 @@ export class LogSink {
   #push (line: string): void {
     this.#lines.push(line)
     this.#waiting += line.length
+  }
+
+  /** Waits for more lines, unless there are enough for a call. */
+  #soon (): void {
+    const { togetherMs = 0 } = this.#options
+    if (togetherMs === 0 || this.#batch.length > 0 || this.#waiting === 0 || this.#waiting >= BATCH || this.#whenEmpty.length > 0) return this.#next()
+    this.#busy = true
+    const go = (): void => {
+      this.#leave = undefined
+      this.#next()
+    }
+    const cancel = this.#timers.after(togetherMs, go)
+    this.#leave = () => {
+      cancel()
+      go()
+    }
   }
 
   #drop (lines: number): void {
@@ -121,7 +145,7 @@ export class LogSink {
         this.#drop(this.#batchLines)
         this.#batch = Buffer.alloc(0)
       }
-      this.#next()
+      this.#soon()
     })
   }
 

@@ -7,6 +7,8 @@ import { MAX_GROUPS, type Demand } from '../pacing/split-budget.ts'
 import { MAX_HINTS } from '../protocol/prefetch-hint.ts'
 import type { RangeSpec } from '../protocol/range.ts'
 import { perTransport, SESSION_TRANSPORT_NAMES, type SessionTransport } from '../protocol/session-transports.ts'
+import { REQUEST_ID } from '../protocol/trace-context.ts'
+import { AccessRecordSchema } from './access-record.ts'
 import { CountersSchema } from './gateway-counters.ts'
 
 /*
@@ -16,6 +18,9 @@ import { CountersSchema } from './gateway-counters.ts'
 
 /** Latencies one heartbeat carries at most. */
 export const MAX_LATENCIES = 4_000
+
+/** Records of the access log in one message at most. */
+export const MAX_ACCESS_RECORDS = 256
 
 const closed = { additionalProperties: false } as const
 const Id = Type.Integer({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER })
@@ -39,6 +44,12 @@ const Range = Type.Union([
   Type.Object({ kind: Type.Literal('from'), first: Id, last: Type.Optional(Id) }, closed),
   Type.Object({ kind: Type.Literal('suffix'), length: Id }, closed)
 ])
+
+/** See {@link RequestTrace}. */
+const Trace = Type.Object({
+  id: Type.String({ pattern: REQUEST_ID.source }),
+  trace: Type.Optional(Type.Object({ traceId: Type.String({ pattern: '^[0-9a-f]{32}$' }), flags: Type.Integer({ minimum: 0, maximum: 255 }) }, closed))
+}, closed)
 
 const Row = Type.Object({
   id: Type.String({ pattern: '^[A-Za-z0-9_-]{1,64}$' }),
@@ -105,7 +116,7 @@ const SCHEMAS = {
   /** It could not start, and ends. */
   failed: Type.Object({ type: Type.Literal('failed'), detail: Text(4_000) }, closed),
   /** For a viewer at `address`, whose responses are counted with those over HTTP; `next` is what it will ask for next, and may have. */
-  resolve: Type.Object({ type: Type.Literal('resolve'), id: Id, key: Key, address: Text(128), range: Type.Optional(Type.Unsafe<RangeSpec>(Range)), next: Type.Optional(Type.Array(Key, { maxItems: MAX_HINTS })) }, closed),
+  resolve: Type.Object({ type: Type.Literal('resolve'), id: Id, key: Key, address: Text(128), request: Type.Optional(Trace), range: Type.Optional(Type.Unsafe<RangeSpec>(Range)), next: Type.Optional(Type.Array(Key, { maxItems: MAX_HINTS })) }, closed),
   /** The viewer is gone: whatever comes of the question is released. */
   cancel: Type.Object({ type: Type.Literal('cancel'), id: Id }, closed),
   read: Type.Object({ type: Type.Literal('read'), id: Id, lease: Id, position: Id, length: Type.Integer({ minimum: 1, maximum: Number.MAX_SAFE_INTEGER }), end: Type.Optional(Id) }, closed),
@@ -117,6 +128,13 @@ const SCHEMAS = {
   }, closed),
   heartbeat: Type.Object({ type: Type.Literal('heartbeat'), stats: Stats }, closed),
   sessions: Type.Object({ type: Type.Literal('sessions'), id: Id, rows: Type.Array(Row) }, closed),
+  /** Responses since the last one; `written`: as a line. `leftOut`: failed requests without one, `missed`: records that did not fit. */
+  access: Type.Object({
+    type: Type.Literal('access'),
+    records: Type.Array(Type.Tuple([AccessRecordSchema, Type.Boolean()]), { maxItems: MAX_ACCESS_RECORDS }),
+    leftOut: Id,
+    missed: Id
+  }, closed),
   disconnected: Type.Object({ type: Type.Literal('disconnected'), id: Id, found: Type.Boolean() }, closed),
   log: Type.Object({
     type: Type.Literal('log'),
@@ -128,6 +146,8 @@ const SCHEMAS = {
 
 type Schemas = typeof SCHEMAS
 export type FromGateway = { [T in keyof Schemas]: Static<Schemas[T]> }[keyof Schemas]
+/** Sends one message; `sent` is called once, when the channel has taken it or is gone. Never throws. */
+export type SendToRelay = (message: FromGateway, sent?: () => void) => void
 /** A session as operators see it. */
 export type SessionRow = Static<typeof Row>
 export type GatewayCounts = Static<typeof Counts>

@@ -1,6 +1,7 @@
 import type { AuthSettings } from '../admission/auth-settings.ts'
 import type { LimitNumbers } from '../admission/limit-numbers.ts'
 import type { BandwidthClasses, GatewayShare } from '../pacing/bandwidth-limits.ts'
+import type { AccessSettings } from './access-gate.ts'
 import type { OverloadState } from './overload-states.ts'
 import type { TlsMaterial } from './tls-material.ts'
 
@@ -15,6 +16,10 @@ export interface LiveSettings {
   readonly auth: AuthSettings
   /** Told to new sessions. */
   readonly region: string
+  /** Which responses it tells of. */
+  readonly access: AccessSettings
+  /** Whether anybody reads debug lines; they do not cross the channel otherwise. */
+  readonly debug: boolean
   /** The gateway's part of the bandwidth. */
   readonly share: GatewayShare
   /** How the viewers of the gateway share it, and what they are told. */

@@ -25,8 +25,6 @@ export interface GatewaySettings {
   readonly version: string
   /** Time the disk has to open or read, ms. */
   readonly ioTimeoutMs: number
-  /** Whether anybody reads debug lines; they do not cross the channel otherwise. */
-  readonly debug: boolean
 }
 
 /** An object held for the gateway by the relay. */

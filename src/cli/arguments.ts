@@ -1,5 +1,6 @@
 import { parseArgs } from 'node:util'
 import { RelayError } from '../base/errors.ts'
+import { TAIL_OPTIONS, tailCommand, type TailCommand } from './tail-arguments.ts'
 
 /** What `--sign-url` is asked for. */
 export interface SignUrlCommand {
@@ -63,6 +64,7 @@ export interface CommandLine {
   readonly warm: WarmCommand | undefined
   readonly block: BlockCommand | undefined
   readonly purge: PurgeCommand | undefined
+  readonly tail: TailCommand | undefined
   readonly reload: ReloadCommand | undefined
   readonly help: boolean
   readonly version: boolean
@@ -73,6 +75,7 @@ export const USAGE = `Usage: icn-relay [options]
        icn-relay warm CID… | MANIFEST-URL [--parity] [--concurrency N] [--admin URL] [options]
        icn-relay block | unblock ENTRY… [--reason TEXT] [--admin URL] [options]
        icn-relay purge CID… | --prefix PREFIX | --tag TAG | --all [--soft] [--admin URL] [options]
+       icn-relay tail [--object CID] [--address IP] [--status 5xx] [--slower MS] [--json] [--admin URL] [options]
        icn-relay reload [--admin URL] [options]
 
   --config FILE      TOML configuration (also ICN_RELAY_CONFIG)
@@ -99,6 +102,13 @@ export const USAGE = `Usage: icn-relay [options]
     --tag TAG        of all videos with a tag, from their manifests or from warm jobs
     --all            of all videos
     --soft           have it serve them until it has fetched them again
+    --admin URL      as above
+  tail               print its responses as they end, until it ends or this program is ended
+    --object CID     of one video, or of one object of it, CID/PART
+    --address IP     of one viewer
+    --status 5xx     with a status, or a hundred of them
+    --slower MS      that took longer
+    --json           as records of the access log
     --admin URL      as above
   reload             have it read its configuration again, print what has changed, exit; with code 1 when it is refused and nothing has
     --admin URL      as above
@@ -143,11 +153,14 @@ export function parseCommandLine (args: readonly string[]): CommandLine {
         tag: { type: 'string' },
         all: { type: 'boolean', default: false },
         soft: { type: 'boolean', default: false },
+        ...TAIL_OPTIONS,
         help: { type: 'boolean', short: 'h', default: false },
         version: { type: 'boolean', short: 'v', default: false }
       }
     })
     checkOptions(command, values)
+    const tailed = Object.keys(TAIL_OPTIONS).find(name => values[name as keyof typeof TAIL_OPTIONS] !== undefined && values[name as keyof typeof TAIL_OPTIONS] !== false)
+    if (tailed !== undefined && command !== 'tail') fail(`--${tailed} belongs to tail`)
     return {
       config: values.config,
       cachePath: values['cache-path'],
@@ -159,6 +172,7 @@ export function parseCommandLine (args: readonly string[]): CommandLine {
       warm: command === 'warm' ? warmCommand(positionals, values) : undefined,
       block: command === 'block' || command === 'unblock' ? blockCommand(command === 'unblock', positionals, values) : undefined,
       purge: command === 'purge' ? purgeCommand(positionals, values) : undefined,
+      tail: command === 'tail' ? tailCommand(positionals, values, fail) : undefined,
       reload: command === 'reload' ? { admin: values.admin } : undefined,
       help: values.help,
       version: values.version
@@ -172,7 +186,7 @@ export function parseCommandLine (args: readonly string[]): CommandLine {
 }
 
 /** What a running relay is asked for. */
-const COMMANDS = ['repair', 'warm', 'block', 'unblock', 'purge', 'reload'] as const
+const COMMANDS = ['repair', 'warm', 'block', 'unblock', 'purge', 'tail', 'reload'] as const
 type CommandName = typeof COMMANDS[number]
 
 interface CommandValues {
@@ -192,7 +206,7 @@ const CID_HINT = '1 to 128 of A-Z a-z 0-9 _ -'
 
 /** Options that belong to commands stand beside them only. */
 function checkOptions (command: CommandName | undefined, { admin, parity, concurrency, reason, prefix, tag, all, soft }: CommandValues): void {
-  if (admin !== undefined && command === undefined) fail('--admin belongs to repair, warm, block, unblock, purge and reload')
+  if (admin !== undefined && command === undefined) fail('--admin belongs to repair, warm, block, unblock, purge, tail and reload')
   if (admin !== undefined && !isUrl(admin)) fail('--admin must be a URL, http or https')
   if (parity && command !== 'warm') fail('--parity belongs to warm')
   if (concurrency !== undefined && command !== 'warm') fail('--concurrency belongs to warm')

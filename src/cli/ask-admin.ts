@@ -25,6 +25,42 @@ async function writeToken (config: Config, fail: (detail: string) => never): Pro
   return await ownToken(config) ?? fail('no admin token is configured, and the relay has not made one yet: it has never run with this cache.path')
 }
 
+/** The admin API of a running relay. */
+interface AdminApi {
+  readonly base: string
+  readonly headers: Readonly<Record<string, string>>
+  readonly fail: (detail: string, cause?: unknown) => never
+}
+
+/** @param command who asks, for errors */
+async function adminApi (command: string, config: Config, admin: string | undefined): Promise<AdminApi> {
+  const fail = (detail: string, cause?: unknown): never => { throw new RelayError('RELAY_ERR_CONFIG', `${command}: ${detail}`, { cause }) }
+  const base = (admin ?? adminUrl(config.admin, fail)).replace(/\/$/, '')
+  const token = await writeToken(config, fail)
+  return { base, fail, headers: token === undefined ? {} : { authorization: `Bearer ${token}` } }
+}
+
+/**
+ * The text of a stream of the admin API, as it comes.
+ * @throws RelayError RELAY_ERR_CONFIG with what was wrong, also when the relay is gone
+ */
+export async function streamOfRunning (command: string, config: Config, admin: string | undefined, path: string): Promise<AsyncIterable<string>> {
+  const { base, headers, fail } = await adminApi(command, config, admin)
+  const response = await fetch(`${base}/admin/v1${path}`, { headers }).catch((error: unknown) => fail(`no relay answers at ${base}`, error))
+  const { body } = response
+  if (!response.ok || body === null) {
+    const problem = await response.json().catch((error: unknown) => fail(`what answers at ${base} is no relay`, error)) as { readonly detail: string }
+    return fail(`the relay answers ${response.status}: ${problem.detail}`)
+  }
+  return (async function * () {
+    try {
+      yield * body.pipeThrough(new TextDecoderStream())
+    } catch (error) {
+      fail('the relay is gone', error)
+    }
+  })()
+}
+
 /**
  * Asks the admin API of a running relay.
  * @param command who asks, for errors
@@ -33,13 +69,11 @@ async function writeToken (config: Config, fail: (detail: string) => never): Pro
  * @throws RelayError RELAY_ERR_CONFIG with what was wrong
  */
 export async function askRunning<Answer> (command: string, config: Config, admin: string | undefined, answerMs = ANSWER_MS): Promise<AskAdmin<Answer>> {
-  const fail = (detail: string, cause?: unknown): never => { throw new RelayError('RELAY_ERR_CONFIG', `${command}: ${detail}`, { cause }) }
-  const base = (admin ?? adminUrl(config.admin, fail)).replace(/\/$/, '')
-  const token = await writeToken(config, fail)
+  const { base, headers, fail } = await adminApi(command, config, admin)
   return async (path, body, method) => {
     const response = await fetch(`${base}/admin/v1${path}`, {
       method: method ?? (body === undefined ? 'GET' : 'POST'),
-      headers: { 'content-type': 'application/json', ...token === undefined ? {} : { authorization: `Bearer ${token}` } },
+      headers: { 'content-type': 'application/json', ...headers },
       signal: AbortSignal.timeout(answerMs),
       ...body === undefined ? {} : { body: JSON.stringify(body) }
     }).catch((error: unknown) => fail(`no relay answers at ${base}`, error))

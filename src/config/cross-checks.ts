@@ -1,6 +1,7 @@
 import { isIP, isIPv4, isIPv6 } from 'node:net'
 import { isNetwork } from '../admission/networks.ts'
 import { isPrivateHost } from '../base/private-address.ts'
+import { LINE_FIELDS, NAMED_FIELD } from '../plugins/access-log/config.ts'
 import { tokenNames } from '../plugins/admin/config.ts'
 import { authProblems } from './auth.ts'
 import type { Config } from './schema.ts'
@@ -31,6 +32,7 @@ export function crossChecks (config: Config): string[] {
   })
   if (config.process.gateway_user !== '' && config.process.user === '') problems.push('process.gateway_user needs process.user')
   if (config.warm.feed.url !== '' && !URL.canParse(config.warm.feed.url)) problems.push('warm.feed.url is not a URL')
+  problems.push(...accessLogProblems(config))
   problems.push(...tierProblems(config), ...p2pProblems(config), ...overloadProblems(config), ...authProblems(config), ...bandwidthProblems(config))
   for (const [name, template] of [['shard_path', upstream.shard_path], ['manifest_path', upstream.manifest_path]] as const) {
     if (!template.includes('{cid}')) problems.push(`upstream.${name} must contain {cid}`)
@@ -117,6 +119,12 @@ function bandwidthProblems ({ bandwidth }: Config): string[] {
     if (needs <= (ladder[position - 1]?.min_bps ?? -1)) problems.push(`bandwidth.ladder.${position}.min_bps must be above that of the rendition before it`)
   })
   return problems
+}
+
+function accessLogProblems ({ access_log: { template } }: Config): string[] {
+  const known: readonly string[] = LINE_FIELDS
+  const unknown = [...template.matchAll(NAMED_FIELD)].map(([, name = '']) => name).filter(name => !known.includes(name))
+  return unknown.length === 0 ? [] : [`access_log.template names ${unknown.map(name => JSON.stringify(name)).join(', ')}; there are ${known.join(', ')}`]
 }
 
 /** An address, or one with a port, as `Resolver.setServers` of `node:dns` takes it. */

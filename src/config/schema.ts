@@ -1,4 +1,6 @@
 import Type, { type Static, type TSchema } from 'typebox'
+import { LOG_LEVELS } from '../base/log-level.ts'
+import { accessLogConfig } from '../plugins/access-log/config.ts'
 import { adminConfig } from '../plugins/admin/config.ts'
 import { authConfig } from '../plugins/auth/config.ts'
 import { bandwidthConfig } from '../plugins/bandwidth/config.ts'
@@ -50,8 +52,9 @@ export const ConfigSchema = Type.Object({
     gateway_user: account('who its gateway process runs as, which talks to viewers: somebody who can read cached shards and nothing else of the relay; needs `user`, empty runs it as the relay')
   }, 'The users of the processes, for a start as root.'),
   log: section({
-    level: live(Type.Union(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'].map(level => Type.Literal(level)), { default: 'info', description: 'least severe level that is written' }))
-  }, 'Logging; one JSON line per event on standard output.')
+    level: live(Type.Union(LOG_LEVELS.map(level => Type.Literal(level)), { default: 'info', description: 'least severe level that is written' }))
+  }, 'Logging; one JSON line per event on standard output.'),
+  access_log: accessLogConfig
 }, { additionalProperties: false })
 
 export type Config = Static<typeof ConfigSchema>

@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto'
 import { addressKey } from '../admission/address-key.ts'
 import { HandshakeLimiter } from '../admission/handshake-limiter.ts'
 import { SharedBuckets } from '../admission/shared-buckets.ts'
@@ -5,8 +6,7 @@ import type { Verdict } from '../admission/verdict.ts'
 import { ViewerJudge } from '../admission/viewer-judge.ts'
 import { systemTimers, type Clock } from '../base/clock.ts'
 import { ERRORS } from '../base/errors.ts'
-import { LogBudget } from '../base/log-budget.ts'
-import type { FromGateway } from '../channel/from-gateway.ts'
+import type { SendToRelay } from '../channel/from-gateway.ts'
 import type { GatewayLimits, LiveSettings } from '../channel/live-settings.ts'
 import type { GatewaySettings, ToGateway } from '../channel/to-gateway.ts'
 import { CLOSE_CODE } from '../protocol/stream-codes.ts'
@@ -16,6 +16,7 @@ import { GatewayBandwidth } from './bandwidth.ts'
 import { OPEN } from './transports/open.ts'
 import { SessionTable } from './session-table.ts'
 import { listenerOptions } from './listener-options.ts'
+import { GatewayLog } from './gateway-log.ts'
 import { GatewayMeter } from './meter.ts'
 import { OwnUse } from './own-use.ts'
 import { Reception } from './reception.ts'
@@ -25,14 +26,13 @@ import { sessionLimits } from './session-limits.ts'
 import { sessionRow, type SessionEntry } from './session-row.ts'
 import type { SessionLimits } from './session/session-types.ts'
 import { sessionToken, ViewerSession } from './session/viewer-session.ts'
+import { StreamAccess } from './stream-access.ts'
 import { Shedding } from './shedding.ts'
 import { TicketGate } from './ticket-gate.ts'
 import type { ListenerEvents, SessionDecision } from './transports/viewer-transport.ts'
 
 /** Sessions look at their timeouts this often, ms. */
 const TICK_MS = 250
-/** Log lines between two heartbeats. */
-const LOG_LINES = 50
 /** When the relay stops, a viewer with nothing under way gets this long to hear of it, ms: a round trip over a bad network. */
 const FAREWELL_MS = 300
 /** Time a session that has to move may take to finish what it began, ms: a shard over a slow line. */
@@ -47,11 +47,12 @@ const text = (error: unknown): string => error instanceof Error ? error.stack ??
 /** Everything inside the gateway process: engines, sessions, and the line to the relay. */
 export class Gateway {
   readonly #settings: GatewaySettings
-  readonly #send: (message: FromGateway) => void
+  readonly #send: SendToRelay
   readonly #clock: Clock
   readonly #source: RemoteSource
   readonly #meter = new GatewayMeter()
-  readonly #budget = new LogBudget(LOG_LINES)
+  readonly #access: StreamAccess
+  readonly #log: GatewayLog
   readonly #handshakes: HandshakeLimiter
   readonly #requests: SharedBuckets
   #limits: SessionLimits
@@ -73,6 +74,8 @@ export class Gateway {
     limits: limits => { this.#limit(limits) },
     auth: auth => { this.#judge.replace(auth) },
     region: region => { this.#region = region },
+    access: access => { this.#access.use(access) },
+    debug: debug => { this.#log.debug = debug },
     share: share => { this.#bandwidth.setShare(share) },
     classes: classes => { this.#bandwidth.setClasses(classes) },
     overload: ({ state, targets }) => {
@@ -88,11 +91,13 @@ export class Gateway {
   /** When the gateway was told to stop, monotonic ms. */
   #stoppingSince: number | undefined
 
-  constructor (settings: GatewaySettings, live: LiveSettings, send: (message: FromGateway) => void, clock: Clock) {
+  constructor (settings: GatewaySettings, live: LiveSettings, send: SendToRelay, clock: Clock) {
     this.#settings = settings
     this.#region = live.region
     this.#send = send
     this.#clock = clock
+    this.#log = new GatewayLog(send, live.debug)
+    this.#access = new StreamAccess({ settings: live.access, send, after: (ms, callback) => systemTimers.after(ms, callback), random: Math.random, now: clock.now })
     this.#source = new RemoteSource(send, settings.transport.ram_bytes, settings.ioTimeoutMs)
     this.#beatAt = clock.monotonic()
     this.#judge = new ViewerJudge(live.auth, clock.now)
@@ -112,7 +117,7 @@ export class Gateway {
       tls: live.tls,
       open: async (name, tls) => await OPEN[name](settings, listenerOptions(settings, name, tls), this.#eventsOf(name)),
       changed: info => { this.#send({ type: 'listening', info }) },
-      certificateRefused: (transport, error) => { this.#log('error', 'certificate not taken over, the old one stays in use', { transport, error: String(error) }) },
+      certificateRefused: (transport, error) => { this.#log.write('error', 'certificate not taken over, the old one stays in use', { transport, error: String(error) }) },
       empty: async transport => { await this.#moveAway(transport) }
     })
     this.#update({ overload: live.overload, drain: live.drain })
@@ -156,15 +161,10 @@ export class Gateway {
       session: session => { this.#welcome(session) },
       handshakeFailed: (reason, detail) => {
         this.#meter.count('icn_relay_viewer_handshake_failures_total', { reason })
-        this.#log('debug', 'handshake failed', { reason, detail })
+        this.#log.write('debug', 'handshake failed', { reason, detail })
       },
-      log: (level, message, fields) => { this.#log(level, message, fields ?? {}) }
+      log: (level, message, fields) => { this.#log.write(level, message, fields ?? {}) }
     }
-  }
-
-  #log (level: 'debug' | 'info' | 'warn' | 'error', message: string, fields: Record<string, unknown>): void {
-    if (level === 'debug' && !this.#settings.debug) return
-    if (this.#budget.spend()) this.#send({ type: 'log', level, message: message.slice(0, 4_000), fields })
   }
 
   #update (live: Partial<LiveSettings>): void {
@@ -184,7 +184,7 @@ export class Gateway {
     const rest = this.#sessions.over(transport)
     const streams = rest.reduce((sum, { session }) => sum + session.stats().streams, 0)
     for (const { session } of rest) session.close(CLOSE_CODE.drained, 'drained')
-    this.#log('info', 'viewers moved for a new certificate', { transport, sessions: all.length, closed: rest.length, streamsCut: streams })
+    this.#log.write('info', 'viewers moved for a new certificate', { transport, sessions: all.length, closed: rest.length, streamsCut: streams })
   }
 
   #limit (limits: GatewayLimits): void {
@@ -236,17 +236,19 @@ export class Gateway {
       source: { resolve: async (key, options) => await this.#source.resolve(key, options, ip) },
       authorize: async (token, key) => await this.#judged(token, key.cid),
       observer: {
-        stream: report => {
+        stream: (report, subject) => {
           this.#meter.stream(transport.transport, report)
-          if (report.outcome === 'broken' || report.outcome === 'server-error') this.#log('debug', 'stream failed', { outcome: report.outcome, code: report.code, session: transport.id })
+          this.#access.ended(report, transport, ip, subject)
+          if (report.outcome === 'broken' || report.outcome === 'server-error') this.#log.write('debug', 'stream failed', { outcome: report.outcome, code: report.code, session: transport.id })
         },
         closed: () => { this.#farewell(transport) },
         granted: bytes => { this.#meter.count('icn_relay_bandwidth_granted_bytes_total', { transport: transport.transport }, bytes) },
-        fault: error => { this.#log('error', 'session fault', { session: transport.id, error: text(error) }) }
+        fault: error => { this.#log.write('error', 'session fault', { session: transport.id, error: text(error) }) }
       },
       now: this.#clock.monotonic,
       limits: this.#limits,
       mayRequest: now => this.#requests.take(key, now),
+      newRequestId: randomUUID,
       pace: pacing,
       answering: () => ({ now: this.#clock.now(), tokenRequired: this.#judge.required }),
       version: this.#settings.version,
@@ -276,7 +278,7 @@ export class Gateway {
     try {
       step()
     } catch (error) {
-      this.#log('error', 'session fault', { session: session.transport.id, error: text(error) })
+      this.#log.write('error', 'session fault', { session: session.transport.id, error: text(error) })
       session.close(CLOSE_CODE.none, 'internal error')
     }
   }
@@ -304,8 +306,7 @@ export class Gateway {
   }
 
   #beat (): void {
-    const dropped = this.#budget.renew()
-    if (dropped > 0) this.#log('warn', 'log lines dropped', { dropped })
+    this.#log.renew()
     const now = this.#clock.monotonic()
     const sessions = this.#sessions.measure(Math.max(0.001, (now - this.#beatAt) / 1_000), entry => { this.#throttled(entry) })
     this.#beatAt = now
@@ -313,7 +314,7 @@ export class Gateway {
     this.#tickets.forgetExpired(this.#clock.now())
     this.#requests.forgetIdle(now)
     const { known, checking } = this.#judge.sizes()
-    const sizes = { ...this.#source.sizes(), ...this.#listeners.sizes(), ...this.#bandwidth.sizes(), 'auth.known': known, 'auth.checking': checking, 'gateway.sessions': this.#sessions.size, 'gateway.addresses': this.#sessions.addresses, 'gateway.tracked': this.#handshakes.size, 'gateway.spentTickets': this.#tickets.size }
+    const sizes = { ...this.#source.sizes(), ...this.#listeners.sizes(), ...this.#bandwidth.sizes(), 'auth.known': known, 'auth.checking': checking, 'gateway.sessions': this.#sessions.size, 'gateway.accessRecords': this.#access.waiting, 'gateway.addresses': this.#sessions.addresses, 'gateway.tracked': this.#handshakes.size, 'gateway.spentTickets': this.#tickets.size }
     this.#send({ type: 'heartbeat', stats: { sessions, sizes, ...this.#use.take(), spent: this.#requests.report(), counts: this.#meter.take() } })
   }
 }

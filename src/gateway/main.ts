@@ -15,10 +15,10 @@ const channel = new Channel(new Socket({ fd: CHANNEL_FD, readable: true, writabl
   closed: () => { process.exit(0) }
 })
 
-function send (message: FromGateway): void {
+function send (message: FromGateway, sent?: () => void): void {
   // The relay holds an object a moment longer, and is woken once less for each.
   if (message.type === 'release') channel.sendSoon(message)
-  else channel.send(message)
+  else channel.send(message, sent)
 }
 
 /** What it cannot start with it cannot run without: the relay starts another one, after growing pauses. */
@@ -39,4 +39,4 @@ function take (message: ToGateway): void {
 }
 
 // A terminal signals the whole group; the relay gets its signals too and stops the gateway in its own time.
-for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => {})
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGUSR1'] as const) process.on(signal, () => {})

@@ -86,8 +86,8 @@ export class RemoteSource implements ShardSource {
   }
 
   /** @param address of the viewer */
-  async resolve (key: ShardKey, { range, next = [], signal }: ResolveOptions, address = ''): Promise<ShardLease> {
-    const held = await this.#ask(this.#resolving, id => ({ type: 'resolve', id, key, address, ...range === undefined ? {} : { range }, ...next.length === 0 ? {} : { next: [...next] } }), signal)
+  async resolve (key: ShardKey, { range, trace, next = [], signal }: ResolveOptions, address = ''): Promise<ShardLease> {
+    const held = await this.#ask(this.#resolving, id => ({ type: 'resolve', id, key, address, ...trace === undefined ? {} : { request: trace.trace === undefined ? { id: trace.id } : { id: trace.id, trace: trace.trace } }, ...range === undefined ? {} : { range }, ...next.length === 0 ? {} : { next: [...next] } }), signal)
     return new RemoteLease(this, held, this.#fromMemory(key, held.info), range, signal)
   }
 

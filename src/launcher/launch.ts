@@ -84,7 +84,7 @@ class Launcher {
   }
 
   async run (): Promise<Ending> {
-    for (const signal of ['SIGTERM', 'SIGINT', 'SIGQUIT', 'SIGHUP'] as const) {
+    for (const signal of ['SIGTERM', 'SIGINT', 'SIGQUIT', 'SIGHUP', 'SIGUSR1'] as const) {
       process.removeAllListeners(signal)
       process.on(signal, () => { this.#pass(signal) })
     }
@@ -100,7 +100,7 @@ class Launcher {
 
   #pass (signal: NodeJS.Signals): void {
     this.#relay.kill(signal)
-    if (signal !== 'SIGHUP') setTimeout(() => { this.#relay.kill('SIGKILL') }, this.#stopMs).unref()
+    if (signal !== 'SIGHUP' && signal !== 'SIGUSR1') setTimeout(() => { this.#relay.kill('SIGKILL') }, this.#stopMs).unref()
   }
 
   /** One gateway at a time: a relay that says otherwise is not heard. */

@@ -12,7 +12,7 @@ import type { ObjectPart } from './shard-key.ts'
 export type Origin =
   /** @prop storedAt milliseconds since the Unix epoch @prop staleSince the same; undefined for what is fresh */
   | { readonly hit: true, readonly tier: 'disk' | 'ram', readonly storedAt: number, readonly staleSince?: number | undefined }
-  | { readonly hit: false, readonly collapsed: boolean, readonly region: string, readonly headMs: number }
+  | { readonly hit: false, readonly collapsed: boolean, readonly region: string, readonly node: string, readonly headMs: number }
 
 /** What is known of an object before its body. */
 export interface ObjectFacts {
@@ -65,10 +65,16 @@ const BRIEF = 'max-age=60'
 /** For what is stale and served while it is fetched again (RFC 9111 §4.2.4): whoever keeps it asks again. */
 const STALE = 'max-age=0, must-revalidate'
 
-/** `Cache-Status` (RFC 9211): a hit, with how long it has been stale (§2.6), or forwarded because nothing was stored under the key; whether this answer gets stored is not known yet. */
+/** What a cache has done, in the words of RFC 9211: a hit, or forwarded because nothing was stored under the key; whether this answer gets stored is not known yet. */
+export function cacheWords (origin: Origin): 'hit' | 'fwd=uri-miss' | 'fwd=uri-miss; collapsed' {
+  if (origin.hit) return 'hit'
+  return origin.collapsed ? 'fwd=uri-miss; collapsed' : 'fwd=uri-miss'
+}
+
+/** `Cache-Status` (RFC 9211), of a hit that is stale with how long it has been (§2.6). */
 export function cacheStatus (origin: Origin, now: number): string {
-  if (origin.hit) return origin.staleSince === undefined ? 'icn-relay; hit' : `icn-relay; hit; ttl=-${Math.max(1, ageSeconds(origin.staleSince, now))}`
-  return origin.collapsed ? 'icn-relay; fwd=uri-miss; collapsed' : 'icn-relay; fwd=uri-miss'
+  const stale = origin.hit && origin.staleSince !== undefined ? `; ttl=-${Math.max(1, ageSeconds(origin.staleSince, now))}` : ''
+  return `icn-relay; ${cacheWords(origin)}${stale}`
 }
 
 /** `Server-Timing`: which tier answered and how long opening took, ms. */

@@ -88,3 +88,15 @@ export function parseShardPath (path: string): ShardKey {
   if (part >= TOTAL_SHARDS) return reject(`shard ${part} does not exist, a video has shards 0 to ${TOTAL_SHARDS - 1}`)
   return { cid, part }
 }
+
+const OBJECT_PATH = /^\/shards\/[A-Za-z0-9_-]{1,128}\/(?:shard_\d{1,2}\.bin|manifest\.json)$/
+
+/** The key of a path, for whoever does not care what is wrong with one that has none. */
+export function keyOfPath (path: string): ShardKey | undefined {
+  if (!OBJECT_PATH.test(path)) return undefined
+  try {
+    return parseShardPath(path)
+  } catch {
+    return undefined
+  }
+}

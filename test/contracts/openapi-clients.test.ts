@@ -140,6 +140,14 @@ async function callIntegrityRoutes ({ admin }: Clients): Promise<void> {
   assert.equal(given(await admin.GET('/admin/v1/jobs')).jobs.length, 2)
 }
 
+async function callLogRoutes ({ admin }: Clients): Promise<void> {
+  const leave = new AbortController()
+  given(await admin.GET('/admin/v1/log/stream', { params: { query: { status: '5xx', slowerThanMs: 60_000 } }, parseAs: 'stream', signal: leave.signal }))
+  assert.equal(given(await admin.GET('/admin/v1/log')).listeners, 1)
+  leave.abort()
+  assert.equal(given(await admin.PATCH('/admin/v1/log', { body: { sampleHits: 0.5 } })).sampleHits, 0.5)
+}
+
 async function callDenylistRoutes ({ admin }: Clients): Promise<void> {
   assert.equal(given(await admin.POST('/admin/v1/denylist/entries', { body: { entries: ['QmDenied', 'tv-*'] } })).added, 2)
   assert.deepEqual(given(await admin.GET('/admin/v1/denylist/cids/{cid}', { params: { path: { cid: 'tv-news' } } })), { denied: true, sources: ['own'] })
@@ -186,6 +194,7 @@ suite('a client generated from openapi.yaml', () => {
       await callConfigRoutes(clients)
       await callIntegrityRoutes(clients)
       await callDenylistRoutes(clients)
+      await callLogRoutes(clients)
       await callViewersRoutes(clients)
       assert.deepEqual([...clients.called.keys()].sort(), operations.toSorted())
       const refused = [...clients.called].filter(([, statuses]) => statuses.some(status => status >= 400)).map(([operation]) => operation)

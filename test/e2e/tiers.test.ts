@@ -35,8 +35,8 @@ test('a relay over a relay over a super-node: a cold shard crosses each tier onc
     assert.equal(digest, expected)
   }
   for (const relay of [a, b]) await until(async () => await cacheStats(relay.adminUrl), ({ fills }) => fills === 0)
-  const requests = a.events.filter(event => event['msg'] === 'request' && event['listener'] === 'viewer' && String(event['url']).startsWith('/shards/'))
-  assert.deepEqual(requests.map(event => [event['url'], event['cache']]), [[PATH.replace('shard_3', 'shard_03'), 'icn-relay; fwd=uri-miss']], 'relay A was asked once')
+  const requests = a.events.filter(event => event['msg'] === 'request' && String(event['url']).startsWith('/shards/'))
+  assert.deepEqual(requests.map(event => [event['url'], event['cache']]), [[PATH.replace('shard_3', 'shard_03'), 'fwd=uri-miss']], 'relay A was asked once')
   const stats = await (await request(`${originUrl}/_demo/stats`)).body.json() as { requests: number }
   assert.equal(stats.requests, 1, 'the super-node was asked once')
   for (const relay of [b, a]) {

@@ -6,7 +6,6 @@ import { suite, test, type TestContext } from 'node:test'
 import { connect as connectTls } from 'node:tls'
 import { request } from 'undici'
 import { startSuperNode, syntheticShard, type Faults } from '../../demo/super-node/server.ts'
-import { createLogger } from '../../src/base/log.ts'
 import { until } from '../../tools/harness/http.ts'
 import { makeCertificate } from '../../tools/harness/quinn-rig.ts'
 import { assertProblem } from '../support/problem.ts'
@@ -21,9 +20,8 @@ async function setup (t: TestContext, settings: Record<string, Record<string, un
   const origin = await startSuperNode({ port: 0, faults })
   t.after(async () => { await origin.close() })
   const written: string[] = []
-  const logger = createLogger('info', { write: line => { written.push(line) } })
-  const running = await startRelay(t, [{ url: origin.url, region: origin.region }], settings, { logger })
-  return { ...running, lines: () => written.map(line => JSON.parse(line) as Record<string, unknown>).filter(line => line['msg'] === 'request') }
+  const running = await startRelay(t, [{ url: origin.url, region: origin.region }], settings, { output: line => { written.push(line) } })
+  return { ...running, lines: () => written.map(line => JSON.parse(line) as Record<string, unknown>) }
 }
 
 /** A request with these header lines and no others. */

@@ -409,11 +409,12 @@ suite('connections', () => {
     assert.equal(connections, 1)
   })
 
-  test('every answer has a request id of its own, and a sent one is not taken over', async t => {
+  test('every answer has a request id: that of the caller where it can be one, otherwise one of its own', async t => {
     const { url, viewerUrl } = await warm(t)
     const ids = new Set<string>()
     for (const target of [url, url, `${viewerUrl}/nothing`, `${viewerUrl}/shards/%zz`]) {
-      const id = String((await fetchIt(target, { 'x-request-id': 'mine' })).headers['x-request-id'])
+      assert.equal((await fetchIt(target, { 'x-request-id': 'Mine/1+2=3.4~_-' })).headers['x-request-id'], 'Mine/1+2=3.4~_-')
+      const id = String((await fetchIt(target, { 'x-request-id': 'no id' })).headers['x-request-id'])
       assert.match(id, /^[0-9a-f]{8}-[0-9a-f-]{27}$/)
       ids.add(id)
     }

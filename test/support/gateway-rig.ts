@@ -143,7 +143,7 @@ export class FakeShards {
       key,
       size: object.bytes.length,
       sha256: undefined,
-      origin: { hit: false, collapsed: false, region: 'X', headMs: 1 },
+      origin: { hit: false, collapsed: false, region: 'X', node: 'x', headMs: 1 },
       verified: true,
       lasting: true,
       buffer: undefined,

@@ -208,6 +208,50 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/admin/v1/log": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Level of the log, sampling of the access log, and what was lost
+         * @description Of both processes.
+         */
+        get: operations["getLog"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        /**
+         * Change level or sampling
+         * @description What is not named stays. Holds from the next line on, in both processes, and over restarts, until it is dropped: `DELETE /config/overrides`.
+         */
+        patch: operations["changeLog"];
+        trace?: never;
+    };
+    "/admin/v1/log/stream": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Responses as they end, as server-sent events
+         * @description Event `request` for each response that the filter wants, whether sampling leaves it a line or not, with the record as data; `lost` with the number of records that this listener did not read in time, or that never came here. At most 16 listen at the same time.
+         */
+        get: operations["listenToLog"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/admin/v1/viewers": {
         parameters: {
             query?: never;
@@ -3000,6 +3044,283 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Ready"];
+                };
+            };
+        };
+    };
+    getLog: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        /**
+                         * @description least severe level that is written; not of the access log
+                         * @enum {string}
+                         */
+                        level: "fatal" | "error" | "warn" | "info" | "debug" | "trace" | "silent";
+                        /** @description share of the hits that have a line */
+                        sampleHits: number;
+                        /** @description share of the misses that have a line */
+                        sampleMisses: number;
+                        /** @description of the access log, since the relay started */
+                        lines: number;
+                        /** @description since the relay started */
+                        dropped: {
+                            /** @description lines: the file could not be written, or not in time */
+                            file: number;
+                            /** @description failed requests: too many in a second */
+                            budget: number;
+                            /** @description records of sessions: too many for their way to the relay */
+                            gateway: number;
+                            /** @description records: a stream was not read in time */
+                            listener: number;
+                        };
+                        /** @description of the stream */
+                        listeners: number;
+                    };
+                };
+            };
+            /** @description Missing or wrong token */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Token lacks the scope, or not on loopback */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many requests */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    changeLog: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": {
+                    /**
+                     * @description least severe level that is written; not of the access log
+                     * @enum {string}
+                     */
+                    level?: "fatal" | "error" | "warn" | "info" | "debug" | "trace" | "silent";
+                    /** @description share of the hits that have a line */
+                    sampleHits?: number;
+                    /** @description share of the misses that have a line */
+                    sampleMisses?: number;
+                };
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        /**
+                         * @description least severe level that is written; not of the access log
+                         * @enum {string}
+                         */
+                        level: "fatal" | "error" | "warn" | "info" | "debug" | "trace" | "silent";
+                        /** @description share of the hits that have a line */
+                        sampleHits: number;
+                        /** @description share of the misses that have a line */
+                        sampleMisses: number;
+                        /** @description of the access log, since the relay started */
+                        lines: number;
+                        /** @description since the relay started */
+                        dropped: {
+                            /** @description lines: the file could not be written, or not in time */
+                            file: number;
+                            /** @description failed requests: too many in a second */
+                            budget: number;
+                            /** @description records of sessions: too many for their way to the relay */
+                            gateway: number;
+                            /** @description records: a stream was not read in time */
+                            listener: number;
+                        };
+                        /** @description of the stream */
+                        listeners: number;
+                    };
+                };
+            };
+            /** @description Malformed request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Missing or wrong token */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Token lacks the scope, or not on loopback */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Body too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Body is not JSON by its content-type */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many requests */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Gateway not available, or the relay is stopping */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    listenToLog: {
+        parameters: {
+            query?: {
+                /** @description a CID, or one object of it as `<CID>/<part>` */
+                object?: string;
+                /** @description of a viewer */
+                address?: string;
+                /** @description a status, or a hundred of them as `5xx` */
+                status?: string;
+                /** @description only responses that took longer */
+                slowerThanMs?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Server-sent events */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/event-stream": string;
+                };
+            };
+            /** @description Malformed request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Missing or wrong token */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Token lacks the scope, or not on loopback */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many requests */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Gateway not available, or the relay is stopping */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };

@@ -23,9 +23,10 @@ function encode (status: number, fields: readonly Field[]): Uint8Array {
  * The head of an answer always has a `content-length` on this transport; of a 304 it is the one a 200 would have had (RFC 9110 §8.6), which over HTTP
  * undici takes for a body that is missing.
  * @param size of the whole object, bytes
+ * @param extra fields
  */
-export function encodeAnswer ({ status, fields, body }: Answer, size: number): EncodedAnswer {
-  const framed: readonly Field[] = status === 304 ? [...fields, ['content-length', String(size)]] : fields
+export function encodeAnswer ({ status, fields, body }: Answer, size: number, ...extra: readonly Field[]): EncodedAnswer {
+  const framed: readonly Field[] = status === 304 ? [...fields, ['content-length', String(size)], ...extra] : [...fields, ...extra]
   return { status, head: encode(status, framed), inline: undefined, range: body === undefined || body.start === body.end ? undefined : body }
 }
 

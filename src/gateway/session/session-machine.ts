@@ -34,8 +34,9 @@ export class SessionMachine {
   /**
    * @param now monotonic, milliseconds
    * @param mayRequest whether the address of the viewer may send another request, which is charged when it may
+   * @param newRequestId for requests that bring none
    */
-  constructor (limits: SessionLimits, now: number, pace: SessionPace = UNPACED, mayRequest: (now: number) => boolean = () => true) {
+  constructor (limits: SessionLimits, now: number, pace: SessionPace = UNPACED, mayRequest: (now: number) => boolean = () => true, newRequestId: () => string = () => 'none') {
     this.#limits = limits
     this.#requests = new RateBucket(limits.requestsPerSecond)
     this.#lastActivity = now
@@ -47,6 +48,7 @@ export class SessionMachine {
         if (action.type === 'release') this.#leases--
         this.#actions.push(action)
       },
+      newRequestId,
       takeRequest: now => this.#requests.take(now) && mayRequest(now),
       takeTurn: stream => {
         if (this.#resolving < limits.maxResolving) return 'now'

@@ -2,6 +2,8 @@ import type { StreamOutcome } from '../../channel/gateway-counters.ts'
 import type { AnswerContext, ObjectFacts, Origin } from '../../protocol/answer.ts'
 import type { ControlMessage } from '../../protocol/control-messages.ts'
 import type { RangeSpec } from '../../protocol/range.ts'
+import type { RequestTrace } from '../../protocol/trace-context.ts'
+import type { ViewerRequest } from './request-codec.ts'
 import type { ShardKey } from '../../protocol/shard-key.ts'
 
 /** Bounds of one viewer session; times in milliseconds. */
@@ -80,6 +82,13 @@ export interface SessionPace {
   shareBps (): number | undefined
 }
 
+/** What a request says of itself besides its credentials. */
+export interface AskedFor extends Pick<ViewerRequest, 'method' | 'path'> {
+  readonly range: string | undefined
+  readonly userAgent: string | undefined
+  readonly traceparent: string | undefined
+}
+
 /** One stream, reported exactly once, when it is over. Holds no secrets. */
 export interface StreamReport {
   readonly outcome: StreamOutcome
@@ -90,6 +99,10 @@ export interface StreamReport {
   /** The error behind `code` for the log; may hold internals that the viewer must not see. */
   readonly cause: unknown
   readonly key: ShardKey | undefined
+  /** Of the request as it was sent, for the access log; undefined when none was complete. */
+  readonly asked: AskedFor | undefined
+  /** Undefined when there was no response that could name it. */
+  readonly requestId: string | undefined
   /** Undefined when no object was found. */
   readonly origin: Origin | undefined
   /** Bytes of the object that the engine accepted. */
@@ -98,6 +111,8 @@ export interface StreamReport {
   readonly firstByteMs: number | undefined
   /** Milliseconds from the complete request head to FIN accepted. */
   readonly totalMs: number | undefined
+  /** Milliseconds from the complete request head to this report; 0 without one. */
+  readonly elapsedMs: number
 }
 
 export interface ViewerSessionStats {
@@ -116,6 +131,7 @@ export interface ViewerSessionStats {
 export interface ResolveRequest {
   readonly key: ShardKey
   readonly range: RangeSpec | undefined
+  readonly trace: RequestTrace
   /** Secret, never to be logged. */
   readonly token: string | undefined
   /** What it will ask for next, as it says; there only when it does. */
@@ -163,6 +179,6 @@ export type SessionAction =
   | { readonly type: 'release', readonly id: string }
   /** The stream is over and nothing of it is outstanding: forget it. */
   | { readonly type: 'forget', readonly id: string }
-  | { readonly type: 'report', readonly report: StreamReport }
+  | { readonly type: 'report', readonly id: string, readonly report: StreamReport }
   | { readonly type: 'control', readonly message: ControlMessage }
   | { readonly type: 'close', readonly code: number, readonly reason: string }

@@ -1,5 +1,6 @@
 import type { ObjectFacts } from '../../protocol/answer.ts'
 import type { RangeSpec } from '../../protocol/range.ts'
+import type { RequestTrace } from '../../protocol/trace-context.ts'
 import type { ShardKey } from '../../protocol/shard-key.ts'
 
 /** An object held for one response. */
@@ -19,6 +20,7 @@ export interface ShardLease extends ObjectFacts {
 export interface ResolveOptions {
   /** What the viewer wants of it, to be used as a hint. */
   readonly range: RangeSpec | undefined
+  readonly trace?: RequestTrace | undefined
   /** What the viewer will ask for next, and may have. */
   readonly next?: readonly ShardKey[] | undefined
   /** Aborts resolving and reading when the viewer is gone. */

@@ -1,12 +1,20 @@
 import type { ShardKey } from '../../protocol/shard-key.ts'
+import type { ViewerRequest } from './request-codec.ts'
 import { errorCode } from './response.ts'
 import type { Origin } from '../../protocol/answer.ts'
 import type { StreamOutcome } from '../../channel/gateway-counters.ts'
-import type { StreamReport } from './session-types.ts'
+import type { AskedFor, StreamReport } from './session-types.ts'
+
+function askedFor ({ method, path, fields }: ViewerRequest): AskedFor {
+  return { method, path, range: fields.get('range'), userAgent: fields.get('user-agent'), traceparent: fields.get('traceparent') }
+}
 
 /** What a stream will be reported with, gathered as it goes. */
 export class StreamRecord {
   key: ShardKey | undefined
+  /** Once its head is complete. */
+  request: ViewerRequest | undefined
+  requestId: string | undefined
   /** Of the object, once it is there. */
   origin: Origin | undefined
   /** Of the response that was begun. */
@@ -49,10 +57,13 @@ export class StreamRecord {
       code: this.#code,
       cause: this.#error,
       key: this.key,
+      asked: this.request === undefined ? undefined : askedFor(this.request),
+      requestId: this.requestId,
       origin: this.origin,
       bytes: this.#objectBytes,
       firstByteMs: this.#firstByteMs,
-      totalMs: whole && this.#headAt !== undefined ? now - this.#headAt : undefined
+      totalMs: whole && this.#headAt !== undefined ? now - this.#headAt : undefined,
+      elapsedMs: now - (this.#headAt ?? now)
     }
   }
 

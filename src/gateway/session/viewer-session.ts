@@ -12,8 +12,8 @@ import type { ShardLease, ShardSource } from './shard-source.ts'
 
 /** Counts and times of a session; methods must not throw. */
 export interface SessionObserver {
-  /** Called once for every stream, when it is over. */
-  stream (report: StreamReport): void
+  /** Called once for every stream, when it is over. @param subject who its token says the viewer is */
+  stream (report: StreamReport, subject: string | undefined): void
   /** Called once, when the session is over. */
   closed (close: SessionClose, stats: ViewerSessionStats): void
   /** So many bytes were admitted; negative ones were given back. */
@@ -41,6 +41,8 @@ export interface ViewerSessionDeps {
   readonly limits: SessionLimits
   /** Whether the address of the viewer may send another request, which is charged when it may; it always may by default. */
   readonly mayRequest?: (now: number) => boolean
+  /** For requests that bring no id; all have the same without it. */
+  readonly newRequestId?: () => string
   /** Unlimited without one. */
   readonly pace?: ViewerPace
   /** What answers depend on besides request and object. */
@@ -54,6 +56,8 @@ interface StreamEntry {
   receiving: boolean
   abort: AbortController | undefined
   lease: ShardLease | undefined
+  /** Who its token says the viewer is. */
+  subject: string | undefined
 }
 
 const NEVER = new AbortController().signal
@@ -80,7 +84,7 @@ export class ViewerSession {
   constructor (transport: TransportSession, deps: ViewerSessionDeps) {
     this.transport = transport
     this.#deps = deps
-    this.#machine = new SessionMachine(deps.limits, deps.now(), deps.pace, deps.mayRequest)
+    this.#machine = new SessionMachine(deps.limits, deps.now(), deps.pace, deps.mayRequest, deps.newRequestId)
     this.#control = new ControlSender(() => transport.openUni())
     this.#token = sessionToken(transport.request)
     transport.onStream = stream => this.#accept(stream)
@@ -147,7 +151,7 @@ export class ViewerSession {
 
   #accept (stream: BidiStream): void {
     this.#greet()
-    const entry: StreamEntry = { stream, receiving: true, abort: undefined, lease: undefined }
+    const entry: StreamEntry = { stream, receiving: true, abort: undefined, lease: undefined, subject: undefined }
     this.#streams.set(stream.id, entry)
     stream.stopped.addEventListener('abort', () => this.#dispatch({ type: 'peer-stopped', id: stream.id }), { once: true })
     this.#dispatch({ type: 'opened', id: stream.id })
@@ -196,7 +200,7 @@ export class ViewerSession {
   }
 
   #run (action: SessionAction): void {
-    if (action.type === 'report') return this.#deps.observer.stream(action.report)
+    if (action.type === 'report') return this.#deps.observer.stream(action.report, this.#streams.get(action.id)?.subject)
     if (action.type === 'control') return this.#control.send(action.message)
     if (action.type === 'close') return this.transport.close(action.code, action.reason)
     const entry = this.#streams.get(action.id)
@@ -227,7 +231,7 @@ export class ViewerSession {
   }
 
   async #resolve (id: string, entry: StreamEntry, request: ResolveRequest): Promise<void> {
-    const { key, range, next = [] } = request
+    const { key, range, trace, next = [] } = request
     const token = request.token ?? this.#token
     entry.abort = new AbortController()
     const { signal } = entry.abort
@@ -236,9 +240,10 @@ export class ViewerSession {
       const verdict = await this.#deps.authorize(token, key)
       if (!verdict.ok) throw new ViewerRefused(verdict)
       this.#viewer = verdict
+      entry.subject = verdict.identity
       const allowed = next.length === 0 ? next : await this.#allowed(next, token)
       signal.throwIfAborted()
-      entry.lease = await this.#deps.source.resolve(key, { range, next: allowed, signal })
+      entry.lease = await this.#deps.source.resolve(key, { range, trace, next: allowed, signal })
     } catch (error) {
       return this.#dispatch({ type: 'rejected', id, error })
     }

@@ -4,6 +4,7 @@ import { parsePrefetchHint, PREFETCH_FIELD } from '../../protocol/prefetch-hint.
 import { parseRangeHeader } from '../../protocol/range.ts'
 import type { RangeSpec } from '../../protocol/range.ts'
 import { parseShardPath } from '../../protocol/shard-key.ts'
+import { parseTraceparent, takenRequestId } from '../../protocol/trace-context.ts'
 import { STREAM_CODE } from '../../protocol/stream-codes.ts'
 import { BodyReader, type ReadHost } from './body-reader.ts'
 import { RequestReader } from './request-codec.ts'
@@ -16,6 +17,8 @@ import { StreamRecord } from './stream-record.ts'
 /** What a stream needs of its session. */
 export interface StreamHost extends ReadHost {
   readonly limits: SessionLimits
+  /** For a request that brings none. */
+  newRequestId (): string
   /** Counts a complete request; false when there were too many lately. */
   takeRequest (now: number): boolean
   /** The request is complete: `now` resolves immediately, `later` calls {@link ViewerStream.resolve}, `never` has no room. */
@@ -38,7 +41,6 @@ export class ViewerStream {
   #phase: Phase = 'head'
   /** When the current wait began: for the head, a turn, the source, or the viewer. */
   #since: number
-  #request: ViewerRequest | undefined
   #spec: RangeSpec | undefined
   /** Head of the response while unsent; it leaves with the first bytes of the body, so that a late error still gets a status. */
   #head: Uint8Array | undefined
@@ -127,8 +129,8 @@ export class ViewerStream {
     this.#phase = 'resolving'
     this.#since = now
     this.#resolving = true
-    const next = parsePrefetchHint(this.#request?.fields.get(PREFETCH_FIELD))
-    this.#host.emit({ type: 'resolve', id: this.id, request: { key, range: this.#spec, token: this.#request?.token, ...next.length === 0 ? {} : { next } } })
+    const next = parsePrefetchHint(this.#record.request?.fields.get(PREFETCH_FIELD))
+    this.#host.emit({ type: 'resolve', id: this.id, request: { key, range: this.#spec, trace: { id: this.#requestId(), trace: parseTraceparent(this.#record.request?.fields.get('traceparent')) }, token: this.#record.request?.token, ...next.length === 0 ? {} : { next } } })
   }
 
   /** Waits no longer for the viewer's half of a stream that is over otherwise. */
@@ -151,7 +153,7 @@ export class ViewerStream {
       this.#host.emit({ type: 'reset', id: this.id, code: resetCode })
       this.#refuseInput(resetCode)
     }
-    this.#host.emit({ type: 'report', report: this.#record.report(outcome, resetCode === undefined, now) })
+    this.#host.emit({ type: 'report', id: this.id, report: this.#record.report(outcome, resetCode === undefined, now) })
     this.#release()
   }
 
@@ -159,13 +161,14 @@ export class ViewerStream {
     // The viewer has nothing more to say once its head is complete; more bytes would be held for nobody.
     if (this.#phase !== 'head') return this.#refuseInput(STREAM_CODE.unwanted)
     try {
-      this.#request = read()
-      if (this.#request === undefined) return
+      this.#record.request = read()
+      if (this.#record.request === undefined) return
       this.#record.headEnded(now)
+      this.#record.requestId = takenRequestId(this.#record.request.fields.get('x-request-id'))
       if (!this.#host.takeRequest(now)) throw new RelayError('RELAY_ERR_RATE_LIMITED', 'too many requests in a second')
-      this.#record.key = parseShardPath(this.#request.path)
+      this.#record.key = parseShardPath(this.#record.request.path)
       // RFC 9110 §14.2: Range is defined for GET only.
-      if (this.#request.method === 'GET') this.#spec = parseRangeHeader(this.#request.fields.get('range'))
+      if (this.#record.request.method === 'GET') this.#spec = parseRangeHeader(this.#record.request.fields.get('range'))
     } catch (error) {
       return this.#problem(error, now)
     }
@@ -180,13 +183,13 @@ export class ViewerStream {
     this.#resolving = false
     this.#leased = true
     const { key } = this.#record
-    if (this.#phase !== 'resolving' || this.#request === undefined || key === undefined) return
+    if (this.#phase !== 'resolving' || this.#record.request === undefined || key === undefined) return
     this.#record.origin = facts.origin
-    const { method, fields } = this.#request
+    const { method, fields } = this.#record.request
     const request = { method, part: key.part, range: this.#spec, ifNoneMatch: fields.get('if-none-match'), ifRange: fields.get('if-range') }
     let answer: EncodedAnswer
     try {
-      answer = encodeAnswer(planAnswer(request, facts, { ...context, openMs: now - this.#since }), facts.size)
+      answer = encodeAnswer(planAnswer(request, facts, { ...context, openMs: now - this.#since }), facts.size, ['x-request-id', this.#requestId()])
     } catch (error) {
       return this.#problem(error, now, [unsatisfiedField(facts.size)])
     }
@@ -198,8 +201,8 @@ export class ViewerStream {
     this.#host.leaveQueue(this)
     this.#record.failed(error)
     this.#record.headEnded(now)
-    if (this.#request === undefined) this.#refuseInput(STREAM_CODE.unwanted)
-    this.#respond(encodeProblem(error, this.#request?.method, fields), now)
+    if (this.#record.request === undefined) this.#refuseInput(STREAM_CODE.unwanted)
+    this.#respond(encodeProblem(error, this.#record.request?.method, [...fields, ['x-request-id', this.#requestId()]]), now)
   }
 
   #respond (answer: EncodedAnswer, now: number): void {
@@ -254,6 +257,11 @@ export class ViewerStream {
     this.#writing = true
     this.#since = now
     this.#host.emit({ type: 'end', id: this.id })
+  }
+
+  #requestId (): string {
+    this.#record.requestId ??= this.#host.newRequestId()
+    return this.#record.requestId
   }
 
   #abort (): void {

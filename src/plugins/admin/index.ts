@@ -4,8 +4,9 @@ import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { addressKey } from '../../admission/address-key.ts'
 import { systemClock } from '../../base/clock.ts'
 import { RelayError } from '../../base/errors.ts'
-import { shortened } from '../../base/log.ts'
+import { shortened } from '../../base/logged-text.ts'
 import type { Config } from '../../config/config.ts'
+import { logRoutes } from '../access-log/routes.ts'
 import { bandwidthRoutes } from '../bandwidth/routes.ts'
 import { denylistRoutes } from '../denylist/routes.ts'
 import { integrityRoutes } from '../integrity/routes.ts'
@@ -93,6 +94,7 @@ export default fp<{ config: Config }>(async (app: FastifyInstance, { config }) =
     admin.addHook('preValidation', async request => {
       if (request.body === undefined && request.routeOptions.config.bodyIsOptional === true) request.body = {}
     })
+    await admin.register(logRoutes, { accessLog: app.accessLog, live: liveConfig })
     await admin.register(viewerRoutes, { supervisor: app.viewers.supervisor, live: app.viewers.live })
     await admin.register(cacheRoutes, { cache: app.shardCache, shards: app.shards, eviction: config.cache.eviction, set })
     await admin.register(pinRoutes, app.pins)
@@ -110,4 +112,4 @@ export default fp<{ config: Config }>(async (app: FastifyInstance, { config }) =
     await admin.register(jobRoutes, { ...app.jobs, warm: app.warm })
     await admin.register(upstreamRoutes, { upstream: app.upstream, roster: app.nodeRoster, source: app.nodeSource, region: () => app.region.current, regions: config.region.regions })
   }, { prefix: '/admin/v1' })
-}, { name: 'admin', dependencies: ['bandwidth', 'denylist', 'integrity', 'jobs', 'limits', 'live-config', 'overload', 'p2p', 'pins', 'purge', 'region', 'scrub', 'shard-cache', 'sizing', 'upstream', 'shards', 'viewers', 'warm'] })
+}, { name: 'admin', dependencies: ['access-log', 'bandwidth', 'denylist', 'integrity', 'jobs', 'limits', 'live-config', 'overload', 'p2p', 'pins', 'purge', 'region', 'scrub', 'shard-cache', 'sizing', 'upstream', 'shards', 'viewers', 'warm'] })

@@ -2,17 +2,24 @@ import { randomUUID } from 'node:crypto'
 import type { ServerOptions } from 'node:http'
 import Fastify, { LogController, type FastifyInstance, type FastifyReply, type FastifyRequest, type FastifyServerOptions } from 'fastify'
 import { Ajv } from 'ajv'
-import { systemTimers } from '../../base/clock.ts'
 import { RelayError } from '../../base/errors.ts'
 import { LazyLogger } from '../../base/lazy-logger.ts'
-import { loggedUrl, shortened, type Logger } from '../../base/log.ts'
+import type { Logger } from '../../base/log.ts'
 import { OUR_SCHEMA } from '../../base/schema-check.ts'
-import { AccessLog } from './access-log.ts'
+import { parseTraceparent, takenRequestId, type TraceContext } from '../../protocol/trace-context.ts'
 import { endJsonLines } from './end-line.ts'
 import { withoutPorts } from './forwarded-for.ts'
 import { checkHost } from './host-field.ts'
 import { answerClientError, sendProblem, useProblems } from './problem.ts'
+import { rememberForLog, rememberRefused, RequestLog, type RequestLogTarget } from './request-log.ts'
 import { createSecureServer, unknownMethodOf, type Pem } from './secure-server.ts'
+
+declare module 'fastify' {
+  interface FastifyRequest {
+    /** Its place in the caller's trace. */
+    trace: TraceContext | undefined
+  }
+}
 
 export interface InstanceOptions {
   readonly logger: Logger
@@ -25,6 +32,8 @@ export interface InstanceOptions {
   readonly bodyLimit: number
   /** Addresses and networks whose forwarding headers are believed; nobody's by default. */
   readonly trustedProxies?: readonly string[]
+  /** Where responses are told of; nowhere by default. */
+  readonly accessLog?: RequestLogTarget | undefined
   /** Told when the answer to a request has ended or been broken off. */
   readonly closed?: (request: FastifyRequest, reply: FastifyReply) => void
   /** HTTPS with HTTP/2 and HTTP/1.1 when given, plain HTTP/1.1 otherwise. */
@@ -41,16 +50,15 @@ const TIMEOUT_CHECK_MS = 1_000
 const strictAjv = new Ajv({ coerceTypes: false, removeAdditional: false, useDefaults: true, allErrors: false, discriminator: true, ...OUR_SCHEMA })
 const textAjv = new Ajv({ coerceTypes: true, removeAdditional: false, useDefaults: true, allErrors: false, ...OUR_SCHEMA })
 
-/** A Fastify instance as both listeners use it: problem+json errors, request ids, one log line per request, bounded waits. */
+/** A Fastify instance as both listeners use it: problem+json errors, request ids, a record of each response, bounded waits. */
 export function createInstance (options: InstanceOptions): FastifyInstance {
   const { logger, requestTimeoutMs, idleTimeoutMs } = options
-  // Its lines hold nothing that would have to be censored, which costs as much as the rest of a small answer.
-  const accessLog = new AccessLog(logger.child({ listener: options.listener }, { redact: [] }), (ms, callback) => systemTimers.after(ms, callback))
+  const requestLog = options.accessLog === undefined ? undefined : new RequestLog(options.accessLog, options.listener)
   const fastifyOptions: FastifyServerOptions = {
     loggerInstance: logger.child({ listener: options.listener }),
     childLoggerFactory: (parent, bindings, childOptions) => new LazyLogger(parent as Logger, bindings, childOptions),
     logController: new LogController({ disableRequestLogging: true }),
-    genReqId: () => randomUUID(),
+    genReqId: ({ headers }) => takenRequestId(headers['x-request-id']) ?? randomUUID(),
     requestIdHeader: false,
     bodyLimit: options.bodyLimit,
     trustProxy: options.trustedProxies === undefined || options.trustedProxies.length === 0 ? false : [...options.trustedProxies],
@@ -67,7 +75,8 @@ export function createInstance (options: InstanceOptions): FastifyInstance {
     clientErrorHandler: answerClientError,
     // These come before any hook.
     frameworkErrors: (error, request, reply) => {
-      begin(options, accessLog, request, reply)
+      rememberRefused(request)
+      begin(options, requestLog, request, reply)
       sendProblem(error, request, reply)
     }
   }
@@ -97,10 +106,12 @@ export function createInstance (options: InstanceOptions): FastifyInstance {
   // An expectation we do not know is ignored (RFC 9110 §10.1.1); Node would answer with a bare 417.
   app.server.on('checkExpectation', (request, response) => { app.server.emit('request', request, response) })
   app.setValidatorCompiler<object>(({ schema, httpPart }) => (httpPart === 'body' ? strictAjv : textAjv).compile(schema))
+  rememberForLog(app)
+  app.decorateRequest('trace', undefined)
   useProblems(app)
   if (options.listener === 'admin') endJsonLines(app)
   app.addHook('onRequest', async (request, reply) => {
-    begin(options, accessLog, request, reply)
+    begin(options, requestLog, request, reply)
     checkHost(request.raw)
   })
   // Behind every limit, which work at onRequest.
@@ -112,26 +123,17 @@ export function createInstance (options: InstanceOptions): FastifyInstance {
   return app
 }
 
-/** Gives a request its id and its log line. The line is written when the response closes: a peer that leaves half-way leaves one too. */
-function begin ({ closed }: InstanceOptions, accessLog: AccessLog, request: FastifyRequest, reply: FastifyReply): void {
+/** Gives a request its id and its place in a trace. What is logged of it is told when the response closes: a peer that leaves half-way is told of too. */
+function begin ({ closed }: InstanceOptions, requestLog: RequestLog | undefined, request: FastifyRequest, reply: FastifyReply): void {
   reply.header('x-request-id', request.id)
   const { headers } = request.raw
+  if ('traceparent' in headers) request.trace = parseTraceparent(headers['traceparent'])
   // Before anybody asks for the address: Fastify reads it from this field each time.
   if (typeof headers['x-forwarded-for'] === 'string') headers['x-forwarded-for'] = withoutPorts(headers['x-forwarded-for'])
   // Read now: a socket that is closed does not know its peer any more.
   const remote = request.ip
   reply.raw.once('close', () => {
     closed?.(request, reply)
-    if (!accessLog.writes) return
-    accessLog.write(reply.statusCode, {
-      reqId: request.id,
-      method: shortened(unknownMethodOf(request.raw) ?? request.method),
-      url: loggedUrl(request.url),
-      status: reply.statusCode,
-      complete: reply.raw.writableFinished,
-      remote,
-      ms: Math.round(reply.elapsedTime * 100) / 100,
-      cache: reply.getHeader('cache-status')
-    })
+    requestLog?.ended(request, reply, remote)
   })
 }

@@ -52,6 +52,9 @@ const MEANT: ReadonlySet<ErrorCode> = new Set(['RELAY_ERR_STARTING', 'RELAY_ERR_
 /** Sends an error as problem+json (RFC 9457) and logs it once, at a level that fits whose fault it is. */
 export function sendProblem (error: unknown, request: FastifyRequest, reply: FastifyReply): FastifyReply {
   const known = asRelayError(error)
+  request.problemCode = known.code
+  // Of the object that was to be sent, nothing was.
+  request.sentBytes = -1
   for (const name of OBJECT_HEADERS) {
     // 416 tells the size of the object by its content-range (RFC 9110 §15.5.17).
     if (name === 'content-range' && known.status === 416) continue

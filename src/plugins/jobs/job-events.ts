@@ -1,6 +1,7 @@
-import { Readable } from 'node:stream'
+import type { Readable } from 'node:stream'
 import type { Timers } from '../../base/clock.ts'
 import { RelayError } from '../../base/errors.ts'
+import { EventStream } from '../../base/event-stream.ts'
 import type { AnyWork } from './any-work.ts'
 import type { Job, Jobs } from './jobs.ts'
 
@@ -8,8 +9,6 @@ import type { Job, Jobs } from './jobs.ts'
 export const MAX_LISTENERS = 32
 /** Least time between two events of a listener, ms. */
 export const EVERY_MS = 250
-/** Silence after which a comment is sent, ms, so that nobody between takes the connection for dead. */
-export const COMMENT_MS = 15_000
 /** What a listener may be behind before it loses events, bytes: four of the longest. */
 const BEHIND_BYTES = 16 * 1024
 
@@ -20,73 +19,49 @@ export interface JobEventsOptions {
 
 /** Somebody who is told of one job. */
 class JobListener {
-  readonly stream: Readable
+  readonly events: EventStream
   readonly #job: Job<AnyWork>
   readonly #timers: Timers
   #cancel: () => void = () => {}
   /** Whether the last event was a moment ago, and whether another is due after the pause. */
   #pausing = false
   #due = false
-  #ended = false
-  #number = 0
 
   constructor (job: Job<AnyWork>, timers: Timers, closed: () => void) {
     this.#job = job
     this.#timers = timers
-    this.stream = new Readable({ highWaterMark: BEHIND_BYTES, read: () => {} })
-    this.stream.once('close', () => {
-      this.#cancel()
-      closed()
+    this.events = new EventStream({
+      behindBytes: BEHIND_BYTES,
+      timers,
+      closed: () => {
+        this.#cancel()
+        closed()
+      }
     })
     this.changed()
   }
 
-  /** Whether it has not taken what it was sent. */
-  get behind (): boolean { return this.stream.readableLength > 0 }
-
   /** Tells the latest, after the pause when there is one; the last event waits for nothing, however much is not taken yet. */
   changed (): void {
-    if (!this.#job.open) this.end(this.#text('end'))
-    else if (this.#pausing) this.#due = true
+    if (!this.#job.open) {
+      this.#cancel()
+      this.events.end('end', this.#report())
+    } else if (this.#pausing) this.#due = true
     else this.#tell()
-  }
-
-  /** @param last what it is sent before */
-  end (last?: string): void {
-    this.#cancel()
-    if (this.#ended || this.stream.destroyed) return
-    this.#ended = true
-    if (last !== undefined) this.stream.push(last)
-    this.stream.push(null)
   }
 
   #tell (): void {
     // Whoever does not read in time loses this one, and gets a later one.
-    if (this.stream.readableLength < BEHIND_BYTES) this.stream.push(this.#text('progress'))
+    this.events.send('progress', this.#report())
     this.#due = false
     this.#pausing = true
-    this.#after(EVERY_MS, () => {
+    this.#cancel = this.#timers.after(EVERY_MS, () => {
       this.#pausing = false
       if (this.#due) this.#tell()
-      else this.#comment()
     })
   }
 
-  #comment (): void {
-    this.#after(COMMENT_MS, () => {
-      if (!this.behind) this.stream.push(':\n\n')
-      this.#comment()
-    })
-  }
-
-  #after (ms: number, callback: () => void): void {
-    this.#cancel()
-    this.#cancel = this.#timers.after(ms, callback)
-  }
-
-  #text (event: 'progress' | 'end'): string {
-    return `id: ${++this.#number}\nevent: ${event}\ndata: ${JSON.stringify(this.#job.report())}\n\n`
-  }
+  #report (): string { return JSON.stringify(this.#job.report()) }
 }
 
 /** The progress of jobs as server-sent events. A slow listener loses events; no job waits for any. */
@@ -114,7 +89,7 @@ export class JobEvents {
     if (this.#listeners.size >= MAX_LISTENERS) throw new RelayError('RELAY_ERR_EVENTS_BUSY', `${this.#listeners.size} listen to jobs already`)
     const listener = new JobListener(job, this.#options.timers, () => { this.#listeners.delete(listener) })
     this.#listeners.set(listener, job)
-    return listener.stream
+    return listener.events.stream
   }
 
   /** Ends every stream; whoever has not taken what was sent is cut off. */
@@ -122,8 +97,7 @@ export class JobEvents {
     this.#closed = true
     this.#forgetWatcher()
     for (const listener of this.#listeners.keys()) {
-      listener.end()
-      if (listener.behind) listener.stream.destroy()
+      listener.events.cut()
     }
   }
 }

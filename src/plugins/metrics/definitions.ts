@@ -1,3 +1,4 @@
+import { accessLogMetrics } from '../access-log/metrics.ts'
 import { adminMetrics } from '../admin/metrics.ts'
 import { authMetrics } from '../auth/metrics.ts'
 import { bandwidthMetrics } from '../bandwidth/metrics.ts'
@@ -49,6 +50,7 @@ export const METRICS = {
   ...overloadMetrics,
   ...viewerHttpMetrics,
   ...adminMetrics,
+  ...accessLogMetrics,
   ...liveConfigMetrics,
   icn_relay_build_info: { type: 'gauge', help: 'Always 1; version of the relay and of Node', labels: ['version', 'node'] },
   icn_relay_log_lines_dropped_total: { type: 'counter', help: 'Log lines dropped because nobody read standard output in time, or it could not be written' }

@@ -1,6 +1,7 @@
 import { RelayError } from '../../base/errors.ts'
 import type { RangeSpec } from '../../protocol/range.ts'
 import type { ShardKey } from '../../protocol/shard-key.ts'
+import type { RequestTrace } from '../../protocol/trace-context.ts'
 import type { Integrity } from '../integrity/integrity.ts'
 import type { Repair } from '../repair/repair.ts'
 import type { ShardCache } from '../shard-cache/shard-cache.ts'
@@ -37,6 +38,8 @@ export interface FillSettings {
 export interface FillRequest {
   readonly key: ShardKey
   readonly via: readonly string[]
+  /** Of the request that caused it. */
+  readonly trace?: RequestTrace | undefined
   /** What of the object is asked for first; its start without it. */
   readonly range?: RangeSpec | undefined
   /** Whether the object is stored when it has come. */
@@ -157,12 +160,12 @@ export class FillStarter {
   }
 
   /** What no super-node delivers is rebuilt from siblings, if anybody waits for it and load permits. */
-  async #fetch ({ key, via, repairs, openSibling }: FillRequest, signal: AbortSignal, state: FillState, part?: WantedPart): Promise<UpstreamObject> {
+  async #fetch ({ key, via, trace, repairs, openSibling }: FillRequest, signal: AbortSignal, state: FillState, part?: WantedPart): Promise<UpstreamObject> {
     const { upstream, repair, integrity } = this.#settings
     const { asked, wanted, soFar } = state
     const avoids = integrity === undefined ? undefined : (node: string): boolean => integrity.avoids(node, key)
     try {
-      return await upstream.fetch(key, signal, { via, part, asked, wanted, soFar, avoids })
+      return await upstream.fetch(key, signal, { via, trace, part, asked, wanted, soFar, avoids })
     } catch (error) {
       if (!repairs || repair === undefined || signal.aborted || !(error instanceof RelayError) || !wanted()) throw error
       const rebuilt = part === undefined ? undefined : { from: part.from, to: Math.min(part.to, state.soon?.() ?? part.to) }

@@ -2,6 +2,7 @@ import { RelayError } from '../../base/errors.ts'
 import type { ObjectFacts } from '../../protocol/answer.ts'
 import type { RangeSpec } from '../../protocol/range.ts'
 import type { ShardKey } from '../../protocol/shard-key.ts'
+import type { RequestTrace } from '../../protocol/trace-context.ts'
 import type { Integrity } from '../integrity/integrity.ts'
 import type { CachedObject } from '../shard-cache/shard-cache.ts'
 import type { RunningFill } from './running-fill.ts'
@@ -29,6 +30,8 @@ export interface OpenOptions {
   readonly asFile?: boolean
   /** `via` members of the request, without our own; what loops has been refused before. */
   readonly via?: readonly string[]
+  /** What goes along with what is fetched because of it. */
+  readonly trace?: RequestTrace | undefined
   /** Nothing is fetched for it, and it waits for nothing that is. */
   readonly onlyIfCached?: boolean
   /** What its viewer says that it will ask for next, and may have. */
@@ -128,7 +131,7 @@ export async function fromFill (key: ShardKey, fill: RunningFill, leave: () => v
     wrong: () => fill.wrong,
     repaired: head.repaired,
     settled: fill.finished,
-    origin: { hit: false, collapsed, region: head.region, headMs: head.headMs },
+    origin: { hit: false, collapsed, region: head.region, node: head.node, headMs: head.headMs },
     lasting: head.lasting,
     buffer: undefined,
     file: {

@@ -1,10 +1,12 @@
 import { abortable } from '../../base/abortable.ts'
+import type { RequestTrace } from '../../protocol/trace-context.ts'
 import type { OpenSource } from './open-shard.ts'
 
 /** How an object is brought in for the relay itself. */
 export interface WholeOptions {
   /** `via` members of the request that needs it. */
   readonly via?: readonly string[]
+  readonly trace?: RequestTrace | undefined
   /** Whether it is rebuilt when no super-node delivers it. */
   readonly repairs: boolean
   readonly signal: AbortSignal

@@ -2,6 +2,7 @@ import { RelayError } from '../../base/errors.ts'
 import type { Origin } from '../../protocol/answer.ts'
 import type { RangeSpec } from '../../protocol/range.ts'
 import { cidOfId, keyId, type ShardKey } from '../../protocol/shard-key.ts'
+import type { RequestTrace } from '../../protocol/trace-context.ts'
 import { formatVia } from '../../protocol/via.ts'
 import { deniedError, refuseDenied } from '../denylist/denied.ts'
 import type { Denies } from '../denylist/denylist.ts'
@@ -81,7 +82,7 @@ export class ShardService {
       refuseDenied(this.#options.denies, key.cid)
       this.#options.observer.opened(source.origin)
       if (!cameFromRelay(options.via ?? [])) this.#opened(key, source, options.next ?? [])
-      return this.#resilient(key, options.via ?? [], source)
+      return this.#resilient(key, options, source)
     } catch (error) {
       const known = error instanceof RelayError ? error : new RelayError('RELAY_ERR_INTERNAL', 'the object could not be opened', { cause: error })
       this.#options.observer.openFailed(known)
@@ -94,9 +95,9 @@ export class ShardService {
    * @returns the object, whose bytes are all there, or come and are verified one by one; to be released
    * @throws RelayError as {@link open}; the reason of the signal
    */
-  async openWhole (key: ShardKey, { via = [], repairs, signal, part }: WholeOptions): Promise<OpenSource> {
+  async openWhole (key: ShardKey, { via = [], trace, repairs, signal, part }: WholeOptions): Promise<OpenSource> {
     const range: RangeSpec | undefined = part === undefined ? undefined : { kind: 'from', first: part.from, last: part.to - 1 }
-    return await openWhole(async () => await this.#openSource(key, { via, range }, repairs), { signal, part }, MAX_LOOKS)
+    return await openWhole(async () => await this.#openSource(key, { via, trace, range }, repairs), { signal, part }, MAX_LOOKS)
   }
 
   /**
@@ -149,7 +150,7 @@ export class ShardService {
     await this.#starter.close()
   }
 
-  async #openSource (key: ShardKey, { asFile = false, via = [], onlyIfCached = false, range }: OpenOptions, repairs = true): Promise<OpenSource> {
+  async #openSource (key: ShardKey, { asFile = false, via = [], trace, onlyIfCached = false, range }: OpenOptions, repairs = true): Promise<OpenSource> {
     const id = keyId(key)
     refuseDenied(this.#options.denies, key.cid)
     let asked = false
@@ -170,7 +171,7 @@ export class ShardService {
       if (fill !== undefined && leave !== undefined) {
         if (await this.#waitsFor(key, fill, via)) {
           leave()
-          return await this.#openOwnWay(key, via)
+          return await this.#openOwnWay(key, via, trace)
         }
         try {
           return await (repairs ? fromFill(key, fill, leave, true, range) : fromPlainFill(key, fill, leave))
@@ -197,7 +198,7 @@ export class ShardService {
         await this.#options.integrity?.expects(key, via)
         continue
       }
-      const own = this.#startFill({ key, via, range, repairs }, this.#fills, id)
+      const own = this.#startFill({ key, via, trace, range, repairs }, this.#fills, id)
       try {
         return await fromFill(key, own.fill, own.leave, false, range)
       } catch (error) {
@@ -207,7 +208,7 @@ export class ShardService {
       }
     }
     this.#starter.admitMiss()
-    const { fill, leave } = this.#startFill({ key, via, range, repairs }, this.#fills, id)
+    const { fill, leave } = this.#startFill({ key, via, trace, range, repairs }, this.#fills, id)
     return await fromFill(key, fill, leave, false, range)
   }
 
@@ -253,29 +254,29 @@ export class ShardService {
   }
 
   /** A fill beside another one, for those who came the same way. It asks by that way, so that a circle shows in its `via`. */
-  async #openOwnWay (key: ShardKey, via: readonly string[]): Promise<OpenSource> {
+  async #openOwnWay (key: ShardKey, via: readonly string[], trace: RequestTrace | undefined): Promise<OpenSource> {
     const name = `${keyId(key)} ${formatVia(via)}`
     const fill = this.#direct.get(name)
     const leave = fill?.join()
     if (fill !== undefined && leave !== undefined) return await fromFill(key, fill, leave, true)
     this.#starter.admitMiss()
-    const own = this.#startFill({ key, via, repairs: true }, this.#direct, name)
+    const own = this.#startFill({ key, via, trace, repairs: true }, this.#direct, name)
     return await fromFill(key, own.fill, own.leave, false)
   }
 
-  #resilient (key: ShardKey, via: readonly string[], source: OpenSource): OpenShard {
+  #resilient (key: ShardKey, { via = [], trace }: OpenOptions, source: OpenSource): OpenShard {
     const held = this.#held.add(key.cid)
     return resilient(source, held, {
       maxMoves: MAX_LOOKS,
-      again: async () => await this.#openSource(key, { via }),
-      replace: async cause => await this.#replace(key, via, cause),
+      again: async () => await this.#openSource(key, { via, trace }),
+      replace: async cause => await this.#replace(key, via, trace, cause),
       released: () => { this.#held.remove(held) }
     })
   }
 
-  async #replace (key: ShardKey, via: readonly string[], cause: unknown): Promise<OpenSource> {
+  async #replace (key: ShardKey, via: readonly string[], trace: RequestTrace | undefined, cause: unknown): Promise<OpenSource> {
     try {
-      const { fill, leave } = this.#startFill({ key, via, repairs: true })
+      const { fill, leave } = this.#startFill({ key, via, trace, repairs: true })
       return await fromFill(key, fill, leave, false)
     } catch (error) {
       if (error instanceof RelayError) throw error
@@ -284,12 +285,16 @@ export class ShardService {
   }
 
   /** @param fills where others find it; only an object that comes through {@link #fills} is stored */
-  #startFill (request: Pick<FillRequest, 'key' | 'via' | 'range' | 'repairs'>, fills?: Map<string, RunningFill>, name = ''): { fill: RunningFill, leave: () => void } {
+  #startFill (request: Pick<FillRequest, 'key' | 'via' | 'trace' | 'range' | 'repairs'>, fills?: Map<string, RunningFill>, name = ''): { fill: RunningFill, leave: () => void } {
+    const { trace: asked } = request
+    // The fill may live longer than what asked for it.
+    const trace = asked === undefined ? undefined : { id: asked.id, trace: asked.trace }
     const started = this.#starter.start({
       ...request,
+      trace,
       stores: fills === this.#fills,
       completes: request.repairs || !isPart(request.range),
-      openSibling: async (sibling, via, signal, part) => await this.openWhole(sibling, { via, repairs: false, signal, part }),
+      openSibling: async (sibling, via, signal, part) => await this.openWhole(sibling, { via, trace, repairs: false, signal, part }),
       ended: fill => { if (fills?.get(name) === fill) fills.delete(name) }
     })
     if (!request.repairs) this.#plain.add(started.fill)

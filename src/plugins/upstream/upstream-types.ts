@@ -1,5 +1,6 @@
 import type { Clock } from '../../base/clock.ts'
 import type { RelayError } from '../../base/errors.ts'
+import type { RequestTrace } from '../../protocol/trace-context.ts'
 import type { Denies } from '../denylist/denylist.ts'
 import type { NodeResponse, Oddity, Resume } from './answer.ts'
 import type { CircuitAttempt } from './circuit.ts'
@@ -60,6 +61,8 @@ export interface UpstreamFetchOptions {
   readonly part?: WantedPart | undefined
   /** `via` members of the request that needs the object. */
   readonly via?: readonly string[]
+  /** What goes along with every request of it. */
+  readonly trace?: RequestTrace | undefined
   /** Kept up to date while the fetch waits for an answer. */
   readonly asked?: AskedNodes | undefined
   /** Whether anybody waits for the object; one that nobody waits for is given up when its connection is needed. */

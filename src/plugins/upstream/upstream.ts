@@ -1,5 +1,6 @@
 import { ERRORS, RelayError } from '../../base/errors.ts'
 import { keyId, type ShardKey } from '../../protocol/shard-key.ts'
+import { traceFields } from '../../protocol/trace-context.ts'
 import { refuseDenied } from '../denylist/denied.ts'
 import { Attempts } from './attempts.ts'
 import { Circles } from './circles.ts'
@@ -92,13 +93,13 @@ export class Upstream {
    * @throws RelayError RELAY_ERR_SHARD_NOT_FOUND when every node says so, RELAY_ERR_UPSTREAM_TIMEOUT when none answers in time, RELAY_ERR_LOOP when the
    * request goes in circles wherever it is sent, RELAY_ERR_DENIED, else the last failure
    */
-  async fetch (key: ShardKey, signal: AbortSignal, { via = [], part, asked, wanted, soFar, avoids }: UpstreamFetchOptions = {}): Promise<UpstreamObject> {
+  async fetch (key: ShardKey, signal: AbortSignal, { via = [], trace, part, asked, wanted, soFar, avoids }: UpstreamFetchOptions = {}): Promise<UpstreamObject> {
     const { clock, firstByteTimeoutMs, leastBodyBps, bodyTimeoutMs } = this.#options
     const start = clock.monotonic()
     const id = keyId(key)
     refuseDenied(this.#options.denies, key.cid)
     if (this.#missing.isMissing(id, start)) throw new RelayError('RELAY_ERR_SHARD_NOT_FOUND', ERRORS.RELAY_ERR_SHARD_NOT_FOUND.title.toLowerCase())
-    const fields = this.#fields(via)
+    const fields = { ...this.#fields(via), ...trace === undefined ? {} : traceFields(trace, this.#options.random) }
     const preferred = this.#preferred(key, via).flatMap(({ url }) => this.#siblings.usable(url) ?? [])
     const path = pathOf(key, this.#options)
     const whole = part === undefined || (part.from === 0 && part.to === part.size)

@@ -7,6 +7,7 @@ import type { Logger } from '../../base/log.ts'
 import type { Config } from '../../config/config.ts'
 import { TLS_POLICY } from '../../protocol/ciphers.ts'
 import { PREFETCH_FIELD } from '../../protocol/prefetch-hint.ts'
+import { requestLogTarget } from '../access-log/index.ts'
 import { createInstance } from '../http/instance.ts'
 import { limitViewers } from '../limits/index.ts'
 import { timeBusyRoutes, timeRequests } from '../metrics/index.ts'
@@ -36,6 +37,7 @@ export interface ViewerHttpOptions {
 export default fp<ViewerHttpOptions>(async (app, { config: { auth, viewer: settings }, logger, onInstance }) => {
   const viewer = createInstance({
     logger,
+    accessLog: requestLogTarget(app.accessLog),
     closed: timeBusyRoutes(app.relayMetrics, 'icn_relay_viewer_http_request_duration_seconds'),
     listener: 'viewer',
     requestTimeoutMs: settings.request_timeout_ms,
@@ -65,7 +67,7 @@ export default fp<ViewerHttpOptions>(async (app, { config: { auth, viewer: setti
     done()
   })
   await viewer.register(async preflight => {
-    await preflight.register(cors, { origin: '*', methods: ['GET', 'HEAD'], allowedHeaders: ['range', 'if-none-match', 'if-range', 'authorization', PREFETCH_FIELD], maxAge: 86_400, strictPreflight: false })
+    await preflight.register(cors, { origin: '*', methods: ['GET', 'HEAD'], allowedHeaders: ['range', 'if-none-match', 'if-range', 'authorization', PREFETCH_FIELD, 'x-request-id', 'traceparent'], maxAge: 86_400, strictPreflight: false })
   })
   // After CORS, so that a page can read its 429.
   await limitViewers(viewer, app.limits, app.relayMetrics, { trustedProxies: settings.trusted_proxies, descriptors: app.descriptors })
@@ -86,4 +88,4 @@ export default fp<ViewerHttpOptions>(async (app, { config: { auth, viewer: setti
   app.decorate('viewer', viewer)
   app.decorate('viewerConnections', () => connections)
   app.addHook('onClose', async () => { await viewer.close() })
-}, { name: 'viewer-http', dependencies: ['auth', 'bandwidth', 'limits', 'metrics', 'overload', 'region', 'shard-cache', 'shards', 'tls', 'upstream', 'viewers'] })
+}, { name: 'viewer-http', dependencies: ['access-log', 'auth', 'bandwidth', 'limits', 'metrics', 'overload', 'region', 'shard-cache', 'shards', 'tls', 'upstream', 'viewers'] })

@@ -5,7 +5,7 @@ import { requestToken } from '../../admission/request-token.ts'
 import { ViewerRefused, type Admitted } from '../../admission/verdict.ts'
 import type { ViewerJudge } from '../../admission/viewer-judge.ts'
 import { RelayError } from '../../base/errors.ts'
-import { loggedUrl, shortened } from '../../base/log.ts'
+import { loggedUrl, shortened } from '../../base/logged-text.ts'
 import { planAnswer, unsatisfiedField, type Answer } from '../../protocol/answer.ts'
 import { formatCmsd } from '../../protocol/cmsd.ts'
 import { parsePrefetchHint, PREFETCH_FIELD } from '../../protocol/prefetch-hint.ts'
@@ -99,7 +99,8 @@ export async function shardRoutes (viewer: FastifyInstance, { shards, metrics, m
       const method = request.method === 'HEAD' ? 'HEAD' : 'GET'
       // Range has a meaning for GET only (RFC 9110 §14.2). A malformed one is refused before it costs a fill.
       const range = method === 'GET' ? parseRangeHeader(headers.range) : undefined
-      const shard = await shards.open(key, { via, range, next: PREFETCH_FIELD in headers ? await hintsOf(request) : undefined, onlyIfCached: ONLY_IF_CACHED.test(headers['cache-control'] ?? '') })
+      const shard = await shards.open(key, { via, trace: request, range, next: PREFETCH_FIELD in headers ? await hintsOf(request) : undefined, onlyIfCached: ONLY_IF_CACHED.test(headers['cache-control'] ?? '') })
+      request.opened = shard
       let answer: Answer
       try {
         answer = planAnswer({ method, part: key.part, range, ifNoneMatch: headers['if-none-match'], ifRange: typeof headers['if-range'] === 'string' ? headers['if-range'] : undefined }, shard, { now: now(), openMs: monotonic() - start, tokenRequired: judge.required })
@@ -167,9 +168,14 @@ export async function shardRoutes (viewer: FastifyInstance, { shards, metrics, m
     }
     // What lies in memory goes out in one piece, and the socket may still hold most of it.
     shard.whenRevoked(() => { reply.raw.destroy() })
+    request.sentBytes = 0
     const labels = { transport: 'http', result: shard.origin.hit ? 'hit' : 'miss' }
     const observe = (stage: string): void => {
       metrics.observe('icn_relay_shard_serve_latency_seconds', (monotonic() - start) / 1_000, { ...labels, stage })
+    }
+    const firstByte = (): void => {
+      request.firstByteMs = reply.elapsedTime
+      observe('first_byte')
     }
     const length = body.end - body.start
     // HTTP/2 emits finish for streams that were reset, too.
@@ -178,10 +184,11 @@ export async function shardRoutes (viewer: FastifyInstance, { shards, metrics, m
     const multiplexed = request.raw.httpVersionMajor > 1
     if (length === 0 || (shard.buffer !== undefined && !multiplexed && !pace.limited)) {
       const before = request.raw.socket.bytesWritten
-      observe('first_byte')
-      reply.raw.once('close', () => {
-        const sent = reply.raw.writableFinished ? length : Math.min(length, request.raw.socket.bytesWritten - before)
-        metrics.count('icn_relay_bytes_served_total', { transport: 'http' }, Math.max(0, sent))
+      firstByte()
+      // Before the access log hears of it.
+      reply.raw.prependOnceListener('close', () => {
+        request.sentBytes = Math.max(0, reply.raw.writableFinished ? length : Math.min(length, request.raw.socket.bytesWritten - before))
+        metrics.count('icn_relay_bytes_served_total', { transport: 'http' }, request.sentBytes)
         shard.release()
       })
       return await reply.send(shard.buffer?.subarray(body.start, body.end) ?? Buffer.alloc(0))
@@ -197,8 +204,9 @@ export async function shardRoutes (viewer: FastifyInstance, { shards, metrics, m
       memory,
       pace,
       onChunk: bytes => {
-        if (first) observe('first_byte')
+        if (first) firstByte()
         first = false
+        request.sentBytes += bytes
         pace.sent(bytes)
         metrics.count('icn_relay_bytes_served_total', { transport: 'http' }, bytes)
       },

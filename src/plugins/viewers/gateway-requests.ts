@@ -89,8 +89,8 @@ export class GatewayRequests {
     }).finally(() => { asked.delete(id) })
   }
 
-  async #resolve ({ id, key, address, range, next }: Extract<GatewayRequest, { type: 'resolve' }>, signal: AbortSignal): Promise<void> {
-    const shard = await this.#open(key, { range, next }, this.#responses.begin(address), signal)
+  async #resolve ({ id, key, address, request, range, next }: Extract<GatewayRequest, { type: 'resolve' }>, signal: AbortSignal): Promise<void> {
+    const shard = await this.#open(key, { range, next, trace: request === undefined ? undefined : { id: request.id, trace: request.trace } }, this.#responses.begin(address), signal)
     if (signal.aborted) {
       shard.release()
       return
@@ -107,7 +107,7 @@ export class GatewayRequests {
   }
 
   /** @param ended called when the object is given back or cannot be had, or the viewer has gone before; any number of times */
-  async #open (key: ShardKey, asked: Pick<OpenOptions, 'range' | 'next'>, ended: () => void, signal: AbortSignal): Promise<OpenShard> {
+  async #open (key: ShardKey, asked: Pick<OpenOptions, 'range' | 'next' | 'trace'>, ended: () => void, signal: AbortSignal): Promise<OpenShard> {
     signal.addEventListener('abort', ended, { once: true })
     try {
       const shard = await this.#shards.open(key, { asFile: true, ...asked })

@@ -79,6 +79,11 @@ export interface ViewersOptions {
   readonly websocketSocket?: number | undefined
 }
 
+/** Whether debug lines are written. */
+function readsDebug ({ log: { level } }: Config): boolean {
+  return level === 'debug' || level === 'trace'
+}
+
 /** Viewers over WebTransport: the supervised gateway process that owns QUIC, and what the relay knows of it. */
 export default fp<ViewersOptions>(async (app, { config, gatewayProgram, websocketSocket }) => {
   const { viewer, transport } = config
@@ -102,6 +107,8 @@ export default fp<ViewersOptions>(async (app, { config, gatewayProgram, websocke
     limits: app.limits.numbers,
     auth: forGateway(app.auth.current()),
     region: app.region.current,
+    access: app.accessLog.settings,
+    debug: readsDebug(app.liveConfig.config),
     share: keeper.share(),
     classes: app.bandwidth.classes,
     overload: { state: 'normal', targets: [] },
@@ -119,7 +126,6 @@ export default fp<ViewersOptions>(async (app, { config, gatewayProgram, websocke
         ticketKey: newTicketKey(),
         version: VERSION,
         ioTimeoutMs: config.cache.io_timeout_ms,
-        debug: ['debug', 'trace'].includes(app.liveConfig.config.log.level)
       }),
       live,
       start: isLaunched() ? launchedGateways : childGateways(paths, gatewayProgram, websocketSocket),
@@ -146,6 +152,11 @@ export default fp<ViewersOptions>(async (app, { config, gatewayProgram, websocke
             keeper.gatewayGone()
             live.update({ share: keeper.share() })
           }
+        },
+        access: ({ records, leftOut, missed }) => {
+          for (const [record, written] of records) app.accessLog.take(record, written)
+          if (leftOut > 0) app.accessLog.leftOut(leftOut)
+          if (missed > 0) app.accessLog.missed(missed)
         },
         // A restarted gateway takes the ports its viewers know.
         listening: ({ open }) => { ports = perTransport(name => open[name]?.port ?? ports[name]) }
@@ -195,6 +206,8 @@ export default fp<ViewersOptions>(async (app, { config, gatewayProgram, websocke
   app.liveConfig.on(keysOf('overload'), () => tellOverload)
   app.liveConfig.on(['bandwidth.weights', 'bandwidth.ladder'], () => () => { live.update({ classes: app.bandwidth.classes }) })
   keeper.onShare(share => { live.update({ share }) })
+  app.liveConfig.on(['log.level'], next => () => { live.update({ debug: readsDebug(next) }) })
+  app.accessLog.onChange(access => { live.update({ access }) })
   const subscriptions = [
     app.auth.onChange(settings => { live.update({ auth: forGateway(settings) }) }),
     app.certificates.onChange(tls => { live.update({ tls }) }),
@@ -206,4 +219,4 @@ export default fp<ViewersOptions>(async (app, { config, gatewayProgram, websocke
     for (const unsubscribe of subscriptions) unsubscribe()
     await supervisor?.stop(LATE_STOP_MS)
   })
-}, { name: 'viewers', dependencies: ['auth', 'bandwidth', 'limits', 'live-config', 'metrics', 'overload', 'region', 'shards', 'tls', 'upstream'] })
+}, { name: 'viewers', dependencies: ['access-log', 'auth', 'bandwidth', 'limits', 'live-config', 'metrics', 'overload', 'region', 'shards', 'tls', 'upstream'] })

@@ -38,6 +38,8 @@ export interface SupervisorObserver {
   /** What the viewers of the gateway ask for; undefined when it has ended. */
   demand (demand: Demand | undefined): void
   listening (info: ListeningInfo): void
+  /** Responses that the gateway has sent. */
+  access (report: Extract<FromGateway, { type: 'access' }>): void
 }
 
 /** A start that has not reported its listeners by then counts as a hang, ms: tsx and a cold disk take a while. */
@@ -186,6 +188,7 @@ export class Supervisor {
         observer.heartbeat(message.stats)
         if (message.stats.rssBytes > this.#options.maxRssBytes) this.#kill(life, 'memory')
         break
+      case 'access': observer.access(message); break
       case 'demand': observer.demand(message.demand); break
       case 'sessions': this.#questions.answered(message.id, message.rows); break
       case 'disconnected': this.#questions.answered(message.id, message.found); break

@@ -7,12 +7,13 @@ import { virtualTimers, type VirtualTimers } from '../../fakes/timers.ts'
 
 type Done = (error: Error | null, written: number) => void
 
-function rig (maxWaiting = 100): { sink: LogSink, text: () => string, settle: (fate: number | string) => void, pending: () => number, timers: VirtualTimers } {
+function rig (maxWaiting = 100, togetherMs = 0): { sink: LogSink, text: () => string, settle: (fate: number | string) => void, pending: () => number, timers: VirtualTimers } {
   const timers = virtualTimers()
   const taken: Buffer[] = []
   let under: { bytes: Buffer, done: Done } | undefined
   const sink = new LogSink({
     maxWaiting,
+    togetherMs,
     timers,
     note: dropped => `(${dropped} dropped)\n`,
     write: (bytes, done) => {
@@ -51,6 +52,26 @@ suite('log lines nobody reads', () => {
     sink.write('after\n')
     while (sink.waiting > 0) settle(1_000)
     assert.match(text(), new RegExp(`^line 0\\nline 1\\n[^]*\\(${dropped} dropped\\)\\nafter\\n$`))
+  })
+
+  test('that come together are written in one call; those of a flush, and more than a call can take, wait for nothing', async () => {
+    const { sink, text, settle, pending, timers } = rig(1_000_000, 10)
+    sink.write('one\n')
+    sink.write('two\n')
+    assert.equal(pending(), 0)
+    await timers.pass(10)
+    assert.equal(pending(), 8)
+    sink.write('three\n')
+    settle(8)
+    assert.equal(pending(), 0)
+    const flushed = sink.flush(60_000)
+    assert.equal(pending(), 6)
+    settle(6)
+    await flushed
+    assert.deepEqual([text(), timers.waiting, sink.waiting], ['one\ntwo\nthree\n', 0, 0])
+    sink.write('x'.repeat(70_000))
+    assert.equal(pending(), 70_000)
+    settle(70_000)
   })
 
   test('of a pipe that is full for now wait and are written later', async () => {

@@ -3,9 +3,9 @@ import { suite, test, type TestContext } from 'node:test'
 import fc from 'fast-check'
 import { request } from 'undici'
 import { startSuperNode } from '../../../demo/super-node/server.ts'
-import { createLogger, loggedUrl, MAX_LOGGED_CHARS, redactUrl, setLevel } from '../../../src/base/log.ts'
+import { createLogger, setLevel } from '../../../src/base/log.ts'
+import { loggedUrl, MAX_LOGGED_CHARS, redactUrl } from '../../../src/base/logged-text.ts'
 import { checkConfig } from '../../../src/config/config.ts'
-import { AccessLog } from '../../../src/plugins/http/access-log.ts'
 import { until } from '../../../tools/harness/http.ts'
 import { startRelay } from '../../../tools/harness/relay.ts'
 import { exchange, head } from '../../support/raw-http.ts'
@@ -100,31 +100,14 @@ test('a URL of any length makes a line of bounded length, and the cut shows no t
   }))
 })
 
-suite('the access log', () => {
-  test('refused requests are sampled, those left out are counted, and every other request has its line', () => {
-    const { logger, lines } = capture()
-    const due: (() => void)[] = []
-    const log = new AccessLog(logger, (_ms, callback) => { due.push(callback) })
-    for (let n = 0; n < 1_000; n++) log.write(n % 2 === 0 ? 429 : 200, { n })
-    const written = (): number[] => [429, 200].map(status => lines().filter(line => line['msg'] === 'request' && Number(line['n']) % 2 === (status === 429 ? 0 : 1)).length)
-    assert.deepEqual(written(), [50, 500])
-    assert.equal(due.length, 1)
-    due[0]?.()
-    assert.equal(lines().at(-1)?.['leftOut'], 450)
-    log.write(404, { n: 0 })
-    due[1]?.()
-    assert.deepEqual([written(), lines().at(-1)?.['msg'], due.length], [[51, 500], 'request', 2])
-  })
-})
-
 suite('requests', () => {
   async function relay (t: TestContext) {
     const origin = await startSuperNode({ port: 0, faults: { match: 'slow', bytesPerSecond: 200_000 } })
     t.after(async () => { await origin.close() })
-    const log = capture()
-    const running = await startRelay(t, [{ url: origin.url, region: origin.region }], { admin: { tokens: [{ token: `${SECRET}-right`, scope: 'read' }] } }, { logger: log.logger })
-    const requests = () => log.lines().filter(line => line['msg'] === 'request')
-    return { ...running, ...log, requests }
+    const { logger, text } = capture()
+    const written: string[] = []
+    const running = await startRelay(t, [{ url: origin.url, region: origin.region }], { access_log: { scrapes: true }, admin: { tokens: [{ token: `${SECRET}-right`, scope: 'read' }] } }, { logger, output: line => { written.push(line) } })
+    return { ...running, text: () => text() + written.join(''), requests: () => written.map(line => JSON.parse(line) as Record<string, unknown>) }
   }
 
   test('tokens sent in headers and URLs, to every answer there is, are not in the log', async t => {
@@ -153,12 +136,12 @@ suite('requests', () => {
     for (const target of [`${viewerUrl}/shards/syn-100-a/shard_0.bin`, `${viewerUrl}/shards/%zz`, `${viewerUrl}/nothing`, `${adminUrl}/health`]) {
       const response = await request(target)
       await response.body.dump()
-      answers.push({ listener: target.startsWith(viewerUrl) ? 'viewer' : 'admin', reqId: response.headers['x-request-id'], status: response.statusCode, complete: true })
+      answers.push({ kind: target.endsWith('0.bin') ? 'miss' : target.startsWith(viewerUrl) ? 'other' : 'scrape', reqId: response.headers['x-request-id'], status: response.statusCode, complete: true })
     }
     await until(async () => requests().length, count => count === answers.length)
-    assert.deepEqual(requests().map(({ listener, reqId, status, complete }) => ({ listener, reqId, status, complete })), answers)
+    assert.deepEqual(requests().map(({ kind, reqId, status, complete }) => ({ kind, reqId, status, complete })), answers)
     for (const line of requests()) assert.ok(typeof line['ms'] === 'number' && line['remote'] === '127.0.0.1' && line['method'] === 'GET')
-    assert.equal(requests()[0]?.['cache'], 'icn-relay; fwd=uri-miss')
+    assert.equal(requests()[0]?.['cache'], 'fwd=uri-miss')
   })
 
   test('a viewer who leaves in the middle leaves a line that says so', async t => {

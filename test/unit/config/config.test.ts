@@ -195,6 +195,9 @@ suite('mistakes are one clear line each, naming the key', () => {
     ['above the maximum', '[viewer]\nport = 65536', ['viewer.port must be <= 65535']],
     ['negative', '[cache]\nram_bytes = -1', ['cache.ram_bytes must be >= 0']],
     ['empty path', '[cache]\npath = ""', ['cache.path must NOT have fewer than 1 characters']],
+    ['an empty template', '[access_log]\ntemplate = ""', ['access_log.template must be one line of 1 to 2,048 ASCII characters']],
+    ['a field that there is not', '[access_log]\ntemplate = "{time} {nme} {}"', [/^access_log.template names "nme", ""; there are time, clfTime, /]],
+    ['a template of two lines', '[access_log]\ntemplate = "a\\nb"', ['access_log.template must be one line of 1 to 2,048 ASCII characters']],
     ['not one of the choices', '[log]\nlevel = "loud"', ['log.level must be one of fatal, error, warn, info, debug, trace, silent']],
     ['not one of the choices in a list', `[admin]\ntokens = [{ token = "${'x'.repeat(16)}", scope = "root" }]`, ['admin.tokens.0.scope must be one of read, write']],
     ['missing in a list item', '[upstream]\nsuper_nodes = [{ url = "http://a" }]', ["upstream.super_nodes.0 must have required property 'region'"]],
@@ -479,14 +482,16 @@ suite('secrets', () => {
 suite('command line', () => {
   test('all options are read', () => {
     assert.deepEqual(parseCommandLine(['--config', 'a', '--cache-path', 'b', '--region', 'c', '--validate', '--help', '--version']),
-      { config: 'a', cachePath: 'b', region: 'c', validate: true, hashToken: false, signUrl: undefined, repair: undefined, warm: undefined, block: undefined, purge: undefined, reload: undefined, help: true, version: true })
-    assert.deepEqual(parseCommandLine(['--config=a', '-h', '-v']), { config: 'a', cachePath: undefined, region: undefined, validate: false, hashToken: false, signUrl: undefined, repair: undefined, warm: undefined, block: undefined, purge: undefined, reload: undefined, help: true, version: true })
+      { config: 'a', cachePath: 'b', region: 'c', validate: true, hashToken: false, signUrl: undefined, repair: undefined, warm: undefined, block: undefined, purge: undefined, tail: undefined, reload: undefined, help: true, version: true })
+    assert.deepEqual(parseCommandLine(['--config=a', '-h', '-v']), { config: 'a', cachePath: undefined, region: undefined, validate: false, hashToken: false, signUrl: undefined, repair: undefined, warm: undefined, block: undefined, purge: undefined, tail: undefined, reload: undefined, help: true, version: true })
     assert.equal(parseCommandLine(['--hash-token']).hashToken, true)
     assert.deepEqual(parseCommandLine(['--sign-url', '/a']).signUrl, { path: '/a', expiresInSeconds: 3_600, viewer: undefined, ip: undefined })
     assert.deepEqual(parseCommandLine(['--sign-url', '/a', '--expires-in', '60', '--viewer', 'v', '--ip', '::1']).signUrl, { path: '/a', expiresInSeconds: 60, viewer: 'v', ip: '::1' })
     assert.deepEqual(parseCommandLine(['repair', 'QmVideo', '--config', 'a', '--admin', 'http://127.0.0.1:9']).repair, { cid: 'QmVideo', admin: 'http://127.0.0.1:9' })
     assert.deepEqual(parseCommandLine(['repair', 'QmVideo']).repair, { cid: 'QmVideo', admin: undefined })
     assert.deepEqual(parseCommandLine(['warm', 'QmA', 'QmB', '--parity', '--concurrency', '16']).warm, { cids: ['QmA', 'QmB'], manifest: undefined, parity: true, concurrency: 16, admin: undefined })
+    assert.deepEqual(parseCommandLine(['tail', '--object', 'QmA', '--status', '5xx', '--slower', '500', '--json']).tail, { filter: { object: 'QmA', status: '5xx', slowerThanMs: '500' }, json: true, admin: undefined })
+    assert.deepEqual(parseCommandLine(['tail', '--admin', 'http://a', '--address', '::1']).tail, { filter: { address: '::1' }, json: false, admin: 'http://a' })
     assert.deepEqual(parseCommandLine(['warm', '--admin', 'http://127.0.0.1:9', 'http://a/shards/QmA/manifest.json']).warm, { cids: [], manifest: 'http://a/shards/QmA/manifest.json', parity: false, concurrency: undefined, admin: 'http://127.0.0.1:9' })
   })
 
@@ -495,7 +500,7 @@ suite('command line', () => {
     assert.deepEqual(parseCommandLine(['unblock', 'QmA', '--admin', 'http://a']).block, { undo: true, entries: ['QmA'], reason: '', admin: 'http://a' })
     assert.deepEqual(parseCommandLine(['purge', 'QmA', 'QmB']).purge, { cids: ['QmA', 'QmB'], prefix: undefined, tag: undefined, all: false, soft: false, admin: undefined })
     assert.deepEqual(parseCommandLine(['purge', '--prefix', 'tv-*', '--soft', '--admin', 'http://a']).purge, { cids: [], prefix: 'tv-*', tag: undefined, all: false, soft: true, admin: 'http://a' })
-    for (const [args, word] of [[['purge'], 'CIDs'], [['purge', 'QmA', '--all'], 'CIDs'], [['purge', 'Qm.A'], 'CIDs'], [['purge', '--tag', 'a b'], '--tag'], [['purge', '--prefix', '*'], '--prefix'], [['warm', 'QmA', '--all'], '--all'], [['block'], 'entries'], [['unblock', '--reason', 'x'], 'entries'], [['block', 'QmA', '--parity'], '--parity'], [['--reason', 'x'], '--reason'], [['--cofnig', 'x'], '--cofnig'], [['relay.toml'], 'relay.toml'], [['--config'], '--config'], [['--validate=yes'], '--validate'], [['--config', '--validate'], '--config'], [['--viewer', 'x'], '--sign-url'], [['repair'], 'CID'], [['repair', '../x'], 'CID'], [['repair', 'Qm', 'more'], 'more'], [['--admin', 'http://a'], '--admin'], [['repair', 'Qm', '--admin', 'host'], '--admin'], [['--sign-url', '/a', '--expires-in', '0'], '--expires-in'], [['warm'], 'CIDs'], [['warm', 'QmA', 'Qm.B'], 'CIDs'], [['warm', 'QmA', 'http://a/shards/QmA/manifest.json'], 'CIDs'], [['warm', 'QmA', '--concurrency', '17'], '--concurrency'], [['--parity'], '--parity'], [['repair', 'QmA', '--concurrency', '2'], '--concurrency']] as const) {
+    for (const [args, word] of [[['purge'], 'CIDs'], [['purge', 'QmA', '--all'], 'CIDs'], [['purge', 'Qm.A'], 'CIDs'], [['purge', '--tag', 'a b'], '--tag'], [['purge', '--prefix', '*'], '--prefix'], [['warm', 'QmA', '--all'], '--all'], [['block'], 'entries'], [['unblock', '--reason', 'x'], 'entries'], [['block', 'QmA', '--parity'], '--parity'], [['--reason', 'x'], '--reason'], [['--cofnig', 'x'], '--cofnig'], [['relay.toml'], 'relay.toml'], [['--config'], '--config'], [['--validate=yes'], '--validate'], [['--config', '--validate'], '--config'], [['--viewer', 'x'], '--sign-url'], [['repair'], 'CID'], [['repair', '../x'], 'CID'], [['repair', 'Qm', 'more'], 'more'], [['--admin', 'http://a'], '--admin'], [['repair', 'Qm', '--admin', 'host'], '--admin'], [['--sign-url', '/a', '--expires-in', '0'], '--expires-in'], [['warm'], 'CIDs'], [['warm', 'QmA', 'Qm.B'], 'CIDs'], [['warm', 'QmA', 'http://a/shards/QmA/manifest.json'], 'CIDs'], [['warm', 'QmA', '--concurrency', '17'], '--concurrency'], [['--parity'], '--parity'], [['repair', 'QmA', '--concurrency', '2'], '--concurrency'], [['tail', 'QmA'], 'options only'], [['tail', '--status', '6xx'], '--status'], [['tail', '--slower', '1s'], '--slower'], [['warm', 'QmA', '--json'], '--json'], [['--status', '404'], '--status']] as const) {
       const lines = problems(() => parseCommandLine(args))
       assert.equal(lines.length, 1, lines.join(' | '))
       assert.match(lines[0] ?? '', /^command line: .*; see --help$/)

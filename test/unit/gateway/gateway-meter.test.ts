@@ -9,7 +9,7 @@ import type { StreamReport } from '../../../src/gateway/session/session-types.ts
 import { SESSION_TRANSPORT_NAMES } from '../../../src/protocol/session-transports.ts'
 
 const report = (overrides: Partial<StreamReport> = {}): StreamReport => ({
-  outcome: 'ok', status: 200, code: undefined, cause: undefined, key: { cid: 'c', part: 0 }, origin: { hit: true, tier: 'disk', storedAt: 0 }, bytes: 10, firstByteMs: 2, totalMs: 4, ...overrides
+  outcome: 'ok', status: 200, code: undefined, cause: undefined, key: { cid: 'c', part: 0 }, asked: undefined, requestId: 'r', origin: { hit: true, tier: 'disk', storedAt: 0 }, bytes: 10, firstByteMs: 2, totalMs: 4, elapsedMs: 4, ...overrides
 })
 
 test('counts by label, and starts over when taken', () => {
@@ -18,7 +18,7 @@ test('counts by label, and starts over when taken', () => {
   meter.count('icn_relay_viewer_handshakes_total', { transport: 'webtransport' })
   meter.count('icn_relay_viewer_handshake_failures_total', { reason: 'tls' })
   meter.stream('webtransport', report())
-  meter.stream('webtransport', report({ origin: { hit: false, collapsed: false, region: 'APAC', headMs: 1 } }))
+  meter.stream('webtransport', report({ origin: { hit: false, collapsed: false, region: 'APAC', node: 'a', headMs: 1 } }))
   meter.stream('websocket', report({ outcome: 'client-error', origin: undefined, bytes: 3 }))
   meter.stream('webtransport', report({ outcome: 'client-error', status: 429, origin: undefined, bytes: 5 }))
   assert.deepEqual(meter.take(), {

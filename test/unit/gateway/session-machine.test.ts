@@ -39,7 +39,7 @@ suite('session machine', () => {
   test('a shard is resolved, read, written in chunks, released and ended', () => {
     const { send, request, at, machine } = rig({ maxChunkBytes: 60_000 })
     const { request: asked } = only(request('s'), 'resolve')
-    assert.deepEqual(asked, { key: { cid: 'v', part: 0 }, range: undefined, token: undefined })
+    assert.deepEqual(asked, { key: { cid: 'v', part: 0 }, range: undefined, trace: { id: 'none', trace: undefined }, token: undefined })
     at(5)
     assert.deepEqual(send({ type: 'resolved', id: 's', facts: FACTS, context: CONTEXT }), [{ type: 'read', id: 's', position: 0, maxBytes: 60_000 }])
     const first = only(send({ type: 'read', id: 's', chunk: new Uint8Array(60_000) }), 'write').chunk
@@ -53,7 +53,18 @@ suite('session machine', () => {
     assert.deepEqual(types(last), ['report', 'forget'])
     const { report } = only(last, 'report')
     assert.deepEqual(report, {
-      outcome: 'ok', status: 200, code: undefined, cause: undefined, key: { cid: 'v', part: 0 }, origin: FACTS.origin, bytes: 100_000, firstByteMs: 9, totalMs: 12
+      outcome: 'ok',
+      status: 200,
+      code: undefined,
+      cause: undefined,
+      key: { cid: 'v', part: 0 },
+      origin: FACTS.origin,
+      bytes: 100_000,
+      firstByteMs: 9,
+      totalMs: 12,
+      elapsedMs: 12,
+      asked: { method: 'GET', path: '/shards/v/shard_0.bin', range: undefined, userAgent: undefined, traceparent: undefined },
+      requestId: 'none'
     })
     assert.deepEqual(machine.stats(), { streams: 0, resolving: 0, queued: 0, leases: 0, opened: 1, bytes: first.length + 40_000, draining: false })
   })
@@ -377,7 +388,7 @@ suite('session machine', () => {
     at(2e6 + 500)
     const ended = send({ type: 'tick' })
     assert.equal(only(ended, 'close').reason, 'drained')
-    assert.deepEqual(types(ended.filter(action => 'id' in action && action.id === 't')), ['abort', 'reset', 'release'])
+    assert.deepEqual(types(ended.filter(action => 'id' in action && action.id === 't')), ['abort', 'reset', 'report', 'release'])
     assert.deepEqual(types(send({ type: 'admit-failed', id: 't', error: new Error('aborted') })), ['forget'])
   })
 
@@ -537,11 +548,11 @@ class Model {
   }
 
   check (action: SessionAction): void {
-    if (action.type === 'report') this.reports.push(action.report)
     if (!('id' in action)) return
     const { id } = action
     assert.ok(this.known.has(id), `${action.type} on a stream that was forgotten`)
     switch (action.type) {
+      case 'report': this.reports.push(action.report); break
       case 'resolve':
         assert.ok(!this.sealed.has(id) && !this.leased.has(id))
         this.resolving.add(id)

@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
 import type { AnyWork } from '../../../../src/plugins/jobs/any-work.ts'
-import { COMMENT_MS, EVERY_MS, JobEvents, MAX_LISTENERS } from '../../../../src/plugins/jobs/job-events.ts'
+import { COMMENT_MS } from '../../../../src/base/event-stream.ts'
+import { EVERY_MS, JobEvents, MAX_LISTENERS } from '../../../../src/plugins/jobs/job-events.ts'
 import { Job } from '../../../../src/plugins/jobs/jobs.ts'
 import { virtualTimers, type VirtualTimers } from '../../../fakes/timers.ts'
 

@@ -72,7 +72,7 @@ class Rig {
   /** A viewer opens an object, and has it: from the cache, by joining what is on its way, or as a miss. */
   open (cid: string, part: ShardKey['part'], hints: readonly ShardKey[] = []): void {
     const id = keyId({ cid, part })
-    const origin: Origin = this.cache.has(id) ? { hit: true, tier: 'disk', storedAt: 0 } : { hit: false, collapsed: this.fills.has(id), region: '', headMs: 0 }
+    const origin: Origin = this.cache.has(id) ? { hit: true, tier: 'disk', storedAt: 0 } : { hit: false, collapsed: this.fills.has(id), region: '', node: 'a', headMs: 0 }
     if (!origin.hit && !origin.collapsed) this.cache.add(id)
     this.prefetch.opened({ cid, part }, { size: SIZE, origin }, hints)
   }

@@ -48,7 +48,7 @@ async function rig (t: TestContext, program: string, options: { hangMs?: number,
     hangMs: options.hangMs ?? 5_000,
     maxRssBytes: options.maxRssBytes ?? 1e9,
     clock: systemClock,
-    observer: { restarted: reason => { ends.push(reason) }, heartbeat: () => {}, demand: () => {}, listening: () => {} },
+    observer: { restarted: reason => { ends.push(reason) }, heartbeat: () => {}, demand: () => {}, access: () => {}, listening: () => {} },
     log: (level, message, fields) => { lines.push(`${level} ${message} ${JSON.stringify(fields ?? {})}`) }
   })
   t.after(async () => { await supervisor.stop(500) })
