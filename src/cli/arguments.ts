@@ -53,6 +53,11 @@ export interface ReloadCommand {
   readonly admin: string | undefined
 }
 
+/** What `doctor` is asked for. */
+export interface DoctorCommand {
+  readonly json: boolean
+}
+
 export interface CommandLine {
   readonly config: string | undefined
   readonly cachePath: string | undefined
@@ -66,6 +71,7 @@ export interface CommandLine {
   readonly purge: PurgeCommand | undefined
   readonly tail: TailCommand | undefined
   readonly reload: ReloadCommand | undefined
+  readonly doctor: DoctorCommand | undefined
   readonly help: boolean
   readonly version: boolean
 }
@@ -77,6 +83,7 @@ export const USAGE = `Usage: icn-relay [options]
        icn-relay purge CID… | --prefix PREFIX | --tag TAG | --all [--soft] [--admin URL] [options]
        icn-relay tail [--object CID] [--address IP] [--status 5xx] [--slower MS] [--json] [--admin URL] [options]
        icn-relay reload [--admin URL] [options]
+       icn-relay doctor [--json] [options]
 
   --config FILE      TOML configuration (also ICN_RELAY_CONFIG)
   --cache-path DIR   directory of the cache, overrides [cache] path
@@ -112,6 +119,8 @@ export const USAGE = `Usage: icn-relay [options]
     --admin URL      as above
   reload             have it read its configuration again, print what has changed, exit; with code 1 when it is refused and nothing has
     --admin URL      as above
+  doctor             look at what a relay with this configuration needs: settings, machine, disk, ports, certificate, super-nodes, clock; say what to do; with code 1 when it would not work
+    --json           as JSON
   --help             print this text
   --version          print the version
 
@@ -130,7 +139,7 @@ function fail (detail: string): never {
 export function parseCommandLine (args: readonly string[]): CommandLine {
   try {
     const command = COMMANDS.find(name => name === args[0])
-    const takesMany = command !== undefined && command !== 'repair' && command !== 'reload'
+    const takesMany = command !== undefined && command !== 'repair' && command !== 'reload' && command !== 'doctor'
     const { values, positionals } = parseArgs({
       args: args.slice(command === undefined ? 0 : command === 'repair' ? 2 : 1),
       strict: true,
@@ -160,7 +169,7 @@ export function parseCommandLine (args: readonly string[]): CommandLine {
     })
     checkOptions(command, values)
     const tailed = Object.keys(TAIL_OPTIONS).find(name => values[name as keyof typeof TAIL_OPTIONS] !== undefined && values[name as keyof typeof TAIL_OPTIONS] !== false)
-    if (tailed !== undefined && command !== 'tail') fail(`--${tailed} belongs to tail`)
+    if (tailed !== undefined && command !== 'tail' && !(tailed === 'json' && command === 'doctor')) fail(`--${tailed} belongs to tail`)
     return {
       config: values.config,
       cachePath: values['cache-path'],
@@ -174,6 +183,7 @@ export function parseCommandLine (args: readonly string[]): CommandLine {
       purge: command === 'purge' ? purgeCommand(positionals, values) : undefined,
       tail: command === 'tail' ? tailCommand(positionals, values, fail) : undefined,
       reload: command === 'reload' ? { admin: values.admin } : undefined,
+      doctor: command === 'doctor' ? { json: values.json } : undefined,
       help: values.help,
       version: values.version
     }
@@ -186,7 +196,7 @@ export function parseCommandLine (args: readonly string[]): CommandLine {
 }
 
 /** What a running relay is asked for. */
-const COMMANDS = ['repair', 'warm', 'block', 'unblock', 'purge', 'tail', 'reload'] as const
+const COMMANDS = ['repair', 'warm', 'block', 'unblock', 'purge', 'tail', 'reload', 'doctor'] as const
 type CommandName = typeof COMMANDS[number]
 
 interface CommandValues {
@@ -206,7 +216,7 @@ const CID_HINT = '1 to 128 of A-Z a-z 0-9 _ -'
 
 /** Options that belong to commands stand beside them only. */
 function checkOptions (command: CommandName | undefined, { admin, parity, concurrency, reason, prefix, tag, all, soft }: CommandValues): void {
-  if (admin !== undefined && command === undefined) fail('--admin belongs to repair, warm, block, unblock, purge, tail and reload')
+  if (admin !== undefined && (command === undefined || command === 'doctor')) fail('--admin belongs to repair, warm, block, unblock, purge, tail and reload')
   if (admin !== undefined && !isUrl(admin)) fail('--admin must be a URL, http or https')
   if (parity && command !== 'warm') fail('--parity belongs to warm')
   if (concurrency !== undefined && command !== 'warm') fail('--concurrency belongs to warm')

@@ -82,3 +82,14 @@ export async function askRunning<Answer> (command: string, config: Config, admin
     return answer
   }
 }
+
+/** What the cache of the running relay of this configuration holds, bytes; undefined when none answers. */
+export async function runningBytes ({ admin }: Config): Promise<number | undefined> {
+  try {
+    const response = await fetch(`${adminUrl(admin, detail => { throw new Error(detail) })}/health`, { signal: AbortSignal.timeout(ANSWER_MS) })
+    const { cache_size_bytes: bytes } = await response.json() as { cache_size_bytes?: unknown }
+    return response.ok && typeof bytes === 'number' ? bytes : undefined
+  } catch {
+    return undefined
+  }
+}
