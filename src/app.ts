@@ -5,6 +5,7 @@ import type { Config } from './config/config.ts'
 import accessLogPlugin, { openAccessLog, requestLogTarget } from './plugins/access-log/index.ts'
 import { refuseRebound } from './plugins/admin/access.ts'
 import adminPlugin from './plugins/admin/index.ts'
+import auditPlugin from './plugins/audit/index.ts'
 import authPlugin from './plugins/auth/index.ts'
 import bandwidthPlugin from './plugins/bandwidth/index.ts'
 import denylistPlugin from './plugins/denylist/index.ts'
@@ -120,6 +121,7 @@ export async function buildApp (start: Config, deps: AppDeps): Promise<Relay> {
     await admin.register(shardCachePlugin, { config, signal: deps.signal, loaded: share => { deps.startListener?.loaded(share) } })
     await admin.register(pinsPlugin, { config })
     await admin.register(sizingPlugin, { config })
+    await admin.register(auditPlugin, { config })
     await admin.register(tlsPlugin, { config })
     await admin.register(authPlugin, { config })
     await admin.register(denylistPlugin, { config })

@@ -2,6 +2,7 @@ import Type, { type Static, type TSchema } from 'typebox'
 import { LOG_LEVELS } from '../base/log-level.ts'
 import { accessLogConfig } from '../plugins/access-log/config.ts'
 import { adminConfig } from '../plugins/admin/config.ts'
+import { auditConfig } from '../plugins/audit/config.ts'
 import { authConfig } from '../plugins/auth/config.ts'
 import { bandwidthConfig } from '../plugins/bandwidth/config.ts'
 import { denylistConfig } from '../plugins/denylist/config.ts'
@@ -30,6 +31,7 @@ import { account, live, section } from './parts.ts'
 export const ConfigSchema = Type.Object({
   viewer: viewerConfig,
   admin: adminConfig,
+  audit: auditConfig,
   cache: cacheConfig,
   sizing: sizingConfig,
   scrub: scrubConfig,

@@ -7,6 +7,8 @@ import { RelayError } from '../../base/errors.ts'
 import { shortened } from '../../base/logged-text.ts'
 import type { Config } from '../../config/config.ts'
 import { logRoutes } from '../access-log/routes.ts'
+import { auditRoutes } from '../audit/routes.ts'
+import { auditWrites } from '../audit/watch-writes.ts'
 import { bandwidthRoutes } from '../bandwidth/routes.ts'
 import { denylistRoutes } from '../denylist/routes.ts'
 import { integrityRoutes } from '../integrity/routes.ts'
@@ -67,6 +69,8 @@ export default fp<{ config: Config }>(async (app: FastifyInstance, { config }) =
   liveConfig.on(['admin.tokens', 'admin.loopback_without_token'], next => () => { access.replace(tokensOf(next)) })
   liveConfig.on(['admin.requests_per_minute'], () => () => {})
   const set = setSection(liveConfig)
+  /** Name of the token of a request. */
+  const names = new WeakMap<FastifyRequest, string>()
   await app.register(async (admin: FastifyInstance) => {
     await admin.register(rateLimit, {
       max: () => liveConfig.config.admin.requests_per_minute,
@@ -79,6 +83,7 @@ export default fp<{ config: Config }>(async (app: FastifyInstance, { config }) =
     admin.addHook('preParsing', async request => {
       const { scope = 'read' } = request.routeOptions.config
       const by = access.check(adminRequest(request), scope)
+      if (by !== undefined) names.set(request, by)
       if (scope === 'write' && by !== undefined) request.log = request.log.child({ by })
     })
     admin.addHook('onResponse', async (request, reply) => {
@@ -94,6 +99,8 @@ export default fp<{ config: Config }>(async (app: FastifyInstance, { config }) =
     admin.addHook('preValidation', async request => {
       if (request.body === undefined && request.routeOptions.config.bodyIsOptional === true) request.body = {}
     })
+    auditWrites(admin, app.audit, request => names.get(request), systemClock.now)
+    await admin.register(auditRoutes, { audit: app.audit })
     await admin.register(logRoutes, { accessLog: app.accessLog, live: liveConfig })
     await admin.register(viewerRoutes, { supervisor: app.viewers.supervisor, live: app.viewers.live })
     await admin.register(cacheRoutes, { cache: app.shardCache, shards: app.shards, eviction: config.cache.eviction, set })
@@ -112,4 +119,4 @@ export default fp<{ config: Config }>(async (app: FastifyInstance, { config }) =
     await admin.register(jobRoutes, { ...app.jobs, warm: app.warm })
     await admin.register(upstreamRoutes, { upstream: app.upstream, roster: app.nodeRoster, source: app.nodeSource, region: () => app.region.current, regions: config.region.regions })
   }, { prefix: '/admin/v1' })
-}, { name: 'admin', dependencies: ['access-log', 'bandwidth', 'denylist', 'integrity', 'jobs', 'limits', 'live-config', 'overload', 'p2p', 'pins', 'purge', 'region', 'scrub', 'shard-cache', 'sizing', 'upstream', 'shards', 'viewers', 'warm'] })
+}, { name: 'admin', dependencies: ['access-log', 'audit', 'bandwidth', 'denylist', 'integrity', 'jobs', 'limits', 'live-config', 'overload', 'p2p', 'pins', 'purge', 'region', 'scrub', 'shard-cache', 'sizing', 'upstream', 'shards', 'viewers', 'warm'] })

@@ -88,7 +88,7 @@ export class LiveConfig {
   #reload: { readonly success: boolean, readonly at: number, readonly problem: string | null }
   #loadedAt: number
   #work: Promise<unknown> = Promise.resolve()
-  readonly #listeners: (() => void)[] = []
+  readonly #listeners: ((changed: readonly KeyChange[]) => void)[] = []
   /** A reload that has not begun, which whoever asks meanwhile shares. */
   #waiting: Promise<ConfigChange> | undefined
   /** Ends what is waited for. */
@@ -132,8 +132,8 @@ export class LiveConfig {
     this.#concerns.on(keys, prepare, options)
   }
 
-  /** `listener` is called after every change; it must not throw. */
-  onChange (listener: () => void): void { this.#listeners.push(listener) }
+  /** `listener` is called after every change with what is in force since then; it must not throw. */
+  onChange (listener: (changed: readonly KeyChange[]) => void): void { this.#listeners.push(listener) }
 
   /**
    * Reads everything again and puts it in force. Of those who ask while a reload is under way, all share the next one.
@@ -280,7 +280,7 @@ export class LiveConfig {
     for (const change of changed) log('info', 'configuration changed', { ...change })
     for (const key of news) log('warn', 'configuration changed, which needs a restart', { key: nameOf(key), inForce: shownValue(next, key), after: shownValue(wanted, key) })
     for (const key of overridden) log('warn', 'configuration changed, and what was set over the admin API stays in force', { key })
-    for (const listener of this.#listeners) listener()
+    for (const listener of this.#listeners) listener(changed)
     return { changed, restart: this.restart, overridden, hash: this.#hash }
   }
 }

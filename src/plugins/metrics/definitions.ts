@@ -1,5 +1,6 @@
 import { accessLogMetrics } from '../access-log/metrics.ts'
 import { adminMetrics } from '../admin/metrics.ts'
+import { auditMetrics } from '../audit/metrics.ts'
 import { authMetrics } from '../auth/metrics.ts'
 import { bandwidthMetrics } from '../bandwidth/metrics.ts'
 import { denylistMetrics } from '../denylist/metrics.ts'
@@ -50,6 +51,7 @@ export const METRICS = {
   ...overloadMetrics,
   ...viewerHttpMetrics,
   ...adminMetrics,
+  ...auditMetrics,
   ...accessLogMetrics,
   ...liveConfigMetrics,
   icn_relay_build_info: { type: 'gauge', help: 'Always 1; version of the relay and of Node', labels: ['version', 'node'] },

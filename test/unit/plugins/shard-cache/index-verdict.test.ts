@@ -1,4 +1,5 @@
 /** What ends the check of the index, what that says about it, and what becomes of the files. */
+import { once } from 'node:events'
 import assert from 'node:assert/strict'
 import { mkdir, readdir, utimes, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -111,7 +112,7 @@ suite('files', () => {
 
   test('of an index that was replaced are not taken for orphans when the relay is killed before it has taken them over, however often', async t => {
     const path = await left(t)
-    const pace = async (signal: AbortSignal): Promise<void> => { await new Promise<void>(resolve => { signal.addEventListener('abort', () => { resolve() }) }) }
+    const pace = async (signal: AbortSignal): Promise<void> => { if (!signal.aborted) await once(signal, 'abort') }
     for (const check of [async (): Promise<IndexVerdict> => ({ is: 'damaged', why: 'SIGSEGV' }), undefined, async (): Promise<IndexVerdict> => ({ is: 'damaged', why: 'SIGBUS' })]) {
       const stopped = await openTestCache(t, path, { pace, ...check === undefined ? {} : { check } })
       await stopped.close()
