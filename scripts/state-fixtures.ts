@@ -12,6 +12,7 @@ import { checkConfig } from '../src/config/config.ts'
 import { withOwnToken } from '../src/plugins/admin/own-token.ts'
 import { ownEntriesText } from '../src/plugins/denylist/own-entries.ts'
 import { overridesText } from '../src/plugins/live-config/overrides.ts'
+import { pinsText } from '../src/plugins/pins/pin-state.ts'
 import { openCache } from '../src/plugins/shard-cache/open-cache.ts'
 import { scrubStateText, type ScrubState } from '../src/plugins/scrub/scrub-state.ts'
 import { openCertificateStore } from '../src/plugins/tls/certificate-store.ts'
@@ -47,6 +48,7 @@ for (const [n, key] of keys.entries()) {
   await spool.close()
 }
 for (const key of keys.slice(0, 2)) (await cache.cache.open(key))?.release()
+cache.cache.addTags('QmUpper', ['news', 'series:1'])
 const manifest = Array.from(cache.cache.exportManifest()).join('')
 await cache.close()
 
@@ -65,6 +67,8 @@ const scrub: ScrubState = {
 }
 await writeFile(join(path, 'scrub-state.json'), scrubStateText(scrub))
 await writeFile(join(path, 'denied.json'), ownEntriesText([{ entry: 'QmDenied', reason: 'for a test', since: NEW_YEAR }, { entry: 'tv-*', reason: '', since: NEW_YEAR + 1 }]))
+
+await writeFile(join(path, 'pins.json'), pinsText([{ cid: 'QmUpper', since: NEW_YEAR, expiresAt: null }, { cid: 'bafy-lower_1', since: NEW_YEAR + 1, expiresAt: Date.UTC(2100, 0, 1) }]))
 
 const job = { detail: null, createdAt: NEW_YEAR, endedAt: null, source: 'operator', concurrency: 4, bytes: 300, through: { videos: 1, fetched: 10, present: 1 }, failures: [] } as const
 const warm: WarmState = {

@@ -19,7 +19,9 @@ import liveConfigPlugin, { type ReadConfig } from './plugins/live-config/index.t
 import metricsPlugin from './plugins/metrics/index.ts'
 import overloadPlugin from './plugins/overload/index.ts'
 import p2pPlugin from './plugins/p2p/index.ts'
+import pinsPlugin from './plugins/pins/index.ts'
 import prefetchPlugin from './plugins/prefetch/index.ts'
+import purgePlugin from './plugins/purge/index.ts'
 import regionPlugin from './plugins/region/index.ts'
 import repairPlugin from './plugins/repair/index.ts'
 import scrubPlugin from './plugins/scrub/index.ts'
@@ -116,6 +118,7 @@ export async function buildApp (start: Config, deps: AppDeps): Promise<Relay> {
     await admin.register(accessLogPlugin, { accessLog })
     await admin.register(overloadPlugin, { config })
     await admin.register(shardCachePlugin, { config, signal: deps.signal, loaded: share => { deps.startListener?.loaded(share) } })
+    await admin.register(pinsPlugin, { config })
     await admin.register(sizingPlugin, { config })
     await admin.register(tlsPlugin, { config })
     await admin.register(authPlugin, { config })
@@ -133,6 +136,7 @@ export async function buildApp (start: Config, deps: AppDeps): Promise<Relay> {
     await admin.register(prefetchPlugin, { config })
     await admin.register(scrubPlugin, { config })
     await admin.register(warmPlugin, { config })
+    await admin.register(purgePlugin)
     await admin.register(viewerHttpPlugin, { config, logger: deps.logger, onInstance: deps.onInstance })
     await admin.register(healthPlugin)
     await admin.register(adminPlugin, { config })

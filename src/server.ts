@@ -10,8 +10,10 @@ import { fileWriter, LogSink, TOGETHER_MS } from './base/log-sink.ts'
 import { VERSION } from './base/version.ts'
 import { parseCommandLine, USAGE } from './cli/arguments.ts'
 import { hashToken, signedUrl } from './cli/commands.ts'
-import { askRunning, streamOfRunning } from './cli/ask-admin.ts'
+import { diagnosesText, examine } from './cli/doctor/doctor.ts'
+import { askRunning, runningBytes, streamOfRunning } from './cli/ask-admin.ts'
 import { changeDenylist } from './cli/block-command.ts'
+import { PURGE_MS, purgeCache } from './cli/purge-command.ts'
 import { reloadConfig } from './cli/reload-command.ts'
 import { repairVideo } from './cli/repair-command.ts'
 import { tailLog } from './cli/tail-command.ts'
@@ -89,6 +91,11 @@ async function main (): Promise<void> {
     process.stdout.write(`${await changeDenylist(await askRunning(command, settings, commandLine.block.admin), commandLine.block)}\n`)
     return
   }
+  if (commandLine.purge !== undefined) {
+    endBySignals()
+    process.stdout.write(`${await purgeCache(await askRunning('purge', settings, commandLine.purge.admin, PURGE_MS), commandLine.purge)}\n`)
+    return
+  }
   if (commandLine.tail !== undefined) {
     endBySignals()
     process.stdout.once('error', () => { process.exit(0) })
@@ -97,6 +104,13 @@ async function main (): Promise<void> {
       // Whoever reads slowly loses records at the relay, and nothing piles up here.
       if (!process.stdout.write(line)) await once(process.stdout, 'drain')
     })
+    return
+  }
+  if (commandLine.doctor !== undefined) {
+    endBySignals()
+    const found = await examine(settings, { now: systemClock.now, running: async () => await runningBytes(settings) })
+    process.stdout.write(commandLine.doctor.json ? `${JSON.stringify(found, undefined, 2)}\n` : diagnosesText(found))
+    process.exitCode = found.some(({ level }) => level === 'fail') ? 1 : 0
     return
   }
   if (commandLine.reload !== undefined) {

@@ -46,6 +46,7 @@ export const ERRORS = {
   RELAY_ERR_LOOP: { status: 508, retryable: false, source: 'operator', title: 'Request goes in circles' },
   RELAY_ERR_FILLS_BUSY: { status: 503, retryable: true, source: 'upstream', title: 'Too many cache fills in progress' },
   RELAY_ERR_JOBS_BUSY: { status: 503, retryable: true, source: 'operator', title: 'Too many jobs wait already' },
+  RELAY_ERR_PIN_QUOTA: { status: 409, retryable: false, source: 'operator', title: 'Pins have no room for this' },
   RELAY_ERR_JOB_STATE: { status: 409, retryable: false, source: 'operator', title: 'Job is not in a state for that' },
   RELAY_ERR_EVENTS_BUSY: { status: 503, retryable: true, source: 'operator', title: 'Too many listen to events already' },
   RELAY_ERR_OVERLOADED: { status: 503, retryable: true, source: 'internal', title: 'Relay is overloaded' },

@@ -38,9 +38,24 @@ export interface BlockCommand {
   readonly admin: string | undefined
 }
 
+/** What `purge` is asked for: exactly one of the first four. */
+export interface PurgeCommand {
+  readonly cids: readonly string[]
+  readonly prefix: string | undefined
+  readonly tag: string | undefined
+  readonly all: boolean
+  readonly soft: boolean
+  readonly admin: string | undefined
+}
+
 /** What `reload` is asked for. */
 export interface ReloadCommand {
   readonly admin: string | undefined
+}
+
+/** What `doctor` is asked for. */
+export interface DoctorCommand {
+  readonly json: boolean
 }
 
 export interface CommandLine {
@@ -53,8 +68,10 @@ export interface CommandLine {
   readonly repair: RepairCommand | undefined
   readonly warm: WarmCommand | undefined
   readonly block: BlockCommand | undefined
+  readonly purge: PurgeCommand | undefined
   readonly tail: TailCommand | undefined
   readonly reload: ReloadCommand | undefined
+  readonly doctor: DoctorCommand | undefined
   readonly help: boolean
   readonly version: boolean
 }
@@ -63,8 +80,10 @@ export const USAGE = `Usage: icn-relay [options]
        icn-relay repair CID [--admin URL] [options]
        icn-relay warm CID… | MANIFEST-URL [--parity] [--concurrency N] [--admin URL] [options]
        icn-relay block | unblock ENTRY… [--reason TEXT] [--admin URL] [options]
+       icn-relay purge CID… | --prefix PREFIX | --tag TAG | --all [--soft] [--admin URL] [options]
        icn-relay tail [--object CID] [--address IP] [--status 5xx] [--slower MS] [--json] [--admin URL] [options]
        icn-relay reload [--admin URL] [options]
+       icn-relay doctor [--json] [options]
 
   --config FILE      TOML configuration (also ICN_RELAY_CONFIG)
   --cache-path DIR   directory of the cache, overrides [cache] path
@@ -85,6 +104,12 @@ export const USAGE = `Usage: icn-relay [options]
     --reason TEXT    for whoever asks later
     --admin URL      as above
   unblock ENTRY…     take them off its denylist, exit
+  purge CID…         have it evict all objects of these videos, exit
+    --prefix PREFIX  of all videos whose CIDs begin so
+    --tag TAG        of all videos with a tag, from their manifests or from warm jobs
+    --all            of all videos
+    --soft           have it serve them until it has fetched them again
+    --admin URL      as above
   tail               print its responses as they end, until it ends or this program is ended
     --object CID     of one video, or of one object of it, CID/PART
     --address IP     of one viewer
@@ -94,6 +119,8 @@ export const USAGE = `Usage: icn-relay [options]
     --admin URL      as above
   reload             have it read its configuration again, print what has changed, exit; with code 1 when it is refused and nothing has
     --admin URL      as above
+  doctor             look at what a relay with this configuration needs: settings, machine, disk, ports, certificate, super-nodes, clock; say what to do; with code 1 when it would not work
+    --json           as JSON
   --help             print this text
   --version          print the version
 
@@ -112,7 +139,7 @@ function fail (detail: string): never {
 export function parseCommandLine (args: readonly string[]): CommandLine {
   try {
     const command = COMMANDS.find(name => name === args[0])
-    const takesMany = command !== undefined && command !== 'repair' && command !== 'reload'
+    const takesMany = command !== undefined && command !== 'repair' && command !== 'reload' && command !== 'doctor'
     const { values, positionals } = parseArgs({
       args: args.slice(command === undefined ? 0 : command === 'repair' ? 2 : 1),
       strict: true,
@@ -131,6 +158,10 @@ export function parseCommandLine (args: readonly string[]): CommandLine {
         parity: { type: 'boolean', default: false },
         concurrency: { type: 'string' },
         reason: { type: 'string' },
+        prefix: { type: 'string' },
+        tag: { type: 'string' },
+        all: { type: 'boolean', default: false },
+        soft: { type: 'boolean', default: false },
         ...TAIL_OPTIONS,
         help: { type: 'boolean', short: 'h', default: false },
         version: { type: 'boolean', short: 'v', default: false }
@@ -138,7 +169,7 @@ export function parseCommandLine (args: readonly string[]): CommandLine {
     })
     checkOptions(command, values)
     const tailed = Object.keys(TAIL_OPTIONS).find(name => values[name as keyof typeof TAIL_OPTIONS] !== undefined && values[name as keyof typeof TAIL_OPTIONS] !== false)
-    if (tailed !== undefined && command !== 'tail') fail(`--${tailed} belongs to tail`)
+    if (tailed !== undefined && command !== 'tail' && !(tailed === 'json' && command === 'doctor')) fail(`--${tailed} belongs to tail`)
     return {
       config: values.config,
       cachePath: values['cache-path'],
@@ -149,8 +180,10 @@ export function parseCommandLine (args: readonly string[]): CommandLine {
       repair: command === 'repair' ? repairCommand(args[1], values.admin) : undefined,
       warm: command === 'warm' ? warmCommand(positionals, values) : undefined,
       block: command === 'block' || command === 'unblock' ? blockCommand(command === 'unblock', positionals, values) : undefined,
+      purge: command === 'purge' ? purgeCommand(positionals, values) : undefined,
       tail: command === 'tail' ? tailCommand(positionals, values, fail) : undefined,
       reload: command === 'reload' ? { admin: values.admin } : undefined,
+      doctor: command === 'doctor' ? { json: values.json } : undefined,
       help: values.help,
       version: values.version
     }
@@ -163,7 +196,7 @@ export function parseCommandLine (args: readonly string[]): CommandLine {
 }
 
 /** What a running relay is asked for. */
-const COMMANDS = ['repair', 'warm', 'block', 'unblock', 'tail', 'reload'] as const
+const COMMANDS = ['repair', 'warm', 'block', 'unblock', 'purge', 'tail', 'reload', 'doctor'] as const
 type CommandName = typeof COMMANDS[number]
 
 interface CommandValues {
@@ -171,6 +204,10 @@ interface CommandValues {
   readonly parity: boolean
   readonly concurrency?: string
   readonly reason?: string
+  readonly prefix?: string
+  readonly tag?: string
+  readonly all: boolean
+  readonly soft: boolean
 }
 
 const isCid = (text: string): boolean => /^[A-Za-z0-9_-]{1,128}$/.test(text)
@@ -178,12 +215,13 @@ const isUrl = (text: string): boolean => /^https?:\/\//.test(text)
 const CID_HINT = '1 to 128 of A-Z a-z 0-9 _ -'
 
 /** Options that belong to commands stand beside them only. */
-function checkOptions (command: CommandName | undefined, { admin, parity, concurrency, reason }: CommandValues): void {
-  if (admin !== undefined && command === undefined) fail('--admin belongs to repair, warm, block, unblock, tail and reload')
+function checkOptions (command: CommandName | undefined, { admin, parity, concurrency, reason, prefix, tag, all, soft }: CommandValues): void {
+  if (admin !== undefined && (command === undefined || command === 'doctor')) fail('--admin belongs to repair, warm, block, unblock, purge, tail and reload')
   if (admin !== undefined && !isUrl(admin)) fail('--admin must be a URL, http or https')
   if (parity && command !== 'warm') fail('--parity belongs to warm')
   if (concurrency !== undefined && command !== 'warm') fail('--concurrency belongs to warm')
   if (reason !== undefined && command !== 'block' && command !== 'unblock') fail('--reason belongs to block')
+  if ((prefix !== undefined || tag !== undefined || all || soft) && command !== 'purge') fail('--prefix, --tag, --all and --soft belong to purge')
 }
 
 function repairCommand (cid: string | undefined, admin: string | undefined): RepairCommand {
@@ -194,6 +232,14 @@ function blockCommand (undo: boolean, entries: readonly string[], { reason = '',
   if (entries.length === 0 || entries.length > 1_000) return fail(`${undo ? 'unblock' : 'block'} takes 1 to 1,000 entries: CIDs, prefixes with *, or // and a SHA-256`)
   if (reason.length > 200) fail('--reason has at most 200 characters')
   return { undo, entries, reason, admin }
+}
+
+function purgeCommand (cids: readonly string[], { prefix, tag, all, soft, admin }: CommandValues): PurgeCommand {
+  const named = [cids.length > 0, prefix !== undefined, tag !== undefined, all].filter(Boolean).length
+  if (named !== 1 || cids.length > 1_000 || !cids.every(isCid)) return fail(`purge takes 1 to 1,000 CIDs, each ${CID_HINT}, or one of --prefix, --tag and --all`)
+  if (prefix !== undefined && !isCid(prefix.replace(/\*$/, ''))) fail(`--prefix must be ${CID_HINT}`)
+  if (tag !== undefined && !/^[A-Za-z0-9._:-]{1,64}$/.test(tag)) fail('--tag must be 1 to 64 of A-Z a-z 0-9 . _ : -')
+  return { cids, prefix, tag, all, soft, admin }
 }
 
 function warmCommand (named: readonly string[], { parity, concurrency, admin }: CommandValues): WarmCommand {

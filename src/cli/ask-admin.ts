@@ -65,19 +65,31 @@ export async function streamOfRunning (command: string, config: Config, admin: s
  * Asks the admin API of a running relay.
  * @param command who asks, for errors
  * @param admin where it is; as configured without it
+ * @param answerMs time the relay has for an answer, ms
  * @throws RelayError RELAY_ERR_CONFIG with what was wrong
  */
-export async function askRunning<Answer> (command: string, config: Config, admin: string | undefined): Promise<AskAdmin<Answer>> {
+export async function askRunning<Answer> (command: string, config: Config, admin: string | undefined, answerMs = ANSWER_MS): Promise<AskAdmin<Answer>> {
   const { base, headers, fail } = await adminApi(command, config, admin)
   return async (path, body, method) => {
     const response = await fetch(`${base}/admin/v1${path}`, {
       method: method ?? (body === undefined ? 'GET' : 'POST'),
       headers: { 'content-type': 'application/json', ...headers },
-      signal: AbortSignal.timeout(ANSWER_MS),
+      signal: AbortSignal.timeout(answerMs),
       ...body === undefined ? {} : { body: JSON.stringify(body) }
     }).catch((error: unknown) => fail(`no relay answers at ${base}`, error))
     const answer = await response.json().catch((error: unknown) => fail(`what answers at ${base} is no relay`, error)) as Answer & { detail: string }
     if (!response.ok) fail(`the relay answers ${response.status}: ${answer.detail}`)
     return answer
+  }
+}
+
+/** What the cache of the running relay of this configuration holds, bytes; undefined when none answers. */
+export async function runningBytes ({ admin }: Config): Promise<number | undefined> {
+  try {
+    const response = await fetch(`${adminUrl(admin, detail => { throw new Error(detail) })}/health`, { signal: AbortSignal.timeout(ANSWER_MS) })
+    const { cache_size_bytes: bytes } = await response.json() as { cache_size_bytes?: unknown }
+    return response.ok && typeof bytes === 'number' ? bytes : undefined
+  } catch {
+    return undefined
   }
 }

@@ -10,8 +10,8 @@ import type { ObjectPart } from './shard-key.ts'
 
 /** Where an object came from; the text of `cache-status` and the labels of metrics follow from it. */
 export type Origin =
-  /** @prop storedAt milliseconds since the Unix epoch */
-  | { readonly hit: true, readonly tier: 'disk' | 'ram', readonly storedAt: number }
+  /** @prop storedAt milliseconds since the Unix epoch @prop staleSince the same; undefined for what is fresh */
+  | { readonly hit: true, readonly tier: 'disk' | 'ram', readonly storedAt: number, readonly staleSince?: number | undefined }
   | { readonly hit: false, readonly collapsed: boolean, readonly region: string, readonly node: string, readonly headMs: number }
 
 /** What is known of an object before its body. */
@@ -62,15 +62,19 @@ const IMMUTABLE = 'max-age=31536000, immutable'
 /** For bytes that nothing vouches for: long enough for the crowd of a moment, short enough to be mended soon. */
 const BRIEF = 'max-age=60'
 
+/** For what is stale and served while it is fetched again (RFC 9111 §4.2.4): whoever keeps it asks again. */
+const STALE = 'max-age=0, must-revalidate'
+
 /** What a cache has done, in the words of RFC 9211: a hit, or forwarded because nothing was stored under the key; whether this answer gets stored is not known yet. */
 export function cacheWords (origin: Origin): 'hit' | 'fwd=uri-miss' | 'fwd=uri-miss; collapsed' {
   if (origin.hit) return 'hit'
   return origin.collapsed ? 'fwd=uri-miss; collapsed' : 'fwd=uri-miss'
 }
 
-/** `Cache-Status` (RFC 9211). */
-export function cacheStatus (origin: Origin): string {
-  return `icn-relay; ${cacheWords(origin)}`
+/** `Cache-Status` (RFC 9211), of a hit that is stale with how long it has been (§2.6). */
+export function cacheStatus (origin: Origin, now: number): string {
+  const stale = origin.hit && origin.staleSince !== undefined ? `; ttl=-${Math.max(1, ageSeconds(origin.staleSince, now))}` : ''
+  return `icn-relay; ${cacheWords(origin)}${stale}`
 }
 
 /** `Server-Timing`: which tier answered and how long opening took, ms. */
@@ -98,10 +102,11 @@ export function planAnswer (request: ObjectRequest, { size, sha256: digest, veri
   const { method, part, ifNoneMatch, ifRange } = request
   // What nobody vouches for is not named by a digest either: it would look like an attestation.
   const sha256 = verified ? digest : undefined
+  const isStale = origin.hit && origin.staleSince !== undefined
   const etag = sha256 === undefined ? undefined : etagOf(sha256)
   const fields: Field[] = [
-    ['cache-control', lasting ? `${tokenRequired ? 'private' : 'public'}, ${verified ? IMMUTABLE : BRIEF}` : 'no-store'],
-    ['cache-status', cacheStatus(origin)],
+    ['cache-control', lasting ? `${tokenRequired ? 'private' : 'public'}, ${isStale ? STALE : verified ? IMMUTABLE : BRIEF}` : 'no-store'],
+    ['cache-status', cacheStatus(origin, now)],
     ['server-timing', serverTiming(origin, openMs)]
   ]
   if (origin.hit) fields.push(['age', String(ageSeconds(origin.storedAt, now))])

@@ -30,6 +30,8 @@ export interface VideoManifest {
   readonly merkleRoot: string
   /** CIDs of what is watched after it, best guess first; empty when it does not say. */
   readonly next: readonly string[]
+  /** Names of groups that it belongs to, by which operators purge; empty when it does not say. */
+  readonly tags: readonly string[]
   /** When it was made, ms since the epoch; undefined when it does not say. */
   readonly createdAt: number | undefined
   /** Undefined when it is not signed. */
@@ -38,6 +40,9 @@ export interface VideoManifest {
 
 /** CIDs that a manifest may name as what is watched next. */
 export const MAX_NEXT = 8
+/** Tags that a manifest may have. */
+export const MAX_TAGS = 16
+const TAG = /^[A-Za-z0-9._:-]{1,64}$/
 
 /** Why a manifest is refused; labels of a metric, so the list is closed. */
 export const MANIFEST_FAULTS = [
@@ -87,6 +92,17 @@ function nextOf (listed: unknown): readonly string[] {
   return listed.map((cid: unknown) => typeof cid === 'string' && isCid(cid) ? cid : refuse('cid', 'next names what is not a CID'))
 }
 
+/** Whether a text may name a group of videos: 1 to 64 of `A-Z a-z 0-9 . _ : -`. */
+export function isTag (text: string): boolean {
+  return TAG.test(text)
+}
+
+function tagsOf (listed: unknown): readonly string[] {
+  if (listed === undefined) return []
+  if (!Array.isArray(listed) || listed.length > MAX_TAGS) refuse('shape', `tags is not a list of ${MAX_TAGS} tags at most`)
+  return listed.map((tag: unknown) => typeof tag === 'string' && isTag(tag) ? tag : refuse('shape', 'tags has what is not a tag'))
+}
+
 /**
  * Checks the shape of a manifest that is parsed already. Members that format 1 does not know are left alone.
  * @throws ManifestError naming the first thing that is wrong
@@ -111,6 +127,7 @@ export function readManifest (value: unknown, cid: string): VideoManifest {
     shards: shardsOf(manifest['shards'], shardSize),
     merkleRoot: hash(manifest['merkleRoot'], 'merkleRoot'),
     next: nextOf(manifest['next']),
+    tags: tagsOf(manifest['tags']),
     createdAt: dateOf(manifest['createdAt'], 'createdAt', refuse),
     signature: signatureOf(manifest['signature'], refuse)
   }

@@ -27,6 +27,8 @@ export interface EvictionOrder<V extends Evictable> {
    * so says that it is in use: the order may then move it back, that the next walk does not meet it first again.
    */
   victims: () => Iterable<V>
-  /** The values, as far as the policy can tell the first victim first; nothing moves. The order must not change while iterating. */
+  /** Takes a value that is there out of the way of every walk, or lets it be met again as one that has just come; no walk is under way. */
+  keep: (value: V, on: boolean) => void
+  /** The values, as far as the policy can tell the first victim first, and last those that are kept; nothing moves. The order must not change while iterating. */
   firstOut: () => Generator<V, void>
 }

@@ -15,6 +15,11 @@ export class Interned {
 
   get count (): number { return this.#numbers.size }
 
+  /** Each with its number. */
+  all (): IterableIterator<[string: string, number: number]> {
+    return this.#numbers.entries()
+  }
+
   /** 0 when it is not there. */
   numberOf (string: string): number {
     return this.#numbers.get(string) ?? NONE

@@ -10,6 +10,8 @@ export interface Leasable extends Evictable {
   leases: number
   /** Whether a lookup finds it. Written by LeasedStore only. */
   indexed: boolean
+  /** Whether it is not evicted, although nobody reads it. Written by LeasedStore only. */
+  pinned?: boolean
 }
 
 /** Room promised to a value that is still being written. */
@@ -28,7 +30,7 @@ export interface LeasedStoreOptions<V extends Leasable> {
 }
 
 /**
- * A cache bounded by bytes whose values can be leased; its order says which go first. A leased value is never freed and never evicted; one that is
+ * A cache bounded by bytes whose values can be leased; its order says which go first. A leased value is never freed and never evicted, a pinned one never evicted; one that is
  * deleted while leased leaves the index immediately, and its bytes count until its last reader is gone.
  *
  * Invariant after every call: `usedBytes <= maxBytes`, unless a `resize` went below what leases and reservations hold;
@@ -40,7 +42,9 @@ export class LeasedStore<V extends Leasable> {
   readonly #condemned = new Map<V, RemovalReason>()
   #maxBytes: number
   #indexedBytes = 0
-  #leasedIndexedBytes = 0
+  /** Of values that a lookup finds and no eviction takes: leased or pinned. */
+  #heldBytes = 0
+  #pinnedBytes = 0
   #condemnedBytes = 0
   #reservedBytes = 0
 
@@ -54,6 +58,8 @@ export class LeasedStore<V extends Leasable> {
   /** Values a lookup can find. */
   get count (): number { return this.#order.count }
   get indexedBytes (): number { return this.#indexedBytes }
+  /** Bytes of pinned values. */
+  get pinnedBytes (): number { return this.#pinnedBytes }
   get reservedBytes (): number { return this.#reservedBytes }
   /** Bytes of deleted values that readers still hold. */
   get condemnedBytes (): number { return this.#condemnedBytes }
@@ -77,7 +83,7 @@ export class LeasedStore<V extends Leasable> {
 
   lease (value: V): void {
     value.leases++
-    if (value.leases === 1 && value.indexed) this.#leasedIndexedBytes += value.size
+    if (value.leases === 1 && value.indexed && value.pinned !== true) this.#heldBytes += value.size
   }
 
   release (value: V): void {
@@ -85,7 +91,8 @@ export class LeasedStore<V extends Leasable> {
     value.leases--
     if (value.leases > 0) return
     if (value.indexed) {
-      this.#leasedIndexedBytes -= value.size
+      if (value.pinned === true) return
+      this.#heldBytes -= value.size
       if (this.usedBytes > this.#maxBytes) this.#shrinkTo(this.#maxBytes)
       return
     }
@@ -96,12 +103,23 @@ export class LeasedStore<V extends Leasable> {
     this.#onFree(value, reason)
   }
 
+  /** Pins a value that a lookup finds, or lets it go: evictions pass over it without meeting it. It may be deleted and replaced, which ends its pin. */
+  pin (value: V, on: boolean): void {
+    if (!value.indexed || (value.pinned === true) === on) return
+    const bytes = on ? value.size : -value.size
+    this.#pinnedBytes += bytes
+    if (value.leases === 0) this.#heldBytes += bytes
+    value.pinned = on
+    this.#order.keep(value, on)
+    if (!on && this.usedBytes > this.#maxBytes) this.#shrinkTo(this.#maxBytes)
+  }
+
   /**
    * Makes room for `bytes`, evicting in order.
    * @returns undefined, with nothing evicted, when leases and other reservations leave too little room
    */
   reserve (bytes: number): Reservation | undefined {
-    const freeable = this.#indexedBytes - this.#leasedIndexedBytes
+    const freeable = this.#indexedBytes - this.#heldBytes
     if (this.usedBytes - freeable + bytes > this.#maxBytes) return undefined
     this.#shrinkTo(this.#maxBytes - bytes)
     this.#reservedBytes += bytes
@@ -172,15 +190,18 @@ export class LeasedStore<V extends Leasable> {
     value.indexed = true
     this.#order.admit(value)
     this.#indexedBytes += value.size
-    if (value.leases > 0) this.#leasedIndexedBytes += value.size
+    if (value.leases > 0) this.#heldBytes += value.size
   }
 
   #remove (value: V, reason: RemovalReason): void {
+    const { pinned = false } = value
     this.#order.remove(value)
     value.indexed = false
+    value.pinned = false
     this.#indexedBytes -= value.size
+    if (pinned) this.#pinnedBytes -= value.size
+    if (pinned || value.leases > 0) this.#heldBytes -= value.size
     if (value.leases === 0) return this.#onFree(value, reason)
-    this.#leasedIndexedBytes -= value.size
     this.#condemnedBytes += value.size
     this.#condemned.set(value, reason)
   }
@@ -194,6 +215,6 @@ export class LeasedStore<V extends Leasable> {
   }
 
   #mustShrink (target: number): boolean {
-    return this.usedBytes > target && this.#indexedBytes > this.#leasedIndexedBytes
+    return this.usedBytes > target && this.#indexedBytes > this.#heldBytes
   }
 }

@@ -93,8 +93,8 @@ export function evictionOrderContract (name: string, makeOrder: MakeOrder, model
     }), { numRuns: 400 })
   })
 
-  test(`${name}: under a cache, whatever is stored, used and read, the bound holds and no reader loses a value`, () => {
-    const action = fc.record({ kind: fc.constantFrom('store' as const, 'get' as const, 'read' as const, 'done' as const, 'purge' as const), id, size: fc.integer({ min: 1, max: 60 }), pick: fc.nat(50) })
+  test(`${name}: under a cache, whatever is stored, used, read and pinned, the bound holds, no reader loses a value, and nothing pinned is evicted`, () => {
+    const action = fc.record({ kind: fc.constantFrom('store' as const, 'get' as const, 'read' as const, 'done' as const, 'purge' as const, 'pin' as const, 'unpin' as const), id, size: fc.integer({ min: 1, max: 60 }), pick: fc.nat(50) })
     fc.assert(fc.property(fc.array(action, { maxLength: 120, size: 'max' }), actions => {
       const freed = new Set<Leasable>()
       const order = makeOrder<Leasable>()
@@ -109,8 +109,9 @@ export function evictionOrderContract (name: string, makeOrder: MakeOrder, model
       const readers: Leasable[] = []
       const stored: Leasable[] = []
       for (const { kind, id: name, size, pick } of actions) {
+        const pinned = stored.filter(value => value.pinned === true)
         if (kind === 'store') {
-          const held = Array.from(new Set(readers), value => value.size).reduce((sum, bytes) => sum + bytes, 0)
+          const held = Array.from(new Set([...readers, ...pinned]), value => value.size).reduce((sum, bytes) => sum + bytes, 0)
           const reservation = cache.reserve(size)
           assert.equal(reservation !== undefined, held + size <= 100, 'room is made whenever readers leave it, whatever the order')
           const value = makeValue(name, size)
@@ -127,13 +128,22 @@ export function evictionOrderContract (name: string, makeOrder: MakeOrder, model
         } else if (kind === 'done') {
           const [value] = readers.splice(pick % Math.max(1, readers.length), 1)
           if (value !== undefined) cache.release(value)
-        } else cache.delete(name, 'purge')
+        } else if (kind === 'purge') {
+          cache.delete(name, 'purge')
+        } else {
+          const value = cache.peek(name)
+          if (value !== undefined) cache.pin(value, kind === 'pin')
+        }
 
         assert.ok(cache.usedBytes <= 100, `${cache.usedBytes} bytes are used`)
         assert.equal(cache.count, order.count)
         assert.ok(readers.every(value => !freed.has(value)))
+        assert.equal(cache.pinnedBytes, stored.reduce((sum, value) => sum + (value.pinned === true ? value.size : 0), 0))
+        assert.ok(pinned.every(value => value.indexed || value.id === name))
+        assert.ok(Array.from(order.victims()).every(value => value.pinned !== true))
       }
       for (const value of readers) cache.release(value)
+      for (const value of stored) cache.pin(value, false)
       cache.resize(0)
       assert.deepEqual([cache.usedBytes, order.count], [0, 0])
       assert.deepEqual(freed, new Set(stored))

@@ -86,6 +86,10 @@ async function callCacheRoutes ({ admin }: Clients): Promise<void> {
   assert.deepEqual(given(await admin.POST('/admin/v1/cache/manifest', { body: manifest })), { adopted: 0, known: 3, rejected: 0 })
   assert.equal(given(await admin.DELETE('/admin/v1/cache/shards/{cid}/{part}', { params: { path: { cid: CID, part: '3' } } })).purged, 1)
   assert.equal(given(await admin.DELETE('/admin/v1/cache/shards/{cid}', { params: { path: { cid: CID } } })).purged, 1)
+  assert.equal(given(await admin.PUT('/admin/v1/cache/pins/{cid}', { params: { path: { cid: 'none' } }, body: { ttlMs: 60_000 } })).objects, 0)
+  assert.deepEqual(given(await admin.GET('/admin/v1/cache/pins')).pins.map(({ cid }) => cid), ['none'])
+  assert.equal(given(await admin.DELETE('/admin/v1/cache/pins/{cid}', { params: { path: { cid: 'none' } } })).removed, true)
+  assert.equal(given(await admin.POST('/admin/v1/cache/purge', { body: { prefix: 'none-*' } })).purged, 0)
   assert.equal(given(await admin.DELETE('/admin/v1/cache/shards', { params: { query: { confirm: 'all' } } })).purged, 1)
 }
 

@@ -10,8 +10,10 @@ import { TOKEN_FILE, withOwnToken } from '../../src/plugins/admin/own-token.ts'
 import { loadScrubState, newScrubState, SCRUB_STATE_VERSION, scrubStateText, type ScrubState } from '../../src/plugins/scrub/scrub-state.ts'
 import { loadOwnEntries, ownEntriesText } from '../../src/plugins/denylist/own-entries.ts'
 import { loadOverrides, OVERRIDES_VERSION, overridesText, type Overrides } from '../../src/plugins/live-config/overrides.ts'
+import { loadPins, PINS_VERSION, pinsText } from '../../src/plugins/pins/pin-state.ts'
 import { RECORD_VERSION } from '../../src/plugins/shard-cache/record-bytes.ts'
 import { MANIFEST_VERSION, type ManifestEntry } from '../../src/plugins/shard-cache/manifest.ts'
+import { TAG_LOG_VERSION } from '../../src/plugins/shard-cache/tag-log.ts'
 import { loadWarmState, newWarmState, WARM_STATE_VERSION, warmStateText, type WarmState } from '../../src/plugins/warm/warm-state.ts'
 import { openCertificateStore, type CertificateHash } from '../../src/plugins/tls/certificate-store.ts'
 import { CHANGES_VERSION, lastGood, loadChanges, type NodeChanges } from '../../src/plugins/upstream/node-changes.ts'
@@ -155,6 +157,20 @@ for (const version of versions) {
       assert.deepEqual(entries.map(({ entry }) => entry), ['QmDenied', 'tv-*'])
     })
 
+    test('what operators have pinned', async t => {
+      const left = await leave(t, version)
+      const pins = await loadPins(left.file('pins.json'), message => { left.log('error', message) })
+      assert.deepEqual([pinsText(pins), left.warnings], [await left.text('pins.json'), []])
+      assert.deepEqual(pins.map(({ cid, expiresAt }) => [cid, expiresAt !== null]), [['QmUpper', false], ['bafy-lower_1', true]])
+    })
+
+    test('tags of CIDs', async t => {
+      const left = await leave(t, version)
+      const { cache } = await left.cache(t)
+      assert.deepEqual(['QmUpper', 'bafy-lower_1'].map(cid => cache.tagsOf(cid)), [['news', 'series:1'], []])
+      assert.deepEqual(left.warnings, [])
+    })
+
     test('warm jobs, and what the feed had', async t => {
       const left = await leave(t, version)
       const state = await left.warm()
@@ -261,6 +277,18 @@ suite('of the next version', () => {
     assert.equal(left.told[0]?.fields?.['reason'], 'it is of version 2, and this relay reads 1')
   })
 
+  test('tags of CIDs: told, and kept beside', async t => {
+    const left = await leave(t, version)
+    await left.change('cid-tags.jsonl', bytes => String(bytes).replace(`:${TAG_LOG_VERSION}`, `:${TAG_LOG_VERSION + 1}`))
+    const theirs = await left.text('cid-tags.jsonl')
+    const opened = await left.cache(t)
+    assert.deepEqual(opened.cache.tagsOf('QmUpper'), [])
+    assert.deepEqual(left.warnings, ['tags of cached objects cannot be read: purges by tag do not find what was tagged before'])
+    await opened.close()
+    const kept = (await left.names()).find(name => name.startsWith('cid-tags.jsonl.unreadable-')) ?? ''
+    assert.equal(await left.text(kept), theirs)
+  })
+
   test('warm jobs: told, and moved aside', async t => {
     const left = await leave(t, version)
     await left.change('warm-jobs.json', bytes => withVersion(String(bytes), WARM_STATE_VERSION + 1))
@@ -338,6 +366,8 @@ suite('the table of files in docs/operations.md', () => {
   test('has the versions of the code', () => {
     const of = (path: string): string | undefined => rows.get(path)
     const [records = ''] = of('index/')?.split(';') ?? []
+    assert.equal(of('pins.json'), String(PINS_VERSION))
+    assert.equal(of('cid-tags.jsonl'), `${TAG_LOG_VERSION}, in its first line`)
     assert.deepEqual([records, of('cache_manifest.json'), of('upstreams.json'), of('scrub-state.json'), of('warm-jobs.json'), of('overrides.json')], [`${RECORD_VERSION}, in every record`, String(MANIFEST_VERSION), String(CHANGES_VERSION), String(SCRUB_STATE_VERSION), String(WARM_STATE_VERSION), String(OVERRIDES_VERSION)])
     for (const [path, version] of rows) assert.notEqual(version.trim(), '', path)
   })

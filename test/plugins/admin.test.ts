@@ -141,7 +141,7 @@ suite('cache', () => {
       value => value['readers'] === 0
     )
     const { storedAt = 0, lastAccess = 0, ...rest } = entry
-    assert.deepEqual(rest, { cid: 'syn-1234-d', part: 2, size: 1234, sha256: sha256(syntheticShard('syn-1234-d', 2)), verified: false, hits: 1, readers: 0 })
+    assert.deepEqual(rest, { cid: 'syn-1234-d', part: 2, size: 1234, sha256: sha256(syntheticShard('syn-1234-d', 2)), verified: false, hits: 1, readers: 0, staleSince: null, tags: [] })
     assert.ok(before <= storedAt && storedAt <= lastAccess && lastAccess <= Date.now())
     assert.equal(((await call(`${running.adminUrl}/admin/v1/cache/shards/syn-1234-d/manifest`)).json() as { part: string }).part, 'manifest')
   })

@@ -54,7 +54,7 @@ test('a hit over a session has the age that it has over HTTP, a miss has none, a
   assert.ok(entry !== undefined)
   // While it is pinned, whoever looks the entry up is given this object.
   t.after(relay.relay.admin.shardCache.disk.pin(entry))
-  Object.assign(entry, { storedAt: Date.now() - 90_500 })
+  entry.renew(Date.now() - 90_500, false)
   for (const [fields, status] of [['', '200'], ['range: bytes=0-9\r\n', '206'], [`if-none-match: ${miss.get('etag') ?? ''}\r\n`, miss.has('etag') ? '304' : '200']] as const) {
     const head = await headOver(t, relay, fields)
     assert.deepEqual([head.get('status'), head.get('cache-status'), head.get('cache-control')], [status, 'icn-relay; hit', 'public, max-age=31536000, immutable'])

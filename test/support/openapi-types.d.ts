@@ -432,6 +432,70 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/admin/v1/cache/pins": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Pinned CIDs
+         * @description Of at most 10000 the latest 1000, the latest first.
+         */
+        get: operations["listPins"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/admin/v1/cache/pins/{cid}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /**
+         * Pin a CID
+         * @description Its objects are not evicted, those that come in later included, as far as `cache.pin_max_bytes` goes; a purge takes them all the same, and the pin stays. A pin that is there gets another end.
+         */
+        put: operations["pin"];
+        post?: never;
+        /**
+         * Pin a CID no longer
+         * @description Its objects stay until they are evicted as any other.
+         */
+        delete: operations["unpin"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/admin/v1/cache/purge": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Purge by CIDs, prefix or tag
+         * @description Exactly one of `cids`, `prefix`, `tag` and `all`. Answered when nothing of it is served any more, except as a soft purge says, and a restart brings nothing back; what is on its way into the cache meanwhile is not stored. Viewers who read it go on to its end. One runs at a time, and 16 may wait.
+         */
+        post: operations["purge"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/admin/v1/config": {
         parameters: {
             query?: never;
@@ -1077,6 +1141,10 @@ export interface components {
             hits: number;
             /** @description viewers reading it from disk now */
             readers: number;
+            /** @description null when none did */
+            staleSince: number | null;
+            /** @description of its CID: from the manifest and from warm jobs */
+            tags: string[];
         };
         Purged: {
             /** @description objects removed */
@@ -1229,6 +1297,8 @@ export interface components {
             }[];
             /** @description parity shards of whole videos too; without it they are left out */
             parity?: boolean;
+            /** @description given to the CIDs, for a purge by tag */
+            tags?: string[];
             /** @description objects at the same time; warm.concurrency without it */
             concurrency?: number;
         };
@@ -1436,7 +1506,7 @@ export interface operations {
                     "x-request-id"?: string;
                     /** @description `public, max-age=31536000, immutable`: an object never changes; `public, max-age=60` for one that no believed manifest vouches for; `no-store` for what may not be kept */
                     "cache-control"?: string;
-                    /** @description RFC 9211: `icn-relay; hit`, or `icn-relay; fwd=uri-miss`, with `collapsed` when it joined a fetch under way; a hit has `age` (RFC 9111 §5.1) as well */
+                    /** @description RFC 9211: `icn-relay; hit`, with `ttl=-<seconds>` when it is stale and served until it was fetched again, or `icn-relay; fwd=uri-miss`, with `collapsed` when it joined a fetch under way; a hit has `age` (RFC 9111 §5.1) as well */
                     "cache-status"?: string;
                     /** @description tier or super-node region that answered, and how long opening took, ms */
                     "server-timing"?: string;
@@ -1469,7 +1539,7 @@ export interface operations {
                     "x-request-id"?: string;
                     /** @description `public, max-age=31536000, immutable`: an object never changes; `public, max-age=60` for one that no believed manifest vouches for; `no-store` for what may not be kept */
                     "cache-control"?: string;
-                    /** @description RFC 9211: `icn-relay; hit`, or `icn-relay; fwd=uri-miss`, with `collapsed` when it joined a fetch under way; a hit has `age` (RFC 9111 §5.1) as well */
+                    /** @description RFC 9211: `icn-relay; hit`, with `ttl=-<seconds>` when it is stale and served until it was fetched again, or `icn-relay; fwd=uri-miss`, with `collapsed` when it joined a fetch under way; a hit has `age` (RFC 9111 §5.1) as well */
                     "cache-status"?: string;
                     /** @description tier or super-node region that answered, and how long opening took, ms */
                     "server-timing"?: string;
@@ -1504,7 +1574,7 @@ export interface operations {
                     "x-request-id"?: string;
                     /** @description `public, max-age=31536000, immutable`: an object never changes; `public, max-age=60` for one that no believed manifest vouches for; `no-store` for what may not be kept */
                     "cache-control"?: string;
-                    /** @description RFC 9211: `icn-relay; hit`, or `icn-relay; fwd=uri-miss`, with `collapsed` when it joined a fetch under way; a hit has `age` (RFC 9111 §5.1) as well */
+                    /** @description RFC 9211: `icn-relay; hit`, with `ttl=-<seconds>` when it is stale and served until it was fetched again, or `icn-relay; fwd=uri-miss`, with `collapsed` when it joined a fetch under way; a hit has `age` (RFC 9111 §5.1) as well */
                     "cache-status"?: string;
                     /** @description tier or super-node region that answered, and how long opening took, ms */
                     "server-timing"?: string;
@@ -1742,7 +1812,7 @@ export interface operations {
                     "x-request-id"?: string;
                     /** @description `public, max-age=31536000, immutable`: an object never changes; `public, max-age=60` for one that no believed manifest vouches for; `no-store` for what may not be kept */
                     "cache-control"?: string;
-                    /** @description RFC 9211: `icn-relay; hit`, or `icn-relay; fwd=uri-miss`, with `collapsed` when it joined a fetch under way; a hit has `age` (RFC 9111 §5.1) as well */
+                    /** @description RFC 9211: `icn-relay; hit`, with `ttl=-<seconds>` when it is stale and served until it was fetched again, or `icn-relay; fwd=uri-miss`, with `collapsed` when it joined a fetch under way; a hit has `age` (RFC 9111 §5.1) as well */
                     "cache-status"?: string;
                     /** @description tier or super-node region that answered, and how long opening took, ms */
                     "server-timing"?: string;
@@ -1773,7 +1843,7 @@ export interface operations {
                     "x-request-id"?: string;
                     /** @description `public, max-age=31536000, immutable`: an object never changes; `public, max-age=60` for one that no believed manifest vouches for; `no-store` for what may not be kept */
                     "cache-control"?: string;
-                    /** @description RFC 9211: `icn-relay; hit`, or `icn-relay; fwd=uri-miss`, with `collapsed` when it joined a fetch under way; a hit has `age` (RFC 9111 §5.1) as well */
+                    /** @description RFC 9211: `icn-relay; hit`, with `ttl=-<seconds>` when it is stale and served until it was fetched again, or `icn-relay; fwd=uri-miss`, with `collapsed` when it joined a fetch under way; a hit has `age` (RFC 9111 §5.1) as well */
                     "cache-status"?: string;
                     /** @description tier or super-node region that answered, and how long opening took, ms */
                     "server-timing"?: string;
@@ -1806,7 +1876,7 @@ export interface operations {
                     "x-request-id"?: string;
                     /** @description `public, max-age=31536000, immutable`: an object never changes; `public, max-age=60` for one that no believed manifest vouches for; `no-store` for what may not be kept */
                     "cache-control"?: string;
-                    /** @description RFC 9211: `icn-relay; hit`, or `icn-relay; fwd=uri-miss`, with `collapsed` when it joined a fetch under way; a hit has `age` (RFC 9111 §5.1) as well */
+                    /** @description RFC 9211: `icn-relay; hit`, with `ttl=-<seconds>` when it is stale and served until it was fetched again, or `icn-relay; fwd=uri-miss`, with `collapsed` when it joined a fetch under way; a hit has `age` (RFC 9111 §5.1) as well */
                     "cache-status"?: string;
                     /** @description tier or super-node region that answered, and how long opening took, ms */
                     "server-timing"?: string;
@@ -2012,7 +2082,7 @@ export interface operations {
                     "x-request-id"?: string;
                     /** @description `public, max-age=31536000, immutable`: an object never changes; `public, max-age=60` for one that no believed manifest vouches for; `no-store` for what may not be kept */
                     "cache-control"?: string;
-                    /** @description RFC 9211: `icn-relay; hit`, or `icn-relay; fwd=uri-miss`, with `collapsed` when it joined a fetch under way; a hit has `age` (RFC 9111 §5.1) as well */
+                    /** @description RFC 9211: `icn-relay; hit`, with `ttl=-<seconds>` when it is stale and served until it was fetched again, or `icn-relay; fwd=uri-miss`, with `collapsed` when it joined a fetch under way; a hit has `age` (RFC 9111 §5.1) as well */
                     "cache-status"?: string;
                     /** @description tier or super-node region that answered, and how long opening took, ms */
                     "server-timing"?: string;
@@ -2045,7 +2115,7 @@ export interface operations {
                     "x-request-id"?: string;
                     /** @description `public, max-age=31536000, immutable`: an object never changes; `public, max-age=60` for one that no believed manifest vouches for; `no-store` for what may not be kept */
                     "cache-control"?: string;
-                    /** @description RFC 9211: `icn-relay; hit`, or `icn-relay; fwd=uri-miss`, with `collapsed` when it joined a fetch under way; a hit has `age` (RFC 9111 §5.1) as well */
+                    /** @description RFC 9211: `icn-relay; hit`, with `ttl=-<seconds>` when it is stale and served until it was fetched again, or `icn-relay; fwd=uri-miss`, with `collapsed` when it joined a fetch under way; a hit has `age` (RFC 9111 §5.1) as well */
                     "cache-status"?: string;
                     /** @description tier or super-node region that answered, and how long opening took, ms */
                     "server-timing"?: string;
@@ -2080,7 +2150,7 @@ export interface operations {
                     "x-request-id"?: string;
                     /** @description `public, max-age=31536000, immutable`: an object never changes; `public, max-age=60` for one that no believed manifest vouches for; `no-store` for what may not be kept */
                     "cache-control"?: string;
-                    /** @description RFC 9211: `icn-relay; hit`, or `icn-relay; fwd=uri-miss`, with `collapsed` when it joined a fetch under way; a hit has `age` (RFC 9111 §5.1) as well */
+                    /** @description RFC 9211: `icn-relay; hit`, with `ttl=-<seconds>` when it is stale and served until it was fetched again, or `icn-relay; fwd=uri-miss`, with `collapsed` when it joined a fetch under way; a hit has `age` (RFC 9111 §5.1) as well */
                     "cache-status"?: string;
                     /** @description tier or super-node region that answered, and how long opening took, ms */
                     "server-timing"?: string;
@@ -2316,7 +2386,7 @@ export interface operations {
                     "x-request-id"?: string;
                     /** @description `public, max-age=31536000, immutable`: an object never changes; `public, max-age=60` for one that no believed manifest vouches for; `no-store` for what may not be kept */
                     "cache-control"?: string;
-                    /** @description RFC 9211: `icn-relay; hit`, or `icn-relay; fwd=uri-miss`, with `collapsed` when it joined a fetch under way; a hit has `age` (RFC 9111 §5.1) as well */
+                    /** @description RFC 9211: `icn-relay; hit`, with `ttl=-<seconds>` when it is stale and served until it was fetched again, or `icn-relay; fwd=uri-miss`, with `collapsed` when it joined a fetch under way; a hit has `age` (RFC 9111 §5.1) as well */
                     "cache-status"?: string;
                     /** @description tier or super-node region that answered, and how long opening took, ms */
                     "server-timing"?: string;
@@ -2347,7 +2417,7 @@ export interface operations {
                     "x-request-id"?: string;
                     /** @description `public, max-age=31536000, immutable`: an object never changes; `public, max-age=60` for one that no believed manifest vouches for; `no-store` for what may not be kept */
                     "cache-control"?: string;
-                    /** @description RFC 9211: `icn-relay; hit`, or `icn-relay; fwd=uri-miss`, with `collapsed` when it joined a fetch under way; a hit has `age` (RFC 9111 §5.1) as well */
+                    /** @description RFC 9211: `icn-relay; hit`, with `ttl=-<seconds>` when it is stale and served until it was fetched again, or `icn-relay; fwd=uri-miss`, with `collapsed` when it joined a fetch under way; a hit has `age` (RFC 9111 §5.1) as well */
                     "cache-status"?: string;
                     /** @description tier or super-node region that answered, and how long opening took, ms */
                     "server-timing"?: string;
@@ -2380,7 +2450,7 @@ export interface operations {
                     "x-request-id"?: string;
                     /** @description `public, max-age=31536000, immutable`: an object never changes; `public, max-age=60` for one that no believed manifest vouches for; `no-store` for what may not be kept */
                     "cache-control"?: string;
-                    /** @description RFC 9211: `icn-relay; hit`, or `icn-relay; fwd=uri-miss`, with `collapsed` when it joined a fetch under way; a hit has `age` (RFC 9111 §5.1) as well */
+                    /** @description RFC 9211: `icn-relay; hit`, with `ttl=-<seconds>` when it is stale and served until it was fetched again, or `icn-relay; fwd=uri-miss`, with `collapsed` when it joined a fetch under way; a hit has `age` (RFC 9111 §5.1) as well */
                     "cache-status"?: string;
                     /** @description tier or super-node region that answered, and how long opening took, ms */
                     "server-timing"?: string;
@@ -4153,6 +4223,353 @@ export interface operations {
             };
             /** @description Too many requests */
             429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    listPins: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        /** @description CIDs that are pinned */
+                        count: number;
+                        /** @description of objects that are pinned */
+                        pinnedBytes: number;
+                        /** @description that pinned objects may take */
+                        quotaBytes: number;
+                        pins: {
+                            /** @description content identifier */
+                            cid: string;
+                            /** @description when it was pinned, milliseconds since the epoch */
+                            since: number;
+                            /** @description null for ever */
+                            expiresAt: number | null;
+                            /** @description of the CID that are pinned now; none after a purge, until some come in again */
+                            objects: number;
+                            /** @description of them */
+                            bytes: number;
+                        }[];
+                    };
+                };
+            };
+            /** @description Missing or wrong token */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Token lacks the scope, or not on loopback */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many requests */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    pin: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description content identifier */
+                cid: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": {
+                    /** @description until when, milliseconds since the epoch */
+                    expiresAt?: number;
+                    /** @description for how long from now, milliseconds; without either, for ever */
+                    ttlMs?: number;
+                };
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        /** @description content identifier */
+                        cid: string;
+                        /** @description when it was pinned, milliseconds since the epoch */
+                        since: number;
+                        /** @description null for ever */
+                        expiresAt: number | null;
+                        /** @description of the CID that are pinned now; none after a purge, until some come in again */
+                        objects: number;
+                        /** @description of them */
+                        bytes: number;
+                    };
+                };
+            };
+            /** @description Malformed request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Missing or wrong token */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Token lacks the scope, or not on loopback */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not in a state for that */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Body too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Body is not JSON by its content-type */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many requests */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    unpin: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description content identifier */
+                cid: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        removed: boolean;
+                    };
+                };
+            };
+            /** @description Malformed request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Missing or wrong token */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Token lacks the scope, or not on loopback */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description No such entry */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many requests */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    purge: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": {
+                    cids?: string[];
+                    /** @description of CIDs, with or without `*` behind it */
+                    prefix?: string;
+                    /** @description name of a group of videos */
+                    tag?: string;
+                    /** @description hard, the default: it goes; soft: it is served until it was fetched again, `cache.max_stale_ms` at most */
+                    mode?: "hard" | "soft";
+                    /**
+                     * @description all that is cached
+                     * @constant
+                     */
+                    all?: true;
+                } & (unknown | unknown | unknown | unknown);
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        /** @description objects that went, or are stale */
+                        purged: number;
+                        /** @description time it took */
+                        ms: number;
+                    };
+                };
+            };
+            /** @description Malformed request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Missing or wrong token */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Token lacks the scope, or not on loopback */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Body too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Body is not JSON by its content-type */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many requests */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Gateway not available, or the relay is stopping */
+            503: {
                 headers: {
                     [name: string]: unknown;
                 };

@@ -50,7 +50,7 @@ async function checkSettings (config: Config): Promise<Diagnosis> {
 const MARKS = { ok: 'ok  ', warn: 'WARN', fail: 'FAIL' } as const
 
 /** Findings for people: a line each, and below those that are not well what to do. */
-export function findingsText (findings: readonly Diagnosis[]): string {
+export function diagnosesText (findings: readonly Diagnosis[]): string {
   const width = Math.max(...findings.map(({ name }) => name.length))
   const lines = findings.flatMap(({ name, level, says, cure }) => [`${MARKS[level]}  ${name.padEnd(width)}  ${says}`, ...cure === undefined ? [] : [`${' '.repeat(width + 8)}→ ${cure}`]])
   const count = (level: Diagnosis['level']): number => findings.filter(finding => finding.level === level).length

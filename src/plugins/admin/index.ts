@@ -14,6 +14,8 @@ import { jobRoutes } from '../jobs/routes.ts'
 import { limitsRoutes } from '../limits/routes.ts'
 import { overloadRoutes } from '../overload/routes.ts'
 import { p2pRoutes } from '../p2p/routes.ts'
+import { pinRoutes } from '../pins/routes.ts'
+import { purgeRoutes } from '../purge/routes.ts'
 import { regionRoutes } from '../region/routes.ts'
 import { scrubRoutes } from '../scrub/routes.ts'
 import { configRoutes } from '../live-config/routes.ts'
@@ -95,6 +97,8 @@ export default fp<{ config: Config }>(async (app: FastifyInstance, { config }) =
     await admin.register(logRoutes, { accessLog: app.accessLog, live: liveConfig })
     await admin.register(viewerRoutes, { supervisor: app.viewers.supervisor, live: app.viewers.live })
     await admin.register(cacheRoutes, { cache: app.shardCache, shards: app.shards, eviction: config.cache.eviction, set })
+    await admin.register(pinRoutes, app.pins)
+    await admin.register(purgeRoutes, { purger: app.purger })
     await admin.register(configRoutes, { live: liveConfig })
     await admin.register(denylistRoutes, { service: app.denylist.service })
     await admin.register(sizingRoutes, { sizing: app.sizing, cache: app.shardCache, settings: config.sizing })
@@ -108,4 +112,4 @@ export default fp<{ config: Config }>(async (app: FastifyInstance, { config }) =
     await admin.register(jobRoutes, { ...app.jobs, warm: app.warm })
     await admin.register(upstreamRoutes, { upstream: app.upstream, roster: app.nodeRoster, source: app.nodeSource, region: () => app.region.current, regions: config.region.regions })
   }, { prefix: '/admin/v1' })
-}, { name: 'admin', dependencies: ['access-log', 'bandwidth', 'denylist', 'integrity', 'jobs', 'limits', 'live-config', 'overload', 'p2p', 'region', 'scrub', 'shard-cache', 'sizing', 'upstream', 'shards', 'viewers', 'warm'] })
+}, { name: 'admin', dependencies: ['access-log', 'bandwidth', 'denylist', 'integrity', 'jobs', 'limits', 'live-config', 'overload', 'p2p', 'pins', 'purge', 'region', 'scrub', 'shard-cache', 'sizing', 'upstream', 'shards', 'viewers', 'warm'] })

@@ -50,7 +50,10 @@ export default fp<{ config: Config }>(async (app, { config }) => {
         log.warn({ node, cid, fault, detail }, 'manifest of a super-node is refused')
       }
     },
-    believed: (cid, facts) => { checks?.settle(cid, facts) }
+    believed: (cid, facts) => {
+      shardCache.addTags(cid, facts.tags)
+      checks?.settle(cid, facts)
+    }
   })
   if (mode === 'manifest') {
     checks = new Integrity({

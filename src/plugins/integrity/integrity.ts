@@ -128,6 +128,11 @@ export class Integrity {
     return this.#options.store.known(cid)?.facts.next ?? []
   }
 
+  /** Tags of a video, as its manifest says; none where no manifest is believed. */
+  tagsOf (cid: string): readonly string[] {
+    return this.#options.store.known(cid)?.facts.tags ?? []
+  }
+
   /** Bytes of an object as its manifest says; undefined where none is believed. */
   sizeOf (key: ShardKey): number | undefined {
     const known = this.#options.store.known(key.cid)

@@ -7,7 +7,8 @@ export async function keptManifest (cache: Pick<ShardCache, 'open'>, cid: string
   const object = await cache.open({ cid, part: 'manifest' }).catch(() => undefined)
   if (object === undefined) return undefined
   try {
-    if (!object.verified || object.size > maxBytes) return undefined
+    // What was purged softly is asked of super-nodes.
+    if (!object.verified || object.staleSince > 0 || object.size > maxBytes) return undefined
     const bytes = await readBytes(object, 0, object.size)
     return sha256(bytes).toString('hex') === object.sha256 ? bytes : undefined
   } catch {

@@ -23,6 +23,8 @@ export interface ManifestFacts {
   readonly shards: readonly string[]
   /** CIDs of what is watched after it. */
   readonly next: readonly string[]
+  /** Groups it belongs to. */
+  readonly tags: readonly string[]
   /** Of each shard; undefined when the manifest has none. */
   readonly blocks: readonly BlockHashes[] | undefined
 }
@@ -83,6 +85,7 @@ export class ManifestStore {
   })
 
   readonly #unsure = new LRUCache<string, { readonly finding: Finding, readonly until: number }>({ max: MAX_UNSURE })
+  /** What is found is kept only while its question is here. */
   readonly #asking = new Map<string, Promise<Finding>>()
   readonly #ending = new AbortController()
 
@@ -113,14 +116,17 @@ export class ManifestStore {
       this.#options.observer.found(cid, 'busy')
       return { state: 'unsure', claims: [] }
     }
-    const question = this.#ask(cid, via).finally(() => { this.#asking.delete(cid) })
+    const question: Promise<Finding> = this.#ask(cid, via).then(finding => {
+      if (this.#asking.get(cid) === question) this.#keep(cid, finding)
+      return finding
+    }).finally(() => { if (this.#asking.get(cid) === question) this.#asking.delete(cid) })
     this.#asking.set(cid, question)
     return await question
   }
 
-  /** Forgets what is known of these CIDs, because they were purged. */
+  /** Forgets what is known of these CIDs, because they were purged, and keeps nothing of what is being asked. */
   forget (matches: (cid: string) => boolean): void {
-    for (const table of [this.#believed, this.#unsure]) {
+    for (const table of [this.#believed, this.#unsure, this.#asking]) {
       for (const cid of [...table.keys()]) if (matches(cid)) table.delete(cid)
     }
   }
@@ -142,7 +148,7 @@ export class ManifestStore {
   }
 
   async #ask (cid: string, via: readonly string[]): Promise<Finding> {
-    const { ask, policy, quorum, timeoutMs, timers, observer, clock, believed } = this.#options
+    const { ask, policy, quorum, timeoutMs, timers, observer } = this.#options
     const claims: Claim[] = []
     let belief: Belief = judgeClaims(claims, quorum)
     const take = (answer: NodeText): boolean => {
@@ -172,6 +178,11 @@ export class ManifestStore {
     this.#ending.signal.removeEventListener('abort', end)
     const finding = findingOf(belief)
     observer.found(cid, finding.state)
+    return finding
+  }
+
+  #keep (cid: string, finding: Finding): void {
+    const { clock, believed } = this.#options
     if (finding.state === 'believed') {
       this.#believed.set(cid, finding)
       this.#unsure.delete(cid)
@@ -179,7 +190,6 @@ export class ManifestStore {
     } else {
       this.#unsure.set(cid, { finding, until: clock.monotonic() + UNSURE_MS })
     }
-    return finding
   }
 
   /** The cache's. What a publisher has to have signed, or must not be older, is checked as ever. */
@@ -204,7 +214,7 @@ const bytesOf = (blocks: readonly BlockHashes[]): number => blocks.reduce((sum, 
 
 function factsOf ({ node, digest, size, manifest, blocks = [] }: Claim): ManifestFacts {
   const kept = blocks.length > 0 && bytesOf(blocks) <= MAX_VIDEO_BLOCK_BYTES ? blocks : undefined
-  return { node, digest, size, blocks: kept, merkleRoot: manifest.merkleRoot, shardSize: manifest.shardSize, next: manifest.next, shards: manifest.shards.map(shard => shard.sha256) }
+  return { node, digest, size, blocks: kept, merkleRoot: manifest.merkleRoot, shardSize: manifest.shardSize, next: manifest.next, tags: manifest.tags, shards: manifest.shards.map(shard => shard.sha256) }
 }
 
 function findingOf (belief: Belief): Finding {

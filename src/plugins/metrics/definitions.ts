@@ -8,7 +8,9 @@ import { limitsMetrics } from '../limits/metrics.ts'
 import { liveConfigMetrics } from '../live-config/metrics.ts'
 import { overloadMetrics } from '../overload/metrics.ts'
 import { p2pMetrics } from '../p2p/metrics.ts'
+import { pinsMetrics } from '../pins/metrics.ts'
 import { prefetchMetrics } from '../prefetch/metrics.ts'
+import { purgeMetrics } from '../purge/metrics.ts'
 import { regionMetrics } from '../region/metrics.ts'
 import { repairMetrics } from '../repair/metrics.ts'
 import { scrubMetrics } from '../scrub/metrics.ts'
@@ -38,6 +40,8 @@ export const METRICS = {
   ...shardsMetrics,
   ...prefetchMetrics,
   ...warmMetrics,
+  ...purgeMetrics,
+  ...pinsMetrics,
   ...bandwidthMetrics,
   ...viewersMetrics,
   ...limitsMetrics,

@@ -1,10 +1,10 @@
 import type { Leasable } from '../../storage/leased-store.ts'
 import { NONE } from '../../storage/slots.ts'
-import { CONFIRMED, INTACT, VERIFIED, type EntryRows } from './entry-rows.ts'
+import { CONFIRMED, INTACT, PINNED, VERIFIED, type EntryRows } from './entry-rows.ts'
 import type { EntryRecord } from './entry.ts'
 
 /** What an entry without a row knows itself. */
-type OwnFacts = Pick<EntryRecord, 'sha256' | 'generation' | 'lastAccess' | 'hits'> & { flags: number }
+type OwnFacts = Pick<EntryRecord, 'sha256' | 'generation' | 'lastAccess' | 'hits'> & { flags: number, staleSince: number }
 
 /** Where entries have their rows. */
 export interface EntryPlaces {
@@ -22,13 +22,13 @@ export interface EntryPlaces {
 export class CacheEntry implements EntryRecord, Leasable {
   readonly id: string
   readonly size: number
-  readonly storedAt: number
   /** Tells it apart from whatever else is or was stored by this process. */
   readonly serial: number
   readonly #table: EntryPlaces
   #slot: number
   #own: OwnFacts | undefined
   #indexed: boolean
+  #storedAt: number
   #leases = 0
 
   /** @param slot its row; NONE of one that has none yet, with `own` */
@@ -36,12 +36,15 @@ export class CacheEntry implements EntryRecord, Leasable {
     this.#table = table
     this.id = facts.id
     this.size = facts.size
-    this.storedAt = facts.storedAt
+    this.#storedAt = facts.storedAt
     this.serial = facts.serial
     this.#slot = slot
     this.#own = own
     this.#indexed = slot !== NONE
   }
+
+  /** When it was stored, or super-nodes last had the same bytes, ms since the epoch. */
+  get storedAt (): number { return this.#storedAt }
 
   /** Readers that hold it now. Written by LeasedStore only. */
   get leases (): number { return this.#leases }
@@ -76,6 +79,13 @@ export class CacheEntry implements EntryRecord, Leasable {
     else this.#own.hits = hits
   }
 
+  /** When a soft purge asked for it to be fetched again, ms since the epoch in whole seconds; 0 when none did. */
+  get staleSince (): number { return this.#own?.staleSince ?? this.#table.rows.staleSinceOf(this.#row) }
+  set staleSince (ms: number) {
+    if (this.#own === undefined) this.#table.rows.setStaleSince(this.#row, ms)
+    else this.#own.staleSince = ms
+  }
+
   /** Whether it was compared with a believed manifest. */
   get verified (): boolean { return this.#is(VERIFIED) }
   set verified (verified: boolean) { this.#let(VERIFIED, verified) }
@@ -88,7 +98,19 @@ export class CacheEntry implements EntryRecord, Leasable {
   get intact (): boolean { return this.#is(INTACT) }
   set intact (intact: boolean) { this.#let(INTACT, intact) }
 
+  /** Whether no eviction takes it. Written by LeasedStore only. */
+  get pinned (): boolean { return this.#is(PINNED) }
+  set pinned (pinned: boolean) { this.#let(PINNED, pinned) }
+
   get flags (): number { return this.#own?.flags ?? this.#table.rows.flagsOf(this.#row) }
+
+  /** Super-nodes have the same bytes. */
+  renew (now: number, verified: boolean): void {
+    this.staleSince = 0
+    this.#storedAt = now
+    if (this.#own === undefined) this.#table.rows.setStoredAt(this.#row, now)
+    if (verified) this.verified = true
+  }
 
   /** Has a row from now on, which says the same. */
   attach (slot: number): void {
@@ -99,9 +121,9 @@ export class CacheEntry implements EntryRecord, Leasable {
 
   /** Loses its row, and keeps what that says. */
   detach (): void {
-    const { sha256, generation, lastAccess, hits, flags } = this
+    const { sha256, generation, lastAccess, hits, flags, staleSince } = this
     this.#table.letGo(this.#slot)
-    this.#own = { sha256, generation, lastAccess, hits, flags }
+    this.#own = { sha256, generation, lastAccess, hits, flags, staleSince }
   }
 
   get #row (): number {

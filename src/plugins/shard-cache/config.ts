@@ -13,5 +13,7 @@ export const cacheConfig = section({
   io_timeout_ms: ms(2_000, 'time the disk has to open or read; then the object comes from a super-node. Writing gets five times as much'),
   verify_reads: Type.Union([Type.Literal('first'), Type.Literal('always'), Type.Literal('never')], { default: 'first', description: 'when a hit from disk is compared with its SHA-256: the first of an object since the relay started, each, block by block before it goes out, or none' }),
   integrity: Type.Union([Type.Literal('manifest'), Type.Literal('digest'), Type.Literal('none')], { default: 'manifest', description: 'what an object is compared with before its last byte goes out: `manifest`, the manifest of its CID that is believed (see `[trust]`) and the `repr-digest` of its sender; `digest`, the latter only; `none`, nothing' }),
+  max_stale_ms: Type.Integer({ minimum: 1, maximum: 31_536_000_000, default: 86_400_000, unit: 'time', description: 'how long an object is served after a soft purge until it was fetched again; then it is a miss, milliseconds' }),
+  pin_max_bytes: bytes(0, 0, 'what objects of pinned CIDs may take; 0 is a quarter of what the cache may'),
   flush_interval_ms: ms(1_000, 'longest time a change of the index stays unwritten')
 }, 'The shard cache.')

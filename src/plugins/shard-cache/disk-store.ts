@@ -1,51 +1,23 @@
 import { join } from 'node:path'
-import type { Clock } from '../../base/clock.ts'
 import { systemCode } from '../../base/errors.ts'
-import type { ShardKey } from '../../protocol/shard-key.ts'
-import { MeasuredDisk, type CacheObserver, type FileSystem } from '../../storage/disk-files.ts'
+import { cidOfId, type ShardKey } from '../../protocol/shard-key.ts'
+import { MeasuredDisk } from '../../storage/disk-files.ts'
 import { LeasedStore, type RemovalReason } from '../../storage/leased-store.ts'
-import { makeOrder, type EvictionPolicy, type QueueOrder } from '../../storage/orders/orders.ts'
+import { makeOrder, type QueueOrder } from '../../storage/orders/orders.ts'
 import type { CacheEntry } from './cache-entry.ts'
-import type { CacheHealth } from './cache-health.ts'
-import { DiskSync, type SyncPolicy } from './disk-sync.ts'
+import type { DiskStoreOptions } from './disk-store-options.ts'
+import { DiskSync } from './disk-sync.ts'
 import { EntryTable } from './entry-table.ts'
 import { relativeFile, type EntryRecord } from './entry.ts'
-import type { IndexDb } from './index-db.ts'
 import { Intake, type BlockTicket, type ExpectedBody, type StoreTicket } from './intake.ts'
 import { MemoryBudget } from './memory-budget.ts'
 import { Partials } from './partials.ts'
+import { PurgeGuard } from './purge-guard.ts'
 import { ReaderFiles, type FileLease } from './reader-files.ts'
 import { RecentManifests } from './recent-manifests.ts'
 import { restoreEntries } from './restore-entries.ts'
 import { UnlinkQueue } from './unlink-queue.ts'
 import { WriteBehind } from './write-behind.ts'
-
-export interface DiskStoreOptions {
-  /** Directory of the shard files and of `tmp/`; both exist. */
-  readonly root: string
-  readonly maxBytes: number
-  /** Memory for bodies that pass through because the disk refuses them. */
-  readonly passThroughBytes: number
-  readonly fs: FileSystem
-  readonly db: IndexDb
-  readonly clock: Clock
-  /** Prefix of every generation of this run, `[0-9a-z]{1,16}`, never used before on this directory. */
-  readonly bootId: string
-  readonly observer: CacheObserver
-  /** Free space that is left to others, bytes; 0 by default. */
-  readonly minFreeBytes?: number
-  readonly health?: Pick<CacheHealth, 'set'>
-  /** Whether there is a descriptor for a file of a reader, now or before long; always by default. Must not reject. */
-  readonly mayOpen?: () => boolean | Promise<boolean>
-  /** Which entries go first, empty; the least recently used by default. */
-  readonly eviction?: EvictionPolicy | undefined
-  /** What waits for the disk; the bytes of objects by default. */
-  readonly sync?: SyncPolicy | undefined
-  /** Whether the disk takes new bodies now; always by default. */
-  readonly takesWrites?: () => boolean
-  /** Time the index may take for a batch, ms; any by default. Later, nothing is stored that it would not know. */
-  readonly indexTimeoutMs?: number
-}
 
 /** Evicted when the disk is full, as a share of what there is: one eviction for many bodies. */
 const ROOM_SHARE = 1 / 64
@@ -66,8 +38,11 @@ export class DiskStore {
   readonly index: WriteBehind
   readonly partials: Partials
   readonly manifests = new RecentManifests()
+  readonly guard = new PurgeGuard()
+  readonly table = new EntryTable()
+  /** Told of every entry that came in; one listener. */
+  arrived: (entry: CacheEntry) => void = () => {}
   readonly #options: DiskStoreOptions
-  readonly #table = new EntryTable()
   readonly #order: QueueOrder<CacheEntry>
   readonly #leased: LeasedStore<CacheEntry>
   readonly #unlinks: UnlinkQueue
@@ -106,7 +81,7 @@ export class DiskStore {
       mismatch: () => { options.observer.diskError('open', 'SIZE_MISMATCH') }
     })
     this.#configuredBytes = options.maxBytes
-    this.#order = makeOrder(options.eviction ?? 'lru', this.#table)
+    this.#order = makeOrder(options.eviction ?? 'lru', this.table)
     this.#leased = new LeasedStore<CacheEntry>({ maxBytes: options.maxBytes, order: this.#order, onFree: (entry, reason) => this.#free(entry, reason) })
     const sync = new DiskSync({ policy: options.sync ?? 'data', root: options.root, disk: this.disk })
     this.partials = new Partials({ root: options.root, fs: options.fs, disk: this.disk, sync, leased: this.#leased })
@@ -114,11 +89,15 @@ export class DiskStore {
     this.#intake = new Intake({
       ...options,
       ...parts,
+      guard: this.guard,
+      tags: this.table,
       takesWrites: () => !this.index.late && (options.takesWrites?.() ?? true),
       makeRoom: async bytes => await (this.#makingRoom ??= this.#makeRoom(bytes).finally(() => { this.#makingRoom = undefined })),
       stored: code => { options.health?.set('failing', code !== undefined, { code }) },
       tick: () => this.#tick(),
-      makeEntry: (id, record) => this.#table.make(id, record, true),
+      arrived: entry => { this.arrived(entry) },
+      renew: (entry, verified) => { this.renew(entry, verified) },
+      makeEntry: (id, record) => this.table.make(id, record, true),
       fileOf: entry => this.fileOf(entry)
     })
   }
@@ -130,6 +109,7 @@ export class DiskStore {
   get freeBytes (): number | undefined { return this.#freeBytes }
   get usedBytes (): number { return this.#leased.usedBytes }
   get indexedBytes (): number { return this.#leased.indexedBytes }
+  get pinnedBytes (): number { return this.#leased.pinnedBytes }
   get reservedBytes (): number { return this.#leased.reservedBytes }
   get condemnedBytes (): number { return this.#leased.condemnedBytes }
   get count (): number { return this.#leased.count }
@@ -141,12 +121,12 @@ export class DiskStore {
    * @param progress told what share is done, 0 to 1, between turns of the event loop; what it throws ends this
    */
   async restore (progress: (share: number) => void = () => {}): Promise<number> {
-    const bytes = await restoreEntries(this.#options.db, this.#table, this.#options.clock.now(), {
+    const bytes = await restoreEntries(this.#options.db, this.table, this.#options.clock.now(), {
       progress,
       maxBytes: this.maxBytes,
       keep: slot => {
         this.#order.putBack(slot)
-        if (this.#table.isManifest(slot)) this.manifests.note(this.#table.valueAt(slot))
+        if (this.table.isManifest(slot)) this.manifests.note(this.table.valueAt(slot))
       },
       drop: ({ id, size }) => {
         this.index.removed(id)
@@ -154,16 +134,18 @@ export class DiskStore {
       }
     })
     this.#leased.putBack(bytes)
-    this.#lastAccess = this.#table.lastAccess
+    this.#lastAccess = this.table.lastAccess
     return this.count
   }
 
   /** Takes over a file that is in place already; false when it is known or does not fit. */
   adopt (id: string, record: EntryRecord): boolean {
-    const entry = this.#table.make(id, record, true)
+    if (this.guard.forbidsFile(cidOfId(id))) return false
+    const entry = this.table.make(id, record, true)
     if (!this.#leased.restore(entry)) return false
     this.index.stored(id, entry)
     this.manifests.note(entry)
+    this.arrived(entry)
     return true
   }
 
@@ -185,11 +167,6 @@ export class DiskStore {
   /** Entries, as far as the policy can tell the first victim first. */
   firstOut (): Generator<CacheEntry, void> {
     return this.#leased.firstOut()
-  }
-
-  /** See {@link EntryTable.byLastAccess}. */
-  byLastAccess (): Generator<CacheEntry, void> {
-    return this.#table.byLastAccess()
   }
 
   fileOf (entry: CacheEntry): string {
@@ -235,6 +212,17 @@ export class DiskStore {
   verified (entry: CacheEntry): void {
     entry.verified = true
     this.index.touched(entry.id, entry)
+  }
+
+  /** Super-nodes have the bytes of an entry still. @param verified whether a believed manifest says so */
+  renew (entry: CacheEntry, verified: boolean): void {
+    entry.renew(this.#options.clock.now(), verified)
+    this.index.stored(entry.id, entry)
+  }
+
+  /** Has evictions pass over an entry, or not any more. */
+  keep (entry: CacheEntry, on: boolean): void {
+    this.#leased.pin(entry, on)
   }
 
   /** Removes an object; readers that hold it finish. False when there is none. */

@@ -14,9 +14,13 @@ export interface EntryDetails {
   readonly lastAccess: number
   readonly hits: number
   readonly readers: number
+  /** When a soft purge asked for it to be fetched again, ms since the epoch; null when none did. */
+  readonly staleSince: number | null
+  /** Of its CID. */
+  readonly tags: string[]
 }
 
-export function describe (key: ShardKey, entry: CacheEntry): EntryDetails {
+export function describe (key: ShardKey, entry: CacheEntry, tags: readonly string[]): EntryDetails {
   const { size, sha256, verified, hits, leases } = entry
-  return { cid: key.cid, part: key.part, size, sha256, verified, storedAt: Math.floor(entry.storedAt), lastAccess: Math.floor(entry.lastAccess), hits, readers: leases }
+  return { cid: key.cid, part: key.part, size, sha256, verified, storedAt: Math.floor(entry.storedAt), lastAccess: Math.floor(entry.lastAccess), hits, readers: leases, staleSince: entry.staleSince === 0 ? null : entry.staleSince, tags: [...tags] }
 }

@@ -1,3 +1,4 @@
+import { lengthened } from '../../storage/slots.ts'
 import type { EntryRecord } from './entry.ts'
 import { DIGEST_AND_GENERATION_BYTES, MAX_GENERATION, RecordBytes, SHA256_BYTES } from './record-bytes.ts'
 
@@ -5,6 +6,7 @@ import { DIGEST_AND_GENERATION_BYTES, MAX_GENERATION, RecordBytes, SHA256_BYTES 
 export const VERIFIED = 1
 export const CONFIRMED = 2
 export const INTACT = 4
+export const PINNED = 8
 
 /*
  * A row: size f64, storedAt f64, lastAccess f64, hits u32, number of the CID u32, serial u32, flags u8, number of the part u8, two bytes free, SHA-256,
@@ -32,6 +34,8 @@ export class EntryRows {
   #view: DataView = new DataView(this.#bytes.buffer)
   #doubles = new Float64Array()
   #words = new Uint32Array()
+  /** Seconds since the epoch; there are none until something is stale. */
+  #staleSince: Uint32Array | undefined
 
   constructor () {
     this.fit(FIRST_ROWS)
@@ -48,6 +52,7 @@ export class EntryRows {
     this.#view = new DataView(buffer)
     this.#doubles = new Float64Array(buffer)
     this.#words = new Uint32Array(buffer)
+    if (this.#staleSince !== undefined) this.#staleSince = lengthened(this.#staleSince, new Uint32Array(this.#rows))
   }
 
   sizeOf (slot: number): number { return this.#doubles[slot * (ROW_BYTES / 8) + SIZE_AT / 8] ?? 0 }
@@ -59,6 +64,9 @@ export class EntryRows {
   serialOf (slot: number): number { return this.#words[slot * (ROW_BYTES / 4) + SERIAL_AT / 4] ?? 0 }
   flagsOf (slot: number): number { return this.#bytes[slot * ROW_BYTES + FLAGS_AT] ?? 0 }
   partOf (slot: number): number { return this.#bytes[slot * ROW_BYTES + PART_AT] ?? 0 }
+
+  /** ms since the epoch, in whole seconds; 0 when it is not stale. */
+  staleSinceOf (slot: number): number { return (this.#staleSince?.[slot] ?? 0) * 1_000 }
 
   sha256Of (slot: number): string {
     return this.#bytes.toString('hex', slot * ROW_BYTES + SHA256_AT, slot * ROW_BYTES + GENERATION_AT)
@@ -82,6 +90,7 @@ export class EntryRows {
     this.setLastAccess(slot, record.lastAccess)
     this.setHits(slot, record.hits)
     this.setFlags(slot, flags)
+    this.setStaleSince(slot, record.staleSince ?? 0)
     const at = slot * ROW_BYTES + SHA256_AT
     if (record instanceof RecordBytes) {
       record.digestAndGenerationInto(this.#view, at)
@@ -107,6 +116,17 @@ export class EntryRows {
 
   setFlags (slot: number, flags: number): void {
     this.#bytes[slot * ROW_BYTES + FLAGS_AT] = flags
+  }
+
+  /** Memory for it, 4 bytes a row, is taken with the first that is stale. */
+  setStaleSince (slot: number, ms: number): void {
+    if (ms > 0) this.#staleSince ??= new Uint32Array(this.#rows)
+    if (this.#staleSince !== undefined) this.#staleSince[slot] = Math.floor(ms / 1_000)
+  }
+
+  /** When it was last stored, or known to be what super-nodes have. */
+  setStoredAt (slot: number, ms: number): void {
+    this.#doubles[slot * (ROW_BYTES / 8) + STORED_AT / 8] = ms
   }
 
   /** Times later than `now` become that. */

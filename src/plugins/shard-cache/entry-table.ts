@@ -2,10 +2,19 @@ import { Interned } from '../../storage/interned.ts'
 import { NONE, type SlotValues } from '../../storage/slots.ts'
 import { sortByTime } from '../../storage/sort-by-time.ts'
 import { CacheEntry, type EntryPlaces } from './cache-entry.ts'
+import { CidTags } from './cid-tags.ts'
 import { CONFIRMED, EntryRows, INTACT, VERIFIED } from './entry-rows.ts'
 import type { EntryRecord } from './entry.ts'
 import { MANIFEST_PART, PartIndex, partName, partNumber } from './part-index.ts'
 import type { RecordBytes } from './record-bytes.ts'
+
+/** Where the tags of CIDs come from and go to. */
+export interface TagPlaces {
+  /** Tags of a CID of which the first object comes in. */
+  readonly source: (cid: string) => readonly string[]
+  /** The tags of a CID have changed, or gone with its last object. */
+  readonly changed: (cid: string) => void
+}
 
 /** Serial numbers begin again behind this one: no handle is kept for four thousand million stores. */
 const MAX_SERIAL = 2 ** 32 - 1
@@ -16,6 +25,9 @@ const MAX_SERIAL = 2 ** 32 - 1
  */
 export class EntryTable implements SlotValues<CacheEntry>, EntryPlaces {
   readonly rows = new EntryRows()
+  /** Of CIDs of which there are entries. */
+  readonly tags = new CidTags()
+  tagPlaces: TagPlaces = { source: () => [], changed: () => {} }
   readonly #cids = new Interned()
   readonly #index = new PartIndex(this.rows)
   readonly #held = new Map<number, CacheEntry>()
@@ -43,6 +55,42 @@ export class EntryTable implements SlotValues<CacheEntry>, EntryPlaces {
     const part = partNumber(id, slash + 1)
     const cid = part === undefined ? 0 : this.#cids.numberOf(id.slice(0, slash))
     return part === undefined || cid === 0 ? NONE : this.#index.slotOf(cid, part)
+  }
+
+  tagsOf (cid: string): readonly string[] {
+    return this.tags.of(this.#cids.numberOf(cid))
+  }
+
+  /** Adds tags to those of a CID; of one without entries nothing is kept. */
+  addTags (cid: string, tags: readonly string[]): void {
+    const number = this.#cids.numberOf(cid)
+    if (number !== 0 && this.tags.add(number, tags)) this.tagPlaces.changed(cid)
+  }
+
+  /** CIDs with tags; the table must not change while iterating. */
+  * taggedCids (): Generator<string> {
+    for (const [cid, number] of this.#cids.all()) if (this.tags.of(number).length > 0) yield cid
+  }
+
+  /**
+   * Ids of entries whose CIDs match, some at a time: what comes in meanwhile may be left out.
+   * @param from slot to go on at; 1 at first
+   * @param most slots to look at
+   * @returns where to go on; undefined at the end
+   */
+  matching (from: number, most: number, matches: (cid: string) => boolean): { readonly ids: string[], readonly next: number | undefined } {
+    const { rows } = this
+    const end = Math.min(this.#unused, from + most)
+    const ids: string[] = []
+    let last = 0
+    let verdict = false
+    for (let slot = from; slot < end; slot++) {
+      if (rows.serialOf(slot) === 0) continue
+      // Most parts of a CID came one after the other.
+      if (rows.cidOf(slot) !== last) verdict = matches(this.#cids.stringOf(last = rows.cidOf(slot)))
+      if (verdict) ids.push(this.idAt(slot))
+    }
+    return { ids, next: end < this.#unused ? end : undefined }
   }
 
   valueAt (slot: number): CacheEntry {
@@ -76,12 +124,15 @@ export class EntryTable implements SlotValues<CacheEntry>, EntryPlaces {
    */
   make (id: string, record: EntryRecord, confirmed: boolean): CacheEntry {
     const { size, storedAt, sha256, generation, lastAccess, hits } = record
-    return new CacheEntry(this, { id, size, storedAt, serial: this.#nextSerial() }, NONE, { sha256, generation, lastAccess, hits, flags: flagsOf(record, confirmed) })
+    return new CacheEntry(this, { id, size, storedAt, serial: this.#nextSerial() }, NONE, { sha256, generation, lastAccess, hits, flags: flagsOf(record, confirmed), staleSince: record.staleSince ?? 0 })
   }
 
   open (entry: CacheEntry): number {
+    const cids = this.#cids.count
     const slot = this.#openRow(entry.id, entry, entry.flags, entry.serial)
     entry.attach(slot)
+    const cid = this.#cids.stringOf(this.rows.cidOf(slot))
+    if (this.#cids.count > cids) this.addTags(cid, this.tagPlaces.source(cid))
     return slot
   }
 
@@ -157,7 +208,9 @@ export class EntryTable implements SlotValues<CacheEntry>, EntryPlaces {
     this.#index.delete(this.rows.cidOf(slot), this.rows.partOf(slot))
     this.#count--
     this.rows.close(slot)
-    this.#cids.leave(this.rows.cidOf(slot))
+    const cid = this.rows.cidOf(slot)
+    const name = this.#cids.stringOf(cid)
+    if (this.#cids.leave(cid) && this.tags.forget(cid)) this.tagPlaces.changed(name)
     this.#free.push(slot)
   }
 

@@ -16,6 +16,8 @@ export interface EntryRecord {
   readonly generation: string
   /** Whether it was compared with a believed manifest; records of versions that knew none do not say. */
   readonly verified?: boolean
+  /** When a soft purge asked for it to be fetched again, ms since the epoch in whole seconds; absent or 0 when none did. */
+  readonly staleSince?: number
 }
 
 const GENERATION = /^[0-9a-z]{1,24}$/

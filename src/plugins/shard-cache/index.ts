@@ -41,6 +41,7 @@ export default fp<ShardCachePluginOptions>(async (app, { config, signal, loaded 
     ramBytes: settings.ram_bytes,
     passThroughBytes: settings.pass_through_bytes,
     minFreeBytes: settings.min_free_bytes,
+    maxStaleMs: settings.max_stale_ms,
     ioTimeoutMs: settings.io_timeout_ms,
     diskThreads: diskThreads(POOL_THREADS),
     groupReadable: hasSeparateGateway(config),

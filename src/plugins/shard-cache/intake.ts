@@ -6,9 +6,11 @@ import type { CacheObserver, FileSystem, MeasuredDisk } from '../../storage/disk
 import type { LeasedStore, Reservation } from '../../storage/leased-store.ts'
 import type { CacheEntry } from './cache-entry.ts'
 import type { DiskSync } from './disk-sync.ts'
+import type { EntryTable } from './entry-table.ts'
 import type { EntryRecord } from './entry.ts'
 import type { MemoryBudget } from './memory-budget.ts'
 import type { PartialRecord, Partials } from './partials.ts'
+import type { PurgeGuard } from './purge-guard.ts'
 import type { RecentManifests } from './recent-manifests.ts'
 import { BlockSpool } from './block-spool.ts'
 import type { BodySpool, SpoolFile } from './body-spool.ts'
@@ -47,12 +49,19 @@ export interface IntakeOptions {
   readonly leased: LeasedStore<CacheEntry>
   readonly partials: Partials
   readonly manifests: RecentManifests
+  readonly guard: PurgeGuard
+  /** The tags of CIDs, which outlive that their only object is replaced. */
+  readonly tags: Pick<EntryTable, 'tagsOf' | 'addTags'>
   readonly index: WriteBehind
   readonly clock: Clock
   /** Prefix of every file name of this run, never used before on this directory. */
   readonly bootId: string
   /** The next access time. */
   readonly tick: () => number
+  /** Told of every entry that came in. */
+  readonly arrived: (entry: CacheEntry) => void
+  /** A stale entry is what super-nodes have. */
+  readonly renew: (entry: CacheEntry, verified: boolean) => void
   /** An entry that is not in the store yet. */
   readonly makeEntry: (id: string, record: EntryRecord) => CacheEntry
   readonly fileOf: (entry: CacheEntry) => string
@@ -153,11 +162,12 @@ export class Intake {
   }
 
   #ticket<S extends BodySpool> (key: ShardKey, { reservation, file }: Room, open: (events: SpoolParts) => S): StoreTicket<S> & { readonly keep: (record: () => PartialRecord) => Promise<boolean> } {
-    const { leased, partials, manifests, disk, memory, index, clock, observer, tick, makeEntry, fileOf, makeRoom, stored: ended } = this.#options
+    const { leased, partials, manifests, guard, tags, disk, memory, index, clock, observer, tick, renew, arrived, makeEntry, fileOf, makeRoom, stored: ended } = this.#options
     const id = keyId(key)
     let committed: CacheEntry | undefined
-    let forbidden = false
+    let told = false
     let kept = false
+    const forbidden = (): boolean => told || guard.forbids(key.cid)
     const spool = open({
       file,
       disk,
@@ -179,21 +189,29 @@ export class Intake {
     const commit = async (sha256: string, verified = false): Promise<boolean> => {
       await spool.flush()
       const stored = spool.storable
-      if (stored === undefined || reservation === undefined || reservation.settled || forbidden) return false
+      if (stored === undefined || reservation === undefined || reservation.settled || forbidden()) return false
+      const same = leased.peek(id)
+      if (same !== undefined && same.staleSince > 0 && same.sha256 === sha256 && same.size === spool.length) {
+        renew(same, verified)
+        return true
+      }
       const entry = makeEntry(id, {
         size: spool.length, sha256, storedAt: clock.now(), lastAccess: tick(), hits: 0, generation: this.#nextGeneration(), verified
       })
       if (!await this.#publish(stored, entry)) return false
-      if (forbidden) {
+      if (forbidden()) {
         await disk.remove(fileOf(entry))
         return false
       }
       // Readers of the spool still hold the file, so the entry starts its life leased.
       leased.lease(entry)
       committed = entry
+      const tagged = tags.tagsOf(key.cid)
       leased.commit(reservation, entry)
+      tags.addTags(key.cid, tagged)
       index.stored(id, entry)
       manifests.note(entry)
+      arrived(entry)
       observer.stored()
       ended(undefined)
       return true
@@ -201,13 +219,13 @@ export class Intake {
     const keep = async (record: () => PartialRecord): Promise<boolean> => {
       await spool.flush()
       const stored = spool.storable
-      if (stored === undefined || reservation === undefined || committed !== undefined || forbidden) return false
+      if (stored === undefined || reservation === undefined || committed !== undefined || forbidden()) return false
       kept = await partials.keep(id, this.#nextGeneration(), stored.path, stored.handle, reservation, record())
-      if (forbidden) partials.drop(other => other === id)
-      return kept && !forbidden
+      if (forbidden()) partials.drop(other => other === id)
+      return kept && !forbidden()
     }
     const path = (): string | undefined => committed === undefined ? kept ? undefined : spool.storable?.path : fileOf(committed)
-    return { spool, commit, keep, path, forbidStore: () => { forbidden = true } }
+    return { spool, commit, keep, path, forbidStore: () => { told = true } }
   }
 
   async #openTemporary (capacity: number): Promise<SpoolFile | undefined> {

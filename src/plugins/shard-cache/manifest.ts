@@ -13,12 +13,12 @@ export interface ManifestEntry extends EntryRecord {
 }
 
 /** The manifest as text, piece by piece, one entry a line. */
-export function * manifestText (entries: Iterable<EntryRecord & { readonly id: string }>): Generator<string> {
+export function * manifestText (entries: Iterable<EntryRecord & { readonly id: string }>, takes: (entry: EntryRecord) => boolean = () => true): Generator<string> {
   yield `{"version":${MANIFEST_VERSION},"entries":[`
   let separator = '\n'
   for (const entry of entries) {
     const key = parseKeyId(entry.id)
-    if (key === undefined) continue
+    if (key === undefined || !takes(entry)) continue
     const { size, sha256, storedAt, lastAccess, hits, generation } = entry
     yield separator + JSON.stringify({ ...key, size, sha256, storedAt, lastAccess, hits, generation })
     separator = ',\n'

@@ -1,6 +1,6 @@
 import * as nodeFs from 'node:fs/promises'
 import { join, resolve } from 'node:path'
-import { setTimeout as delay } from 'node:timers/promises'
+import { setImmediate as nextTurn, setTimeout as delay } from 'node:timers/promises'
 import { systemTimers, type Clock } from '../../base/clock.ts'
 import { RelayError, systemCode } from '../../base/errors.ts'
 import { systemFiles, type CacheObserver, type FileSystem } from '../../storage/disk-files.ts'
@@ -19,6 +19,7 @@ import { openIndexDb, type IndexDb } from './index-db.ts'
 import { DIRECTORY, makeDirectory } from '../../base/make-directory.ts'
 import { parseManifest, voucher, type ManifestEntry } from './manifest.ts'
 import { clearTemporary, dropMissing, reconcile } from './reconcile.ts'
+import { TagLog } from './tag-log.ts'
 import { ShardCache, type ShardCacheOptions } from './shard-cache.ts'
 import { watchedFiles, type WriteObserver } from './write-points.ts'
 
@@ -53,6 +54,8 @@ export interface OpenCacheOptions {
   /** Whether objects may be copied to memory now; always by default. */
   readonly mayPromote?: () => boolean
   readonly verify?: ShardCacheOptions['verify']
+  /** How long what a soft purge has marked is served at most, ms; for ever by default. */
+  readonly maxStaleMs?: number
   /** Asked before the index is opened; a process of its own that reads all of it by default. */
   readonly check?: (directory: string, visited: (share: number) => void) => Promise<IndexVerdict>
   /** Ends opening with RELAY_ERR_STOPPING; without effect later. */
@@ -113,8 +116,10 @@ export async function openCache (options: OpenCacheOptions): Promise<OpenedCache
     const bootId = bootIdOf(Math.floor(clock.now()).toString(36) + Math.floor(options.random() * 36 ** 4).toString(36), sync)
     const { index, replaced, tookOver } = await openIndex(path, options)
     db = index
+    const tagFile = join(path, 'cid-tags.jsonl')
+    const tagLog: TagLog = new TagLog({ file: tagFile, tagsOf: cid => store.table.tagsOf(cid), tagged: () => store.table.taggedCids(), count: () => store.table.tags.tagged, run: async work => { await queue.run('write', work) }, nextTurn, log })
     if (sync === 'full') for (const directory of [path, join(path, 'index'), root]) await fs.syncDirectory(directory)
-    const store = new DiskStore({ root, sync, eviction: options.eviction, maxBytes: options.maxBytes, passThroughBytes: options.passThroughBytes, fs, db: index, clock, bootId, observer: options.observer, minFreeBytes: options.minFreeBytes ?? 0, health, takesWrites: () => queue.takesWrites, indexTimeoutMs: INDEX_PATIENCE * (options.ioTimeoutMs ?? DEFAULT_IO_TIMEOUT_MS), mayOpen: options.mayOpen ?? (() => true) })
+    const store: DiskStore = new DiskStore({ root, sync, eviction: options.eviction, maxBytes: options.maxBytes, passThroughBytes: options.passThroughBytes, fs, db: index, clock, bootId, observer: options.observer, minFreeBytes: options.minFreeBytes ?? 0, health, takesWrites: () => queue.takesWrites, indexTimeoutMs: INDEX_PATIENCE * (options.ioTimeoutMs ?? DEFAULT_IO_TIMEOUT_MS), mayOpen: options.mayOpen ?? (() => true) })
     for (const directory of [path, join(path, 'tls')]) await clearUnfinished(directory, clock.now())
     const halfWritten = await clearTemporary(fs, root, bootId)
     const start = clock.monotonic()
@@ -122,6 +127,8 @@ export async function openCache (options: OpenCacheOptions): Promise<OpenedCache
       refuseWhenStopping(options.signal)
       options.loaded?.(CHECK_SHARE + (1 - CHECK_SHARE) * share)
     })
+    await tagLog.load((cid, tags) => { store.table.addTags(cid, tags) })
+    store.table.tagPlaces = { ...store.table.tagPlaces, changed: cid => { tagLog.changed(cid) } }
     const partial = await store.partials.restore()
     const unreadable = index.corrupt + index.foreign
     log(unreadable > 0 ? 'warn' : 'info', 'cache index loaded', { entries: restored, bytes: store.indexedBytes, corrupt: index.corrupt, otherVersion: index.foreign, halfWritten, partial, ms: Math.round(clock.monotonic() - start) })
@@ -136,7 +143,7 @@ export async function openCache (options: OpenCacheOptions): Promise<OpenedCache
         if (!health.has('index')) await tookOver()
       }
     ).catch((error: unknown) => { log('error', 'cache reconciliation failed', { err: error }) })
-    const cache = new ShardCache({ disk: store, db: index, ramBytes: options.ramBytes, observer: options.observer, reconciled, verify: options.verify, ...options.mayPromote === undefined ? {} : { mayPromote: options.mayPromote } })
+    const cache = new ShardCache({ disk: store, db: index, ramBytes: options.ramBytes, observer: options.observer, reconciled, verify: options.verify, stale: { maxMs: options.maxStaleMs ?? Infinity, now: clock.now }, ...options.mayPromote === undefined ? {} : { mayPromote: options.mayPromote } })
     const heal = async (): Promise<void> => {
       await fs.mkdir(join(root, 'tmp'), { ...DIRECTORY, recursive: true })
       const dropped = await dropMissing(store, fs, stopping.signal)
@@ -163,6 +170,7 @@ export async function openCache (options: OpenCacheOptions): Promise<OpenedCache
       if (stopping.signal.aborted || lost) return
       await keepLock()
       if (lost) return
+      await tagLog.flush()
       // Begun anew beside a batch that hangs, it would wait for that.
       if (!store.index.late && (await missing(join(root, 'tmp')) || await missing(join(path, 'index', 'data.mdb')))) await heal()
       await store.lookAtSpace()
@@ -178,6 +186,7 @@ export async function openCache (options: OpenCacheOptions): Promise<OpenedCache
       await settled
       await looking
       await cache.flush()
+      await tagLog.flush()
       // It would wait for the batch that hangs; the process ends all the same.
       if (!store.index.late) await index.close()
       lock.close()

@@ -15,6 +15,9 @@ export const MAX_GENERATION = 24
 export const DIGEST_AND_GENERATION_BYTES = SHA256_BYTES + MAX_GENERATION
 /** Added to the hits of what was verified: an earlier version, after a rollback, reads it as hits. */
 const VERIFIED = 0.5
+/** Added to the hits of what is stale, for each second since the epoch: less than half a hit until 2106. Only so many hits leave room for it. */
+const STALE_SECOND = 2 ** -33
+const MOST_STALE_HITS = 2 ** 20 - 1
 
 export function encodeRecord (record: EntryRecord): Buffer {
   const out = Buffer.allocUnsafe(FIXED_BYTES + record.generation.length)
@@ -22,7 +25,9 @@ export function encodeRecord (record: EntryRecord): Buffer {
   out.writeDoubleBE(record.size, SIZE_AT)
   out.writeDoubleBE(record.storedAt, STORED_AT)
   out.writeDoubleBE(record.lastAccess, LAST_ACCESS_AT)
-  out.writeDoubleBE(record.verified === true ? Math.floor(record.hits) + VERIFIED : Math.floor(record.hits), HITS_AT)
+  const { staleSince = 0 } = record
+  const hits = staleSince === 0 ? Math.floor(record.hits) : Math.min(Math.floor(record.hits), MOST_STALE_HITS) + Math.floor(staleSince / 1_000) * STALE_SECOND
+  out.writeDoubleBE(record.verified === true ? hits + VERIFIED : hits, HITS_AT)
   out.write(record.sha256, SHA256_AT, 'hex')
   out.write(record.generation, FIXED_BYTES, 'latin1')
   return out
@@ -66,7 +71,8 @@ export class RecordBytes implements EntryRecord {
   get storedAt (): number { return withinTime(this.#view.getFloat64(STORED_AT)) }
   get lastAccess (): number { return withinTime(this.#view.getFloat64(LAST_ACCESS_AT)) }
   get hits (): number { return Math.floor(this.#view.getFloat64(HITS_AT)) }
-  get verified (): boolean { return this.#view.getFloat64(HITS_AT) % 1 === VERIFIED }
+  get verified (): boolean { return this.#view.getFloat64(HITS_AT) % 1 >= VERIFIED }
+  get staleSince (): number { return Math.floor(this.#view.getFloat64(HITS_AT) % VERIFIED / STALE_SECOND) * 1_000 }
   get sha256 (): string { return this.#bytes.toString('hex', SHA256_AT, FIXED_BYTES) }
   get generation (): string { return this.#bytes.toString('latin1', FIXED_BYTES, this.#length) }
 
@@ -83,8 +89,8 @@ export class RecordBytes implements EntryRecord {
   }
 
   copy (): EntryRecord {
-    const { size, sha256, storedAt, lastAccess, hits, generation, verified } = this
-    return { size, sha256, storedAt, lastAccess, hits, generation, ...verified ? { verified } : {} }
+    const { size, sha256, storedAt, lastAccess, hits, generation, verified, staleSince } = this
+    return { size, sha256, storedAt, lastAccess, hits, generation, ...verified ? { verified } : {}, ...staleSince > 0 ? { staleSince } : {} }
   }
 }
 

@@ -132,7 +132,7 @@ export const cacheRoutes: FastifyPluginAsyncTypebox<CacheRoutesOptions> = async 
     querystring: Type.Object({ confirm: Type.Literal('all', { description: 'must be `all`: a slip of the keyboard empties no cache' }) }, { additionalProperties: false })
   }, Purged), async request => {
     shards.forbidStore(() => true)
-    const purged = cache.purgeAll()
+    const purged = await cache.purgeMatching(() => true)
     request.log.warn({ purged }, 'cache purged')
     return { purged }
   })

@@ -1,10 +1,10 @@
-import { setImmediate as nextTurn } from 'node:timers/promises'
 import { RelayError } from '../../base/errors.ts'
-import { cidOfId, keyId, keysOfCid, parseKeyId, type ShardKey } from '../../protocol/shard-key.ts'
-import type { CacheObserver, CacheTier } from '../../storage/disk-files.ts'
+import { keyId, keysOfCid, parseKeyId, type ShardKey } from '../../protocol/shard-key.ts'
+import type { CacheObserver } from '../../storage/disk-files.ts'
 import { RamTier, type RamObject } from '../../storage/ram-tier.ts'
 import type { BodySpool } from './body-spool.ts'
 import type { CacheEntry } from './cache-entry.ts'
+import { factsOf, type CachedObject } from './cached-object.ts'
 import type { DiskStore } from './disk-store.ts'
 import { describe, type EntryDetails } from './entry-details.ts'
 import type { IndexDb } from './index-db.ts'
@@ -13,12 +13,12 @@ import { importManifest } from './import-manifest.ts'
 import { checkManifest, manifestText } from './manifest.ts'
 import { Promotions } from './promotions.ts'
 import type { FileLease } from './reader-files.ts'
+import { Purges } from './purges.ts'
 import type { RecentVideo } from './recent-manifests.ts'
 import type { ReconcileReport } from './reconcile.ts'
 import { VerifiedReads, type ReadFile, type VerifiedFile, type VerifiedReadsOptions } from './verified-reads.ts'
 
-/** Objects that a purge looks at between two turns of the event loop: some milliseconds. */
-const PURGES_A_TURN = 1_000
+export type { CachedObject } from './cached-object.ts'
 
 /** Hears of what is asked for and of what comes in. */
 export interface CacheWatcher {
@@ -26,31 +26,6 @@ export interface CacheWatcher {
   requested (id: string, size: number | undefined): void
   /** A fill of an object is stored. @param size bytes */
   stored (id: string, size: number): void
-}
-
-/** A cached object opened for reading; `release` once. */
-export interface CachedObject {
-  readonly size: number
-  /** SHA-256, lower-case hex. */
-  readonly sha256: string
-  /** Whether it was compared with a believed manifest. */
-  readonly verified: boolean
-  readonly tier: CacheTier
-  /** Milliseconds since the Unix epoch. */
-  readonly storedAt: number
-  /** The whole body, when it is in memory. */
-  readonly buffer: Buffer | undefined
-  /** File with the whole body, for a reader in another process; undefined when the object was not opened for one. */
-  readonly path: string | undefined
-  /** SHA-256 of the blocks of that file, by which its reader verifies each; undefined where that is not asked for. */
-  readonly blocks?: Uint8Array | undefined
-  /**
-   * Bytes at `position`, at least one and at most `length`.
-   * @param into memory that they may be read into, instead of new memory
-   * @throws Error when the disk fails; the entry is then gone from the cache
-   */
-  read (position: number, length: number, into?: Buffer): Promise<Uint8Array>
-  release (): void
 }
 
 export interface ShardCacheOptions {
@@ -62,6 +37,8 @@ export interface ShardCacheOptions {
   readonly reconciled: Promise<ReconcileReport>
   /** Whether objects may be copied to memory now; always by default. */
   readonly mayPromote?: () => boolean
+  /** How long what a soft purge has marked is served at most, ms, and the wall clock, ms; for ever by default. */
+  readonly stale?: { readonly maxMs: number, readonly now: () => number }
   /** When hits from disk are verified, and who hears of it; never and nobody by default. */
   readonly verify?: Partial<Pick<VerifiedReadsOptions, 'mode' | 'onRot' | 'onVerified'>> | undefined
 }
@@ -72,18 +49,23 @@ export class ShardCache {
   readonly ram: RamTier
   readonly reconciled: Promise<ReconcileReport>
   readonly reads: VerifiedReads
+  readonly purges: Purges
   readonly #db: IndexDb
+  readonly #stale: NonNullable<ShardCacheOptions['stale']>
   readonly #promotions: Promotions
   #watcher: CacheWatcher | undefined
 
   constructor (options: ShardCacheOptions) {
     this.disk = options.disk
     this.#db = options.db
+    this.#stale = options.stale ?? { maxMs: Infinity, now: () => 0 }
     this.reconciled = options.reconciled
+    void this.disk.guard.until(options.reconciled.catch(() => {}))
     this.ram = new RamTier({
       maxBytes: options.ramBytes,
       onRemoved: (bytes, reason) => options.observer.removed('ram', reason, bytes)
     })
+    this.purges = new Purges(this.disk, this.ram)
     this.reads = new VerifiedReads({
       mode: 'never',
       onRot: () => {},
@@ -139,7 +121,8 @@ export class ShardCache {
   }
 
   has (key: ShardKey): boolean {
-    return this.disk.peek(keyId(key)) !== undefined
+    const entry = this.disk.peek(keyId(key))
+    return entry !== undefined && !this.#isOver(entry)
   }
 
   /** Starts writing a body of at most `capacity` bytes; with `store` false it only passes through memory. See {@link Intake.begin} for `grows`. */
@@ -153,7 +136,7 @@ export class ShardCache {
   }
 
   purge (key: ShardKey): boolean {
-    return this.#purge(keyId(key))
+    return this.purges.one(keyId(key))
   }
 
   /** @returns how many objects went */
@@ -162,30 +145,32 @@ export class ShardCache {
   }
 
   /**
-   * Evicts the objects of CIDs that match, and what is kept of those that came in part. The event loop gets its turns meanwhile.
+   * Evicts the objects of CIDs that match, see {@link Purges.purge}.
    * @returns how many objects went
    */
   async purgeMatching (matches: (cid: string) => boolean): Promise<number> {
-    this.disk.partials.drop(id => matches(cidOfId(id)))
-    let purged = 0
-    for (const [n, id] of Array.from(this.disk.firstOut(), entry => entry.id).entries()) {
-      if (n % PURGES_A_TURN === PURGES_A_TURN - 1) await nextTurn()
-      if (matches(cidOfId(id)) && this.#purge(id)) purged++
-    }
-    return purged
+    return await this.purges.purge({ matches })
   }
 
-  /** @returns how many objects went */
-  purgeAll (): number {
-    this.disk.partials.drop(() => true)
-    const ids = Array.from(this.disk.firstOut(), entry => entry.id)
-    for (const id of ids) this.#purge(id)
-    return ids.length
+  /** Tags of a CID of which there is an object. */
+  tagsOf (cid: string): readonly string[] {
+    return this.disk.table.tagsOf(cid)
+  }
+
+  /** Adds tags to those of a CID of which there is an object. */
+  addTags (cid: string, tags: readonly string[]): void {
+    this.disk.table.addTags(cid, tags)
+  }
+
+  /** @param source tags of a CID of which the first object comes in; one for the cache */
+  tagBy (source: (cid: string) => readonly string[]): void {
+    const { table } = this.disk
+    table.tagPlaces = { ...table.tagPlaces, source }
   }
 
   details (key: ShardKey): EntryDetails | undefined {
     const entry = this.disk.peek(keyId(key))
-    return entry === undefined ? undefined : describe(key, entry)
+    return entry === undefined ? undefined : describe(key, entry, this.tagsOf(key.cid))
   }
 
   /**
@@ -198,7 +183,7 @@ export class ShardCache {
     const entries = page.flatMap(id => {
       const entry = this.disk.peek(id)
       const key = parseKeyId(id)
-      return entry === undefined || key === undefined ? [] : [describe(key, entry)]
+      return entry === undefined || key === undefined ? [] : [describe(key, entry, this.tagsOf(key.cid))]
     })
     const last = page.at(-1)
     return ids.length > query.limit && last !== undefined ? { entries, next: last } : { entries }
@@ -217,9 +202,9 @@ export class ShardCache {
     return this.disk.manifests.videos(limit)
   }
 
-  /** `cache_manifest.json`, from least to most recently used. */
+  /** `cache_manifest.json`, from least to most recently used, without what is stale. */
   exportManifest (): Generator<string> {
-    return manifestText(this.disk.byLastAccess())
+    return manifestText(this.disk.table.byLastAccess(), ({ staleSince }) => staleSince === 0)
   }
 
   /**
@@ -239,8 +224,16 @@ export class ShardCache {
   #find (key: ShardKey): CacheEntry | undefined {
     const id = keyId(key)
     const entry = this.disk.find(id)
-    this.#watcher?.requested(id, entry?.size)
-    return entry
+    const isOver = entry !== undefined && this.#isOver(entry)
+    this.#watcher?.requested(id, isOver ? undefined : entry?.size)
+    if (!isOver) return entry
+    this.purges.one(id)
+    return undefined
+  }
+
+  /** Whether it is stale for too long to be served. */
+  #isOver ({ staleSince }: CacheEntry): boolean {
+    return staleSince > 0 && this.#stale.now() - staleSince >= this.#stale.maxMs
   }
 
   #watched<T extends StoreTicket<BodySpool>> (key: ShardKey, ticket: T): T {
@@ -250,11 +243,6 @@ export class ShardCache {
       return stored
     }
     return { ...ticket, commit }
-  }
-
-  #purge (id: string): boolean {
-    this.ram.delete(id, 'purge')
-    return this.disk.purge(id)
   }
 
   #fromMemory (entry: CacheEntry, object: RamObject): CachedObject {
@@ -307,9 +295,4 @@ export class ShardCache {
       }
     }
   }
-}
-
-/** What is known of an object wherever its bytes come from. */
-function factsOf ({ size, sha256, verified, storedAt }: CacheEntry): Pick<CachedObject, 'size' | 'sha256' | 'verified' | 'storedAt'> {
-  return { size, sha256, verified, storedAt }
 }

@@ -77,10 +77,14 @@ export function sameObject (a: Pick<OpenShard, 'size' | 'sha256'>, b: Pick<OpenS
   return a.size === b.size && (a.sha256 === undefined || b.sha256 === undefined || a.sha256 === b.sha256)
 }
 
-/** What was never compared with a manifest is served as such, and compared as soon as there is one. */
-export function fromCache (key: ShardKey, cached: CachedObject, integrity: Pick<Integrity, 'used'> | undefined): OpenSource {
+/**
+ * What was never compared with a manifest is served as such, and compared as soon as there is one. What is stale no other relay may keep.
+ * @param forRelay whether a relay asks for it
+ */
+export function fromCache (key: ShardKey, cached: CachedObject, integrity: Pick<Integrity, 'used'> | undefined, forRelay = false): OpenSource {
   const verified = integrity === undefined || cached.verified
   if (!verified) integrity.used(key)
+  const isStale = cached.staleSince > 0
   return {
     key,
     size: cached.size,
@@ -90,8 +94,8 @@ export function fromCache (key: ShardKey, cached: CachedObject, integrity: Pick<
     wrong: () => false,
     repaired: false,
     settled: Promise.resolve(),
-    origin: { hit: true, tier: cached.tier, storedAt: cached.storedAt },
-    lasting: true,
+    origin: { hit: true, tier: cached.tier, storedAt: cached.storedAt, staleSince: isStale ? cached.staleSince : undefined },
+    lasting: !(isStale && forRelay),
     buffer: cached.buffer,
     file: cached.path === undefined ? undefined : { path: cached.path, blocks: cached.blocks, byBlocks: true, whole: true, readable: () => cached.size, more: async () => {} },
     read: async (position, length, _end, into) => await cached.read(position, length, into),

@@ -48,6 +48,7 @@ export class ShardService {
   /** What viewers have open. */
   readonly #held = new OpenObjects()
   #opened: OpenedListener = () => {}
+  #stale: (key: ShardKey) => void = () => {}
 
   constructor (options: ShardServiceOptions) {
     this.#options = options
@@ -62,6 +63,11 @@ export class ShardService {
   /** Puts the one listener there is in its place. */
   onOpened (listener: OpenedListener): void {
     this.#opened = listener
+  }
+
+  /** @param listener told of every object that was opened although it is stale; must not throw */
+  onStale (listener: (key: ShardKey) => void): void {
+    this.#stale = listener
   }
 
   /**
@@ -100,8 +106,16 @@ export class ShardService {
    * @throws RelayError RELAY_ERR_FILLS_BUSY, RELAY_ERR_STOPPING, or why a miss is refused
    */
   bringIn (key: ShardKey): QuietFill | undefined {
+    return this.#options.cache.has(key) ? undefined : this.refetch(key)
+  }
+
+  /**
+   * As {@link bringIn} for an object that the cache may have, which is then replaced, or, if it is the same, not stale any more.
+   * @throws as that does
+   */
+  refetch (key: ShardKey): QuietFill | undefined {
     const id = keyId(key)
-    if (this.#options.cache.has(key) || this.#fills.has(id)) return undefined
+    if (this.#fills.has(id)) return undefined
     this.#starter.admitMiss()
     const { fill, leave } = this.#startFill({ key, via: [], repairs: true }, this.#fills, id)
     leave()
@@ -143,7 +157,10 @@ export class ShardService {
     // A fill that ends while the cache is being asked has stored the object; then asking again spares a second fetch.
     for (let look = 1; look <= MAX_LOOKS; look++) {
       const cached = await (asFile ? this.#options.cache.pin(key) : this.#options.cache.open(key))
-      if (cached !== undefined) return fromCache(key, cached, this.#options.integrity)
+      if (cached !== undefined) {
+        if (cached.staleSince > 0) this.#stale(key)
+        return fromCache(key, cached, this.#options.integrity, cameFromRelay(via))
+      }
       if (onlyIfCached) throw await this.#refusal(key, via)
       let fill = this.#fills.get(id)
       if (fill !== undefined && !fill.byBlocks && isPart(range)) {

@@ -39,7 +39,7 @@ const RATE_HEADERS: Headers = {
 const OBJECT_HEADERS: Headers = {
   ...REQUEST_ID,
   'cache-control': text('`public, max-age=31536000, immutable`: an object never changes; `public, max-age=60` for one that no believed manifest vouches for; `no-store` for what may not be kept'),
-  'cache-status': text('RFC 9211: `icn-relay; hit`, or `icn-relay; fwd=uri-miss`, with `collapsed` when it joined a fetch under way; a hit has `age` (RFC 9111 §5.1) as well', '^icn-relay; (hit|fwd=uri-miss(; collapsed)?)$'),
+  'cache-status': text('RFC 9211: `icn-relay; hit`, with `ttl=-<seconds>` when it is stale and served until it was fetched again, or `icn-relay; fwd=uri-miss`, with `collapsed` when it joined a fetch under way; a hit has `age` (RFC 9111 §5.1) as well', '^icn-relay; (hit(; ttl=-\\d+)?|fwd=uri-miss(; collapsed)?)$'),
   'server-timing': text('tier or super-node region that answered, and how long opening took, ms'),
   etag: text('`"sha256-<hex>"`; absent while nothing vouches for the object', '^"sha256-[0-9a-f]{64}"$')
 }

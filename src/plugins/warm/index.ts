@@ -34,6 +34,7 @@ export default fp<{ config: Config }>(async (app, { config }) => {
       return app.overload.backgroundAllowed && app.shards.fills * 2 < upstream.max_fills ? undefined : 'load'
     },
     forgetMissing: matches => { app.upstream.forgetMissing(matches) },
+    tag: (cid, tags) => { shardCache.addTags(cid, tags) },
     timers: systemTimers,
     random: Math.random,
     observer: {

@@ -52,6 +52,8 @@ export interface WarmRelay {
   readonly holds: () => Exclude<WarmPause, 'super-nodes'> | undefined
   /** Forgets that nobody had these a moment ago. @param matches ids of keys */
   readonly forgetMissing: (matches: (id: string) => boolean) => void
+  /** Adds tags to those of a CID of which there is an object. */
+  readonly tag: (cid: string, tags: readonly string[]) => void
   readonly timers: Timers
   /** In [0, 1). */
   readonly random: () => number
@@ -65,6 +67,8 @@ export interface WarmObserver {
 /** What a job begins with; what is left of one is the same. */
 export interface WarmStart {
   readonly source: WarmSource
+  /** Given to the CIDs of what is brought in. */
+  readonly tags?: readonly string[]
   readonly concurrency: number
   readonly videos: readonly WarmVideo[]
   readonly through?: WarmedVideos
@@ -92,6 +96,7 @@ export class WarmJob implements JobWork {
   readonly type = 'warm'
   readonly subject = undefined
   readonly source: WarmSource
+  readonly tags: readonly string[]
   readonly concurrency: number
   readonly #relay: WarmRelay
   readonly #list: WarmList
@@ -105,8 +110,9 @@ export class WarmJob implements JobWork {
   #inVain = 0
   #notBefore = -Infinity
 
-  constructor ({ source, concurrency, videos, through, bytes = 0, failures = [] }: WarmStart, relay: WarmRelay) {
+  constructor ({ source, tags = [], concurrency, videos, through, bytes = 0, failures = [] }: WarmStart, relay: WarmRelay) {
     this.source = source
+    this.tags = tags
     this.concurrency = concurrency
     this.#relay = relay
     this.#list = new WarmList(videos, through)
@@ -118,6 +124,11 @@ export class WarmJob implements JobWork {
   get listed (): number { return this.#list.listed }
   get counts (): WarmCounts { return this.#list.counts }
   get waiting (): boolean { return this.#waitsFor !== undefined }
+
+  /** Whether a video is not through. */
+  lists (cid: string): boolean {
+    return this.#list.has(cid)
+  }
 
   report (): WarmProgress {
     const { counts, videos } = this.#list
@@ -138,7 +149,7 @@ export class WarmJob implements JobWork {
 
   /** What is left, and what was done, to begin a job with after a restart. */
   snapshot (): Required<WarmStart> {
-    return { source: this.source, concurrency: this.concurrency, videos: this.#list.snapshot(), through: this.#list.through, bytes: this.#bytes, failures: this.#failures }
+    return { source: this.source, tags: this.tags, concurrency: this.concurrency, videos: this.#list.snapshot(), through: this.#list.through, bytes: this.#bytes, failures: this.#failures }
   }
 
   retry (): boolean {

@@ -86,6 +86,11 @@ export class WarmList {
   /** Objects under way. */
   get taken (): number { return this.#taken.size }
 
+  /** Whether a video is not through. */
+  has (cid: string): boolean {
+    return this.#videos.has(cid)
+  }
+
   /** The next object to bring in; undefined when each is settled or under way. */
   take (): ShardKey | undefined {
     const key = this.#queue[this.#next]

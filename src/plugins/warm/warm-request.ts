@@ -15,6 +15,8 @@ export interface WarmRequest {
   readonly shards?: readonly ShardKey[]
   /** Whether parity shards are wanted too, of whole videos. */
   readonly parity?: boolean
+  /** Given to the CIDs, for a purge. */
+  readonly tags?: readonly string[]
 }
 
 /**

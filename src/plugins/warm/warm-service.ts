@@ -50,6 +50,11 @@ export class WarmService {
   /** The newest first. */
   list (): Job<WarmJob>[] { return this.#options.jobs.list().filter(isWarm) }
 
+  /** Tags that jobs give a CID of which something is to come. */
+  tagsOf (cid: string): string[] {
+    return this.list().flatMap(({ open, work }) => open && work.tags.length > 0 && work.lists(cid) ? work.tags : [])
+  }
+
   /** How many there are in each state. */
   states (): Map<JobState, number> {
     const jobs = this.list()
@@ -68,7 +73,9 @@ export class WarmService {
     const asked = new Set(videos.map(({ cid }) => cid))
     // Whoever asks for them wants them tried, however short ago nobody had them.
     relay.forgetMissing(id => asked.has(cidOfId(id)))
-    const job = jobs.add(new WarmJob({ source, concurrency: request.concurrency ?? concurrency, videos }, relay))
+    const { tags = [] } = request
+    for (const cid of asked) relay.tag(cid, tags)
+    const job = jobs.add(new WarmJob({ source, tags, concurrency: request.concurrency ?? concurrency, videos }, relay))
     if (!isWarm(job)) throw new RelayError('RELAY_ERR_INTERNAL', 'a warm job is of another type')
     if (feed !== undefined) this.#feed = feed
     await this.save()

@@ -3,6 +3,7 @@ import Type, { type Static } from 'typebox'
 import { ERRORS, RelayError, type ErrorCode } from '../../base/errors.ts'
 import { schemaCheck } from '../../base/schema-check.ts'
 import { loadState, parseState } from '../../base/state-file.ts'
+import { MAX_TAGS } from '../../protocol/manifest.ts'
 import type { ObjectPart } from '../../protocol/shard-key.ts'
 import { Job, MAX_KEPT_JOBS, MAX_OPEN_JOBS } from '../jobs/jobs.ts'
 import { MAX_CONCURRENCY } from './config.ts'
@@ -33,6 +34,7 @@ const KeptJob = Type.Object({
   createdAt: Time,
   endedAt: Type.Union([Time, Type.Null()]),
   source: Type.Union([Type.Literal('operator'), Type.Literal('feed')]),
+  tags: Type.Optional(Type.Array(Type.String({ pattern: '^[A-Za-z0-9._:-]{1,64}$' }), { maxItems: MAX_TAGS })),
   concurrency: Type.Integer({ minimum: 1, maximum: MAX_CONCURRENCY }),
   bytes: Count,
   through: Type.Object({ videos: Type.Integer({ minimum: 0, maximum: MAX_JOB_VIDEOS }), fetched: Count, present: Count }, closed),
@@ -101,10 +103,10 @@ export async function loadWarmState (file: string, tell: (message: string, field
 
 /** A job as it is kept; one that a stopping relay has ended goes on later. */
 export function keptJob ({ id, state, detail, createdAt, endedAt, work }: Job<WarmJob>): KeptWarmJob {
-  const { videos, failures, through, ...rest } = work.snapshot()
+  const { videos, failures, through, tags, ...rest } = work.snapshot()
   // What is written has to be read again, whatever it was.
   const told = detail?.slice(0, MAX_DETAIL_CHARS) ?? null
-  const begun = { id, createdAt, ...rest, through: { ...through }, videos: [...videos], failures: failures.map(failure => ({ ...failure })) }
+  const begun = { id, createdAt, ...rest, ...tags.length === 0 ? {} : { tags: [...tags] }, through: { ...through }, videos: [...videos], failures: failures.map(failure => ({ ...failure })) }
   if (state === 'done' || state === 'failed' || state === 'cancelled') return { ...begun, state, detail: told, endedAt }
   return { ...begun, state: 'open', detail: null, endedAt: null }
 }

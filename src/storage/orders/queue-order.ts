@@ -17,16 +17,18 @@ export abstract class QueueOrder<V extends Evictable> implements EvictionOrder<V
   #met = NONE
   /** Met by this walk and left: out of the way until the walk ends. */
   readonly #aside: SlotQueue
+  readonly #kept: SlotQueue
   #bytes = 0
 
   /** @param values objects by id by default */
   constructor (values: SlotValues<V> = new ObjectSlots()) {
     this.values = values
     this.#aside = this.queue()
+    this.#kept = this.queue()
   }
 
   get count (): number { return this.values.count }
-  /** Of all values. */
+  /** Of all values that may go. */
   protected get bytes (): number { return this.#bytes }
 
   /** One more queue of this order. */
@@ -59,7 +61,7 @@ export abstract class QueueOrder<V extends Evictable> implements EvictionOrder<V
     this.asked(id)
     const slot = this.values.slotOf(id)
     if (slot === NONE) return undefined
-    this.used(slot)
+    if (!this.#keeps(slot)) this.used(slot)
     return this.values.valueAt(slot)
   }
 
@@ -76,11 +78,26 @@ export abstract class QueueOrder<V extends Evictable> implements EvictionOrder<V
 
   remove (value: V): void {
     const slot = this.values.slotOf(value.id)
+    const isKept = this.#keeps(slot)
     const from = this.takeOut(slot)
     this.values.close(slot, value)
+    if (isKept) return
     this.#bytes -= value.size
     this.removed(value, slot === this.#met, from)
     if (slot === this.#met) this.#met = NONE
+  }
+
+  keep (value: V, on: boolean): void {
+    const slot = this.values.slotOf(value.id)
+    if (this.#keeps(slot) === on) return
+    const from = this.takeOut(slot)
+    if (on) {
+      this.#bytes -= value.size
+      this.removed(value, false, from)
+      this.#kept.append(slot)
+    } else {
+      this.putBack(slot)
+    }
   }
 
   * victims (): Generator<V, void> {
@@ -106,6 +123,11 @@ export abstract class QueueOrder<V extends Evictable> implements EvictionOrder<V
         if (mark >= least && mark <= most) yield this.values.valueAt(slot)
       }
     }
+    for (const slot of this.#kept.all()) yield this.values.valueAt(slot)
+  }
+
+  #keeps (slot: number): boolean {
+    return this.slots.queueOf[slot] === this.#kept.number
   }
 
   /** Puts a slot behind all others of a queue. @returns where it was */

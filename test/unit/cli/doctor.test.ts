@@ -6,7 +6,7 @@ import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import { test, type TestContext } from 'node:test'
 import { checkDisk, type DiskFacts } from '../../../src/cli/doctor/disk.ts'
-import { examine, findingsText } from '../../../src/cli/doctor/doctor.ts'
+import { examine, diagnosesText } from '../../../src/cli/doctor/doctor.ts'
 import type { Diagnosis } from '../../../src/cli/doctor/diagnosis.ts'
 import { checkMachine, type MachineFacts } from '../../../src/cli/doctor/machine.ts'
 import { checkOrigins } from '../../../src/cli/doctor/origins.ts'
@@ -128,7 +128,7 @@ test('ports that the running relay has are its own, and a clock is judged by the
 })
 
 test('findings are lines, those that are not well with what to do', () => {
-  assert.equal(findingsText([{ name: 'disk', level: 'ok', says: 'large' }, { name: 'clock', level: 'fail', says: 'wrong', cure: 'set it' }]), 'ok    disk   large\nFAIL  clock  wrong\n             → set it\n\n1 well, 0 to look at, 1 to mend\n')
+  assert.equal(diagnosesText([{ name: 'disk', level: 'ok', says: 'large' }, { name: 'clock', level: 'fail', says: 'wrong', cure: 'set it' }]), 'ok    disk   large\nFAIL  clock  wrong\n             → set it\n\n1 well, 0 to look at, 1 to mend\n')
 })
 
 test('a relay that runs is not disturbed, and its directory stays as it is', async t => {

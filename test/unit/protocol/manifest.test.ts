@@ -56,6 +56,14 @@ suite('a manifest', () => {
     refused('signature', manifestText({ ...signedBody(BODY, PUBLISHER), next }))
   })
 
+  test('may have tags, sixteen at most, under its signature', () => {
+    assert.deepEqual(verifyManifest(signed(), CID, policy(), NOW).manifest.tags, [])
+    const tags = ['news', 'series:7_a.b-C']
+    assert.deepEqual(verifyManifest(signed({ tags }), CID, policy(), NOW).manifest.tags, tags)
+    for (const wrong of ['news', [''], ['a b'], ['x'.repeat(65)], [7], Array.from({ length: 17 }, (_, n) => `t${n}`)]) refused('shape', signed({ tags: wrong }))
+    refused('signature', manifestText({ ...signedBody(BODY, PUBLISHER), tags }))
+  })
+
   test('is taken unsigned only where no publisher is named', () => {
     const bytes = manifestText(BODY)
     assert.equal(verifyManifest(bytes, CID, policy({ publishers: new Map() }), NOW).publisher, undefined)

@@ -109,6 +109,25 @@ suite('the store of manifests', () => {
     assert.equal(lab.store.known(CID), undefined)
   })
 
+  test('what is asked while its CID is forgotten is told and not kept; whoever asks then has it asked anew', async () => {
+    const gates = [deferred<undefined>(), deferred<undefined>()]
+    let questions = 0
+    const lab = setUp(async (_cid, { take }) => {
+      await gates[questions++]?.promise
+      take(answerOf('a', 'R1', TRUE_BODY))
+    }, { quorum: 1 })
+    const before = lab.store.find(CID, [])
+    lab.store.forget(cid => cid === CID)
+    const after = lab.store.find(CID, [])
+    gates[0]?.resolve(undefined)
+    assert.equal((await before).state, 'believed')
+    assert.deepEqual([lab.store.known(CID), lab.store.asking], [undefined, 1])
+    gates[1]?.resolve(undefined)
+    const found = await after
+    assert.equal(lab.store.known(CID), found)
+    assert.deepEqual([lab.asked.length, lab.store.asking], [2, 0])
+  })
+
   test('with publishers one good answer is enough, and what others sign is told by its fault', async () => {
     const lab = setUp(async (_cid, { take }) => {
       assert.equal(take(answerOf('a', 'R1', signedBody(LIE_BODY, makePublisher()))), false)

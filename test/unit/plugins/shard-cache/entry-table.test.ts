@@ -18,17 +18,18 @@ function recordOf (n: number, size = 1 + n % 40): EntryRecord {
     lastAccess: 1_700_000_000_000 + n / 16,
     hits: n % 7,
     generation: GENERATIONS[n % GENERATIONS.length] ?? '',
-    ...n % 3 === 0 ? { verified: true } : {}
+    ...n % 3 === 0 ? { verified: true } : {},
+    ...n % 5 === 0 ? { staleSince: 1_700_000_000_000 + n * 1_000 } : {}
   }
 }
 
 /** What an entry says, as a record and a few words more. */
-function factsOf ({ id, size, sha256, storedAt, lastAccess, hits, generation, verified, confirmed, intact }: CacheEntry): object {
-  return { id, size, sha256, storedAt, lastAccess, hits, generation, verified, confirmed, intact }
+function factsOf ({ id, size, sha256, storedAt, lastAccess, hits, generation, verified, staleSince, confirmed, intact }: CacheEntry): object {
+  return { id, size, sha256, storedAt, lastAccess, hits, generation, verified, staleSince, confirmed, intact }
 }
 
 function expectedOf (id: string, record: EntryRecord, confirmed = true): object {
-  return { id, verified: false, ...record, confirmed, intact: confirmed }
+  return { id, verified: false, staleSince: 0, ...record, confirmed, intact: confirmed }
 }
 
 function storeOf (table: EntryTable, policy: EvictionPolicy, maxBytes: number, onFree: (entry: CacheEntry) => void = () => {}): LeasedStore<CacheEntry> {
@@ -67,8 +68,9 @@ for (const policy of EVICTION_POLICIES) {
           Object.assign(model.get(name)?.facts ?? {}, { hits: entry.hits, lastAccess: n })
         } else if (kind === 'mark' && found !== undefined) {
           found.verified = n % 2 === 0
+          found.staleSince = n % 3 * 1_000
           found.intact = n % 4 < 2
-          Object.assign(model.get(name)?.facts ?? {}, { verified: n % 2 === 0, intact: n % 4 < 2 })
+          Object.assign(model.get(name)?.facts ?? {}, { verified: n % 2 === 0, staleSince: n % 3 * 1_000, intact: n % 4 < 2 })
         } else if (kind === 'read' && found !== undefined) {
           store.lease(found)
           const facts = model.get(name)

@@ -74,6 +74,7 @@ function setUp (ms = 10): Rig {
         return { bytes: BYTES, fetched: fate !== 'present', stored: fate !== 'unstored' }
       },
       holds: () => rig.hold,
+      tag: () => {},
       forgetMissing: matches => { rig.forgotten.push(...['QmA/0', 'QmZ/0'].filter(matches)) },
       timers,
       random: () => 0.5,

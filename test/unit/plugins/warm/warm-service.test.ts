@@ -31,7 +31,7 @@ function setUp (bring: WarmRelay['bring'] = hangs, state: WarmState = newWarmSta
   const log: string[] = []
   const told: string[] = []
   const forgotten: string[] = []
-  const relay: WarmRelay = { cached: () => false, bring, holds: () => undefined, forgetMissing: matches => { forgotten.push(...['Qm0/3', 'QmOther/3'].filter(matches)) }, timers, random: () => 0.5, observer: { settled: () => {} } }
+  const relay: WarmRelay = { cached: () => false, bring, holds: () => undefined, forgetMissing: matches => { forgotten.push(...['Qm0/3', 'QmOther/3'].filter(matches)) }, tag: () => {}, timers, random: () => 0.5, observer: { settled: () => {} } }
   const rig: Rig = {
     jobs,
     timers,
