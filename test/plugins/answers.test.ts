@@ -38,7 +38,8 @@ async function overSession (t: TestContext, { viewerUrl }: RunningRelay, method:
   const end = bytes.indexOf('\r\n\r\n')
   const [status = '', ...lines] = bytes.toString('latin1', 0, end).split('\r\n')
   const pairs = lines.map(line => [line.slice(0, line.indexOf(': ')), withoutTimes(line.slice(line.indexOf(': ') + 2))] as const)
-  return { status: Number(status.split(' ')[1]), fields: Object.fromEntries(pairs), body: bytes.subarray(end + 4) }
+  assert.ok(pairs.some(([name, value]) => name === 'x-request-id' && /^[0-9a-f-]{36}$/.test(value)))
+  return { status: Number(status.split(' ')[1]), fields: Object.fromEntries(pairs.filter(([name]) => name !== 'x-request-id')), body: bytes.subarray(end + 4) }
 }
 
 /** A problem document, whose media type and final line end are the listener's. */

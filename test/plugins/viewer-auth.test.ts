@@ -28,7 +28,7 @@ async function setup (t: TestContext, settings: Record<string, Record<string, un
   t.after(async () => { await origin.close() })
   const lines: string[] = []
   const logger = createLogger('trace', new Writable({ write (chunk: Buffer, _encoding, done) { lines.push(chunk.toString()); done() } }))
-  const running = await startRelay(t, [{ url: origin.url, region: origin.region }], { auth: { require: true, tokens: [TOKEN, OTHER] }, transport: { engine: 'off' }, log: { level: 'trace' }, ...settings }, { logger })
+  const running = await startRelay(t, [{ url: origin.url, region: origin.region }], { auth: { require: true, tokens: [TOKEN, OTHER] }, transport: { engine: 'off' }, log: { level: 'trace' }, ...settings }, { logger, output: line => { lines.push(line) } })
   return { ...running, log: () => lines.join('') }
 }
 
@@ -103,6 +103,8 @@ test('tokens reach the log in no form, over no transport', { timeout: 240_000 },
       client.close()
     }
   }
+  // Records of sessions come in batches.
+  await until(async () => log(), text => text.split('"transport":"websocket"').length === 3 && text.split('"transport":"webtransport"').length === 3)
   assert.ok(log().includes('"status":401') && log().includes('token=[redacted]'))
   for (const token of [TOKEN, WRONG, OTHER]) {
     assert.ok(!log().includes(token), 'a token is in the log')
