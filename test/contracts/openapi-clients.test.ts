@@ -129,6 +129,7 @@ async function callIntegrityRoutes ({ admin }: Clients): Promise<void> {
   assert.equal(given(await admin.POST('/admin/v1/scrub', { body: { action: 'pause' } })).status, 'paused')
   assert.equal(given(await admin.GET('/admin/v1/scrub')).status, 'paused')
   assert.ok(given(await admin.GET('/admin/v1/cache/curve')).points.length > 0)
+  assert.ok(given(await admin.GET('/admin/v1/audit', { params: { query: { limit: 1 } } })).records.length === 1)
   const job = given(await admin.POST('/admin/v1/jobs', { body: { type: 'repair', cid: CID } }))
   assert.equal(given(await admin.GET('/admin/v1/jobs/{id}', { params: { path: { id: job.id } } })).type, 'repair')
   const { id } = given(await admin.POST('/admin/v1/jobs', { body: { type: 'warm', shards: [{ cid: 'none', part: 0 }] } }))

@@ -177,6 +177,8 @@ const CALLS: Call[] = [
   { operation: 'DELETE /admin/v1/upstreams/{id}', target: '/admin/v1/upstreams/127.0.0.1:9', status: 404, headers: AS_WRITER },
   { operation: 'POST /admin/v1/region/detect', target: '/admin/v1/region/detect', status: 200, headers: AS_WRITER },
   { operation: 'POST /admin/v1/region/detect', target: '/admin/v1/region/detect', status: 403, headers: AS_READER },
+  { operation: 'GET /admin/v1/audit', target: '/admin/v1/audit?limit=5', status: 200, headers: AS_READER },
+  { operation: 'GET /admin/v1/audit', target: '/admin/v1/audit?limit=0', status: 400, headers: AS_READER },
   { operation: 'GET /admin/v1/cache/curve', target: '/admin/v1/cache/curve', status: 200, headers: AS_READER },
   { operation: 'GET /admin/v1/cache/curve', target: '/admin/v1/cache/curve', status: 401 },
   { operation: 'GET /admin/v1/scrub', target: '/admin/v1/scrub', status: 200, headers: AS_READER },

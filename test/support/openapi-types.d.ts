@@ -208,6 +208,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/admin/v1/audit": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Who changed what
+         * @description The latest 1,000 records, of earlier runs too, the latest first; the file has all of them. What was asked with a token that may read only is not among them.
+         */
+        get: operations["listAudit"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/admin/v1/log": {
         parameters: {
             query?: never;
@@ -3044,6 +3064,89 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Ready"];
+                };
+            };
+        };
+    };
+    listAudit: {
+        parameters: {
+            query?: {
+                /** @description records at most */
+                limit?: number;
+                /** @description of this action only */
+                action?: string;
+                /** @description of the token with this name only */
+                by?: string;
+                /** @description older than this, milliseconds since the epoch: `at` of the last record of the page before */
+                before?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        records: {
+                            /** @description when, milliseconds since the epoch */
+                            at: number;
+                            by: string | null;
+                            address: string | null;
+                            id: string | null;
+                            /** @description operationId of the route; configChanged for a key that has another value since then, whatever was the reason */
+                            action: string;
+                            target: string | null;
+                            status: number | null;
+                            /** @description body of the request; left out where it is large */
+                            asked?: unknown;
+                            /** @description value of the key before */
+                            before?: unknown;
+                            /** @description value of the key after, or the answer, where it is not large */
+                            after?: unknown;
+                        }[];
+                    };
+                };
+            };
+            /** @description Malformed request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Missing or wrong token */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Token lacks the scope, or not on loopback */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many requests */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };

@@ -4,7 +4,7 @@ import { schemaCheck } from '../../base/schema-check.ts'
 const orNull = <S extends Parameters<typeof Type.Array>[0]>(schema: S) => Type.Union([schema, Type.Null()])
 
 /** Who did what. Secrets are in none of it. */
-export const AuditRecord = Type.Object({
+export const AuditRecordSchema = Type.Object({
   /** Milliseconds since the Unix epoch. */
   at: Type.Integer({ description: 'when, milliseconds since the epoch' }),
   by: orNull(Type.String({ maxLength: 64, description: 'name of the token' })),
@@ -18,9 +18,9 @@ export const AuditRecord = Type.Object({
   after: Type.Optional(Type.Unknown({ description: 'value of the key after, or the answer, where it is not large' }))
 }, { additionalProperties: false })
 
-export type AuditRecord = Static<typeof AuditRecord>
+export type AuditRecord = Static<typeof AuditRecordSchema>
 
-const recordCheck = schemaCheck<AuditRecord>(AuditRecord)
+const recordCheck = schemaCheck<AuditRecord>(AuditRecordSchema)
 
 /** Records that the admin API tells, the latest. */
 export const MAX_RECORDS = 1_000
