@@ -41,7 +41,7 @@ test('who changed what is told, refused ones too, is in the file, and outlives a
   assert.deepEqual((await records(adminUrl, '?by=alice&limit=1')).map(({ status }) => status), [400])
   assert.equal(await metric(adminUrl, 'icn_relay_audit_records_total'), 4)
   await relay.close()
-  const text = await readFile(join(path, 'audit.ndjson'), 'utf8')
+  const text = await readFile(join(path, 'audit-log.ndjson'), 'utf8')
   assert.equal(text.trim().split('\n').length, 4)
   assert.ok(!text.includes('a-token'), 'no secret')
   const again = await startRelay(t, [{ url: 'http://127.0.0.1:9', region: 'APAC' }], settings)

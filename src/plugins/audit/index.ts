@@ -11,7 +11,7 @@ declare module 'fastify' {
   }
 }
 
-export const AUDIT_FILE = 'audit.ndjson'
+export const AUDIT_FILE = 'audit-log.ndjson'
 
 /** Who changed what: requests of the admin API that write, and keys of the configuration that have another value, whatever was the reason. */
 export default fp<{ config: Config }>(async (app, { config: { audit: settings, cache } }) => {

@@ -70,7 +70,7 @@ test('large bodies are left out', () => {
 })
 
 test('the file is its owner\'s, keeps one before it, and ends a line that a crash has cut short', async t => {
-  const path = join(await temporaryDirectory(t), 'audit.ndjson')
+  const path = join(await temporaryDirectory(t), 'audit-log.ndjson')
   const file = new AuditFile(path, 100)
   assert.equal(await file.read(), '')
   await file.append('{"a":1}\n')
@@ -88,7 +88,7 @@ test('the file is its owner\'s, keeps one before it, and ends a line that a cras
 })
 
 test('of a file that is large, the end is read, from a whole line on', async t => {
-  const path = join(await temporaryDirectory(t), 'audit.ndjson')
+  const path = join(await temporaryDirectory(t), 'audit-log.ndjson')
   const lines = Array.from({ length: 60_000 }, (_, at) => `${JSON.stringify(record(at))}\n`)
   await writeFile(path, lines.join(''))
   assert.deepEqual(ats(parseRecords(await new AuditFile(path, 1e9).read())), Array.from({ length: MAX_RECORDS }, (_, n) => 60_000 - MAX_RECORDS + n))
