@@ -70,7 +70,12 @@ export class RecordBytes implements EntryRecord {
   get size (): number { return this.#view.getFloat64(SIZE_AT) }
   get storedAt (): number { return withinTime(this.#view.getFloat64(STORED_AT)) }
   get lastAccess (): number { return withinTime(this.#view.getFloat64(LAST_ACCESS_AT)) }
-  get hits (): number { return Math.floor(this.#view.getFloat64(HITS_AT)) }
+  get hits (): number {
+    const hits = Math.floor(this.#view.getFloat64(HITS_AT))
+    // More of what is stale we have not written.
+    return hits > MOST_STALE_HITS && this.staleSince > 0 ? MOST_STALE_HITS : hits
+  }
+
   get verified (): boolean { return this.#view.getFloat64(HITS_AT) % 1 >= VERIFIED }
   get staleSince (): number { return Math.floor(this.#view.getFloat64(HITS_AT) % VERIFIED / STALE_SECOND) * 1_000 }
   get sha256 (): string { return this.#bytes.toString('hex', SHA256_AT, FIXED_BYTES) }
