@@ -15,8 +15,8 @@ import { temporaryDirectory } from '../../tools/harness/temporary-directory.ts'
 import { freePort, PROMETHEUS, withoutPrometheus } from '../../tools/harness/ci.ts'
 
 const RULES = resolve('deploy/prometheus/icn-relay.rules.yml')
-/** What has no series before something is refused. */
-const QUIET = ['icn_relay_open_failures_total', 'icn_relay_viewer_requests_limited_total', 'icn_relay_cache_evictions_total']
+/** What has no series before something is refused, evicted, or asked for often. */
+const QUIET = ['icn_relay_open_failures_total', 'icn_relay_viewer_requests_limited_total', 'icn_relay_cache_evictions_total', 'icn_relay_cache_estimated_byte_hit_ratio']
 
 const skip = withoutPrometheus()
 

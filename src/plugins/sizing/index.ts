@@ -2,7 +2,7 @@ import { randomInt } from 'node:crypto'
 import fp from 'fastify-plugin'
 import { systemClock } from '../../base/clock.ts'
 import type { Config } from '../../config/config.ts'
-import { SizingService } from './sizing-service.ts'
+import { LEAST_REQUESTS, SizingService } from './sizing-service.ts'
 
 declare module 'fastify' {
   interface FastifyInstance {
@@ -34,7 +34,8 @@ export default fp<{ config: Config }>(async (app, { config: { sizing: settings, 
   shardCache.watch(sizing)
   const timer = setInterval(() => { sizing.look() }, settings.interval_s * 1_000).unref()
   metrics.onCollect(() => {
-    const labelled = sizing.curve().map(point => ({ ...point, labels: { capacity: String(Math.round(point.bytes / sizing.middle * 1_000) / 1_000) } }))
+    // Of fewer requests it says little.
+    const labelled = (sizing.requests < LEAST_REQUESTS ? [] : sizing.curve()).map(point => ({ ...point, labels: { capacity: String(Math.round(point.bytes / sizing.middle * 1_000) / 1_000) } }))
     metrics.replace('icn_relay_cache_estimated_hit_ratio', labelled.map(({ labels, hitRatio }) => [labels, hitRatio]))
     metrics.replace('icn_relay_cache_estimated_byte_hit_ratio', labelled.map(({ labels, byteHitRatio }) => [labels, byteHitRatio]))
   })
