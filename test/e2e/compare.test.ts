@@ -15,7 +15,7 @@ import { runScenario, type Scenario } from '../../compare/scenario.ts'
 import { allScenarios } from '../../compare/scenarios/all.ts'
 import type { Scale } from '../../compare/scale.ts'
 
-const TINY: Scale = { sizes: [20_000, 100_000], runMs: 100, browserMs: 100, coldBytes: 400_000, misses: 2, warmMisses: 2, viewers: 4, heldSessions: 5, farMs: 1 }
+const TINY: Scale = { sizes: [20_000, 100_000], runMs: 100, browserMs: 100, coldBytes: 400_000, misses: 2, touches: false, warmMisses: 2, viewers: 4, heldSessions: 5, farMs: 1 }
 const skip = process.platform !== 'linux' ? 'CPU and memory are read from /proc' : false
 
 /** Type of a file system in memory, whose pages cannot be dropped (statfs(2)). */

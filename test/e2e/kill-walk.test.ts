@@ -7,7 +7,7 @@ import { WRITE_POINTS } from '../../src/plugins/shard-cache/write-points.ts'
 import { buildVictim, countPoints, killAtPoint, killAtRandom, killPoints, prepareDirectory, type Judged } from '../../tools/harness/kill-walk.ts'
 import { temporaryDirectory } from '../../tools/harness/temporary-directory.ts'
 
-const RANDOM_KILLS = 10
+const RANDOM_KILLS = 4
 /** Killed and judged at the same time. */
 const PARALLEL = 2
 

@@ -168,15 +168,11 @@ export async function killAtRandom (template: string, path: string, random: () =
   })
 }
 
-/** Moments around every point: before and after the first and the last time that it is passed, and after one in the middle. */
+/** Moments around every point: before and after the first and the last time that it is passed. */
 export function killPoints (passed: Readonly<Partial<Record<WritePoint, number>>>): KillAt[] {
   return WRITE_POINTS.flatMap(point => {
     const times = passed[point] ?? 0
-    const middle = Math.ceil(times / 2)
-    return [1, middle, times].flatMap((nth, at, all) => {
-      if (all.indexOf(nth) < at || times === 0) return []
-      return (at === 1 ? ['after'] as const : ['before', 'after'] as const).map(when => ({ point, nth, when }))
-    })
+    return [...new Set([1, times])].filter(nth => nth <= times).flatMap(nth => (['before', 'after'] as const).map(when => ({ point, nth, when })))
   })
 }
 

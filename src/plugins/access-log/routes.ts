@@ -7,6 +7,7 @@ import type { LiveConfig } from '../live-config/live-config.ts'
 import type { AccessLog } from './access-log.ts'
 import { STATUS_FILTER } from './record-filter.ts'
 import { MAX_LISTENERS } from './record-stream.ts'
+import { sendEvents } from '../http/send-events.ts'
 
 export interface LogRoutesOptions {
   readonly accessLog: AccessLog
@@ -77,6 +78,6 @@ export const logRoutes: FastifyPluginAsyncTypebox<LogRoutesOptions> = async (app
     }
   }, async (request, reply) => {
     const stream = accessLog.stream.listen(request.query)
-    return await reply.type('text/event-stream').header('cache-control', 'no-store').send(stream as never)
+    return await sendEvents(request, reply, stream) as never
   })
 }

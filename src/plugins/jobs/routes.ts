@@ -10,6 +10,7 @@ import { MAX_KEPT_JOBS, MAX_OPEN_JOBS, type Job, type Jobs } from './jobs.ts'
 import { RepairJob } from './repair-job.ts'
 import type { Restore } from './restore.ts'
 import { DocumentedJob, JobList, JobReport, NewJob } from './schemas.ts'
+import { sendEvents } from '../http/send-events.ts'
 
 export interface JobRoutesOptions {
   readonly jobs: Jobs<AnyWork>
@@ -51,7 +52,7 @@ export const jobRoutes: FastifyPluginAsyncTypebox<JobRoutesOptions> = async (app
     }
   }, async (request, reply) => {
     const stream = events.listen(find(request.params.id))
-    return await reply.type('text/event-stream').header('cache-control', 'no-store').send(stream as never)
+    return await sendEvents(request, reply, stream) as never
   })
 
   const creates = writes('jobs', {
