@@ -1,13 +1,12 @@
-import { readFile, rm } from 'node:fs/promises'
 import Type, { type Static } from 'typebox'
-import { systemCode } from '../../base/errors.ts'
-import { keepBeside } from '../../base/replace-file.ts'
 import { schemaCheck } from '../../base/schema-check.ts'
-import { parseState } from '../../base/state-file.ts'
+import { loadState, parseState } from '../../base/state-file.ts'
 
 export const PINS_VERSION = 1
 /** CIDs that may be pinned. */
 export const MAX_PINS = 10_000
+/** A file of as many pins as there may be, each with the longest CID, is smaller. */
+const MAX_BYTES = 4 * 1024 * 1024
 
 const StateFile = Type.Object({
   version: Type.Literal(PINS_VERSION),
@@ -30,13 +29,6 @@ export function pinsText (pins: readonly Pin[]): string {
 
 /** The pins kept in a file; none when there is none, and, with an error in the log, when it cannot be used: it is moved to `<file>.damaged-<ms>` then. */
 export async function loadPins (file: string, tell: (message: string, fields: Record<string, unknown>) => void): Promise<readonly Pin[]> {
-  try {
-    return parseState(await readFile(file, 'utf8'), stateCheck(), PINS_VERSION).pins
-  } catch (error) {
-    if (systemCode(error) === 'ENOENT') return []
-    const aside = await keepBeside(file, 'damaged').catch(() => undefined)
-    if (aside !== undefined) await rm(file, { force: true }).catch(() => {})
-    tell('pins cannot be read: nothing is pinned', { file, aside, reason: error instanceof Error ? error.message : String(error) })
-    return []
-  }
+  const state = await loadState(file, MAX_BYTES, text => parseState(text, stateCheck()), fields => { tell('pins cannot be read: nothing is pinned', fields) })
+  return state?.pins ?? []
 }

@@ -136,3 +136,11 @@ test('a file of pins that cannot be used is moved aside, and nothing is pinned',
   assert.match(aside, /^pins\.json\.damaged-\d+$/)
   assert.equal(await readFile(join(file, '..', aside), 'utf8'), '{"version":2,"pins":[]}')
 })
+
+test('as many pins as there may be, each of the longest CID, are read again', async t => {
+  const file = join(await temporaryDirectory(t), 'pins.json')
+  const time = Number.MAX_VALUE
+  const pins = Array.from({ length: MAX_PINS }, (_, n) => ({ cid: String(n).padStart(128, 'c'), since: time, expiresAt: time }))
+  await writeFile(file, pinsText(pins))
+  assert.deepEqual(await loadPins(file, message => { assert.fail(message) }), pins)
+})
