@@ -34,7 +34,7 @@ export default fp<{ config: Config }>(async (app, { config: { cache: settings } 
     now: systemClock.now,
     keep: async text => { await diskQueue.run('write', async () => { await replaceFile(file, text) }) }
   })
-  disk.arrived = entry => { pins.arrived(entry) }
+  disk.onArrived(entry => { pins.arrived(entry) })
   app.decorate('pins', { pins, pinnedBytes: () => disk.pinnedBytes, quota, now: systemClock.now })
   const timer = setInterval(() => {
     pins.expire().catch((error: unknown) => { log.error({ err: error }, 'expired pins cannot be let go') })

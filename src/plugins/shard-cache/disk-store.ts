@@ -40,14 +40,13 @@ export class DiskStore {
   readonly manifests = new RecentManifests()
   readonly guard = new PurgeGuard()
   readonly table = new EntryTable()
-  /** Told of every entry that came in; one listener. */
-  arrived: (entry: CacheEntry) => void = () => {}
   readonly #options: DiskStoreOptions
   readonly #order: QueueOrder<CacheEntry>
   readonly #leased: LeasedStore<CacheEntry>
   readonly #unlinks: UnlinkQueue
   readonly #intake: Intake
   readonly #readers: ReaderFiles
+  readonly #arrivals: ((entry: CacheEntry) => void)[] = []
   #makingRoom: Promise<boolean> | undefined
   #configuredBytes: number
   #freeBytes: number | undefined
@@ -95,7 +94,7 @@ export class DiskStore {
       makeRoom: async bytes => await (this.#makingRoom ??= this.#makeRoom(bytes).finally(() => { this.#makingRoom = undefined })),
       stored: code => { options.health?.set('failing', code !== undefined, { code }) },
       tick: () => this.#tick(),
-      arrived: entry => { this.arrived(entry) },
+      arrived: entry => { this.#arrived(entry) },
       renew: (entry, verified) => { this.renew(entry, verified) },
       makeEntry: (id, record) => this.table.make(id, record, true),
       fileOf: entry => this.fileOf(entry)
@@ -138,6 +137,11 @@ export class DiskStore {
     return this.count
   }
 
+  /** @param listener told of every entry that came in: stored, or taken over */
+  onArrived (listener: (entry: CacheEntry) => void): void {
+    this.#arrivals.push(listener)
+  }
+
   /** Takes over a file that is in place already; false when it is known or does not fit. */
   adopt (id: string, record: EntryRecord): boolean {
     if (this.guard.forbidsFile(cidOfId(id))) return false
@@ -145,7 +149,7 @@ export class DiskStore {
     if (!this.#leased.restore(entry)) return false
     this.index.stored(id, entry)
     this.manifests.note(entry)
-    this.arrived(entry)
+    this.#arrived(entry)
     return true
   }
 
@@ -292,6 +296,10 @@ export class DiskStore {
     this.#leased.delete(entry.id, reason)
     // Gone from the index immediately, also while readers keep the bytes: a crash now must not bring it back.
     this.index.removed(entry.id)
+  }
+
+  #arrived (entry: CacheEntry): void {
+    for (const listener of this.#arrivals) listener(entry)
   }
 
   #free (entry: CacheEntry, reason: RemovalReason): void {

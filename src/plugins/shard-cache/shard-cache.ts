@@ -2,7 +2,6 @@ import { RelayError } from '../../base/errors.ts'
 import { keyId, keysOfCid, parseKeyId, type ShardKey } from '../../protocol/shard-key.ts'
 import type { CacheObserver } from '../../storage/disk-files.ts'
 import { RamTier, type RamObject } from '../../storage/ram-tier.ts'
-import type { BodySpool } from './body-spool.ts'
 import type { CacheEntry } from './cache-entry.ts'
 import { factsOf, type CachedObject } from './cached-object.ts'
 import type { DiskStore } from './disk-store.ts'
@@ -24,7 +23,7 @@ export type { CachedObject } from './cached-object.ts'
 export interface CacheWatcher {
   /** Somebody wants to read an object. @param size bytes; undefined when it is not there */
   requested (id: string, size: number | undefined): void
-  /** A fill of an object is stored. @param size bytes */
+  /** An object came in. @param size bytes */
   stored (id: string, size: number): void
 }
 
@@ -83,6 +82,7 @@ export class ShardCache {
   /** Tells from now on what is asked for, and what is stored. */
   watch (watcher: CacheWatcher): void {
     this.#watcher = watcher
+    this.disk.onArrived(({ id, size }) => { watcher.stored(id, size) })
   }
 
   /** Opens an object; undefined is a miss, also when the disk failed to deliver. */
@@ -127,12 +127,12 @@ export class ShardCache {
 
   /** Starts writing a body of at most `capacity` bytes; with `store` false it only passes through memory. See {@link Intake.begin} for `grows`. */
   async createSpool (key: ShardKey, capacity: number, store: boolean, grows = false): Promise<StoreTicket> {
-    return this.#watched(key, await this.disk.createSpool(key, capacity, store, grows))
+    return await this.disk.createSpool(key, capacity, store, grows)
   }
 
   /** The same for an object whose blocks come in any order, and some of which may be here. */
   async createBlockSpool (key: ShardKey, body: ExpectedBody, store: boolean): Promise<BlockTicket> {
-    return this.#watched(key, await this.disk.createBlockSpool(key, body, store))
+    return await this.disk.createBlockSpool(key, body, store)
   }
 
   purge (key: ShardKey): boolean {
@@ -234,15 +234,6 @@ export class ShardCache {
   /** Whether it is stale for too long to be served. */
   #isOver ({ staleSince }: CacheEntry): boolean {
     return staleSince > 0 && this.#stale.now() - staleSince >= this.#stale.maxMs
-  }
-
-  #watched<T extends StoreTicket<BodySpool>> (key: ShardKey, ticket: T): T {
-    const commit = async (sha256: string, verified?: boolean): Promise<boolean> => {
-      const stored = await ticket.commit(sha256, verified)
-      if (stored) this.#watcher?.stored(keyId(key), ticket.spool.length)
-      return stored
-    }
-    return { ...ticket, commit }
   }
 
   #fromMemory (entry: CacheEntry, object: RamObject): CachedObject {

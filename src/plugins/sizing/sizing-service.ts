@@ -39,7 +39,6 @@ export class SizingService {
   #miniatures: Miniatures
   #agedAt: number
   #hits = 0
-  #requests = 0
   #last: Resize | undefined
 
   constructor (options: SizingOptions) {
@@ -59,11 +58,10 @@ export class SizingService {
   /** Requests that the estimates stand for. */
   get requests (): number { return this.#miniatures.requests }
   /** Share of the same requests that the cache had; undefined before the first. */
-  get hitRatio (): number | undefined { return this.#requests > 0 ? this.#hits / this.#requests : undefined }
+  get hitRatio (): number | undefined { return this.requests > 0 ? this.#hits / this.requests : undefined }
 
   /** @param size bytes; undefined when the cache does not have it */
   requested (id: string, size: number | undefined): void {
-    this.#requests++
     if (size !== undefined) this.#hits++
     this.#miniatures.requested(id, size)
   }
@@ -102,7 +100,6 @@ export class SizingService {
     const factor = 2 ** (-Math.max(0, now - this.#agedAt) / HALF_LIFE_MS)
     this.#agedAt = now
     this.#hits *= factor
-    this.#requests *= factor
     this.#miniatures.age(factor)
   }
 
@@ -110,7 +107,6 @@ export class SizingService {
     this.#middle = middle
     this.#miniatures = this.#around(middle)
     this.#hits = 0
-    this.#requests = 0
   }
 
   #around (bytes: number): Miniatures {

@@ -39,7 +39,7 @@ async function setUp (t: TestContext, earlier: readonly Pin[] = []): Promise<Rig
       }
     })
   }
-  store.arrived = entry => { rig.pins.arrived(entry) }
+  store.onArrived(entry => { rig.pins.arrived(entry) })
   return rig
 }
 
