@@ -168,8 +168,6 @@ export function parseCommandLine (args: readonly string[]): CommandLine {
       }
     })
     checkOptions(command, values)
-    const tailed = Object.keys(TAIL_OPTIONS).find(name => values[name as keyof typeof TAIL_OPTIONS] !== undefined && values[name as keyof typeof TAIL_OPTIONS] !== false)
-    if (tailed !== undefined && command !== 'tail' && !(tailed === 'json' && command === 'doctor')) fail(`--${tailed} belongs to tail`)
     return {
       config: values.config,
       cachePath: values['cache-path'],
@@ -214,14 +212,32 @@ const isCid = (text: string): boolean => /^[A-Za-z0-9_-]{1,128}$/.test(text)
 const isUrl = (text: string): boolean => /^https?:\/\//.test(text)
 const CID_HINT = '1 to 128 of A-Z a-z 0-9 _ -'
 
-/** Options that belong to commands stand beside them only. */
-function checkOptions (command: CommandName | undefined, { admin, parity, concurrency, reason, prefix, tag, all, soft }: CommandValues): void {
-  if (admin !== undefined && (command === undefined || command === 'doctor')) fail('--admin belongs to repair, warm, block, unblock, purge, tail and reload')
-  if (admin !== undefined && !isUrl(admin)) fail('--admin must be a URL, http or https')
-  if (parity && command !== 'warm') fail('--parity belongs to warm')
-  if (concurrency !== undefined && command !== 'warm') fail('--concurrency belongs to warm')
-  if (reason !== undefined && command !== 'block' && command !== 'unblock') fail('--reason belongs to block')
-  if ((prefix !== undefined || tag !== undefined || all || soft) && command !== 'purge') fail('--prefix, --tag, --all and --soft belong to purge')
+/** The commands beside which an option may stand; one that is not here stands beside any, and alone. */
+const COMMANDS_OF = {
+  admin: ['repair', 'warm', 'block', 'unblock', 'purge', 'tail', 'reload'],
+  parity: ['warm'],
+  concurrency: ['warm'],
+  reason: ['block', 'unblock'],
+  prefix: ['purge'],
+  tag: ['purge'],
+  all: ['purge'],
+  soft: ['purge'],
+  object: ['tail'],
+  address: ['tail'],
+  status: ['tail'],
+  slower: ['tail'],
+  json: ['tail', 'doctor']
+} as const satisfies Record<string, readonly CommandName[]>
+
+const inWords = new Intl.ListFormat('en-GB')
+
+function checkOptions (command: CommandName | undefined, values: Readonly<Partial<Record<keyof typeof COMMANDS_OF, string | boolean>>>): void {
+  for (const [option, commands] of Object.entries<readonly CommandName[]>(COMMANDS_OF)) {
+    const value = values[option as keyof typeof COMMANDS_OF]
+    if (value === undefined || value === false || (command !== undefined && commands.includes(command))) continue
+    fail(`--${option} belongs to ${inWords.format(commands)}`)
+  }
+  if (typeof values.admin === 'string' && !isUrl(values.admin)) fail('--admin must be a URL, http or https')
 }
 
 function repairCommand (cid: string | undefined, admin: string | undefined): RepairCommand {

@@ -7,7 +7,7 @@ export interface TailCommand {
   readonly admin: string | undefined
 }
 
-/** Options that only `tail` has. */
+/** Options of `tail`. */
 export const TAIL_OPTIONS = {
   object: { type: 'string' },
   address: { type: 'string' },
