@@ -1,4 +1,5 @@
 import { readFileSync, readdirSync, statSync } from 'node:fs'
+import { totalmem } from 'node:os'
 
 /** Where Linux shows the descriptors of this process. */
 const DESCRIPTORS = '/proc/self/fd'
@@ -16,6 +17,13 @@ function guarded (measure: () => number, last: number): () => number {
 
 /** Resident memory of this process, bytes; the latest known one while it cannot be measured. Never throws. */
 export const residentBytes = guarded(() => process.memoryUsage.rss(), 0)
+
+/** Memory of the machine, or of the container when that has less, bytes. */
+export function memoryLimit (): number {
+  const constrained = process.constrainedMemory()
+  // 0 and 2^64 both mean that nothing constrains it.
+  return constrained > 0 ? Math.min(constrained, totalmem()) : totalmem()
+}
 
 /** Descriptors this process may have; undefined where the system does not tell. */
 export function descriptorLimit (): number | undefined {

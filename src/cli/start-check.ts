@@ -1,8 +1,8 @@
 import { mkdtemp, rmdir, stat } from 'node:fs/promises'
 import { isIP } from 'node:net'
-import { totalmem } from 'node:os'
 import { dirname, join, resolve } from 'node:path'
 import { RelayError, systemCode } from '../base/errors.ts'
+import { memoryLimit } from '../base/process-use.ts'
 import type { Config } from '../config/config.ts'
 import { readAuth } from '../plugins/auth/auth-files.ts'
 import { loadConfigured } from '../plugins/tls/certificate-files.ts'
@@ -57,8 +57,7 @@ async function checkCachePath (path: string): Promise<void> {
 
 /** What {@link startProblems} finds of this machine. @throws RelayError RELAY_ERR_CONFIG */
 export function checkSettings (config: Config): void {
-  const constrained = process.constrainedMemory()
-  const problems = startProblems(config, constrained > 0 ? Math.min(constrained, totalmem()) : totalmem())
+  const problems = startProblems(config, memoryLimit())
   if (problems.length > 0) throw new RelayError('RELAY_ERR_CONFIG', problems.join('\n'))
 }
 

@@ -1,6 +1,7 @@
 import { readFile } from 'node:fs/promises'
-import { freemem, totalmem } from 'node:os'
-import { descriptorLimit } from '../../base/process-use.ts'
+import { freemem } from 'node:os'
+import { BACKLOG } from '../../base/backlog.ts'
+import { descriptorLimit, memoryLimit } from '../../base/process-use.ts'
 import type { Config } from '../../config/config.ts'
 import { endOfNode } from '../node-version.ts'
 import { fail, ok, sizeText, warn, type Diagnosis } from './diagnosis.ts'
@@ -22,8 +23,6 @@ type KernelSetting = typeof KERNEL_SETTINGS[number]
 
 /** What a burst of QUIC packets needs while the gateway does something else; the value that quic-go and Caddy ask for. */
 const UDP_BUFFER_BYTES = 7_500_000
-/** Connections that wait to be accepted, as the relay asks for them. */
-const BACKLOG = 4_096
 /** Below it, files and connections of a busy relay run out. */
 const FEW_DESCRIPTORS = 8_192
 
@@ -33,11 +32,10 @@ export async function machineFacts (): Promise<MachineFacts> {
     const text = await readFile(`/proc/sys/${name}`, 'utf8').catch(() => undefined)
     if (text !== undefined) kernel[name] = Number(text)
   }
-  const constrained = process.constrainedMemory()
   return {
     node: process.versions.node,
     descriptors: descriptorLimit(),
-    memory: { total: constrained > 0 ? Math.min(constrained, totalmem()) : totalmem(), free: freemem() },
+    memory: { total: memoryLimit(), free: freemem() },
     kernel,
     root: process.getuid?.() === 0
   }

@@ -1,9 +1,7 @@
 import { Server as TlsServer } from 'node:tls'
 import type { FastifyInstance } from 'fastify'
+import { BACKLOG } from '../../base/backlog.ts'
 import { RelayError, systemCode } from '../../base/errors.ts'
-
-/** Connections that wait to be accepted. */
-export const BACKLOG = 4_096
 
 /**
  * Listens; the port really bound.

@@ -1,13 +1,14 @@
 import type { Server } from 'node:http'
 import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
 import type { FastifyInstance } from 'fastify'
+import { BACKLOG } from '../../base/backlog.ts'
 import { RelayError } from '../../base/errors.ts'
 import type { Logger } from '../../base/log.ts'
 import { VERSION } from '../../base/version.ts'
 import type { Config } from '../../config/config.ts'
 import { refuseRebound } from '../admin/access.ts'
 import { Health, problems, Ready } from '../admin/schemas.ts'
-import { BACKLOG, bind } from './bind.ts'
+import { bind } from './bind.ts'
 import { createInstance } from './instance.ts'
 
 /** Operators who look, and a few scrapers. */

@@ -1,10 +1,9 @@
-import { totalmem } from 'node:os'
 import { setTimeout as delay } from 'node:timers/promises'
 import { getHeapStatistics } from 'node:v8'
 import fp from 'fastify-plugin'
 import { systemClock } from '../../base/clock.ts'
 import { LoopDelay } from '../../base/loop-delay.ts'
-import { descriptorLimit, openDescriptors, residentBytes } from '../../base/process-use.ts'
+import { descriptorLimit, memoryLimit, openDescriptors, residentBytes } from '../../base/process-use.ts'
 import { isWorse, OVERLOAD_STATES } from '../../channel/overload-states.ts'
 import type { Config } from '../../config/config.ts'
 import { keysOf } from '../../config/schema.ts'
@@ -22,13 +21,6 @@ declare module 'fastify' {
   }
 }
 
-/** Memory of the machine, or of the container when that has less, bytes. */
-function availableBytes (): number {
-  const constrained = process.constrainedMemory()
-  // 0 and 2^64 both mean that nothing constrains it.
-  return constrained > 0 ? Math.min(constrained, totalmem()) : totalmem()
-}
-
 function policyOf (settings: Config['overload']): OverloadPolicy {
   return {
     thresholds: signalThresholds(settings),
@@ -39,7 +31,7 @@ function policyOf (settings: Config['overload']): OverloadPolicy {
 }
 
 /** Memory that the relay may have, bytes. */
-const memoryOf = ({ memory_bytes: bytes }: Config['overload']): number => bytes === 0 ? availableBytes() : bytes
+const memoryOf = ({ memory_bytes: bytes }: Config['overload']): number => bytes === 0 ? memoryLimit() : bytes
 
 /** Measures how overloaded the relay is, from before anything is served until the end; what follows from it stands where it is done. */
 export default fp<{ config: Config }>(async (app, { config }) => {

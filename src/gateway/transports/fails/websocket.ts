@@ -1,6 +1,7 @@
 import type { Server } from 'node:net'
 import type { Duplex } from 'node:stream'
 import tls, { createSecureContext } from 'node:tls'
+import { BACKLOG } from '../../../base/backlog.ts'
 import type { TlsMaterial } from '../../../channel/tls-material.ts'
 import { CIPHERS } from '../../../protocol/ciphers.ts'
 import type { SessionRequest } from '../../../protocol/transport-session.ts'
@@ -17,8 +18,6 @@ import { containErrors, WebSocketGuard } from './websocket-guard.ts'
 const MAX_MESSAGE_BYTES = SESSION_WINDOW_BYTES + 64
 /** Connections are cut when they have not closed by themselves by then; `close()` promises a second in all. */
 const CLOSE_TIMEOUT_MS = 700
-/** Connections that wait to be accepted. */
-const BACKLOG = 4_096
 /** HTTP/2: concurrent requests of one connection, of which each session is one, and the size of one header list. */
 const HTTP2_SETTINGS = { maxConcurrentStreams: 100, maxHeaderListSize: 16_384 }
 
