@@ -12,6 +12,7 @@ import { request } from 'undici'
 import { relativeFile } from '../src/plugins/shard-cache/entry.ts'
 import type { ShardCache } from '../src/plugins/shard-cache/shard-cache.ts'
 import { keyId } from '../src/protocol/shard-key.ts'
+import { withCleanup } from '../tools/harness/cleanup.ts'
 import { median } from '../tools/harness/median.ts'
 import { startRelay } from '../tools/harness/relay.ts'
 import { line } from './contender.ts'
@@ -74,29 +75,29 @@ async function whileServing (viewerUrl: string, work: () => Promise<unknown>): P
   return { ms, p99: histogram.percentile(99) / 1e6, most: histogram.max / 1e6, hits: times.length, slowest: Math.max(...times) }
 }
 
-const ends: (() => unknown)[] = []
-const { relay: { admin: { shardCache: cache, purger } }, viewerUrl } = await startRelay({ after: (end: () => unknown) => { ends.push(end) } }, [{ url: 'http://127.0.0.1:9', region: 'NA-WEST' }], { admin: { loopback_without_token: true }, region: { override: 'NA-WEST' } })
-await cache.reconciled
-const rows: Record<'idle' | 'tag' | 'prefix', Measured>[] = []
-for (let round = 0; round < ROUNDS; round++) {
-  await fill(cache, round)
-  const idle = await whileServing(viewerUrl, async () => { await delay(IDLE_MS) })
-  const purged: number[] = []
-  const tag = await whileServing(viewerUrl, async () => { purged.push((await purger.purge({ tag: 'news' })).purged) })
-  for (let n = 0; n < KEPT + ENTRIES / PARTS; n++) if (cache.has({ cid: cidOf(n), part: 0 }) === isTagged(n)) throw new Error(`${cidOf(n)} after the purge by tag`)
-  const prefix = await whileServing(viewerUrl, async () => { purged.push((await purger.purge({ prefix: 'video-' })).purged) })
-  if (purged.reduce((sum, objects) => sum + objects) !== ENTRIES || cache.disk.count !== KEPT) throw new Error(`${purged.join(' and ')} objects purged, ${cache.disk.count} left`)
-  if ((await cache.ids({ prefix: 'video-', after: '', limit: 1 })).length > 0) throw new Error('the index on disk has what was purged')
-  const { statusCode } = await request(`${viewerUrl}/shards/video-${KEPT}/shard_0.bin`)
-  if (statusCode < 500) throw new Error(`what was purged is answered ${statusCode}`)
-  await cache.disk.flush()
-  rows.push({ idle, tag, prefix })
-}
-line('what', 'objects', 'ms', 'loop delay p99, ms', 'most', 'hits meanwhile', 'slowest, ms')
-line('---', '---', '---', '---', '---', '---', '---')
-for (const what of ['idle', 'tag', 'prefix'] as const) {
-  const of = (name: keyof Measured): number => median(rows.map(row => row[what][name]))
-  line(what, what === 'idle' ? '0' : String(ENTRIES / 2), of('ms').toFixed(0), of('p99').toFixed(1), of('most').toFixed(1), of('hits').toFixed(0), of('slowest').toFixed(1))
-}
-line(`medians of ${ROUNDS}`)
-for (const end of ends) await end()
+await withCleanup(async cleanup => {
+  const { relay: { admin: { shardCache: cache, purger } }, viewerUrl } = await startRelay(cleanup, [{ url: 'http://127.0.0.1:9', region: 'NA-WEST' }], { admin: { loopback_without_token: true }, region: { override: 'NA-WEST' } })
+  await cache.reconciled
+  const rows: Record<'idle' | 'tag' | 'prefix', Measured>[] = []
+  for (let round = 0; round < ROUNDS; round++) {
+    await fill(cache, round)
+    const idle = await whileServing(viewerUrl, async () => { await delay(IDLE_MS) })
+    const purged: number[] = []
+    const tag = await whileServing(viewerUrl, async () => { purged.push((await purger.purge({ tag: 'news' })).purged) })
+    for (let n = 0; n < KEPT + ENTRIES / PARTS; n++) if (cache.has({ cid: cidOf(n), part: 0 }) === isTagged(n)) throw new Error(`${cidOf(n)} after the purge by tag`)
+    const prefix = await whileServing(viewerUrl, async () => { purged.push((await purger.purge({ prefix: 'video-' })).purged) })
+    if (purged.reduce((sum, objects) => sum + objects) !== ENTRIES || cache.disk.count !== KEPT) throw new Error(`${purged.join(' and ')} objects purged, ${cache.disk.count} left`)
+    if ((await cache.ids({ prefix: 'video-', after: '', limit: 1 })).length > 0) throw new Error('the index on disk has what was purged')
+    const { statusCode } = await request(`${viewerUrl}/shards/video-${KEPT}/shard_0.bin`)
+    if (statusCode < 500) throw new Error(`what was purged is answered ${statusCode}`)
+    await cache.disk.flush()
+    rows.push({ idle, tag, prefix })
+  }
+  line('what', 'objects', 'ms', 'loop delay p99, ms', 'most', 'hits meanwhile', 'slowest, ms')
+  line('---', '---', '---', '---', '---', '---', '---')
+  for (const what of ['idle', 'tag', 'prefix'] as const) {
+    const of = (name: keyof Measured): number => median(rows.map(row => row[what][name]))
+    line(what, what === 'idle' ? '0' : String(ENTRIES / 2), of('ms').toFixed(0), of('p99').toFixed(1), of('most').toFixed(1), of('hits').toFixed(0), of('slowest').toFixed(1))
+  }
+  line(`medians of ${ROUNDS}`)
+})

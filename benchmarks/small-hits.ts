@@ -4,6 +4,7 @@
  * that is read. CPU of the relay per request, medians and the ratio of each round. Linux.
  */
 import { join, resolve } from 'node:path'
+import { parseArgs } from 'node:util'
 import autocannon from 'autocannon'
 import { withCleanup } from '../tools/harness/cleanup.ts'
 import { cpuMs } from '../tools/harness/gateway-process.ts'
@@ -11,9 +12,8 @@ import { median } from '../tools/harness/median.ts'
 import { spawnRelay, spawnSuperNode } from '../tools/harness/processes.ts'
 import { line } from './contender.ts'
 
-const argument = (name: string): string | undefined => process.argv.includes(name) ? process.argv[process.argv.indexOf(name) + 1] : undefined
-const OLD = argument('--old')
-const ROUNDS = Number(process.argv.find(one => one.startsWith('--rounds='))?.split('=')[1] ?? 7)
+const { values: { old: OLD, rounds } } = parseArgs({ options: { old: { type: 'string' }, rounds: { type: 'string', default: '7' } } })
+const ROUNDS = Number(rounds)
 const REQUESTS = 20_000
 const PATH = '/shards/syn-1000-small/shard_0.bin'
 
