@@ -42,7 +42,8 @@ export interface VideoManifest {
 export const MAX_NEXT = 8
 /** Tags that a manifest may have. */
 export const MAX_TAGS = 16
-const TAG = /^[A-Za-z0-9._:-]{1,64}$/
+/** A tag. */
+export const TAG = /^[A-Za-z0-9._:-]{1,64}$/
 
 /** Why a manifest is refused; labels of a metric, so the list is closed. */
 export const MANIFEST_FAULTS = [

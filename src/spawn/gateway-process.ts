@@ -74,7 +74,7 @@ const STDIO = ['ignore', 'pipe', 'pipe', 'pipe'] as const
 
 /**
  * Starts a gateway and tells of its end and of what it prints.
- * @param own `detached`: in a process group of its own, which a terminal does not signal; `websocket`: descriptor of a socket that listens already
+ * @param options `detached`: in a process group of its own, which a terminal does not signal; `websocket`: descriptor of a socket that listens already
  * @returns the socket to it, undefined when it could not be started
  * @throws Error when the system has no memory or descriptors for one
  */

@@ -3,11 +3,11 @@ import Type, { type Static } from 'typebox'
 import { LOG_LEVELS, type LogLevelName } from '../../base/log-level.ts'
 import { reads, writes } from '../admin/route.ts'
 import { problems } from '../admin/schemas.ts'
+import { sendEvents } from '../http/send-events.ts'
 import type { LiveConfig } from '../live-config/live-config.ts'
 import type { AccessLog } from './access-log.ts'
 import { STATUS_FILTER } from './record-filter.ts'
 import { MAX_LISTENERS } from './record-stream.ts'
-import { sendEvents } from '../http/send-events.ts'
 
 export interface LogRoutesOptions {
   readonly accessLog: AccessLog
@@ -78,6 +78,6 @@ export const logRoutes: FastifyPluginAsyncTypebox<LogRoutesOptions> = async (app
     }
   }, async (request, reply) => {
     const stream = accessLog.stream.listen(request.query)
-    return await sendEvents(request, reply, stream) as never
+    return await sendEvents(request, reply, stream)
   })
 }

@@ -1,4 +1,5 @@
 import Type from 'typebox'
+import { MAX_TAGS, TAG } from '../../protocol/manifest.ts'
 
 /* Schemas of the admin API: validation, serialisation and `openapi.yaml` come from these. */
 
@@ -39,7 +40,7 @@ export const Part = Type.Union([Type.Integer({ minimum: 0, maximum: 13 }), Type.
 
 export const Cid = Type.String({ pattern: '^[A-Za-z0-9_-]{1,128}$', description: 'content identifier' })
 
-export const Tag = Type.String({ pattern: '^[A-Za-z0-9._:-]{1,64}$', description: 'name of a group of videos' })
+export const Tag = Type.String({ pattern: TAG.source, description: 'name of a group of videos' })
 
 export const PartParam = Type.String({ pattern: '^([0-9]|1[0-3]|manifest)$', description: 'shard number 0 to 13, or "manifest"' })
 
@@ -54,7 +55,7 @@ export const Entry = Type.Object({
   hits: Type.Integer({ minimum: 0 }),
   readers: Type.Integer({ minimum: 0, description: 'viewers reading it from disk now' }),
   staleSince: Type.Union([Millis('when a soft purge asked for it to be fetched again'), Type.Null()], { description: 'null when none did' }),
-  tags: Type.Array(Tag, { maxItems: 16, description: 'of its CID: from the manifest and from warm jobs' })
+  tags: Type.Array(Tag, { maxItems: MAX_TAGS, description: 'of its CID: from the manifest and from warm jobs' })
 })
 
 export const EntryPage = Type.Object({

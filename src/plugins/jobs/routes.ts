@@ -3,6 +3,7 @@ import Type from 'typebox'
 import { RelayError } from '../../base/errors.ts'
 import { problems } from '../admin/schemas.ts'
 import { reads, writes } from '../admin/route.ts'
+import { sendEvents } from '../http/send-events.ts'
 import type { WarmService } from '../warm/warm-service.ts'
 import type { AnyWork } from './any-work.ts'
 import type { JobEvents } from './job-events.ts'
@@ -10,7 +11,6 @@ import { MAX_KEPT_JOBS, MAX_OPEN_JOBS, type Job, type Jobs } from './jobs.ts'
 import { RepairJob } from './repair-job.ts'
 import type { Restore } from './restore.ts'
 import { DocumentedJob, JobList, JobReport, NewJob } from './schemas.ts'
-import { sendEvents } from '../http/send-events.ts'
 
 export interface JobRoutesOptions {
   readonly jobs: Jobs<AnyWork>
@@ -52,7 +52,7 @@ export const jobRoutes: FastifyPluginAsyncTypebox<JobRoutesOptions> = async (app
     }
   }, async (request, reply) => {
     const stream = events.listen(find(request.params.id))
-    return await sendEvents(request, reply, stream) as never
+    return await sendEvents(request, reply, stream)
   })
 
   const creates = writes('jobs', {

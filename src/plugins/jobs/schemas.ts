@@ -1,4 +1,5 @@
 import Type, { type Static, type TSchema } from 'typebox'
+import { MAX_TAGS } from '../../protocol/manifest.ts'
 import { Bytes, Cid, Millis, Part, Tag } from '../admin/schemas.ts'
 import { MAX_CONCURRENCY } from '../warm/config.ts'
 import { MAX_FAILURES } from '../warm/warm-job.ts'
@@ -22,7 +23,7 @@ export const NewWarm = Type.Object({
   manifest: Type.Optional(Type.String({ minLength: 1, maxLength: 2_048, description: 'URL of the manifest of a whole video; its path names the CID, and it is not fetched itself' })),
   shards: Type.Optional(Type.Array(Type.Object({ cid: Cid, part: Part }, closed), { minItems: 1, maxItems: MAX_JOB_SHARDS, description: `single objects, of at most ${MAX_JOB_VIDEOS} videos` })),
   parity: Type.Optional(Type.Boolean({ description: 'parity shards of whole videos too; without it they are left out' })),
-  tags: Type.Optional(Type.Array(Tag, { maxItems: 16, description: 'given to the CIDs, for a purge by tag' })),
+  tags: Type.Optional(Type.Array(Tag, { maxItems: MAX_TAGS, description: 'given to the CIDs, for a purge by tag' })),
   concurrency: Type.Optional(Type.Integer({ minimum: 1, maximum: MAX_CONCURRENCY, description: 'objects at the same time; warm.concurrency without it' }))
 }, closed)
 

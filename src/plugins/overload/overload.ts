@@ -10,6 +10,10 @@ export interface OverloadPolicy {
   readonly holdMs: { readonly degraded: number, readonly shedding: number }
 }
 
+function latchPolicy ({ enterSamples, windowSamples, holdMs }: OverloadPolicy, level: 'degraded' | 'shedding'): LatchPolicy {
+  return { enterSamples, windowSamples, holdMs: holdMs[level] }
+}
+
 export interface OverloadTransition {
   /** Wall clock, ms since the epoch. */
   readonly at: number
@@ -62,22 +66,21 @@ export class Overload {
 
   /** @param at wall clock, ms since the epoch */
   constructor (policy: OverloadPolicy, at: number) {
-    const { thresholds, enterSamples, windowSamples, holdMs } = policy
+    const { thresholds } = policy
     this.#policy = policy
     this.#since = at
     this.#watched = OVERLOAD_SIGNALS.map(signal => {
-      const latch = (level: 'degraded' | 'shedding'): Latch => new Latch(thresholds[signal][level], { enterSamples, windowSamples, holdMs: holdMs[level] })
+      const latch = (level: 'degraded' | 'shedding'): Latch => new Latch(thresholds[signal][level], latchPolicy(policy, level))
       return { signal, thresholds: thresholds[signal], degraded: latch('degraded'), shedding: latch('shedding'), value: undefined }
     })
   }
 
   /** Goes by another policy from the next sample on. */
   change (policy: OverloadPolicy): void {
-    const { thresholds, enterSamples, windowSamples, holdMs } = policy
     this.#policy = policy
     for (const watched of this.#watched) {
-      watched.thresholds = thresholds[watched.signal]
-      for (const level of ['degraded', 'shedding'] as const) watched[level].change(watched.thresholds[level], { enterSamples, windowSamples, holdMs: holdMs[level] })
+      watched.thresholds = policy.thresholds[watched.signal]
+      for (const level of ['degraded', 'shedding'] as const) watched[level].change(watched.thresholds[level], latchPolicy(policy, level))
     }
   }
 

@@ -41,6 +41,8 @@ export interface CertificateStore {
   readonly source: 'configured' | 'self-signed'
   /** What new handshakes use. */
   current (): TlsMaterial
+  /** Until when that is valid, ms since the epoch. */
+  readonly notAfter: number
   /** Hashes browsers may pin: current, then next once it exists. Empty when the certificate is not one that can be pinned. */
   hashes (): CertificateHash[]
   /** Called after the current certificate or the list of hashes changed; returns the way to unsubscribe. */
@@ -94,9 +96,13 @@ abstract class BaseStore implements CertificateStore {
   protected abstract refresh (): Promise<void>
   protected abstract stop (): void
 
-  current (): TlsMaterial {
+  current (): TlsMaterial { return this.#opened.material }
+
+  get notAfter (): number { return this.#opened.notAfter }
+
+  get #opened (): LoadedCertificate {
     if (this.loaded === undefined) throw new RelayError('RELAY_ERR_INTERNAL', 'certificate store is not open')
-    return this.loaded.material
+    return this.loaded
   }
 
   onChange (listener: (material: TlsMaterial, hashes: CertificateHash[]) => void): () => void {
@@ -162,7 +168,7 @@ class ConfiguredStore extends BaseStore {
   }
 
   #replace (found: LoadedCertificate): void {
-    if ((found.material.cert === this.loaded?.material.cert && found.material.key === this.loaded.material.key)) return
+    if (found.material.cert === this.loaded?.material.cert && found.material.key === this.loaded.material.key) return
     this.#use(found)
     this.deps.log('info', 'certificate replaced', { subject: found.leaf.subject, validTo: found.leaf.validTo })
     this.changed()

@@ -1,4 +1,3 @@
-import { X509Certificate } from 'node:crypto'
 import { join } from 'node:path'
 import fp from 'fastify-plugin'
 import { systemClock } from '../../base/clock.ts'
@@ -30,7 +29,7 @@ export default fp<{ config: Config }>(async (app, { config }) => {
   })
   app.decorate('certificates', store)
   app.relayMetrics.onCollect(() => {
-    app.relayMetrics.set('icn_relay_certificate_not_after_timestamp_seconds', Date.parse(new X509Certificate(store.current().cert).validTo) / 1_000, { source: store.source })
+    app.relayMetrics.set('icn_relay_certificate_not_after_timestamp_seconds', store.notAfter / 1_000, { source: store.source })
   })
   app.addHook('onClose', async () => { await store.close() })
 }, { name: 'tls', dependencies: ['live-config', 'metrics', 'shard-cache'] })

@@ -3,7 +3,7 @@ import Type, { type Static } from 'typebox'
 import { ERRORS, RelayError, type ErrorCode } from '../../base/errors.ts'
 import { schemaCheck } from '../../base/schema-check.ts'
 import { loadState, parseState } from '../../base/state-file.ts'
-import { MAX_TAGS } from '../../protocol/manifest.ts'
+import { MAX_TAGS, TAG } from '../../protocol/manifest.ts'
 import type { ObjectPart } from '../../protocol/shard-key.ts'
 import { Job, MAX_KEPT_JOBS, MAX_OPEN_JOBS } from '../jobs/jobs.ts'
 import { MAX_CONCURRENCY } from './config.ts'
@@ -34,7 +34,7 @@ const KeptJob = Type.Object({
   createdAt: Time,
   endedAt: Type.Union([Time, Type.Null()]),
   source: Type.Union([Type.Literal('operator'), Type.Literal('feed')]),
-  tags: Type.Optional(Type.Array(Type.String({ pattern: '^[A-Za-z0-9._:-]{1,64}$' }), { maxItems: MAX_TAGS })),
+  tags: Type.Optional(Type.Array(Type.String({ pattern: TAG.source }), { maxItems: MAX_TAGS })),
   concurrency: Type.Integer({ minimum: 1, maximum: MAX_CONCURRENCY }),
   bytes: Count,
   through: Type.Object({ videos: Type.Integer({ minimum: 0, maximum: MAX_JOB_VIDEOS }), fetched: Count, present: Count }, closed),
