@@ -2,6 +2,7 @@ import { readFile } from 'node:fs/promises'
 import Type, { type Static } from 'typebox'
 import { RelayError, systemCode } from '../../base/errors.ts'
 import { schemaCheck } from '../../base/schema-check.ts'
+import { Serial } from '../../base/serial.ts'
 import { parseState } from '../../base/state-file.ts'
 import { DeniedSet } from './denied-set.ts'
 import { parseEntry } from './entry.ts'
@@ -24,7 +25,7 @@ const stateCheck = schemaCheck<Static<typeof StateFile>>(StateFile)
 export class OwnEntries {
   #entries: ReadonlyMap<string, OwnEntry>
   readonly #keep: (text: string) => Promise<void>
-  #changing: Promise<unknown> = Promise.resolve()
+  readonly #serial = new Serial()
 
   /** @param keep writes the file anew */
   constructor (entries: readonly OwnEntry[], keep: (text: string) => Promise<void>) {
@@ -59,7 +60,7 @@ export class OwnEntries {
 
   /** One after the other. @returns how many more there are */
   async #change (change: (map: Map<string, OwnEntry>) => void): Promise<number> {
-    const changed = this.#changing.then(async () => {
+    return await this.#serial.run(async () => {
       const next = new Map(this.#entries)
       change(next)
       if (next.size > MAX_OWN_ENTRIES) throw new RelayError('RELAY_ERR_BAD_REQUEST', `at most ${MAX_OWN_ENTRIES} entries are kept; write longer lists to denylist.file`)
@@ -69,8 +70,6 @@ export class OwnEntries {
       this.#entries = next
       return more
     })
-    this.#changing = changed.catch(() => {})
-    return await changed
   }
 }
 

@@ -1,6 +1,7 @@
 import { isDeepStrictEqual } from 'node:util'
 import { abortable } from '../../base/abortable.ts'
 import { RelayError } from '../../base/errors.ts'
+import { Serial } from '../../base/serial.ts'
 import { checkConfig } from '../../config/config.ts'
 import { crossChecks } from '../../config/cross-checks.ts'
 import { mergeLayers, sourceOf, valueAt, withValues, type ConfigLayers, type ValueSource } from '../../config/layers.ts'
@@ -87,7 +88,7 @@ export class LiveConfig {
   #hash: string
   #reload: { readonly success: boolean, readonly at: number, readonly problem: string | null }
   #loadedAt: number
-  #work: Promise<unknown> = Promise.resolve()
+  readonly #serial = new Serial()
   readonly #listeners: ((changed: readonly KeyChange[]) => void)[] = []
   /** A reload that has not begun, which whoever asks meanwhile shares. */
   #waiting: Promise<ConfigChange> | undefined
@@ -195,19 +196,17 @@ export class LiveConfig {
   /** Resolves when no change is under way; there are none afterwards. What waits for a file is given up. */
   async close (): Promise<void> {
     this.#life.abort(new RelayError('RELAY_ERR_STOPPING', 'the relay is stopping'))
-    await this.#work
+    await this.#serial.ended()
   }
 
   #deadline (): AbortSignal { return AbortSignal.any([this.#options.deadline(), this.#life.signal]) }
 
   /** One after the other: one reload waits at most, and one other change for each connection of the admin listener. */
   async #queue<T> (work: () => Promise<T>): Promise<T> {
-    const done = this.#work.then(async () => {
+    return await this.#serial.run(async () => {
       this.#life.signal.throwIfAborted()
       return await work()
     })
-    this.#work = done.catch(() => {})
-    return await done
   }
 
   async #reloadNow (): Promise<ConfigChange> {

@@ -1,4 +1,5 @@
 import { RelayError } from '../../base/errors.ts'
+import { Serial } from '../../base/serial.ts'
 import { cidOfId, keyId, keysOfCid } from '../../protocol/shard-key.ts'
 import type { CacheEntry } from '../shard-cache/cache-entry.ts'
 import { MAX_PINS, pinsText, type Pin } from './pin-state.ts'
@@ -32,7 +33,7 @@ export interface PinReport extends Pin {
 export class Pins {
   readonly #options: PinsOptions
   #pins: ReadonlyMap<string, Pin>
-  #changing: Promise<unknown> = Promise.resolve()
+  readonly #serial = new Serial()
   #beyond = 0
 
   /** @param pins of an earlier run */
@@ -94,15 +95,13 @@ export class Pins {
 
   /** One after the other. */
   async #change<T> (change: (pins: Map<string, Pin>) => T): Promise<T> {
-    const changed = this.#changing.then(async () => {
+    return await this.#serial.run(async () => {
       const next = new Map(this.#pins)
       const result = change(next)
       await this.#options.keep(pinsText([...next.values()]))
       this.#pins = next
       return result
     })
-    this.#changing = changed.catch(() => {})
-    return await changed
   }
 
   #refuseBeyond (cid: string): void {

@@ -1,5 +1,6 @@
 import type { Clock } from '../../base/clock.ts'
 import { RelayError } from '../../base/errors.ts'
+import { Serial } from '../../base/serial.ts'
 import { cidOfId } from '../../protocol/shard-key.ts'
 import type { PurgeWhat } from '../shard-cache/purges.ts'
 import { selectCids, type PurgeSelector } from './selector.ts'
@@ -32,7 +33,7 @@ export const MAX_WAITING_PURGES = 16
 /** Purges that operators ask for, one after the other. */
 export class Purger {
   readonly #options: PurgerOptions
-  #last: Promise<unknown> = Promise.resolve()
+  readonly #serial = new Serial()
   #open = 0
   #closed = false
 
@@ -52,10 +53,8 @@ export class Purger {
     const { matches, cids } = selectCids(selector, tagsOf)
     if (this.#open > MAX_WAITING_PURGES) throw new RelayError('RELAY_ERR_JOBS_BUSY', `${MAX_WAITING_PURGES} purges wait already`, { retryAfterSeconds: 1 })
     this.#open++
-    const report = this.#last.then(async () => await this.#run(cid => !this.#closed && matches(cid), cids, mode))
-    this.#last = report.catch(() => {})
     try {
-      return await report
+      return await this.#serial.run(async () => await this.#run(cid => !this.#closed && matches(cid), cids, mode))
     } finally {
       this.#open--
     }
@@ -64,7 +63,7 @@ export class Purger {
   /** Ends what is under way; what it has not evicted by then stays. */
   async close (): Promise<void> {
     this.#closed = true
-    await this.#last
+    await this.#serial.ended()
   }
 
   async #run (matches: (cid: string) => boolean, cids: readonly string[] | undefined, mode: PurgeMode): Promise<PurgeReport> {

@@ -1,4 +1,5 @@
 import { systemTimers, type Clock, type Timers } from '../../base/clock.ts'
+import { Serial } from '../../base/serial.ts'
 import { Scrub, type ScrubOptions } from './scrub.ts'
 import { ScrubRunner } from './scrub-runner.ts'
 import { scrubStateText, type ScrubState } from './scrub-state.ts'
@@ -19,7 +20,7 @@ export interface ScrubServiceOptions extends ScrubOptions {
 export class ScrubService {
   readonly #options: ScrubServiceOptions
   readonly #scrub: Scrub
-  #saving: Promise<void> = Promise.resolve()
+  readonly #saves = new Serial()
   readonly #runner: ScrubRunner
   /** The text that the file has. */
   #kept: string
@@ -76,13 +77,11 @@ export class ScrubService {
 
   /** One after the other: of two at the same time the older might be the last to be kept. */
   async #save (): Promise<void> {
-    const saved = this.#saving.then(async () => {
+    await this.#saves.run(async () => {
       const text = scrubStateText(this.state)
       if (text === this.#kept) return
       await this.#options.keep(text)
       this.#kept = text
     })
-    this.#saving = saved.catch(() => {})
-    await saved
   }
 }

@@ -1,4 +1,5 @@
 import { RelayError } from '../../base/errors.ts'
+import { Serial } from '../../base/serial.ts'
 import { saveChanges, type NodeChanges } from './node-changes.ts'
 import type { NodeAddress, NodeSet } from './node-set.ts'
 import type { AdminState } from './node-state.ts'
@@ -11,7 +12,7 @@ export class NodeRoster {
   readonly #file: string
   #named: readonly NodeAddress[] = []
   /** Writes come one after the other, each with the latest state. */
-  #writing: Promise<void> = Promise.resolve()
+  readonly #writes = new Serial()
 
   constructor (nodes: NodeSet, changes: NodeChanges, file: string) {
     this.#nodes = nodes
@@ -48,7 +49,7 @@ export class NodeRoster {
 
   /** Resolves when everything is written. */
   async close (): Promise<void> {
-    await this.#writing.catch(() => {})
+    await this.#writes.ended()
   }
 
   #find (id: string): { url: string } {
@@ -60,11 +61,8 @@ export class NodeRoster {
   async #change (change: () => void): Promise<void> {
     change()
     this.#apply()
-    const writing = this.#writing.catch(() => {}).then(async () => { await saveChanges(this.#file, this.#changes) })
-    this.#writing = writing
-    writing.catch(() => {})
     try {
-      await writing
+      await this.#writes.run(async () => { await saveChanges(this.#file, this.#changes) })
     } catch (error) {
       throw new RelayError('RELAY_ERR_INTERNAL', 'the change is in force, and could not be written: it will not outlive this process', { cause: error })
     }
