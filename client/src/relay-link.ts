@@ -21,6 +21,8 @@ export interface LinkOptions {
   /** Which process of the relay has its sessions now. */
   readonly gatewayOf: (relayUrl: string, signal: AbortSignal) => Promise<string | undefined>
   readonly platform: ClientPlatform
+  /** Relays to go to when the first cannot be reached, as {@link relayBase} gives them. */
+  readonly alternates: readonly string[]
   /** Transports to try, best first. */
   readonly transports: readonly TransportName[]
   /** Attempts in a row before those who wait for a connection are told so. */
@@ -78,7 +80,8 @@ export class RelayLink implements Sessions {
       open: async ({ relayUrl: url, transport }) => await this.#dial(url, { only: transport }),
       limitBps: () => this.#pool.first?.bandwidth?.bitsPerSecond,
       onFirst: () => options.onBandwidth(this.#pool.first?.bandwidth),
-      onJoin: session => this.#catchUp(session),
+      // What the relay said before the session was in use; after whoever takes it into use has ended: a move that leads to the next one is over by then.
+      onJoin: session => { queueMicrotask(() => { for (const message of session.early.splice(0)) this.#hear(session, message) }) },
       onLate: (since, rate) => {
         const [info, place] = [this.#pool.first?.info, this.#place]
         if (info !== undefined) this.#scout()?.late(info, since, rate, () => this.#place === place)
@@ -159,8 +162,8 @@ export class RelayLink implements Sessions {
   }
 
   async #attempts (): Promise<void> {
-    const { attempts, platform } = this.#options
-    const urls = [...new Set([this.#relayUrl, this.#home])]
+    const { alternates, attempts, platform } = this.#options
+    const urls = [...new Set([this.#relayUrl, this.#home, ...alternates])]
     let askedMs = 0
     for (let attempt = 0; ; attempt++) {
       const pauseMs = Math.max(askedMs, this.#failures > 0 ? backoffMs(this.#failures, platform.random()) : 0)
@@ -237,11 +240,6 @@ export class RelayLink implements Sessions {
     this.#pool.replaceAll(session)
     this.#scheduleUpgrade(UPGRADE_FIRST_MS)
     this.#options.onTransport?.(session.info)
-  }
-
-  /** What the relay said before the session was in use; after whoever takes it into use has ended: a move that leads to the next one is over by then. */
-  #catchUp (session: PooledSession): void {
-    queueMicrotask(() => { for (const message of session.early.splice(0)) this.#hear(session, message) })
   }
 
   #hear (session: PooledSession, message: ControlMessage): void {
