@@ -38,7 +38,8 @@ export interface ShardClientOptions {
   /** Time for one transport to connect, milliseconds; 3000 by default, three round trips over a bad mobile network. */
   readonly connectTimeoutMs?: number
   /**
-   * Time without a byte after which a request is tried again, milliseconds; 5000 by default, several times what a miss takes. A browser that
+   * Time without a sign of life after which a request is tried again, milliseconds; 5000 by default. Bytes are one, and over a session the word of the relay, which
+   * it gives every second, that it is still fetching the object. A browser that
    * only waits asks a silent relay after 15 s whether it is there, so this is how long a page waits when a relay was killed.
    */
   readonly stallMs?: number

@@ -175,10 +175,10 @@ async function begin (session: PooledSession, fields: readonly FieldLine[], requ
  */
 export async function fetchObject (session: PooledSession, request: FetchRequest, sessions: Sessions, platform: ClientPlatform): Promise<ObjectResult> {
   const started = platform.now()
-  const { path, range, blocks, signal, stallMs, token } = request
+  const { path, range, blocks, signal, token } = request
   const fields: readonly FieldLine[] = token === undefined ? [] : [['authorization', `Bearer ${token}`]]
   const abort = linkedAbort(signal)
-  const stall = stallTimer(abort, stallMs, platform)
+  const stall = stallTimer(abort, request, session, platform)
   let begun: Begun
   try {
     begun = await begin(session, fields, request, abort.signal, platform.now)
@@ -207,7 +207,7 @@ export async function fetchObject (session: PooledSession, request: FetchRequest
     path,
     fields,
     signal,
-    stallMs,
+    stallMs: request.stallMs,
     length,
     etag: status === 200 && range === undefined ? etag : undefined,
     onReceived: receivedBytes => {

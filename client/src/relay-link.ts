@@ -1,13 +1,13 @@
 import type { ControlMessage } from '../../src/protocol/control-messages.ts'
-import { signalOf, type BandwidthSignal } from './bandwidth-signal.ts'
+import { signalOf } from './bandwidth-signal.ts'
 import { ShardClientError } from './client-error.ts'
-import type { DialMode, Dialled } from './dial.ts'
+import type { DialMode } from './dial.ts'
 import type { GatewayWatch } from './gateway-watch.ts'
 import { PooledSession } from './pooled-session.ts'
+import type { LinkOptions } from './link-options.ts'
 import { SessionPool } from './session-pool.ts'
 import { MoveBudget, destinations } from './moves.ts'
 import { PagePresence } from './page-presence.ts'
-import type { ClientPlatform } from './platform.ts'
 import type { Sessions, SharedBody } from './shared-body.ts'
 import { TransportChoice } from './transport-choice.ts'
 import { TransportMemory } from './transport-memory.ts'
@@ -15,24 +15,6 @@ import { loadedSessions } from './late-parts.ts'
 import type { TransportScout } from './transport-scout.ts'
 import type { TransportInfo, TransportName } from './transports.ts'
 import { abortable, backoffMs, delay } from './waiting.ts'
-
-export interface LinkOptions {
-  readonly dial: (relayUrl: string, onControl: (message: ControlMessage) => void, signal: AbortSignal, mode: DialMode) => Promise<Dialled>
-  /** Which process of the relay has its sessions now. */
-  readonly gatewayOf: (relayUrl: string, signal: AbortSignal) => Promise<string | undefined>
-  readonly platform: ClientPlatform
-  /** Relays to go to when the first cannot be reached, as {@link relayBase} gives them. */
-  readonly alternates: readonly string[]
-  /** Transports to try, best first. */
-  readonly transports: readonly TransportName[]
-  /** Attempts in a row before those who wait for a connection are told so. */
-  readonly attempts: () => number
-  /** The client is connected in another way than before. */
-  readonly onTransport: ((info: TransportInfo) => void) | undefined
-  readonly onControl: ((message: ControlMessage) => void) | undefined
-  /** What the relay says of bandwidth has changed; undefined when nothing limits it, as far as is known. */
-  readonly onBandwidth: (signal: BandwidthSignal | undefined) => void
-}
 
 /** A session that lives shorter than this, milliseconds, counts as failed, so that a relay in a crash loop is not dialled in a tight one. */
 const SHORT_LIFE_MS = 5_000
@@ -112,7 +94,7 @@ export class RelayLink implements Sessions {
   join (body: SharedBody): void { this.#pool.join(body) }
   leave (body: SharedBody): void { this.#pool.leave(body) }
   received (session: PooledSession, bytes: number): void {
-    this.#watch?.heard(session)
+    session.heardAt = this.#options.platform.now()
     this.#pool.received(session, bytes)
   }
 
@@ -125,6 +107,8 @@ export class RelayLink implements Sessions {
     if (error.fault !== 'stalled') return
     // "Connected" is not "usable": what has never delivered anything does not become better by connecting again.
     if (session.received === 0) this.#choice.demote(session.info, `connected, but ${error.message}`)
+    // What answers others is there; this one object does not come.
+    if (this.#options.platform.now() - session.heardAt < this.#options.stallMs / 2) return
     // A path that carries nothing may be gone without a word, or a session may be out of streams for good.
     this.#retire(session)
   }
@@ -243,8 +227,9 @@ export class RelayLink implements Sessions {
   }
 
   #hear (session: PooledSession, message: ControlMessage): void {
-    this.#watch?.heard(session)
+    session.heardAt = this.#options.platform.now()
     if (message.type === 'ping') return
+    if (message.type === 'filling') session.filling(message.objects)
     if (!this.#pool.has(session)) {
       // What a session says that is not in use any more does not count.
       if (!session.retired && session.early.length < MAX_EARLY) session.early.push(message)

@@ -63,6 +63,7 @@ export class ShardClient {
       dial: (url, onControl, signal, mode) => dial(url, dialOptions, onControl, signal, mode),
       gatewayOf: (url, signal) => gatewayOf(url, dialOptions, signal),
       platform,
+      stallMs: this.#stallMs,
       attempts: () => (this.#connected ? undefined : options.connectAttempts) ?? options.attempts ?? 8,
       transports,
       onControl: options.onControl,
@@ -94,6 +95,8 @@ export class ShardClient {
     }
     return client
   }
+
+  get #stallMs (): number { return this.#options.stallMs ?? 5_000 }
 
   /** How the client is, or was last, connected, and why not in a better way. */
   get transport (): TransportInfo { return this.#transport }
@@ -193,7 +196,7 @@ export class ShardClient {
       verify: options.verify ?? true,
       sha256: options.sha256,
       maxBytes: this.#options.maxObjectBytes ?? 64 * 1024 * 1024,
-      stallMs: this.#options.stallMs ?? 5_000,
+      stallMs: this.#stallMs,
       kept: { bytes: new Uint8Array(0) }
     }
     const count = { attempt: 1, stalls: 0, called: this.#platform.now() }

@@ -7,7 +7,7 @@ import { fileResponse } from '../../../client/src/file-response.ts'
 import { locateByte, piecesOf } from '../../../client/src/file-pieces.ts'
 import { cidOfUri } from '../../../client/src/icn-uri.ts'
 import { fileBytes, fileRig, streamBytes, type FileRig } from '../../support/file-rig.ts'
-import { settle } from '../../support/viewer-rig.ts'
+import { settle, until } from '../../support/viewer-rig.ts'
 
 const fault = (kind: string, more: object = {}): object => ({ name: 'ShardClientError', fault: kind, ...more })
 
@@ -80,7 +80,7 @@ suite('bytes of a file', () => {
         assert.ok((await streamBytes(file.stream({ range }))).equals(FILE.subarray(range.start, range.end)))
       }))
       assert.ok(ended.every(({ outcome, verified, bytes }) => outcome === 'done' && verified === (bytes > 0)))
-      assert.equal(source.underWay, 0)
+      await until(() => source.underWay === 0, 'nothing is under way')
       if (blockSize !== undefined) assert.equal(store.size, 0)
     }), { numRuns: 60 })
   })
@@ -90,7 +90,7 @@ suite('bytes of a file', () => {
     for (const index of [0, 3, 5, 11, 13]) source.faults.set(index, 'missing')
     await assert.rejects(file.bytes({ range: { start: 0, end: 10 } }), fault('missing', { message: /^shard 0 is missing, and of the others 4: .*\b13 \(/ }))
     await assert.rejects(streamBytes(file.stream()), fault('missing'))
-    await settle()
+    await until(() => source.underWay === 0, 'nothing is under way')
     assert.deepEqual([ended.at(-1)?.outcome, source.underWay], ['failed', 0])
     assert.deepEqual(file.lostShards, [0, 3, 5, 11, 13])
   })
@@ -210,8 +210,8 @@ suite('memory', () => {
         await assert.rejects(ahead, { message: 'seek' })
       }
     }
-    await settle()
-    assert.deepEqual([source.underWay, store.size, store.keptBytes, ended.length], [0, 0, 0, 300])
+    await until(() => source.underWay === 0, 'nothing is under way')
+    assert.deepEqual([store.size, store.keptBytes, ended.length], [0, 0, 300])
     assert.ok(ended.every(({ outcome }) => outcome === 'aborted'))
     source.pause = async () => {}
     assert.ok(Buffer.from(await file.bytes()).equals(FILE))
@@ -226,8 +226,7 @@ suite('memory', () => {
     assert.ok((await reader.read()).value !== undefined)
     abort.abort(new Error('left'))
     await assert.rejects(reader.closed, { message: 'left' })
-    await settle()
-    assert.deepEqual([source.underWay, store.size], [0, 0])
+    await until(() => source.underWay === 0 && store.size === 0, 'nothing is under way')
   })
 })
 

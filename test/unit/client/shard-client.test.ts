@@ -238,6 +238,41 @@ suite('shard client: fetching', () => {
     await until(() => a.source.held === 0, 'nothing is held')
   })
 
+  test('a slow fill that the relay speaks of is waited for, over the same session; so is one whose relay answers others', async t => {
+    const { client, a, network } = await connected(t, { stallMs: 4000, transports: ['webtransport'] })
+    const resolve = a.source.resolve.bind(a.source)
+    let open = (): void => {}
+    const filled = new Promise<void>(resolve => { open = resolve })
+    a.source.resolve = async (key, options) => {
+      if (key.part === 5) await filled
+      return await resolve(key, options)
+    }
+    const shard = client.fetchShard('v', 5)
+    for (let second = 0; second < 12; second++) {
+      await settle()
+      a.now += 1000
+      for (const session of a.sessions) session.tick()
+      await network.time.advance(1000)
+    }
+    open()
+    const { attempts, verified } = await shard
+    assert.deepEqual([attempts, verified, a.sessions.length], [1, true, 1])
+
+    // Of this one the relay says nothing; every second it answers something else.
+    a.source.objects.set('v/6', SHARD)
+    a.source.resolve = async (key, options) => {
+      if (key.part === 5 && network.time.time < 20_000) await new Promise((_resolve, reject) => { options.signal.addEventListener('abort', () => { reject(new Error('gone')) }) })
+      return await resolve(key, options)
+    }
+    const late = client.fetchShard('v', 5)
+    for (let second = 0; second < 12; second++) {
+      await client.fetchShard('v', 6)
+      await network.time.advance(1000)
+    }
+    assert.equal((await network.time.until(late)).attempts, 3)
+    assert.equal(a.sessions.length, 1)
+  })
+
   test('wrong arguments and a closed client are refused', async t => {
     const { client, network } = await connected(t)
     await assert.rejects(client.fetchShard('v', 14), RangeError)
