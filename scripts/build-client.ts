@@ -26,6 +26,9 @@ const bundled = (name: string): string => join(BUNDLED, `${name}.js`)
 const LATER = { sessions: src('sessions'), 'video-parts': src('video-parts'), 'file-parts': src('file-parts'), 'publisher-check': src('publisher-check'), 'browser-erasure': src('browser-erasure'), erasure: bundled('erasure') }
 const LATER_IN_NODE = { 'node-quinn': src('node-quinn'), 'engine-file': join(ROOT, 'src/quinn/engine-file.ts'), 'node-http2': bundled('node-http2') }
 
+/** Entries for players, which know nothing of the platform. */
+const PLAYERS = { hls: src('hls'), shaka: src('shaka'), dash: src('dash') }
+
 const common = {
   absWorkingDir: ROOT,
   bundle: true,
@@ -87,8 +90,8 @@ async function library (entries: Readonly<Record<string, string>>, outdir: strin
 
 await rm(OUT, { recursive: true, force: true })
 const [inputs] = await Promise.all([
-  library({ index: src('index'), node: src('node'), files: src('files'), 'node-files': src('node-files'), ...LATER_IN_NODE }, OUT, false),
-  library({ client: src('index'), files: src('files') }, join(OUT, 'browser'), true),
+  library({ index: src('index'), node: src('node'), files: src('files'), 'node-files': src('node-files'), ...PLAYERS, ...LATER_IN_NODE }, OUT, false),
+  library({ client: src('index'), files: src('files'), ...PLAYERS }, join(OUT, 'browser'), true),
   promisify(execFile)(process.execPath, [createRequire(import.meta.url).resolve('typescript/bin/tsc'), '-p', relative(process.cwd(), join(CLIENT, 'tsconfig.types.json'))])
 ])
 await writeFile(join(OUT, 'licences.txt'), await licences(inputs, 'icn-relay-client'))
