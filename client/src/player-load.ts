@@ -21,7 +21,7 @@ export async function loadWhole (fetcher: FileFetcher, uri: string, { onHead, on
   const total = stated === null ? undefined : Number(stated)
   const parts: Uint8Array[] = []
   let loaded = 0
-  const reader = response.body?.getReader()
+  const reader = (response.body as ReadableStream<Uint8Array> | null)?.getReader()
   for (let read = await reader?.read(); read !== undefined && !read.done; read = await reader?.read()) {
     parts.push(read.value)
     loaded += read.value.length

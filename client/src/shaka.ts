@@ -22,11 +22,13 @@ type ShakaPlugin = (uri: string, request: ShakaRequest, type: number, progressUp
 
 /** What the module, or the global, `shaka` is. */
 export interface ShakaNamespace {
-  readonly net: { readonly NetworkingEngine: {
-    registerScheme (scheme: string, plugin: ShakaPlugin, priority?: number, progressSupport?: boolean): void
-    readonly RequestType: { readonly MANIFEST: number, readonly SEGMENT: number }
-    readonly PluginPriority: { readonly APPLICATION: number }
-  } }
+  readonly net: {
+    readonly NetworkingEngine: {
+      registerScheme (scheme: string, plugin: ShakaPlugin, priority?: number, progressSupport?: boolean): void
+      readonly RequestType: { readonly MANIFEST: number, readonly SEGMENT: number }
+      readonly PluginPriority: { readonly APPLICATION: number }
+    }
+  }
   readonly util: {
     readonly AbortableOperation: new (promise: Promise<ShakaResponse>, onAbort: () => Promise<void>) => unknown
     readonly Error: (new (severity: number, category: number, code: number, ...data: unknown[]) => unknown) & {

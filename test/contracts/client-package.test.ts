@@ -186,7 +186,9 @@ process.exit()
     assert.deepEqual(JSON.parse(stdout), { same: true, webtransport: ['webtransport', expected], websocket: ['websocket', expected], http: ['http', expected], video: [[0], sha256(clip)] })
     assert.equal(stderr, '')
 
-    const examples = await readdir(join(ROOT, 'client/examples'))
+    const examples = (await readdir(join(ROOT, 'client/examples'))).filter(name => name.endsWith('.mjs'))
+    // Those of pages run in `test/e2e/players.test.ts`.
+    const pages = await readdir(join(ROOT, 'client/examples/pages'))
     const docs = await readFile(join(ROOT, 'docs/client.md'), 'utf8')
     const said: Record<string, string> = {}
     for (const name of examples) {
@@ -195,7 +197,8 @@ process.exit()
       await writeFile(join(project, name), text)
       said[name] = (await run(process.execPath, [name, relay.viewerUrl, `icn://${cid}`, DEMO_PUBLIC_KEY], { cwd: project })).stdout
     }
-    assert.equal(docs.match(/^```js$/gm)?.length, examples.length, 'every example of the page is a file')
+    for (const name of pages) assert.ok(docs.includes(`\`\`\`js\n${await readFile(join(ROOT, 'client/examples/pages', name), 'utf8')}\`\`\``), `docs/client.md shows ${name}`)
+    assert.equal(docs.match(/^```js$/gm)?.length, examples.length + pages.length, 'every example of the page is a file')
     assert.deepEqual(said, {
       'errors.mjs': 'status 404 RELAY_ERR_SHARD_NOT_FOUND false\n',
       'fetch.mjs': `206 ${TYPE}\n1000 bytes, bytes ${clip.length - 1000}-${clip.length - 1}/${clip.length}\n`,
@@ -207,7 +210,7 @@ process.exit()
 })
 
 test('the types are whole, for a page without the types of Node, and for Node', { timeout: 240_000 }, async () => {
-  await writeFile(join(project, 'page.ts'), "import { connect, type ShardResult } from 'icn-relay-client'\nimport { connect as files, type FileClient } from 'icn-relay-client/files'\nexport const client = async (): Promise<FileClient> => await files([location.origin])\nexport const response = async (): Promise<Response> => await (await client()).fetch('icn://a')\nexport const stream = async (): Promise<ReadableStream<Uint8Array<ArrayBuffer>>> => (await (await client()).open('icn://a')).stream()\nexport const shard = async (): Promise<ShardResult> => await (await connect(location.origin)).fetchShard('a', 1)\n")
+  await writeFile(join(project, 'page.ts'), "import { connect, type ShardResult } from 'icn-relay-client'\nimport { connect as files, type FileClient } from 'icn-relay-client/files'\nimport { extendDash } from 'icn-relay-client/dash'\nimport { hlsLoader } from 'icn-relay-client/hls'\nimport { registerIcn } from 'icn-relay-client/shaka'\nexport const players = [extendDash, hlsLoader, registerIcn]\nexport const client = async (): Promise<FileClient> => await files([location.origin])\nexport const response = async (): Promise<Response> => await (await client()).fetch('icn://a')\nexport const stream = async (): Promise<ReadableStream<Uint8Array<ArrayBuffer>>> => (await (await client()).open('icn://a')).stream()\nexport const shard = async (): Promise<ShardResult> => await (await connect(location.origin)).fetchShard('a', 1)\n")
   await writeFile(join(project, 'node.ts'), "import { connect, dialHttp3, type ShardResult } from 'icn-relay-client'\nimport { connect as files, type FileClient } from 'icn-relay-client/files'\nexport const client = async (): Promise<FileClient> => await files(['a'])\nexport const shard = async (): Promise<ShardResult> => await (await connect(String(dialHttp3))).fetchShard('a', 1)\n")
   const tsc = join(ROOT, 'node_modules/typescript/bin/tsc')
   const options = ['--noEmit', '--strict', '--target', 'es2023']
