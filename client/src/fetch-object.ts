@@ -2,7 +2,7 @@ import type { FieldLine, Fields } from '../../src/protocol/message-head.ts'
 import { PREFETCH_FIELD, formatPrefetchHint } from '../../src/protocol/prefetch-hint.ts'
 import { hexOf } from '../../src/protocol/repr-digest.ts'
 import type { ShardKey } from '../../src/protocol/shard-key.ts'
-import { ShardClientError, retryAfterOf } from './client-error.ts'
+import { ShardClientError, reasonText, retryAfterOf } from './client-error.ts'
 import { statedSha256 } from './digest.ts'
 import type { PooledSession } from './pooled-session.ts'
 import type { ClientPlatform } from './platform.ts'
@@ -224,7 +224,12 @@ export async function fetchObject (session: PooledSession, request: FetchRequest
     throw error
   }
   const bytes = kept === undefined ? body.bytes : joined(kept.bytes, body.bytes)
-  const verified = await isRight(bytes, response, request, platform)
+  const verified = await isRight(bytes, response, request, platform).catch((error: unknown) => {
+    if (kept === undefined || before === 0) throw error
+    // It may be what came before: all of it is asked for once more.
+    kept.bytes = new Uint8Array(0)
+    throw new ShardClientError('truncated', reasonText(error), { cause: error })
+  })
   const totalMs = platform.now() - started
   const cacheStatus = answer.get('cache-status')
   return {

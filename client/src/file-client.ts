@@ -23,7 +23,7 @@ export interface FileClientOptions extends Omit<ShardClientOptions, 'alternates'
 
 /** Files whose manifests are kept. */
 const MAX_FILES = 16
-/** Repairs at the same time: one holds the same part, 1 MiB, of ten shards and twice that in WebAssembly. */
+/** Repairs at the same time, and as many in the background: one holds the same part, 1 MiB, of ten shards and twice that in WebAssembly. */
 const MAX_REPAIRS = 2
 
 export interface FileClientEvents {
@@ -160,7 +160,7 @@ export class FileClient extends EventTarget {
       source: this.shards,
       platform,
       verify,
-      repairs: new PrioritySlots(MAX_REPAIRS),
+      repairs: new PrioritySlots(MAX_REPAIRS, 0),
       store: new PieceStore(cacheBytes),
       windowBytes,
       cacheBytes,

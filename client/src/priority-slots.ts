@@ -10,8 +10,8 @@ const RANKS = { urgent: 0, normal: 1, background: 2 } as const
 const BACKGROUND = RANKS.background
 /** What is urgent does not wait for a slot until so many more are held than there are for the others. */
 const MORE_FOR_URGENT = 4
-/** Background requests at the same time, at most. With parts of 1 MiB they fill 100 Mbit/s at 300 ms; more would only be more to stop. */
-const MAX_BACKGROUND = 4
+/** Background requests at the same time, at most. With parts of 1 MiB they fill 50 Mbit/s at 300 ms; what the relay has granted to more would go before what stops them, over HTTP above all. */
+const MAX_BACKGROUND = 2
 
 /** The priority of one or several requests, which may rise while they are under way. */
 export class Urgency {
@@ -78,12 +78,14 @@ class Place implements Slot {
  */
 export class PrioritySlots {
   readonly #size: number
+  readonly #moreForUrgent: number
   readonly #held = new Set<Place>()
   /** By rank. */
   readonly #waiting: ReadonlyArray<Set<Place>> = [new Set(), new Set(), new Set()]
 
-  constructor (size: number) {
+  constructor (size: number, moreForUrgent = MORE_FOR_URGENT) {
     this.#size = size
+    this.#moreForUrgent = moreForUrgent
   }
 
   get held (): number { return this.#held.size }
@@ -135,7 +137,7 @@ export class PrioritySlots {
     for (const { urgency } of this.#held) if (urgency.rank < BACKGROUND) others++
     const isFree = rank === BACKGROUND
       ? others === 0 && this.#held.size < Math.min(MAX_BACKGROUND, this.#size)
-      : others < this.#size + (rank === RANKS.urgent ? MORE_FOR_URGENT : 0)
+      : others < this.#size + (rank === RANKS.urgent ? this.#moreForUrgent : 0)
     return isFree ? first : undefined
   }
 }

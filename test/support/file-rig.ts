@@ -4,7 +4,7 @@ import { ShardClientError } from '../../client/src/client-error.ts'
 import type { FetchShardOptions, ShardResult } from '../../client/src/client-options.ts'
 import { nodeErasure } from '../../client/src/node.ts'
 import { IcnFile, type FileContext } from '../../client/src/icn-file.ts'
-import { parseManifest, type Manifest } from '../../client/src/manifest.ts'
+import { parseManifest } from '../../client/src/manifest.ts'
 import type { PieceSource } from '../../client/src/piece-source.ts'
 import { PieceStore } from '../../client/src/piece-store.ts'
 import { systemPlatform } from '../../client/src/platform.ts'
@@ -28,10 +28,10 @@ export function fileBytes (size: number): Buffer {
 const sha256 = (bytes: Uint8Array): Buffer => createHash('sha256').update(bytes).digest()
 
 /** The manifest of these shards as a super-node serves it. */
-export function fileManifest (file: Uint8Array, shards: readonly Uint8Array[], blockSize?: number): Manifest {
+export function fileManifestBytes (file: Uint8Array, shards: readonly Uint8Array[], blockSize?: number): Buffer {
   const shardSize = shards[0]?.length ?? 0
   const blocksOf = (shard: Uint8Array, size: number): string => Buffer.concat(Array.from({ length: Math.ceil(shard.length / size) }, (_, block) => sha256(shard.subarray(block * size, (block + 1) * size)))).toString('base64')
-  return parseManifest(Buffer.from(JSON.stringify({
+  return Buffer.from(JSON.stringify({
     version: 1,
     cid: FILE_CID,
     size: file.length,
@@ -42,7 +42,7 @@ export function fileManifest (file: Uint8Array, shards: readonly Uint8Array[], b
     sha256: sha256(file).toString('hex'),
     blockSize,
     shards: shards.map((shard, index) => ({ index, size: shard.length, sha256: sha256(shard).toString('hex'), ...blockSize !== undefined && { blocks: blocksOf(shard, blockSize) } }))
-  })), FILE_CID)
+  }))
 }
 
 export type ShardFault = 'missing' | 'wrong' | 'gone-later'
@@ -111,11 +111,11 @@ export function fileRig (bytes: Uint8Array, { blockSize, shards = encodeShards(b
   const life = new AbortController()
   const ended: ReadStatistics[] = []
   const store = new PieceStore(options.cacheBytes ?? 16_777_216)
-  const file = new IcnFile(fileManifest(bytes, shards, blockSize), {
+  const file = new IcnFile(parseManifest(fileManifestBytes(bytes, shards, blockSize), FILE_CID), {
     source,
     platform: source.platform,
     verify: true,
-    repairs: new PrioritySlots(2),
+    repairs: new PrioritySlots(2, 0),
     store,
     windowBytes: 8_388_608,
     cacheBytes: 16_777_216,

@@ -3,7 +3,7 @@ import { suite, test } from 'node:test'
 import type { TestContext } from 'node:test'
 import { ANONYMOUS, MISSING, refused } from '../../../src/admission/verdict.ts'
 import { RelayError } from '../../../src/base/errors.ts'
-import { ShardClient, ShardClientError } from '../../../client/src/index.ts'
+import { ShardClient, ShardClientError, Urgency } from '../../../client/src/index.ts'
 import type { Connector, ShardClientOptions, TokenSource, TransportInfo } from '../../../client/src/index.ts'
 import { transportConnector } from '../../../client/src/transport-session.ts'
 import type { SessionLimits } from '../../../src/gateway/session/session-types.ts'
@@ -236,6 +236,24 @@ suite('shard client: fetching', () => {
     assert.ok(network.time.time >= 8000 && network.time.time < 9000, String(network.time.time))
     assert.ok(a.sessions.length >= 2)
     await until(() => a.source.held === 0, 'nothing is held')
+  })
+
+  test('what is in the background stops for what is not, frees its stream, and goes on after it', async t => {
+    const { client, a } = await connected(t)
+    a.source.objects.set('v/6', SHARD)
+    let open = (): void => {}
+    a.source.gate = new Promise(resolve => { open = resolve })
+    const ahead = client.fetchShard('v', 5, { priority: 'background' })
+    const urgency = new Urgency('background')
+    const raised = client.fetchShard('v', 6, { priority: urgency })
+    await until(() => a.source.held === 2, 'both are under way')
+    urgency.raise('urgent')
+    await until(() => a.source.held === 1, 'the one in the background has stopped')
+    assert.equal(a.reports.filter(({ outcome }) => outcome === 'cancelled').length, 1)
+    open()
+    assert.equal((await raised).attempts, 1)
+    const { attempts, verified } = await ahead
+    assert.deepEqual([attempts, verified, a.source.resolved], [1, true, ['v/5', 'v/6', 'v/5']])
   })
 
   test('a slow fill that the relay speaks of is waited for, over the same session; so is one whose relay answers others', async t => {
