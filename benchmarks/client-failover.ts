@@ -1,5 +1,6 @@
 /**
- * What a viewer notices of a gateway that dies: `node --import tsx benchmarks/client-failover.ts [rounds]`, medians of 10 by default.
+ * What a viewer notices of a gateway that dies: `RELAY_PROGRAM=dist/start.cjs node --import tsx benchmarks/client-failover.ts [rounds]` after `npm run build`,
+ * medians of 10 by default; from its sources a gateway takes seconds to start.
  * A client that is connected over WebTransport, everything in the cache of the relay. In each round it seeks, which is to read 300 kB somewhere: undisturbed; then the
  * gateway is killed (SIGKILL), and 300 ms later it seeks again; and once more, when it is back, it is killed while the client reads.
  */
