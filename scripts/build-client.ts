@@ -23,7 +23,7 @@ const src = (name: string): string => join(CLIENT, `src/${name}.ts`)
 const bundled = (name: string): string => join(BUNDLED, `${name}.js`)
 
 /** Files that are loaded when they are needed, by the name that they have in `dist`. */
-const LATER = { sessions: src('sessions'), 'video-parts': src('video-parts'), 'file-parts': src('file-parts'), 'publisher-check': src('publisher-check'), 'browser-erasure': src('browser-erasure'), erasure: bundled('erasure') }
+const LATER = { answers: src('answers'), sessions: src('sessions'), 'video-parts': src('video-parts'), 'file-parts': src('file-parts'), 'publisher-check': src('publisher-check'), 'browser-erasure': src('browser-erasure'), erasure: bundled('erasure') }
 const LATER_IN_NODE = { 'node-quinn': src('node-quinn'), 'engine-file': join(ROOT, 'src/quinn/engine-file.ts'), 'node-http2': bundled('node-http2') }
 
 /** Entries for players, which know nothing of the platform. */

@@ -1,14 +1,15 @@
 import type { FieldLine, Fields } from '../../src/protocol/message-head.ts'
 import { PREFETCH_FIELD, formatPrefetchHint } from '../../src/protocol/prefetch-hint.ts'
-import { hexOf } from '../../src/protocol/repr-digest.ts'
 import type { ShardKey } from '../../src/protocol/shard-key.ts'
-import { ShardClientError, reasonText, retryAfterOf } from './client-error.ts'
+import { ShardClientError, reasonText } from './client-error.ts'
 import { statedSha256 } from './digest.ts'
 import type { PooledSession } from './pooled-session.ts'
 import type { ClientPlatform } from './platform.ts'
 import type { RelayResponse } from './relay-connection.ts'
-import { SharedBody, isRange, stallTimer } from './shared-body.ts'
+import { loadAnswers } from './late-parts.ts'
+import type * as Answers from './answers.ts'
 import type { Sessions } from './shared-body.ts'
+import { isRange, stallTimer } from './stall.ts'
 import { linkedAbort } from './waiting.ts'
 
 /** Bytes of an object: `start` inclusive, `end` exclusive, no end for the rest. */
@@ -66,9 +67,6 @@ export interface ObjectResult {
   readonly totalMs: number
 }
 
-/** Longest problem document read; the relay's are under 1 KiB. */
-const MAX_PROBLEM_BYTES = 16_384
-
 function rangeFields (range: ClientRange | undefined): FieldLine[] {
   return range === undefined ? [] : [['range', `bytes=${range.start}-${range.end === undefined ? '' : range.end - 1}`]]
 }
@@ -92,48 +90,6 @@ function contentLength (fields: Fields, maxBytes: number): number {
   return length
 }
 
-async function problemOf (response: RelayResponse): Promise<ShardClientError> {
-  const parts: Uint8Array[] = []
-  let size = 0
-  for (let chunk = await response.read(); chunk !== null && size <= MAX_PROBLEM_BYTES; chunk = await response.read()) {
-    parts.push(chunk)
-    size += chunk.length
-  }
-  let problem: { readonly code?: unknown, readonly detail?: unknown } = {}
-  try {
-    const decoder = new TextDecoder()
-    const value: unknown = JSON.parse(parts.map(part => decoder.decode(part, { stream: true })).join(''))
-    if (typeof value === 'object' && value !== null) problem = value
-  } catch {
-    // A proxy on the way may answer with something else; the status says enough.
-  }
-  const { status, fields } = response
-  const retryAfterMs = retryAfterOf(name => fields.get(name))
-  return new ShardClientError('status', typeof problem.detail === 'string' ? problem.detail : `the relay answered with status ${status}`, {
-    status,
-    ...(typeof problem.code === 'string' && { code: problem.code }),
-    ...(retryAfterMs !== undefined && { retryAfterMs })
-  })
-}
-
-/** Nothing is compared where one of them is not known. */
-function compare (actual: string | undefined, expected: string | undefined): void {
-  if (actual !== undefined && expected !== undefined && actual !== expected) throw new ShardClientError('digest', `the object hashes to ${actual}, not to ${expected}`)
-}
-
-/** @throws ShardClientError digest */
-async function isRight (bytes: Uint8Array, { status, fields }: RelayResponse, { verify, blocks, sha256 }: FetchRequest, platform: ClientPlatform): Promise<boolean> {
-  if (!verify) return false
-  if (status === 206) {
-    await blocks?.verify(bytes)
-    return blocks !== undefined
-  }
-  const expected = sha256 ?? statedSha256(fields)
-  if (expected === undefined || platform.sha256 === undefined) return false
-  compare(hexOf(await platform.sha256(bytes)), expected)
-  return true
-}
-
 function joined (first: Uint8Array, second: Uint8Array): Uint8Array {
   if (first.length === 0) return second
   const both = new Uint8Array(first.length + second.length)
@@ -142,8 +98,9 @@ function joined (first: Uint8Array, second: Uint8Array): Uint8Array {
   return both
 }
 
-/** The head of the answer, checked. */
+/** The head of the answer, checked, and what reads the rest. */
 interface Begun {
+  readonly late: typeof Answers
   readonly response: RelayResponse
   readonly length: number
 }
@@ -152,17 +109,22 @@ async function begin (session: PooledSession, fields: readonly FieldLine[], requ
   const { path, maxBytes, blocks, kept } = request
   const range = blocks === undefined ? request.range : { ...blocks.fetched, start: blocks.fetched.start + (kept?.bytes.length ?? 0) }
   const askedAt = now()
-  const response = await session.connection.request({ path, fields: [...rangeFields(range), ...hintFields(request.next), ...fields], signal })
+  const asked = session.connection.request({ path, fields: [...rangeFields(range), ...hintFields(request.next), ...fields], signal })
+  // The first time they come beside the answer.
+  const loading = loadAnswers()
+  loading.catch(() => {})
+  const response = await asked
   session.answered(now() - askedAt, cacheOf(response.fields.get('cache-status')) === 'hit')
   try {
     const { status, fields: answer } = response
-    if (status !== 200 && status !== 206) throw await problemOf(response)
+    const late = await loading
+    if (status !== 200 && status !== 206) throw await late.problemOf(response)
     const length = contentLength(answer, maxBytes)
     const isWanted = status === 200 || (range !== undefined && isRange(answer, range.start, length) && (range.end === undefined || range.start + length <= range.end))
     if (!isWanted) throw new ShardClientError('protocol', 'the response has another range than the request')
     // A part says of which object it is.
-    if (status === 206 && request.verify) compare(statedSha256(answer), request.sha256)
-    return { response, length }
+    if (status === 206 && request.verify) late.compare(statedSha256(answer), request.sha256)
+    return { response, length, late }
   } catch (error) {
     response.cancel()
     throw error
@@ -192,7 +154,7 @@ export async function fetchObject (session: PooledSession, request: FetchRequest
   } finally {
     stall.stop()
   }
-  const { response, length } = begun
+  const { response, length, late } = begun
   const { status, fields: answer } = response
   const etag = answer.get('etag')
   const kept = status === 206 && blocks !== undefined ? request.kept : undefined
@@ -203,7 +165,7 @@ export async function fetchObject (session: PooledSession, request: FetchRequest
   const counted = status === 206 ? wanted : whole
   const totalBytes = counted.to - counted.from
   let firstByteMs: number | undefined
-  const body = new SharedBody({
+  const body = new late.SharedBody({
     path,
     fields,
     signal,
@@ -224,7 +186,7 @@ export async function fetchObject (session: PooledSession, request: FetchRequest
     throw error
   }
   const bytes = kept === undefined ? body.bytes : joined(kept.bytes, body.bytes)
-  const verified = await isRight(bytes, response, request, platform).catch((error: unknown) => {
+  const verified = await late.isRight(bytes, response, request, platform).catch((error: unknown) => {
     if (kept === undefined || before === 0) throw error
     // It may be what came before: all of it is asked for once more.
     kept.bytes = new Uint8Array(0)
