@@ -55,6 +55,7 @@ export const Entry = Type.Object({
   hits: Type.Integer({ minimum: 0 }),
   readers: Type.Integer({ minimum: 0, description: 'viewers reading it from disk now' }),
   staleSince: Type.Union([Millis('when a soft purge asked for it to be fetched again'), Type.Null()], { description: 'null when none did' }),
+  freshUntil: Type.Union([Millis('when it is stale, by the rules of `cache.ttl`'), Type.Null()], { description: 'null when it never changes' }),
   tags: Type.Array(Tag, { maxItems: MAX_TAGS, description: 'of its CID: from the manifest and from warm jobs' })
 })
 

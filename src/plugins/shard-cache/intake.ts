@@ -60,6 +60,7 @@ export interface IntakeOptions {
   readonly tick: () => number
   /** Told of every entry that came in. */
   readonly arrived: (entry: CacheEntry) => void
+  readonly isStale: (entry: CacheEntry) => boolean
   /** A stale entry is what super-nodes have. */
   readonly renew: (entry: CacheEntry, verified: boolean) => void
   /** An entry that is not in the store yet. */
@@ -162,7 +163,7 @@ export class Intake {
   }
 
   #ticket<S extends BodySpool> (key: ShardKey, { reservation, file }: Room, open: (events: SpoolParts) => S): StoreTicket<S> & { readonly keep: (record: () => PartialRecord) => Promise<boolean> } {
-    const { leased, partials, manifests, guard, tags, disk, memory, index, clock, observer, tick, renew, arrived, makeEntry, fileOf, makeRoom, stored: ended } = this.#options
+    const { leased, partials, manifests, guard, tags, disk, memory, index, clock, observer, tick, isStale, renew, arrived, makeEntry, fileOf, makeRoom, stored: ended } = this.#options
     const id = keyId(key)
     let committed: CacheEntry | undefined
     let told = false
@@ -191,7 +192,7 @@ export class Intake {
       const stored = spool.storable
       if (stored === undefined || reservation === undefined || reservation.settled || forbidden()) return false
       const same = leased.peek(id)
-      if (same !== undefined && same.staleSince > 0 && same.sha256 === sha256 && same.size === spool.length) {
+      if (same !== undefined && isStale(same) && same.sha256 === sha256 && same.size === spool.length) {
         renew(same, verified)
         return true
       }

@@ -142,14 +142,14 @@ suite('the store of manifests', () => {
 
   test('what the cache has kept of a believed one is believed again without asking, if today\'s publishers have signed it', async () => {
     const trusted = manifestText(signedBody(TRUE_BODY, PUBLISHER))
-    const own = setUp(undefined, { signed: true, kept: async () => trusted })
+    const own = setUp(undefined, { signed: true, kept: async () => ({ bytes: trusted, storedAt: 0 }) })
     const finding = await own.store.find(CID, [])
     assert.ok(finding.state === 'believed' && finding.by === 'publisher' && finding.facts.node === OWN_NODE)
-    const quorum = setUp(undefined, { kept: async () => manifestText(TRUE_BODY) })
+    const quorum = setUp(undefined, { kept: async () => ({ bytes: manifestText(TRUE_BODY), storedAt: 0 }) })
     assert.ok(((await quorum.store.find(CID, []))).state === 'believed')
     assert.deepEqual([own.asked.length, quorum.asked.length], [0, 0])
     for (const bytes of [manifestText(signedBody(TRUE_BODY, makePublisher())), manifestText(TRUE_BODY), Buffer.from('rot'), undefined]) {
-      const lab = setUp(async (_cid, { take }) => { take(answerOf('a', 'R1', signedBody(TRUE_BODY, PUBLISHER))) }, { signed: true, kept: async () => bytes })
+      const lab = setUp(async (_cid, { take }) => { take(answerOf('a', 'R1', signedBody(TRUE_BODY, PUBLISHER))) }, { signed: true, kept: async () => bytes === undefined ? undefined : { bytes, storedAt: 0 } })
       const asked = await lab.store.find(CID, [])
       assert.ok(asked.state === 'believed' && asked.facts.node === 'a')
     }

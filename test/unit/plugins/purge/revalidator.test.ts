@@ -9,7 +9,7 @@ import { keyId, type ShardKey } from '../../../../src/protocol/shard-key.ts'
 import { until } from '../../../support/cache.ts'
 
 const KEY: ShardKey = { cid: 'Qm', part: 0 }
-const SAME = { size: 3, sha256: 'a' }
+const SAME = { size: 3, sha256: 'a', ageMs: 0 }
 
 interface Rig {
   readonly revalidator: Revalidator
@@ -19,6 +19,7 @@ interface Rig {
   time: number
   calm: boolean
   purges: number
+  stale: number
 }
 
 function setUp (options: Partial<RevalidatorOptions> = {}, fetching: (id: string, rig: Rig) => Promise<void> = async () => {}): Rig {
@@ -30,6 +31,7 @@ function setUp (options: Partial<RevalidatorOptions> = {}, fetching: (id: string
     time: 0,
     calm: true,
     purges: 1,
+    stale: 0,
     revalidator: new Revalidator({
       peek: id => entries.get(id) as CacheEntry | undefined,
       renew: entry => { (entry as { staleSince: number }).staleSince = 0 },
@@ -45,7 +47,8 @@ function setUp (options: Partial<RevalidatorOptions> = {}, fetching: (id: string
       mayBegin: () => rig.calm,
       now: () => rig.time,
       random: () => 0.5,
-      observer: { revalidated: outcome => { rig.told.push(outcome) } },
+      observer: { revalidated: outcome => { rig.told.push(outcome) }, expired: outcome => { rig.told.push(`expired: ${outcome}`) }, stale: () => { rig.stale++ } },
+      isStale: entry => entry.staleSince > 0,
       ...options
     })
   }
@@ -69,7 +72,7 @@ suite('a stale object', () => {
   test('is fetched where no manifest is believed or it says something else: the same bytes are fresh, others replace it', async () => {
     const same = setUp({}, async (id, { entries }) => { entries.set(id, { serial: 1, staleSince: 0, ...SAME }) })
     await once(same)
-    const other = setUp({ expects: async () => ({ size: 3, sha256: 'b' }) }, async (id, { entries }) => { entries.set(id, { serial: 2, staleSince: 0, size: 3, sha256: 'b' }) })
+    const other = setUp({ expects: async () => ({ size: 3, sha256: 'b', ageMs: 0 }) }, async (id, { entries }) => { entries.set(id, { serial: 2, staleSince: 0, size: 3, sha256: 'b' }) })
     await once(other)
     assert.deepEqual([same.told, other.told], [['fresh'], ['replaced']])
   })
