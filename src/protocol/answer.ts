@@ -17,8 +17,8 @@ export type Origin =
    * @prop forwarded set when its time was over and super-nodes were asked first: they have the same, or `failed` says why nobody knows
    */
   | { readonly hit: true, readonly tier: 'disk' | 'ram', readonly storedAt: number, readonly staleSince?: number | undefined, readonly forwarded?: { readonly failed: ErrorCode | undefined } | undefined }
-  /** @prop expired whether the cache had one whose time was over */
-  | { readonly hit: false, readonly collapsed: boolean, readonly region: string, readonly node: string, readonly headMs: number, readonly expired?: boolean | undefined }
+  /** @prop ageMs how old it was when it was sent, 0 by default @prop expired whether the cache had one whose time was over */
+  | { readonly hit: false, readonly collapsed: boolean, readonly region: string, readonly node: string, readonly headMs: number, readonly ageMs?: number | undefined, readonly expired?: boolean | undefined }
 
 /** What is known of an object before its body. */
 export interface ObjectFacts {
@@ -149,7 +149,8 @@ export function planAnswer (request: ObjectRequest, facts: ObjectFacts, { now, o
     ['cache-status', cacheStatus(origin, lifetime, now)],
     ['server-timing', serverTiming(origin, openMs)]
   ]
-  if (origin.hit) fields.push(['age', String(ageSeconds(origin.storedAt, now))])
+  const age = origin.hit ? ageSeconds(origin.storedAt, now) : Math.floor((origin.ageMs ?? 0) / 1_000)
+  if (origin.hit || age > 0) fields.push(['age', String(age)])
   if (etag !== undefined) fields.push(['etag', etag])
   if (ifNoneMatch !== undefined && etag !== undefined && matchesIfNoneMatch(ifNoneMatch, etag)) return { status: 304, fields, body: undefined }
   fields.push(['accept-ranges', 'bytes'], ['content-type', mediaTypeOf(part)])

@@ -98,7 +98,7 @@ export class DiskStore {
       tick: () => this.#tick(),
       arrived: entry => { this.#arrived(entry) },
       isStale: entry => this.isStale(entry),
-      renew: (entry, verified) => { this.renew(entry, verified) },
+      renew: (entry, verified, at) => { this.renew(entry, verified, at) },
       makeEntry: (id, record) => this.table.make(id, record, true),
       fileOf: entry => this.fileOf(entry)
     })
@@ -223,7 +223,7 @@ export class DiskStore {
 
   /** Super-nodes have the bytes of an entry still. @param verified whether a believed manifest says so @param at when they had them, ms since the epoch */
   renew (entry: CacheEntry, verified: boolean, at = this.#options.clock.now()): void {
-    entry.renew(at, verified)
+    entry.renew(Math.max(0, at), verified)
     this.index.stored(entry.id, entry)
   }
 

@@ -137,7 +137,7 @@ export async function fromFill (key: ShardKey, fill: RunningFill, leave: () => v
     wrong: () => fill.wrong,
     repaired: head.repaired,
     settled: fill.finished,
-    origin: { hit: false, collapsed, region: head.region, node: head.node, headMs: head.headMs },
+    origin: { hit: false, collapsed, region: head.region, node: head.node, headMs: head.headMs, ageMs: head.ageMs },
     lasting: head.lasting,
     buffer: undefined,
     file: {

@@ -121,6 +121,7 @@ suite('layers', () => {
 
   test('every key can be set by its environment variable, with its own type', () => {
     const lists: Record<string, unknown> = {
+      'cache.ttl': [{ cid_prefix: 'live-', ttl_ms: 30_000 }, { tag: 'news' }],
       'admin.tokens': [{ token: 'x'.repeat(16), scope: 'read' }],
       'upstream.super_nodes': [{ url: 'http://other:9002', region: 'APAC' }],
       'upstream.dns': [{ dns: '_super._tcp.example.org', type: 'SRV', region: 'APAC' }],

@@ -116,6 +116,35 @@ suite('a stale object', () => {
     assert.deepEqual([replaced.told, fetched.told, fetched.entries.size], [[], [], 1])
   })
 
+  test('is fresh for a request that waits for it when a manifest says so of these bytes, and of no others; who may have it stale does not wait for a failure again', async () => {
+    const rig = setUp({ expects: async (_key, via) => ({ ...SAME, ageMs: via.length }), renew: (entry, ageMs) => { Object.assign(entry, { staleSince: 0, storedAt: 1_000 - ageMs }) } })
+    const { revalidator } = rig
+    assert.equal(await revalidator.renewed(KEY, 'b', []), undefined)
+    assert.equal(await revalidator.renewed({ cid: 'Qm', part: 1 }, 'a', []), undefined)
+    revalidator.ended(KEY, 'stale', new RelayError('RELAY_ERR_UPSTREAM_TIMEOUT', 'late'))
+    assert.equal(revalidator.pauses(KEY), true)
+    rig.time = RETRY_FIRST_MS
+    assert.equal(revalidator.pauses(KEY), false)
+    assert.equal(await revalidator.renewed(KEY, 'a', ['1.1 other']), 999)
+    assert.equal(await revalidator.renewed(KEY, 'a', []), undefined, 'it is fresh')
+    revalidator.ended(KEY, 'failed', new RelayError('RELAY_ERR_UPSTREAM_TIMEOUT', 'late'))
+    assert.equal(revalidator.pauses(KEY), true)
+    revalidator.ended(KEY, 'fetched')
+    assert.equal(revalidator.pauses(KEY), false)
+    assert.deepEqual(rig.told, ['expired: stale', 'expired: same', 'expired: failed', 'expired: fetched'])
+    // What nobody has goes, unless somebody has found it again meanwhile.
+    revalidator.ended(KEY, 'failed', new RelayError('RELAY_ERR_SHARD_NOT_FOUND', 'none'))
+    assert.equal(rig.entries.size, 1)
+    rig.entries.set('Qm/0', { serial: 3, staleSince: 1, ...SAME })
+    revalidator.ended(KEY, 'failed', new RelayError('RELAY_ERR_SHARD_NOT_FOUND', 'none'))
+    assert.equal(rig.entries.size, 0)
+    for (const expects of [async () => { throw new RelayError('RELAY_ERR_INTERNAL', 'x') }, async () => undefined, async () => ({ ...SAME, size: 4 })]) {
+      assert.equal(await setUp({ expects }).revalidator.renewed(KEY, 'a', []), undefined)
+    }
+    const purged = setUp({ expects: async () => { purged.purges++; return SAME } })
+    assert.equal(await purged.revalidator.renewed(KEY, 'a', []), undefined)
+  })
+
   test('is looked after once, whoever asks; few at the same time, a bounded number waits, none while load is high', async () => {
     const gate = deferred<undefined>()
     const rig = setUp({}, async () => { await gate.promise })
