@@ -13,10 +13,10 @@ export interface Lifetime {
 }
 
 /** `stale`: it is served, and asked for anew beside. `expired`: it is asked for anew first. */
-export type Standing = 'fresh' | 'stale' | 'expired'
+export type FreshnessStanding = 'fresh' | 'stale' | 'expired'
 
 export interface Freshness {
-  readonly standing: Standing
+  readonly standing: FreshnessStanding
   /** Until it is stale, ms; since then, negative or 0. */
   readonly ttlMs: number
   /** Whether it may be served when asking for it fails. */

@@ -1,4 +1,4 @@
-import type { Lifetime, Standing } from '../../protocol/freshness.ts'
+import type { Lifetime, FreshnessStanding } from '../../protocol/freshness.ts'
 import type { CacheTier } from '../../storage/disk-files.ts'
 import type { CacheEntry } from './cache-entry.ts'
 
@@ -17,7 +17,7 @@ export interface CachedObject {
   /** How long it is fresh; undefined for what never changes. */
   readonly lifetime: Lifetime | undefined
   /** What is `expired` is asked for anew before anybody gets it. */
-  readonly standing: Standing
+  readonly standing: FreshnessStanding
   /** Whether it may be served when asking for it fails. */
   readonly ifError: boolean
   /** The whole body, when it is in memory. */

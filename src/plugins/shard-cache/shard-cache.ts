@@ -44,7 +44,7 @@ export interface ShardCacheOptions {
 }
 
 /** An entry that a reader may get. */
-interface Found extends Usability {
+interface FoundEntry extends Usability {
   readonly entry: CacheEntry
 }
 
@@ -235,7 +235,7 @@ export class ShardCache {
     return describe(key, entry, this.tagsOf(key.cid), this.freshness.lifetimeOf(key))
   }
 
-  #find (key: ShardKey): Found | undefined {
+  #find (key: ShardKey): FoundEntry | undefined {
     const id = keyId(key)
     const entry = this.disk.find(id)
     const isOver = entry !== undefined && this.freshness.isOver(entry)
@@ -246,7 +246,7 @@ export class ShardCache {
     return undefined
   }
 
-  #fromMemory ({ entry, ...usability }: Found, object: RamObject): CachedObject {
+  #fromMemory ({ entry, ...usability }: FoundEntry, object: RamObject): CachedObject {
     let held = true
     return {
       ...factsOf(entry, usability),
@@ -262,7 +262,7 @@ export class ShardCache {
     }
   }
 
-  #fromDisk ({ entry, ...usability }: Found, lease: FileLease, read: ReadFile): CachedObject {
+  #fromDisk ({ entry, ...usability }: FoundEntry, lease: FileLease, read: ReadFile): CachedObject {
     return {
       ...factsOf(entry, usability),
       tier: 'disk',
@@ -273,7 +273,7 @@ export class ShardCache {
     }
   }
 
-  #pinned ({ entry, ...usability }: Found, verified: VerifiedFile): CachedObject {
+  #pinned ({ entry, ...usability }: FoundEntry, verified: VerifiedFile): CachedObject {
     const unpin = this.disk.pin(entry)
     let opening: Promise<FileLease | undefined> | undefined
     let reader: ReadFile | undefined
