@@ -39,7 +39,8 @@ export class EntryFreshness {
 
   /** How an entry may be used; one that was stored in the future, by a clock that was set back since, was stored now. */
   of (entry: CacheEntry, key = parseKeyId(entry.id)): Usability {
-    const lifetime = key === undefined ? undefined : this.lifetimeOf(key)
+    // What its CID is tagged with was asked when the first of its objects came in: not for each hit.
+    const lifetime = key === undefined ? undefined : this.ttl.lifetimeOf(key, () => this.#table.tagsOf(key.cid))
     if (lifetime === undefined) return entry.staleSince === 0 ? FOR_EVER : STALE
     const now = this.#now()
     if (entry.storedAt > now) entry.storedAt = now
