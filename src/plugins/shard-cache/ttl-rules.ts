@@ -1,5 +1,5 @@
 import type { Config } from '../../config/schema.ts'
-import { mediaTypeOf } from '../../protocol/answer.ts'
+import { mediaTypeOf, type MediaType } from '../../protocol/answer.ts'
 import type { Lifetime } from '../../protocol/freshness.ts'
 import type { ShardKey } from '../../protocol/shard-key.ts'
 
@@ -7,7 +7,9 @@ import type { ShardKey } from '../../protocol/shard-key.ts'
 export type TtlRule = Config['cache']['ttl'][number]
 
 interface Rule {
-  readonly fits: (key: ShardKey, tagsOf: () => readonly string[]) => boolean
+  readonly prefix: string
+  readonly mediaType: MediaType | undefined
+  readonly tag: string | undefined
   /** Undefined for what never changes. */
   readonly lifetime: Lifetime | undefined
 }
@@ -20,16 +22,17 @@ export class TtlRules {
     this.#rules = rules.map(ruleOf)
   }
 
-  /** @param tagsOf asked only where the answer depends on tags */
+  /** @param tagsOf asked at most once, and only where the answer depends on tags */
   lifetimeOf (key: ShardKey, tagsOf: () => readonly string[]): Lifetime | undefined {
-    for (const { fits, lifetime } of this.#rules) if (fits(key, tagsOf)) return lifetime
+    let tags: readonly string[] | undefined
+    for (const { prefix, mediaType, tag, lifetime } of this.#rules) {
+      if (!key.cid.startsWith(prefix) || (mediaType !== undefined && mediaType !== mediaTypeOf(key.part))) continue
+      if (tag === undefined || (tags ??= tagsOf()).includes(tag)) return lifetime
+    }
     return undefined
   }
 }
 
 function ruleOf ({ cid_prefix: prefix = '', tag, media_type: mediaType, ttl_ms: ttlMs, stale_while_revalidate_ms: staleWhileRevalidateMs = 0, stale_if_error_ms: staleIfErrorMs = 0 }: TtlRule): Rule {
-  return {
-    fits: (key, tagsOf) => key.cid.startsWith(prefix) && (mediaType === undefined || mediaType === mediaTypeOf(key.part)) && (tag === undefined || tagsOf().includes(tag)),
-    lifetime: ttlMs === undefined ? undefined : { ttlMs, staleWhileRevalidateMs, staleIfErrorMs }
-  }
+  return { prefix, mediaType, tag, lifetime: ttlMs === undefined ? undefined : { ttlMs, staleWhileRevalidateMs, staleIfErrorMs } }
 }

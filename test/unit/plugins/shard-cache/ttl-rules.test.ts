@@ -37,7 +37,7 @@ suite('rules for how long objects are fresh', () => {
         return tags
       })
       assert.equal(found?.ttlMs, fits?.ttl_ms)
-      assert.ok(asked <= rules.filter(({ tag }) => tag !== undefined).length)
+      assert.ok(asked <= (rules.some(({ tag }) => tag !== undefined) ? 1 : 0))
     }))
   })
 })
