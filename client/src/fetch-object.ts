@@ -2,7 +2,7 @@ import type { FieldLine, Fields } from '../../src/protocol/message-head.ts'
 import { PREFETCH_FIELD, formatPrefetchHint } from '../../src/protocol/prefetch-hint.ts'
 import { hexOf } from '../../src/protocol/repr-digest.ts'
 import type { ShardKey } from '../../src/protocol/shard-key.ts'
-import { ShardClientError, retryAfterOf } from './client-error.ts'
+import { ShardClientError, reasonText, retryAfterOf } from './client-error.ts'
 import { statedSha256 } from './digest.ts'
 import type { PooledSession } from './pooled-session.ts'
 import type { ClientPlatform } from './platform.ts'
@@ -46,6 +46,8 @@ export interface FetchRequest {
   readonly maxBytes: number
   /** The exchange is given up after so many milliseconds without a byte. */
   readonly stallMs: number
+  /** The first bytes of {@link blocks}, where earlier attempts broke off: only the rest is asked for, and an attempt that breaks off leaves here what came. */
+  readonly kept?: { bytes: Uint8Array }
 }
 
 export interface ObjectResult {
@@ -132,6 +134,14 @@ async function isRight (bytes: Uint8Array, { status, fields }: RelayResponse, { 
   return true
 }
 
+function joined (first: Uint8Array, second: Uint8Array): Uint8Array {
+  if (first.length === 0) return second
+  const both = new Uint8Array(first.length + second.length)
+  both.set(first)
+  both.set(second, first.length)
+  return both
+}
+
 /** The head of the answer, checked. */
 interface Begun {
   readonly response: RelayResponse
@@ -139,8 +149,8 @@ interface Begun {
 }
 
 async function begin (session: PooledSession, fields: readonly FieldLine[], request: FetchRequest, signal: AbortSignal, now: () => number): Promise<Begun> {
-  const { path, maxBytes } = request
-  const range = request.blocks?.fetched ?? request.range
+  const { path, maxBytes, blocks, kept } = request
+  const range = blocks === undefined ? request.range : { ...blocks.fetched, start: blocks.fetched.start + (kept?.bytes.length ?? 0) }
   const askedAt = now()
   const response = await session.connection.request({ path, fields: [...rangeFields(range), ...hintFields(request.next), ...fields], signal })
   session.answered(now() - askedAt, cacheOf(response.fields.get('cache-status')) === 'hit')
@@ -165,10 +175,10 @@ async function begin (session: PooledSession, fields: readonly FieldLine[], requ
  */
 export async function fetchObject (session: PooledSession, request: FetchRequest, sessions: Sessions, platform: ClientPlatform): Promise<ObjectResult> {
   const started = platform.now()
-  const { path, range, blocks, signal, stallMs, token } = request
+  const { path, range, blocks, signal, token } = request
   const fields: readonly FieldLine[] = token === undefined ? [] : [['authorization', `Bearer ${token}`]]
   const abort = linkedAbort(signal)
-  const stall = stallTimer(abort, stallMs, platform)
+  const stall = stallTimer(abort, request, session, platform)
   let begun: Begun
   try {
     begun = await begin(session, fields, request, abort.signal, platform.now)
@@ -185,6 +195,8 @@ export async function fetchObject (session: PooledSession, request: FetchRequest
   const { response, length } = begun
   const { status, fields: answer } = response
   const etag = answer.get('etag')
+  const kept = status === 206 && blocks !== undefined ? request.kept : undefined
+  const before = kept?.bytes.length ?? 0
   const whole = { from: 0, to: length }
   // RFC 9110 §14.2: a server may ignore Range, then the part is cut out here.
   const wanted = status === 206 ? blocks ?? whole : { from: range?.start ?? 0, to: range?.end ?? length }
@@ -195,21 +207,33 @@ export async function fetchObject (session: PooledSession, request: FetchRequest
     path,
     fields,
     signal,
-    stallMs,
+    stallMs: request.stallMs,
     length,
     etag: status === 200 && range === undefined ? etag : undefined,
     onReceived: receivedBytes => {
       firstByteMs ??= platform.now() - started
-      request.onProgress?.({ receivedBytes: Math.min(Math.max(0, receivedBytes - counted.from), totalBytes), totalBytes })
+      request.onProgress?.({ receivedBytes: Math.min(Math.max(0, before + receivedBytes - counted.from), totalBytes), totalBytes })
     }
   }, sessions, platform)
-  await body.read(session, response, abort)
-  signal.throwIfAborted()
-  const verified = await isRight(body.bytes, response, request, platform)
+  try {
+    await body.read(session, response, abort)
+    signal.throwIfAborted()
+  } catch (error) {
+    // Not all of it: there must be something left to ask for.
+    if (kept !== undefined) kept.bytes = joined(kept.bytes, body.bytes.subarray(0, Math.min(length - body.outstanding, length - 1)))
+    throw error
+  }
+  const bytes = kept === undefined ? body.bytes : joined(kept.bytes, body.bytes)
+  const verified = await isRight(bytes, response, request, platform).catch((error: unknown) => {
+    if (kept === undefined || before === 0) throw error
+    // It may be what came before: all of it is asked for once more.
+    kept.bytes = new Uint8Array(0)
+    throw new ShardClientError('truncated', reasonText(error), { cause: error })
+  })
   const totalMs = platform.now() - started
   const cacheStatus = answer.get('cache-status')
   return {
-    bytes: body.bytes.subarray(wanted.from, wanted.to),
+    bytes: bytes.subarray(wanted.from, wanted.to),
     status,
     etag,
     cacheStatus,

@@ -42,15 +42,23 @@ export interface BodyRequest {
   readonly onReceived: (receivedBytes: number) => void
 }
 
-/** Calls back when nothing came for a while. */
-export function stallTimer (abort: LinkedAbort, stallMs: number, platform: ClientPlatform): { again: () => void, stop: () => void } {
+/** Aborts when nothing came for a while, of the body or of the relay's word that it is still fetching it. */
+export function stallTimer (abort: LinkedAbort, { path, stallMs }: Pick<BodyRequest, 'path' | 'stallMs'>, { onFilling }: PooledSession, platform: ClientPlatform): { again: () => void, stop: () => void } {
   let stop = (): void => {}
   const again = (): void => {
     stop()
     stop = platform.after(stallMs, () => abort.abort(new ShardClientError('stalled', `nothing came for ${stallMs} ms`)))
   }
+  const heard = (paths: ReadonlySet<string>): void => { if (paths.has(path)) again() }
+  onFilling.add(heard)
   again()
-  return { again, stop: () => stop() }
+  return {
+    again,
+    stop: () => {
+      onFilling.delete(heard)
+      stop()
+    }
+  }
 }
 
 /** Content-Range must say what was asked for: bytes of another place would pass for the right ones. */
@@ -136,7 +144,7 @@ export class SharedBody {
 
   async #run (piece: Piece, abort: LinkedAbort, open: (signal: AbortSignal) => Promise<RelayResponse>): Promise<void> {
     const asked = piece.end
-    const stall = stallTimer(abort, this.#request.stallMs, this.#platform)
+    const stall = stallTimer(abort, this.#request, piece.session, this.#platform)
     const askedAt = this.#platform.now()
     let response: RelayResponse | undefined
     try {

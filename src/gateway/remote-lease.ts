@@ -99,6 +99,8 @@ export class RemoteLease implements ShardLease {
     this.#path = file?.path
   }
 
+  get readable (): number { return this.#held.readable }
+
   release (): void {
     this.#close()
     this.#home.release(this.#held.info.lease, this.#object)

@@ -3,6 +3,7 @@ import { ifRangeMatches, matchesIfNoneMatch } from './conditional.ts'
 import { freshnessOf, lifetimeMembers, type Lifetime } from './freshness.ts'
 import { contentRange, resolveRange, unsatisfiedContentRange, type ByteRange, type RangeSpec } from './range.ts'
 import { formatReprDigest } from './repr-digest.ts'
+import type { RequestField } from './request-fields.ts'
 import type { ObjectPart } from './shard-key.ts'
 
 /*
@@ -35,14 +36,14 @@ export interface ObjectFacts {
   readonly origin: Origin
 }
 
-/** What of a request matters for its answer; fields are as they were sent. */
+/** What of a request matters for its answer. */
 export interface ObjectRequest {
   readonly method: 'GET' | 'HEAD'
   readonly part: ObjectPart
   /** Undefined without a range. */
   readonly range: RangeSpec | undefined
-  readonly ifNoneMatch: string | undefined
-  readonly ifRange: string | undefined
+  /** A field as it was sent; undefined without it. */
+  readonly field: (name: RequestField) => string | undefined
 }
 
 export interface AnswerContext {
@@ -139,8 +140,10 @@ export function etagOf (sha256: string): string {
  * @throws RelayError RELAY_ERR_RANGE_UNSATISFIABLE; {@link unsatisfiedField} goes with its answer
  */
 export function planAnswer (request: ObjectRequest, facts: ObjectFacts, { now, openMs, tokenRequired }: AnswerContext): Answer {
-  const { method, part, ifNoneMatch, ifRange } = request
+  const { method, part, field } = request
   const { size, sha256: digest, verified, lifetime, origin } = facts
+  const ifNoneMatch = field('if-none-match')
+  const ifRange = field('if-range')
   // What nobody vouches for is not named by a digest either: it would look like an attestation.
   const sha256 = verified ? digest : undefined
   const etag = sha256 === undefined ? undefined : etagOf(sha256)

@@ -41,7 +41,7 @@ suite('how an object stands', () => {
 const facts = (origin: Origin, lifetime: Lifetime | undefined, more: Partial<ObjectFacts> = {}): ObjectFacts => ({ size: 10, sha256: 'ab', verified: true, lasting: true, lifetime, origin, ...more })
 
 function answered (of: ObjectFacts, now: number, ifNoneMatch?: string): Record<string, string> {
-  const { fields } = planAnswer({ method: 'GET', part: 'manifest', range: undefined, ifNoneMatch, ifRange: undefined }, of, { now, openMs: 0, tokenRequired: false })
+  const { fields } = planAnswer({ method: 'GET', part: 'manifest', range: undefined, field: name => name === 'if-none-match' ? ifNoneMatch : undefined }, of, { now, openMs: 0, tokenRequired: false })
   return Object.fromEntries(fields)
 }
 
