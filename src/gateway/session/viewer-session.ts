@@ -251,8 +251,8 @@ export class ViewerSession {
     } catch (error) {
       return this.#dispatch({ type: 'rejected', id, error })
     }
-    const { size, sha256, verified, lasting, origin } = entry.lease
-    this.#dispatch({ type: 'resolved', id, facts: { size, sha256, verified, lasting, origin }, context: this.#deps.answering() })
+    const { size, sha256, verified, lasting, lifetime, origin } = entry.lease
+    this.#dispatch({ type: 'resolved', id, facts: { size, sha256, verified, lasting, lifetime, origin }, context: this.#deps.answering() })
   }
 
   /** Those that the viewer may have. */
