@@ -1,7 +1,7 @@
 import { digestAt } from '../../src/base/digest-list.ts'
 import { hexOf } from '../../src/protocol/repr-digest.ts'
 import { ShardClientError } from './client-error.ts'
-import type { BlockRange, ClientRange } from './fetch-object.ts'
+import type { BlockRange, ClientRange } from './fetch-request.ts'
 import type { Manifest } from './manifest.ts'
 import type { ClientPlatform } from './platform.ts'
 

@@ -1,6 +1,6 @@
 /** Where the bytes of a file are: a pure computation over the sizes in its manifest. */
 import { ShardClientError } from './client-error.ts'
-import type { ClientRange } from './fetch-object.ts'
+import type { ClientRange } from './fetch-request.ts'
 import type { Manifest } from './manifest.ts'
 
 /** Where one byte of a file is. */

@@ -1,6 +1,6 @@
 import type { BandwidthSignal } from './bandwidth-signal.ts'
 import { ShardClientError } from './client-error.ts'
-import type { ClientRange } from './fetch-object.ts'
+import type { ClientRange } from './fetch-request.ts'
 import { locateByte, piecesOf, wholeRange, type ByteLocation, type FilePiece } from './file-pieces.ts'
 import type { Manifest } from './manifest.ts'
 import { OrderedRead } from './ordered-read.ts'

@@ -1,7 +1,7 @@
 import { hexOf } from '../../src/protocol/repr-digest.ts'
 import { ShardClientError } from './client-error.ts'
 import { statedSha256 } from './digest.ts'
-import type { FetchRequest } from './fetch-object.ts'
+import type { FetchRequest } from './fetch-request.ts'
 import type { ClientPlatform } from './platform.ts'
 import type { RelayResponse } from './relay-connection.ts'
 
