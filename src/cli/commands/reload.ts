@@ -1,4 +1,5 @@
-import type { AskAdmin } from './ask-admin.ts'
+import { askRunning, type AskAdmin } from '../ask-admin.ts'
+import { ADMIN, command } from '../command.ts'
 
 /** What the relay answers; nothing else of it is printed. */
 export interface ReloadAnswer {
@@ -21,3 +22,15 @@ export async function reloadConfig (ask: AskAdmin<ReloadAnswer>): Promise<string
   ]
   return lines.length > 0 ? lines : ['nothing has changed']
 }
+
+export const reload = command({
+  name: 'reload',
+  summary: 'have a running relay read its configuration again, and print what has changed',
+  options: ADMIN,
+  exits: { 1: 'the configuration is refused, and nothing has changed' },
+  take: ({ admin }) => ({ admin }),
+  run: async ({ admin }, { settings, write }) => {
+    await write(`${(await reloadConfig(await askRunning('reload', settings(), admin))).join('\n')}\n`)
+    return 0
+  }
+})

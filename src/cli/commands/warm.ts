@@ -1,8 +1,8 @@
 import { setTimeout as delay } from 'node:timers/promises'
-import type { JobHead } from '../plugins/jobs/jobs.ts'
-import type { WarmProgress } from '../plugins/warm/warm-job.ts'
-import type { WarmCommand } from './arguments.ts'
-import type { AskAdmin } from './ask-admin.ts'
+import type { JobHead } from '../../plugins/jobs/jobs.ts'
+import type { WarmProgress } from '../../plugins/warm/warm-job.ts'
+import { askRunning, type AskAdmin } from '../ask-admin.ts'
+import { ADMIN, CID_HINT, command, fail, isCid, isUrl } from '../command.ts'
 
 /** Time between two looks at the job, ms. */
 const LOOK_MS = 500
@@ -16,9 +16,18 @@ const STEP_PERCENT = 10
 /** What is looked at of the job. */
 export type WarmAnswer = Pick<JobHead & WarmProgress, 'id' | 'state' | 'detail' | 'counts' | 'bytes' | 'bytesPerSecond' | 'etaSeconds' | 'waitsFor' | 'failures'>
 
+/** What `warm` is asked for: videos by their CIDs, or one by the URL of its manifest. */
+export interface WarmRequest {
+  readonly cids: readonly string[]
+  readonly manifest: string | undefined
+  readonly parity: boolean
+  /** Objects at the same time; as configured at the relay without it. */
+  readonly concurrency: number | undefined
+}
+
 /** Where the progress goes. */
 export interface Display {
-  readonly write: (text: string) => void
+  readonly write: (text: string) => Promise<void> | void
   /** Whether it is a terminal, on which a line can be written over. */
   readonly terminal: boolean
 }
@@ -74,25 +83,45 @@ async function look (ask: AskAdmin<WarmAnswer>, id: string, pause: () => Promise
  * @returns whether all of it is there now
  * @throws RelayError RELAY_ERR_CONFIG
  */
-export async function warmVideos (ask: AskAdmin<WarmAnswer>, { cids, manifest, parity, concurrency }: WarmCommand, { write, terminal }: Display, pause = async (): Promise<void> => { await delay(LOOK_MS) }): Promise<boolean> {
+export async function warmVideos (ask: AskAdmin<WarmAnswer>, { cids, manifest, parity, concurrency }: WarmRequest, { write, terminal }: Display, pause = async (): Promise<void> => { await delay(LOOK_MS) }): Promise<boolean> {
   let job = await ask('/jobs', {
     type: 'warm',
     ...manifest === undefined ? { cids } : { manifest },
     ...parity ? { parity } : {},
     ...concurrency === undefined ? {} : { concurrency }
   })
-  if (!terminal) write(`job ${job.id}\n`)
+  if (!terminal) await write(`job ${job.id}\n`)
   let told = ''
   for (;;) {
     // Of what is written to a file or a pipe each line has to say something new.
     const step = terminal ? barText(job) : `${Math.floor(shareOf(job) * 100 / STEP_PERCENT)} ${job.waitsFor ?? ''} ${job.state}`
-    if (step !== told) write(terminal ? `\r\u001B[K${step}` : `${progressText(job)}\n`)
+    if (step !== told) await write(terminal ? `\r\u001B[K${step}` : `${progressText(job)}\n`)
     told = step
     if (job.state !== 'waiting' && job.state !== 'running') break
     job = await look(ask, job.id, pause)
   }
-  if (terminal) write('\n')
-  for (const { cid, part, code } of job.failures) write(`${cid}/${part}: ${code}\n`)
-  write(job.detail === null ? `${job.state}\n` : `${job.state}: ${job.detail}\n`)
+  if (terminal) await write('\n')
+  for (const { cid, part, code } of job.failures) await write(`${cid}/${part}: ${code}\n`)
+  await write(job.detail === null ? `${job.state}\n` : `${job.state}: ${job.detail}\n`)
   return job.state === 'done'
 }
+
+export const warm = command({
+  name: 'warm',
+  summary: 'have a running relay bring videos into its cache before viewers ask',
+  says: 'Prints how far it is; the job goes on when this program is ended.',
+  operands: { shown: 'CID… | MANIFEST-URL', says: `CIDs, each ${CID_HINT}, or the URL of one manifest` },
+  options: {
+    ...ADMIN,
+    parity: { says: 'parity shards too' },
+    concurrency: { value: 'N', says: 'objects at the same time', mustBe: [/^(?:[1-9]|1[0-6])$/, '1 to 16'] }
+  },
+  exits: { 1: 'not all of it is there' },
+  take: ({ parity, concurrency, admin }, named): WarmRequest & { readonly admin: string | undefined } => {
+    const [first = ''] = named
+    const manifest = named.length === 1 && isUrl(first) ? first : undefined
+    if (named.length === 0 || (manifest === undefined && !named.every(isCid))) return fail(`warm takes CIDs, each ${CID_HINT}, or the URL of one manifest`)
+    return { cids: manifest === undefined ? named : [], manifest, parity, concurrency: concurrency === undefined ? undefined : Number(concurrency), admin }
+  },
+  run: async ({ admin, ...asked }, { settings, write, terminal }) => await warmVideos(await askRunning('warm', settings(), admin), asked, { write, terminal }) ? 0 : 1
+})
