@@ -8,6 +8,7 @@ import { createLogger, droppedNote } from './base/log.ts'
 import { fileWriter, LogSink, TOGETHER_MS } from './base/log-sink.ts'
 import { VERSION } from './base/version.ts'
 import { parseCommandLine, type Invocation } from './cli/arguments.ts'
+import { EXIT_NO_RELAY, NoRelayError } from './cli/ask-admin.ts'
 import { commandContext } from './cli/command-context.ts'
 import type { CommandContext } from './cli/command.ts'
 import { RUNS } from './cli/commands/relay.ts'
@@ -128,5 +129,5 @@ async function runRelay ({ flags }: Invocation, context: CommandContext): Promis
 main().catch((error: unknown) => {
   if (error instanceof RelayError) for (const line of error.message.split('\n')) process.stderr.write(`icn-relay: ${error.code}: ${line}\n`)
   else process.stderr.write(`icn-relay: ${error instanceof Error ? error.stack ?? error.message : String(error)}\n`)
-  process.exit(1)
+  process.exit(error instanceof NoRelayError ? EXIT_NO_RELAY : 1)
 })

@@ -2,14 +2,14 @@ import { parseArgs, type ParseArgsConfig } from 'node:util'
 import { RelayError } from '../base/errors.ts'
 import type { ConfigFlags } from '../config/config.ts'
 import { nearest } from '../config/text.ts'
-import { fail, type Command, type CommandContext, type Options, type Values } from './command.ts'
+import { fail, type CliCommand, type CommandContext, type Options, type Values } from './command.ts'
 import { COMMANDS, GENERAL, RELAY } from './command-table.ts'
 
 /** What the command line asks for. */
 export interface Invocation {
   /** Undefined where it is not named: then a relay is run. */
   readonly name: string | undefined
-  readonly command: Command
+  readonly command: CliCommand
   /** As the command takes it; undefined beside `help` and `version`. */
   readonly asked: unknown
   readonly flags: ConfigFlags
@@ -27,7 +27,7 @@ const HASH_TOKEN_HINT = '--hash-token takes no argument: it reads the token from
 const inWords = new Intl.ListFormat('en-GB')
 
 /** An option that this command does not know: whose it is. */
-function refuseForeign (command: Command, args: readonly string[]): void {
+function refuseForeign (command: CliCommand, args: readonly string[]): void {
   const { tokens } = parseArgs({ args: [...args], strict: false, tokens: true, options: parserOptions({ ...GENERAL, ...command.options }) })
   for (const token of tokens) {
     if (token.kind !== 'option' || Object.hasOwn(GENERAL, token.name) || Object.hasOwn(command.options, token.name)) continue
@@ -47,7 +47,7 @@ function checkValues (options: Options, values: Values<Options>): void {
 }
 
 /** The command that is named, and what stands behind its name. */
-function named ([first, ...rest]: readonly string[]): { command: Command, name: string | undefined, args: readonly string[] } {
+function named ([first, ...rest]: readonly string[]): { command: CliCommand, name: string | undefined, args: readonly string[] } {
   const command = COMMANDS.find(({ name }) => name === first)
   if (command !== undefined) return { command, name: command.name, args: rest }
   if (first === undefined || first.startsWith('-')) return { command: RELAY, name: undefined, args: first === undefined ? [] : [first, ...rest] }

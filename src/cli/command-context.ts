@@ -2,6 +2,7 @@ import { once } from 'node:events'
 import { systemClock } from '../base/clock.ts'
 import { configOf, startLayers, type Config, type ConfigFlags } from '../config/config.ts'
 import type { ConfigLayers } from '../config/layers.ts'
+import { TABLE } from './command-table.ts'
 import type { CommandContext } from './command.ts'
 
 /** Of a terminal that does not say. */
@@ -13,7 +14,7 @@ export function commandContext (flags: ConfigFlags): CommandContext {
   let settings: Config | undefined
   const context: CommandContext = {
     flags,
-    env: process.env,
+    table: TABLE,
     layers: () => (layers ??= startLayers(flags, process.env)),
     settings: () => (settings ??= configOf(context.layers())),
     get input () { return process.stdin },

@@ -29,6 +29,16 @@ export interface Operands {
   readonly choice?: readonly string[] | 'file'
 }
 
+/** All that the program can be asked for. */
+export interface CommandTable {
+  /** What it does when no command is named. */
+  readonly relay: CliCommand
+  /** In the order in which they are told. */
+  readonly commands: readonly CliCommand[]
+  /** Options of all of them. */
+  readonly general: Options
+}
+
 /** What a command runs in. */
 export interface CommandContext {
   /** Reads file, environment and command line, the first time. @throws RelayError RELAY_ERR_CONFIG */
@@ -37,7 +47,7 @@ export interface CommandContext {
   readonly settings: () => Config
   /** Where the layers came from. */
   readonly flags: ConfigFlags
-  readonly env: NodeJS.ProcessEnv
+  readonly table: CommandTable
   readonly input: NodeJS.ReadStream
   /** Writes to standard output; resolves when whoever reads has taken enough for more. */
   readonly write: (text: string) => Promise<void>
@@ -53,7 +63,7 @@ export interface CommandContext {
 export type ExitCodes = Readonly<Partial<Record<number, string>>>
 
 /** A command of the program. */
-export interface Command<Asked = unknown> {
+export interface CliCommand<Asked = unknown> {
   readonly name: string
   /** What it does, in a few words. */
   readonly summary: string
@@ -71,11 +81,11 @@ export interface Command<Asked = unknown> {
 }
 
 /** A command, with the types of its options known to its own parts only. */
-export function command<const O extends Options, Asked> (told: Omit<Command<Asked>, 'options' | 'take'> & {
+export function command<const O extends Options, Asked> (told: Omit<CliCommand<Asked>, 'options' | 'take'> & {
   readonly options: O
   readonly take: (values: Values<O>, operands: readonly string[]) => Asked
-}): Command<Asked> {
-  return told as unknown as Command<Asked>
+}): CliCommand<Asked> {
+  return told as unknown as CliCommand<Asked>
 }
 
 /** @throws RelayError RELAY_ERR_CONFIG */

@@ -1,4 +1,4 @@
-import type { Command, ExitCodes, Option, Options } from './command.ts'
+import type { CliCommand, ExitCodes, Option, Options } from './command.ts'
 import { COMMANDS, EXITS, GENERAL, RELAY } from './command-table.ts'
 
 /** Columns of the text. */
@@ -10,13 +10,13 @@ export function optionText (name: string, { value, short }: Option): string {
 }
 
 /** How a command is called. */
-export function synopsis ({ name, operands, options }: Command, isRelay = name === RELAY.name): string {
+export function synopsis ({ name, operands, options }: CliCommand, isRelay = name === RELAY.name): string {
   const belonging = Object.entries(options).filter(([, { of }]) => of === undefined).map(([option, told]) => `[${optionText(option, told)}]`)
   return [...isRelay ? ['icn-relay'] : ['icn-relay', name], ...operands === undefined ? [] : [operands.shown], ...belonging, '[options]'].join(' ')
 }
 
 /** Exit codes of a command, those of every command among them. */
-export function exitsOf ({ exits = {} }: Pick<Command, 'exits'>): ExitCodes {
+export function exitsOf ({ exits = {} }: Pick<CliCommand, 'exits'>): ExitCodes {
   const merged = { ...EXITS, ...exits[1] === undefined ? {} : { 1: `${exits[1]}; or ${EXITS[1]}` } }
   return { ...exits, ...merged }
 }
@@ -66,7 +66,7 @@ Command line beats environment, environment beats file. docs/operations.md lists
 const sentence = (text: string): string => `${text.charAt(0).toUpperCase()}${text.slice(1)}.`
 
 /** What `--help` prints beside a command. */
-export function usageOf (command: Command): string {
+export function usageOf (command: CliCommand): string {
   const { operands, options, summary, says, examples } = command
   const parts = [
     `Usage: ${wrapped(synopsis(command), WIDTH, 7)}\n`,

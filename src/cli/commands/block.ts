@@ -1,5 +1,5 @@
 import { askRunning, type AskAdmin } from '../ask-admin.ts'
-import { ADMIN, command, fail, type Operands } from '../command.ts'
+import { ADMIN, command, fail, JSON_OPTION, jsonText, type Operands } from '../command.ts'
 
 /** Entries of one command. */
 const MAX_ENTRIES = 1_000
@@ -8,6 +8,7 @@ const MAX_ENTRIES = 1_000
 export interface BlockRequest {
   /** As they stand in a denylist. */
   readonly entries: readonly string[]
+  readonly json: boolean
   readonly admin: string | undefined
 }
 
@@ -17,16 +18,15 @@ function checkEntries (name: string, entries: readonly string[]): void {
   if (entries.length === 0 || entries.length > MAX_ENTRIES) fail(`${name} takes 1 to 1,000 entries: CIDs, prefixes with *, or // and a SHA-256`)
 }
 
-/** Has a running relay put entries on its denylist. @returns the line to print @throws RelayError RELAY_ERR_CONFIG */
-export async function denyEntries (ask: AskAdmin<{ readonly added: number }>, entries: readonly string[], reason: string): Promise<string> {
+/** Has a running relay put entries on its denylist. @returns how many were not on it @throws RelayError RELAY_ERR_CONFIG */
+export async function denyEntries (ask: AskAdmin<{ readonly added: number }>, entries: readonly string[], reason: string): Promise<number> {
   const { added } = await ask('/denylist/entries', { entries, reason })
-  return `${added} of ${entries.length} added; the others were denied already`
+  return added
 }
 
-/** Has it take them off. @returns the line to print @throws RelayError RELAY_ERR_CONFIG */
-export async function allowEntries (ask: AskAdmin<unknown>, entries: readonly string[]): Promise<string> {
+/** Has it take them off. @throws RelayError RELAY_ERR_CONFIG */
+export async function allowEntries (ask: AskAdmin<unknown>, entries: readonly string[]): Promise<void> {
   for (const entry of entries) await ask(`/denylist/entries/${encodeURIComponent(entry)}`, undefined, 'DELETE')
-  return `${entries.length} removed; other lists of the relay may deny the same`
 }
 
 export const block = command({
@@ -35,14 +35,16 @@ export const block = command({
   operands: ENTRIES,
   options: {
     ...ADMIN,
+    ...JSON_OPTION,
     reason: { value: 'TEXT', says: 'for whoever asks later', mustBe: [/^[^]{0,200}$/, 'at most 200 characters'] }
   },
-  take: ({ admin, reason = '' }, entries): BlockRequest & { readonly reason: string } => {
+  take: ({ admin, json, reason = '' }, entries): BlockRequest & { readonly reason: string } => {
     checkEntries('block', entries)
-    return { entries, reason, admin }
+    return { entries, reason, json, admin }
   },
-  run: async ({ entries, reason, admin }, { settings, write }) => {
-    await write(`${await denyEntries(await askRunning('block', settings(), admin), entries, reason)}\n`)
+  run: async ({ entries, reason, json, admin }, { settings, write }) => {
+    const added = await denyEntries(await askRunning('block', settings(), admin), entries, reason)
+    await write(json ? jsonText({ added }) : `${added} of ${entries.length} added; the others were denied already\n`)
     return 0
   }
 })
@@ -51,13 +53,14 @@ export const unblock = command({
   name: 'unblock',
   summary: 'have it take entries off its denylist',
   operands: ENTRIES,
-  options: ADMIN,
-  take: ({ admin }, entries): BlockRequest => {
+  options: { ...ADMIN, ...JSON_OPTION },
+  take: ({ admin, json }, entries): BlockRequest => {
     checkEntries('unblock', entries)
-    return { entries, admin }
+    return { entries, json, admin }
   },
-  run: async ({ entries, admin }, { settings, write }) => {
-    await write(`${await allowEntries(await askRunning('unblock', settings(), admin), entries)}\n`)
+  run: async ({ entries, json, admin }, { settings, write }) => {
+    await allowEntries(await askRunning('unblock', settings(), admin), entries)
+    await write(json ? jsonText({ removed: entries.length }) : `${entries.length} removed; other lists of the relay may deny the same\n`)
     return 0
   }
 })

@@ -8,7 +8,7 @@ export const RUNS = -1
 /** One hour: a video and a break. */
 const EXPIRES_IN_SECONDS = 3_600
 
-interface RelayRequest {
+interface RunRequest {
   readonly validate: boolean
   readonly hashToken: boolean
   readonly signUrl: SignUrlRequest | undefined
@@ -26,7 +26,7 @@ export const relay = command({
     viewer: { value: 'NAME', says: 'who it is for', of: 'sign-url' },
     ip: { value: 'ADDRESS', says: 'the one address it may be used from', of: 'sign-url' }
   },
-  take: ({ validate, 'hash-token': hash, 'sign-url': path, 'expires-in': expiresIn = String(EXPIRES_IN_SECONDS), viewer, ip }): RelayRequest =>
+  take: ({ validate, 'hash-token': hash, 'sign-url': path, 'expires-in': expiresIn = String(EXPIRES_IN_SECONDS), viewer, ip }): RunRequest =>
     ({ validate, hashToken: hash, signUrl: path === undefined ? undefined : { path, expiresInSeconds: Number(expiresIn), viewer, ip } }),
   run: async ({ validate, hashToken: hash, signUrl }, { input, settings, write, now }) => {
     if (hash) await write(`${await hashToken(input)}\n`)

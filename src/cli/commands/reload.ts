@@ -1,5 +1,5 @@
 import { askRunning, type AskAdmin } from '../ask-admin.ts'
-import { ADMIN, command } from '../command.ts'
+import { ADMIN, command, JSON_OPTION, jsonText } from '../command.ts'
 
 /** What the relay answers; nothing else of it is printed. */
 export interface ReloadAnswer {
@@ -10,11 +10,14 @@ export interface ReloadAnswer {
 
 /**
  * Has a running relay read its configuration again.
- * @returns the lines to print
  * @throws RelayError RELAY_ERR_CONFIG when it is refused, with every line of why
  */
-export async function reloadConfig (ask: AskAdmin<ReloadAnswer>): Promise<string[]> {
-  const { changed, restart, overridden } = await ask('/config/reload', {})
+export async function reloadConfig (ask: AskAdmin<ReloadAnswer>): Promise<ReloadAnswer> {
+  return await ask('/config/reload', {})
+}
+
+/** The lines to print. */
+export function reloadText ({ changed, restart, overridden }: ReloadAnswer): string[] {
   const lines = [
     ...changed.map(({ key, before, after }) => `${key}: ${JSON.stringify(before)} → ${JSON.stringify(after)}`),
     ...overridden.map(key => `${key}: changed, and what was set over the admin API stays in force`),
@@ -26,11 +29,12 @@ export async function reloadConfig (ask: AskAdmin<ReloadAnswer>): Promise<string
 export const reload = command({
   name: 'reload',
   summary: 'have a running relay read its configuration again, and print what has changed',
-  options: ADMIN,
+  options: { ...ADMIN, ...JSON_OPTION },
   exits: { 1: 'the configuration is refused, and nothing has changed' },
-  take: ({ admin }) => ({ admin }),
-  run: async ({ admin }, { settings, write }) => {
-    await write(`${(await reloadConfig(await askRunning('reload', settings(), admin))).join('\n')}\n`)
+  take: ({ admin, json }) => ({ admin, json }),
+  run: async ({ admin, json }, { settings, write }) => {
+    const answer = await reloadConfig(await askRunning('reload', settings(), admin))
+    await write(json ? jsonText(answer) : `${reloadText(answer).join('\n')}\n`)
     return 0
   }
 })

@@ -2,7 +2,8 @@ import { setTimeout as delay } from 'node:timers/promises'
 import type { JobHead } from '../../plugins/jobs/jobs.ts'
 import type { WarmProgress } from '../../plugins/warm/warm-job.ts'
 import { askRunning, type AskAdmin } from '../ask-admin.ts'
-import { ADMIN, CID_HINT, command, fail, isCid, isUrl } from '../command.ts'
+import { ADMIN, CID_HINT, command, fail, isCid, isUrl, JSON_OPTION, jsonText } from '../command.ts'
+import { sizeText, timeText } from '../units.ts'
 
 /** Time between two looks at the job, ms. */
 const LOOK_MS = 500
@@ -17,7 +18,7 @@ const STEP_PERCENT = 10
 export type WarmAnswer = Pick<JobHead & WarmProgress, 'id' | 'state' | 'detail' | 'counts' | 'bytes' | 'bytesPerSecond' | 'etaSeconds' | 'waitsFor' | 'failures'>
 
 /** What `warm` is asked for: videos by their CIDs, or one by the URL of its manifest. */
-export interface WarmRequest {
+export interface WarmWanted {
   readonly cids: readonly string[]
   readonly manifest: string | undefined
   readonly parity: boolean
@@ -30,19 +31,8 @@ export interface Display {
   readonly write: (text: string) => Promise<void> | void
   /** Whether it is a terminal, on which a line can be written over. */
   readonly terminal: boolean
-}
-
-const UNITS = ['B', 'kB', 'MB', 'GB', 'TB'] as const
-
-/** Bytes as people read them. */
-function sizeText (bytes: number): string {
-  const power = bytes < 1_000 ? 0 : Math.min(UNITS.length - 1, Math.floor(Math.log10(bytes) / 3))
-  return `${power === 0 ? bytes : (bytes / 1_000 ** power).toFixed(1)} ${UNITS[power] ?? ''}`
-}
-
-function timeText (seconds: number): string {
-  const [minutes, hours] = [Math.floor(seconds / 60), Math.floor(seconds / 3_600)]
-  return hours > 0 ? `${hours} h ${minutes % 60} min` : minutes > 0 ? `${minutes} min ${seconds % 60} s` : `${seconds} s`
+  /** Whether only the job at its end is written, as JSON. */
+  readonly json?: boolean
 }
 
 function shareOf ({ counts: { total, pending } }: WarmAnswer): number {
@@ -83,13 +73,18 @@ async function look (ask: AskAdmin<WarmAnswer>, id: string, pause: () => Promise
  * @returns whether all of it is there now
  * @throws RelayError RELAY_ERR_CONFIG
  */
-export async function warmVideos (ask: AskAdmin<WarmAnswer>, { cids, manifest, parity, concurrency }: WarmRequest, { write, terminal }: Display, pause = async (): Promise<void> => { await delay(LOOK_MS) }): Promise<boolean> {
+export async function warmVideos (ask: AskAdmin<WarmAnswer>, { cids, manifest, parity, concurrency }: WarmWanted, { write, terminal, json = false }: Display, pause = async (): Promise<void> => { await delay(LOOK_MS) }): Promise<boolean> {
   let job = await ask('/jobs', {
     type: 'warm',
     ...manifest === undefined ? { cids } : { manifest },
     ...parity ? { parity } : {},
     ...concurrency === undefined ? {} : { concurrency }
   })
+  if (json) {
+    while (job.state === 'waiting' || job.state === 'running') job = await look(ask, job.id, pause)
+    await write(jsonText(job))
+    return job.state === 'done'
+  }
   if (!terminal) await write(`job ${job.id}\n`)
   let told = ''
   for (;;) {
@@ -113,15 +108,16 @@ export const warm = command({
   operands: { shown: 'CID… | MANIFEST-URL', says: `CIDs, each ${CID_HINT}, or the URL of one manifest` },
   options: {
     ...ADMIN,
+    ...JSON_OPTION,
     parity: { says: 'parity shards too' },
     concurrency: { value: 'N', says: 'objects at the same time', mustBe: [/^(?:[1-9]|1[0-6])$/, '1 to 16'] }
   },
   exits: { 1: 'not all of it is there' },
-  take: ({ parity, concurrency, admin }, named): WarmRequest & { readonly admin: string | undefined } => {
+  take: ({ parity, concurrency, admin, json }, named): WarmWanted & { readonly admin: string | undefined, readonly json: boolean } => {
     const [first = ''] = named
     const manifest = named.length === 1 && isUrl(first) ? first : undefined
     if (named.length === 0 || (manifest === undefined && !named.every(isCid))) return fail(`warm takes CIDs, each ${CID_HINT}, or the URL of one manifest`)
-    return { cids: manifest === undefined ? named : [], manifest, parity, concurrency: concurrency === undefined ? undefined : Number(concurrency), admin }
+    return { cids: manifest === undefined ? named : [], manifest, parity, concurrency: concurrency === undefined ? undefined : Number(concurrency), admin, json }
   },
-  run: async ({ admin, ...asked }, { settings, write, terminal }) => await warmVideos(await askRunning('warm', settings(), admin), asked, { write, terminal }) ? 0 : 1
+  run: async ({ admin, json, ...asked }, { settings, write, terminal }) => await warmVideos(await askRunning('warm', settings(), admin), asked, { write, terminal, json }) ? 0 : 1
 })

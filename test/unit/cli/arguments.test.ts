@@ -34,15 +34,19 @@ suite('command line', () => {
     assert.deepEqual(asked('doctor'), { json: false })
     assert.deepEqual(asked('doctor', '--json'), { json: true })
     assert.deepEqual(parseCommandLine(['repair', 'QmVideo', '--config', 'a', '--admin', 'http://127.0.0.1:9']).flags.config, 'a')
-    assert.deepEqual(asked('repair', 'QmVideo', '--admin', 'http://127.0.0.1:9'), { cid: 'QmVideo', admin: 'http://127.0.0.1:9' })
-    assert.deepEqual(asked('warm', 'QmA', 'QmB', '--parity', '--concurrency', '16'), { cids: ['QmA', 'QmB'], manifest: undefined, parity: true, concurrency: 16, admin: undefined })
-    assert.deepEqual(asked('warm', '--admin', 'http://127.0.0.1:9', 'http://a/shards/QmA/manifest.json'), { cids: [], manifest: 'http://a/shards/QmA/manifest.json', parity: false, concurrency: undefined, admin: 'http://127.0.0.1:9' })
+    assert.deepEqual(asked('repair', 'QmVideo', '--admin', 'http://127.0.0.1:9'), { cid: 'QmVideo', json: false, admin: 'http://127.0.0.1:9' })
+    assert.deepEqual(asked('warm', 'QmA', 'QmB', '--parity', '--concurrency', '16'), { cids: ['QmA', 'QmB'], manifest: undefined, parity: true, concurrency: 16, admin: undefined, json: false })
+    assert.deepEqual(asked('warm', '--admin', 'http://127.0.0.1:9', 'http://a/shards/QmA/manifest.json'), { cids: [], manifest: 'http://a/shards/QmA/manifest.json', parity: false, concurrency: undefined, admin: 'http://127.0.0.1:9', json: false })
     assert.deepEqual(asked('tail', '--object', 'QmA', '--status', '5xx', '--slower', '500', '--json'), { filter: { object: 'QmA', status: '5xx', slowerThanMs: '500' }, json: true, admin: undefined })
-    assert.deepEqual(asked('block', 'QmA', 'tv-*', '--reason', 'order 12'), { entries: ['QmA', 'tv-*'], reason: 'order 12', admin: undefined })
-    assert.deepEqual(asked('unblock', 'QmA', '--admin', 'http://a'), { entries: ['QmA'], admin: 'http://a' })
-    assert.deepEqual(asked('purge', 'QmA', 'QmB'), { cids: ['QmA', 'QmB'], prefix: undefined, tag: undefined, all: false, soft: false, admin: undefined })
-    assert.deepEqual(asked('purge', '--prefix', 'tv-*', '--soft', '--admin', 'http://a'), { cids: [], prefix: 'tv-*', tag: undefined, all: false, soft: true, admin: 'http://a' })
-    assert.deepEqual(asked('reload', '--admin', 'http://relay:9103'), { admin: 'http://relay:9103' })
+    assert.deepEqual(asked('block', 'QmA', 'tv-*', '--reason', 'order 12'), { entries: ['QmA', 'tv-*'], reason: 'order 12', json: false, admin: undefined })
+    assert.deepEqual(asked('unblock', 'QmA', '--admin', 'http://a'), { entries: ['QmA'], json: false, admin: 'http://a' })
+    assert.deepEqual(asked('purge', 'QmA', 'QmB'), { cids: ['QmA', 'QmB'], prefix: undefined, tag: undefined, all: false, soft: false, json: false, admin: undefined })
+    assert.deepEqual(asked('purge', '--prefix', 'tv-*', '--soft', '--admin', 'http://a'), { cids: [], prefix: 'tv-*', tag: undefined, all: false, soft: true, json: false, admin: 'http://a' })
+    assert.deepEqual(asked('drain', 'https://b', '--deadline', '60', '--wait'), { alternates: ['https://b'], deadlineMs: 60_000, wait: true, undo: false, json: false, admin: undefined })
+    assert.deepEqual(asked('top', '--json', '--seconds', '5'), { once: true, ms: 5_000, json: true, admin: undefined })
+    assert.deepEqual(asked('config', 'check', 'relay.toml'), { check: 'relay.toml', running: false, changed: false, json: false, admin: undefined })
+    assert.equal(asked('completion', 'zsh'), 'zsh')
+    assert.deepEqual(asked('reload', '--admin', 'http://relay:9103'), { admin: 'http://relay:9103', json: false })
   })
 
   test('what is wrong is one line that names it', () => {
@@ -52,7 +56,7 @@ suite('command line', () => {
       ['block', 'entries'], ['unblock', 'entries'], ['unblock --reason x', '--reason belongs to block'], ['block QmA --parity', '--parity belongs to warm'], [`block QmA --reason ${'x'.repeat(201)}`, '--reason'],
       ['repair', 'CID'], ['repair ../x', 'CID'], ['repair Qm more', 'more'], ['repair Qm --admin host', '--admin must be a URL'], ['repair Qm --concurrency 2', '--concurrency'],
       ['tail QmA', 'QmA'], ['tail --status 6xx', '--status'], ['tail --slower 1s', '--slower'], ['doctor now', 'now'], ['doctor --admin http://a', '--admin'], ['reload now', 'now'], ['reload --parity', '--parity'],
-      ['--reason x', '--reason belongs to block'], ['--cofnig x', '--cofnig'], ['--config', '--config'], ['--validate=yes', '--validate'], ['--config --validate', '--config'], ['--admin http://a', '--admin'], ['--parity', '--parity'], ['--status 404', '--status'],
+      ['drain b', 'URLs'], ['drain --undo --wait', '--undo'], ['drain --deadline 3601', '--deadline'], ['top --seconds 0', '--seconds'], ['config check', 'check'], ['config show', 'check'], ['config --admin http://a', '--running'], ['completion fish', 'bash or zsh'], ['status now', 'now'], ['--reason x', '--reason belongs to block'], ['--cofnig x', '--cofnig'], ['--config', '--config'], ['--validate=yes', '--validate'], ['--config --validate', '--config'], ['--admin http://a', '--admin'], ['--parity', '--parity'], ['--status 404', '--status'],
       ['--viewer x', '--viewer belongs to --sign-url'], ['--sign-url /a --expires-in 0', '--expires-in'], ['relay.toml', 'relay.toml'], ['prge QmA', 'did you mean purge?'], ['--config a extra', 'extra']
     ]
     for (const [line, word] of wrong) {
