@@ -62,6 +62,7 @@ export const ERRORS = {
   RELAY_ERR_LISTEN: { status: 500, retryable: false, source: 'operator', title: 'Address cannot be listened on' },
   RELAY_ERR_ADMIN_UNAUTHORIZED: { status: 401, retryable: false, source: 'operator', title: 'Missing or wrong admin token' },
   RELAY_ERR_ADMIN_SCOPE: { status: 403, retryable: false, source: 'operator', title: 'Admin token lacks the needed scope' },
+  RELAY_ERR_PRECONDITION: { status: 412, retryable: false, source: 'operator', title: 'Settings have changed meanwhile' },
   RELAY_ERR_ADMIN_LOOPBACK: { status: 403, retryable: false, source: 'operator', title: 'Admin API answers on loopback only until a token is configured' },
   RELAY_ERR_INTERNAL: { status: 500, retryable: true, source: 'internal', title: 'Internal error' }
 } as const satisfies Record<string, ErrorSpec>

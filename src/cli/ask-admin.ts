@@ -1,4 +1,4 @@
-import type { AdminScope, AdminToken } from '../plugins/admin/access.ts'
+import type { AdminScope } from '../plugins/admin/access.ts'
 import { RelayError } from '../base/errors.ts'
 import type { Config } from '../config/config.ts'
 import { ownToken } from '../plugins/admin/own-token.ts'
@@ -27,7 +27,7 @@ function adminUrl ({ host, port }: Config['admin'], fail: (detail: string) => ne
 /** A token that may do it: of the configuration, or the one that the relay has made. @throws RelayError RELAY_ERR_CONFIG, RELAY_ERR_CACHE_PATH */
 async function tokenFor (scope: AdminScope, config: Config, fail: (detail: string) => never): Promise<string | undefined> {
   const { tokens, loopback_without_token: none } = config.admin
-  const may = (of: AdminScope): string | undefined => tokens.find(({ scope, token }: Partial<AdminToken>) => scope === of && token !== undefined)?.token
+  const may = (of: AdminScope): string | undefined => tokens.find(({ scope, token, cid_prefixes: prefixes }) => scope === of && token !== undefined && prefixes === undefined)?.token
   const token = may(scope) ?? may('write')
   if (token !== undefined || (tokens.length === 0 && none)) return token
   if (tokens.length > 0) fail(`the configuration has no admin token with the ${scope} scope`)

@@ -41,6 +41,9 @@ export function crossChecks (config: Config): string[] {
   admin.tokens.forEach((item, position) => {
     if ((item.token === undefined) === (item.token_file === undefined)) problems.push(`admin.tokens.${position} must have either token or token_file`)
   })
+  admin.tokens.forEach(({ scope, cid_prefixes: prefixes }, position) => {
+    if (prefixes !== undefined && scope !== 'purge') problems.push(`admin.tokens.${position}.cid_prefixes belongs to scope = "purge"`)
+  })
   tokenNames(admin.tokens).forEach((name, position, names) => {
     if (names.indexOf(name) < position) problems.push(`admin.tokens.${position} has the name ${name}, as another has`)
   })

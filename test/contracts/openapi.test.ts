@@ -82,7 +82,7 @@ suite('openapi.yaml', () => {
     const schemes = Object.keys(document.components.securitySchemes)
     for (const { id, method, path, operation } of operations(document)) {
       const expected = path.startsWith('/admin/v1')
-        ? method === 'get' ? [{ adminRead: [] }, {}] : [{ adminWrite: [] }, operation.requestBody === undefined ? { requestedWith: [] } : {}]
+        ? method === 'get' ? [{ adminRead: [] }, {}] : [{ [/^purge/.test(operation.operationId ?? '') ? 'adminPurge' : 'adminWrite']: [] }, operation.requestBody === undefined ? { requestedWith: [] } : {}]
         : path.startsWith('/shards/') ? [{ viewerToken: [] }, { viewerTokenInQuery: [] }, { signedUrl: [] }, {}] : []
       assert.deepEqual(operation.security, expected, id)
       for (const name of operation.security?.flatMap(entry => Object.keys(entry)) ?? []) assert.ok(schemes.includes(name), `${id} ${name}`)

@@ -3226,7 +3226,10 @@ export interface operations {
     changeLog: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description entity tags of the settings that are meant to be replaced, as a read answered with them; 412 when others are in force */
+                "if-match"?: string;
+            };
             path?: never;
             cookie?: never;
         };
@@ -3300,6 +3303,15 @@ export interface operations {
             };
             /** @description Token lacks the scope, or not on loopback */
             403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The settings are not those that if-match names */
+            412: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -3795,7 +3807,10 @@ export interface operations {
     resizeCache: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description entity tags of the settings that are meant to be replaced, as a read answered with them; 412 when others are in force */
+                "if-match"?: string;
+            };
             path?: never;
             cookie?: never;
         };
@@ -3834,6 +3849,15 @@ export interface operations {
             };
             /** @description Token lacks the scope, or not on loopback */
             403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The settings are not those that if-match names */
+            412: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -4855,7 +4879,10 @@ export interface operations {
     dropOverrides: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description entity tags of the settings that are meant to be replaced, as a read answered with them; 412 when others are in force */
+                "if-match"?: string;
+            };
             path?: never;
             cookie?: never;
         };
@@ -4914,6 +4941,15 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description The settings are not those that if-match names */
+            412: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description Too many requests */
             429: {
                 headers: {
@@ -4946,7 +4982,10 @@ export interface operations {
     dropOverride: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description entity tags of the settings that are meant to be replaced, as a read answered with them; 412 when others are in force */
+                "if-match"?: string;
+            };
             path: {
                 /** @description as `limits.tracked_ips` */
                 key: string;
@@ -5010,6 +5049,15 @@ export interface operations {
             };
             /** @description No such entry */
             404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The settings are not those that if-match names */
+            412: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -5800,7 +5848,10 @@ export interface operations {
     changeLimits: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description entity tags of the settings that are meant to be replaced, as a read answered with them; 412 when others are in force */
+                "if-match"?: string;
+            };
             path?: never;
             cookie?: never;
         };
@@ -5883,6 +5934,15 @@ export interface operations {
             };
             /** @description Token lacks the scope, or not on loopback */
             403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The settings are not those that if-match names */
+            412: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -6138,7 +6198,10 @@ export interface operations {
     changeBandwidth: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description entity tags of the settings that are meant to be replaced, as a read answered with them; 412 when others are in force */
+                "if-match"?: string;
+            };
             path?: never;
             cookie?: never;
         };
@@ -6177,6 +6240,15 @@ export interface operations {
             };
             /** @description Token lacks the scope, or not on loopback */
             403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The settings are not those that if-match names */
+            412: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -6281,7 +6353,10 @@ export interface operations {
     setRegion: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description entity tags of the settings that are meant to be replaced, as a read answered with them; 412 when others are in force */
+                "if-match"?: string;
+            };
             path?: never;
             cookie?: never;
         };
@@ -6320,6 +6395,15 @@ export interface operations {
             };
             /** @description Token lacks the scope, or not on loopback */
             403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The settings are not those that if-match names */
+            412: {
                 headers: {
                     [name: string]: unknown;
                 };

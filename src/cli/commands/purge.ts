@@ -55,7 +55,7 @@ export const purge = command({
     return { cids, prefix, tag, all, soft, json, admin }
   },
   run: async (asked, { settings, write }) => {
-    const report = await purgeCache(await askRunning('purge', settings(), asked.admin, { answerMs: PURGE_MS }), asked)
+    const report = await purgeCache(await askRunning('purge', settings(), asked.admin, { answerMs: PURGE_MS, scope: 'purge' }), asked)
     await write(asked.json ? jsonText(report) : `${purgeText(report, asked.soft)}\n`)
     return 0
   }
