@@ -27,6 +27,7 @@ export const ERRORS = {
   RELAY_ERR_VIEWER_TOKEN_EXPIRED: { status: 401, retryable: false, source: 'viewer', title: 'Viewer token has expired' },
   RELAY_ERR_VIEWER_TOKEN_EARLY: { status: 401, retryable: true, source: 'viewer', title: 'Viewer token is not valid yet' },
   RELAY_ERR_VIEWER_SCOPE: { status: 403, retryable: false, source: 'viewer', title: 'Viewer token is not for this object' },
+  RELAY_ERR_VIEWER_NETWORK: { status: 403, retryable: false, source: 'viewer', title: 'Viewers of this network are not served here' },
   RELAY_ERR_VIEWER_VERIFIER_BUSY: { status: 503, retryable: true, source: 'viewer', title: 'Too many viewer tokens are being checked' },
   RELAY_ERR_RATE_LIMITED: { status: 429, retryable: true, source: 'viewer', title: 'Too many requests' },
   RELAY_ERR_SHARD_NOT_FOUND: { status: 404, retryable: false, source: 'upstream', title: 'No super-node has this object' },
