@@ -62,6 +62,7 @@ const TAGS = [
   { name: 'player', description: 'The demo player page' },
   { name: 'region', description: 'Where the relay stands' },
   { name: 'upstreams', description: 'The super-nodes' },
+  { name: 'usage', description: 'What was served, by CID and by subject' },
   { name: 'viewer', description: 'Objects for viewers' },
   { name: 'viewers', description: 'Viewer sessions over WebTransport and WebSocket' }
 ]

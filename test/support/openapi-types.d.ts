@@ -228,6 +228,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/admin/v1/usage": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * What was served in an hour, by CID or by subject
+         * @description The busiest first, by bytes. Earlier hours are in the file of `usage.path`. 404 while `usage.enabled` is false, and for the previous hour in the first.
+         */
+        get: operations["getUsage"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/admin/v1/log": {
         parameters: {
             query?: never;
@@ -3142,6 +3162,101 @@ export interface operations {
             };
             /** @description Token lacks the scope, or not on loopback */
             403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many requests */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    getUsage: {
+        parameters: {
+            query?: {
+                /** @description what it is counted by */
+                by?: "cid" | "subject";
+                /** @description the one under way, or the last that has ended */
+                hour?: "current" | "previous";
+                /** @description rows at most, besides the rest */
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        /** @description when counting began, milliseconds since the epoch */
+                        from: number;
+                        /** @description until when, milliseconds since the epoch */
+                        to: number;
+                        /** @description whether it is an hour, and not a part of one */
+                        whole: boolean;
+                        /** @description responses that are not counted, since their records were lost */
+                        missed: number;
+                        rows: {
+                            /** @description CID, or subject of a token, empty without one; null for all that have no row of their own */
+                            key: string | null;
+                            /** @description responses */
+                            requests: number;
+                            /** @description of them from the cache */
+                            hits: number;
+                            /** @description of them refused, failed or broken off */
+                            errors: number;
+                            /** @description of their bodies, as far as they went out */
+                            bytes: number;
+                            /** @description of those from the cache */
+                            hitBytes: number;
+                        }[];
+                    };
+                };
+            };
+            /** @description Malformed request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Missing or wrong token */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Token lacks the scope, or not on loopback */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description No such entry */
+            404: {
                 headers: {
                     [name: string]: unknown;
                 };

@@ -26,6 +26,7 @@ import { setSection } from '../live-config/set-section.ts'
 import { sizingRoutes } from '../sizing/routes.ts'
 import { cacheRoutes } from '../shard-cache/routes.ts'
 import { upstreamRoutes } from '../upstream/routes.ts'
+import { usageRoutes } from '../usage/routes.ts'
 import { viewerRoutes } from '../viewers/routes.ts'
 import { AdminAccess, type AdminGrant, type AdminRequest, type AdminScope, type AdminToken } from './access.ts'
 import { tokenNames } from './config.ts'
@@ -110,6 +111,7 @@ export default fp<{ config: Config }>(async (app: FastifyInstance, { config }) =
     tagSettings(admin, () => liveConfig.hash)
     auditWrites(admin, app.audit, request => grants.get(request)?.name, systemClock.now)
     await admin.register(auditRoutes, { audit: app.audit })
+    await admin.register(usageRoutes, { usage: app.usage })
     await admin.register(logRoutes, { accessLog: app.accessLog, live: liveConfig })
     await admin.register(viewerRoutes, { supervisor: app.viewers.supervisor, live: app.viewers.live })
     await admin.register(cacheRoutes, { cache: app.shardCache, shards: app.shards, eviction: config.cache.eviction, set })
@@ -128,4 +130,4 @@ export default fp<{ config: Config }>(async (app: FastifyInstance, { config }) =
     await admin.register(jobRoutes, { ...app.jobs, warm: app.warm })
     await admin.register(upstreamRoutes, { upstream: app.upstream, roster: app.nodeRoster, source: app.nodeSource, region: () => app.region.current, regions: config.region.regions })
   }, { prefix: '/admin/v1' })
-}, { name: 'admin', dependencies: ['access-log', 'audit', 'bandwidth', 'denylist', 'integrity', 'jobs', 'limits', 'live-config', 'overload', 'p2p', 'pins', 'purge', 'region', 'scrub', 'shard-cache', 'sizing', 'upstream', 'shards', 'viewers', 'warm'] })
+}, { name: 'admin', dependencies: ['access-log', 'audit', 'bandwidth', 'denylist', 'integrity', 'jobs', 'limits', 'live-config', 'overload', 'p2p', 'pins', 'purge', 'region', 'scrub', 'shard-cache', 'sizing', 'upstream', 'shards', 'usage', 'viewers', 'warm'] })
