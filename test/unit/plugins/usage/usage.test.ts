@@ -78,7 +78,7 @@ suite('usage', () => {
     usage.take(record({ object: 'bad/1' }))
     pass(-2 * HOUR)
     usage.turn()
-    assert.equal(usage.previous, undefined)
+    assert.deepEqual([usage.previous], [undefined])
     pass(3 * HOUR)
     usage.take(record({ object: 'QmA/1' }))
     assert.deepEqual([usage.previous?.whole, usage.previous?.rows.cid[0]?.key, usage.current.rows.cid[0]?.key], [true, 'bad', 'QmA'])
