@@ -21,7 +21,7 @@ import { purgeRoutes } from '../purge/routes.ts'
 import { regionRoutes } from '../region/routes.ts'
 import { scrubRoutes } from '../scrub/routes.ts'
 import { configRoutes } from '../live-config/routes.ts'
-import { tagSettings } from '../live-config/if-match.ts'
+import { entityTag } from '../live-config/if-match.ts'
 import { setSection } from '../live-config/set-section.ts'
 import { sizingRoutes } from '../sizing/routes.ts'
 import { cacheRoutes } from '../shard-cache/routes.ts'
@@ -108,7 +108,10 @@ export default fp<{ config: Config }>(async (app: FastifyInstance, { config }) =
       const { cidPrefixes } = grants.get(request) ?? {}
       if (cidPrefixes !== undefined) refuseOutside(cidPrefixes, { ...request.body as object, ...request.params as object })
     })
-    tagSettings(admin, () => liveConfig.hash)
+    admin.addHook('onSend', async (request, reply, payload) => {
+      if (request.routeOptions.config.settings === true && reply.statusCode < 300) reply.header('etag', entityTag(liveConfig.hash))
+      return payload
+    })
     auditWrites(admin, app.audit, request => grants.get(request)?.name, systemClock.now)
     await admin.register(auditRoutes, { audit: app.audit })
     await admin.register(usageRoutes, { usage: app.usage })

@@ -1,4 +1,3 @@
-import type { FastifyInstance } from 'fastify'
 import { RelayError } from '../../base/errors.ts'
 
 /** The entity tag of settings. @param hash of the configuration in force */
@@ -17,12 +16,4 @@ export function checkIfMatch (ifMatch: string | undefined, hash: string): void {
   const tags = ifMatch.split(',').map(tag => tag.trim())
   if (!tags.every(tag => TAG.test(tag))) throw new RelayError('RELAY_ERR_BAD_REQUEST', 'if-match must be * or a list of entity tags')
   if (!tags.includes(entityTag(hash))) throw new RelayError('RELAY_ERR_PRECONDITION', `the settings in force are ${entityTag(hash)}: read them again`)
-}
-
-/** Gives answers about settings their entity tag. */
-export function tagSettings (admin: FastifyInstance, hash: () => string): void {
-  admin.addHook('onSend', async (request, reply, payload) => {
-    if (request.routeOptions.config.settings === true && reply.statusCode < 300) reply.header('etag', entityTag(hash()))
-    return payload
-  })
 }
