@@ -1,6 +1,7 @@
 import { ERRORS } from '../src/base/errors.ts'
 import { environmentName } from '../src/config/config.ts'
 import { configTables } from '../src/config/schema.ts'
+import { COMMANDS, EXITS } from '../src/cli/command-table.ts'
 import { METRICS, type MetricDefinition } from '../src/plugins/metrics/definitions.ts'
 
 /** The parts of `docs/operations.md` that come from the code, between `<!-- generated:NAME -->` and `<!-- /generated:NAME -->`. */
@@ -53,6 +54,12 @@ function errors (): string {
   return table(['Code', 'Status', 'Retryable', 'Source', 'Title'], rows)
 }
 
+function commands (): string {
+  const exits = (own: Readonly<Partial<Record<number, string>>>): string => Object.entries(own).map(([code, says]) => `${code}: ${says}`).join('; ')
+  const rows = COMMANDS.map(({ name, operands, summary, exits: own = {} }) => [`\`${operands === undefined ? name : `${name} ${operands.shown}`}\``, summary, exits(own)])
+  return `${table(['Command', 'What it does', 'Exit codes of its own'], rows)}\n\nExit codes of all: ${exits(EXITS)}.`
+}
+
 /** `text` of `file` with every generated part as `parts` make it now. @throws Error when one has no markers */
 export function withParts (file: string, text: string, parts: Readonly<Record<string, () => string>>): string {
   return Object.entries(parts).reduce((result, [name, make]) => {
@@ -65,5 +72,5 @@ export function withParts (file: string, text: string, parts: Readonly<Record<st
 
 /** `text` with every generated part as the code has it now. @throws Error when a part has no markers */
 export function withTables (text: string): string {
-  return withParts('docs/operations.md', text, { configuration, metrics, errors })
+  return withParts('docs/operations.md', text, { commands, configuration, metrics, errors })
 }

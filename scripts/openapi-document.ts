@@ -62,12 +62,14 @@ const TAGS = [
   { name: 'player', description: 'The demo player page' },
   { name: 'region', description: 'Where the relay stands' },
   { name: 'upstreams', description: 'The super-nodes' },
+  { name: 'usage', description: 'What was served, by CID and by subject' },
   { name: 'viewer', description: 'Objects for viewers' },
   { name: 'viewers', description: 'Viewer sessions over WebTransport and WebSocket' }
 ]
 
 const SECURITY_SCHEMES = {
-  adminRead: { type: 'http', scheme: 'bearer', description: 'A token of `[admin] tokens`, of either scope, or the one that the relay has made. With `admin.loopback_without_token` and no tokens none is needed, and the API answers on loopback only.' },
+  adminRead: { type: 'http', scheme: 'bearer', description: 'A token of `[admin] tokens` with scope `read` or `write`, or the one that the relay has made. With `admin.loopback_without_token` and no tokens none is needed, and the API answers on loopback only.' },
+  adminPurge: { type: 'http', scheme: 'bearer', description: 'A token of `[admin] tokens` with scope `purge` or `write`, or the one that the relay has made. One with `cid_prefixes` may purge CIDs and prefixes that begin so, and nothing else. With `admin.loopback_without_token` and no tokens none is needed, and the API answers on loopback only.' },
   adminWrite: { type: 'http', scheme: 'bearer', description: 'A token of `[admin] tokens` with scope `write`, or the one that the relay has made. With `admin.loopback_without_token` and no tokens none is needed, and the API answers on loopback only.' },
   requestedWith: { type: 'apiKey', in: 'header', name: 'x-requested-with', description: 'Any value. Where no admin token is needed, a write without a JSON body needs this header, which a foreign web page cannot send.' },
   signedUrl: { type: 'apiKey', in: 'query', name: 'sig', description: 'Signed URL: base64url of the HMAC-SHA-256 of the other parameters and the path, 43 characters; `exp` and `kid` go with it.' },
@@ -131,7 +133,7 @@ function asSent (schema: unknown): unknown {
 /** Who may ask. With `admin.loopback_without_token` and no tokens the admin API needs none, and then answers on loopback only. */
 function securityOf (url: string, { scope = 'read' }: { scope?: AdminScope }, hasBody: boolean): Record<string, string[]>[] {
   if (!url.startsWith('/admin/v1')) return []
-  return scope === 'read' ? [{ adminRead: [] }, {}] : [{ adminWrite: [] }, hasBody ? {} : { requestedWith: [] }]
+  return scope === 'read' ? [{ adminRead: [] }, {}] : [{ [scope === 'purge' ? 'adminPurge' : 'adminWrite']: [] }, hasBody ? {} : { requestedWith: [] }]
 }
 
 /** Documents the routes of one listener while they are registered. */

@@ -31,6 +31,7 @@ import shardsPlugin from './plugins/shards/index.ts'
 import sizingPlugin from './plugins/sizing/index.ts'
 import tlsPlugin from './plugins/tls/index.ts'
 import upstreamPlugin from './plugins/upstream/index.ts'
+import usagePlugin from './plugins/usage/index.ts'
 import viewerHttpPlugin from './plugins/viewer-http/index.ts'
 import viewersPlugin from './plugins/viewers/index.ts'
 import warmPlugin from './plugins/warm/index.ts'
@@ -122,6 +123,7 @@ export async function buildApp (start: Config, deps: AppDeps): Promise<Relay> {
     await admin.register(pinsPlugin, { config })
     await admin.register(sizingPlugin, { config })
     await admin.register(auditPlugin, { config })
+    await admin.register(usagePlugin, { config })
     await admin.register(tlsPlugin, { config })
     await admin.register(authPlugin, { config })
     await admin.register(denylistPlugin, { config })

@@ -1,5 +1,4 @@
 #!/usr/bin/env node
-import { once } from 'node:events'
 import closeWithGrace from 'close-with-grace'
 import { buildApp } from './app.ts'
 import { systemClock } from './base/clock.ts'
@@ -8,20 +7,16 @@ import { growHeapFreely } from './base/heap-growth.ts'
 import { createLogger, droppedNote } from './base/log.ts'
 import { fileWriter, LogSink, TOGETHER_MS } from './base/log-sink.ts'
 import { VERSION } from './base/version.ts'
-import { parseCommandLine, USAGE } from './cli/arguments.ts'
-import { hashToken, signedUrl } from './cli/commands.ts'
-import { diagnosesText, examine } from './cli/doctor/doctor.ts'
-import { askRunning, runningBytes, streamOfRunning } from './cli/ask-admin.ts'
-import { changeDenylist } from './cli/block-command.ts'
-import { PURGE_MS, purgeCache } from './cli/purge-command.ts'
-import { reloadConfig } from './cli/reload-command.ts'
-import { repairVideo } from './cli/repair-command.ts'
-import { tailLog } from './cli/tail-command.ts'
-import { warmVideos } from './cli/warm-command.ts'
+import { parseCommandLine, type Invocation } from './cli/arguments.ts'
+import { EXIT_NO_RELAY, NoRelayError } from './cli/ask-admin.ts'
+import { commandContext } from './cli/command-context.ts'
+import type { CommandContext } from './cli/command.ts'
+import { RUNS } from './cli/commands/relay.ts'
+import { usage, usageOf } from './cli/help.ts'
 import { endOfNode } from './cli/node-version.ts'
 import { checkSettings, checkStart } from './cli/start-check.ts'
 import { StartSignals } from './cli/start-signals.ts'
-import { configFile, configOf, readLayers, readTokens, startLayers, type Config } from './config/config.ts'
+import { configFile, readLayers, readTokens, type Config } from './config/config.ts'
 import { endAs, isLauncher, launch } from './launcher/launch.ts'
 import { withOwnToken } from './plugins/admin/own-token.ts'
 import { StartListener } from './plugins/http/start-listener.ts'
@@ -53,77 +48,28 @@ function endBySignals (): void {
   for (const name of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) process.removeAllListeners(name)
 }
 
+/** @returns the exit code; {@link RUNS} when a relay is to be run */
+async function runCommand ({ name, command, help, version, run }: Invocation, context: CommandContext): Promise<number> {
+  if (name !== undefined) endBySignals()
+  if (help) await context.write(name === undefined ? usage() : usageOf(command))
+  else if (version) await context.write(`${VERSION}\n`)
+  else return await run(context)
+  return 0
+}
+
 async function main (): Promise<void> {
-  const commandLine = parseCommandLine(process.argv.slice(2))
-  if (commandLine.help) {
-    process.stdout.write(USAGE)
-    return
-  }
-  if (commandLine.version) {
-    process.stdout.write(`${VERSION}\n`)
-    return
-  }
-  if (commandLine.hashToken) {
-    process.stdout.write(`${await hashToken(process.stdin)}\n`)
-    return
-  }
-  const layers = startLayers(commandLine, process.env)
-  const settings = configOf(layers)
-  if (commandLine.signUrl !== undefined) {
-    process.stdout.write(`${await signedUrl(settings, commandLine.signUrl, systemClock.now())}\n`)
-    return
-  }
-  if (commandLine.repair !== undefined) {
-    endBySignals()
-    const restored = await repairVideo(await askRunning('repair', settings, commandLine.repair.admin), commandLine.repair, line => { process.stdout.write(`${line}\n`) })
-    process.exitCode = restored ? 0 : 1
-    return
-  }
-  if (commandLine.warm !== undefined) {
-    endBySignals()
-    const warmed = await warmVideos(await askRunning('warm', settings, commandLine.warm.admin), commandLine.warm, { write: text => { process.stdout.write(text) }, terminal: process.stdout.isTTY })
-    process.exitCode = warmed ? 0 : 1
-    return
-  }
-  if (commandLine.block !== undefined) {
-    endBySignals()
-    const command = commandLine.block.undo ? 'unblock' : 'block'
-    process.stdout.write(`${await changeDenylist(await askRunning(command, settings, commandLine.block.admin), commandLine.block)}\n`)
-    return
-  }
-  if (commandLine.purge !== undefined) {
-    endBySignals()
-    process.stdout.write(`${await purgeCache(await askRunning('purge', settings, commandLine.purge.admin, PURGE_MS), commandLine.purge)}\n`)
-    return
-  }
-  if (commandLine.tail !== undefined) {
-    endBySignals()
-    process.stdout.once('error', () => { process.exit(0) })
-    const { filter, json, admin } = commandLine.tail
-    await tailLog(await streamOfRunning('tail', settings, admin, `/log/stream?${String(new URLSearchParams(filter))}`), json, async line => {
-      // Whoever reads slowly loses records at the relay, and nothing piles up here.
-      if (!process.stdout.write(line)) await once(process.stdout, 'drain')
-    })
-    return
-  }
-  if (commandLine.doctor !== undefined) {
-    endBySignals()
-    const found = await examine(settings, { now: systemClock.now, running: async () => await runningBytes(settings) })
-    process.stdout.write(commandLine.doctor.json ? `${JSON.stringify(found, undefined, 2)}\n` : diagnosesText(found))
-    process.exitCode = found.some(({ level }) => level === 'fail') ? 1 : 0
-    return
-  }
-  if (commandLine.reload !== undefined) {
-    endBySignals()
-    for (const line of await reloadConfig(await askRunning('reload', settings, commandLine.reload.admin))) process.stdout.write(`${line}\n`)
-    return
-  }
-  if (isLauncher(settings) && !commandLine.validate) return endAs(await launch(settings))
+  const invocation = parseCommandLine(process.argv.slice(2))
+  const context = commandContext(invocation.flags)
+  const exitCode = await runCommand(invocation, context)
+  if (exitCode === RUNS) await runRelay(invocation, context)
+  else process.exitCode = exitCode
+}
+
+async function runRelay ({ flags }: Invocation, context: CommandContext): Promise<void> {
+  const layers = context.layers()
+  const settings = context.settings()
+  if (isLauncher(settings)) return endAs(await launch(settings))
   await checkStart(settings)
-  if (commandLine.validate) {
-    process.stdout.write('configuration ok\n')
-    return
-  }
   growHeapFreely()
   // Asking for `stdout` makes Node switch a pipe to non-blocking: a full one then holds no thread.
   const log = new LogSink({ togetherMs: TOGETHER_MS, write: fileWriter(process.stdout.fd), note: dropped => droppedNote(dropped, systemClock.now()) })
@@ -142,8 +88,8 @@ async function main (): Promise<void> {
   const startListener = await StartListener.open(config, logger, sockets.admin)
   logger.info({ adminPort: startListener?.port, version: VERSION }, 'relay starting')
   const source = {
-    file: configFile(commandLine, process.env),
-    read: async () => await readLayers(commandLine, process.env),
+    file: configFile(flags, process.env),
+    read: async () => await readLayers(flags, process.env),
     complete: async (next: Config) => {
       const complete = await readTokens(next)
       checkSettings(complete)
@@ -183,5 +129,5 @@ async function main (): Promise<void> {
 main().catch((error: unknown) => {
   if (error instanceof RelayError) for (const line of error.message.split('\n')) process.stderr.write(`icn-relay: ${error.code}: ${line}\n`)
   else process.stderr.write(`icn-relay: ${error instanceof Error ? error.stack ?? error.message : String(error)}\n`)
-  process.exit(1)
+  process.exit(error instanceof NoRelayError ? EXIT_NO_RELAY : 1)
 })

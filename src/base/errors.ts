@@ -27,6 +27,7 @@ export const ERRORS = {
   RELAY_ERR_VIEWER_TOKEN_EXPIRED: { status: 401, retryable: false, source: 'viewer', title: 'Viewer token has expired' },
   RELAY_ERR_VIEWER_TOKEN_EARLY: { status: 401, retryable: true, source: 'viewer', title: 'Viewer token is not valid yet' },
   RELAY_ERR_VIEWER_SCOPE: { status: 403, retryable: false, source: 'viewer', title: 'Viewer token is not for this object' },
+  RELAY_ERR_VIEWER_NETWORK: { status: 403, retryable: false, source: 'viewer', title: 'Viewers of this network are not served here' },
   RELAY_ERR_VIEWER_VERIFIER_BUSY: { status: 503, retryable: true, source: 'viewer', title: 'Too many viewer tokens are being checked' },
   RELAY_ERR_RATE_LIMITED: { status: 429, retryable: true, source: 'viewer', title: 'Too many requests' },
   RELAY_ERR_SHARD_NOT_FOUND: { status: 404, retryable: false, source: 'upstream', title: 'No super-node has this object' },
@@ -62,6 +63,7 @@ export const ERRORS = {
   RELAY_ERR_LISTEN: { status: 500, retryable: false, source: 'operator', title: 'Address cannot be listened on' },
   RELAY_ERR_ADMIN_UNAUTHORIZED: { status: 401, retryable: false, source: 'operator', title: 'Missing or wrong admin token' },
   RELAY_ERR_ADMIN_SCOPE: { status: 403, retryable: false, source: 'operator', title: 'Admin token lacks the needed scope' },
+  RELAY_ERR_PRECONDITION: { status: 412, retryable: false, source: 'operator', title: 'Settings have changed meanwhile' },
   RELAY_ERR_ADMIN_LOOPBACK: { status: 403, retryable: false, source: 'operator', title: 'Admin API answers on loopback only until a token is configured' },
   RELAY_ERR_INTERNAL: { status: 500, retryable: true, source: 'internal', title: 'Internal error' }
 } as const satisfies Record<string, ErrorSpec>

@@ -13,8 +13,8 @@ import { SESSION_TRANSPORT_NAMES } from '../protocol/session-transports.ts'
  */
 export const STREAM_OUTCOMES = ['ok', 'not-modified', 'client-error', 'server-error', 'cancelled', 'stalled', 'broken', 'refused', 'session-closed'] as const
 export type StreamOutcome = typeof STREAM_OUTCOMES[number]
-/** Why a handshake does not become a session. `ticket`: none, a bad one or a spent one; `rate-…`: too many in a second, of one address or in total. */
-export const HANDSHAKE_FAILURES = ['timeout', 'tls', 'protocol', 'refused', 'limit', 'ticket', 'rate-address', 'rate-total'] as const
+/** Why a handshake does not become a session. `ticket`: none, a bad one or a spent one; `network`: viewers of that address are not let in; `rate-…`: too many in a second, of one address or in total. */
+export const HANDSHAKE_FAILURES = ['timeout', 'tls', 'protocol', 'refused', 'limit', 'ticket', 'network', 'rate-address', 'rate-total'] as const
 export type HandshakeFailure = typeof HANDSHAKE_FAILURES[number]
 
 /** The values that each label may have. */

@@ -1,4 +1,5 @@
 import type { AuthSettings } from '../admission/auth-settings.ts'
+import type { NetworkLists } from '../admission/viewer-networks.ts'
 import type { LimitNumbers } from '../admission/limit-numbers.ts'
 import type { BandwidthClasses, GatewayShare } from '../pacing/bandwidth-limits.ts'
 import type { AccessSettings } from './access-gate.ts'
@@ -12,6 +13,8 @@ export type GatewayLimits = Pick<LimitNumbers, 'handshakesPerSecond' | 'handshak
 export interface LiveSettings {
   readonly tls: TlsMaterial
   readonly limits: GatewayLimits
+  /** Networks whose viewers are let in, and those whose are not. */
+  readonly networks: NetworkLists
   /** What viewers are judged by. */
   readonly auth: AuthSettings
   /** Told to new sessions. */

@@ -22,9 +22,11 @@ export function crossChecks (config: Config): string[] {
   if (upstream.hedge_max_ms < upstream.hedge_min_ms) problems.push('upstream.hedge_max_ms must be at least upstream.hedge_min_ms')
   if (upstream.backoff_max_ms < upstream.backoff_initial_ms) problems.push('upstream.backoff_max_ms must be at least upstream.backoff_initial_ms')
   if (viewer.port !== 0 && viewer.port === admin.port && viewer.host === admin.host) problems.push('viewer.port and admin.port must differ')
-  viewer.trusted_proxies.forEach((text, position) => {
-    if (!isNetwork(text)) problems.push(`viewer.trusted_proxies.${position} ${JSON.stringify(text)} must be an IP address, or a network such as 10.0.0.0/8`)
-  })
+  for (const key of ['trusted_proxies', 'allow_networks', 'deny_networks'] as const) {
+    viewer[key].forEach((text, position) => {
+      if (!isNetwork(text)) problems.push(`viewer.${key}.${position} ${JSON.stringify(text)} must be an IP address, or a network such as 10.0.0.0/8`)
+    })
+  }
   if (region.override !== '' && !region.regions.includes(region.override)) problems.push(`region.override must be one of ${region.regions.join(', ')}, or empty`)
   const hosts = new Set<string>()
   upstream.super_nodes.forEach((node, position) => {
@@ -44,6 +46,9 @@ export function crossChecks (config: Config): string[] {
   if (!/\{nn?\}/.test(upstream.shard_path)) problems.push('upstream.shard_path must contain {n} or {nn}')
   admin.tokens.forEach((item, position) => {
     if ((item.token === undefined) === (item.token_file === undefined)) problems.push(`admin.tokens.${position} must have either token or token_file`)
+  })
+  admin.tokens.forEach(({ scope, cid_prefixes: prefixes }, position) => {
+    if (prefixes !== undefined && scope !== 'purge') problems.push(`admin.tokens.${position}.cid_prefixes belongs to scope = "purge"`)
   })
   tokenNames(admin.tokens).forEach((name, position, names) => {
     if (names.indexOf(name) < position) problems.push(`admin.tokens.${position} has the name ${name}, as another has`)

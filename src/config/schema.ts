@@ -18,6 +18,7 @@ import { cacheConfig } from '../plugins/shard-cache/config.ts'
 import { sizingConfig } from '../plugins/sizing/config.ts'
 import { tlsConfig } from '../plugins/tls/config.ts'
 import { upstreamConfig } from '../plugins/upstream/config.ts'
+import { usageConfig } from '../plugins/usage/config.ts'
 import { viewerConfig } from '../plugins/viewer-http/config.ts'
 import { transportConfig } from '../plugins/viewers/config.ts'
 import { warmConfig } from '../plugins/warm/config.ts'
@@ -32,6 +33,7 @@ export const ConfigSchema = Type.Object({
   viewer: viewerConfig,
   admin: adminConfig,
   audit: auditConfig,
+  usage: usageConfig,
   cache: cacheConfig,
   sizing: sizingConfig,
   scrub: scrubConfig,

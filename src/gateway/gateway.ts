@@ -82,10 +82,8 @@ export class Gateway {
       this.#shedding.set(state, targets)
       this.#source.loadsAllowed = this.#shedding.backgroundAllowed
     },
-    drain: drain => {
-      if (drain === undefined) this.#draining = undefined
-      else this.#drain(drain)
-    }
+    networks: lists => { this.#sessions.end(this.#reception.useNetworks(lists)) },
+    drain: drain => { this.#drain(drain) }
   }
 
   /** When the gateway was told to stop, monotonic ms. */
@@ -103,7 +101,7 @@ export class Gateway {
     this.#judge = new ViewerJudge(live.auth, clock.now)
     this.#handshakes = new HandshakeLimiter(live.limits)
     this.#tickets = new TicketGate(settings.ticketKey, Math.max(MAX_SPENT_TICKETS, SPENT_PER_RATE * live.limits.handshakesPerSecond))
-    this.#reception = new Reception({ tickets: this.#tickets, requireTicket: settings.viewer.require_ticket, handshakes: this.#handshakes, clock })
+    this.#reception = new Reception({ tickets: this.#tickets, requireTicket: settings.viewer.require_ticket, networks: live.networks, handshakes: this.#handshakes, clock })
     this.#requests = new SharedBuckets(live.limits.requestsPerSecondPerViewer, live.limits.trackedIps)
     this.#limits = sessionLimits(settings, live.limits, this.#shedding)
     this.#bandwidth = new GatewayBandwidth({
@@ -171,9 +169,9 @@ export class Gateway {
     for (const [key, value] of Object.entries(live)) (this.#on[key as keyof LiveSettings] as (value: unknown) => void)(value)
   }
 
-  #drain ({ deadlineMs, alternates }: NonNullable<LiveSettings['drain']>): void {
-    this.#draining = { deadlineMs, alternates }
-    for (const { session } of this.#sessions) this.#guarded(session, () => { session.drain(deadlineMs, alternates) })
+  #drain (drain: LiveSettings['drain']): void {
+    this.#draining = drain
+    if (drain !== undefined) for (const { session } of this.#sessions) this.#guarded(session, () => { session.drain(drain.deadlineMs, drain.alternates) })
   }
 
   /** Asks the viewers of a transport to move, and ends those that are still there when their time is up. */

@@ -1,3 +1,5 @@
+import { ViewerNetworks, type NetworkLists } from '../admission/viewer-networks.ts'
+import { ERRORS } from '../base/errors.ts'
 import type { HandshakeLimiter } from '../admission/handshake-limiter.ts'
 import type { SessionRequest } from '../protocol/transport-session.ts'
 import type { TicketGate } from './ticket-gate.ts'
@@ -19,6 +21,7 @@ export interface Visitor {
 export interface ReceptionDeps {
   readonly tickets: TicketGate
   readonly requireTicket: boolean
+  readonly networks: NetworkLists
   /** Limits those who come without a ticket; everybody else has met the limits before. */
   readonly handshakes: Pick<HandshakeLimiter, 'admit'>
   readonly clock: { readonly now: () => number, readonly monotonic: () => number }
@@ -29,11 +32,16 @@ type RefusedSession = Extract<SessionDecision, { accept: false }>
 /** Finds out who asks for a session: by the address of the connection, or by the ticket where the engine does not tell it. */
 export class Reception {
   readonly #deps: ReceptionDeps
+  #networks: ViewerNetworks
   readonly #visitors = new WeakMap<SessionRequest, Visitor>()
 
   constructor (deps: ReceptionDeps) {
     this.#deps = deps
+    this.#networks = new ViewerNetworks(deps.networks)
   }
+
+  /** Lets in by these lists from now on. */
+  useNetworks (lists: NetworkLists): ViewerNetworks { return (this.#networks = new ViewerNetworks(lists)) }
 
   /** Whose request it is; remembered with it. A ticket is spent by this. */
   identify (request: SessionRequest): Visitor | RefusedSession {
@@ -61,7 +69,8 @@ export class Reception {
     return verdict !== 'admit' ? { accept: false, status: 429, failure: verdict } : undefined
   }
 
-  #keep (request: SessionRequest, visitor: Visitor): Visitor {
+  #keep (request: SessionRequest, visitor: Visitor): Visitor | RefusedSession {
+    if (this.#networks.refuses(visitor.ip)) return { accept: false, status: ERRORS.RELAY_ERR_VIEWER_NETWORK.status, failure: 'network' }
     this.#visitors.set(request, visitor)
     return visitor
   }

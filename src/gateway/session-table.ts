@@ -1,5 +1,7 @@
 import { AddressCounts } from '../admission/address-counts.ts'
+import type { ViewerNetworks } from '../admission/viewer-networks.ts'
 import type { SessionTransportName } from '../protocol/session-transports.ts'
+import { CLOSE_CODE } from '../protocol/stream-codes.ts'
 import type { SessionEntry } from './session-row.ts'
 
 /** The sessions of a gateway, and how many of them each address has. */
@@ -47,6 +49,11 @@ export class SessionTable {
     this.#sessions.delete(entry.session.transport.id)
     this.#perIp.remove(entry.visitor.ip)
     for (const check of this.#leavers) check()
+  }
+
+  /** Ends the sessions of viewers who are not let in any more. */
+  end (networks: ViewerNetworks): void {
+    for (const { session, visitor } of this) if (networks.refuses(visitor.ip)) session.close(CLOSE_CODE.none, 'viewers of this network are not served here')
   }
 
   /** Waits until those who are waited for have gone, for a time at most. */

@@ -1,8 +1,12 @@
 import assert from 'node:assert/strict'
+import { spawnSync } from 'node:child_process'
 import { readdir, readFile } from 'node:fs/promises'
 import { before, suite, test } from 'node:test'
+import { fileURLToPath } from 'node:url'
 import { parse as parseToml } from 'smol-toml'
+import { MAN_PAGE, manPage } from '../../scripts/man-page.ts'
 import { FILE, withTables } from '../../scripts/docs-tables.ts'
+import { COMMANDS } from '../../src/cli/command-table.ts'
 import { ERRORS } from '../../src/base/errors.ts'
 import { checkConfig, environmentName } from '../../src/config/config.ts'
 import { configKeys, ConfigSchema, configTables } from '../../src/config/schema.ts'
@@ -41,8 +45,28 @@ suite('error codes', () => {
 })
 
 test('every metric that is defined is written somewhere in the source', async () => {
-  const text = [...await sources()].filter(([name]) => !/^plugins\/(?:metrics\/definitions|[^/]+\/metrics)\.ts$/.test(name)).map(([, source]) => source).join('\n')
+  const text = [...await sources()].filter(([name]) => !/^(?:cli\/|plugins\/(?:metrics\/definitions|[^/]+\/metrics)\.ts$)/.test(name)).map(([, source]) => source).join('\n')
   assert.deepEqual(Object.keys(METRICS).filter(name => !text.includes(`'${name}'`)), [])
+})
+
+suite('man/icn-relay.1', () => {
+  test('is what the table of commands says; otherwise run `npm run docs`', async () => {
+    assert.equal(await readFile(MAN_PAGE, 'utf8'), manPage())
+  })
+
+  test('every line is text or a macro of man, and none is so long that roff would take it for something else', () => {
+    const page = manPage()
+    for (const line of page.split('\n')) assert.match(line, /^(?:\.(?:TH|SH|SS|TP|PP|nf|fi|br)(?: |$)|[^.'])|^$/, line)
+    assert.equal(page.match(/^\.nf$/gm)?.length, page.match(/^\.fi$/gm)?.length)
+    assert.doesNotMatch(page, /\\(?![efR&(-])(?!f[BIR])/)
+  })
+
+  test('man finds nothing wrong with it', t => {
+    const { error, status, stderr, stdout } = spawnSync('groff', ['-man', '-Tutf8', '-ww', '-Kutf8', '-P-cbu', fileURLToPath(MAN_PAGE)], { encoding: 'utf8', timeout: 20_000 })
+    if (error !== undefined) return t.skip('groff is not installed')
+    assert.deepEqual([status, stderr], [0, ''])
+    for (const { name } of COMMANDS) assert.match(stdout, new RegExp(`icn-relay +${name} `), name)
+  })
 })
 
 suite('docs/operations.md', () => {

@@ -27,7 +27,7 @@ interface Clients {
 async function startClients (t: TestContext, settings: Record<string, Record<string, unknown>>, headers: Record<string, string>): Promise<Clients & { readonly region: string }> {
   const node = await startSuperNode({ port: 0 })
   t.after(async () => { await node.close() })
-  const { adminUrl, viewerUrl } = await startRelay(t, [{ url: node.url, region: node.region }], { transport: { engine: 'quinn' }, viewer: { player: true }, cache: { integrity: 'manifest' }, ...settings })
+  const { adminUrl, viewerUrl } = await startRelay(t, [{ url: node.url, region: node.region }], { transport: { engine: 'quinn' }, viewer: { player: true }, usage: { enabled: true }, cache: { integrity: 'manifest' }, ...settings })
   const called = new Map<string, number[]>()
   const record: Middleware = {
     onResponse: ({ request, response, schemaPath }) => {
@@ -125,6 +125,7 @@ async function callConfigRoutes ({ admin }: Clients): Promise<void> {
 
 async function callIntegrityRoutes ({ admin }: Clients): Promise<void> {
   assert.deepEqual(given(await admin.GET('/admin/v1/integrity')).evidence, [])
+  assert.deepEqual(given(await admin.GET('/admin/v1/usage', { params: { query: { limit: 1 } } })).missed, 0)
   assert.equal(given(await admin.GET('/admin/v1/p2p')).enabled, false)
   assert.equal(given(await admin.POST('/admin/v1/scrub', { body: { action: 'pause' } })).status, 'paused')
   assert.equal(given(await admin.GET('/admin/v1/scrub')).status, 'paused')

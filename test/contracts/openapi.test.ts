@@ -82,7 +82,7 @@ suite('openapi.yaml', () => {
     const schemes = Object.keys(document.components.securitySchemes)
     for (const { id, method, path, operation } of operations(document)) {
       const expected = path.startsWith('/admin/v1')
-        ? method === 'get' ? [{ adminRead: [] }, {}] : [{ adminWrite: [] }, operation.requestBody === undefined ? { requestedWith: [] } : {}]
+        ? method === 'get' ? [{ adminRead: [] }, {}] : [{ [/^purge/.test(operation.operationId ?? '') ? 'adminPurge' : 'adminWrite']: [] }, operation.requestBody === undefined ? { requestedWith: [] } : {}]
         : path.startsWith('/shards/') ? [{ viewerToken: [] }, { viewerTokenInQuery: [] }, { signedUrl: [] }, {}] : []
       assert.deepEqual(operation.security, expected, id)
       for (const name of operation.security?.flatMap(entry => Object.keys(entry)) ?? []) assert.ok(schemes.includes(name), `${id} ${name}`)
@@ -181,6 +181,10 @@ const CALLS: Call[] = [
   { operation: 'GET /admin/v1/audit', target: '/admin/v1/audit?limit=0', status: 400, headers: AS_READER },
   { operation: 'GET /admin/v1/cache/curve', target: '/admin/v1/cache/curve', status: 200, headers: AS_READER },
   { operation: 'GET /admin/v1/cache/curve', target: '/admin/v1/cache/curve', status: 401 },
+  { operation: 'GET /admin/v1/usage', target: '/admin/v1/usage?by=subject', status: 200, headers: AS_READER },
+  { operation: 'GET /admin/v1/usage', target: '/admin/v1/usage?hour=previous', status: 404, headers: AS_READER },
+  { operation: 'GET /admin/v1/usage', target: '/admin/v1/usage?limit=0', status: 400, headers: AS_READER },
+  { operation: 'GET /admin/v1/usage', target: '/admin/v1/usage', status: 401 },
   { operation: 'GET /admin/v1/scrub', target: '/admin/v1/scrub', status: 200, headers: AS_READER },
   { operation: 'GET /admin/v1/scrub', target: '/admin/v1/scrub', status: 401 },
   { operation: 'POST /admin/v1/scrub', target: '/admin/v1/scrub', status: 200, headers: AS_WRITER, body: { action: 'start' } },
@@ -299,7 +303,7 @@ suite('real responses', () => {
     t.after(async () => { await Promise.all(nodes.map(async node => { await node.close() })) })
     const [node] = nodes
     assert.ok(node !== undefined)
-    const running = await startRelay(t, [{ url: node.url, region: node.region }], { transport: { engine: 'quinn' }, viewer: { player: true }, admin: { tokens: TOKENS }, bandwidth: { total_bps: 1_000_000_000 }, upstream: { headers_timeout_ms: 300, backoff_initial_ms: 1, backoff_max_ms: 1 } })
+    const running = await startRelay(t, [{ url: node.url, region: node.region }], { transport: { engine: 'quinn' }, viewer: { player: true }, usage: { enabled: true }, admin: { tokens: TOKENS }, bandwidth: { total_bps: 1_000_000_000 }, upstream: { headers_timeout_ms: 300, backoff_initial_ms: 1, backoff_max_ms: 1 } })
     for (const call of CALLS) {
       if (call.status === 502) node.setFaults({ status: 500 })
       else if (call.status === 504) node.setFaults({ hang: true })
@@ -315,7 +319,7 @@ suite('real responses', () => {
     const document = parse(await readFile(FILE, 'utf8')) as OpenApiDocument
     const node = await startSuperNode({ port: 0 })
     t.after(async () => { await node.close() })
-    const running = await startRelay(t, [{ url: node.url, region: node.region }], { cache: { integrity: 'manifest' }, transport: { engine: 'quinn' }, bandwidth: { total_bps: 1_000_000_000 }, admin: { requests_per_minute: 10_000 } })
+    const running = await startRelay(t, [{ url: node.url, region: node.region }], { cache: { integrity: 'manifest' }, transport: { engine: 'quinn' }, usage: { enabled: true }, bandwidth: { total_bps: 1_000_000_000 }, admin: { requests_per_minute: 10_000 } })
     const [upstream] = running.relay.admin.upstream.status()
     assert.ok(upstream !== undefined)
     const bodies: Record<string, { target?: string, body: Record<string, unknown> }> = {

@@ -6,7 +6,7 @@ import { request, type Dispatcher } from 'undici'
 import { connect } from '../../client/src/node.ts'
 import { startSuperNode, type SuperNode } from '../../demo/super-node/server.ts'
 import { askRunning } from '../../src/cli/ask-admin.ts'
-import { changeDenylist } from '../../src/cli/block-command.ts'
+import { allowEntries, denyEntries } from '../../src/cli/commands/block.ts'
 import { checkConfig } from '../../src/config/config.ts'
 import { cidDigest } from '../../src/plugins/denylist/entry.ts'
 import { metric, until } from '../../tools/harness/http.ts'
@@ -152,13 +152,13 @@ suite('what is denied', { concurrency: false }, () => {
 
 test('the commands put entries on the list of a running relay and take them off; what it refuses they say', LIMIT, async t => {
   const lab = await setup(t)
-  const ask = await askRunning<{ added?: number }>('block', checkConfig({ admin: { loopback_without_token: true } }), lab.adminUrl)
-  const command = { undo: false, entries: [cid('a'), 'tv-*'], reason: 'order 12', admin: undefined }
-  assert.equal(await changeDenylist(ask, command), '2 of 2 added; the others were denied already')
-  assert.equal(await changeDenylist(ask, { ...command, entries: ['tv-*', `//${'0'.repeat(64)}`] }), '1 of 2 added; the others were denied already')
+  const ask = await askRunning<{ added: number }>('block', checkConfig({ admin: { loopback_without_token: true } }), lab.adminUrl)
+  const deny = async (...entries: readonly string[]): Promise<number> => await denyEntries(ask, entries, 'order 12')
+  assert.equal(await deny(cid('a'), 'tv-*'), 2)
+  assert.equal(await deny('tv-*', `//${'0'.repeat(64)}`), 1)
   assertProblem(await lab.ask(path('a')), 'RELAY_ERR_DENIED')
-  await assert.rejects(changeDenylist(ask, { ...command, entries: ['a/b'] }), { code: 'RELAY_ERR_CONFIG', message: /^block: the relay answers 400: "a\/b" is no entry/ })
-  assert.equal(await changeDenylist(ask, { ...command, undo: true, entries: [cid('a'), `//${'0'.repeat(64)}`] }), '2 removed; other lists of the relay may deny the same')
+  await assert.rejects(deny('a/b'), { code: 'RELAY_ERR_CONFIG', message: /^block: the relay answers 400: "a\/b" is no entry/ })
+  await allowEntries(ask, [cid('a'), `//${'0'.repeat(64)}`])
   assert.equal((await lab.ask(path('a'))).status, 200)
-  await assert.rejects(changeDenylist(ask, { ...command, undo: true }), { message: /404: no such entry/ })
+  await assert.rejects(allowEntries(ask, [cid('a'), 'tv-*']), { message: /404: no such entry/ })
 })

@@ -4,6 +4,7 @@ import type { LiveSettings } from '../../src/channel/live-settings.ts'
 export const LIVE_SETTINGS: LiveSettings = {
   tls: { cert: 'a', key: 'a' },
   limits: { handshakesPerSecond: 1, handshakesPerSecondPerIp: 1, trackedIps: 1, requestsPerSecondPerViewer: 1 },
+  networks: { allow: [], deny: [] },
   auth: {} as LiveSettings['auth'],
   region: 'EU-WEST',
   access: { writes: false, sampleHits: 1, sampleMisses: 1, scrapes: false, watched: false },

@@ -228,6 +228,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/admin/v1/usage": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * What was served in an hour, by CID or by subject
+         * @description The busiest first, by bytes. Earlier hours are in the file of `usage.path`. 404 while `usage.enabled` is false, and for the previous hour in the first.
+         */
+        get: operations["getUsage"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/admin/v1/log": {
         parameters: {
             query?: never;
@@ -2699,6 +2719,15 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description Token lacks the scope, or not on loopback */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description Too many requests */
             429: {
                 headers: {
@@ -3153,6 +3182,101 @@ export interface operations {
             };
         };
     };
+    getUsage: {
+        parameters: {
+            query?: {
+                /** @description what it is counted by */
+                by?: "cid" | "subject";
+                /** @description the one under way, or the last that has ended */
+                hour?: "current" | "previous";
+                /** @description rows at most, besides the rest */
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        /** @description when counting began, milliseconds since the epoch */
+                        from: number;
+                        /** @description until when, milliseconds since the epoch */
+                        to: number;
+                        /** @description whether it is an hour, and not a part of one */
+                        whole: boolean;
+                        /** @description responses that are not counted, since their records were lost */
+                        missed: number;
+                        rows: {
+                            /** @description CID, or subject of a token, empty without one; null for all that have no row of their own */
+                            key: string | null;
+                            /** @description responses */
+                            requests: number;
+                            /** @description of them from the cache */
+                            hits: number;
+                            /** @description of them refused, failed or broken off */
+                            errors: number;
+                            /** @description of their bodies, as far as they went out */
+                            bytes: number;
+                            /** @description of those from the cache */
+                            hitBytes: number;
+                        }[];
+                    };
+                };
+            };
+            /** @description Malformed request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Missing or wrong token */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Token lacks the scope, or not on loopback */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description No such entry */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many requests */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     getLog: {
         parameters: {
             query?: never;
@@ -3228,7 +3352,10 @@ export interface operations {
     changeLog: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description entity tags of the settings that are meant to be replaced, as a read answered with them; 412 when others are in force */
+                "if-match"?: string;
+            };
             path?: never;
             cookie?: never;
         };
@@ -3302,6 +3429,15 @@ export interface operations {
             };
             /** @description Token lacks the scope, or not on loopback */
             403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The settings are not those that if-match names */
+            412: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -3797,7 +3933,10 @@ export interface operations {
     resizeCache: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description entity tags of the settings that are meant to be replaced, as a read answered with them; 412 when others are in force */
+                "if-match"?: string;
+            };
             path?: never;
             cookie?: never;
         };
@@ -3836,6 +3975,15 @@ export interface operations {
             };
             /** @description Token lacks the scope, or not on loopback */
             403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The settings are not those that if-match names */
+            412: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -4857,7 +5005,10 @@ export interface operations {
     dropOverrides: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description entity tags of the settings that are meant to be replaced, as a read answered with them; 412 when others are in force */
+                "if-match"?: string;
+            };
             path?: never;
             cookie?: never;
         };
@@ -4916,6 +5067,15 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description The settings are not those that if-match names */
+            412: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description Too many requests */
             429: {
                 headers: {
@@ -4948,7 +5108,10 @@ export interface operations {
     dropOverride: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description entity tags of the settings that are meant to be replaced, as a read answered with them; 412 when others are in force */
+                "if-match"?: string;
+            };
             path: {
                 /** @description as `limits.tracked_ips` */
                 key: string;
@@ -5012,6 +5175,15 @@ export interface operations {
             };
             /** @description No such entry */
             404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The settings are not those that if-match names */
+            412: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -5802,7 +5974,10 @@ export interface operations {
     changeLimits: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description entity tags of the settings that are meant to be replaced, as a read answered with them; 412 when others are in force */
+                "if-match"?: string;
+            };
             path?: never;
             cookie?: never;
         };
@@ -5885,6 +6060,15 @@ export interface operations {
             };
             /** @description Token lacks the scope, or not on loopback */
             403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The settings are not those that if-match names */
+            412: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -6140,7 +6324,10 @@ export interface operations {
     changeBandwidth: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description entity tags of the settings that are meant to be replaced, as a read answered with them; 412 when others are in force */
+                "if-match"?: string;
+            };
             path?: never;
             cookie?: never;
         };
@@ -6179,6 +6366,15 @@ export interface operations {
             };
             /** @description Token lacks the scope, or not on loopback */
             403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The settings are not those that if-match names */
+            412: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -6283,7 +6479,10 @@ export interface operations {
     setRegion: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description entity tags of the settings that are meant to be replaced, as a read answered with them; 412 when others are in force */
+                "if-match"?: string;
+            };
             path?: never;
             cookie?: never;
         };
@@ -6322,6 +6521,15 @@ export interface operations {
             };
             /** @description Token lacks the scope, or not on loopback */
             403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The settings are not those that if-match names */
+            412: {
                 headers: {
                     [name: string]: unknown;
                 };

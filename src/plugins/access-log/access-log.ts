@@ -31,6 +31,13 @@ export type AccessLogKeys = Config['access_log']
 /** What of the settings may be changed while the relay runs. */
 export type AccessSampling = Pick<AccessSettings, 'sampleHits' | 'sampleMisses' | 'scrapes'>
 
+/** Who counts all records, with addresses and subjects as they are. */
+export interface RecordObserver {
+  readonly take: (record: AccessRecord) => void
+  /** Records that did not come here. */
+  readonly missed: (records: number) => void
+}
+
 /** Where records were lost, and how many since the start. */
 export type DroppedRecords = Readonly<Record<'file' | 'budget' | 'gateway' | 'listener', number>>
 
@@ -49,6 +56,7 @@ export class AccessLog {
   readonly #gates: AccessGate[] = []
   readonly #listeners: ((settings: AccessSettings) => void)[] = []
   #settings: AccessSettings
+  #observer: RecordObserver | undefined
   #lines = 0
   #leftOut = 0
   #lostByGateway = 0
@@ -59,7 +67,7 @@ export class AccessLog {
     this.#format = lineFormat(keys)
     this.#shown = addressView(keys.addresses, deps.addressKey)
     this.#settings = { writes: keys.enabled, sampleHits: keys.sample_hits, sampleMisses: keys.sample_misses, scrapes: keys.scrapes, watched: false }
-    this.stream = new RecordStream({ timers: deps.timers, watched: watched => { this.#set({ ...this.#settings, watched }) } })
+    this.stream = new RecordStream({ timers: deps.timers, watched: watched => { this.#set({ ...this.#settings, watched: watched || this.#observer !== undefined }) } })
   }
 
   /** @throws RelayError RELAY_ERR_CONFIG when its file cannot be opened */
@@ -93,7 +101,14 @@ export class AccessLog {
       if (this.#file === undefined) this.#deps.output(line)
       else this.#file.write(line)
     }
+    this.#observer?.take(record)
     if (this.#settings.watched) this.stream.take(record, remote)
+  }
+
+  /** From now on every record is made, whatever is sampled, and told to one who counts them. */
+  observe (observer: RecordObserver): void {
+    this.#observer = observer
+    this.#set({ ...this.#settings, watched: true })
   }
 
   /** Failed requests that have no line, since there were too many in a second. */
@@ -105,6 +120,7 @@ export class AccessLog {
   /** Records that the gateway could not send. */
   missed (records: number): void {
     this.#lostByGateway += records
+    this.#observer?.missed(records)
     this.stream.missed(records)
   }
 

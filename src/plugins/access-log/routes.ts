@@ -1,7 +1,7 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import Type, { type Static } from 'typebox'
 import { LOG_LEVELS, type LogLevelName } from '../../base/log-level.ts'
-import { reads, writes } from '../admin/route.ts'
+import { readsSettings, writesSettings } from '../admin/route.ts'
 import { problems } from '../admin/schemas.ts'
 import { sendEvents } from '../http/send-events.ts'
 import type { LiveConfig } from '../live-config/live-config.ts'
@@ -48,13 +48,13 @@ export const logRoutes: FastifyPluginAsyncTypebox<LogRoutesOptions> = async (app
     return { level: live.config.log.level, sampleHits, sampleMisses, lines, dropped: { ...dropped }, listeners }
   }
 
-  app.get('/log', reads('log', {
+  app.get('/log', readsSettings('log', {
     operationId: 'getLog',
     summary: 'Level of the log, sampling of the access log, and what was lost',
     description: 'Of both processes.'
   }, LogReport), async () => report())
 
-  app.patch('/log', writes('log', {
+  app.patch('/log', writesSettings('log', {
     operationId: 'changeLog',
     summary: 'Change level or sampling',
     description: 'What is not named stays. Holds from the next line on, in both processes, and over restarts, until it is dropped: `DELETE /config/overrides`.',
@@ -62,7 +62,7 @@ export const logRoutes: FastifyPluginAsyncTypebox<LogRoutesOptions> = async (app
   }, LogReport, 500, 503), async request => {
     const { level, sampleHits, sampleMisses } = request.body
     const wanted = { 'log.level': level, 'access_log.sample_hits': sampleHits, 'access_log.sample_misses': sampleMisses }
-    await live.set(Object.fromEntries(Object.entries(wanted).filter(([, value]) => value !== undefined)))
+    await live.set(Object.fromEntries(Object.entries(wanted).filter(([, value]) => value !== undefined)), request.headers['if-match'])
     request.log.warn(request.body, 'log changed')
     return report()
   })

@@ -3,14 +3,21 @@ import { isIP } from 'node:net'
 import { plainAddress } from '../../admission/address-key.ts'
 import { RelayError } from '../../base/errors.ts'
 
-export type AdminScope = 'read' | 'write'
+/** What a token is good for, and what a route needs: `write` may all, the others one thing and nothing else. */
+export const ADMIN_SCOPES = ['read', 'purge', 'write'] as const
+export type AdminScope = typeof ADMIN_SCOPES[number]
 
 export interface AdminToken {
   readonly token: string
   readonly scope: AdminScope
   /** For the log. */
   readonly name?: string | undefined
+  /** Beginnings of the CIDs that it may purge; all where none is named. */
+  readonly cidPrefixes?: readonly string[] | undefined
 }
+
+/** What a request was let in by. */
+export type AdminGrant = Omit<AdminToken, 'token'>
 
 /** What access is decided from. */
 export interface AdminRequest {
@@ -70,7 +77,7 @@ function refuseSimple ({ contentType, requestedWith }: AdminRequest): void {
 
 /** Decides who may use `/admin/v1`. */
 export class AdminAccess {
-  #tokens: readonly (Omit<AdminToken, 'token'> & { readonly hash: Buffer })[] = []
+  #tokens: readonly (AdminGrant & { readonly hash: Buffer })[] = []
 
   constructor (tokens: readonly AdminToken[]) {
     this.replace(tokens)
@@ -82,29 +89,28 @@ export class AdminAccess {
   }
 
   /**
-   * Passes when the request may do what needs `scope`; a write token may read.
-   * @returns the name of the token; undefined where none is configured
+   * Passes when the request may do what needs `scope`; a write token may read and purge.
+   * @returns the token; undefined where none is configured
    * @throws RelayError RELAY_ERR_ADMIN_UNAUTHORIZED, RELAY_ERR_ADMIN_SCOPE, RELAY_ERR_ADMIN_LOOPBACK
    */
-  check (request: AdminRequest, scope: AdminScope): string | undefined {
+  check (request: AdminRequest, scope: AdminScope): AdminGrant | undefined {
     if (this.#tokens.length === 0) {
       if (!isLoopback(request.remoteAddress)) throw new RelayError('RELAY_ERR_ADMIN_LOOPBACK', 'no admin token is configured, so only this machine may ask')
       if (!isLoopbackHost(request.host) || !isOwnPage(request)) {
         throw new RelayError('RELAY_ERR_ADMIN_LOOPBACK', 'no admin token is configured, so the request must name localhost as its host and must not come from a page of another origin')
       }
-      if (scope === 'write') refuseSimple(request)
+      if (scope !== 'read') refuseSimple(request)
       return undefined
     }
     const sent = /^Bearer +([!-~]+) *$/i.exec(request.authorization ?? '')?.[1]
     if (sent === undefined) throw new RelayError('RELAY_ERR_ADMIN_UNAUTHORIZED', 'send authorization: Bearer <token>')
     // Digests have one length, and every token is compared, so the time taken tells nothing about any of them.
     const hash = digest(sent)
-    let granted: Omit<AdminToken, 'token'> | undefined
-    for (const token of this.#tokens) {
-      if (timingSafeEqual(token.hash, hash) && granted?.scope !== 'write') granted = token
-    }
-    if (granted === undefined) throw new RelayError('RELAY_ERR_ADMIN_UNAUTHORIZED', 'the token is not known')
-    if (scope === 'write' && granted.scope === 'read') throw new RelayError('RELAY_ERR_ADMIN_SCOPE', 'the token may read only')
-    return granted.name
+    const known = this.#tokens.filter(token => timingSafeEqual(token.hash, hash))
+    const [first] = known
+    if (first === undefined) throw new RelayError('RELAY_ERR_ADMIN_UNAUTHORIZED', 'the token is not known')
+    const granted = known.find(token => token.scope === 'write') ?? known.find(token => token.scope === scope)
+    if (granted === undefined) throw new RelayError('RELAY_ERR_ADMIN_SCOPE', `the token may ${first.scope} only`)
+    return granted
   }
 }

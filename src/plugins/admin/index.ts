@@ -16,22 +16,27 @@ import { limitsRoutes } from '../limits/routes.ts'
 import { overloadRoutes } from '../overload/routes.ts'
 import { p2pRoutes } from '../p2p/routes.ts'
 import { pinRoutes } from '../pins/routes.ts'
+import { refuseOutside } from '../purge/purge-scope.ts'
 import { purgeRoutes } from '../purge/routes.ts'
 import { regionRoutes } from '../region/routes.ts'
 import { scrubRoutes } from '../scrub/routes.ts'
 import { configRoutes } from '../live-config/routes.ts'
+import { entityTag } from '../live-config/if-match.ts'
 import { setSection } from '../live-config/set-section.ts'
 import { sizingRoutes } from '../sizing/routes.ts'
 import { cacheRoutes } from '../shard-cache/routes.ts'
 import { upstreamRoutes } from '../upstream/routes.ts'
+import { usageRoutes } from '../usage/routes.ts'
 import { viewerRoutes } from '../viewers/routes.ts'
-import { AdminAccess, type AdminRequest, type AdminScope, type AdminToken } from './access.ts'
+import { AdminAccess, type AdminGrant, type AdminRequest, type AdminScope, type AdminToken } from './access.ts'
 import { tokenNames } from './config.ts'
 
 declare module 'fastify' {
   interface FastifyContextConfig {
     /** What a token needs for this route; `read` when absent. */
     scope?: AdminScope
+    /** Whether it shows or replaces settings, whose answers are told apart by an entity tag. */
+    settings?: boolean
     /** Whether no body means an empty object. */
     bodyIsOptional?: boolean
   }
@@ -43,7 +48,7 @@ const TRACKED_ADDRESSES = 5_000
 /** Tokens whose files were read; the schema leaves `token` optional because a file may stand in its place. */
 function tokensOf ({ admin: { tokens } }: Pick<Config, 'admin'>): AdminToken[] {
   const names = tokenNames(tokens)
-  return tokens.flatMap(({ token, scope }, position) => token === undefined ? [] : [{ token, scope, name: names[position] ?? '' }])
+  return tokens.flatMap(({ token, scope, cid_prefixes: cidPrefixes }, position) => token === undefined ? [] : [{ token, scope, cidPrefixes, name: names[position] ?? '' }])
 }
 
 /** Node joins repeated fields of these names with commas; only the type says otherwise. */
@@ -68,8 +73,8 @@ export default fp<{ config: Config }>(async (app: FastifyInstance, { config }) =
   liveConfig.on(['admin.tokens', 'admin.loopback_without_token'], next => () => { access.replace(tokensOf(next)) })
   liveConfig.on(['admin.requests_per_minute'], () => () => {})
   const set = setSection(liveConfig)
-  /** Name of the token of a request. */
-  const names = new WeakMap<FastifyRequest, string>()
+  /** The token of a request. */
+  const grants = new WeakMap<FastifyRequest, AdminGrant>()
   await app.register(async (admin: FastifyInstance) => {
     await admin.register(rateLimit, {
       max: () => liveConfig.config.admin.requests_per_minute,
@@ -81,12 +86,13 @@ export default fp<{ config: Config }>(async (app: FastifyInstance, { config }) =
     // After the rate limiter, which works at onRequest, so that guesses at a token are limited too; before a body is read.
     admin.addHook('preParsing', async request => {
       const { scope = 'read' } = request.routeOptions.config
-      const by = access.check(adminRequest(request), scope)
-      if (by !== undefined) names.set(request, by)
-      if (scope === 'write' && by !== undefined) request.log = request.log.child({ by })
+      const grant = access.check(adminRequest(request), scope)
+      if (grant === undefined) return
+      grants.set(request, grant)
+      if (scope !== 'read') request.log = request.log.child({ by: grant.name })
     })
     admin.addHook('onResponse', async (request, reply) => {
-      if (request.routeOptions.config.scope === 'write') request.log.info({ method: request.method, path: shortened(request.url.split('?')[0] ?? ''), status: reply.statusCode }, 'admin write')
+      if ((request.routeOptions.config.scope ?? 'read') !== 'read') request.log.info({ method: request.method, path: shortened(request.url.split('?')[0] ?? ''), status: reply.statusCode }, 'admin write')
     })
     const parseJson = admin.getDefaultJsonParser('error', 'error')
     admin.removeContentTypeParser(['application/json', 'text/plain'])
@@ -98,8 +104,17 @@ export default fp<{ config: Config }>(async (app: FastifyInstance, { config }) =
     admin.addHook('preValidation', async request => {
       if (request.body === undefined && request.routeOptions.config.bodyIsOptional === true) request.body = {}
     })
-    auditWrites(admin, app.audit, request => names.get(request), systemClock.now)
+    admin.addHook('preHandler', async request => {
+      const { cidPrefixes } = grants.get(request) ?? {}
+      if (cidPrefixes !== undefined) refuseOutside(cidPrefixes, { ...request.body as object, ...request.params as object })
+    })
+    admin.addHook('onSend', async (request, reply, payload) => {
+      if (request.routeOptions.config.settings === true && reply.statusCode < 300) reply.header('etag', entityTag(liveConfig.hash))
+      return payload
+    })
+    auditWrites(admin, app.audit, request => grants.get(request)?.name, systemClock.now)
     await admin.register(auditRoutes, { audit: app.audit })
+    await admin.register(usageRoutes, { usage: app.usage })
     await admin.register(logRoutes, { accessLog: app.accessLog, live: liveConfig })
     await admin.register(viewerRoutes, { supervisor: app.viewers.supervisor, live: app.viewers.live })
     await admin.register(cacheRoutes, { cache: app.shardCache, shards: app.shards, eviction: config.cache.eviction, set })
@@ -118,4 +133,4 @@ export default fp<{ config: Config }>(async (app: FastifyInstance, { config }) =
     await admin.register(jobRoutes, { ...app.jobs, warm: app.warm })
     await admin.register(upstreamRoutes, { upstream: app.upstream, roster: app.nodeRoster, source: app.nodeSource, region: () => app.region.current, regions: config.region.regions })
   }, { prefix: '/admin/v1' })
-}, { name: 'admin', dependencies: ['access-log', 'audit', 'bandwidth', 'denylist', 'integrity', 'jobs', 'limits', 'live-config', 'overload', 'p2p', 'pins', 'purge', 'region', 'scrub', 'shard-cache', 'sizing', 'upstream', 'shards', 'viewers', 'warm'] })
+}, { name: 'admin', dependencies: ['access-log', 'audit', 'bandwidth', 'denylist', 'integrity', 'jobs', 'limits', 'live-config', 'overload', 'p2p', 'pins', 'purge', 'region', 'scrub', 'shard-cache', 'sizing', 'upstream', 'shards', 'usage', 'viewers', 'warm'] })

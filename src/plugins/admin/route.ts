@@ -1,4 +1,4 @@
-import type { TSchema } from 'typebox'
+import Type, { type TSchema } from 'typebox'
 import { problems } from './schemas.ts'
 
 /** What a route says of itself in `openapi.yaml`, and what it takes. */
@@ -10,6 +10,8 @@ interface Said {
   readonly params?: TSchema
   readonly body?: TSchema
 }
+
+const IfMatch = Type.Object({ 'if-match': Type.Optional(Type.String({ maxLength: 1_024, description: 'entity tags of the settings that are meant to be replaced, as a read answered with them; 412 when others are in force' })) })
 
 /** Every route can lack the token or its scope, and have too many requests. */
 const ALWAYS = [401, 403, 429] as const
@@ -28,6 +30,21 @@ function schemaOf<S extends Said, R extends TSchema> (tag: string, said: S, answ
  */
 export function reads<S extends Said, R extends TSchema> (tag: string, said: S, answer: R, ...further: number[]) {
   return { schema: schemaOf(tag, said, answer, further) }
+}
+
+/** As {@link reads}, for a route that shows settings: its answer has the entity tag of the configuration in force. */
+export function readsSettings<S extends Said, R extends TSchema> (tag: string, said: S, answer: R, ...further: number[]) {
+  return { config: { settings: true }, ...reads(tag, said, answer, ...further) }
+}
+
+/** As {@link reads}, for a route that replaces settings, if they are those of `if-match`, where that is sent. */
+export function writesSettings<S extends Said, R extends TSchema> (tag: string, said: S, answer: R, ...further: number[]) {
+  return { config: { scope: 'write' as const, settings: true }, schema: { ...schemaOf(tag, said, answer, [412, ...further]), headers: IfMatch } }
+}
+
+/** As {@link writes}, for a route that only purges. */
+export function purges<S extends Said, R extends TSchema> (tag: string, said: S, answer: R, ...further: number[]) {
+  return { config: { scope: 'purge' as const }, schema: schemaOf(tag, said, answer, further) }
 }
 
 /** As {@link reads}, for a route that needs the write scope. */

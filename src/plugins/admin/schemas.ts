@@ -20,6 +20,7 @@ export function problems <S extends number> (...statuses: S[]): Record<S, { desc
     403: 'Token lacks the scope, or not on loopback',
     404: 'No such entry',
     409: 'Not in a state for that',
+    412: 'The settings are not those that if-match names',
     413: 'Body too large',
     415: 'Body is not JSON by its content-type',
     422: 'The configuration is not valid, nothing has changed',

@@ -1,6 +1,6 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import Type, { type Static } from 'typebox'
-import { reads, writes } from '../admin/route.ts'
+import { readsSettings, writesSettings } from '../admin/route.ts'
 import { BandwidthChange, BandwidthReport, BandwidthState, type BandwidthViewer } from '../admin/schemas.ts'
 import type { SetSection } from '../live-config/set-section.ts'
 import type { Supervisor } from '../viewers/supervisor.ts'
@@ -39,7 +39,7 @@ export const bandwidthRoutes: FastifyPluginAsyncTypebox<BandwidthRoutesOptions> 
   const overHttp = (): Row[] => viewers.rows().map(({ id, shareBps, rateBps, waitedMs }) =>
     ({ id, transport: 'http', shareBps: shareBps === undefined ? null : Math.round(shareBps), rateBps: Math.round(rateBps), waitedMs: Math.round(waitedMs) }))
 
-  app.get('/bandwidth', reads('bandwidth', {
+  app.get('/bandwidth', readsSettings('bandwidth', {
     operationId: 'getBandwidth',
     summary: 'Budget, limits, and the share of each viewer',
     description: 'Viewers are ordered by transport and id, a page at a time.',
@@ -55,13 +55,13 @@ export const bandwidthRoutes: FastifyPluginAsyncTypebox<BandwidthRoutesOptions> 
     return { ...state(), viewers: page, ...last === undefined || page.length === rows.length ? {} : { next: place(last) } }
   })
 
-  app.put('/bandwidth', writes('bandwidth', {
+  app.put('/bandwidth', writesSettings('bandwidth', {
     operationId: 'changeBandwidth',
     summary: 'Change budget and limits',
     description: 'What is left out stays. All holds over restarts, until it is dropped: `DELETE /config/overrides`.',
     body: BandwidthChange
   }, BandwidthState, 500, 503), async request => {
-    await set('bandwidth', request.body)
+    await set('bandwidth', request.body, request.headers['if-match'])
     request.log.warn({ ...keeper.limits }, 'bandwidth changed')
     return state()
   })

@@ -8,6 +8,7 @@ import { gateConnections } from '../../admission/connection-gate.ts'
 import { HandshakeLimiter } from '../../admission/handshake-limiter.ts'
 import type { LimitNumbers } from '../../admission/limit-numbers.ts'
 import { Networks } from '../../admission/networks.ts'
+import { ViewerNetworks, type NetworkLists } from '../../admission/viewer-networks.ts'
 import { systemClock } from '../../base/clock.ts'
 import { RelayError } from '../../base/errors.ts'
 import type { Config } from '../../config/config.ts'
@@ -15,6 +16,7 @@ import { keysOf } from '../../config/schema.ts'
 import type { RelayMetrics } from '../metrics/relay-metrics.ts'
 import type { Descriptors } from './descriptors.ts'
 import { Limits } from './limits.ts'
+import { NetworkGate } from './network-gate.ts'
 import { RefusalCounts } from './refusal-counts.ts'
 import { requestStore } from './request-store.ts'
 
@@ -22,6 +24,8 @@ declare module 'fastify' {
   interface FastifyInstance {
     /** The limits in force; those of sessions are enforced by the gateway, which hears of changes. */
     limits: Limits
+    /** Whose requests are answered at all. */
+    networkGate: NetworkGate
   }
 }
 
@@ -155,6 +159,15 @@ function numbersOf (limits: Config['limits']): LimitNumbers {
 export default fp<{ config: Config }>(async (app, { config: { limits, viewer } }) => {
   const own = new Limits(numbersOf(limits), { perAddress: limits.responses_per_ip, total: viewer.max_responses })
   app.decorate('limits', own)
+  const { relayMetrics: metrics } = app
+  const lists = ({ viewer: { allow_networks: allow, deny_networks: deny } }: Pick<Config, 'viewer'>): NetworkLists => ({ allow, deny })
+  const gate = new NetworkGate(lists({ viewer }), () => { metrics.count('icn_relay_viewer_refusals_total', { code: 'RELAY_ERR_VIEWER_NETWORK' }) })
+  app.decorate('networkGate', gate)
+  app.liveConfig.on(['viewer.allow_networks', 'viewer.deny_networks'], next => {
+    const networks = new ViewerNetworks(lists(next))
+    return () => { gate.replace(networks) }
+  })
+  metrics.onCollect(() => { for (const list of ['allow', 'deny'] as const) metrics.set('icn_relay_viewer_networks', gate.networks[list].size, { list }) })
   app.liveConfig.on(keysOf('limits'), ({ limits: next }) => () => {
     own.change(numbersOf(next))
     own.responses.change(next.responses_per_ip)

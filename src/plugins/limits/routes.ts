@@ -1,6 +1,6 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import Type, { type Static, type TInteger } from 'typebox'
-import { reads, writes } from '../admin/route.ts'
+import { readsSettings, writesSettings } from '../admin/route.ts'
 import type { SetSection } from '../live-config/set-section.ts'
 import type { Limits } from './limits.ts'
 
@@ -54,19 +54,19 @@ export const limitsRoutes: FastifyPluginAsyncTypebox<LimitsRoutesOptions> = asyn
     refused: { ...limits.refused }
   })
 
-  app.get('/limits', reads('limits', {
+  app.get('/limits', readsSettings('limits', {
     operationId: 'getLimits',
     summary: 'Limits of viewers, and what they have refused',
     description: 'The limits in force, the addresses remembered now, and refusals since the relay started.'
   }, LimitsReport), async () => report())
 
-  app.put('/limits', writes('limits', {
+  app.put('/limits', writesSettings('limits', {
     operationId: 'changeLimits',
     summary: 'Change limits',
     description: 'Those not named stay. All hold over restarts, until they are dropped: `DELETE /config/overrides`.',
     body: Change
   }, LimitsReport, 500, 503), async request => {
-    await set('limits', request.body)
+    await set('limits', request.body, request.headers['if-match'])
     request.log.warn({ limits: limits.numbers }, 'limits changed')
     return report()
   })

@@ -9,6 +9,7 @@ import { configKeys, type Config } from '../../config/schema.ts'
 import { Concerns, type ConcernOptions, type Prepare } from './concerns.ts'
 import { configHash, differing, nameOf, shownValue, type KeyChange, type ShownValue } from './config-view.ts'
 import { fitting, overriddenValues, withOverrides } from './override-fit.ts'
+import { checkIfMatch } from './if-match.ts'
 import { overridesText, overridesTree, type Overrides } from './overrides.ts'
 
 /** What is wrong with a file may be longer than the file, characters. */
@@ -158,22 +159,23 @@ export class LiveConfig {
 
   /**
    * Sets keys over the admin API, until they are dropped.
-   * @throws RelayError RELAY_ERR_BAD_REQUEST with nothing changed, RELAY_ERR_INTERNAL when it is in force and could not be written
+   * @param ifMatch entity tags of the settings that are meant
+   * @throws RelayError RELAY_ERR_PRECONDITION and RELAY_ERR_BAD_REQUEST with nothing changed, RELAY_ERR_INTERNAL when it is in force and could not be written
    */
-  async set (values: Readonly<Record<string, unknown>>): Promise<ConfigChange> {
+  async set (values: Readonly<Record<string, unknown>>, ifMatch?: string): Promise<ConfigChange> {
     const since = this.#options.now()
-    return await this.#override(overrides => new Map([...overrides, ...Object.entries(values).map(([key, value]) => [key, { value, since }] as const)]), Object.keys(values))
+    return await this.#override(overrides => new Map([...overrides, ...Object.entries(values).map(([key, value]) => [key, { value, since }] as const)]), ifMatch, Object.keys(values))
   }
 
   /**
    * Drops what was set over the admin API: a key, or everything.
-   * @throws RelayError RELAY_ERR_NOT_FOUND when the key was not, RELAY_ERR_BAD_REQUEST and RELAY_ERR_INTERNAL as {@link set}
+   * @throws RelayError RELAY_ERR_NOT_FOUND when the key was not, the others as {@link set}
    */
-  async drop (key?: string): Promise<ConfigChange> {
+  async drop (key?: string, ifMatch?: string): Promise<ConfigChange> {
     return await this.#override(overrides => {
       if (key !== undefined && !overrides.has(key)) throw new RelayError('RELAY_ERR_NOT_FOUND', `${key} was not set over the admin API`)
       return new Map([...overrides].filter(([name]) => key !== undefined && name !== key))
-    })
+    }, ifMatch)
   }
 
   /** Every key, by name. */
@@ -229,9 +231,10 @@ export class LiveConfig {
     }
   }
 
-  async #override (change: (overrides: Overrides) => Overrides, named: readonly string[] = []): Promise<ConfigChange> {
+  async #override (change: (overrides: Overrides) => Overrides, ifMatch: string | undefined, named: readonly string[] = []): Promise<ConfigChange> {
     const { keep } = this.#options
     return await this.#queue(async () => {
+      checkIfMatch(ifMatch, this.#hash)
       const overrides = change(this.#overrides)
       let failure: unknown
       const done = await this.#change({ layers: { ...this.#layers, api: overridesTree(overrides) }, overrides, reads: 'nothing', named }, {

@@ -1,6 +1,6 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import Type, { type Static } from 'typebox'
-import { reads, writes } from '../admin/route.ts'
+import { readsSettings, writes, writesSettings } from '../admin/route.ts'
 import { Millis } from '../admin/schemas.ts'
 import { LAYERS, type ValueSource } from '../../config/layers.ts'
 import type { ConfigChange, LiveConfig } from './live-config.ts'
@@ -49,7 +49,7 @@ const answer = ({ changed, restart, overridden, hash }: ConfigChange): Static<ty
 
 /** `/config`: what is in force and where it comes from; reloads, and what was set over this API. */
 export const configRoutes: FastifyPluginAsyncTypebox<{ live: LiveConfig }> = async (app, { live }) => {
-  app.get('/config', reads('config', {
+  app.get('/config', readsSettings('config', {
     operationId: 'getConfig',
     summary: 'The configuration in force',
     description: 'Every key with its value, without secrets, and where that comes from.'
@@ -64,23 +64,23 @@ export const configRoutes: FastifyPluginAsyncTypebox<{ live: LiveConfig }> = asy
     description: 'The file and all files that it names, as SIGHUP does: all that may change is in force when this is answered, or nothing is.'
   }, ConfigChanged, 422, 503), async () => answer(await live.reload()))
 
-  app.delete('/config/overrides', writes('config', {
+  app.delete('/config/overrides', writesSettings('config', {
     operationId: 'dropOverrides',
     summary: 'Drop all that was set over this API',
     description: 'The configuration holds again. Super-nodes and the denylist are apart.'
   }, ConfigChanged, 400, 500, 503), async request => {
-    const change = await live.drop()
+    const change = await live.drop(undefined, request.headers['if-match'])
     request.log.warn({ keys: change.changed.map(({ key }) => key) }, 'overrides dropped')
     return answer(change)
   })
 
-  app.delete('/config/overrides/:key', writes('config', {
+  app.delete('/config/overrides/:key', writesSettings('config', {
     operationId: 'dropOverride',
     summary: 'Drop one key that was set over this API',
     description: 'What is configured holds again.',
     params: Key
   }, ConfigChanged, 404, 500, 503), async request => {
-    const change = await live.drop(request.params.key)
+    const change = await live.drop(request.params.key, request.headers['if-match'])
     request.log.warn({ key: request.params.key }, 'override dropped')
     return answer(change)
   })

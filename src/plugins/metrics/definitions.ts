@@ -20,6 +20,7 @@ import { shardsMetrics } from '../shards/metrics.ts'
 import { sizingMetrics } from '../sizing/metrics.ts'
 import { tlsMetrics } from '../tls/metrics.ts'
 import { upstreamMetrics } from '../upstream/metrics.ts'
+import { usageMetrics } from '../usage/metrics.ts'
 import { viewerHttpMetrics } from '../viewer-http/metrics.ts'
 import { viewersMetrics } from '../viewers/metrics.ts'
 import { warmMetrics } from '../warm/metrics.ts'
@@ -52,6 +53,7 @@ export const METRICS = {
   ...viewerHttpMetrics,
   ...adminMetrics,
   ...auditMetrics,
+  ...usageMetrics,
   ...accessLogMetrics,
   ...liveConfigMetrics,
   icn_relay_build_info: { type: 'gauge', help: 'Always 1; version of the relay and of Node', labels: ['version', 'node'] },

@@ -1,6 +1,6 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import Type from 'typebox'
-import { writes } from '../admin/route.ts'
+import { purges } from '../admin/route.ts'
 import { Cid, Tag } from '../admin/schemas.ts'
 import { PURGE_MODES, type Purger } from './purger.ts'
 import { MAX_PURGE_CIDS } from './selector.ts'
@@ -17,7 +17,7 @@ const ONE_OF = { oneOf: ['cids', 'prefix', 'tag', 'all'].map(name => ({ required
 
 /** `/cache/purge`: many objects at a time. */
 export const purgeRoutes: FastifyPluginAsyncTypebox<{ purger: Purger }> = async (app, { purger }) => {
-  const route = writes('cache', {
+  const route = purges('cache', {
     operationId: 'purge',
     summary: 'Purge by CIDs, prefix or tag',
     description: 'Exactly one of `cids`, `prefix`, `tag` and `all`. Answered when nothing of it is served any more, except as a soft purge says, and a restart brings nothing back; what is on its way into the cache meanwhile is not stored. Viewers who read it go on to its end. One runs at a time, and 16 may wait.',

@@ -2,7 +2,7 @@ import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import type { Static } from 'typebox'
 import { roundMs } from '../../base/clock.ts'
 import { RelayError } from '../../base/errors.ts'
-import { reads, writes } from '../admin/route.ts'
+import { readsSettings, writes, writesSettings } from '../admin/route.ts'
 import { Override, RegionReport } from '../admin/schemas.ts'
 import type { SetSection } from '../live-config/set-section.ts'
 import type { RegionDetector } from './region-detector.ts'
@@ -36,13 +36,13 @@ function report ({ current, source, override, detected, last }: RegionDetector):
 
 /** `/region`: where the relay stands, and how it knows. */
 export const regionRoutes: FastifyPluginAsyncTypebox<RegionRoutesOptions> = async (app, { detector, regions, set }) => {
-  app.get('/region', reads('region', {
+  app.get('/region', readsSettings('region', {
     operationId: 'getRegion',
     summary: 'The region of the relay',
     description: 'With the latest detection and what it measured.'
   }, RegionReport), async () => report(detector))
 
-  app.put('/region', writes('region', {
+  app.put('/region', writesSettings('region', {
     operationId: 'setRegion',
     summary: 'Set the region, or null for the detected one',
     description: 'Holds over restarts, until it is dropped: `DELETE /config/overrides`.',
@@ -50,7 +50,7 @@ export const regionRoutes: FastifyPluginAsyncTypebox<RegionRoutesOptions> = asyn
   }, RegionReport, 500, 503), async request => {
     const { override } = request.body
     if (override !== null) requireRegion(override, regions)
-    await set('region', { override: override ?? '' })
+    await set('region', { override: override ?? '' }, request.headers['if-match'])
     request.log.warn({ override, region: detector.current }, 'region set')
     return report(detector)
   })

@@ -3,7 +3,7 @@ import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import Type, { type TSchema } from 'typebox'
 import { RelayError } from '../../base/errors.ts'
 import { isPart, keyId, type ShardKey } from '../../protocol/shard-key.ts'
-import { reads, writes } from '../admin/route.ts'
+import { purges, reads, readsSettings, writesSettings } from '../admin/route.ts'
 import { Cid, Capacity, CacheManifest, CacheStats, Entry, EntryPage, Imported, PartParam, problems, Purged } from '../admin/schemas.ts'
 import type { Config } from '../../config/config.ts'
 import type { ShardService } from '../shards/shard-service.ts'
@@ -63,20 +63,20 @@ export const cacheRoutes: FastifyPluginAsyncTypebox<CacheRoutesOptions> = async 
     }
   }
 
-  app.get('/cache', reads('cache', {
+  app.get('/cache', readsSettings('cache', {
     operationId: 'getCache',
     summary: 'Cache statistics',
     description: 'Bounds and use of the disk and of the memory tier, and the fetches under way.'
   }, CacheStats), async () => stats())
 
-  app.patch('/cache', writes('cache', {
+  app.patch('/cache', writesSettings('cache', {
     operationId: 'resizeCache',
     summary: 'Change capacities',
     description: 'The cache shrinks immediately; what is left out stays. All holds over restarts, until it is dropped: `DELETE /config/overrides`.',
     body: Capacity
   }, CacheStats, 500, 503), async request => {
     const { maxBytes, ramBytes } = request.body
-    await set('cache', request.body)
+    await set('cache', request.body, request.headers['if-match'])
     request.log.info({ maxBytes, ramBytes }, 'cache capacity changed')
     return stats()
   })
@@ -103,7 +103,7 @@ export const cacheRoutes: FastifyPluginAsyncTypebox<CacheRoutesOptions> = async 
     return entry
   })
 
-  app.delete('/cache/shards/:cid/:part', writes('cache', {
+  app.delete('/cache/shards/:cid/:part', purges('cache', {
     operationId: 'purgeEntry',
     summary: 'Purge one object',
     description: `Purging what is not cached is not an error. ${UNDER_WAY}`,
@@ -114,7 +114,7 @@ export const cacheRoutes: FastifyPluginAsyncTypebox<CacheRoutesOptions> = async 
     return { purged: cache.purge(key) ? 1 : 0 }
   })
 
-  app.delete('/cache/shards/:cid', writes('cache', {
+  app.delete('/cache/shards/:cid', purges('cache', {
     operationId: 'purgeCid',
     summary: 'Purge all objects of a CID',
     description: UNDER_WAY,
@@ -125,7 +125,7 @@ export const cacheRoutes: FastifyPluginAsyncTypebox<CacheRoutesOptions> = async 
     return { purged: cache.purgeCid(cid) }
   })
 
-  app.delete('/cache/shards', writes('cache', {
+  app.delete('/cache/shards', purges('cache', {
     operationId: 'purgeAll',
     summary: 'Purge everything',
     description: UNDER_WAY,

@@ -1,5 +1,8 @@
 import Type from 'typebox'
-import { count, host, ms, port, section, transportPorts } from '../../config/parts.ts'
+import { count, host, live, ms, port, section, transportPorts } from '../../config/parts.ts'
+
+/** Networks of viewers; a list that long takes some MB, and is read within a second. */
+const networks = (description: string) => live(Type.Array(Type.String({ maxLength: 64 }), { default: [], maxItems: 10_000, description: `addresses and networks (\`"203.0.113.0/24"\`, \`"2001:db8::/32"\`) ${description}` }))
 
 /** Keys of `[viewer]`. */
 export const viewerConfig = section({
@@ -11,6 +14,8 @@ export const viewerConfig = section({
   max_connections: count(10_000, 1_000_000, 'viewer connections at the same time; more are closed on accept'),
   max_responses: count(10_000, 1_000_000, 'responses under way at the same time, over HTTP and sessions; more are answered with 503'),
   trusted_proxies: Type.Array(Type.String({ maxLength: 64 }), { default: [], maxItems: 256, description: 'addresses and networks (`"10.0.0.0/8"`) of reverse proxies before viewer HTTP: of a request from one of them `x-forwarded-for`, `-proto` and `-host` say who the viewer is and what was asked for' }),
+  allow_networks: networks('whose viewers are served; empty serves all that are not denied'),
+  deny_networks: networks('whose viewers are answered 403 `RELAY_ERR_VIEWER_NETWORK`, also where they are allowed; sessions of theirs end'),
   request_timeout_ms: ms(10_000, 'time a viewer has to send a whole request head'),
   idle_timeout_ms: ms(60_000, 'silence on a connection, or a response nobody reads, after which it is closed'),
   lame_duck_ms: Type.Integer({ minimum: 0, maximum: 3_600_000, default: 0, unit: 'time', description: 'time between the signal to stop and the stop, in which `/ready` says 503, sessions are asked to move, and everything is still served, milliseconds; for a load balancer to notice' }),

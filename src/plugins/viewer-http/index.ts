@@ -69,7 +69,8 @@ export default fp<ViewerHttpOptions>(async (app, { config: { auth, viewer: setti
   await viewer.register(async preflight => {
     await preflight.register(cors, { origin: '*', methods: ['GET', 'HEAD'], allowedHeaders: [...Object.keys(REQUEST_FIELDS), 'authorization', 'x-request-id', 'traceparent'], maxAge: 86_400, strictPreflight: false })
   })
-  // After CORS, so that a page can read its 429.
+  // After CORS, so that a page can read its 403 and 429.
+  viewer.addHook('onRequest', async request => { app.networkGate.check(request.ip) })
   await limitViewers(viewer, app.limits, app.relayMetrics, { trustedProxies: settings.trusted_proxies, descriptors: app.descriptors })
   await viewer.register(shardRoutes, { shards: app.shards, metrics: app.relayMetrics, monotonic: systemClock.monotonic, now: systemClock.now, judge: app.judge, tier: app.tier, burstFactor: () => app.overload.burstFactor, viewers: app.bandwidth.viewers, idleTimeoutMs: settings.idle_timeout_ms })
   await viewer.register(transportRoute, {

@@ -63,7 +63,7 @@ export async function transportRoute (viewer: FastifyInstance, { region, listeni
       description: 'The ways to this relay, best first; one that is down is absent.',
       tags: ['viewer'],
       querystring: Type.Object({ ticket: Type.Optional(Type.Literal('none', { description: 'for those who open no session now: no ticket is issued, and none counts' })) }),
-      response: { 200: Transport, ...problems(400, 429) }
+      response: { 200: Transport, ...problems(400, 403, 429) }
     }
   }, async (request, reply) => {
     const info = listening()

@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { mkdir } from 'node:fs/promises'
 import fp from 'fastify-plugin'
+import type { NetworkLists } from '../../admission/viewer-networks.ts'
 import { forGateway } from '../../admission/auth-settings.ts'
 import { systemClock } from '../../base/clock.ts'
 import { VERSION } from '../../base/version.ts'
@@ -79,6 +80,8 @@ export interface ViewersOptions {
   readonly websocketSocket?: number | undefined
 }
 
+const networksOf = ({ viewer }: Config): NetworkLists => ({ allow: viewer.allow_networks, deny: viewer.deny_networks })
+
 /** Whether debug lines are written. */
 function readsDebug ({ log: { level } }: Config): boolean {
   return level === 'debug' || level === 'trace'
@@ -105,6 +108,7 @@ export default fp<ViewersOptions>(async (app, { config, gatewayProgram, websocke
   const live = new LiveRecord({
     tls: app.certificates.current(),
     limits: app.limits.numbers,
+    networks: networksOf(app.liveConfig.config),
     auth: forGateway(app.auth.current()),
     region: app.region.current,
     access: app.accessLog.settings,
@@ -206,6 +210,10 @@ export default fp<ViewersOptions>(async (app, { config, gatewayProgram, websocke
   app.liveConfig.on(keysOf('overload'), () => tellOverload)
   app.liveConfig.on(['bandwidth.weights', 'bandwidth.ladder'], () => () => { live.update({ classes: app.bandwidth.classes }) })
   keeper.onShare(share => { live.update({ share }) })
+  app.liveConfig.on(['viewer.allow_networks', 'viewer.deny_networks'], next => {
+    const lists = networksOf(next)
+    return () => { live.update({ networks: lists }) }
+  })
   app.liveConfig.on(['log.level'], next => () => { live.update({ debug: readsDebug(next) }) })
   app.accessLog.onChange(access => { live.update({ access }) })
   const subscriptions = [

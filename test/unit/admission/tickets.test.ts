@@ -101,7 +101,7 @@ test('the issuer issues ten a second to an address and to all as many as handsha
 
 test('at the reception: the address of the connection or of the ticket, the name a client gives itself, and a status for each fault', () => {
   const clock = { now: () => NOW, monotonic: () => 0 }
-  const strict = new Reception({ tickets: new TicketGate(KEY, 2), requireTicket: true, handshakes: new HandshakeLimiter({ handshakesPerSecond: 10, handshakesPerSecondPerIp: 1, trackedIps: 10 }), clock })
+  const strict = new Reception({ tickets: new TicketGate(KEY, 2), requireTicket: true, networks: { allow: [], deny: [] }, handshakes: new HandshakeLimiter({ handshakesPerSecond: 10, handshakesPerSecondPerIp: 1, trackedIps: 10 }), clock })
   const request = (query: string, peer?: { ip: string, port: number }) => ({ path: `/v1/viewer?${query}`, authority: 'relay', headers: {}, peer })
   const first = request(`ticket=${ticket(1, '192.0.2.9')}&viewer=abcdefghijklmnop`)
   assert.deepEqual(strict.identify(first), { ip: '192.0.2.9', port: undefined, viewer: 'abcdefghijklmnop' })
@@ -115,7 +115,7 @@ test('at the reception: the address of the connection or of the ticket, the name
   // An engine that tells the address needs no ticket, and one that is shown is not spent.
   const peer = { ip: '192.0.2.8', port: 4 }
   assert.deepEqual(strict.identify(request('viewer=too-short', peer)), { ...peer, viewer: undefined })
-  const open = new Reception({ tickets: new TicketGate(KEY, 2), requireTicket: false, handshakes: new HandshakeLimiter({ handshakesPerSecond: 10, handshakesPerSecondPerIp: 1, trackedIps: 10 }), clock })
+  const open = new Reception({ tickets: new TicketGate(KEY, 2), requireTicket: false, networks: { allow: [], deny: [] }, handshakes: new HandshakeLimiter({ handshakesPerSecond: 10, handshakesPerSecondPerIp: 1, trackedIps: 10 }), clock })
   assert.deepEqual(open.identify(request('')), { ip: 'unknown', port: undefined, viewer: undefined })
   assert.deepEqual(open.identify(request('')), { accept: false, status: 429, failure: 'rate-address' })
 })

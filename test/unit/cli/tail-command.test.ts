@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
 import fc from 'fast-check'
-import { eventsOf, recordText, tailLog } from '../../../src/cli/tail-command.ts'
+import { eventsOf, recordText, tailLog } from '../../../src/cli/commands/tail.ts'
 import { jsonOf } from '../../../src/plugins/access-log/json-line.ts'
 import { ACCESS_RECORD } from '../../support/access-record.ts'
 

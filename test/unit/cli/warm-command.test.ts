@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
-import { barText, PATIENCE, progressText, warmVideos, type WarmAnswer } from '../../../src/cli/warm-command.ts'
+import { barText, PATIENCE, progressText, warmVideos, type WarmAnswer } from '../../../src/cli/commands/warm.ts'
 
 const COMMAND = { cids: ['QmA', 'QmB'], manifest: undefined, parity: false, concurrency: undefined, admin: undefined }
 

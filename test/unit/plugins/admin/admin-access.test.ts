@@ -55,12 +55,12 @@ suite('tokens', () => {
 
   test('access is exactly what the list of tokens says', () => {
     const visible = fc.string({ unit: fc.integer({ min: 0x21, max: 0x7e }).map(code => String.fromCharCode(code)), minLength: 16, maxLength: 40 })
-    const tokens = fc.array(fc.record<AdminToken>({ token: visible, scope: fc.constantFrom<AdminScope>('read', 'write') }), { minLength: 1, maxLength: 8 })
-    fc.assert(fc.property(tokens, visible, fc.nat(), fc.constantFrom<AdminScope>('read', 'write'), (list, other, index, scope) => {
+    const tokens = fc.array(fc.record<AdminToken>({ token: visible, scope: fc.constantFrom<AdminScope>('read', 'purge', 'write') }), { minLength: 1, maxLength: 8 })
+    fc.assert(fc.property(tokens, visible, fc.nat(), fc.constantFrom<AdminScope>('read', 'purge', 'write'), (list, other, index, scope) => {
       const checked = new AdminAccess(list)
       for (const sent of [other, list[index % list.length]?.token ?? '']) {
         const scopes = list.filter(({ token }) => token === sent).map(item => item.scope)
-        const expected = scopes.length === 0 ? 'RELAY_ERR_ADMIN_UNAUTHORIZED' : scope === 'read' || scopes.includes('write') ? undefined : 'RELAY_ERR_ADMIN_SCOPE'
+        const expected = scopes.length === 0 ? 'RELAY_ERR_ADMIN_UNAUTHORIZED' : scopes.includes(scope) || scopes.includes('write') ? undefined : 'RELAY_ERR_ADMIN_SCOPE'
         assert.equal(outcome(checked, { authorization: `Bearer ${sent}` }, scope), expected)
       }
     }))

@@ -11,7 +11,7 @@ import { AuthStore } from '../../../../src/plugins/auth/auth-store.ts'
 import type { AuthSettings } from '../../../../src/admission/auth-settings.ts'
 import { SignedUrls } from '../../../../src/admission/signed-url.ts'
 import { hashedToken, tokenHash } from '../../../../src/admission/static-tokens.ts'
-import { hashToken, signedUrl } from '../../../../src/cli/commands.ts'
+import { hashToken, signedUrl } from '../../../../src/cli/tokens.ts'
 import { checkConfig, loadConfig, type Config } from '../../../../src/config/config.ts'
 import { deferred } from '../../../../src/base/deferred.ts'
 import { RelayError } from '../../../../src/base/errors.ts'
@@ -111,10 +111,10 @@ suite('secrets and mistakes', () => {
       await writeFile(at('relay.toml'), broken(stringify(place(text))))
       await writeFile(at('secret.pem'), text)
       const works = [
-        () => loadConfig(parseCommandLine(['--config', at('relay.toml')]), {}),
-        async () => await readAuth(loadConfig(parseCommandLine(['--config', at('relay.toml')]), {}).auth),
-        () => loadConfig(parseCommandLine([]), { ICN_RELAY_AUTH_TOKENS: text, ICN_RELAY_AUTH_JWT_CLOCK_TOLERANCE_MS: 'x' }),
-        () => loadConfig(parseCommandLine([]), { ICN_RELAY_AUTH_REQUIRE: text, ICN_RELAY_AUTH_JWT_HS256_SECRET: text }),
+        () => loadConfig(parseCommandLine(['--config', at('relay.toml')]).flags, {}),
+        async () => await readAuth(loadConfig(parseCommandLine(['--config', at('relay.toml')]).flags, {}).auth),
+        () => loadConfig(parseCommandLine([]).flags, { ICN_RELAY_AUTH_TOKENS: text, ICN_RELAY_AUTH_JWT_CLOCK_TOLERANCE_MS: 'x' }),
+        () => loadConfig(parseCommandLine([]).flags, { ICN_RELAY_AUTH_REQUIRE: text, ICN_RELAY_AUTH_JWT_HS256_SECRET: text }),
         async () => await readAuth(authConfig({ jwt: { public_key_files: [at('secret.pem')] } })),
         async () => await readAuth(authConfig({ jwt: { jwks_file: at('secret.pem') } })),
         () => parseCommandLine(['--hash-token', text]),

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
 import fc from 'fast-check'
 import type { AskAdmin } from '../../../../src/cli/ask-admin.ts'
-import { repairVideo, type RepairAnswer } from '../../../../src/cli/repair-command.ts'
+import { repairVideo, type RepairAnswer } from '../../../../src/cli/commands/repair.ts'
 import { deferred } from '../../../../src/base/deferred.ts'
 import { RelayError } from '../../../../src/base/errors.ts'
 import { Jobs, MAX_KEPT_JOBS, MAX_OPEN_JOBS, type Job } from '../../../../src/plugins/jobs/jobs.ts'
@@ -203,7 +203,7 @@ test('icn-relay repair tells each shard once and the end', async () => {
     asked.push([path, body])
     return answers.shift() ?? assert.fail('asked too often')
   }
-  assert.equal(await repairVideo(ask, { cid: 'QmA', admin: undefined }, line => { lines.push(line) }, async () => {}), true)
+  assert.equal((await repairVideo(ask, 'QmA', line => { lines.push(line) }, async () => {})).state, 'done')
   assert.deepEqual(asked, [['/jobs', { type: 'repair', cid: 'QmA' }], ['/jobs/a', undefined], ['/jobs/a', undefined]])
   assert.deepEqual([lines.length, lines[0], lines[13], lines[14]], [15, 'shard 0: present (1 of 14)', 'shard 1: repaired (14 of 14)', 'QmA: done'])
 })

@@ -1,8 +1,9 @@
 import { setTimeout as delay } from 'node:timers/promises'
-import type { JobHead } from '../plugins/jobs/jobs.ts'
-import type { WarmProgress } from '../plugins/warm/warm-job.ts'
-import type { WarmCommand } from './arguments.ts'
-import type { AskAdmin } from './ask-admin.ts'
+import type { JobHead } from '../../plugins/jobs/jobs.ts'
+import type { WarmProgress } from '../../plugins/warm/warm-job.ts'
+import { askRunning, type AskAdmin } from '../ask-admin.ts'
+import { ADMIN, CID_HINT, command, fail, isCid, isUrl, JSON_OPTION, jsonText } from '../command.ts'
+import { sizeText, timeText } from '../units.ts'
 
 /** Time between two looks at the job, ms. */
 const LOOK_MS = 500
@@ -16,24 +17,22 @@ const STEP_PERCENT = 10
 /** What is looked at of the job. */
 export type WarmAnswer = Pick<JobHead & WarmProgress, 'id' | 'state' | 'detail' | 'counts' | 'bytes' | 'bytesPerSecond' | 'etaSeconds' | 'waitsFor' | 'failures'>
 
+/** What `warm` is asked for: videos by their CIDs, or one by the URL of its manifest. */
+export interface WarmWanted {
+  readonly cids: readonly string[]
+  readonly manifest: string | undefined
+  readonly parity: boolean
+  /** Objects at the same time; as configured at the relay without it. */
+  readonly concurrency: number | undefined
+}
+
 /** Where the progress goes. */
 export interface Display {
-  readonly write: (text: string) => void
+  readonly write: (text: string) => Promise<void> | void
   /** Whether it is a terminal, on which a line can be written over. */
   readonly terminal: boolean
-}
-
-const UNITS = ['B', 'kB', 'MB', 'GB', 'TB'] as const
-
-/** Bytes as people read them. */
-function sizeText (bytes: number): string {
-  const power = bytes < 1_000 ? 0 : Math.min(UNITS.length - 1, Math.floor(Math.log10(bytes) / 3))
-  return `${power === 0 ? bytes : (bytes / 1_000 ** power).toFixed(1)} ${UNITS[power] ?? ''}`
-}
-
-function timeText (seconds: number): string {
-  const [minutes, hours] = [Math.floor(seconds / 60), Math.floor(seconds / 3_600)]
-  return hours > 0 ? `${hours} h ${minutes % 60} min` : minutes > 0 ? `${minutes} min ${seconds % 60} s` : `${seconds} s`
+  /** Whether only the job at its end is written, as JSON. */
+  readonly json?: boolean
 }
 
 function shareOf ({ counts: { total, pending } }: WarmAnswer): number {
@@ -74,25 +73,51 @@ async function look (ask: AskAdmin<WarmAnswer>, id: string, pause: () => Promise
  * @returns whether all of it is there now
  * @throws RelayError RELAY_ERR_CONFIG
  */
-export async function warmVideos (ask: AskAdmin<WarmAnswer>, { cids, manifest, parity, concurrency }: WarmCommand, { write, terminal }: Display, pause = async (): Promise<void> => { await delay(LOOK_MS) }): Promise<boolean> {
+export async function warmVideos (ask: AskAdmin<WarmAnswer>, { cids, manifest, parity, concurrency }: WarmWanted, { write, terminal, json = false }: Display, pause = async (): Promise<void> => { await delay(LOOK_MS) }): Promise<boolean> {
   let job = await ask('/jobs', {
     type: 'warm',
     ...manifest === undefined ? { cids } : { manifest },
     ...parity ? { parity } : {},
     ...concurrency === undefined ? {} : { concurrency }
   })
-  if (!terminal) write(`job ${job.id}\n`)
+  if (json) {
+    while (job.state === 'waiting' || job.state === 'running') job = await look(ask, job.id, pause)
+    await write(jsonText(job))
+    return job.state === 'done'
+  }
+  if (!terminal) await write(`job ${job.id}\n`)
   let told = ''
   for (;;) {
     // Of what is written to a file or a pipe each line has to say something new.
     const step = terminal ? barText(job) : `${Math.floor(shareOf(job) * 100 / STEP_PERCENT)} ${job.waitsFor ?? ''} ${job.state}`
-    if (step !== told) write(terminal ? `\r\u001B[K${step}` : `${progressText(job)}\n`)
+    if (step !== told) await write(terminal ? `\r\u001B[K${step}` : `${progressText(job)}\n`)
     told = step
     if (job.state !== 'waiting' && job.state !== 'running') break
     job = await look(ask, job.id, pause)
   }
-  if (terminal) write('\n')
-  for (const { cid, part, code } of job.failures) write(`${cid}/${part}: ${code}\n`)
-  write(job.detail === null ? `${job.state}\n` : `${job.state}: ${job.detail}\n`)
+  if (terminal) await write('\n')
+  for (const { cid, part, code } of job.failures) await write(`${cid}/${part}: ${code}\n`)
+  await write(job.detail === null ? `${job.state}\n` : `${job.state}: ${job.detail}\n`)
   return job.state === 'done'
 }
+
+export const warm = command({
+  name: 'warm',
+  summary: 'have a running relay bring videos into its cache before viewers ask',
+  says: 'Prints how far it is; the job goes on when this program is ended.',
+  operands: { shown: 'CID… | MANIFEST-URL', says: `CIDs, each ${CID_HINT}, or the URL of one manifest` },
+  options: {
+    ...ADMIN,
+    ...JSON_OPTION,
+    parity: { says: 'parity shards too' },
+    concurrency: { value: 'N', says: 'objects at the same time', mustBe: [/^(?:[1-9]|1[0-6])$/, '1 to 16'] }
+  },
+  exits: { 1: 'not all of it is there' },
+  take: ({ parity, concurrency, admin, json }, named): WarmWanted & { readonly admin: string | undefined, readonly json: boolean } => {
+    const [first = ''] = named
+    const manifest = named.length === 1 && isUrl(first) ? first : undefined
+    if (named.length === 0 || (manifest === undefined && !named.every(isCid))) return fail(`warm takes CIDs, each ${CID_HINT}, or the URL of one manifest`)
+    return { cids: manifest === undefined ? named : [], manifest, parity, concurrency: concurrency === undefined ? undefined : Number(concurrency), admin, json }
+  },
+  run: async ({ admin, json, ...asked }, { settings, write, terminal }) => await warmVideos(await askRunning('warm', settings(), admin), asked, { write, terminal, json }) ? 0 : 1
+})

@@ -1,5 +1,7 @@
-import { RelayError } from '../base/errors.ts'
-import { escaped } from '../plugins/access-log/escape.ts'
+import { RelayError } from '../../base/errors.ts'
+import { escaped } from '../../plugins/access-log/escape.ts'
+import { streamOfRunning } from '../ask-admin.ts'
+import { ADMIN, command } from '../command.ts'
 
 /** Longest event that is read, characters: many times a record with the longest texts. */
 const MAX_EVENT = 65_536
@@ -49,3 +51,25 @@ export async function tailLog (pieces: AsyncIterable<string>, json: boolean, wri
     else if (event === 'lost') await write(json ? `${data.replace('{', '{"msg":"lost",')}\n` : `… ${text(record['records'])} more were not read in time\n`)
   }
 }
+
+export const tail = command({
+  name: 'tail',
+  summary: 'print the responses of a running relay as they end',
+  says: 'Goes on until the relay ends or this program is ended. Whoever reads slowly loses records, which are counted.',
+  options: {
+    ...ADMIN,
+    object: { value: 'CID', says: 'of one video, or of one object of it, CID/PART' },
+    address: { value: 'IP', says: 'of one viewer' },
+    status: { value: '5xx', says: 'with a status, or a hundred of them', mustBe: [/^[1-5](?:xx|[0-9]{2})$/, 'a status, or a hundred of them as 5xx'] },
+    slower: { value: 'MS', says: 'that took longer', mustBe: [/^[0-9]{1,9}$/, 'a number of milliseconds'] },
+    json: { says: 'as records of the access log' }
+  },
+  take: ({ object, address, status, slower, json, admin }) => {
+    const filter = Object.entries({ object, address, status, slowerThanMs: slower })
+    return { filter: Object.fromEntries(filter.flatMap(([name, value]) => value === undefined ? [] : [[name, value]])), json, admin }
+  },
+  run: async ({ filter, json, admin }, { settings, write }) => {
+    await tailLog(await streamOfRunning('tail', settings(), admin, `/log/stream?${String(new URLSearchParams(filter))}`), json, write)
+    return 0
+  }
+})

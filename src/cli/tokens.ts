@@ -4,9 +4,17 @@ import { hashedToken } from '../admission/static-tokens.ts'
 import { RelayError } from '../base/errors.ts'
 import type { Config } from '../config/config.ts'
 import { readAuth } from '../plugins/auth/auth-files.ts'
-import type { SignUrlCommand } from './arguments.ts'
 
-/* What the program does besides running a relay: each takes its input and gives the line to print. */
+/* What makes tokens and signed URLs: each takes its input and gives the line to print. */
+
+/** What `--sign-url` is asked for. */
+export interface SignUrlRequest {
+  /** A shard path, or a prefix that ends with a slash. */
+  readonly path: string
+  readonly expiresInSeconds: number
+  readonly viewer: string | undefined
+  readonly ip: string | undefined
+}
 
 /** More than a token that could be configured, characters. */
 const MAX_INPUT_CHARS = 4_096
@@ -34,7 +42,7 @@ export async function hashToken (input: Readable): Promise<string> {
  * @param now wall clock, milliseconds
  * @throws RelayError RELAY_ERR_CONFIG
  */
-export async function signedUrl (config: Config, { path, expiresInSeconds, viewer, ip }: SignUrlCommand, now: number): Promise<string> {
+export async function signedUrl (config: Config, { path, expiresInSeconds, viewer, ip }: SignUrlRequest, now: number): Promise<string> {
   const { signedUrlKeys: [key] } = await readAuth(config.auth)
   if (key === undefined) throw new RelayError('RELAY_ERR_CONFIG', '--sign-url: the configuration has no auth.signed_urls.keys')
   const scope = {
