@@ -24,14 +24,20 @@ function scaled (value: number, unit: string): string {
 export const bytesText = (value: number | null | undefined): string => value === null || value === undefined ? UNKNOWN : scaled(value, 'B')
 /** @param value bits per second */
 export const bitRateText = (value: number | null | undefined): string => value === null || value === undefined ? UNKNOWN : scaled(value, 'bit/s')
-export const countText = (value: number | null | undefined): string => value === null || value === undefined ? UNKNOWN : scaled(value, '')
+export function countText (value: number | null | undefined): string {
+  if (value === null || value === undefined) return UNKNOWN
+  return Math.abs(value) < 100_000 ? Math.round(value).toLocaleString('en-GB') : scaled(value, '')
+}
 /** @param value in a second */
 export const perSecondText = (value: number | null | undefined): string => value === null || value === undefined ? UNKNOWN : `${value < 10 ? threeDigits(value) : countText(value)}/s`
 
+/** As a mark of an axis: without zeros that say nothing. */
+export const markText = (text: string): string => text.replace(/(\.\d*?)0+(?= |$)/, '$1').replace(/\.(?= |$)/, '')
+
 /** @param value of 1 */
 export function percentText (value: number | null | undefined): string {
-  if (value === null || value === undefined || !Number.isFinite(value)) return UNKNOWN
-  const percent = value * 100
+  const percent = (value ?? NaN) * 100
+  if (!Number.isFinite(percent)) return UNKNOWN
   const digits = percent === 0 || percent === 100 ? 0 : Math.abs(percent) < 99 ? 1 : 2
   // What is nearly all is not all.
   const shown = percent < 100 && percent.toFixed(digits) === (100).toFixed(digits) ? `>${(100 - 10 ** -digits).toFixed(digits)}` : percent.toFixed(digits)
@@ -41,7 +47,7 @@ export function percentText (value: number | null | undefined): string {
 /** @param value seconds */
 export function durationText (value: number | null | undefined): string {
   if (value === null || value === undefined || !Number.isFinite(value)) return UNKNOWN
-  if (value < 1) return `${threeDigits(value * 1_000)} ms`
+  if (value < 1) return `${threeDigits(Math.max(0, value) * 1_000)} ms`
   if (value < 60) return `${threeDigits(value)} s`
   const minutes = Math.floor(value / 60)
   if (minutes < 60) return `${minutes} min`

@@ -32,6 +32,9 @@ export function follows (before: Counted, after: Counted): boolean {
   return before.startedAt === after.startedAt && after.uptimeSeconds > before.uptimeSeconds
 }
 
+/** The value of that name; 0 when there is none, also when every object has something of that name. */
+export const valueOf = (values: Readonly<Record<string, number>>, name: string): number => Object.hasOwn(values, name) ? values[name] ?? 0 : 0
+
 /** A counter that is less than before was begun anew meanwhile. */
 const grown = (before: number, after: number): number => after < before ? after : after - before
 
@@ -63,7 +66,7 @@ export function ratesBetween (before: Counted, after: Counted): Rates | undefine
   const seconds = after.uptimeSeconds - before.uptimeSeconds
   const eachSecond = (name: 'sentBytes' | 'receivedBytes'): Record<string, number> => Object.fromEntries(
     // A node that was not there before has sent all of it since.
-    Object.entries(after.totals[name]).map(([key, value]) => [key, grown(before.totals[name][key] ?? 0, value) / seconds]))
+    Object.entries(after.totals[name]).map(([key, value]) => [key, grown(valueOf(before.totals[name], key), value) / seconds]))
   const sent = eachSecond('sentBytes')
   const received = eachSecond('receivedBytes')
   const hits = grown(sumOf(before.totals.hits), sumOf(after.totals.hits))

@@ -1,5 +1,5 @@
 import type { ComponentChildren } from 'preact'
-import { useEffect, useState } from 'preact/hooks'
+import { useEffect, useRef, useState } from 'preact/hooks'
 import icon from '../icon.svg'
 import { agoText, durationText } from '../model/format.ts'
 import { OLD_MS, type Contact, type Relay } from '../model/relay.ts'
@@ -71,6 +71,9 @@ function Header ({ view }: { readonly view: View }) {
   const relay = useRelay()
   const { summary, contact, paused, api } = relay
   const [tone, word] = CONTACTS[contact]
+  const nav = useRef<HTMLElement>(null)
+  // On a narrow screen not all of them are seen.
+  useEffect(() => { nav.current?.querySelector('[aria-current]')?.scrollIntoView({ block: 'nearest', inline: 'nearest' }) }, [view])
   return (
     <header>
       <div class='bar'>
@@ -90,7 +93,7 @@ function Header ({ view }: { readonly view: View }) {
           {api.hasToken ? <button type='button' class='quiet' onClick={() => { relay.forgetToken() }}>Forget token</button> : null}
         </div>
       </div>
-      <nav aria-label='Views'>
+      <nav ref={nav} aria-label='Views'>
         <ul>{VIEWS.map(({ name, title }) => <li key={name}><a href={`#${name}`} {...view.name === name ? { 'aria-current': 'page' as const } : {}}>{title}</a></li>)}</ul>
       </nav>
     </header>

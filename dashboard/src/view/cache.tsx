@@ -3,7 +3,7 @@ import { agoText, bytesText, countText, percentText, plural } from '../model/for
 import type { CurveAnswer, SummaryAnswer } from '../model/wire.ts'
 import { Chart, type Line } from './chart.tsx'
 import { useConfirm } from './dialogs.tsx'
-import { Card, Choice, Facts, Failure, Field, Meter, Table } from './parts.tsx'
+import { Card, Choice, Facts, Failure, Field, Meter } from './parts.tsx'
 import { usePolled } from './relay-context.ts'
 
 const CURVE: readonly Line[] = [{ name: 'bytes', colour: 1 }, { name: 'objects', colour: 2, dashed: true }]
@@ -56,15 +56,14 @@ function Curve ({ curve }: { readonly curve: CurveAnswer }) {
   return (
     <>
       <Chart label='Estimated hit ratio by capacity' lines={CURVE} data={data} text={percentText} at={bytesText} max={1} mark={bytes} />
-      <Table
-        caption='What more or less would bring' rows={gains} keyOf={gain => String(gain.bytes)} empty='Nothing is known yet.'
-        columns={[
-          { name: 'Change', cell: gain => `${gain.bytes < 0 ? '−' : '+'}${bytesText(Math.abs(gain.bytes))}` },
-          { name: 'Byte hit ratio', number: true, cell: gain => `${gain.points > 0 ? '+' : gain.points < 0 ? '−' : ''}${Math.abs(gain.points).toFixed(2)} points` }
-        ]}
+      <Facts facts={gains.map(gain => ({
+        name: `${gain.bytes < 0 ? '−' : '+'}${bytesText(Math.abs(gain.bytes))}`,
+        value: `${gain.points > 0 ? '+' : gain.points < 0 ? '−' : '±'}${Math.abs(gain.points).toFixed(2)}`,
+        note: 'points of byte hit ratio'
+      }))}
       />
       <p class='about'>
-        The dashed line is the bound, {bytesText(bytes)}. Estimated from {plural(requests, 'request')}, of which {percentText(sampledShare)} of the objects were looked at; measured hit ratio of the same: {percentText(hitRatio)}. {sizing.enabled ? DISK_LIMITS.adapts : DISK_LIMITS.fixed}
+        The dashed line is the bound, {bytesText(bytes)}. Estimated from {plural(requests, 'request')}, of which a sample is looked at: those for {percentText(sampledShare)} of the objects. The cache itself had {percentText(hitRatio)} of the same. {sizing.enabled ? DISK_LIMITS.adapts : DISK_LIMITS.fixed}
         {last === null ? '' : ` Last moved ${agoText(last.at, Date.now())} from ${bytesText(last.from)} to ${bytesText(last.to)} (${last.reason}).`}
       </p>
     </>

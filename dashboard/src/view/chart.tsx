@@ -1,6 +1,6 @@
 import uPlot from 'uplot'
 import { useEffect, useMemo, useRef, useState } from 'preact/hooks'
-import { UNKNOWN } from '../model/format.ts'
+import { markText, UNKNOWN } from '../model/format.ts'
 
 export interface Line {
   readonly name: string
@@ -19,7 +19,7 @@ export interface ChartProps {
   readonly text: (value: number | null | undefined) => string
   /** Of positions. */
   readonly at: (value: number) => string
-  /** How much of the end is shown, s; everything where nothing is said. */
+  /** How much of the end is shown at most, s; everything where nothing is said. */
   readonly seconds?: number
   /** Greatest value that the axis has. */
   readonly max?: number
@@ -28,6 +28,10 @@ export interface ChartProps {
 }
 
 const HEIGHT = 180
+/** A plot over time is not stretched over less, s. */
+const LEAST_SECONDS = 60
+/** Steps of clocks, s. */
+const WHOLE_SECONDS = [1, 2, 5, 10, 15, 30, 60, 120, 300]
 
 /** Colours of the style sheet, which has others in the dark. */
 function colours (element: Element): (name: string) => string {
@@ -44,14 +48,14 @@ function optionsOf ({ lines, text, at, seconds, max, mark }: ChartProps, element
     height: HEIGHT,
     legend: { show: false },
     cursor: { drag: { x: false, y: false }, points: { size: 6 } },
-    padding: [8, 8, 0, 0],
+    padding: [10, 28, 0, 0],
     scales: {
-      x: { time: false, range: (_plot, low, high) => seconds === undefined ? [low, high === low ? low + 1 : high] : [high - seconds, high] },
+      x: { time: false, range: (_plot, low, high) => seconds === undefined ? [low, high === low ? low + 1 : high] : [Math.max(high - seconds, Math.min(low, high - LEAST_SECONDS)), high] },
       y: { range: (_plot, _low, high) => [0, max ?? (Number.isFinite(high) && high > 0 ? high * 1.1 : 1)] }
     },
     axes: [
-      { ...axis, space: 90, values: (_plot, splits) => splits.map(at) },
-      { ...axis, size: 72, space: 36, values: (_plot, splits) => splits.map(text) }
+      { ...axis, size: 28, space: 90, ...seconds === undefined ? {} : { incrs: WHOLE_SECONDS }, values: (_plot, splits) => splits.map(split => markText(at(split))) },
+      { ...axis, size: 72, space: 36, values: (_plot, splits) => splits.map(split => markText(text(split))) }
     ],
     series: [{}, ...lines.map((line): uPlot.Series => ({
       label: line.name,

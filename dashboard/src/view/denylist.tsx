@@ -66,14 +66,14 @@ export function Denylist () {
   const own = value?.own ?? []
   return (
     <>
-      <Card title='Block'>
+      <Card title='Block' about='A CID, or the beginning of CIDs and *, or // and a SHA-256.'>
         <form class='fields' onSubmit={event => { event.preventDefault(); block() }}>
-          <Field label='CID' value={entry} change={setEntry} hint='or the beginning of CIDs and *, or // and a SHA-256' required />
+          <Field label='CID' value={entry} change={setEntry} required />
           <Field label='Reason' value={reason} change={setReason} />
           <button type='submit' class='danger'>Block …</button>
         </form>
       </Card>
-      <Card title='Look up'>
+      <Card title='Look up' about='Whether a CID is denied, and by which lists.'>
         <form class='fields' onSubmit={event => { event.preventDefault(); check() }}>
           <Field label='CID' value={asked} change={setAsked} pattern='[A-Za-z0-9_\-]{1,128}' required />
           <button type='submit'>Is it denied?</button>

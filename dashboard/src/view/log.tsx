@@ -54,13 +54,13 @@ export function Log () {
           columns={[
             { name: 'Time', cell: ({ record }) => clockText(Date.parse(record.time)) },
             { name: 'Status', cell: ({ record }) => <><Badge tone={toneOf(record.status)}>{record.status === 0 ? 'none' : record.status}</Badge>{record.complete ? null : <small class='below'>broken off</small>}</> },
-            { name: 'Request', cell: ({ record }) => <><code class='long'>{record.method} {record.object ?? record.url}</code>{record.code === undefined ? null : <small class='below'><code>{record.code}</code></small>}</> },
-            { name: 'Transport', cell: ({ record }) => record.transport },
-            { name: 'Cache', cell: ({ record }) => record.cache ?? '' },
-            { name: 'Bytes', number: true, cell: ({ record }) => bytesText(record.bytes) },
+            { name: 'Request', cell: ({ record }) => <><code class='long'>{record.method} {record.object ?? record.url}</code>{record.code === undefined ? null : <small class='below'><code class='long'>{record.code}</code></small>}<small class='below narrow'>{[record.remote, record.transport, record.cache].filter(word => word !== undefined).join(' · ')}</small></> },
+            { name: 'Transport', extra: true, cell: ({ record }) => record.transport },
+            { name: 'Cache', extra: true, cell: ({ record }) => record.cache ?? '' },
+            { name: 'Bytes', number: true, extra: true, cell: ({ record }) => bytesText(record.bytes) },
             { name: 'First byte', number: true, extra: true, cell: ({ record }) => msText(record.firstByteMs) },
             { name: 'Total', number: true, cell: ({ record }) => msText(record.ms) },
-            { name: 'Viewer', cell: ({ record }) => <><code>{record.remote}</code>{record.subject === undefined ? null : <small class='below'>{record.subject}</small>}</> },
+            { name: 'Viewer', extra: true, cell: ({ record }) => <><code>{record.remote}</code>{record.subject === undefined ? null : <small class='below'>{record.subject}</small>}</> },
             { name: 'Super-node', extra: true, cell: ({ record }) => record.superNode ?? '' },
             { name: 'User agent', extra: true, cell: ({ record }) => <span class='long'>{record.userAgent ?? ''}</span> }
           ]}

@@ -1,6 +1,7 @@
 import type { ComponentChildren } from 'preact'
 import { useState } from 'preact/hooks'
 import { bitRateText, countText, msText } from '../model/format.ts'
+import { valueOf } from '../model/rates.ts'
 import type { NodeAnswer, SummaryAnswer, UpstreamsAnswer } from '../model/wire.ts'
 import { useConfirm } from './dialogs.tsx'
 import { Badge, Card, Failure, Field, Table, type Column, type Tone } from './parts.tsx'
@@ -12,13 +13,13 @@ const TONES: Readonly<Record<NodeAnswer['state'], Tone>> = { up: 'good', probing
 export function NodeTable ({ nodes, actions }: { readonly nodes: readonly NodeAnswer[], readonly actions?: (node: NodeAnswer) => ComponentChildren }) {
   const { history: { now } } = useRelay()
   const columns: Column<NodeAnswer>[] = [
-    { name: 'Super-node', cell: ({ id }) => <code>{id}</code> },
-    { name: 'Region', cell: ({ region }) => region },
+    { name: 'Super-node', cell: ({ id, region }) => <><code>{id}</code><small class='below narrow'>{region}</small></> },
+    { name: 'Region', extra: true, cell: ({ region }) => region },
     { name: 'State', cell: ({ state, health }) => <Badge tone={TONES[state]}>{state}{health !== null && health !== state ? ` (${health})` : ''}</Badge> },
     { name: 'Head', number: true, cell: ({ latencyMs }) => msText(latencyMs) },
     { name: 'p95', number: true, extra: true, cell: ({ p95Ms }) => msText(p95Ms) },
-    { name: 'Sends', number: true, cell: ({ id }) => bitRateText(now === undefined ? undefined : (now.received[id] ?? 0) * 8) },
-    { name: 'Failures', number: true, cell: ({ failures }) => countText(failures) },
+    { name: 'Sends', number: true, extra: actions !== undefined, cell: ({ id }) => bitRateText(now === undefined ? undefined : valueOf(now.received, id) * 8) },
+    { name: 'Failures', number: true, extra: true, cell: ({ failures }) => countText(failures) },
     { name: 'Connections', number: true, extra: true, cell: ({ connections: { connected, queued } }) => queued > 0 ? `${connected}, ${queued} wait` : String(connected) },
     ...actions === undefined ? [] : [{ name: 'Actions', cell: (node: NodeAnswer) => <span class='row-actions'>{actions(node)}</span> }]
   ]

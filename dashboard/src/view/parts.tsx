@@ -89,7 +89,7 @@ export function Failure ({ error }: { readonly error: ApiError | undefined }) {
 }
 
 /** A labelled field of a form. */
-export function Field ({ label, value, change, placeholder = '', pattern, required = false, hint }: { readonly label: string, readonly value: string, readonly change: (value: string) => void, readonly placeholder?: string, readonly pattern?: string, readonly required?: boolean, readonly hint?: string }) {
+export function Field ({ label, value, change, placeholder = '', pattern, required = false }: { readonly label: string, readonly value: string, readonly change: (value: string) => void, readonly placeholder?: string, readonly pattern?: string, readonly required?: boolean }) {
   const id = useId()
   return (
     <div class='field'>
@@ -97,10 +97,8 @@ export function Field ({ label, value, change, placeholder = '', pattern, requir
       <input
         id={id} type='text' value={value} placeholder={placeholder} required={required} autocomplete='off' spellcheck={false} autocapitalize='off'
         {...pattern === undefined ? {} : { pattern }}
-        {...hint === undefined ? {} : { 'aria-describedby': `${id}-hint` }}
         onInput={event => { change(event.currentTarget.value) }}
       />
-      {hint === undefined ? null : <small id={`${id}-hint`}>{hint}</small>}
     </div>
   )
 }

@@ -81,10 +81,10 @@ export function Viewers ({ summary }: { readonly summary: SummaryAnswer }) {
         <Table<Share>
           caption='Viewers' rows={viewers} keyOf={({ transport, id }) => `${transport} ${id}`} empty='Nobody is here.'
           columns={[
-            { name: 'Viewer', cell: ({ id }) => <code>{byId.get(id)?.address ?? id}</code> },
-            { name: 'Transport', cell: ({ transport }) => <Badge tone='plain'>{transport}</Badge> },
+            { name: 'Viewer', cell: ({ id, transport }) => <><code>{byId.get(id)?.address ?? id}</code><small class='below narrow'>{transport}</small></> },
+            { name: 'Transport', extra: true, cell: ({ transport }) => <Badge tone='plain'>{transport}</Badge> },
             { name: 'Rate and share', cell: ({ rateBps, shareBps: own }) => <Meter share={rateBps / (own ?? fastest)} label='Rate of its share'>{bitRateText(rateBps)} of {own === null ? 'unlimited' : bitRateText(own)}</Meter> },
-            { name: 'Waited', number: true, cell: ({ waitedMs }) => msText(waitedMs) },
+            { name: 'Waited', number: true, extra: true, cell: ({ waitedMs }) => msText(waitedMs) },
             { name: 'Sent', number: true, extra: true, cell: ({ id }) => bytesText(byId.get(id)?.bytes) },
             { name: 'Streams', number: true, extra: true, cell: ({ id }) => countText(byId.get(id)?.streams) },
             { name: 'Since', extra: true, cell: ({ id }) => { const since = byId.get(id)?.since; return since === undefined ? UNKNOWN : agoText(since, Date.now()) } },

@@ -39,6 +39,6 @@ export default fp<DashboardOptions>(async (app, { config, page = PAGE }) => {
     routes.get('/', { config: { documentedAs: {} } }, async (_request, reply) => await reply.header('cache-control', 'no-cache').sendFile(INDEX))
     routes.get(`/${INDEX}`, { schema: INDEX_SCHEMA }, async (_request, reply) => await reply.header('cache-control', 'no-cache').sendFile(INDEX))
     routes.get<{ Params: { name: string } }>('/assets/:name', { config: { documentedAs: {} } }, async ({ params }, reply) =>
-      await reply.header('cache-control', FOR_EVER).sendFile(`assets/${params.name}`))
+      await reply.header('cache-control', FOR_EVER).sendFile(params.name, join(page, 'assets')))
   })
 }, { name: 'dashboard' })
