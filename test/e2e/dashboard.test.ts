@@ -39,6 +39,13 @@ async function watchedPage (t: TestContext, origin: string): Promise<Watched> {
   return { page, faults }
 }
 
+/** For whoever wants to look. */
+async function picture (page: Page, name: string): Promise<void> {
+  if (SCREENSHOTS === undefined) return
+  await mkdir(SCREENSHOTS, { recursive: true })
+  await page.screenshot({ path: join(SCREENSHOTS, `dashboard-${name}.png`) })
+}
+
 const shows = async (page: Page, text: string | RegExp): Promise<void> => { await page.getByText(text).first().waitFor(PATIENCE) }
 
 /** The admin API as an operator with a terminal asks it. */
@@ -88,6 +95,7 @@ test('an operator sees what happens, and what is wrong, and acts', { timeout: 30
     await unlock(page, 'wrong-wrong-wrong-wrong')
     await shows(page, 'The relay does not know this token.')
     assert.equal(await page.getByText(node.url.replace('http://', '')).count(), 0)
+    await picture(page, 'token')
     await unlock(page, WRITER)
     await shows(page, /^\d.* kB since the start$/)
     assert.equal(await page.getByRole('dialog').count(), 0)
@@ -114,6 +122,7 @@ test('an operator sees what happens, and what is wrong, and acts', { timeout: 30
     await page.getByRole('dialog').getByText('RELAY_ERR_CONFIG').waitFor(PATIENCE)
     await page.getByRole('dialog').getByRole('button', { name: 'Cancel' }).click()
     await shows(page, /^The configuration was refused/)
+    await picture(page, 'troubles')
     await writeFile(relay.configFile, good)
     await page.getByRole('button', { name: 'Reload …' }).click()
     await page.getByRole('dialog').getByRole('button', { name: 'Reload' }).click()
@@ -142,6 +151,7 @@ test('an operator sees what happens, and what is wrong, and acts', { timeout: 30
     await dialog.getByRole('textbox').fill(CID.slice(0, -1))
     assert.equal(await purge.isDisabled(), true)
     assert.equal(await cached(), 3)
+    await picture(page, 'purge')
     await dialog.getByRole('textbox').fill(CID)
     await purge.click()
     await shows(page, /^3 objects purged in \d+ ms\.$/)
@@ -168,7 +178,8 @@ test('an operator sees what happens, and what is wrong, and acts', { timeout: 30
     relay.child.kill('SIGCONT')
     await until(async () => await page.getByText(/^The relay is slow to answer/).count(), count => count === 0)
     await page.context().setOffline(true)
-    await shows(page, /^No answer, what is shown is/)
+    await shows(page, /^No answer, what is shown is as of \d/)
+    await picture(page, 'lost')
     await page.context().setOffline(false)
     await until(async () => await page.getByText(/^No answer/).count(), count => count === 0)
     await shows(page, 'live')
@@ -182,9 +193,7 @@ test('an operator sees what happens, and what is wrong, and acts', { timeout: 30
         await page.evaluate(`location.hash = ${JSON.stringify(name)}`)
         await page.locator(`nav a[href="#${name}"][aria-current=page]`).waitFor(PATIENCE)
         assert.ok(await page.evaluate<boolean>('document.documentElement.scrollWidth <= innerWidth'), `${name} is wider than ${width}`)
-        if (SCREENSHOTS === undefined) continue
-        await mkdir(SCREENSHOTS, { recursive: true })
-        await page.screenshot({ path: join(SCREENSHOTS, `dashboard-${name}-${colorScheme}-${width}.png`) })
+        await picture(page, `${name}-${colorScheme}-${width}`)
       }
     }
   })

@@ -39,8 +39,9 @@ suite('the page of the dashboard', () => {
       for (const rule of ["default-src 'none'", "script-src 'self'", "style-src 'self'", "connect-src 'self'", "frame-ancestors 'none'", "base-uri 'none'", "form-action 'none'", "require-trusted-types-for 'script'"]) assert.ok(policy.includes(rule), rule)
       assert.doesNotMatch(policy.join(), /unsafe|\*|data:|https?:/)
       assert.deepEqual([headers['x-content-type-options'], headers['referrer-policy'], headers['cross-origin-opener-policy'], headers['set-cookie']], ['nosniff', 'no-referrer', 'same-origin', undefined])
-      const again = await app.inject({ url: path, headers: { 'if-none-match': String(headers['etag']) } })
-      assert.deepEqual([again.statusCode, again.headers['cache-control']], [304, caching])
+      // Files of another version may have the same time and length, so the page itself has no validator.
+      const again = await app.inject({ url: path, headers: { 'if-none-match': String(headers['etag'] ?? 'W/"f-1"'), 'if-modified-since': 'Fri, 01 Jan 2100 00:00:00 GMT' } })
+      assert.deepEqual([again.statusCode, again.headers['cache-control'], again.headers['etag'] === undefined, again.headers['last-modified'] === undefined], caching === 'no-cache' ? [200, caching, true, true] : [304, caching, false, false], path)
       assert.equal((await app.inject({ url: path, method: 'HEAD' })).statusCode, 200)
     }
   })

@@ -62,7 +62,7 @@ export const msText = (value: number | null | undefined): string => value === nu
 /** How long ago, or how long yet. @param at ms since the epoch, as is `now` */
 export function agoText (at: number, now: number): string {
   const seconds = (now - at) / 1_000
-  if (Math.abs(seconds) < 1) return 'now'
+  if (Math.abs(seconds) < 1) return 'just now'
   const size = durationText(Math.abs(Math.round(seconds)))
   return seconds > 0 ? `${size} ago` : `in ${size}`
 }

@@ -21,6 +21,8 @@ export class Relay {
   #paused = false
   #hidden = false
   #locked = false
+  /** Whether there was an answer since it was asked anew. */
+  #fresh = false
   #firstVersion: string | undefined
 
   constructor (ask: Ask, timers: PageTimers) {
@@ -32,6 +34,7 @@ export class Relay {
       timers,
       took: (summary, at) => {
         this.#locked = false
+        this.#fresh = true
         this.#firstVersion ??= summary.version
         this.history.take(summary, at)
       },
@@ -58,7 +61,7 @@ export class Relay {
     if (this.#paused) return 'paused'
     if (this.#poll.error !== undefined) return 'lost'
     if (this.#poll.late) return 'late'
-    return this.#poll.value === undefined ? 'asking' : 'live'
+    return this.#fresh ? 'live' : 'asking'
   }
 
   /** Called after every change; returns the end of that. */
@@ -88,11 +91,6 @@ export class Relay {
     this.#go()
   }
 
-  forgetToken (): void {
-    this.api.use(undefined)
-    this.#go()
-  }
-
   /** A request was refused for want of a token. */
   lock (): void {
     this.#locked = true
@@ -100,6 +98,7 @@ export class Relay {
   }
 
   #go (): void {
+    this.#fresh = false
     if (this.active) this.#poll.start()
     else this.#poll.stop()
     this.#tell()

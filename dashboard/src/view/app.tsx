@@ -1,7 +1,7 @@
 import type { ComponentChildren } from 'preact'
 import { useEffect, useRef, useState } from 'preact/hooks'
 import icon from '../icon.svg'
-import { agoText, durationText } from '../model/format.ts'
+import { agoText, clockText, durationText } from '../model/format.ts'
 import { OLD_MS, type Contact, type Relay } from '../model/relay.ts'
 import { troublesOf } from '../model/troubles.ts'
 import type { SummaryAnswer } from '../model/wire.ts'
@@ -62,7 +62,7 @@ function ContactNote () {
   const age = answeredAt === undefined ? Infinity : Date.now() - answeredAt
   if (relay.replaced) return <p class='note fair' role='status'>The relay runs version {summary?.version} now: reload this page for the dashboard that goes with it.</p>
   if (contact === 'paused') return <p class='note plain' role='status'>Paused{answeredAt === undefined ? '' : `: as of ${agoText(answeredAt, Date.now())}`}.</p>
-  if (contact === 'lost') return <p class='note bad' role='status'>No answer{answeredAt === undefined ? '' : `, what is shown is ${durationText(Math.round(age / 1_000))} old`}: <code>{error?.code}</code> {error?.message}. Asked again until there is one.</p>
+  if (contact === 'lost') return <p class='note bad' role='status'>No answer{answeredAt === undefined ? '' : `, what is shown is as of ${clockText(answeredAt)}`}: <code>{error?.code}</code> {error?.message}. Asked again until there is one.</p>
   if (contact === 'late' || (contact === 'live' && age > OLD_MS)) return <p class='note fair' role='status'>The relay is slow to answer{answeredAt === undefined ? '' : `: what is shown is ${durationText(Math.round(age / 1_000))} old`}.</p>
   return null
 }
@@ -86,11 +86,11 @@ function Header ({ view }: { readonly view: View }) {
             </p>
             )}
         <div class='states'>
-          {summary === undefined ? null : <Badge tone={summary.readiness.ready ? 'good' : 'bad'}>{summary.readiness.ready ? 'ready' : 'not ready'}</Badge>}
+          {summary === undefined ? null : <Badge tone={contact === 'lost' ? 'plain' : summary.readiness.ready ? 'good' : 'bad'}>{summary.readiness.ready ? 'ready' : 'not ready'}</Badge>}
           {summary === undefined || summary.overload.state === 'normal' ? null : <Badge tone={summary.overload.state === 'shedding' ? 'bad' : 'fair'}>{summary.overload.state}</Badge>}
           <Badge tone={tone}>{word}</Badge>
           <button type='button' class='quiet' aria-pressed={paused} onClick={() => { relay.pause(!paused) }}>{paused ? 'Go on' : 'Pause'}</button>
-          {api.hasToken ? <button type='button' class='quiet' onClick={() => { relay.forgetToken() }}>Forget token</button> : null}
+          {api.hasToken ? <button type='button' class='quiet' onClick={() => { window.location.reload() }}>Forget token</button> : null}
         </div>
       </div>
       <nav ref={nav} aria-label='Views'>
@@ -139,7 +139,7 @@ function Page () {
           ? <p class='empty'>{locked ? 'Nothing is shown without a token.' : 'Asking the relay …'}</p>
           : <><Troubles summary={summary} /><div class='cards' key={view.name}>{view.show(summary)}</div></>}
       </main>
-      {locked ? <TokenDialog key={relay.error === undefined ? 'first' : String(relay.api.hasToken)} /> : action === undefined ? null : <ConfirmDialog action={action} close={() => { setAction(undefined) }} />}
+      {locked ? <TokenDialog /> : action === undefined ? null : <ConfirmDialog action={action} close={() => { setAction(undefined) }} />}
     </Confirm.Provider>
   )
 }

@@ -55,7 +55,7 @@ export function ConfigView ({ summary }: { readonly summary: SummaryAnswer }) {
         <Failure error={config.error} />
         <Facts facts={[
           { name: 'Last reload', value: <Badge tone={last.success ? 'good' : 'bad'}>{last.success ? 'taken over' : 'refused'}</Badge>, note: agoText(last.at, now) },
-          { name: 'File', value: <code class='long'>{config.value?.file ?? 'none'}</code> },
+          { name: 'File', value: <code class='long'>{config.value === undefined ? '…' : config.value.file ?? 'none'}</code> },
           { name: 'Hash', value: <code>{hash}</code> }
         ]}
         />
@@ -79,15 +79,17 @@ export function ConfigView ({ summary }: { readonly summary: SummaryAnswer }) {
             { name: 'Value', number: true, cell: ({ signal, value }) => signal.endsWith('delay') ? msText(value) : percentText(value) }
           ]}
         />
-        <Table
-          caption='Latest changes' rows={[...overload.value?.transitions ?? []].reverse().slice(0, 10)} keyOf={({ at, to }) => `${at} ${to}`} empty='It has not changed since the start.'
-          columns={[
-            { name: 'Changed', cell: ({ at }) => dateText(at) },
-            { name: 'From', cell: ({ from }) => from },
-            { name: 'To', cell: ({ to }) => <Badge tone={TONES[to] ?? 'plain'}>{to}</Badge> },
-            { name: 'By', cell: ({ signal }) => signal.replaceAll('_', ' ') }
-          ]}
-        />
+        {overload.value === undefined
+          ? null
+          : <Table
+              caption='Latest changes' rows={[...overload.value.transitions].reverse().slice(0, 10)} keyOf={({ at, to }) => `${at} ${to}`} empty='It has not changed since the start.'
+              columns={[
+                { name: 'Changed', cell: ({ at }) => dateText(at) },
+                { name: 'From', cell: ({ from }) => from },
+                { name: 'To', cell: ({ to }) => <Badge tone={TONES[to] ?? 'plain'}>{to}</Badge> },
+                { name: 'By', cell: ({ signal }) => signal.replaceAll('_', ' ') }
+              ]}
+            />}
       </Card>
       <Card title='Keys that are not as configured' wide>
         <Table

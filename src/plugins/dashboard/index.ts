@@ -2,6 +2,7 @@ import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import fastifyStatic from '@fastify/static'
 import fp from 'fastify-plugin'
+import type { FastifyReply, FastifyRequest } from 'fastify'
 import Type from 'typebox'
 import { PACKAGE_ROOT } from '../../base/package-root.ts'
 import type { Config } from '../../config/config.ts'
@@ -11,6 +12,9 @@ import { PAGE_HEADERS } from './page-headers.ts'
 /** What `npm run build` makes of `dashboard`. */
 const PAGE = join(PACKAGE_ROOT, 'dist/dashboard')
 const INDEX = 'index.html'
+
+/** Files of npm packages all have one time, and the page of the next version has the same length: by those it would be taken for the one of before. */
+const UNCONDITIONAL = { etag: false, lastModified: false } as const
 
 /** A year: names of assets have a hash of what is in them. */
 const FOR_EVER = 'public, max-age=31536000, immutable'
@@ -36,8 +40,9 @@ export default fp<DashboardOptions>(async (app, { config, page = PAGE }) => {
   await app.register(async routes => {
     await routes.register(fastifyStatic, { root: page, serve: false, cacheControl: false })
     routes.addHook('onRequest', async (_request, reply) => { reply.headers(PAGE_HEADERS) })
-    routes.get('/', { config: { documentedAs: {} } }, async (_request, reply) => await reply.header('cache-control', 'no-cache').sendFile(INDEX))
-    routes.get(`/${INDEX}`, { schema: INDEX_SCHEMA }, async (_request, reply) => await reply.header('cache-control', 'no-cache').sendFile(INDEX))
+    const sendIndex = async (_request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> => await reply.header('cache-control', 'no-cache').sendFile(INDEX, UNCONDITIONAL)
+    routes.get('/', { config: { documentedAs: {} } }, sendIndex)
+    routes.get(`/${INDEX}`, { schema: INDEX_SCHEMA }, sendIndex)
     routes.get<{ Params: { name: string } }>('/assets/:name', { config: { documentedAs: {} } }, async ({ params }, reply) =>
       await reply.header('cache-control', FOR_EVER).sendFile(params.name, join(page, 'assets')))
   })

@@ -18,7 +18,7 @@ test('what is nearly all is not all, and less than nothing has a sign', () => {
 test('times', () => {
   assert.deepEqual([0.000_5, 0.0482, 1.5, 59, 60, 3_599, 3_600, 7_260, 200_000].map(durationText), ['0.50 ms', '48.2 ms', '1.50 s', '59 s', '1 min', '59 min', '1 h 0 min', '2 h 1 min', '2 d 7 h'])
   assert.deepEqual([msText(null), msText(284)], ['–', '284 ms'])
-  assert.deepEqual([agoText(0, 61_000), agoText(61_000, 0), agoText(10, 500)], ['1 min ago', 'in 1 min', 'now'])
+  assert.deepEqual([agoText(0, 61_000), agoText(61_000, 0), agoText(10, 500)], ['1 min ago', 'in 1 min', 'just now'])
 })
 
 test('marks of axes have no zeros that say nothing, and keep those that do', () => {

@@ -35,11 +35,12 @@ suite('what was seen of a relay', () => {
     const history = new History()
     for (let second = 100; second < 105; second++) history.take(after(second), 1e12 + second * 1_000)
     history.take(after(1, 2_000), 1e12 + 105_000)
-    assert.equal(history.now, undefined)
+    const first = history.now
+    assert.equal(first, undefined)
     history.take(after(2, 2_000), 1e12 + 106_000)
     assert.deepEqual([history.now?.seconds, history.now?.sent], [1, { http: 1_000 }])
-    const [gap, first, second] = history.points.items.slice(-3)
-    assert.deepEqual([gap?.overHttp, first?.overHttp, first?.http, second?.http], [null, 1, null, 8_000])
+    const [gap, one, two] = history.points.items.slice(-3)
+    assert.deepEqual([gap?.overHttp, one?.overHttp, one?.http, two?.http], [null, 1, null, 8_000])
   })
 
   test('a pause breaks every line, and the rate over it is no rate of now', () => {

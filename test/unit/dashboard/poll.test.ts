@@ -16,7 +16,9 @@ function rig () {
   })
   const settle = async (): Promise<void> => { await new Promise(resolve => { setImmediate(resolve) }) }
   return {
-    timers, asked, poll,
+    timers,
+    asked,
+    poll,
     changes: () => changes,
     answer: async (value: number) => {
       asked.at(-1)?.answer(value)
