@@ -14,6 +14,7 @@ import { checkConfig } from '../src/config/config.ts'
 import type { AdminScope } from '../src/plugins/admin/access.ts'
 import * as schemas from '../src/plugins/admin/schemas.ts'
 import * as jobSchemas from '../src/plugins/jobs/schemas.ts'
+import { Summary } from '../src/plugins/summary/schemas.ts'
 
 type Listener = 'admin' | 'viewer'
 type Json = Record<string, unknown>
@@ -101,7 +102,8 @@ const COMPONENTS: Record<string, TSchema> = {
   RegionReport: schemas.RegionReport,
   OverloadReport: schemas.OverloadReport,
   Health: schemas.Health,
-  Ready: schemas.Ready
+  Ready: schemas.Ready,
+  Summary
 }
 
 /** The schema as plain data, without what TypeBox keeps beside it. */

@@ -3,6 +3,7 @@ import assert from 'node:assert/strict'
 import { mkdir, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import test, { type TestContext } from 'node:test'
+import axe from 'axe-core'
 import type { Page } from 'playwright-core'
 import { request } from 'undici'
 import { openBrowser } from '../../tools/harness/browser.ts'
@@ -47,6 +48,13 @@ async function picture (page: Page, name: string): Promise<void> {
 }
 
 const shows = async (page: Page, text: string | RegExp): Promise<void> => { await page.getByText(text).first().waitFor(PATIENCE) }
+
+/** What of WCAG 2.2 AA and of its best practices the page does not keep to, as far as a program can tell. */
+async function inaccessible (page: Page): Promise<unknown> {
+  await page.evaluate(axe.source)
+  // Links to views that a narrow screen has scrolled away are no links to skip something.
+  return await page.evaluate('axe.run({ rules: { "skip-link": { enabled: false } } }).then(({ violations }) => violations.map(({ id, nodes }) => [id, ...nodes.map(({ target }) => target.join(" "))]))')
+}
 
 /** The admin API as an operator with a terminal asks it. */
 async function ask (relay: SpawnedRelay, path: string, method: 'GET' | 'POST' = 'GET', body?: object): Promise<unknown> {
@@ -159,6 +167,23 @@ test('an operator sees what happens, and what is wrong, and acts', { timeout: 30
     await dialog.getByRole('button', { name: 'Close' }).click()
   })
 
+  await t.test('a drain is told where it began, and ends there', async () => {
+    await view(page, 'Viewers')
+    await page.getByRole('button', { name: 'Drain …' }).click()
+    const dialog = page.getByRole('dialog')
+    await dialog.getByRole('textbox').fill('drain')
+    await dialog.getByRole('button', { name: 'Drain' }).click()
+    await dialog.getByText('Viewers are asked to move.').waitFor(PATIENCE)
+    await dialog.getByRole('button', { name: 'Close' }).click()
+    await shows(page, /^Draining: no new sessions/)
+    await shows(page, 'not ready')
+    await page.getByRole('button', { name: 'Take viewers again …' }).click()
+    await dialog.getByRole('button', { name: 'Take viewers' }).click()
+    await dialog.getByText('Viewers are taken again.').waitFor(PATIENCE)
+    await dialog.getByRole('button', { name: 'Close' }).click()
+    await until(async () => await page.getByText(/^Draining/).count(), count => count === 0)
+  })
+
   await t.test('a token that may only look is told so, with the code', async () => {
     await page.getByRole('button', { name: 'Forget token' }).click()
     await unlock(page, READER)
@@ -193,6 +218,9 @@ test('an operator sees what happens, and what is wrong, and acts', { timeout: 30
         await page.evaluate(`location.hash = ${JSON.stringify(name)}`)
         await page.locator(`nav a[href="#${name}"][aria-current=page]`).waitFor(PATIENCE)
         assert.ok(await page.evaluate<boolean>('document.documentElement.scrollWidth <= innerWidth'), `${name} is wider than ${width}`)
+        // Colours are others by night, and sizes on a telephone.
+        if (width === 1280 && colorScheme === 'light') assert.deepEqual(await inaccessible(page), [], name)
+        if (width === 375 && colorScheme === 'dark') assert.deepEqual(await inaccessible(page), [], `${name}, dark`)
         await picture(page, `${name}-${colorScheme}-${width}`)
       }
     }

@@ -38,7 +38,7 @@ export function Table<T> ({ caption, columns, rows, keyOf, empty }: { readonly c
   if (rows.length === 0) return <p class='empty'>{empty}</p>
   return (
     // A wide table scrolls by itself, with the keyboard too.
-    <div class='scroll' tabIndex={0} role='region' aria-label={caption}>
+    <div class='scroll' tabIndex={0} role='group' aria-label={caption}>
       <table>
         <caption class='read-out'>{caption}</caption>
         <thead><tr>{columns.map(column => <th key={column.name} scope='col' class={classOf(column)}>{column.name}</th>)}</tr></thead>
