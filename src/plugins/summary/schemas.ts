@@ -4,7 +4,7 @@ import { Bytes, Millis, OverloadReport, Ready, UpstreamNode } from '../admin/sch
 const Count = (description: string) => Type.Integer({ minimum: 0, description })
 const Total = (description: string) => Type.Number({ minimum: 0, description })
 const orNull = <S extends Parameters<typeof Type.Union>[0][number]>(schema: S, description: string) => Type.Union([schema, Type.Null()], { description })
-const byName = (description: string) => Type.Record(Type.String(), Type.Number({ minimum: 0 }), { description })
+const byName = (description: string) => Type.Unsafe<Record<string, number>>({ type: 'object', additionalProperties: { type: 'number', minimum: 0 }, description })
 
 const ByTransport = Type.Object({ http: Count('over plain HTTP'), webtransport: Count('sessions'), websocket: Count('sessions') })
 
