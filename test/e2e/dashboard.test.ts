@@ -184,6 +184,32 @@ test('an operator sees what happens, and what is wrong, and acts', { timeout: 30
     await until(async () => await page.getByText(/^Draining/).count(), count => count === 0)
   })
 
+  await t.test('what is blocked, cancelled and removed here is so for everybody', async () => {
+    const dialog = page.getByRole('dialog')
+    /** Types what is asked for, where something is, and closes the dialog when it says what came of it. */
+    const confirm = async (verb: string, typed: string | undefined, result: string | RegExp): Promise<void> => {
+      if (typed !== undefined) await dialog.getByRole('textbox').fill(typed)
+      await dialog.getByRole('button', { name: verb }).click()
+      await dialog.getByText(result).waitFor(PATIENCE)
+      await dialog.getByRole('button', { name: 'Close' }).click()
+    }
+    await view(page, 'Denylist')
+    await page.getByLabel('CID').first().fill('QmBlocked')
+    await page.getByRole('button', { name: 'Block …' }).click()
+    await confirm('Block', 'QmBlocked', 'It is blocked.')
+    assert.equal((await fetchHashed(`${relay.viewerUrl}/shards/QmBlocked/shard_0.bin`)).status, 451)
+    await view(page, 'Jobs')
+    await page.getByRole('button', { name: 'Cancel' }).click()
+    await confirm('Cancel it', undefined, 'It is cancelled.')
+    await view(page, 'Super-nodes')
+    const gone = new URL(dead).host
+    await page.getByRole('row', { name: gone }).getByRole('button', { name: 'Remove' }).click()
+    await confirm('Remove', gone, `${gone} is removed.`)
+    await shows(page, 'Nothing is wrong that the relay knows of.')
+    const { nodes } = await ask(relay, '/upstreams') as { nodes: { id: string }[] }
+    assert.deepEqual(nodes.map(({ id }) => id), [new URL(node.url).host])
+  })
+
   await t.test('a token that may only look is told so, with the code', async () => {
     await page.getByRole('button', { name: 'Forget token' }).click()
     await unlock(page, READER)
