@@ -99,7 +99,7 @@ export function Denylist () {
           columns={[
             { name: 'Entry', cell: row => <code>{row.entry}</code> },
             { name: 'Reason', cell: row => row.reason === '' ? UNKNOWN : row.reason },
-            { name: 'Since', cell: ({ since }) => agoText(since, Date.now()) },
+            { name: 'Since', extra: true, cell: ({ since }) => agoText(since, Date.now()) },
             { name: 'Actions', cell: row => <button type='button' class='small' onClick={() => { unblock(row.entry) }}>Unblock</button> }
           ]}
         />
