@@ -3,6 +3,7 @@ import { isNetwork } from '../admission/networks.ts'
 import { isPrivateHost } from '../base/private-address.ts'
 import { LINE_FIELDS, NAMED_FIELD } from '../plugins/access-log/config.ts'
 import { tokenNames } from '../plugins/admin/config.ts'
+import { NODE_KEYS } from '../plugins/upstream/config.ts'
 import { authProblems } from './auth.ts'
 import type { Config } from './schema.ts'
 
@@ -64,7 +65,7 @@ function tierProblems ({ upstream, region, p2p }: Config): string[] {
   })
   if (upstream.self_url !== '' && !URL.canParse(upstream.self_url)) problems.push('upstream.self_url is not a URL')
   if (upstream.siblings.length > 0 && upstream.self_url === '') problems.push('upstream.self_url must be set beside upstream.siblings, or no key would be ours')
-  if (upstream.super_nodes.length + upstream.dns.length === 0 && !p2p.enabled) problems.push('upstream.super_nodes or upstream.dns must name a super-node')
+  if (NODE_KEYS.every(key => upstream[key].length === 0) && !p2p.enabled) problems.push(`${NODE_KEYS.map(key => `upstream.${key}`).join(' or ')} must name a super-node`)
   upstream.dns_servers.forEach((server, position) => {
     if (!isNameServer(server)) problems.push(`upstream.dns_servers.${position} must be an IP address, or one with a port, like 127.0.0.1:5353 or [::1]:53`)
   })

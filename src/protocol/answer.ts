@@ -2,6 +2,7 @@ import type { RelayError } from '../base/errors.ts'
 import { ifRangeMatches, matchesIfNoneMatch } from './conditional.ts'
 import { contentRange, resolveRange, unsatisfiedContentRange, type ByteRange, type RangeSpec } from './range.ts'
 import { formatReprDigest } from './repr-digest.ts'
+import type { RequestField } from './request-fields.ts'
 import type { ObjectPart } from './shard-key.ts'
 
 /*
@@ -27,14 +28,14 @@ export interface ObjectFacts {
   readonly origin: Origin
 }
 
-/** What of a request matters for its answer; fields are as they were sent. */
+/** What of a request matters for its answer. */
 export interface ObjectRequest {
   readonly method: 'GET' | 'HEAD'
   readonly part: ObjectPart
   /** Undefined without a range. */
   readonly range: RangeSpec | undefined
-  readonly ifNoneMatch: string | undefined
-  readonly ifRange: string | undefined
+  /** A field as it was sent; undefined without it. */
+  readonly field: (name: RequestField) => string | undefined
 }
 
 export interface AnswerContext {
@@ -99,7 +100,9 @@ export function etagOf (sha256: string): string {
  * @throws RelayError RELAY_ERR_RANGE_UNSATISFIABLE; {@link unsatisfiedField} goes with its answer
  */
 export function planAnswer (request: ObjectRequest, { size, sha256: digest, verified, lasting, origin }: ObjectFacts, { now, openMs, tokenRequired }: AnswerContext): Answer {
-  const { method, part, ifNoneMatch, ifRange } = request
+  const { method, part, field } = request
+  const ifNoneMatch = field('if-none-match')
+  const ifRange = field('if-range')
   // What nobody vouches for is not named by a digest either: it would look like an attestation.
   const sha256 = verified ? digest : undefined
   const isStale = origin.hit && origin.staleSince !== undefined

@@ -3,6 +3,7 @@ import { planAnswer, unsatisfiedField, type AnswerContext, type Field, type Obje
 import { parsePrefetchHint, PREFETCH_FIELD } from '../../protocol/prefetch-hint.ts'
 import { parseRangeHeader } from '../../protocol/range.ts'
 import type { RangeSpec } from '../../protocol/range.ts'
+import type { RequestField } from '../../protocol/request-fields.ts'
 import { parseShardPath } from '../../protocol/shard-key.ts'
 import { parseTraceparent, takenRequestId } from '../../protocol/trace-context.ts'
 import { STREAM_CODE } from '../../protocol/stream-codes.ts'
@@ -186,7 +187,7 @@ export class ViewerStream {
     if (this.#phase !== 'resolving' || this.#record.request === undefined || key === undefined) return
     this.#record.origin = facts.origin
     const { method, fields } = this.#record.request
-    const request = { method, part: key.part, range: this.#spec, ifNoneMatch: fields.get('if-none-match'), ifRange: fields.get('if-range') }
+    const request = { method, part: key.part, range: this.#spec, field: (name: RequestField) => fields.get(name) }
     let answer: EncodedAnswer
     try {
       answer = encodeAnswer(planAnswer(request, facts, { ...context, openMs: now - this.#since }), facts.size, ['x-request-id', this.#requestId()])

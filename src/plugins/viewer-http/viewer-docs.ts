@@ -1,5 +1,6 @@
 import type { FastifySchema } from 'fastify'
 import Type, { type TSchema } from 'typebox'
+import { REQUEST_FIELDS } from '../../protocol/request-fields.ts'
 import { Cid, Problem } from '../admin/schemas.ts'
 
 /*
@@ -121,10 +122,7 @@ function objectRoute (operationId: string, summary: string, description: string,
     querystring: SIGNED,
     security: VIEWER_SECURITY,
     headers: Type.Object({
-      range: Type.Optional(text('one range of bytes; several are answered with the whole object')),
-      'if-range': Type.Optional(text('the range counts only while this is the strong entity-tag')),
-      'if-none-match': Type.Optional(text('entity-tags, or `*`')),
-      'icn-prefetch': Type.Optional(text('what will be asked for next: a list of structured fields (RFC 9651) with up to eight strings `"<cid>/<part>"`, the part a shard number or `manifest`; what the credentials of this request do not open is left out')),
+      ...Object.fromEntries(Object.entries(REQUEST_FIELDS).map(([name, description]) => [name, Type.Optional(text(description))])),
       via: Type.Optional(text('RFC 9110 §7.6.3: relays and proxies the request has passed; sent on to super-nodes'))
     }),
     response: {
