@@ -16,6 +16,9 @@ export function crossChecks (config: Config): string[] {
   if (sizing.max_bytes < sizing.min_bytes) problems.push('sizing.max_bytes must be at least sizing.min_bytes')
   if (sizing.enabled && sizing.min_bytes < upstream.max_object_bytes) problems.push('sizing.min_bytes must be at least upstream.max_object_bytes, or no object could be stored')
   if (cache.sync === 'none' && cache.verify_reads === 'never') problems.push('cache.sync = "none" needs cache.verify_reads = "first" or "always": after a power cut, files may have other bytes than were stored')
+  cache.ttl.forEach(({ ttl_ms: ttl, stale_while_revalidate_ms: revalidate, stale_if_error_ms: error }, position) => {
+    if (ttl === undefined && (revalidate ?? error) !== undefined) problems.push(`cache.ttl.${position} has no ttl_ms, so what it is for never becomes stale, and stale_while_revalidate_ms and stale_if_error_ms say nothing`)
+  })
   if (upstream.hedge_max_ms < upstream.hedge_min_ms) problems.push('upstream.hedge_max_ms must be at least upstream.hedge_min_ms')
   if (upstream.backoff_max_ms < upstream.backoff_initial_ms) problems.push('upstream.backoff_max_ms must be at least upstream.backoff_initial_ms')
   if (viewer.port !== 0 && viewer.port === admin.port && viewer.host === admin.host) problems.push('viewer.port and admin.port must differ')

@@ -1194,7 +1194,7 @@ export interface components {
             sha256: string;
             /** @description whether it was compared with a believed manifest */
             verified: boolean;
-            /** @description when it was stored, milliseconds since the epoch */
+            /** @description when super-nodes had it last: when it was stored, or they were asked whether it is the same still, less the `age` with which it came, milliseconds since the epoch */
             storedAt: number;
             /** @description when it was last read, milliseconds since the epoch */
             lastAccess: number;
@@ -1203,6 +1203,8 @@ export interface components {
             readers: number;
             /** @description null when none did */
             staleSince: number | null;
+            /** @description null when it never changes */
+            freshUntil: number | null;
             /** @description of its CID: from the manifest and from warm jobs */
             tags: string[];
         };
@@ -1702,9 +1704,9 @@ export interface operations {
                 headers: {
                     /** @description id of this request in the relay log */
                     "x-request-id"?: string;
-                    /** @description `public, max-age=31536000, immutable`: an object never changes; `public, max-age=60` for one that no believed manifest vouches for; `no-store` for what may not be kept */
+                    /** @description `public, max-age=31536000, immutable`: a shard never changes; `max-age`, and where they are given `stale-while-revalidate` and `stale-if-error` (RFC 5861), as `cache.ttl` has them for what does, as manifests; `public, max-age=60` for one that no believed manifest vouches for; `no-store` for what may not be kept */
                     "cache-control"?: string;
-                    /** @description RFC 9211: `icn-relay; hit`, with `ttl=-<seconds>` when it is stale and served until it was fetched again, or `icn-relay; fwd=uri-miss`, with `collapsed` when it joined a fetch under way; a hit has `age` (RFC 9111 §5.1) as well */
+                    /** @description RFC 9211: `icn-relay; hit`, with `ttl=<seconds>` of what does not hold for ever, below 0 when it is stale and served until it was fetched again; `fwd=uri-miss`, with `collapsed` when it joined a fetch under way; or `fwd=stale` when its time was over: super-nodes were asked first, and have the same (`ttl`), sent it, or could not be asked (`ttl` below 0, and the code of the error as `detail`). A hit has `age` (RFC 9111 §5.1) as well */
                     "cache-status"?: string;
                     /** @description tier or super-node region that answered, and how long opening took, ms */
                     "server-timing"?: string;
@@ -1735,9 +1737,9 @@ export interface operations {
                 headers: {
                     /** @description id of this request in the relay log */
                     "x-request-id"?: string;
-                    /** @description `public, max-age=31536000, immutable`: an object never changes; `public, max-age=60` for one that no believed manifest vouches for; `no-store` for what may not be kept */
+                    /** @description `public, max-age=31536000, immutable`: a shard never changes; `max-age`, and where they are given `stale-while-revalidate` and `stale-if-error` (RFC 5861), as `cache.ttl` has them for what does, as manifests; `public, max-age=60` for one that no believed manifest vouches for; `no-store` for what may not be kept */
                     "cache-control"?: string;
-                    /** @description RFC 9211: `icn-relay; hit`, with `ttl=-<seconds>` when it is stale and served until it was fetched again, or `icn-relay; fwd=uri-miss`, with `collapsed` when it joined a fetch under way; a hit has `age` (RFC 9111 §5.1) as well */
+                    /** @description RFC 9211: `icn-relay; hit`, with `ttl=<seconds>` of what does not hold for ever, below 0 when it is stale and served until it was fetched again; `fwd=uri-miss`, with `collapsed` when it joined a fetch under way; or `fwd=stale` when its time was over: super-nodes were asked first, and have the same (`ttl`), sent it, or could not be asked (`ttl` below 0, and the code of the error as `detail`). A hit has `age` (RFC 9111 §5.1) as well */
                     "cache-status"?: string;
                     /** @description tier or super-node region that answered, and how long opening took, ms */
                     "server-timing"?: string;
@@ -1770,9 +1772,9 @@ export interface operations {
                 headers: {
                     /** @description id of this request in the relay log */
                     "x-request-id"?: string;
-                    /** @description `public, max-age=31536000, immutable`: an object never changes; `public, max-age=60` for one that no believed manifest vouches for; `no-store` for what may not be kept */
+                    /** @description `public, max-age=31536000, immutable`: a shard never changes; `max-age`, and where they are given `stale-while-revalidate` and `stale-if-error` (RFC 5861), as `cache.ttl` has them for what does, as manifests; `public, max-age=60` for one that no believed manifest vouches for; `no-store` for what may not be kept */
                     "cache-control"?: string;
-                    /** @description RFC 9211: `icn-relay; hit`, with `ttl=-<seconds>` when it is stale and served until it was fetched again, or `icn-relay; fwd=uri-miss`, with `collapsed` when it joined a fetch under way; a hit has `age` (RFC 9111 §5.1) as well */
+                    /** @description RFC 9211: `icn-relay; hit`, with `ttl=<seconds>` of what does not hold for ever, below 0 when it is stale and served until it was fetched again; `fwd=uri-miss`, with `collapsed` when it joined a fetch under way; or `fwd=stale` when its time was over: super-nodes were asked first, and have the same (`ttl`), sent it, or could not be asked (`ttl` below 0, and the code of the error as `detail`). A hit has `age` (RFC 9111 §5.1) as well */
                     "cache-status"?: string;
                     /** @description tier or super-node region that answered, and how long opening took, ms */
                     "server-timing"?: string;
@@ -2008,9 +2010,9 @@ export interface operations {
                 headers: {
                     /** @description id of this request in the relay log */
                     "x-request-id"?: string;
-                    /** @description `public, max-age=31536000, immutable`: an object never changes; `public, max-age=60` for one that no believed manifest vouches for; `no-store` for what may not be kept */
+                    /** @description `public, max-age=31536000, immutable`: a shard never changes; `max-age`, and where they are given `stale-while-revalidate` and `stale-if-error` (RFC 5861), as `cache.ttl` has them for what does, as manifests; `public, max-age=60` for one that no believed manifest vouches for; `no-store` for what may not be kept */
                     "cache-control"?: string;
-                    /** @description RFC 9211: `icn-relay; hit`, with `ttl=-<seconds>` when it is stale and served until it was fetched again, or `icn-relay; fwd=uri-miss`, with `collapsed` when it joined a fetch under way; a hit has `age` (RFC 9111 §5.1) as well */
+                    /** @description RFC 9211: `icn-relay; hit`, with `ttl=<seconds>` of what does not hold for ever, below 0 when it is stale and served until it was fetched again; `fwd=uri-miss`, with `collapsed` when it joined a fetch under way; or `fwd=stale` when its time was over: super-nodes were asked first, and have the same (`ttl`), sent it, or could not be asked (`ttl` below 0, and the code of the error as `detail`). A hit has `age` (RFC 9111 §5.1) as well */
                     "cache-status"?: string;
                     /** @description tier or super-node region that answered, and how long opening took, ms */
                     "server-timing"?: string;
@@ -2039,9 +2041,9 @@ export interface operations {
                 headers: {
                     /** @description id of this request in the relay log */
                     "x-request-id"?: string;
-                    /** @description `public, max-age=31536000, immutable`: an object never changes; `public, max-age=60` for one that no believed manifest vouches for; `no-store` for what may not be kept */
+                    /** @description `public, max-age=31536000, immutable`: a shard never changes; `max-age`, and where they are given `stale-while-revalidate` and `stale-if-error` (RFC 5861), as `cache.ttl` has them for what does, as manifests; `public, max-age=60` for one that no believed manifest vouches for; `no-store` for what may not be kept */
                     "cache-control"?: string;
-                    /** @description RFC 9211: `icn-relay; hit`, with `ttl=-<seconds>` when it is stale and served until it was fetched again, or `icn-relay; fwd=uri-miss`, with `collapsed` when it joined a fetch under way; a hit has `age` (RFC 9111 §5.1) as well */
+                    /** @description RFC 9211: `icn-relay; hit`, with `ttl=<seconds>` of what does not hold for ever, below 0 when it is stale and served until it was fetched again; `fwd=uri-miss`, with `collapsed` when it joined a fetch under way; or `fwd=stale` when its time was over: super-nodes were asked first, and have the same (`ttl`), sent it, or could not be asked (`ttl` below 0, and the code of the error as `detail`). A hit has `age` (RFC 9111 §5.1) as well */
                     "cache-status"?: string;
                     /** @description tier or super-node region that answered, and how long opening took, ms */
                     "server-timing"?: string;
@@ -2072,9 +2074,9 @@ export interface operations {
                 headers: {
                     /** @description id of this request in the relay log */
                     "x-request-id"?: string;
-                    /** @description `public, max-age=31536000, immutable`: an object never changes; `public, max-age=60` for one that no believed manifest vouches for; `no-store` for what may not be kept */
+                    /** @description `public, max-age=31536000, immutable`: a shard never changes; `max-age`, and where they are given `stale-while-revalidate` and `stale-if-error` (RFC 5861), as `cache.ttl` has them for what does, as manifests; `public, max-age=60` for one that no believed manifest vouches for; `no-store` for what may not be kept */
                     "cache-control"?: string;
-                    /** @description RFC 9211: `icn-relay; hit`, with `ttl=-<seconds>` when it is stale and served until it was fetched again, or `icn-relay; fwd=uri-miss`, with `collapsed` when it joined a fetch under way; a hit has `age` (RFC 9111 §5.1) as well */
+                    /** @description RFC 9211: `icn-relay; hit`, with `ttl=<seconds>` of what does not hold for ever, below 0 when it is stale and served until it was fetched again; `fwd=uri-miss`, with `collapsed` when it joined a fetch under way; or `fwd=stale` when its time was over: super-nodes were asked first, and have the same (`ttl`), sent it, or could not be asked (`ttl` below 0, and the code of the error as `detail`). A hit has `age` (RFC 9111 §5.1) as well */
                     "cache-status"?: string;
                     /** @description tier or super-node region that answered, and how long opening took, ms */
                     "server-timing"?: string;
@@ -2278,9 +2280,9 @@ export interface operations {
                 headers: {
                     /** @description id of this request in the relay log */
                     "x-request-id"?: string;
-                    /** @description `public, max-age=31536000, immutable`: an object never changes; `public, max-age=60` for one that no believed manifest vouches for; `no-store` for what may not be kept */
+                    /** @description `public, max-age=31536000, immutable`: a shard never changes; `max-age`, and where they are given `stale-while-revalidate` and `stale-if-error` (RFC 5861), as `cache.ttl` has them for what does, as manifests; `public, max-age=60` for one that no believed manifest vouches for; `no-store` for what may not be kept */
                     "cache-control"?: string;
-                    /** @description RFC 9211: `icn-relay; hit`, with `ttl=-<seconds>` when it is stale and served until it was fetched again, or `icn-relay; fwd=uri-miss`, with `collapsed` when it joined a fetch under way; a hit has `age` (RFC 9111 §5.1) as well */
+                    /** @description RFC 9211: `icn-relay; hit`, with `ttl=<seconds>` of what does not hold for ever, below 0 when it is stale and served until it was fetched again; `fwd=uri-miss`, with `collapsed` when it joined a fetch under way; or `fwd=stale` when its time was over: super-nodes were asked first, and have the same (`ttl`), sent it, or could not be asked (`ttl` below 0, and the code of the error as `detail`). A hit has `age` (RFC 9111 §5.1) as well */
                     "cache-status"?: string;
                     /** @description tier or super-node region that answered, and how long opening took, ms */
                     "server-timing"?: string;
@@ -2311,9 +2313,9 @@ export interface operations {
                 headers: {
                     /** @description id of this request in the relay log */
                     "x-request-id"?: string;
-                    /** @description `public, max-age=31536000, immutable`: an object never changes; `public, max-age=60` for one that no believed manifest vouches for; `no-store` for what may not be kept */
+                    /** @description `public, max-age=31536000, immutable`: a shard never changes; `max-age`, and where they are given `stale-while-revalidate` and `stale-if-error` (RFC 5861), as `cache.ttl` has them for what does, as manifests; `public, max-age=60` for one that no believed manifest vouches for; `no-store` for what may not be kept */
                     "cache-control"?: string;
-                    /** @description RFC 9211: `icn-relay; hit`, with `ttl=-<seconds>` when it is stale and served until it was fetched again, or `icn-relay; fwd=uri-miss`, with `collapsed` when it joined a fetch under way; a hit has `age` (RFC 9111 §5.1) as well */
+                    /** @description RFC 9211: `icn-relay; hit`, with `ttl=<seconds>` of what does not hold for ever, below 0 when it is stale and served until it was fetched again; `fwd=uri-miss`, with `collapsed` when it joined a fetch under way; or `fwd=stale` when its time was over: super-nodes were asked first, and have the same (`ttl`), sent it, or could not be asked (`ttl` below 0, and the code of the error as `detail`). A hit has `age` (RFC 9111 §5.1) as well */
                     "cache-status"?: string;
                     /** @description tier or super-node region that answered, and how long opening took, ms */
                     "server-timing"?: string;
@@ -2346,9 +2348,9 @@ export interface operations {
                 headers: {
                     /** @description id of this request in the relay log */
                     "x-request-id"?: string;
-                    /** @description `public, max-age=31536000, immutable`: an object never changes; `public, max-age=60` for one that no believed manifest vouches for; `no-store` for what may not be kept */
+                    /** @description `public, max-age=31536000, immutable`: a shard never changes; `max-age`, and where they are given `stale-while-revalidate` and `stale-if-error` (RFC 5861), as `cache.ttl` has them for what does, as manifests; `public, max-age=60` for one that no believed manifest vouches for; `no-store` for what may not be kept */
                     "cache-control"?: string;
-                    /** @description RFC 9211: `icn-relay; hit`, with `ttl=-<seconds>` when it is stale and served until it was fetched again, or `icn-relay; fwd=uri-miss`, with `collapsed` when it joined a fetch under way; a hit has `age` (RFC 9111 §5.1) as well */
+                    /** @description RFC 9211: `icn-relay; hit`, with `ttl=<seconds>` of what does not hold for ever, below 0 when it is stale and served until it was fetched again; `fwd=uri-miss`, with `collapsed` when it joined a fetch under way; or `fwd=stale` when its time was over: super-nodes were asked first, and have the same (`ttl`), sent it, or could not be asked (`ttl` below 0, and the code of the error as `detail`). A hit has `age` (RFC 9111 §5.1) as well */
                     "cache-status"?: string;
                     /** @description tier or super-node region that answered, and how long opening took, ms */
                     "server-timing"?: string;
@@ -2582,9 +2584,9 @@ export interface operations {
                 headers: {
                     /** @description id of this request in the relay log */
                     "x-request-id"?: string;
-                    /** @description `public, max-age=31536000, immutable`: an object never changes; `public, max-age=60` for one that no believed manifest vouches for; `no-store` for what may not be kept */
+                    /** @description `public, max-age=31536000, immutable`: a shard never changes; `max-age`, and where they are given `stale-while-revalidate` and `stale-if-error` (RFC 5861), as `cache.ttl` has them for what does, as manifests; `public, max-age=60` for one that no believed manifest vouches for; `no-store` for what may not be kept */
                     "cache-control"?: string;
-                    /** @description RFC 9211: `icn-relay; hit`, with `ttl=-<seconds>` when it is stale and served until it was fetched again, or `icn-relay; fwd=uri-miss`, with `collapsed` when it joined a fetch under way; a hit has `age` (RFC 9111 §5.1) as well */
+                    /** @description RFC 9211: `icn-relay; hit`, with `ttl=<seconds>` of what does not hold for ever, below 0 when it is stale and served until it was fetched again; `fwd=uri-miss`, with `collapsed` when it joined a fetch under way; or `fwd=stale` when its time was over: super-nodes were asked first, and have the same (`ttl`), sent it, or could not be asked (`ttl` below 0, and the code of the error as `detail`). A hit has `age` (RFC 9111 §5.1) as well */
                     "cache-status"?: string;
                     /** @description tier or super-node region that answered, and how long opening took, ms */
                     "server-timing"?: string;
@@ -2613,9 +2615,9 @@ export interface operations {
                 headers: {
                     /** @description id of this request in the relay log */
                     "x-request-id"?: string;
-                    /** @description `public, max-age=31536000, immutable`: an object never changes; `public, max-age=60` for one that no believed manifest vouches for; `no-store` for what may not be kept */
+                    /** @description `public, max-age=31536000, immutable`: a shard never changes; `max-age`, and where they are given `stale-while-revalidate` and `stale-if-error` (RFC 5861), as `cache.ttl` has them for what does, as manifests; `public, max-age=60` for one that no believed manifest vouches for; `no-store` for what may not be kept */
                     "cache-control"?: string;
-                    /** @description RFC 9211: `icn-relay; hit`, with `ttl=-<seconds>` when it is stale and served until it was fetched again, or `icn-relay; fwd=uri-miss`, with `collapsed` when it joined a fetch under way; a hit has `age` (RFC 9111 §5.1) as well */
+                    /** @description RFC 9211: `icn-relay; hit`, with `ttl=<seconds>` of what does not hold for ever, below 0 when it is stale and served until it was fetched again; `fwd=uri-miss`, with `collapsed` when it joined a fetch under way; or `fwd=stale` when its time was over: super-nodes were asked first, and have the same (`ttl`), sent it, or could not be asked (`ttl` below 0, and the code of the error as `detail`). A hit has `age` (RFC 9111 §5.1) as well */
                     "cache-status"?: string;
                     /** @description tier or super-node region that answered, and how long opening took, ms */
                     "server-timing"?: string;
@@ -2646,9 +2648,9 @@ export interface operations {
                 headers: {
                     /** @description id of this request in the relay log */
                     "x-request-id"?: string;
-                    /** @description `public, max-age=31536000, immutable`: an object never changes; `public, max-age=60` for one that no believed manifest vouches for; `no-store` for what may not be kept */
+                    /** @description `public, max-age=31536000, immutable`: a shard never changes; `max-age`, and where they are given `stale-while-revalidate` and `stale-if-error` (RFC 5861), as `cache.ttl` has them for what does, as manifests; `public, max-age=60` for one that no believed manifest vouches for; `no-store` for what may not be kept */
                     "cache-control"?: string;
-                    /** @description RFC 9211: `icn-relay; hit`, with `ttl=-<seconds>` when it is stale and served until it was fetched again, or `icn-relay; fwd=uri-miss`, with `collapsed` when it joined a fetch under way; a hit has `age` (RFC 9111 §5.1) as well */
+                    /** @description RFC 9211: `icn-relay; hit`, with `ttl=<seconds>` of what does not hold for ever, below 0 when it is stale and served until it was fetched again; `fwd=uri-miss`, with `collapsed` when it joined a fetch under way; or `fwd=stale` when its time was over: super-nodes were asked first, and have the same (`ttl`), sent it, or could not be asked (`ttl` below 0, and the code of the error as `detail`). A hit has `age` (RFC 9111 §5.1) as well */
                     "cache-status"?: string;
                     /** @description tier or super-node region that answered, and how long opening took, ms */
                     "server-timing"?: string;

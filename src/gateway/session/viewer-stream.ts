@@ -1,5 +1,6 @@
 import { RelayError } from '../../base/errors.ts'
 import { planAnswer, unsatisfiedField, type AnswerContext, type Field, type ObjectFacts } from '../../protocol/answer.ts'
+import type { FillingObject } from '../../protocol/control-messages.ts'
 import { parsePrefetchHint, PREFETCH_FIELD } from '../../protocol/prefetch-hint.ts'
 import { parseRangeHeader } from '../../protocol/range.ts'
 import type { RangeSpec } from '../../protocol/range.ts'
@@ -121,6 +122,14 @@ export class ViewerStream {
       this.finish('stalled', STREAM_CODE.stalled, now)
     }
     this.#release()
+  }
+
+  /** What the viewer has been waiting for so long, and the source is not done with; undefined when it waits for nothing. */
+  filling (now: number, ms: number): FillingObject | undefined {
+    const { request, key } = this.#record
+    if (request === undefined || key === undefined) return undefined
+    if (this.#body.stalled(now, ms)) return { path: request.path, bytes: this.#body.position }
+    return (this.#phase === 'queued' || this.#phase === 'resolving') && now - this.#since >= ms ? { path: request.path, bytes: 0 } : undefined
   }
 
   /** The turn has come. */

@@ -150,6 +150,7 @@ export class Upstream {
       sha256,
       sha512,
       get storable () { return storable },
+      ageMs: first.response.ageMs,
       body,
       offset: part?.from ?? 0,
       node: node.id,

@@ -39,8 +39,8 @@ const RATE_HEADERS: Headers = {
 
 const OBJECT_HEADERS: Headers = {
   ...REQUEST_ID,
-  'cache-control': text('`public, max-age=31536000, immutable`: an object never changes; `public, max-age=60` for one that no believed manifest vouches for; `no-store` for what may not be kept'),
-  'cache-status': text('RFC 9211: `icn-relay; hit`, with `ttl=-<seconds>` when it is stale and served until it was fetched again, or `icn-relay; fwd=uri-miss`, with `collapsed` when it joined a fetch under way; a hit has `age` (RFC 9111 §5.1) as well', '^icn-relay; (hit(; ttl=-\\d+)?|fwd=uri-miss(; collapsed)?)$'),
+  'cache-control': text('`public, max-age=31536000, immutable`: a shard never changes; `max-age`, and where they are given `stale-while-revalidate` and `stale-if-error` (RFC 5861), as `cache.ttl` has them for what does, as manifests; `public, max-age=60` for one that no believed manifest vouches for; `no-store` for what may not be kept'),
+  'cache-status': text('RFC 9211: `icn-relay; hit`, with `ttl=<seconds>` of what does not hold for ever, below 0 when it is stale and served until it was fetched again; `fwd=uri-miss`, with `collapsed` when it joined a fetch under way; or `fwd=stale` when its time was over: super-nodes were asked first, and have the same (`ttl`), sent it, or could not be asked (`ttl` below 0, and the code of the error as `detail`). A hit has `age` (RFC 9111 §5.1) as well', '^icn-relay; (hit(; ttl=-?\\d+)?|fwd=(uri-miss|stale)(; collapsed)?(; ttl=-?\\d+)?(; detail=RELAY_ERR_[A-Z_]+)?)$'),
   'server-timing': text('tier or super-node region that answered, and how long opening took, ms'),
   etag: text('`"sha256-<hex>"`; absent while nothing vouches for the object', '^"sha256-[0-9a-f]{64}"$')
 }
