@@ -1,7 +1,7 @@
 import neostandard from 'neostandard'
 import tseslint from 'typescript-eslint'
 
-const typed = ['src/**/*.ts', 'client/**/*.ts', 'test/**/*.ts', 'demo/**/*.ts', 'scripts/**/*.ts', 'benchmarks/**/*.ts', 'autocannon/**/*.ts', 'compare/**/*.ts', 'tools/**/*.ts']
+const typed = ['src/**/*.ts', 'client/**/*.ts', 'test/**/*.ts', 'demo/**/*.ts', 'scripts/**/*.ts', 'benchmarks/**/*.ts', 'autocannon/**/*.ts', 'compare/**/*.ts', 'tools/**/*.ts', 'dashboard/src/**/*.{ts,tsx}']
 
 export default tseslint.config(
   { ignores: ['dist/**', 'client/dist/**', 'coverage/**', 'node_modules/**', 'test/support/openapi-types.d.ts'] },

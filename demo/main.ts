@@ -73,6 +73,7 @@ async function invite (network: Network, ports: Ports): Promise<void> {
 Watch it      ${viewer}/player/?cid=${network.cid}
               add &transport=webtransport, websocket or http to choose the transport;
               websocket needs a certificate the browser accepts, and the page says how
+Operate it    http://localhost:${ports.admin}/
 Transports    ${await transports(viewer)}
 
 Try           curl -s ${viewer}/v1/transport

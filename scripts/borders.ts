@@ -2,7 +2,7 @@ import { cruise, type IRegularForbiddenRuleType } from 'dependency-cruiser'
 import { ENTRY, EXCEPTIONS, ROOMS, type Room } from './rooms.ts'
 
 /** Folders with TypeScript of ours. */
-const FOLDERS = ['src', 'client', 'test', 'demo', 'scripts', 'benchmarks', 'autocannon', 'compare', 'tools'] as const
+const FOLDERS = ['src', 'client', 'test', 'demo', 'scripts', 'benchmarks', 'autocannon', 'compare', 'tools', 'dashboard'] as const
 /** Those that the two packages are made of. */
 const PUBLISHED: readonly string[] = ['src', 'client']
 const TOOLS = ['autocannon', 'benchmarks', 'compare'] as const
@@ -66,6 +66,13 @@ export const RULES: readonly IRegularForbiddenRuleType[] = [
     to: { path: within(FOLDERS.filter(folder => !PUBLISHED.includes(folder))) }
   },
   {
+    name: 'page',
+    severity: 'error',
+    comment: 'the dashboard takes types from src, and nothing else',
+    from: { path: '^dashboard/' },
+    to: { path: within(PUBLISHED), dependencyTypesNot: ['type-only'] }
+  },
+  {
     name: 'no test in tools',
     severity: 'error',
     comment: 'tools stand on tools/harness and not on tests',
@@ -114,7 +121,7 @@ export async function crossings (root: string, folders: readonly string[] = FOLD
     tsPreCompilationDeps: true,
     doNotFollow: { path: 'node_modules' },
     exclude: { path: '^(?:demo/player|client/dist)/' }
-  }, { extensions: ['.ts', '.cts', '.js', '.mjs'] })
+  }, { extensions: ['.ts', '.tsx', '.cts', '.js', '.mjs'] })
   if (typeof output === 'string') throw new Error(output)
   return output.summary.violations.map(({ rule, from, to }) => ({ rule: rule.name, from, to }))
     .sort((a, b) => a.from.localeCompare(b.from) || a.to.localeCompare(b.to) || a.rule.localeCompare(b.rule))

@@ -14,6 +14,7 @@ import { checkConfig } from '../src/config/config.ts'
 import type { AdminScope } from '../src/plugins/admin/access.ts'
 import * as schemas from '../src/plugins/admin/schemas.ts'
 import * as jobSchemas from '../src/plugins/jobs/schemas.ts'
+import { Summary } from '../src/plugins/summary/schemas.ts'
 
 type Listener = 'admin' | 'viewer'
 type Json = Record<string, unknown>
@@ -51,12 +52,13 @@ const TAGS = [
   { name: 'bandwidth', description: 'Bandwidth shared by viewers' },
   { name: 'cache', description: 'The shard cache' },
   { name: 'config', description: 'The configuration in force' },
+  { name: 'dashboard', description: 'The dashboard of the admin listener' },
   { name: 'denylist', description: 'What must not be served' },
   { name: 'integrity', description: 'Whether objects are what their manifests say' },
   { name: 'jobs', description: 'Work that operators ask for: repairing a video, warming videos' },
   { name: 'limits', description: 'What viewers may do in a second' },
   { name: 'log', description: 'What is logged, and responses as they end' },
-  { name: 'observability', description: 'Liveness, readiness, metrics; no token needed' },
+  { name: 'observability', description: 'Liveness, readiness and metrics, which need no token, and the state of the relay in one answer' },
   { name: 'overload', description: 'How overloaded the relay is' },
   { name: 'p2p', description: 'Peers of libp2p, and what was found through them' },
   { name: 'player', description: 'The demo player page' },
@@ -102,7 +104,8 @@ const COMPONENTS: Record<string, TSchema> = {
   RegionReport: schemas.RegionReport,
   OverloadReport: schemas.OverloadReport,
   Health: schemas.Health,
-  Ready: schemas.Ready
+  Ready: schemas.Ready,
+  Summary
 }
 
 /** The schema as plain data, without what TypeBox keeps beside it. */

@@ -2,6 +2,7 @@ import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { build, type BuildOptions, type Plugin } from 'esbuild'
+import { buildDashboard } from './dashboard-page.ts'
 import { licences } from './licences.ts'
 
 /** What Node starts: the program, its gateway, and the threads of the erasure code and of libp2p. Their names are those of their sources; what several share is in `chunks/`. */
@@ -17,15 +18,16 @@ const packages: Plugin = {
 }
 
 /**
- * Builds the program. Nothing is renamed and lines stay lines, so that a stack names functions; the source maps beside the files are not named in them
+ * Builds the program, and the page of its dashboard. Nothing is renamed and lines stay lines, so that a stack names functions; the source maps beside the files are not named in them
  * and not published, as the sources they speak of are not.
  * @param outdir in which `start.cjs` will be
  */
 export async function buildProgram (outdir: string): Promise<void> {
   const common = { absWorkingDir: fileURLToPath(new URL('../', import.meta.url)), outdir, outbase: 'src', bundle: true, platform: 'node', target: 'node20.19', sourcemap: 'external', sourcesContent: false, legalComments: 'none', logLevel: 'warning' } as const satisfies BuildOptions
-  const [{ metafile }] = await Promise.all([
+  const [{ metafile }, , page] = await Promise.all([
     build({ ...common, entryPoints: STARTED, format: 'esm', splitting: true, chunkNames: 'chunks/[hash]', plugins: [packages], metafile: true }),
-    build({ ...common, entryPoints: ['src/start.cts'], format: 'cjs', outExtension: { '.js': '.cjs' }, external: ['./server.js'] })
+    build({ ...common, entryPoints: ['src/start.cts'], format: 'cjs', outExtension: { '.js': '.cjs' }, external: ['./server.js'] }),
+    buildDashboard(join(outdir, 'dashboard'))
   ])
-  await writeFile(join(outdir, 'licences.txt'), await licences(metafile.inputs, 'icn-relay'))
+  await writeFile(join(outdir, 'licences.txt'), await licences({ ...metafile.inputs, ...page }, 'icn-relay'))
 }

@@ -27,7 +27,7 @@ const UNSHARED = ['test/contracts/fails-hostile.test.ts']
 const BATCHES_PER_CORE = 4
 /** Files of tens of seconds, the longest first: no batch gets two before each has one, and none begins last. */
 const LONG = [
-  ...['slow-viewers', 'browsers-player', 'gateway-abuse', 'newer-glibc', 'repair', 'load', 'player-transport', 'soak', 'browsers', 'restart', 'kill-walk', 'player', 'partly-filled'].map(name => `test/e2e/${name}.test.ts`),
+  ...['slow-viewers', 'browsers-player', 'gateway-abuse', 'newer-glibc', 'repair', 'load', 'player-transport', 'soak', 'browsers', 'restart', 'kill-walk', 'player', 'partly-filled', 'dashboard'].map(name => `test/e2e/${name}.test.ts`),
   ...['plugins/viewer-tls', 'plugins/bandwidth', 'plugins/overload', 'contracts/transport-fails-websocket', 'plugins/metrics', 'contracts/openapi', 'plugins/viewer-auth', 'contracts/client-package', 'plugins/viewer-http', 'contracts/openapi-clients', 'plugins/limits'].map(name => `test/${name}.test.ts`)
 ]
 

@@ -8,6 +8,7 @@ import adminPlugin from './plugins/admin/index.ts'
 import auditPlugin from './plugins/audit/index.ts'
 import authPlugin from './plugins/auth/index.ts'
 import bandwidthPlugin from './plugins/bandwidth/index.ts'
+import dashboardPlugin from './plugins/dashboard/index.ts'
 import denylistPlugin from './plugins/denylist/index.ts'
 import healthPlugin from './plugins/health/index.ts'
 import { bind, boundPort } from './plugins/http/bind.ts'
@@ -29,6 +30,7 @@ import scrubPlugin from './plugins/scrub/index.ts'
 import shardCachePlugin from './plugins/shard-cache/index.ts'
 import shardsPlugin from './plugins/shards/index.ts'
 import sizingPlugin from './plugins/sizing/index.ts'
+import summaryPlugin from './plugins/summary/index.ts'
 import tlsPlugin from './plugins/tls/index.ts'
 import upstreamPlugin from './plugins/upstream/index.ts'
 import usagePlugin from './plugins/usage/index.ts'
@@ -143,7 +145,9 @@ export async function buildApp (start: Config, deps: AppDeps): Promise<Relay> {
     await admin.register(purgePlugin)
     await admin.register(viewerHttpPlugin, { config, logger: deps.logger, onInstance: deps.onInstance })
     await admin.register(healthPlugin)
+    await admin.register(summaryPlugin)
     await admin.register(adminPlugin, { config })
+    await admin.register(dashboardPlugin, { config })
     await admin.ready()
     await admin.viewer.ready()
   } catch (error) {

@@ -12,7 +12,7 @@ const MAX_TEXT = 600
 const Text = (maxLength: number) => Type.String({ maxLength })
 const Amount = Type.Number({ minimum: 0 })
 
-/** What is sampled together. `other`: of viewers, and not about an object; `scrape`: health and metrics. */
+/** What is sampled together. `other`: of viewers, and not about an object; `scrape`: health, metrics and what dashboards look at. */
 export const ACCESS_KINDS = ['hit', 'miss', 'other', 'admin', 'scrape'] as const
 export type AccessKind = typeof ACCESS_KINDS[number]
 

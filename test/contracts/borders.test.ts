@@ -75,6 +75,9 @@ suite('borders', () => {
     ['sources', 'client/src/index.ts', 'tools/harness/http.ts'],
     ['sources', 'src/base/b.ts', 'test/support/c.ts'],
     ['sources', 'src/app.ts', 'scripts/rooms.ts'],
+    ['sources', 'src/plugins/a/index.ts', 'dashboard/src/model/b.ts'],
+    ['page', 'dashboard/src/view/a.tsx', 'src/base/b.ts'],
+    ['page', 'dashboard/src/model/a.ts', 'client/src/index.ts'],
     ['no test in tools', 'autocannon/a.ts', 'test/support/b.ts'],
     ['no test in tools', 'tools/harness/a.ts', 'test/fakes/b.ts'],
     ['no program in tests', 'test/unit/a.test.ts', 'autocannon/soak/main.ts'],
@@ -91,10 +94,11 @@ suite('borders', () => {
     })
   }
 
-  test('those who wire import fastify, clients in Node the engine, tests the parts of tools', async t => {
+  test('those who wire import fastify, clients in Node the engine, tests the parts of tools, the dashboard types', async t => {
     assert.deepEqual(await planted(t, [
       ['src/app.ts', 'fastify'], ['src/plugins/a/index.ts', 'fastify-plugin'], ['src/plugins/a/routes.ts', '@fastify/cors'], ['src/plugins/a/b-routes.ts', 'fastify'], ['src/plugins/http/b.ts', 'fastify'],
       ['client/src/node.ts', 'src/quinn/session.ts'], ['test/unit/a.test.ts', 'autocannon/soak/books.ts'], ['test/unit/a.test.ts', 'tools/harness/http.ts'], ['compare/a.ts', 'tools/harness/http.ts'],
+      ['dashboard/src/model/wire.ts', 'src/plugins/a/schemas.ts', specifier => `import type { A } from '${specifier}'`], ['dashboard/src/view/a.tsx', 'preact'],
       ['src/server.ts', 'src/app.ts'], ['src/app.ts', 'src/plugins/a/index.ts']
     ]), [])
   })

@@ -70,6 +70,8 @@ async function callObservability ({ admin }: Clients): Promise<void> {
   assert.match(given(await admin.GET('/metrics', { parseAs: 'text' })), /^icn_relay_/m)
   assert.equal(given(await admin.GET('/health')).status, 'ok')
   assert.equal(given(await admin.GET('/ready')).ready, true)
+  assert.equal(given(await admin.GET('/admin/v1/summary')).readiness.ready, true)
+  assert.match(given(await admin.GET('/index.html', { parseAs: 'text' })), /<html/i)
 }
 
 async function callCacheRoutes ({ admin }: Clients): Promise<void> {

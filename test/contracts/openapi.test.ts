@@ -262,7 +262,10 @@ const CALLS: Call[] = [
   { operation: 'DELETE /admin/v1/cache/shards', target: '/admin/v1/cache/shards?confirm=all', status: 200, headers: AS_WRITER },
   { operation: 'DELETE /admin/v1/cache/shards', target: '/admin/v1/cache/shards', status: 400, headers: AS_WRITER },
   { operation: 'POST /admin/v1/jobs', target: '/admin/v1/jobs', status: 200, headers: AS_WRITER, body: { type: 'warm', cids: ['syn-100-warm'] } },
-  { operation: 'GET /admin/v1/jobs', target: '/admin/v1/jobs', status: 200, headers: AS_READER }
+  { operation: 'GET /admin/v1/jobs', target: '/admin/v1/jobs', status: 200, headers: AS_READER },
+  { operation: 'GET /admin/v1/summary', target: '/admin/v1/summary', status: 200, headers: AS_READER },
+  { operation: 'GET /admin/v1/summary', target: '/admin/v1/summary', status: 401 },
+  { operation: 'GET /index.html', target: '/index.html', status: 200 }
 ]
 
 suite('real responses', () => {

@@ -6,6 +6,7 @@ import { before, suite, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import semver from 'semver'
+import { INSIDE_PAGE } from '../../scripts/dashboard-page.ts'
 import { INSIDE } from '../../scripts/program.ts'
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url))
@@ -60,7 +61,7 @@ suite('what npm packs', () => {
   test('whatever package.json names, and what a reader looks for first', async () => {
     const { bin, exports } = await readJson<Manifest>('package.json')
     const named = [...Object.values(bin), ...Object.values(exports).flatMap(entry => typeof entry === 'string' ? [entry] : Object.values(entry))]
-    const wanted = [...named.map(path => path.replace(/^\.\//, '')), 'CHANGELOG.md', 'LICENSE', 'README.md', 'SECURITY.md', 'openapi.yaml', 'docs/operations.md', 'demo/player/index.html', 'dist/browser/client.js', 'dist/browser/erasure.js', 'dist/server.js', 'dist/gateway/main.js', 'dist/plugins/repair/erasure-worker.js', 'dist/plugins/p2p/p2p-worker.js']
+    const wanted = [...named.map(path => path.replace(/^\.\//, '')), 'CHANGELOG.md', 'LICENSE', 'README.md', 'SECURITY.md', 'openapi.yaml', 'docs/operations.md', 'demo/player/index.html', 'dist/browser/client.js', 'dist/browser/erasure.js', 'dist/server.js', 'dist/gateway/main.js', 'dist/plugins/repair/erasure-worker.js', 'dist/plugins/p2p/p2p-worker.js', 'dist/dashboard/index.html']
     assert.deepEqual(wanted.filter(path => !files.includes(path)), [])
   })
 
@@ -78,7 +79,7 @@ suite('what npm packs', () => {
     assert.ok(files.includes('dist/licences.txt'))
     const licences = await readFile(join(ROOT, 'dist/licences.txt'), 'utf8')
     const inside = [...licences.matchAll(/^(\S+) (\d+\.\d+\.\d+) \(.+\)$/gm)].map(([, name = '', version = '']) => [name, version])
-    assert.deepEqual(inside, INSIDE.map(name => [name, dependencies[name]]))
+    assert.deepEqual(inside, [...INSIDE, ...INSIDE_PAGE].sort().map(name => [name, dependencies[name]]))
     assert.match(licences, /Permission is hereby granted/)
   })
 })

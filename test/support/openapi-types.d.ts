@@ -292,6 +292,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/admin/v1/summary": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * The relay in one answer
+         * @description State, and totals since the start: made for whoever looks every second, such as the dashboard. The access log takes it for a scrape.
+         */
+        get: operations["getSummary"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/admin/v1/viewers": {
         parameters: {
             query?: never;
@@ -1088,6 +1108,26 @@ export interface paths {
         patch: operations["changeUpstream"];
         trace?: never;
     };
+    "/index.html": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * The dashboard
+         * @description Served while `admin.dashboard` is true, at `/` of the admin listener too. Anybody who reaches the listener may have the page; what it shows comes from `/admin/v1`.
+         */
+        get: operations["getDashboardPage"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
 }
 export type webhooks = Record<string, never>;
 export interface components {
@@ -1492,6 +1532,144 @@ export interface components {
                 upstream: "ok" | "degraded" | "down" | "unknown";
                 /** @description shedding: not ready */
                 overload: "normal" | "degraded" | "shedding";
+            };
+        };
+        Summary: {
+            version: string;
+            /** @description when the process began; counters begin at 0 with it, milliseconds since the epoch */
+            startedAt: number;
+            /** @description time since then, by a clock that is never set; rates are differences of counters by differences of this */
+            uptimeSeconds: number;
+            /** @description in force; empty when unknown */
+            region: string;
+            readiness: components["schemas"]["Ready"];
+            overload: {
+                /** @description in force */
+                state: "normal" | "degraded" | "shedding";
+                /** @description when it became that, milliseconds since the epoch */
+                since: number;
+                /** @description the signal behind the state, or "override"; null in peace */
+                reason: string | null;
+            };
+            viewers: {
+                /** @description over plain HTTP */
+                http: number;
+                /** @description sessions */
+                webtransport: number;
+                /** @description sessions */
+                websocket: number;
+            };
+            bandwidth: {
+                /** @description budget, bits per second; 0 is unlimited */
+                totalBps: number;
+                /** @description what a viewer of weight 1 can count on; null when the budget is unlimited */
+                shareBps: number | null;
+                /** @description viewers that wait for bandwidth most of the time */
+                backloggedViewers: number;
+            };
+            cache: {
+                /** @description bound of the disk cache in force */
+                maxBytes: number;
+                /** @description stored, reserved and condemned bytes together */
+                usedBytes: number;
+                /** @description free space of the disk; null before it was looked at */
+                freeBytes: number | null;
+                /** @description objects on disk */
+                entries: number;
+                /** @description bound of the memory tier */
+                ramBytes: number;
+                /** @description of the memory tier in use */
+                ramUsedBytes: number;
+                /** @description objects being fetched */
+                fills: number;
+            };
+            superNodes: components["schemas"]["UpstreamNode"][];
+            /** @description null where transport.engine is off */
+            gateway: {
+                /** @description whether it listens */
+                up: boolean;
+                /** @description times it was started again */
+                restarts: number;
+                /** @description resident memory */
+                rssBytes: number;
+            } | null;
+            process: {
+                /** @description resident memory of the relay */
+                rssBytes: number;
+                /** @description CPU time of the relay */
+                cpuSeconds: number;
+                /** @description CPU time of all gateways that have run */
+                gatewayCpuSeconds: number;
+            };
+            certificate: {
+                /** @description self-signed: renewed by the relay */
+                source: "configured" | "self-signed";
+                /** @description when it ends, milliseconds since the epoch */
+                notAfter: number;
+            };
+            config: {
+                /** @description as in `GET /config` */
+                hash: string;
+                /** @description the latest reload; a start counts */
+                reload: {
+                    success: boolean;
+                    /** @description when, milliseconds since the epoch */
+                    at: number;
+                    /** @description why it was refused */
+                    problem: string | null;
+                };
+                /** @description keys with another value that a restart puts in force */
+                restart: number;
+                /** @description keys set over this API */
+                overrides: number;
+            };
+            jobs: {
+                /** @description jobs */
+                waiting: number;
+                /** @description jobs */
+                running: number;
+            };
+            denylist: {
+                /** @description of all lists together */
+                entries: number;
+                /** @description why a list could not be had the last time */
+                problems: string[];
+            };
+            /** @description since the start */
+            totals: {
+                /** @description body bytes to viewers, by transport */
+                sentBytes: {
+                    [key: string]: number;
+                };
+                /** @description body bytes from super-nodes, by node; those of nodes that are removed are gone */
+                receivedBytes: {
+                    [key: string]: number;
+                };
+                /** @description objects served from the cache, by tier */
+                hits: {
+                    [key: string]: number;
+                };
+                /** @description objects that were not in the cache */
+                misses: number;
+                /** @description requests for an object that failed, by error code */
+                failures: {
+                    [key: string]: number;
+                };
+                /** @description requests answered with 429 */
+                limited: number;
+                /** @description objects that made room */
+                evictions: number;
+                /** @description lines and records of the logs that were lost */
+                logLinesDropped: number;
+            };
+            /** @description since the start: time from the request to the first byte of the body */
+            firstByte: {
+                /** @description seconds, ascending */
+                bounds: number[];
+                /** @description hits by bound, each with those of the smaller bounds; the last has all */
+                hits: number[];
+                /** @description misses by bound, each with those of the smaller bounds; the last has all */
+                misses: number[];
             };
         };
     };
@@ -3557,6 +3735,53 @@ export interface operations {
             };
             /** @description Gateway not available, or the relay is stopping */
             503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    getSummary: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Summary"];
+                };
+            };
+            /** @description Missing or wrong token */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Token lacks the scope, or not on loopback */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many requests */
+            429: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -7593,6 +7818,53 @@ export interface operations {
             };
             /** @description Error */
             500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    getDashboardPage: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The page */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/html": string;
+                };
+            };
+            /** @description Malformed request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Token lacks the scope, or not on loopback */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description No such entry */
+            404: {
                 headers: {
                     [name: string]: unknown;
                 };

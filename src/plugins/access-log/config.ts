@@ -26,5 +26,5 @@ export const accessLogConfig = section({
   address_key_file: file('file with the key of hashed addresses, 16 bytes or more; empty for a random one of each start'),
   sample_hits: live(share('share of the hits that have a line, 0 to 1')),
   sample_misses: live(share('share of the misses that have one')),
-  scrapes: live(Type.Boolean({ default: false, description: 'whether `/health`, `/ready` and `/metrics` have lines' }))
+  scrapes: live(Type.Boolean({ default: false, description: 'whether `/health`, `/ready`, `/metrics` and `/admin/v1/summary` have lines' }))
 }, 'The access log: a line for each response, over whatever transport. Refused requests and broken responses are always written, at most 50 a second of each listener.')

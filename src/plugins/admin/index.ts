@@ -23,6 +23,7 @@ import { scrubRoutes } from '../scrub/routes.ts'
 import { configRoutes } from '../live-config/routes.ts'
 import { entityTag } from '../live-config/if-match.ts'
 import { setSection } from '../live-config/set-section.ts'
+import { summaryRoutes } from '../summary/routes.ts'
 import { sizingRoutes } from '../sizing/routes.ts'
 import { cacheRoutes } from '../shard-cache/routes.ts'
 import { upstreamRoutes } from '../upstream/routes.ts'
@@ -116,6 +117,7 @@ export default fp<{ config: Config }>(async (app: FastifyInstance, { config }) =
     await admin.register(auditRoutes, { audit: app.audit })
     await admin.register(usageRoutes, { usage: app.usage })
     await admin.register(logRoutes, { accessLog: app.accessLog, live: liveConfig })
+    await admin.register(summaryRoutes, { summary: app.summary })
     await admin.register(viewerRoutes, { supervisor: app.viewers.supervisor, live: app.viewers.live })
     await admin.register(cacheRoutes, { cache: app.shardCache, shards: app.shards, eviction: config.cache.eviction, set })
     await admin.register(pinRoutes, app.pins)
@@ -133,4 +135,4 @@ export default fp<{ config: Config }>(async (app: FastifyInstance, { config }) =
     await admin.register(jobRoutes, { ...app.jobs, warm: app.warm })
     await admin.register(upstreamRoutes, { upstream: app.upstream, roster: app.nodeRoster, source: app.nodeSource, region: () => app.region.current, regions: config.region.regions })
   }, { prefix: '/admin/v1' })
-}, { name: 'admin', dependencies: ['access-log', 'audit', 'bandwidth', 'denylist', 'integrity', 'jobs', 'limits', 'live-config', 'overload', 'p2p', 'pins', 'purge', 'region', 'scrub', 'shard-cache', 'sizing', 'upstream', 'shards', 'usage', 'viewers', 'warm'] })
+}, { name: 'admin', dependencies: ['access-log', 'audit', 'bandwidth', 'denylist', 'integrity', 'jobs', 'limits', 'live-config', 'overload', 'p2p', 'pins', 'purge', 'region', 'scrub', 'shard-cache', 'sizing', 'summary', 'upstream', 'shards', 'usage', 'viewers', 'warm'] })

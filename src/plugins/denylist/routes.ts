@@ -4,23 +4,7 @@ import { RelayError } from '../../base/errors.ts'
 import { reads, writes } from '../admin/route.ts'
 import { Cid } from '../admin/schemas.ts'
 import type { DenylistService } from './denylist-service.ts'
-import { OwnEntrySchema } from './own-entries.ts'
-
-const Source = Type.Union([Type.Literal('own'), Type.Literal('file'), Type.Literal('url')], { description: 'own: of this API; file: `denylist.file`; url: `denylist.url`' })
-
-const Report = Type.Object({
-  entries: Type.Integer({ minimum: 0, description: 'of all lists together' }),
-  lists: Type.Array(Type.Object({
-    source: Source,
-    entries: Type.Integer({ minimum: 0 }),
-    prefixes: Type.Integer({ minimum: 0, description: 'entries that are prefixes' }),
-    bytes: Type.Integer({ minimum: 0, description: 'memory of its digests' }),
-    badLines: Type.Integer({ minimum: 0, description: 'lines that are no entries' }),
-    problem: Type.Union([Type.String(), Type.Null()], { description: 'why the list could not be had the last time, or what is wrong with its first bad line' }),
-    at: Type.Union([Type.Integer(), Type.Null()], { description: 'when it was read, changed or last confirmed, milliseconds since the epoch' })
-  })),
-  own: Type.Array(OwnEntrySchema, { description: 'the latest first, at most 1,000' })
-})
+import { DenylistReport, DenylistSource } from './schemas.ts'
 
 const Additions = Type.Object({
   entries: Type.Array(Type.String({ minLength: 1, maxLength: 140 }), { minItems: 1, maxItems: 1_000, description: 'CIDs, prefixes with `*`, or `//` and the SHA-256 of `<CID>/` in hexadecimal digits' }),
@@ -40,14 +24,14 @@ export const denylistRoutes: FastifyPluginAsyncTypebox<{ service: DenylistServic
     operationId: 'getDenylist',
     summary: 'The lists of what is not served',
     description: 'Entries of the file and of the URL are counted, and not listed.'
-  }, Report), async () => report())
+  }, DenylistReport), async () => report())
 
   app.get('/denylist/cids/:cid', reads('denylist', {
     operationId: 'checkDenylist',
     summary: 'Whether a CID is denied',
     description: 'And by which lists.',
     params: Type.Object({ cid: Cid })
-  }, Type.Object({ denied: Type.Boolean(), sources: Type.Array(Source) })), async request => {
+  }, Type.Object({ denied: Type.Boolean(), sources: Type.Array(DenylistSource) })), async request => {
     const sources = service.sourcesOf(request.params.cid)
     return { denied: sources.length > 0, sources }
   })
@@ -80,7 +64,7 @@ export const denylistRoutes: FastifyPluginAsyncTypebox<{ service: DenylistServic
     operationId: 'reloadDenylist',
     summary: 'Read the file again, and ask the URL',
     description: 'Answered when both are through; a list that cannot be had or used leaves the one of before.'
-  }, Report), async () => {
+  }, DenylistReport), async () => {
     await service.reload()
     return report()
   })

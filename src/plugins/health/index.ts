@@ -1,7 +1,15 @@
 import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
 import fp from 'fastify-plugin'
+import type { Static } from 'typebox'
 import { VERSION } from '../../base/version.ts'
 import { Health, problems, Ready } from '../admin/schemas.ts'
+
+declare module 'fastify' {
+  interface FastifyInstance {
+    /** Whether viewers may be sent here, and what speaks against it. */
+    readiness: () => Static<typeof Ready>
+  }
+}
 
 /** `/health`: the process lives. `/ready`: viewers may be sent here. */
 export default fp(async app => {
@@ -10,6 +18,27 @@ export default fp(async app => {
   void app.shardCache.reconciled.then(() => { reconciled = true }, () => {})
   // The viewer listener closes first, and this one answers until its responses in flight have ended.
   app.viewer.addHook('preClose', async () => { stopping = true })
+  const readiness = (): Static<typeof Ready> => {
+    const nodes = app.upstream.status()
+    const up = nodes.filter(node => node.state === 'up').length
+    // Not before the gateway has had its chance: a viewer sent here earlier would settle for plain HTTP.
+    const listening = app.viewer.server.listening && app.viewers.started() && !stopping
+    const draining = app.viewers.live.draining
+    // Degraded relays serve everybody; one that sheds would only send new viewers on.
+    const { state } = app.overload
+    return {
+      ready: listening && !draining && state !== 'shedding',
+      checks: {
+        viewer: listening ? draining ? 'draining' : 'listening' : 'closed',
+        // Viewers are served from super-nodes whatever the disk does.
+        cache: app.cacheHealth.worst ?? (reconciled ? 'ok' as const : 'reconciling' as const),
+        // Hits are served without any super-node, so a dead origin does not make the relay unready.
+        upstream: up === nodes.length ? 'ok' : up > 0 ? 'degraded' : 'down',
+        overload: state
+      }
+    }
+  }
+  app.decorate('readiness', readiness)
   const routes = app.withTypeProvider<TypeBoxTypeProvider>()
 
   routes.get('/health', {
@@ -37,24 +66,7 @@ export default fp(async app => {
       response: { 200: Ready, 503: Ready, ...problems(400, 403) }
     }
   }, async (_request, reply) => {
-    const nodes = app.upstream.status()
-    const up = nodes.filter(node => node.state === 'up').length
-    // Not before the gateway has had its chance: a viewer sent here earlier would settle for plain HTTP.
-    const listening = app.viewer.server.listening && app.viewers.started() && !stopping
-    const draining = app.viewers.live.draining
-    // Degraded relays serve everybody; one that sheds would only send new viewers on.
-    const { state } = app.overload
-    const ready = listening && !draining && state !== 'shedding'
-    return await reply.code(ready ? 200 : 503).send({
-      ready,
-      checks: {
-        viewer: listening ? draining ? 'draining' : 'listening' : 'closed',
-        // Viewers are served from super-nodes whatever the disk does.
-        cache: app.cacheHealth.worst ?? (reconciled ? 'ok' as const : 'reconciling' as const),
-        // Hits are served without any super-node, so a dead origin does not make the relay unready.
-        upstream: up === nodes.length ? 'ok' : up > 0 ? 'degraded' : 'down',
-        overload: state
-      }
-    })
+    const report = readiness()
+    return await reply.code(report.ready ? 200 : 503).send(report)
   })
 }, { name: 'health', dependencies: ['overload', 'shard-cache', 'upstream', 'viewers', 'viewer-http'] })

@@ -27,7 +27,7 @@ declare module 'fastify' {
   }
 }
 
-const SCRAPES: ReadonlySet<string | undefined> = new Set(['/health', '/ready', '/metrics'])
+const SCRAPES: ReadonlySet<string | undefined> = new Set(['/health', '/ready', '/metrics', '/admin/v1/summary'])
 
 /** A field as a line may hold it. */
 const shown = (field: string | string[] | undefined): string | undefined => typeof field === 'string' ? shortened(field) : undefined

@@ -13,6 +13,13 @@ const BY_FASTIFY_METRICS: readonly MetricName[] = ['icn_relay_viewer_http_reques
 /** Codes of the operating system that get a label of their own; the others share one, so that the label stays bounded. */
 const DISK_CODES = new Set(['ENOSPC', 'EIO', 'EACCES', 'EPERM', 'EROFS', 'ENOENT', 'EMFILE', 'ENFILE', 'EDQUOT', 'SIZE_MISMATCH', 'TIMEOUT', 'HUNG'])
 
+export interface MetricSeries {
+  readonly labels: Readonly<Partial<Record<string, string | number>>>
+  readonly value: number
+  /** Of a histogram: which of its three metrics it is. */
+  readonly metricName?: string
+}
+
 /** Every metric of one relay in a registry of its own, and the observers through which the domain reports. */
 export class RelayMetrics {
   readonly registry = new Registry()
@@ -58,6 +65,13 @@ export class RelayMetrics {
   remove (name: NamesOf<'counter' | 'histogram'>, labels: Record<string, string>): void {
     this.#counters.get(name)?.remove(labels)
     this.#histograms.get(name)?.remove(labels)
+  }
+
+  /** What a counter has counted, or a histogram's buckets hold, by labels; `le` is the bound of a bucket. Nothing is collected for it. */
+  async series (name: NamesOf<'counter' | 'histogram'>): Promise<MetricSeries[]> {
+    const metric = this.#counters.get(name) ?? this.#histograms.get(name)
+    const values: readonly MetricSeries[] = (await metric?.get())?.values ?? []
+    return values.filter(({ metricName }) => metricName === undefined || metricName.endsWith('_bucket'))
   }
 
   /** Registers a function that sets gauges just before they are read. */

@@ -4,21 +4,8 @@ import { RelayError } from '../../base/errors.ts'
 import { reads, writes } from '../admin/route.ts'
 import { problems } from '../admin/schemas.ts'
 import type { LiveRecord } from './live-record.ts'
+import { ViewerList } from './schemas.ts'
 import type { Supervisor } from './supervisor.ts'
-
-const Viewer = Type.Object({
-  id: Type.String(),
-  address: Type.String({ description: 'address and port' }),
-  transport: Type.String({ description: 'webtransport or websocket' }),
-  since: Type.Integer({ description: 'milliseconds since the epoch' }),
-  streams: Type.Integer({ minimum: 0, description: 'open now' }),
-  streamsTotal: Type.Integer({ minimum: 0, description: 'since the session began' }),
-  bytes: Type.Integer({ minimum: 0, description: 'sent to the viewer' }),
-  rate: Type.Integer({ minimum: 0, description: 'bytes per second, smoothed over about two heartbeats' }),
-  identity: Type.Optional(Type.String({ description: '`sub` of the JWT of its latest request' })),
-  class: Type.Optional(Type.String({ description: 'weight class of the token of its latest request' })),
-  rttMs: Type.Optional(Type.Number({ description: 'smoothed round trip, where the transport knows it' }))
-})
 
 /** Time that viewers have to move where nobody says another, ms. */
 const DEADLINE_MS = 30_000
@@ -40,7 +27,7 @@ export const viewerRoutes: FastifyPluginAsyncTypebox<{ supervisor: Supervisor | 
     operationId: 'listViewers',
     summary: 'Viewer sessions',
     description: 'Sessions over WebTransport and WebSocket; viewers over plain HTTP have none.'
-  }, Type.Object({ viewers: Type.Array(Viewer) }), 503), async () => {
+  }, ViewerList, 503), async () => {
     const rows = await gateway().sessions()
     return { viewers: rows.map(({ rttMs, ...row }) => rttMs === undefined ? row : { ...row, rttMs }) }
   })
