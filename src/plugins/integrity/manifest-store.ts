@@ -71,6 +71,8 @@ export const MAX_QUESTIONS = 256
 export const UNSURE_MS = 10_000
 /** Who a manifest of the cache comes from. */
 export const OWN_NODE = 'cache'
+/** Manifests remembered whose hashes of blocks are wrong, by their digests. */
+export const MAX_CONTRADICTIONS = 4_096
 /** Nodes whose manifest is looked at for one CID. */
 export const MAX_CLAIMS = 8
 
@@ -84,6 +86,8 @@ export class ManifestStore {
     sizeCalculation: ({ facts: { blocks = [] } }) => 1 + bytesOf(blocks)
   })
 
+  /** Digests of manifests whose hashes of blocks are not used, however often they are found. */
+  readonly #contradictions = new LRUCache<string, true>({ max: MAX_CONTRADICTIONS })
   readonly #unsure = new LRUCache<string, { readonly finding: Finding, readonly until: number }>({ max: MAX_UNSURE })
   /** What is found is kept only while its question is here. */
   readonly #asking = new Map<string, Promise<Finding>>()
@@ -131,10 +135,12 @@ export class ManifestStore {
     }
   }
 
-  /** What is known of a CID, without the hashes of blocks. */
+  /** What is known of a CID, without the hashes of blocks, also when the same manifest is found again. */
   dropBlocks (cid: string): void {
     const known = this.#believed.get(cid)
-    if (known !== undefined) this.#believed.set(cid, { ...known, facts: { ...known.facts, blocks: undefined } })
+    if (known === undefined) return
+    this.#contradictions.set(known.facts.digest, true)
+    this.#believed.set(cid, withoutBlocks(known))
   }
 
   /** Ends every question. */
@@ -184,7 +190,7 @@ export class ManifestStore {
   #keep (cid: string, finding: Finding): void {
     const { clock, believed } = this.#options
     if (finding.state === 'believed') {
-      this.#believed.set(cid, finding)
+      this.#believed.set(cid, this.#contradictions.get(finding.facts.digest) === true ? withoutBlocks(finding) : finding)
       this.#unsure.delete(cid)
       believed(cid, finding.facts)
     } else {
@@ -209,6 +215,8 @@ export class ManifestStore {
     }
   }
 }
+
+const withoutBlocks = (finding: Extract<Finding, { state: 'believed' }>): Extract<Finding, { state: 'believed' }> => ({ ...finding, facts: { ...finding.facts, blocks: undefined } })
 
 const bytesOf = (blocks: readonly BlockHashes[]): number => blocks.reduce((sum, { hashes }) => sum + hashes.length, 0)
 
