@@ -120,7 +120,7 @@ export class BlockFill implements RunningFill {
   }
 
   join (): (() => void) | undefined {
-    const leave = this.#givenUp ? undefined : this.#holds.join()
+    const leave = this.#givenUp || this.#wrong ? undefined : this.#holds.join()
     if (leave === undefined) return undefined
     return () => {
       leave()
