@@ -6,6 +6,7 @@ import { request } from 'undici'
 import { connect } from '../../client/src/node.ts'
 import { DEMO_PUBLIC_KEY } from '../../demo/super-node/manifest.ts'
 import { startSuperNode, syntheticShard, type SuperNode } from '../../demo/super-node/server.ts'
+import { freePort } from '../../tools/harness/ci.ts'
 import { metric, sha256 } from '../../tools/harness/http.ts'
 import { startRelay, type RunningRelay } from '../../tools/harness/relay.ts'
 import { temporaryDirectory } from '../../tools/harness/temporary-directory.ts'
@@ -19,6 +20,8 @@ const OTHER = syntheticShard(CID, 4)
 /** Every answer of the super-node stops here, and its connection stays open. */
 const STALL = 300_000
 const BLOCK = 131_072
+/** So patient that whoever waits for a time-out waits longer than a test. */
+const PATIENT = { headers_timeout_ms: 600_000, body_timeout_ms: 600_000, first_byte_timeout_ms: 4_000, hedge_max_ms: 250 }
 
 interface Setup { readonly relay: RunningRelay, readonly node: SuperNode }
 
@@ -147,6 +150,34 @@ suite('a shard whose blocks are known', { concurrency: false }, () => {
     await lab.node.close()
     const next = { ...lab, relay: await relayOf(t, lab.node, { cache: { path } }) }
     assert.deepEqual(await get(next, 'shard_3.bin'), { status: 200, digest: sha256(BODY) })
+  })
+
+  test('a super-node that stalls in the middle of a part costs its readers a moment and not the time-out of bodies', async t => {
+    const other = await startSuperNode({ port: 0 })
+    t.after(async () => { await other.close() })
+    const lab = await setup(t, { upstream: PATIENT }, [{ url: other.url, region: 'EU-WEST' }])
+    lab.node.setFaults({ match: 'shard_', stallAtBytes: STALL })
+    assert.deepEqual(await part(lab, 100, 1_900_000), BODY.subarray(100, 1_900_000))
+    assert.ok(await metric(lab.relay.adminUrl, 'icn_relay_upstream_hedges_total', '{outcome="won"}') > 0)
+  })
+
+  test('two relays whose fills come to wait for each other after their answers do not wait long', async t => {
+    const [portA, portB] = [await freePort(), await freePort()]
+    const node = await startSuperNode({ port: 0 })
+    t.after(async () => { await node.close() })
+    const start = async (own: number, peer: number): Promise<Setup> => {
+      const relay = await startRelay(t, [{ url: `http://127.0.0.1:${peer}`, region: 'NA-WEST' }, { url: node.url, region: 'APAC' }], {
+        viewer: { port: own }, upstream: PATIENT, cache: { integrity: 'manifest' }, trust: { publishers: [DEMO_PUBLIC_KEY], manifest_timeout_ms: 60_000 }, region: { override: 'NA-WEST' }
+      })
+      return { relay, node }
+    }
+    const a = await start(portA, portB)
+    node.setFaults({ match: 'shard_', stallAtBytes: STALL })
+    // Its fill began with the origin, since the other relay was not there, and has its answer.
+    assert.deepEqual(await part(a, 0, 1_000), BODY.subarray(0, 1_000))
+    const b = await start(portB, portA)
+    // That asks the first, which has it brought in, by the second.
+    assert.deepEqual(await part(b, 1_000_000, 1_100_000), BODY.subarray(1_000_000, 1_100_000))
   })
 
   test('a client that has the manifest verifies parts, and names the block that a server sends wrong, whose digest says that it is right', async t => {
