@@ -6,7 +6,6 @@ import { request } from 'undici'
 import { connect } from '../../client/src/node.ts'
 import { DEMO_PUBLIC_KEY } from '../../demo/super-node/manifest.ts'
 import { startSuperNode, syntheticShard, type SuperNode } from '../../demo/super-node/server.ts'
-import { freePort } from '../../tools/harness/ci.ts'
 import { metric, sha256 } from '../../tools/harness/http.ts'
 import { startRelay, type RunningRelay } from '../../tools/harness/relay.ts'
 import { temporaryDirectory } from '../../tools/harness/temporary-directory.ts'
@@ -159,25 +158,6 @@ suite('a shard whose blocks are known', { concurrency: false }, () => {
     lab.node.setFaults({ match: 'shard_', stallAtBytes: STALL })
     assert.deepEqual(await part(lab, 100, 1_900_000), BODY.subarray(100, 1_900_000))
     assert.ok(await metric(lab.relay.adminUrl, 'icn_relay_upstream_hedges_total', '{outcome="won"}') > 0)
-  })
-
-  test('two relays whose fills come to wait for each other after their answers do not wait long', async t => {
-    const [portA, portB] = [await freePort(), await freePort()]
-    const node = await startSuperNode({ port: 0 })
-    t.after(async () => { await node.close() })
-    const start = async (own: number, peer: number): Promise<Setup> => {
-      const relay = await startRelay(t, [{ url: `http://127.0.0.1:${peer}`, region: 'NA-WEST' }, { url: node.url, region: 'APAC' }], {
-        viewer: { port: own }, upstream: PATIENT, cache: { integrity: 'manifest' }, trust: { publishers: [DEMO_PUBLIC_KEY], manifest_timeout_ms: 60_000 }, region: { override: 'NA-WEST' }
-      })
-      return { relay, node }
-    }
-    const a = await start(portA, portB)
-    node.setFaults({ match: 'shard_', stallAtBytes: STALL })
-    // Its fill began with the origin, since the other relay was not there, and has its answer.
-    assert.deepEqual(await part(a, 0, 1_000), BODY.subarray(0, 1_000))
-    const b = await start(portB, portA)
-    // That asks the first, which has it brought in, by the second.
-    assert.deepEqual(await part(b, 1_000_000, 1_100_000), BODY.subarray(1_000_000, 1_100_000))
   })
 
   test('a client that has the manifest verifies parts, and names the block that a server sends wrong, whose digest says that it is right', async t => {

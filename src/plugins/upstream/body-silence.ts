@@ -19,7 +19,8 @@ export class BodySilence {
   readonly #policy: SilencePolicy
   #longest = 0
   #refused = false
-  #asked = false
+  /** Silence after which another was asked last, ms. */
+  #askedAt: number | undefined
 
   constructor (policy: SilencePolicy) {
     this.#policy = policy
@@ -35,23 +36,23 @@ export class BodySilence {
   spoke (ms: number): void {
     this.#longest = Math.max(this.#longest, ms)
     this.#refused = false
-    this.#asked = false
+    this.#askedAt = undefined
   }
 
   /**
    * What to do after a silence of `ms`.
    * @param mayHedge asked once in a silence, when another is due only because this one is late
-   * @returns the ms to wait before it is asked again; Infinity when nothing is to be done before the node speaks
+   * @returns `ask`, also when the one that was asked is late itself; or the ms to wait before this is called again
    */
   step (ms: number, mayHedge: () => boolean): 'ask' | number {
-    if (this.#asked) return Infinity
-    if (ms < this.lateMs) return this.lateMs - ms
-    const due = this.lateMs + this.#policy.patienceMs
-    if (ms < due && (this.#refused || !mayHedge())) {
+    const patient = this.lateMs + this.#policy.patienceMs
+    const due = (this.#askedAt ?? 0) + (this.#askedAt === undefined && !this.#refused ? this.lateMs : patient)
+    if (ms < due) return due - ms
+    if (ms < patient && !mayHedge()) {
       this.#refused = true
-      return due - ms
+      return patient - ms
     }
-    this.#asked = true
+    this.#askedAt = ms
     return 'ask'
   }
 }

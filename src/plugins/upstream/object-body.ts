@@ -22,10 +22,10 @@ export interface ObjectBodyOptions {
   readonly wanted: () => boolean
   /** Ends everything. */
   readonly signal: AbortSignal
-  /** Asks for the rest: of all nodes, the one that broke off last; or of those beside one that is silent. @throws RelayError */
-  readonly request: (signal: AbortSignal, resume: Resume, who: { readonly last: SuperNode } | { readonly beside: SuperNode }) => Promise<NodeAnswer>
-  /** Whether another node than this one can be asked. */
-  readonly hasOther: (node: SuperNode) => boolean
+  /** Asks for the rest: of all nodes, the one that broke off last; or of those beside some that are silent. @throws RelayError */
+  readonly request: (signal: AbortSignal, resume: Resume, who: { readonly last: SuperNode } | { readonly beside: ReadonlySet<SuperNode> }) => Promise<NodeAnswer>
+  /** Whether others than these can be asked. */
+  readonly hasOther: (silent: ReadonlySet<SuperNode>) => boolean
   /** Silence from which a node is late in its body, ms. */
   readonly lateMs: (node: SuperNode) => number
   /** Further silence, ms, after which another is asked without a budget. */
@@ -50,6 +50,8 @@ export function objectBody (options: ObjectBodyOptions): Pick<UpstreamObject, 's
   let lost = false
   /** Who was asked beside the present node. */
   let other: NodeAnswer | undefined
+  /** Those that said nothing more while something was waited for. */
+  const silent = new Set<SuperNode>()
   const sourceOf = (answer: NodeAnswer, position: number): BodySource => ({
     body: answer.response.body, skip: position - answer.response.offset, silence: { lateMs: lateMs(answer.node), patienceMs }, release: answer.release
   })
@@ -77,6 +79,7 @@ export function objectBody (options: ObjectBodyOptions): Pick<UpstreamObject, 's
   const askBeside = async (position: number, stop: AbortSignal): Promise<BodySource> => {
     if (size === undefined) throw new Error('nothing tells where the object ends')
     other = undefined
+    silent.add(node)
     const ending = new AbortController()
     const end = (): void => { ending.abort(signal.aborted ? signal.reason : new RelayError('RELAY_ERR_UPSTREAM_TIMEOUT', 'the super-node that was silent has gone on')) }
     const forget = (): void => {
@@ -87,7 +90,8 @@ export function objectBody (options: ObjectBodyOptions): Pick<UpstreamObject, 's
     stop.addEventListener('abort', end)
     if (signal.aborted || stop.aborted) end()
     try {
-      const answer = other = await request(ending.signal, restFrom(position, size), { beside: node })
+      const answer = other = await request(ending.signal, restFrom(position, size), { beside: silent })
+      silent.add(answer.node)
       return sourceOf({
         ...answer,
         release: () => {
@@ -113,12 +117,13 @@ export function objectBody (options: ObjectBodyOptions): Pick<UpstreamObject, 's
     resume,
     beside: {
       mayHedge,
-      wanted: () => wanted() && !signal.aborted && hasOther(node),
+      wanted: () => wanted() && !signal.aborted && hasOther(new Set([...silent, node])),
       ask: askBeside,
       ended: how => {
         observer.hedged(how)
         if (how === 'lost' || other === undefined) return
         attempts.bodyFailed(node, attempt, new RelayError('RELAY_ERR_UPSTREAM_TIMEOUT', `super-node ${node.id} fell silent in the middle of a body`), signal)
+        silent.delete(other.node)
         goesOn(other, undefined)
       }
     }

@@ -38,6 +38,17 @@ export interface ResumableBodyOptions {
   readonly soFar: (() => string) | undefined
 }
 
+type Spoken = 'spoke' | 'failed'
+
+/** A node that was asked beside the present one. */
+interface OtherSource {
+  /** Undefined when it has not what is wanted. */
+  readonly answered: Promise<SourceReader | undefined>
+  readonly spoken: Promise<Spoken>
+  /** It has lost. */
+  readonly end: () => void
+}
+
 /** The bytes of one object, whatever number of super-nodes they come from. To be iterated once, or destroyed. */
 export class ResumableBody implements AsyncIterable<Buffer> {
   readonly #options: ResumableBodyOptions
@@ -89,58 +100,72 @@ export class ResumableBody implements AsyncIterable<Buffer> {
   /** The next chunk of the present source, or of one that was asked beside it and was faster. */
   async #next (): Promise<Buffer | undefined> {
     const { beside, end } = this.#options
-    if (beside !== undefined && end !== undefined && this.#position < end) await this.#orAnother(beside)
+    if (beside !== undefined && end !== undefined && this.#position < end) while (await this.#movesOn(beside));
     const chunk = await this.#reader.next()
     this.#reader.take()
     return chunk
   }
 
-  /** Waits until the present source has said something, or another has taken its place. */
-  async #orAnother (beside: BesideOptions): Promise<void> {
+  /** Waits until the present source has spoken, or failed and there is no other. @returns whether another has taken its place meanwhile */
+  async #movesOn (beside: BesideOptions): Promise<boolean> {
     const { timers } = this.#options
     const reader = this.#reader
-    const waiting = reader.next()
+    const present = settled(reader.next())
     const since = timers.now()
-    while (this.#asked < MAX_ASKED_BESIDE) {
+    let other: OtherSource | undefined
+    for (;;) {
       const ms = timers.now() - since
-      // Whoever comes later finds a node that is late already.
-      const step = ms < reader.silence.lateMs || beside.wanted() ? reader.silence.step(ms, beside.mayHedge) : reader.silence.lateMs
-      if (step === 'ask') return await this.#race(reader, waiting, beside)
-      if (!await silentFor(waiting, step, timers)) return
+      const step = this.#asked === MAX_ASKED_BESIDE ? Infinity : ms < reader.silence.lateMs || beside.wanted() ? reader.silence.step(ms, beside.mayHedge) : reader.silence.lateMs
+      if (step === 'ask') {
+        other?.end()
+        other = this.#askBeside(beside)
+        continue
+      }
+      const event = await firstOf({ present, other: other?.spoken }, step, timers)
+      if (event === 'failed' && other !== undefined && !this.#destroyed) return this.#goOnWith(await other.answered, reader, beside)
+      if (event === 'spoke' || event === 'failed') {
+        other?.end()
+        return false
+      }
+      if (event === 'other spoke' && other !== undefined) return this.#goOnWith(await other.answered, reader, beside)
+      if (event === 'other failed') {
+        other?.end()
+        other = undefined
+      }
     }
   }
 
-  /** Asks another node, and goes on with whoever has the next bytes first. */
-  async #race (reader: SourceReader, waiting: Promise<unknown>, beside: BesideOptions): Promise<void> {
-    this.#asked++
-    const abort = this.#beside = new AbortController()
-    const asked = this.#speaking(beside, abort.signal)
-    const present = waiting.then(() => reader)
-    // Who fails has lost; when both do, the failure of the present one counts.
-    const winner = await Promise.race([present.catch(async () => await asked), asked.catch(async () => await present)]).catch(() => reader)
+  #goOnWith (other: SourceReader | undefined, reader: SourceReader, beside: BesideOptions): boolean {
     this.#beside = undefined
-    if (winner === reader || this.#destroyed) {
-      abort.abort()
-      void asked.then(other => { other.end() }, () => {})
+    if (other === undefined || this.#destroyed) {
+      other?.end()
       beside.ended('lost')
-      return
+      return false
     }
     this.#leave(reader)
-    this.#reader = winner
+    this.#reader = other
     beside.ended('won')
+    return true
   }
 
-  /** Another node that has said something. */
-  async #speaking (beside: BesideOptions, signal: AbortSignal): Promise<SourceReader> {
-    const source = await beside.ask(this.#position, signal)
-    const reader = this.#readerOf(source)
-    signal.addEventListener('abort', () => { reader.end() }, { once: true })
-    try {
-      if (source.skip > 0 || signal.aborted || await reader.next() === undefined) throw new Error('nothing but what is here')
-      return reader
-    } catch (error) {
+  #askBeside (beside: BesideOptions): OtherSource {
+    this.#asked++
+    const abort = this.#beside = new AbortController()
+    const answered = beside.ask(this.#position, abort.signal).then(source => {
+      const reader = this.#readerOf(source)
+      if (source.skip === 0 && !abort.signal.aborted) return reader
       reader.end()
-      throw error
+      return undefined
+    }, () => undefined)
+    return {
+      answered,
+      spoken: answered.then(async reader => reader === undefined ? 'failed' : await settled(reader.next(), true)),
+      end: () => {
+        abort.abort()
+        if (this.#beside === abort) this.#beside = undefined
+        void answered.then(reader => { reader?.end() })
+        beside.ended('lost')
+      }
     }
   }
 
@@ -157,13 +182,18 @@ export class ResumableBody implements AsyncIterable<Buffer> {
   #isDestroyed (): boolean { return this.#destroyed }
 }
 
-/** Whether `ms` pass without that a promise settles. */
-async function silentFor (waiting: Promise<unknown>, ms: number, timers: Timers): Promise<boolean> {
-  const over = deferred<true>()
+/** Whether something comes, or not. @param some whether the end of a body, with nothing before it, is a failure */
+async function settled (chunk: Promise<Buffer | undefined>, some = false): Promise<Spoken> {
+  return await chunk.then(bytes => bytes === undefined && some ? 'failed' : 'spoke', () => 'failed')
+}
+
+/** Who speaks first, or fails; `silent` when nobody does within `ms`. */
+async function firstOf ({ present, other }: { readonly present: Promise<Spoken>, readonly other: Promise<Spoken> | undefined }, ms: number, timers: Timers): Promise<Spoken | `other ${Spoken}` | 'silent'> {
+  const over = deferred<'silent'>()
   // What has come while this process was held up is read first.
-  const cancel = ms === Infinity ? () => {} : timers.after(ms, () => { setImmediate(() => { over.resolve(true) }) })
+  const cancel = ms === Infinity ? () => {} : timers.after(ms, () => { setImmediate(() => { over.resolve('silent') }) })
   try {
-    return await Promise.race([waiting.then(() => false, () => false), over.promise])
+    return await Promise.race([present, ...other === undefined ? [] : [other.then(spoken => `other ${spoken}` as const)], over.promise])
   } finally {
     cancel()
   }

@@ -111,7 +111,7 @@ export class Upstream {
     })
     const { node, response: { sha256, sha512 } } = first
     const headMs = clock.monotonic() - start
-    const others = (sender: SuperNode): SuperNode[] => this.#known(key.cid).filter(other => other !== sender && avoids?.(other.id) !== true)
+    const others = (silent: ReadonlySet<SuperNode>): SuperNode[] => this.#known(key.cid).filter(other => !silent.has(other) && avoids?.(other.id) !== true)
     return Object.assign(objectBody({
       first,
       path,
@@ -123,7 +123,7 @@ export class Upstream {
         const options = { cid: key.cid, fields, preferred: [], deadlineMs: RESUME_PATIENCE * firstByteTimeoutMs, resume, wanted, avoids }
         return 'last' in who ? await this.#request(path, ending, { ...options, ...who }) : await this.#race(path, ending, options, others(who.beside))
       },
-      hasOther: sender => others(sender).length > 0,
+      hasOther: silent => others(silent).length > 0,
       lateMs: sender => RESUME_PATIENCE * this.nodes.longestDelay(sender),
       patienceMs: RESUME_PATIENCE * firstByteTimeoutMs / 2,
       mayHedge: () => this.#budget.spend(),
