@@ -35,6 +35,16 @@ export type Finding =
   /** `claims`: what single nodes say. */
   | { readonly state: 'unsure' | 'conflict', readonly claims: readonly ManifestFacts[] }
 
+/** A believed manifest as it came. */
+export interface BelievedText {
+  readonly bytes: Buffer
+  /** SHA-256 of those, lower-case hex. */
+  readonly digest: string
+  /** Who had the same, each once. */
+  readonly witnesses: readonly string[]
+  readonly by: 'publisher' | 'quorum'
+}
+
 export interface StoreObserver {
   found (cid: string, outcome: Finding['state'] | 'busy'): void
   refused (node: string, cid: string, fault: ManifestFault, detail: string): void
@@ -55,6 +65,10 @@ export interface ManifestStoreOptions {
   readonly observer: StoreObserver
   /** Told of every manifest that is believed from now on. */
   readonly believed: (cid: string, facts: ManifestFacts) => void
+  /** Told of every manifest that super-nodes have made believed, to be kept over restarts; must not throw. */
+  readonly keep?: ((cid: string, manifest: BelievedText) => void) | undefined
+  /** Who of those who are witnesses today vouched for a manifest that was kept, without publishers. @param sha256 of its bytes, lower-case hex */
+  readonly vouched: (cid: string, sha256: string) => readonly string[]
 }
 
 /** Believed manifests in memory: about 6 MB, 10 with full lists of what is next, without the hashes of blocks, of which there may be {@link MAX_BLOCK_BYTES}. */
@@ -120,8 +134,10 @@ export class ManifestStore {
       this.#options.observer.found(cid, 'busy')
       return { state: 'unsure', claims: [] }
     }
-    const question: Promise<Finding> = this.#ask(cid, via).then(finding => {
-      if (this.#asking.get(cid) === question) this.#keep(cid, finding)
+    const question: Promise<Finding> = this.#ask(cid, via).then(({ finding, text }) => {
+      if (this.#asking.get(cid) !== question) return finding
+      this.#keep(cid, finding)
+      if (text !== undefined) this.#options.keep?.(cid, text)
       return finding
     }).finally(() => { if (this.#asking.get(cid) === question) this.#asking.delete(cid) })
     this.#asking.set(cid, question)
@@ -153,14 +169,16 @@ export class ManifestStore {
     return unsure !== undefined && this.#options.clock.monotonic() < unsure.until ? unsure.finding : undefined
   }
 
-  async #ask (cid: string, via: readonly string[]): Promise<Finding> {
+  async #ask (cid: string, via: readonly string[]): Promise<{ readonly finding: Finding, readonly text: BelievedText | undefined }> {
     const { ask, policy, quorum, timeoutMs, timers, observer } = this.#options
     const claims: Claim[] = []
+    const texts = new Map<string, Buffer>()
     let belief: Belief = judgeClaims(claims, quorum)
     const take = (answer: NodeText): boolean => {
       const claim = this.#check(cid, answer)
       if (claim === undefined) return false
       claims.push(claim)
+      texts.set(claim.digest, answer.bytes)
       belief = judgeClaims(claims, quorum)
       return belief.state === 'believed' || claims.length === MAX_CLAIMS
     }
@@ -184,7 +202,7 @@ export class ManifestStore {
     this.#ending.signal.removeEventListener('abort', end)
     const finding = findingOf(belief)
     observer.found(cid, finding.state)
-    return finding
+    return { finding, text: textOf(belief, claims, texts) }
   }
 
   #keep (cid: string, finding: Finding): void {
@@ -198,10 +216,12 @@ export class ManifestStore {
     }
   }
 
-  /** The cache's. What a publisher has to have signed, or must not be older, is checked as ever. */
+  /** The cache's. What a publisher has to have signed, or must not be older, is checked as ever; without publishers, whether enough of today's witnesses vouched for it. */
   async #ownClaim (cid: string): Promise<Claim | undefined> {
-    const bytes = await this.#options.kept(cid)
-    return bytes === undefined ? undefined : this.#check(cid, { node: OWN_NODE, witness: '', bytes })
+    const { kept, vouched, policy, quorum } = this.#options
+    const bytes = await kept(cid)
+    const claim = bytes === undefined ? undefined : this.#check(cid, { node: OWN_NODE, witness: '', bytes })
+    return claim === undefined || policy.publishers.size > 0 || vouched(cid, claim.digest).length >= quorum ? claim : undefined
   }
 
   #check (cid: string, { node, witness, bytes }: NodeText): Claim | undefined {
@@ -219,6 +239,14 @@ export class ManifestStore {
 const withoutBlocks = (finding: Extract<Finding, { state: 'believed' }>): Extract<Finding, { state: 'believed' }> => ({ ...finding, facts: { ...finding.facts, blocks: undefined } })
 
 const bytesOf = (blocks: readonly BlockHashes[]): number => blocks.reduce((sum, { hashes }) => sum + hashes.length, 0)
+
+/** What is to be kept of a belief; nothing of one that was kept already. */
+function textOf (belief: Belief, claims: readonly Claim[], texts: ReadonlyMap<string, Buffer>): BelievedText | undefined {
+  const digest = belief.state === 'believed' ? belief.claim.digest : ''
+  const bytes = texts.get(digest)
+  if (belief.state !== 'believed' || bytes === undefined) return undefined
+  return { bytes, digest, witnesses: [...new Set(claims.filter(claim => claim.digest === digest).map(({ witness }) => witness))], by: belief.by }
+}
 
 function factsOf ({ node, digest, size, manifest, blocks = [] }: Claim): ManifestFacts {
   const kept = blocks.length > 0 && bytesOf(blocks) <= MAX_VIDEO_BLOCK_BYTES ? blocks : undefined

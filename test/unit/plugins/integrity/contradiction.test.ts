@@ -58,6 +58,7 @@ async function setUp (t: TestContext, manifest: Buffer, nodes: Readonly<Record<s
   const store = new ManifestStore({
     ask: async (_cid, { take }) => { take({ node: 'm', witness: 'R1', bytes: manifest }) },
     kept: async () => undefined,
+    vouched: () => [],
     policy,
     quorum: 2,
     timeoutMs: 3_000,
