@@ -9,6 +9,7 @@ import { EvidenceBook } from './evidence.ts'
 import { Integrity } from './integrity.ts'
 import { keepManifest, keptManifest } from './kept-manifest.ts'
 import { KeptText } from './kept-text.ts'
+import { ManifestKeeper } from './manifest-keeper.ts'
 import { ManifestStore } from './manifest-store.ts'
 import { publisherKeys, type PublisherKeys } from './publisher-signature.ts'
 import { Quarantine } from './quarantine.ts'
@@ -36,6 +37,11 @@ export default fp<{ config: Config }>(async (app, { config }) => {
   const publishers = publisherKeys(trust.publishers)
   const policy = { maxBytes, publishers, maxAgeMs: trust.manifest_max_age_s * 1_000 }
   let checks: Integrity | undefined
+  const keeper = new ManifestKeeper({
+    write: async (cid, bytes, digest) => { await keepManifest(shardCache, cid, bytes, digest) },
+    timers: systemTimers,
+    failed: (cid, error) => { log.debug({ err: error, cid }, 'a believed manifest could not be kept') }
+  })
   const file = join(config.cache.path, 'manifest-witnesses.json')
   const kept: KeptText = new KeptText({
     text: () => records.toText(),
@@ -67,8 +73,9 @@ export default fp<{ config: Config }>(async (app, { config }) => {
     vouched: (cid, sha256) => records.of(cid, sha256).filter(isWitness),
     keep: (cid, { bytes, digest, witnesses, by }) => {
       if (by === 'quorum') records.add({ cid, sha256: digest, witnesses: [...witnesses] })
-      void keepManifest(shardCache, cid, bytes, digest).catch((error: unknown) => { log.debug({ err: error, cid }, 'a believed manifest could not be kept') })
+      keeper.keep(cid, bytes, digest)
     },
+    forgotten: matches => { keeper.forget(matches) },
     believed: (cid, facts) => {
       shardCache.addTags(cid, facts.tags)
       checks?.settle(cid, facts)
@@ -102,6 +109,7 @@ export default fp<{ config: Config }>(async (app, { config }) => {
   // Before fills are ended, which wait for what is asked.
   app.addHook('preClose', async () => {
     store.close()
+    await keeper.close()
     await kept.close()
   })
 }, { name: 'integrity', dependencies: ['metrics', 'shard-cache', 'upstream'] })

@@ -67,6 +67,8 @@ export interface ManifestStoreOptions {
   readonly believed: (cid: string, facts: ManifestFacts) => void
   /** Told of every manifest that super-nodes have made believed, to be kept over restarts; must not throw. */
   readonly keep?: ((cid: string, manifest: BelievedText) => void) | undefined
+  /** Told of CIDs that were purged. */
+  readonly forgotten?: ((matches: (cid: string) => boolean) => void) | undefined
   /** Who of those who are witnesses today vouched for a manifest that was kept, without publishers. @param sha256 of its bytes, lower-case hex */
   readonly vouched: (cid: string, sha256: string) => readonly string[]
 }
@@ -146,6 +148,7 @@ export class ManifestStore {
 
   /** Forgets what is known of these CIDs, because they were purged, and keeps nothing of what is being asked. */
   forget (matches: (cid: string) => boolean): void {
+    this.#options.forgotten?.(matches)
     for (const table of [this.#believed, this.#unsure, this.#asking]) {
       for (const cid of [...table.keys()]) if (matches(cid)) table.delete(cid)
     }
