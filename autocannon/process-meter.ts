@@ -1,7 +1,8 @@
 /** CPU time and memory of server processes during a run (Linux). */
 import { readFile, readdir } from 'node:fs/promises'
-import { cpuMs, gatewayPid } from '../tools/harness/gateway-process.ts'
-import { residentBytes, type SpawnedRelay } from '../tools/harness/processes.ts'
+import { gatewayPid } from '../tools/harness/gateway-process.ts'
+import { cpuMs, residentBytes } from '../tools/harness/proc.ts'
+import type { SpawnedRelay } from '../tools/harness/processes.ts'
 import type { Metered } from './metered.ts'
 import type { ProcessUse } from './result.ts'
 

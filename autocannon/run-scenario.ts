@@ -36,7 +36,7 @@ export type HttpWorker = WorkerProcess<HttpOrder, HttpOutcome>
 
 /** Autocannon, in a process that ends with the cleanup. */
 export function httpWorker (cleanup: Cleanup): HttpWorker {
-  return WorkerProcess.start<HttpOrder, HttpOutcome>(cleanup, 'http-process.ts')
+  return new WorkerProcess<HttpOrder, HttpOutcome>(cleanup, 'http-process.ts')
 }
 
 /** Runs one scenario against a relay that runs already, as it is configured. */

@@ -8,6 +8,7 @@ it, with which the devices go, and it prints what was dropped.
 Delay is one way in ms, loss a share of packets towards the other process, rate in Mbit/s each way with a queue of 200 ms, --max-udp the largest IPv4 packet
 with UDP inside that passes: a path that drops silently.
 """
+import json
 import argparse, fcntl, heapq, os, random, select, signal, socket, struct, subprocess, sys, time
 
 p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -44,12 +45,12 @@ dropped = {'loss': 0, 'too big': 0, 'queue': 0}
 
 
 def end(*_):
-    print('dropped', dropped, flush=True)
+    print(json.dumps({'dropped': dropped}), flush=True)
     os._exit(0)
 
 
 signal.signal(signal.SIGTERM, end)
-print('up', flush=True)
+print(json.dumps({'event': 'up'}), flush=True)
 loss = {here: o.loss, there: 0}
 other = {here: there, there: here}
 free_at = {here: 0.0, there: 0.0}

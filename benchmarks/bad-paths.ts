@@ -4,12 +4,11 @@
  * `--old` names a built checkout of a version before the quinn engine. Linux, root; relay and viewers are in network namespaces of their own, and the network of
  * the machine is not touched.
  */
-import { execFileSync, spawn, type ChildProcess } from 'node:child_process'
+import { execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { readFile } from 'node:fs/promises'
 import { cpus, loadavg } from 'node:os'
 import { resolve } from 'node:path'
-import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import { startSuperNode, syntheticShard } from '../demo/super-node/server.ts'
 import { connect, dialHttp3 } from '../client/src/node.ts'
@@ -22,7 +21,8 @@ import { spawnRelay, type SpawnedRelay } from '../tools/harness/processes.ts'
 import { transportOffer } from '../tools/harness/transport-offer.ts'
 import { startProxy } from '../tools/harness/udp-proxy.ts'
 import type { FetchOrder, Fetched } from './bad-path-viewer.ts'
-import { answerOf, ask, startChild } from '../tools/harness/child.ts'
+import { startChild } from '../tools/harness/child.ts'
+import { ManagedProcess } from '../tools/harness/managed-process.ts'
 import { MB, line } from './contender.ts'
 
 const option = (name: string): string | undefined => process.argv.find(argument => argument.startsWith(`--${name}=`))?.slice(name.length + 3)
@@ -66,9 +66,9 @@ const CONTENDERS: readonly Contender[] = [
 const run = (command: string, ...args: string[]): string => execFileSync(command, args, { encoding: 'utf8' })
 
 /** @param beside a process in whose namespace it is to be; in one of its own otherwise */
-async function startViewer (cleanup: Cleanup, root?: string, beside?: number): Promise<ChildProcess> {
+async function startViewer (cleanup: Cleanup, root?: string, beside?: number): Promise<ManagedProcess> {
   const viewer = startChild(cleanup, 'benchmarks/bad-path-viewer.ts', { args: root === undefined ? [] : [root], through: beside === undefined ? ['unshare', '--net'] : ['nsenter', `--net=/proc/${beside}/ns/net`] })
-  await answerOf(viewer)
+  await viewer.answer()
   return viewer
 }
 
@@ -84,18 +84,13 @@ async function startRelay (cleanup: Cleanup, origin: { url: string, region: stri
 
 /** Makes the path; the returned function ends it and says what was dropped. */
 async function lay ({ args }: Path, congestion: Congestion, viewer: number, seed: number): Promise<() => Promise<string>> {
-  const path = spawn('python3', [fileURLToPath(new URL('./bad-path.py', import.meta.url)), '--pid', String(viewer), '--rate', String(RATE_MBIT), '--seed', String(seed), ...args], { stdio: ['ignore', 'pipe', 'inherit'] })
-  const lines = createInterface({ input: path.stdout })
-  const ended = once(path, 'exit')
-  const said: string[] = []
-  lines.on('line', text => said.push(text))
-  await Promise.race([once(lines, 'line'), ended.then(() => { throw new Error('no path') })])
+  const path = ManagedProcess.start(['python3', fileURLToPath(new URL('./bad-path.py', import.meta.url)), '--pid', String(viewer), '--rate', String(RATE_MBIT), '--seed', String(seed), ...args])
+  await path.waitFor(({ event }) => event === 'up')
   // By the route: the kernel refuses the setting of the namespace for what the machine does not allow everybody.
   run('ip', 'route', 'replace', RELAY_ADDRESS.replace(/1$/, '0/24'), 'dev', 'bp-here', 'proto', 'kernel', 'scope', 'link', 'src', RELAY_ADDRESS, 'congctl', congestion)
   return async () => {
-    path.kill('SIGTERM')
-    await ended
-    return said.at(-1) ?? ''
+    await path.stop()
+    return JSON.stringify(path.events.at(-1))
   }
 }
 
@@ -176,8 +171,8 @@ async function main (cleanup: Cleanup): Promise<void> {
         for (const { name, congestion, transport, old } of contenders) {
           const [at, by] = old === undefined ? [relay, viewer] : [oldRelay, oldViewer]
           if (at === undefined || by === undefined) continue
-          const end = await lay(path, congestion, viewer.pid ?? 0, turn)
-          const { connectMs, fetchMs, againMs, remark } = await ask<Fetched>(by, { url: at.viewerUrl.replace('127.0.0.1', RELAY_ADDRESS), transport, cid, digests, timeoutMs: TIMEOUT_MS, again: transport === 'client' && old === undefined } satisfies FetchOrder)
+          const end = await lay(path, congestion, viewer.pid, turn)
+          const { connectMs, fetchMs, againMs, remark } = await by.ask<Fetched>({ url: at.viewerUrl.replace('127.0.0.1', RELAY_ADDRESS), transport, cid, digests, timeoutMs: TIMEOUT_MS, again: transport === 'client' && old === undefined } satisfies FetchOrder)
           process.stderr.write(`${path.label}, ${label}, ${name}: connected in ${connectMs.toFixed(0)} ms, ${seconds(fetchMs ?? Infinity)} s${againMs === undefined ? '' : `, then ${seconds(againMs)} s`}; ${remark}; ${await end()}\n`)
           results.set(name, [...results.get(name) ?? [], fetchMs ?? Infinity])
           if (transport === 'client' && old === undefined) results.set(`${name}, again`, [...results.get(`${name}, again`) ?? [], againMs ?? Infinity])

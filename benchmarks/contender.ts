@@ -1,13 +1,14 @@
 /** What viewers are sent to in `gateway.ts` and `engine.ts`, with a client in a process of its own. */
-import type { ChildProcess } from 'node:child_process'
 import { syntheticShard } from '../demo/super-node/server.ts'
 import type { Cleanup } from '../tools/harness/cleanup.ts'
-import { cpuMs, gatewayPid } from '../tools/harness/gateway-process.ts'
+import { gatewayPid } from '../tools/harness/gateway-process.ts'
 import { sha256 } from '../tools/harness/http.ts'
 import { NEVER_OVERLOADED, PATIENT_UPSTREAM } from '../tools/harness/limits.ts'
+import { cpuMs } from '../tools/harness/proc.ts'
 import { spawnRelay, type SpawnedRelay } from '../tools/harness/processes.ts'
 import { transportOffer, type TransportOffer } from '../tools/harness/transport-offer.ts'
-import { ask, startChild } from '../tools/harness/child.ts'
+import { startChild } from '../tools/harness/child.ts'
+import type { ManagedProcess } from '../tools/harness/managed-process.ts'
 import type { Order, Outcome, SessionTransport } from './gateway-client.ts'
 
 export const MB = 1_000_000
@@ -31,10 +32,10 @@ export interface Load {
 export type Target = Pick<Order, 'transport' | 'url' | 'certificateHashes' | 'queries'>
 
 /** Has the client do it and meters the server. @param pids processes of the server */
-export async function measure (client: ChildProcess, target: Target, pids: readonly number[], objects: Pick<Order, 'paths' | 'digests'>, { sessions, sizeMb }: Load): Promise<Measured> {
+export async function measure (client: ManagedProcess, target: Target, pids: readonly number[], objects: Pick<Order, 'paths' | 'digests'>, { sessions, sizeMb }: Load): Promise<Measured> {
   const cpu = async (): Promise<number> => (await Promise.all(pids.map(cpuMs))).reduce((sum, ms) => sum + ms, 0)
   const before = await cpu()
-  const outcome = await ask<Outcome>(client, { ...target, ...objects, sessions, bytes: sizeMb * MB, width: WIDTH } satisfies Order)
+  const outcome = await client.ask<Outcome>({ ...target, ...objects, sessions, bytes: sizeMb * MB, width: WIDTH } satisfies Order)
   const spent = await cpu() - before
   if (outcome.failures.length > 0) process.stderr.write(`${target.transport} ${sessions} x ${sizeMb} MB: ${outcome.failures.length} failures, first ${outcome.failures[0] ?? ''}\n`)
   const moved = outcome.bytes / MB
@@ -50,7 +51,7 @@ export interface RelayOrigin {
 export class RelayContender {
   readonly #relay: SpawnedRelay
   readonly #pids: readonly number[]
-  readonly #client: ChildProcess
+  readonly #client: ManagedProcess
   readonly #offer: TransportOffer
   readonly #old: boolean
 
@@ -69,7 +70,7 @@ export class RelayContender {
     return contender
   }
 
-  private constructor (relay: SpawnedRelay, pids: readonly number[], client: ChildProcess, offer: TransportOffer, old: boolean) {
+  private constructor (relay: SpawnedRelay, pids: readonly number[], client: ManagedProcess, offer: TransportOffer, old: boolean) {
     this.#relay = relay
     this.#pids = pids
     this.#client = client

@@ -8,7 +8,7 @@ import { resolve } from 'node:path'
 import { startSuperNode } from '../demo/super-node/server.ts'
 import { withCleanup, type Cleanup } from '../tools/harness/cleanup.ts'
 import { median } from '../tools/harness/median.ts'
-import { answerOf, startChild } from '../tools/harness/child.ts'
+import { startChild } from '../tools/harness/child.ts'
 import { MB, RelayContender, SIZES, line, measure, type Load, type Measured } from './contender.ts'
 import type { EngineReady } from './engine-server.ts'
 
@@ -27,10 +27,10 @@ type Run = (load: Load) => Promise<Measured>
 /** The engine alone, by the size of its writes. */
 async function bareEngine (cleanup: Cleanup): Promise<Map<string, Run>> {
   const server = startChild(cleanup, 'benchmarks/engine-server.ts')
-  const { url, certificateHash } = await answerOf<EngineReady>(server)
+  const { url, certificateHash } = await server.answer<EngineReady>()
   const client = startChild(cleanup, 'benchmarks/gateway-client.ts')
   const run = (write: number): Run => async load => await measure(client, { transport: 'webtransport', url, certificateHashes: [certificateHash], queries: [] },
-    [server.pid ?? 0], { paths: Array.from({ length: load.perSession }, () => `/${load.sizeMb * MB}/${write}`), digests: [] }, load)
+    [server.pid], { paths: Array.from({ length: load.perSession }, () => `/${load.sizeMb * MB}/${write}`), digests: [] }, load)
   return new Map(WRITES.map(write => [`engine alone, writes of ${write / 1_024} KiB`, run(write)]))
 }
 

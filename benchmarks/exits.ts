@@ -3,11 +3,9 @@
  * when it is idle, a relay is told to stop while viewers fetch over WebTransport, and a viewer ends in the middle of a fetch. Ends with 1 when
  * one of them did not end with 0, when its gateway ended otherwise than told, or when one wrote to standard error.
  */
-import { spawn } from 'node:child_process'
-import { once } from 'node:events'
-import { fileURLToPath } from 'node:url'
 import { startSuperNode } from '../demo/super-node/server.ts'
 import { connect } from '../client/src/node.ts'
+import { startChild } from '../tools/harness/child.ts'
 import { withCleanup, type Cleanup } from '../tools/harness/cleanup.ts'
 import { gatewayPid } from '../tools/harness/gateway-process.ts'
 import { median } from '../tools/harness/median.ts'
@@ -19,7 +17,6 @@ const CID = 'syn-1000000-exits'
 const VIEWERS = 4
 /** Bytes that have arrived when the relay is told to stop. */
 const UNDER_WAY = 8_000_000
-const LEAVING_VIEWER = fileURLToPath(new URL('./leaving-viewer.ts', import.meta.url))
 
 interface End { readonly ms: number, readonly faults: readonly string[] }
 type Origin = Awaited<ReturnType<typeof startSuperNode>>
@@ -68,13 +65,12 @@ const KINDS: Record<string, (cleanup: Cleanup, origin: Origin) => Promise<End>> 
   },
   'a viewer in the middle of a fetch': async (cleanup, origin) => {
     const relay = await start(cleanup, origin)
-    const viewer = spawn(process.execPath, ['--import', 'tsx', LEAVING_VIEWER, relay.viewerUrl, CID], { stdio: ['ignore', 'pipe', 'pipe'] })
-    let said = ''
-    viewer.stderr.setEncoding('utf8').on('data', (text: string) => { said += text })
-    let leftAt = NaN
-    viewer.stdout.once('data', () => { leftAt = performance.now() })
-    const [code, signal] = await once(viewer, 'close') as [number | null, NodeJS.Signals | null]
+    const viewer = startChild(cleanup, 'benchmarks/leaving-viewer.ts', { args: [relay.viewerUrl, CID] })
+    await viewer.waitFor(({ event }) => event === 'leaving')
+    const leftAt = performance.now()
+    const { code, signal } = await viewer.exit
     const ms = performance.now() - leftAt
+    const said = viewer.stderr()
     const { faults } = await stop(relay)
     return { ms, faults: [...faults, ...code === 0 && said === '' ? [] : [`viewer ended with ${code ?? signal ?? ''}: ${said.slice(0, 200)}`]] }
   }

@@ -6,7 +6,7 @@ import { cpus } from 'node:os'
 import { startSuperNode } from '../demo/super-node/server.ts'
 import { withCleanup } from '../tools/harness/cleanup.ts'
 import { median } from '../tools/harness/median.ts'
-import { ask, startChild } from '../tools/harness/child.ts'
+import { startChild } from '../tools/harness/child.ts'
 import { MB, RelayContender, SIZES, line, type Measured } from './contender.ts'
 import type { SessionTransport } from './gateway-client.ts'
 import type { PathOrder } from './path-process.ts'
@@ -63,5 +63,5 @@ await withCleanup(async cleanup => {
   }
   if (ONLY === 'loopback') return
   await table(contender, 'Through 100 Mbit/s, 40 ms round trip, 1 % loss each way (UDP only)', ['webtransport'], SESSIONS.filter(count => count <= 50), EMULATED_VOLUME,
-    async run => await ask<number>(path, { serverPort: contender.port, seed: run + 1, ...EMULATED } satisfies PathOrder))
+    async run => await path.ask<number>({ serverPort: contender.port, seed: run + 1, ...EMULATED } satisfies PathOrder))
 })

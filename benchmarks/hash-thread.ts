@@ -11,7 +11,7 @@ import { loadavg } from 'node:os'
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { Worker } from 'node:worker_threads'
 import { request } from 'undici'
-import { answerOf, startChild } from '../tools/harness/child.ts'
+import { startChild } from '../tools/harness/child.ts'
 import { withCleanup } from '../tools/harness/cleanup.ts'
 import { median } from '../tools/harness/median.ts'
 import { line } from './contender.ts'
@@ -38,7 +38,7 @@ parentPort.on('message', ({ body, chunk, block, end }) => {
 })`
 
 await withCleanup(async cleanup => {
-  const { superNodes } = await answerOf<OriginsReady>(startChild(cleanup, 'benchmarks/integrity-origins.ts', { args: ['1'] }))
+  const { superNodes } = await startChild(cleanup, 'benchmarks/integrity-origins.ts', { args: ['1'] }).answer<OriginsReady>()
   const worker = new Worker(WORKER, { eval: true })
   cleanup.after(async () => { await worker.terminate() })
   const waiting = new Map<number, (() => void)[]>()

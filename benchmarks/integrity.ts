@@ -11,7 +11,7 @@ import { startLiarLab, viewersTrial } from '../tools/harness/liar-trial.ts'
 import { makePublisher } from '../tools/harness/manifests.ts'
 import { quantile } from '../tools/harness/origins.ts'
 import { startRelay } from '../tools/harness/relay.ts'
-import { answerOf, startChild } from '../tools/harness/child.ts'
+import { startChild } from '../tools/harness/child.ts'
 import type { OriginsReady } from './integrity-origins.ts'
 
 const BODIES = Number(process.argv[2] ?? 1_000)
@@ -43,7 +43,7 @@ async function timeOf (url: string): Promise<Times> {
 
 async function cost (): Promise<void> {
   await withCleanup(async cleanup => {
-    const { publisher, superNodes } = await answerOf<OriginsReady>(startChild(cleanup, 'benchmarks/integrity-origins.ts', { args: [String(MISSES + WARM_UP)] }))
+    const { publisher, superNodes } = await startChild(cleanup, 'benchmarks/integrity-origins.ts', { args: [String(MISSES + WARM_UP)] }).answer<OriginsReady>()
     const relays = await Promise.all((['manifest', 'digest'] as const).map(async integrity => ({
       integrity, times: [] as Times[], relay: await startRelay(cleanup, superNodes, { cache: { integrity, max_bytes: 4_000_000_000 }, trust: { publishers: [publisher] }, region: { override: 'NA-WEST' } })
     })))

@@ -5,19 +5,20 @@
  * `--disk` switches the memory tier off, so that every reader has a file open. `--arriving` does not wait until the answers of the slow stand still in
  * the windows of their connections, so that what filling these costs is measured as well. Linux.
  */
-import type { ChildProcess } from 'node:child_process'
 import { cpus } from 'node:os'
 import { setTimeout } from 'node:timers/promises'
 import { Agent } from 'undici'
 import { startSuperNode } from '../demo/super-node/server.ts'
 import type { TransportSession } from '../src/protocol/transport-session.ts'
-import { cpuMs, gatewayPid } from '../tools/harness/gateway-process.ts'
+import { gatewayPid } from '../tools/harness/gateway-process.ts'
 import { fetchHashed, inParallel } from '../tools/harness/http.ts'
 import { openSession, readAll } from '../tools/harness/quinn-rig.ts'
 import { quantile } from '../tools/harness/origins.ts'
-import { residentBytes, spawnRelay } from '../tools/harness/processes.ts'
+import { spawnRelay } from '../tools/harness/processes.ts'
 import type { SlowCounts } from '../tools/harness/slow-viewers.ts'
-import { ask, startChild } from '../tools/harness/child.ts'
+import { startChild } from '../tools/harness/child.ts'
+import type { ManagedProcess } from '../tools/harness/managed-process.ts'
+import { cpuMs, residentBytes } from '../tools/harness/proc.ts'
 import { withCleanup } from '../tools/harness/cleanup.ts'
 import { median } from '../tools/harness/median.ts'
 import type { CrowdOrder } from './slow-crowd.ts'
@@ -41,8 +42,8 @@ interface Run { readonly p50: number, readonly p99: number, readonly relayMs: nu
 
 const sum = (values: readonly number[]): number => values.reduce((total, value) => total + value, 0)
 
-async function tell (crowd: ChildProcess, order: CrowdOrder): Promise<void> {
-  const answer = await ask<string>(crowd, order)
+async function tell (crowd: ManagedProcess, order: CrowdOrder): Promise<void> {
+  const answer = await crowd.ask<string>(order)
   if (answer !== 'ok') throw new Error(answer)
 }
 
@@ -70,7 +71,7 @@ await withCleanup(async cleanup => {
   const target = { viewerUrl: relay.viewerUrl, path: LARGE }
   const agent = new Agent({ connections: WIDTH })
   cleanup.after(async () => { await agent.destroy() })
-  const spent = async (): Promise<number[]> => await Promise.all([relay.pid, gateway, crowd.pid ?? 0].map(cpuMs))
+  const spent = async (): Promise<number[]> => await Promise.all([relay.pid, gateway, crowd.pid].map(cpuMs))
   /** Until what the slow have asked for stands still in buffers and windows: their coming is a load of its own, their staying is what is measured. */
   const rest = async (): Promise<void> => {
     for (let calm = 0, [before, looks] = [await spent(), 0]; calm < 3; looks++) {

@@ -6,7 +6,7 @@
 import { performance } from 'node:perf_hooks'
 import { setTimeout as delay } from 'node:timers/promises'
 import { withCleanup } from '../tools/harness/cleanup.ts'
-import { cpuMs } from '../tools/harness/gateway-process.ts'
+import { cpuMs } from '../tools/harness/proc.ts'
 import { fetchClocked, metric } from '../tools/harness/http.ts'
 import { PATIENT_UPSTREAM } from '../tools/harness/limits.ts'
 import { median } from '../tools/harness/median.ts'

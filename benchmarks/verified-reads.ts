@@ -4,7 +4,7 @@
  */
 import { startSuperNode } from '../demo/super-node/server.ts'
 import { withCleanup } from '../tools/harness/cleanup.ts'
-import { cpuMs } from '../tools/harness/gateway-process.ts'
+import { cpuMs } from '../tools/harness/proc.ts'
 import { cacheStats, fetchHashed, until } from '../tools/harness/http.ts'
 import { median } from '../tools/harness/median.ts'
 import { buildRelay, spawnRelay, type SpawnedRelay } from '../tools/harness/processes.ts'

@@ -15,7 +15,7 @@ import { startCaddy } from './peers/caddy.ts'
 import { startNginxCache, startNginxFiles } from './peers/nginx.ts'
 import { startRelay, type RelayOptions } from './peers/relay.ts'
 import { startVarnish } from './peers/varnish.ts'
-import { PinnedProcess } from './pinned-process.ts'
+import { ManagedProcess } from '../tools/harness/managed-process.ts'
 import type { Scale } from './scale.ts'
 import { shardSet, writeShards, type ShardSet } from './shards.ts'
 
@@ -53,14 +53,14 @@ export class Lab {
   readonly world: World
   readonly clientCore: number | undefined
   readonly #cleanup: Cleanup
-  readonly #originProcess: PinnedProcess
+  readonly #originProcess: ManagedProcess
   readonly #peers = new Map<PeerName, Promise<Running>>()
   readonly #done = new Map<string, Promise<void>>()
-  #http1: Promise<PinnedProcess> | undefined
-  #sessions: Promise<PinnedProcess> | undefined
+  #http1: Promise<ManagedProcess> | undefined
+  #sessions: Promise<ManagedProcess> | undefined
   #browser: Promise<Browser> | undefined
 
-  private constructor (options: LabOptions, cleanup: Cleanup, world: World, clientCore: number | undefined, originProcess: PinnedProcess) {
+  private constructor (options: LabOptions, cleanup: Cleanup, world: World, clientCore: number | undefined, originProcess: ManagedProcess) {
     this.scale = options.scale
     this.world = world
     this.clientCore = clientCore
@@ -93,7 +93,7 @@ export class Lab {
     await writeFile(certificate.key, key, { mode: 0o600 })
     const [port = 0] = await freePorts(1)
     // Super-nodes are elsewhere, so theirs is not the core of the servers.
-    const origin = await PinnedProcess.start({ name: 'super-node', command: process.execPath, args: ['--import', 'tsx', join(ROOT, 'demo/super-node/main.ts'), '--port', String(port)], core: clientCore })
+    const origin = ManagedProcess.start([process.execPath, '--import', 'tsx', join(ROOT, 'demo/super-node/main.ts'), '--port', String(port)], { name: 'super-node', core: clientCore })
     cleanup.after(async () => { await origin.stop() })
     await origin.listening(port)
     const world: World = { directory, serverCore, content, hotCids: hot.flatMap(({ cids }) => cids), certificate, origin: { host: '127.0.0.1', port }, relayProgram: options.relayProgram }
@@ -155,8 +155,8 @@ export class Lab {
     return await this.#browser
   }
 
-  async #client (file: string): Promise<PinnedProcess> {
-    const client = await PinnedProcess.start({ name: file, command: process.execPath, args: ['--import', 'tsx', join(ROOT, file)], core: this.clientCore, ipc: true })
+  async #client (file: string): Promise<ManagedProcess> {
+    const client = ManagedProcess.start([process.execPath, '--import', 'tsx', join(ROOT, file)], { name: file, core: this.clientCore, ipc: true })
     this.#cleanup.after(async () => { await client.stop() })
     return client
   }

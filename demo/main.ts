@@ -1,7 +1,7 @@
 import { createInterface } from 'node:readline'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { parseArgs } from 'node:util'
-import type { Child } from './children.ts'
+import type { ManagedProcess } from '../tools/harness/managed-process.ts'
 import { Network } from './network.ts'
 import { DEFAULT_PORTS, HOST, parsePorts, requireFree, superNodePort, type Ports } from './ports.ts'
 import { complaints, fetchTwice, reassemble, renderTable, sha256 } from './table.ts'
@@ -99,8 +99,8 @@ const KEYS = 'type here, with Enter:  r  restarts the relay   s  starts dead sup
 
 /** Until a signal. Super-nodes may die meanwhile and wait for `s`; a relay that somebody ended is started again, one that failed ends the demo. */
 async function stayUp (network: Network, interrupted: AbortSignal): Promise<void> {
-  const watch = (child: Child): void => {
-    child.died.then(({ text }) => { if (!interrupted.aborted) print(`${text.split('\n', 1)[0]?.replace(/; it said:$/, '') ?? ''}; type s and Enter to start it again`) }, () => {})
+  const watch = (child: ManagedProcess): void => {
+    void child.ended.then(text => { if (!interrupted.aborted) print(`${text.split('\n', 1)[0]?.replace(/; it said:$/, '') ?? ''}; type s and Enter to start it again`) })
   }
   for (const child of network.superNodes) watch(child)
   const lines = createInterface({ input: process.stdin })
@@ -128,9 +128,11 @@ async function stayUp (network: Network, interrupted: AbortSignal): Promise<void
 
 async function keepRelay (network: Network, interrupted: AbortSignal): Promise<void> {
   for (;;) {
-    const { text, asked } = await network.relay.died
+    const { relay } = network
+    const { code, signal } = await relay.exit
     if (interrupted.aborted) return
-    if (!asked) throw new Error(text)
+    // Somebody has ended it.
+    if (signal === null && code !== 0) throw new Error(await relay.ended)
     print('The relay has ended; starting it again on the same cache…')
     const { pid } = await network.startRelay()
     print(`The relay is back, with PID ${pid}.`)
@@ -144,8 +146,8 @@ async function run ({ once, ports, relay }: Options, interrupted: AbortSignal): 
   try {
     const wrong = await show(network, ports).catch(async (error: unknown) => {
       // A refused connection is seen before the exit that caused it, and the exit says more.
-      const how = await Promise.race([network.relay.died, sleep(DEATH_MS, undefined)])
-      throw how === undefined ? error : new Error(how.text)
+      const how = await Promise.race([network.relay.ended, sleep(DEATH_MS, undefined)])
+      throw how === undefined ? error : new Error(how)
     })
     if (wrong.length > 0) throw new Error(wrong.join('; '))
     if (once || interrupted.aborted) return

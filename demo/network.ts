@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { performance } from 'node:perf_hooks'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { startChild, type Child } from './children.ts'
+import { ManagedProcess, nodeCommand } from '../tools/harness/managed-process.ts'
 import { HOST, superNodePort, type Ports } from './ports.ts'
 import { DEMO_PUBLIC_KEY } from './super-node/manifest.ts'
 
@@ -23,9 +23,9 @@ const SUPER_NODES = [{ region: 'NA-WEST', latencyMs: 5 }, { region: 'EU-WEST', l
 
 interface Origin { readonly url: string, readonly region: string, readonly cid: string }
 
-async function startOrigin (child: Child): Promise<Origin> {
-  const ready = await child.event('listening')
-  const { url, region, items } = ready as { url: string, region: string, items: Array<{ cid: string }> }
+async function startOrigin (child: ManagedProcess): Promise<Origin> {
+  const ready = await child.waitFor(({ event }) => event === 'listening')
+  const { url, region, items } = ready as unknown as { url: string, region: string, items: Array<{ cid: string }> }
   return { url, region, cid: items[0]?.cid ?? '' }
 }
 
@@ -64,10 +64,10 @@ ${origins.map(({ url, region }) => `  { url = "${url}", region = "${region}" }`)
 `
 }
 
-async function waitReady (relay: Child, url: string, signal: AbortSignal): Promise<void> {
+async function waitReady (relay: ManagedProcess, url: string, signal: AbortSignal): Promise<void> {
   const until = performance.now() + READY_MS
   let death: string | undefined
-  relay.died.then(({ text }) => { death = text }, () => {})
+  void relay.ended.then(text => { death = text })
   let last = 'no answer'
   while (performance.now() < until) {
     signal.throwIfAborted()
@@ -88,8 +88,8 @@ export class Network {
   readonly #relayFile: string
   readonly #directory: string
   readonly #signal: AbortSignal
-  readonly #superNodes: Child[] = []
-  #relay: Child | undefined
+  readonly #superNodes: ManagedProcess[] = []
+  #relay: ManagedProcess | undefined
   #cid = ''
 
   private constructor (ports: Ports, relayFile: string, directory: string, signal: AbortSignal) {
@@ -121,24 +121,24 @@ export class Network {
   }
 
   /** In the order of their ports. */
-  get superNodes (): readonly Child[] { return this.#superNodes }
+  get superNodes (): readonly ManagedProcess[] { return this.#superNodes }
   get cid (): string { return this.#cid }
 
-  get relay (): Child {
+  get relay (): ManagedProcess {
     if (this.#relay === undefined) throw new Error('the relay has not been started')
     return this.#relay
   }
 
   /** Starts the relay, on the cache it left when it ran before; resolves when it is ready. @throws Error with one line */
-  async startRelay (): Promise<Child> {
-    const relay = startChild('relay', this.#relayFile, ['--config', this.#configPath])
+  async startRelay (): Promise<ManagedProcess> {
+    const relay = ManagedProcess.start(nodeCommand(this.#relayFile, '--config', this.#configPath), { name: 'relay' })
     this.#relay = relay
     await waitReady(relay, `http://${HOST}:${this.#ports.admin}/ready`, this.#signal)
     return relay
   }
 
   /** Starts those super-nodes again that have ended; resolves with them when they listen. @throws Error with one line */
-  async startSuperNodes (): Promise<Child[]> {
+  async startSuperNodes (): Promise<ManagedProcess[]> {
     const ended = this.#superNodes.flatMap((child, index) => child.running ? [] : [index])
     const started = ended.map(index => this.#startSuperNode(index))
     await Promise.all(started.map(startOrigin))
@@ -155,11 +155,12 @@ export class Network {
 
   get #configPath (): string { return join(this.#directory, 'relay.toml') }
 
-  #startSuperNode (index: number): Child {
+  #startSuperNode (index: number): ManagedProcess {
     const { region, latencyMs } = SUPER_NODES[index] ?? SUPER_NODES[0]
-    const child = startChild(`super-node ${region}`, SUPER_NODE, [
-      '--host', HOST, '--port', `${superNodePort(this.#ports, index)}`, '--region', region, '--media', CLIP, '--latency-ms', `${latencyMs}`
-    ])
+    const child = ManagedProcess.start(nodeCommand(
+      SUPER_NODE, '--host', HOST, '--port', `${superNodePort(this.#ports, index)}`, '--region', region, '--media', CLIP, '--latency-ms', `${latencyMs}`
+      // The channel tells it that its parent is gone; nothing is sent over it.
+    ), { name: `super-node ${region}`, ipc: true })
     this.#superNodes[index] = child
     return child
   }

@@ -23,8 +23,11 @@ const src = (name: string): string => join(CLIENT, `src/${name}.ts`)
 const bundled = (name: string): string => join(BUNDLED, `${name}.js`)
 
 /** Files that are loaded when they are needed, by the name that they have in `dist`. */
-const LATER = { sessions: src('sessions'), 'video-parts': src('video-parts'), 'browser-erasure': src('browser-erasure'), erasure: bundled('erasure') }
+const LATER = { answers: src('answers'), sessions: src('sessions'), 'video-parts': src('video-parts'), 'file-parts': src('file-parts'), 'publisher-check': src('publisher-check'), 'browser-erasure': src('browser-erasure'), erasure: bundled('erasure') }
 const LATER_IN_NODE = { 'node-quinn': src('node-quinn'), 'engine-file': join(ROOT, 'src/quinn/engine-file.ts'), 'node-http2': bundled('node-http2') }
+
+/** Entries for players, which know nothing of the platform. */
+const PLAYERS = { hls: src('hls'), shaka: src('shaka'), dash: src('dash') }
 
 const common = {
   absWorkingDir: ROOT,
@@ -43,8 +46,9 @@ const common = {
   }
 } as const satisfies BuildOptions
 
-/** Imports of other files of `dist`: whatever is loaded later, and what `core.js` has. */
-function filesOf (core: ReadonlySet<string>): Plugin {
+/** Imports of other files of `dist`: whatever is loaded later, what `core.js` has, and entries that another one stands on. */
+function filesOf (core: ReadonlySet<string>, entries: Readonly<Record<string, string>> = {}): Plugin {
+  const fileOf = new Map(Object.entries(entries).map(([name, path]) => [path, `./${name}.js`]))
   return {
     name: 'files of dist',
     setup (build) {
@@ -53,7 +57,8 @@ function filesOf (core: ReadonlySet<string>): Plugin {
         const name = basename(path).replace(/\.[jt]s$/, '')
         if (kind === 'dynamic-import' || path.endsWith('/bundled/erasure.js')) return { path: `./${name === 'node-erasure' ? 'erasure' : name}.js`, external: true }
         const found = await build.resolve(path, { kind, resolveDir, pluginData: 'seen' })
-        return core.has(relative(ROOT, found.path)) ? { path: './core.js', external: true } : found
+        const file = core.has(relative(ROOT, found.path)) ? './core.js' : fileOf.get(found.path)
+        return file === undefined ? found : { path: file, external: true }
       })
     }
   }
@@ -65,7 +70,7 @@ async function library (entries: Readonly<Record<string, string>>, outdir: strin
   const [{ inputs = {} } = {}] = Object.values(core.metafile.outputs)
   const inCore = new Set(Object.keys(inputs).filter(path => (inputs[path]?.bytesInOutput ?? 0) > 0))
   const [rest, websocket] = await Promise.all([
-    bundle({ ...common, entryPoints: { ...LATER, ...entries }, outdir, minify, plugins: [filesOf(inCore)] }),
+    bundle({ ...common, entryPoints: { ...LATER, ...entries }, outdir, minify, plugins: [filesOf(inCore, entries)] }),
     bundle({
       ...common,
       entryPoints: { websocket: bundled('websocket') },
@@ -85,8 +90,8 @@ async function library (entries: Readonly<Record<string, string>>, outdir: strin
 
 await rm(OUT, { recursive: true, force: true })
 const [inputs] = await Promise.all([
-  library({ index: src('index'), node: src('node'), ...LATER_IN_NODE }, OUT, false),
-  library({ client: src('index') }, join(OUT, 'browser'), true),
+  library({ index: src('index'), node: src('node'), files: src('files'), 'node-files': src('node-files'), ...PLAYERS, ...LATER_IN_NODE }, OUT, false),
+  library({ client: src('index'), files: src('files'), ...PLAYERS }, join(OUT, 'browser'), true),
   promisify(execFile)(process.execPath, [createRequire(import.meta.url).resolve('typescript/bin/tsc'), '-p', relative(process.cwd(), join(CLIENT, 'tsconfig.types.json'))])
 ])
 await writeFile(join(OUT, 'licences.txt'), await licences(inputs, 'icn-relay-client'))

@@ -34,7 +34,7 @@ export const ROOMS: readonly Room[] = [
     folder: 'src/config',
     runs: 'relay',
     holds: 'the schema of every key, composed of those of the concerns; loading, units, validation',
-    imports: ['src/base', 'src/admission'],
+    imports: ['src/base', 'src/protocol', 'src/admission'],
     besides: { files: 'src/plugins/[^/]+/config\\.ts', shown: 'src/plugins/*/config.ts' }
   },
   {

@@ -1,4 +1,4 @@
-import { setTimeout as delay } from 'node:timers/promises'
+import { setImmediate as nextTurn, setTimeout as delay } from 'node:timers/promises'
 import type { FastifyInstance } from 'fastify'
 import type { Logger } from './base/log.ts'
 import type { Config } from './config/config.ts'
@@ -154,7 +154,9 @@ export async function buildApp (start: Config, deps: AppDeps): Promise<Relay> {
   let late = false
   const close = async (): Promise<void> => {
     const { stop_timeout_ms: deadlineMs } = start.viewer
-    const sweep = (): void => {
+    const sweep = async (): Promise<void> => {
+      // A request that has arrived is read first: timers come before it, and without it its connection looks idle.
+      await nextTurn()
       for (const { server } of [viewer, admin]) {
         if (late) server.closeAllConnections()
         // A keep-alive connection whose last response ends after close() began is idle again and would hold the server open.
@@ -163,10 +165,11 @@ export async function buildApp (start: Config, deps: AppDeps): Promise<Relay> {
     }
     const cut = setTimeout(() => {
       late = true
-      sweep()
+      void sweep()
     }, deadlineMs)
-    const sweeping = setInterval(sweep, IDLE_SWEEP_MS)
+    const sweeping = setInterval(() => { void sweep() }, IDLE_SWEEP_MS)
     try {
+      await nextTurn()
       // Viewers of both transports have the same time; what they read comes from what admin.close() ends after them.
       await Promise.all([viewer.close(), admin.viewers.stop(deadlineMs)])
       await admin.close()

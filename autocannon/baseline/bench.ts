@@ -45,7 +45,7 @@ function once<T> (start: () => Promise<T>): () => Promise<T> {
 }
 
 async function bare (cleanup: Cleanup, file: string, bytes: number): Promise<BareServer> {
-  const server = await spawnProgram(cleanup, `autocannon/baseline/${file}`, [String(bytes)])
+  const server = spawnProgram(cleanup, `autocannon/baseline/${file}`, [String(bytes)])
   const { url } = await server.waitFor(event => typeof event['url'] === 'string')
   return { url: String(url), pid: server.pid }
 }

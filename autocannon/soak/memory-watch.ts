@@ -1,5 +1,5 @@
 import { gatewayPid } from '../../tools/harness/gateway-process.ts'
-import { residentBytes } from '../../tools/harness/processes.ts'
+import { residentBytes } from '../../tools/harness/proc.ts'
 import { trendOf, type Sample, type Trend } from './slope.ts'
 
 const SAMPLE_MS = 1_000

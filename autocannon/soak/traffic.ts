@@ -20,7 +20,7 @@ export class Traffic {
 
   /** The processes end with the cleanup. */
   constructor (cleanup: Cleanup) {
-    this.#workers = new Map(TRANSPORTS.map(transport => [transport, WorkerProcess.start<TrafficOrder, TrafficOutcome>(cleanup, 'soak/traffic-process.ts')]))
+    this.#workers = new Map(TRANSPORTS.map(transport => [transport, new WorkerProcess<TrafficOrder, TrafficOutcome>(cleanup, 'soak/traffic-process.ts')]))
   }
 
   /** @param viewers of each transport */

@@ -62,7 +62,7 @@ export class ViewerFleet {
 
   /** The processes end with the cleanup. */
   static start (cleanup: Cleanup, processes: number): ViewerFleet {
-    return new ViewerFleet(Array.from({ length: processes }, () => WorkerProcess.start<ViewerOrder, ViewerOutcome>(cleanup, 'viewers/viewer-process.ts')))
+    return new ViewerFleet(Array.from({ length: processes }, () => new WorkerProcess<ViewerOrder, ViewerOutcome>(cleanup, 'viewers/viewer-process.ts')))
   }
 
   /** Opens sessions, divided among the processes; those that fail are counted. */

@@ -1,10 +1,10 @@
 /**
  * connect: no transport reached the relay; session-lost, no-credit, reset, stalled, truncated: the exchange broke off; status: the
  * relay answered with an error; protocol: the answer makes no sense; digest: bytes do not match their hash; manifest: not
- * usable; missing: too few shards to repair a video; closed: the client was closed.
+ * usable; missing: too few shards to repair a video; uri: no address of a file; range: not within the file; closed: the client was closed.
  */
 export type ClientFault =
-  | 'connect' | 'session-lost' | 'no-credit' | 'reset' | 'stalled' | 'truncated' | 'status' | 'protocol' | 'digest' | 'manifest' | 'missing' | 'closed'
+  | 'connect' | 'session-lost' | 'no-credit' | 'reset' | 'stalled' | 'truncated' | 'status' | 'protocol' | 'digest' | 'manifest' | 'missing' | 'uri' | 'range' | 'closed'
 
 /** Faults after which the same request may succeed. A wrong digest is not one: the next answer comes from the same cache. */
 const RETRYABLE: ReadonlySet<ClientFault> = new Set(['session-lost', 'no-credit', 'reset', 'stalled', 'truncated'])

@@ -1,14 +1,15 @@
 import type { FieldLine, Fields } from '../../src/protocol/message-head.ts'
 import { PREFETCH_FIELD, formatPrefetchHint } from '../../src/protocol/prefetch-hint.ts'
-import { hexOf } from '../../src/protocol/repr-digest.ts'
 import type { ShardKey } from '../../src/protocol/shard-key.ts'
-import { ShardClientError, retryAfterOf } from './client-error.ts'
+import { ShardClientError, reasonText } from './client-error.ts'
 import { statedSha256 } from './digest.ts'
 import type { PooledSession } from './pooled-session.ts'
 import type { ClientPlatform } from './platform.ts'
 import type { RelayResponse } from './relay-connection.ts'
-import { SharedBody, isRange, stallTimer } from './shared-body.ts'
+import { loadAnswers } from './late-parts.ts'
+import type * as Answers from './answers.ts'
 import type { Sessions } from './shared-body.ts'
+import { isRange, stallTimer } from './stall.ts'
 import { linkedAbort } from './waiting.ts'
 
 /** Bytes of an object: `start` inclusive, `end` exclusive, no end for the rest. */
@@ -46,6 +47,8 @@ export interface FetchRequest {
   readonly maxBytes: number
   /** The exchange is given up after so many milliseconds without a byte. */
   readonly stallMs: number
+  /** The first bytes of {@link blocks}, where earlier attempts broke off: only the rest is asked for, and an attempt that breaks off leaves here what came. */
+  readonly kept?: { bytes: Uint8Array }
 }
 
 export interface ObjectResult {
@@ -63,9 +66,6 @@ export interface ObjectResult {
   /** Milliseconds from the start of the request to its verified end. */
   readonly totalMs: number
 }
-
-/** Longest problem document read; the relay's are under 1 KiB. */
-const MAX_PROBLEM_BYTES = 16_384
 
 function rangeFields (range: ClientRange | undefined): FieldLine[] {
   return range === undefined ? [] : [['range', `bytes=${range.start}-${range.end === undefined ? '' : range.end - 1}`]]
@@ -90,69 +90,41 @@ function contentLength (fields: Fields, maxBytes: number): number {
   return length
 }
 
-async function problemOf (response: RelayResponse): Promise<ShardClientError> {
-  const parts: Uint8Array[] = []
-  let size = 0
-  for (let chunk = await response.read(); chunk !== null && size <= MAX_PROBLEM_BYTES; chunk = await response.read()) {
-    parts.push(chunk)
-    size += chunk.length
-  }
-  let problem: { readonly code?: unknown, readonly detail?: unknown } = {}
-  try {
-    const decoder = new TextDecoder()
-    const value: unknown = JSON.parse(parts.map(part => decoder.decode(part, { stream: true })).join(''))
-    if (typeof value === 'object' && value !== null) problem = value
-  } catch {
-    // A proxy on the way may answer with something else; the status says enough.
-  }
-  const { status, fields } = response
-  const retryAfterMs = retryAfterOf(name => fields.get(name))
-  return new ShardClientError('status', typeof problem.detail === 'string' ? problem.detail : `the relay answered with status ${status}`, {
-    status,
-    ...(typeof problem.code === 'string' && { code: problem.code }),
-    ...(retryAfterMs !== undefined && { retryAfterMs })
-  })
+function joined (first: Uint8Array, second: Uint8Array): Uint8Array {
+  if (first.length === 0) return second
+  const both = new Uint8Array(first.length + second.length)
+  both.set(first)
+  both.set(second, first.length)
+  return both
 }
 
-/** Nothing is compared where one of them is not known. */
-function compare (actual: string | undefined, expected: string | undefined): void {
-  if (actual !== undefined && expected !== undefined && actual !== expected) throw new ShardClientError('digest', `the object hashes to ${actual}, not to ${expected}`)
-}
-
-/** @throws ShardClientError digest */
-async function isRight (bytes: Uint8Array, { status, fields }: RelayResponse, { verify, blocks, sha256 }: FetchRequest, platform: ClientPlatform): Promise<boolean> {
-  if (!verify) return false
-  if (status === 206) {
-    await blocks?.verify(bytes)
-    return blocks !== undefined
-  }
-  const expected = sha256 ?? statedSha256(fields)
-  if (expected === undefined || platform.sha256 === undefined) return false
-  compare(hexOf(await platform.sha256(bytes)), expected)
-  return true
-}
-
-/** The head of the answer, checked. */
+/** The head of the answer, checked, and what reads the rest. */
 interface Begun {
+  readonly late: typeof Answers
   readonly response: RelayResponse
   readonly length: number
 }
 
 async function begin (session: PooledSession, fields: readonly FieldLine[], request: FetchRequest, signal: AbortSignal, now: () => number): Promise<Begun> {
-  const { path, maxBytes } = request
-  const range = request.blocks?.fetched ?? request.range
+  const { path, maxBytes, blocks, kept } = request
+  const range = blocks === undefined ? request.range : { ...blocks.fetched, start: blocks.fetched.start + (kept?.bytes.length ?? 0) }
   const askedAt = now()
-  const response = await session.connection.request({ path, fields: [...rangeFields(range), ...hintFields(request.next), ...fields], signal })
+  const asked = session.connection.request({ path, fields: [...rangeFields(range), ...hintFields(request.next), ...fields], signal })
+  // The first time they come beside the answer.
+  const loading = loadAnswers()
+  loading.catch(() => {})
+  const response = await asked
   session.answered(now() - askedAt, cacheOf(response.fields.get('cache-status')) === 'hit')
   try {
     const { status, fields: answer } = response
-    if (status !== 200 && status !== 206) throw await problemOf(response)
+    const late = await loading
+    if (status !== 200 && status !== 206) throw await late.problemOf(response)
     const length = contentLength(answer, maxBytes)
     const isWanted = status === 200 || (range !== undefined && isRange(answer, range.start, length) && (range.end === undefined || range.start + length <= range.end))
     if (!isWanted) throw new ShardClientError('protocol', 'the response has another range than the request')
     // A part says of which object it is.
-    if (status === 206 && request.verify) compare(statedSha256(answer), request.sha256)
-    return { response, length }
+    if (status === 206 && request.verify) late.compare(statedSha256(answer), request.sha256)
+    return { response, length, late }
   } catch (error) {
     response.cancel()
     throw error
@@ -165,10 +137,10 @@ async function begin (session: PooledSession, fields: readonly FieldLine[], requ
  */
 export async function fetchObject (session: PooledSession, request: FetchRequest, sessions: Sessions, platform: ClientPlatform): Promise<ObjectResult> {
   const started = platform.now()
-  const { path, range, blocks, signal, stallMs, token } = request
+  const { path, range, blocks, signal, token } = request
   const fields: readonly FieldLine[] = token === undefined ? [] : [['authorization', `Bearer ${token}`]]
   const abort = linkedAbort(signal)
-  const stall = stallTimer(abort, stallMs, platform)
+  const stall = stallTimer(abort, request, session, platform)
   let begun: Begun
   try {
     begun = await begin(session, fields, request, abort.signal, platform.now)
@@ -182,34 +154,48 @@ export async function fetchObject (session: PooledSession, request: FetchRequest
   } finally {
     stall.stop()
   }
-  const { response, length } = begun
+  const { response, length, late } = begun
   const { status, fields: answer } = response
   const etag = answer.get('etag')
+  const kept = status === 206 && blocks !== undefined ? request.kept : undefined
+  const before = kept?.bytes.length ?? 0
   const whole = { from: 0, to: length }
   // RFC 9110 §14.2: a server may ignore Range, then the part is cut out here.
   const wanted = status === 206 ? blocks ?? whole : { from: range?.start ?? 0, to: range?.end ?? length }
   const counted = status === 206 ? wanted : whole
   const totalBytes = counted.to - counted.from
   let firstByteMs: number | undefined
-  const body = new SharedBody({
+  const body = new late.SharedBody({
     path,
     fields,
     signal,
-    stallMs,
+    stallMs: request.stallMs,
     length,
     etag: status === 200 && range === undefined ? etag : undefined,
     onReceived: receivedBytes => {
       firstByteMs ??= platform.now() - started
-      request.onProgress?.({ receivedBytes: Math.min(Math.max(0, receivedBytes - counted.from), totalBytes), totalBytes })
+      request.onProgress?.({ receivedBytes: Math.min(Math.max(0, before + receivedBytes - counted.from), totalBytes), totalBytes })
     }
   }, sessions, platform)
-  await body.read(session, response, abort)
-  signal.throwIfAborted()
-  const verified = await isRight(body.bytes, response, request, platform)
+  try {
+    await body.read(session, response, abort)
+    signal.throwIfAborted()
+  } catch (error) {
+    // Not all of it: there must be something left to ask for.
+    if (kept !== undefined) kept.bytes = joined(kept.bytes, body.bytes.subarray(0, Math.min(length - body.outstanding, length - 1)))
+    throw error
+  }
+  const bytes = kept === undefined ? body.bytes : joined(kept.bytes, body.bytes)
+  const verified = await late.isRight(bytes, response, request, platform).catch((error: unknown) => {
+    if (kept === undefined || before === 0) throw error
+    // It may be what came before: all of it is asked for once more.
+    kept.bytes = new Uint8Array(0)
+    throw new ShardClientError('truncated', reasonText(error), { cause: error })
+  })
   const totalMs = platform.now() - started
   const cacheStatus = answer.get('cache-status')
   return {
-    bytes: body.bytes.subarray(wanted.from, wanted.to),
+    bytes: bytes.subarray(wanted.from, wanted.to),
     status,
     etag,
     cacheStatus,

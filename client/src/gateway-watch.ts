@@ -34,8 +34,6 @@ export class GatewayWatch {
     this.#arm()
   }
 
-  heard (session: PooledSession): void { session.heardAt = this.#options.platform.now() }
-
   close (): void { this.#cancel?.() }
 
   #busy (): PooledSession[] {

@@ -1,7 +1,7 @@
 /** `icn-relay-client` in browsers: fetches shards and videos from a relay. */
 import type { ErasureDecoder } from './erasure.ts'
 import { ShardClient } from './shard-client.ts'
-import type { ShardClientOptions } from './shard-client.ts'
+import type { ShardClientOptions } from './client-options.ts'
 import type { W3cWebTransportConstructor } from './w3c-types.ts'
 
 export * from './library.ts'

@@ -1,4 +1,5 @@
 /* What is loaded when it is needed, so that a page has its first request out before it has all of this library. */
+import type * as Answers from './answers.ts'
 import type * as Sessions from './sessions.ts'
 
 let sessions: typeof Sessions | undefined
@@ -12,4 +13,12 @@ export async function loadSessions (): Promise<typeof Sessions> {
 /** The same when it is there, as it is once there has been a session. */
 export function loadedSessions (): typeof Sessions | undefined {
   return sessions
+}
+
+let answers: typeof Answers | undefined
+
+/** Loads what an answer needs, beside the first request; a load that failed is tried again. */
+export async function loadAnswers (): Promise<typeof Answers> {
+  answers ??= await import('./answers.ts')
+  return answers
 }

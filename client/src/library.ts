@@ -1,6 +1,8 @@
 /** What the client library is in browsers and in Node alike. */
 export { ShardClient } from './shard-client.ts'
-export type { FetchOptions, FetchShardOptions, FetchVideoOptions, ShardClientOptions, ShardResult, TokenSource } from './shard-client.ts'
+export type { FetchOptions, FetchShardOptions, FetchVideoOptions, ShardClientOptions, ShardResult, TokenSource } from './client-options.ts'
+export { Urgency } from './priority-slots.ts'
+export type { ReadPriority } from './priority-slots.ts'
 export type { BandwidthSignal } from './bandwidth-signal.ts'
 export { ShardClientError } from './client-error.ts'
 export type { ClientFault } from './client-error.ts'

@@ -6,7 +6,7 @@ import type { ErasureDecoder } from './erasure.ts'
 import { wasmDecoder } from './erasure.ts'
 import { nodePonyfill } from './node-ponyfill.ts'
 import { ShardClient } from './shard-client.ts'
-import type { ShardClientOptions } from './shard-client.ts'
+import type { ShardClientOptions } from './client-options.ts'
 import { transportConnector } from './transport-session.ts'
 import type { TransportDialler } from './transport-session.ts'
 

@@ -14,6 +14,8 @@ export interface ClientPlatform {
   readonly fetch: FetchLike
   /** SHA-256; undefined where the page is not a secure context and has no `crypto.subtle`. */
   readonly sha256: ((bytes: Uint8Array) => Promise<Uint8Array>) | undefined
+  /** Whether this is the Ed25519 signature of a raw key over the bytes; undefined or rejecting where the platform knows no Ed25519. */
+  readonly ed25519?: ((key: Uint8Array<ArrayBuffer>, signature: Uint8Array<ArrayBuffer>, bytes: Uint8Array) => Promise<boolean>) | undefined
   /** The WebTransport of the browser, undefined where there is none. */
   readonly webTransport: W3cWebTransportConstructor | undefined
   /** Remembers over the clients of a page or process what their network carries badly; without it each client learns by itself. */
@@ -59,6 +61,9 @@ export function systemPlatform (): ClientPlatform {
     sha256: subtle === undefined
       ? undefined
       : async bytes => new Uint8Array(await subtle.digest('SHA-256', bytes)),
+    ed25519: subtle === undefined
+      ? undefined
+      : async (key, signature, bytes) => await subtle.verify('Ed25519', await subtle.importKey('raw', key, 'Ed25519', false, ['verify']), signature, bytes),
     webTransport: WebTransport,
     memory,
     ...window !== undefined && { onPage: pageEvents(window) }

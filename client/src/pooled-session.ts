@@ -1,4 +1,4 @@
-import type { ControlMessage } from '../../src/protocol/control-messages.ts'
+import type { ControlMessage, FillingObject } from '../../src/protocol/control-messages.ts'
 import type { BandwidthSignal } from './bandwidth-signal.ts'
 import type { TransportInfo } from './transports.ts'
 import type { RelayConnection } from './relay-connection.ts'
@@ -36,6 +36,8 @@ export class PooledSession {
   readonly #waits: number[] = []
   /** What the relay said over it last. */
   bandwidth: BandwidthSignal | undefined
+  /** Called with the paths of what the relay is still fetching. */
+  readonly onFilling = new Set<(paths: ReadonlySet<string>) => void>()
   /** What it said before it was in use. */
   readonly early: ControlMessage[] = []
 
@@ -45,6 +47,12 @@ export class PooledSession {
     this.since = now
     this.heardAt = now
     this.gateway = gateway
+  }
+
+  /** The relay is still fetching these. */
+  filling (objects: readonly FillingObject[]): void {
+    const paths = new Set(objects.map(({ path }) => path))
+    for (const heard of [...this.onFilling]) heard(paths)
   }
 
   /** An answer began so many milliseconds after its request. @param hit the relay had the object */

@@ -1,13 +1,13 @@
 import type { ControlMessage } from '../../src/protocol/control-messages.ts'
-import { signalOf, type BandwidthSignal } from './bandwidth-signal.ts'
+import { signalOf } from './bandwidth-signal.ts'
 import { ShardClientError } from './client-error.ts'
-import type { DialMode, Dialled } from './dial.ts'
+import type { DialMode } from './dial.ts'
 import type { GatewayWatch } from './gateway-watch.ts'
 import { PooledSession } from './pooled-session.ts'
+import type { LinkOptions } from './link-options.ts'
 import { SessionPool } from './session-pool.ts'
 import { MoveBudget, destinations } from './moves.ts'
 import { PagePresence } from './page-presence.ts'
-import type { ClientPlatform } from './platform.ts'
 import type { Sessions, SharedBody } from './shared-body.ts'
 import { TransportChoice } from './transport-choice.ts'
 import { TransportMemory } from './transport-memory.ts'
@@ -15,22 +15,6 @@ import { loadedSessions } from './late-parts.ts'
 import type { TransportScout } from './transport-scout.ts'
 import type { TransportInfo, TransportName } from './transports.ts'
 import { abortable, backoffMs, delay } from './waiting.ts'
-
-export interface LinkOptions {
-  readonly dial: (relayUrl: string, onControl: (message: ControlMessage) => void, signal: AbortSignal, mode: DialMode) => Promise<Dialled>
-  /** Which process of the relay has its sessions now. */
-  readonly gatewayOf: (relayUrl: string, signal: AbortSignal) => Promise<string | undefined>
-  readonly platform: ClientPlatform
-  /** Transports to try, best first. */
-  readonly transports: readonly TransportName[]
-  /** Attempts in a row before those who wait for a connection are told so. */
-  readonly attempts: () => number
-  /** The client is connected in another way than before. */
-  readonly onTransport: ((info: TransportInfo) => void) | undefined
-  readonly onControl: ((message: ControlMessage) => void) | undefined
-  /** What the relay says of bandwidth has changed; undefined when nothing limits it, as far as is known. */
-  readonly onBandwidth: (signal: BandwidthSignal | undefined) => void
-}
 
 /** A session that lives shorter than this, milliseconds, counts as failed, so that a relay in a crash loop is not dialled in a tight one. */
 const SHORT_LIFE_MS = 5_000
@@ -78,7 +62,8 @@ export class RelayLink implements Sessions {
       open: async ({ relayUrl: url, transport }) => await this.#dial(url, { only: transport }),
       limitBps: () => this.#pool.first?.bandwidth?.bitsPerSecond,
       onFirst: () => options.onBandwidth(this.#pool.first?.bandwidth),
-      onJoin: session => this.#catchUp(session),
+      // What the relay said before the session was in use; after whoever takes it into use has ended: a move that leads to the next one is over by then.
+      onJoin: session => { queueMicrotask(() => { for (const message of session.early.splice(0)) this.#hear(session, message) }) },
       onLate: (since, rate) => {
         const [info, place] = [this.#pool.first?.info, this.#place]
         if (info !== undefined) this.#scout()?.late(info, since, rate, () => this.#place === place)
@@ -109,7 +94,7 @@ export class RelayLink implements Sessions {
   join (body: SharedBody): void { this.#pool.join(body) }
   leave (body: SharedBody): void { this.#pool.leave(body) }
   received (session: PooledSession, bytes: number): void {
-    this.#watch?.heard(session)
+    session.heardAt = this.#options.platform.now()
     this.#pool.received(session, bytes)
   }
 
@@ -122,6 +107,8 @@ export class RelayLink implements Sessions {
     if (error.fault !== 'stalled') return
     // "Connected" is not "usable": what has never delivered anything does not become better by connecting again.
     if (session.received === 0) this.#choice.demote(session.info, `connected, but ${error.message}`)
+    // What answers others is there; this one object does not come.
+    if (this.#options.platform.now() - session.heardAt < this.#options.stallMs / 2) return
     // A path that carries nothing may be gone without a word, or a session may be out of streams for good.
     this.#retire(session)
   }
@@ -159,8 +146,8 @@ export class RelayLink implements Sessions {
   }
 
   async #attempts (): Promise<void> {
-    const { attempts, platform } = this.#options
-    const urls = [...new Set([this.#relayUrl, this.#home])]
+    const { alternates, attempts, platform } = this.#options
+    const urls = [...new Set([this.#relayUrl, this.#home, ...alternates])]
     let askedMs = 0
     for (let attempt = 0; ; attempt++) {
       const pauseMs = Math.max(askedMs, this.#failures > 0 ? backoffMs(this.#failures, platform.random()) : 0)
@@ -239,14 +226,10 @@ export class RelayLink implements Sessions {
     this.#options.onTransport?.(session.info)
   }
 
-  /** What the relay said before the session was in use; after whoever takes it into use has ended: a move that leads to the next one is over by then. */
-  #catchUp (session: PooledSession): void {
-    queueMicrotask(() => { for (const message of session.early.splice(0)) this.#hear(session, message) })
-  }
-
   #hear (session: PooledSession, message: ControlMessage): void {
-    this.#watch?.heard(session)
+    session.heardAt = this.#options.platform.now()
     if (message.type === 'ping') return
+    if (message.type === 'filling') session.filling(message.objects)
     if (!this.#pool.has(session)) {
       // What a session says that is not in use any more does not count.
       if (!session.retired && session.early.length < MAX_EARLY) session.early.push(message)

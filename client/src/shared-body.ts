@@ -1,8 +1,9 @@
-import type { FieldLine, Fields } from '../../src/protocol/message-head.ts'
+import type { FieldLine } from '../../src/protocol/message-head.ts'
 import { ShardClientError } from './client-error.ts'
 import type { PooledSession } from './pooled-session.ts'
 import type { ClientPlatform } from './platform.ts'
 import type { RelayResponse } from './relay-connection.ts'
+import { isRange, stallTimer } from './stall.ts'
 import { linkedAbort, onAbort } from './waiting.ts'
 import type { LinkedAbort } from './waiting.ts'
 
@@ -40,23 +41,6 @@ export interface BodyRequest {
   /** Every part must show this one; a body without is not divided. */
   readonly etag: string | undefined
   readonly onReceived: (receivedBytes: number) => void
-}
-
-/** Calls back when nothing came for a while. */
-export function stallTimer (abort: LinkedAbort, stallMs: number, platform: ClientPlatform): { again: () => void, stop: () => void } {
-  let stop = (): void => {}
-  const again = (): void => {
-    stop()
-    stop = platform.after(stallMs, () => abort.abort(new ShardClientError('stalled', `nothing came for ${stallMs} ms`)))
-  }
-  again()
-  return { again, stop: () => stop() }
-}
-
-/** Content-Range must say what was asked for: bytes of another place would pass for the right ones. */
-export function isRange (fields: Fields, start: number, length: number, total?: number): boolean {
-  const match = /^bytes (\d+)-(\d+)\/(\d+|\*)$/.exec(fields.get('content-range') ?? '')
-  return match !== null && Number(match[1]) === start && Number(match[2]) - start + 1 === length && (total === undefined || Number(match[3]) === total)
 }
 
 /** The body of one answer, put together from what comes over one session or, in parts, over several. */
@@ -136,7 +120,7 @@ export class SharedBody {
 
   async #run (piece: Piece, abort: LinkedAbort, open: (signal: AbortSignal) => Promise<RelayResponse>): Promise<void> {
     const asked = piece.end
-    const stall = stallTimer(abort, this.#request.stallMs, this.#platform)
+    const stall = stallTimer(abort, this.#request, piece.session, this.#platform)
     const askedAt = this.#platform.now()
     let response: RelayResponse | undefined
     try {

@@ -112,22 +112,3 @@ export class WaitingLine {
     return true
   }
 }
-
-/** At most `size` holders at the same time; the others wait in order. */
-export class Slots {
-  #free: number
-  readonly #line = new WaitingLine()
-
-  constructor (size: number) {
-    this.#free = size
-  }
-
-  /** @returns a function that gives the slot back, to be called once */
-  async take (signal: AbortSignal): Promise<() => void> {
-    signal.throwIfAborted()
-    const give = (): void => { if (!this.#line.next()) this.#free++ }
-    if (this.#free > 0) this.#free--
-    else await this.#line.wait(signal, give)
-    return give
-  }
-}

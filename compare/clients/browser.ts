@@ -4,7 +4,7 @@ import { chromium, type BrowserContext, type Page } from 'playwright-core'
 import { CHROMIUM_FLAGS } from '../../tools/harness/browser.ts'
 import { CHROMIUM } from '../../tools/harness/ci.ts'
 import { findProgram, ROOT } from '../peers/peer.ts'
-import { usageOf, type Usage } from '../pinned-process.ts'
+import { usageOf, type Usage } from '../../tools/harness/proc.ts'
 import { quantile } from '../statistics.ts'
 import type { Percentiles } from './load.ts'
 

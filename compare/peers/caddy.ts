@@ -1,5 +1,5 @@
 import { join } from 'node:path'
-import { PinnedProcess } from '../pinned-process.ts'
+import { ManagedProcess } from '../../tools/harness/managed-process.ts'
 import { ROOT, freePorts, requireProgram, type Running, type World } from './peer.ts'
 
 /** Caddy with static files. @throws Error when it is not installed or does not start */
@@ -7,10 +7,7 @@ export async function startCaddy (world: World): Promise<Running> {
   const command = await requireProgram('caddy')
   const [http = 0, https = 0, http3 = 0] = await freePorts(3)
   const home = join(world.directory, 'caddy')
-  const process = await PinnedProcess.start({
-    name: 'caddy',
-    command,
-    args: ['run', '--config', join(ROOT, 'compare/configs/Caddyfile'), '--adapter', 'caddyfile'],
+  const process = ManagedProcess.start([command, 'run', '--config', join(ROOT, 'compare/configs/Caddyfile'), '--adapter', 'caddyfile'], {
     core: world.serverCore,
     env: {
       HOME: home,

@@ -1,17 +1,17 @@
 import { mkdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { PinnedProcess } from '../pinned-process.ts'
+import { ManagedProcess } from '../../tools/harness/managed-process.ts'
 import { freePorts, requireProgram, template, type Running, type World } from './peer.ts'
 
 // Workers of a root nginx would be "nobody", who cannot read our temporary folder.
 const USER = process.getuid?.() === 0 ? 'user root root;' : ''
 
-async function start (name: string, config: string, world: World, values: Record<string, string | number>, ports: readonly number[]): Promise<PinnedProcess> {
+async function start (name: string, config: string, world: World, values: Record<string, string | number>, ports: readonly number[]): Promise<ManagedProcess> {
   const directory = join(world.directory, name)
   await mkdir(directory, { recursive: true })
   const file = join(directory, 'nginx.conf')
   await writeFile(file, await template(config, { USER, DIRECTORY: directory, CERTIFICATE: world.certificate.cert, KEY: world.certificate.key, ...values }))
-  const server = await PinnedProcess.start({ name, command: await requireProgram('nginx'), args: ['-c', file, '-e', 'stderr'], core: world.serverCore })
+  const server = ManagedProcess.start([await requireProgram('nginx'), '-c', file, '-e', 'stderr'], { name, core: world.serverCore })
   await server.listening(...ports)
   return server
 }

@@ -3,7 +3,7 @@ import { delimiter, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { Agent, request } from 'undici'
 import { freePort } from '../../tools/harness/ci.ts'
-import type { PinnedProcess } from '../pinned-process.ts'
+import type { ManagedProcess } from '../../tools/harness/managed-process.ts'
 
 /** Top folder of the repository. */
 export const ROOT = fileURLToPath(new URL('../../', import.meta.url))
@@ -27,7 +27,7 @@ export interface World {
 
 /** A peer that answers on 127.0.0.1. */
 export interface Running {
-  readonly process: PinnedProcess
+  readonly process: ManagedProcess
   readonly http?: number
   /** TLS with HTTP/2. */
   readonly https?: number

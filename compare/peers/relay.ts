@@ -1,6 +1,6 @@
 import { mkdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { PinnedProcess } from '../pinned-process.ts'
+import { ManagedProcess } from '../../tools/harness/managed-process.ts'
 import { bodyOf, freePorts, template, type Running, type World } from './peer.ts'
 
 export interface RelayOptions {
@@ -36,13 +36,7 @@ export async function startRelay (world: World, { name, ramBytes = 268_435_456, 
     ENGINE: engine
   }))
   const loader = world.relayProgram.endsWith('.ts') ? ['--import', 'tsx'] : []
-  const server = await PinnedProcess.start({
-    name,
-    command: process.execPath,
-    args: [...loader, ...nodeArguments, world.relayProgram, '--config', config],
-    core: world.serverCore,
-    env
-  })
+  const server = ManagedProcess.start([process.execPath, ...loader, ...nodeArguments, world.relayProgram, '--config', config], { name, core: world.serverCore, env })
   await server.listening(viewer, admin)
   const running: Running = {
     process: server,

@@ -1,6 +1,6 @@
 import { mkdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { PinnedProcess } from '../pinned-process.ts'
+import { ManagedProcess } from '../../tools/harness/managed-process.ts'
 import { freePorts, requireProgram, template, type Running, type World } from './peer.ts'
 
 /** Varnish with everything in memory. @throws Error when it is not installed or does not start */
@@ -11,13 +11,8 @@ export async function startVarnish (world: World): Promise<Running> {
   await mkdir(directory)
   const file = join(world.directory, 'varnish.vcl')
   await writeFile(file, await template('varnish.vcl', { ORIGIN_HOST: world.origin.host, ORIGIN_PORT: world.origin.port }))
-  const process = await PinnedProcess.start({
-    name: 'varnish',
-    command,
-    // No jail: its users could not enter our temporary folder.
-    args: ['-j', 'none', '-F', '-n', directory, '-a', `127.0.0.1:${http}`, '-f', file, '-s', 'malloc,1g', '-p', 'vcc_allow_inline_c=off'],
-    core: world.serverCore
-  })
+  // No jail: its users could not enter our temporary folder.
+  const process = ManagedProcess.start([command, '-j', 'none', '-F', '-n', directory, '-a', `127.0.0.1:${http}`, '-f', file, '-s', 'malloc,1g', '-p', 'vcc_allow_inline_c=off'], { core: world.serverCore })
   await process.listening(http)
   return { process, http }
 }

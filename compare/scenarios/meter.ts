@@ -1,5 +1,5 @@
 import type { Percentiles } from '../clients/load.ts'
-import type { PinnedProcess } from '../pinned-process.ts'
+import type { ManagedProcess } from '../../tools/harness/managed-process.ts'
 import type { Sample } from '../result.ts'
 
 /** What a client saw. */
@@ -16,7 +16,7 @@ export interface Seen {
 const MB = 1_000_000
 
 /** Runs `work` and puts together what the client saw and what it cost the server. */
-export async function metered (server: PinnedProcess, work: () => Promise<Seen>): Promise<Sample> {
+export async function metered (server: ManagedProcess, work: () => Promise<Seen>): Promise<Sample> {
   const before = await server.usage()
   const { bytes, seconds, firstByteMs, wholeMs, clientCpuMs, errors = [] } = await work()
   const after = await server.usage()

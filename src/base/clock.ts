@@ -36,3 +36,16 @@ export const systemTimers: Timers = {
     return () => { clearTimeout(timer) }
   }
 }
+
+/**
+ * Calls back once after `ms`, and after what had arrived by then has been read: when the event loop stood still, timers come before it, and who has long
+ * answered would be taken for late. The returned function cancels.
+ */
+export function afterArrivals (timers: Timers, ms: number, callback: () => void): () => void {
+  let cancelled = false
+  const cancel = timers.after(ms, () => { setImmediate(() => { if (!cancelled) callback() }) })
+  return () => {
+    cancelled = true
+    cancel()
+  }
+}

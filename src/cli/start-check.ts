@@ -4,6 +4,7 @@ import { dirname, join, resolve } from 'node:path'
 import { RelayError, systemCode } from '../base/errors.ts'
 import { memoryLimit } from '../base/process-use.ts'
 import type { Config } from '../config/config.ts'
+import { listenersOf } from '../config/listeners.ts'
 import { readAuth } from '../plugins/auth/auth-files.ts'
 import { loadConfigured } from '../plugins/tls/certificate-files.ts'
 
@@ -19,14 +20,10 @@ function isLoopbackHost (host: string): boolean {
 }
 
 /** Two listeners on one port. */
-function portProblems ({ viewer, admin, transport }: Config): string[] {
-  const listeners = [
-    { key: 'viewer.port', host: viewer.host, port: viewer.port },
-    { key: 'admin.port', host: admin.host, port: admin.port },
-    ...transport.engine === 'off' ? [] : [{ key: 'viewer.websocket_port', host: viewer.host, port: viewer.websocket_port }]
-  ]
+function portProblems (config: Config): string[] {
+  const listeners = listenersOf(config)
   return listeners.flatMap((one, position) => listeners.slice(position + 1)
-    .filter(other => one.port !== 0 && one.port === other.port && sameHost(one.host, other.host))
+    .filter(other => one.port !== 0 && one.port === other.port && one.protocol === other.protocol && sameHost(one.host, other.host))
     .map(other => `${one.key} and ${other.key} must differ, both are ${one.port}`))
 }
 

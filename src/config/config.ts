@@ -114,6 +114,7 @@ const ITEMS: Readonly<Record<string, string>> = {
   'upstream.super_nodes': '{ url = "http://super-1.example:9002", region = "NA-WEST" }',
   'upstream.siblings': '{ url = "https://relay-2.example:9003", region = "NA-WEST" }',
   'upstream.dns': '{ dns = "_relay._tcp.example.org", type = "SRV", region = "EU-WEST" }',
+  'cache.ttl': '{ media_type = "application/json", ttl_ms = "1h", stale_if_error_ms = "7d" }',
   'admin.tokens': '{ token_file = "/etc/icn-relay/admin-token", scope = "write" }',
   'auth.signed_urls.keys': '{ kid = "2026-01", secret_file = "/etc/icn-relay/signing-key" }',
   'bandwidth.ladder': '{ rendition = "480p", min_bps = 1000000 }'
@@ -133,13 +134,26 @@ function exampleOf (at: string): string | undefined {
 /** Sizes and times with units as the numbers they stand for; what is neither is left for validation to name. Changes the tree. */
 function convertUnits (tree: Tree): void {
   for (const { path, schema } of configKeys()) {
-    const { unit } = schema as { unit?: Unit }
-    const name = path.at(-1) ?? ''
+    const { unit, items } = schema as WithUnits
     const table = path.slice(0, -1).reduce<unknown>((inner, part) => isTree(inner) && Object.hasOwn(inner, part) ? inner[part] : undefined, tree)
-    if (unit === undefined || !isTree(table) || !Object.hasOwn(table, name)) continue
-    const text = table[name]
-    if (typeof text === 'string') table[name] = fromUnits(text, unit) ?? text
+    const name = path.at(-1) ?? ''
+    convertUnit(table, name, unit)
+    const list = items?.properties !== undefined && isTree(table) && Object.hasOwn(table, name) ? table[name] : undefined
+    if (!Array.isArray(list)) continue
+    for (const item of list) for (const [key, inner] of Object.entries(items?.properties ?? {})) convertUnit(item, key, inner.unit)
   }
+}
+
+/** A key, or the tables of a list. */
+interface WithUnits {
+  readonly unit?: Unit
+  readonly items?: { readonly properties?: Readonly<Record<string, WithUnits>> }
+}
+
+function convertUnit (table: unknown, name: string, unit: Unit | undefined): void {
+  if (unit === undefined || !isTree(table) || !Object.hasOwn(table, name)) return
+  const text = table[name]
+  if (typeof text === 'string') table[name] = fromUnits(text, unit) ?? text
 }
 
 const configCheck = schemaCheck<Config>(ConfigSchema, { allErrors: true, useDefaults: true, coerceTypes: false, strict: false, verbose: true })

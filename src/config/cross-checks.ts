@@ -3,6 +3,7 @@ import { isNetwork } from '../admission/networks.ts'
 import { isPrivateHost } from '../base/private-address.ts'
 import { LINE_FIELDS, NAMED_FIELD } from '../plugins/access-log/config.ts'
 import { tokenNames } from '../plugins/admin/config.ts'
+import { NODE_KEYS } from '../plugins/upstream/config.ts'
 import { authProblems } from './auth.ts'
 import type { Config } from './schema.ts'
 
@@ -15,6 +16,9 @@ export function crossChecks (config: Config): string[] {
   if (sizing.max_bytes < sizing.min_bytes) problems.push('sizing.max_bytes must be at least sizing.min_bytes')
   if (sizing.enabled && sizing.min_bytes < upstream.max_object_bytes) problems.push('sizing.min_bytes must be at least upstream.max_object_bytes, or no object could be stored')
   if (cache.sync === 'none' && cache.verify_reads === 'never') problems.push('cache.sync = "none" needs cache.verify_reads = "first" or "always": after a power cut, files may have other bytes than were stored')
+  cache.ttl.forEach(({ ttl_ms: ttl, stale_while_revalidate_ms: revalidate, stale_if_error_ms: error }, position) => {
+    if (ttl === undefined && (revalidate ?? error) !== undefined) problems.push(`cache.ttl.${position} has no ttl_ms, so what it is for never becomes stale, and stale_while_revalidate_ms and stale_if_error_ms say nothing`)
+  })
   if (upstream.hedge_max_ms < upstream.hedge_min_ms) problems.push('upstream.hedge_max_ms must be at least upstream.hedge_min_ms')
   if (upstream.backoff_max_ms < upstream.backoff_initial_ms) problems.push('upstream.backoff_max_ms must be at least upstream.backoff_initial_ms')
   if (viewer.port !== 0 && viewer.port === admin.port && viewer.host === admin.host) problems.push('viewer.port and admin.port must differ')
@@ -64,7 +68,7 @@ function tierProblems ({ upstream, region, p2p }: Config): string[] {
   })
   if (upstream.self_url !== '' && !URL.canParse(upstream.self_url)) problems.push('upstream.self_url is not a URL')
   if (upstream.siblings.length > 0 && upstream.self_url === '') problems.push('upstream.self_url must be set beside upstream.siblings, or no key would be ours')
-  if (upstream.super_nodes.length + upstream.dns.length === 0 && !p2p.enabled) problems.push('upstream.super_nodes or upstream.dns must name a super-node')
+  if (NODE_KEYS.every(key => upstream[key].length === 0) && !p2p.enabled) problems.push(`${NODE_KEYS.map(key => `upstream.${key}`).join(' or ')} must name a super-node`)
   upstream.dns_servers.forEach((server, position) => {
     if (!isNameServer(server)) problems.push(`upstream.dns_servers.${position} must be an IP address, or one with a port, like 127.0.0.1:5353 or [::1]:53`)
   })

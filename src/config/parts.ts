@@ -1,4 +1,5 @@
 import Type from 'typebox'
+import { SESSION_TRANSPORTS } from '../protocol/session-transports.ts'
 
 /* What the schemas of the concerns are made of. */
 
@@ -11,6 +12,11 @@ export const live = <S extends object>(schema: S): S => Object.assign(schema, { 
 
 export const port = (value: number, description: string) =>
   Type.Integer({ minimum: 0, maximum: 65_535, default: value, description: `${description}; 0 picks a free port` })
+
+type WithOwnPort = Extract<typeof SESSION_TRANSPORTS[number], { readonly own: object }>
+
+/** The ports of transports that have one of their own. */
+export const transportPorts = Object.fromEntries(SESSION_TRANSPORTS.flatMap(row => 'own' in row ? [[row.port, port(row.own.usual, row.own.is)]] : [])) as Readonly<Record<WithOwnPort['port'], ReturnType<typeof port>>>
 
 export const ms = (value: number, description: string) =>
   Type.Integer({ minimum: 1, maximum: 86_400_000, default: value, unit: 'time', description: `${description}, milliseconds` })

@@ -66,6 +66,7 @@ export class RemoteLease implements ShardLease {
   readonly sha256: string | undefined
   readonly verified: boolean
   readonly lasting: boolean
+  readonly lifetime: ShardLease['lifetime']
   readonly origin: Origin
   readonly body = { read: async (position: number, maxBytes: number) => await this.#read(position, maxBytes) }
   readonly #home: LeaseHome
@@ -83,11 +84,12 @@ export class RemoteLease implements ShardLease {
   #unreadable: string | undefined
 
   constructor (home: LeaseHome, held: HeldLease, object: RamObject | undefined, range: RangeSpec | undefined, signal: AbortSignal) {
-    const { size, sha256, verified, lasting, origin, file } = held.info
+    const { size, sha256, verified, lasting, lifetime, origin, file } = held.info
     this.size = size
     this.sha256 = sha256
     this.verified = verified
     this.lasting = lasting
+    this.lifetime = lifetime
     this.origin = origin
     this.#home = home
     this.#held = held
@@ -96,6 +98,8 @@ export class RemoteLease implements ShardLease {
     this.#end = range?.kind === 'from' && range.last !== undefined ? Math.min(range.last + 1, size) : size
     this.#path = file?.path
   }
+
+  get readable (): number { return this.#held.readable }
 
   release (): void {
     this.#close()

@@ -1,6 +1,7 @@
 import { access, readFile } from 'node:fs/promises'
 import { RelayError } from '../base/errors.ts'
 import type { Config } from '../config/config.ts'
+import { listenersOf } from '../config/listeners.ts'
 import type { Command } from '../spawn/gateway-process.ts'
 import type { Account } from './accounts.ts'
 
@@ -19,13 +20,13 @@ async function lowestFreePort (): Promise<number> {
  * A command as it is run as somebody else, with no capability, or with CAP_NET_BIND_SERVICE where a port of the configuration needs it.
  * @throws RelayError RELAY_ERR_CONFIG when that needs `setpriv` and there is none
  */
-export async function commandAs ({ file, args, options }: Command, { uid, gid }: Account, { viewer, admin }: Config): Promise<Command> {
+export async function commandAs ({ file, args, options }: Command, { uid, gid }: Account, config: Config): Promise<Command> {
   const lowest = await lowestFreePort()
-  const low = Object.entries({ 'viewer.port': viewer.port, 'viewer.websocket_port': viewer.websocket_port, 'admin.port': admin.port }).find(([, port]) => port > 0 && port < lowest)
+  const low = listenersOf(config).find(({ port }) => port > 0 && port < lowest)
   // Without supplementary groups: libuv drops root's when it changes the user.
   if (low === undefined) return { file, args, options: { ...options, uid, gid } }
   const setpriv = await firstOf(SETPRIV)
-  if (setpriv === undefined) throw new RelayError('RELAY_ERR_CONFIG', `${low[0]} ${low[1]} is below ${lowest} and process.user is set, which needs setpriv of util-linux; there is none`)
+  if (setpriv === undefined) throw new RelayError('RELAY_ERR_CONFIG', `${low.key} ${low.port} is below ${lowest} and process.user is set, which needs setpriv of util-linux; there is none`)
   const only = '-all,+net_bind_service'
   return {
     file: setpriv,

@@ -10,8 +10,20 @@ export type ControlMessage =
     readonly alternates: readonly string[]
   }
   | { readonly type: 'redirect'; readonly url: string; readonly reason: string }
+  /** Objects that requests of the session wait for and the relay is still fetching, said every second. */
+  | { readonly type: 'filling'; readonly objects: readonly FillingObject[] }
   /** Keeps a silent session alive; says nothing else. */
   | { readonly type: 'ping' }
+
+export interface FillingObject {
+  /** As it was asked for, without query. */
+  readonly path: string
+  /** That the relay has of it so far. */
+  readonly bytes: number
+}
+
+/** Objects in one `filling` message: with paths of 160 characters they are three quarters of the longest line. */
+export const MAX_FILLING = 32
 
 /** Longest control line a viewer accepts, bytes: 16 alternates of 256 characters fit twice. */
 export const MAX_CONTROL_LINE = 8192
@@ -27,6 +39,8 @@ function isObject (value: unknown): value is Record<string, unknown> {
 
 const isText = (value: unknown): value is string => typeof value === 'string' && value.length <= MAX_CONTROL_LINE
 const isAmount = (value: unknown): value is number => typeof value === 'number' && Number.isFinite(value) && value >= 0
+
+const isFilling = (value: unknown): value is FillingObject => isObject(value) && isText(value['path']) && isAmount(value['bytes'])
 
 /** Reads one line; undefined for what is malformed or of a later version, so that relays may add messages and members. */
 export function parseControl (line: string): ControlMessage | undefined {
@@ -56,6 +70,11 @@ export function parseControl (line: string): ControlMessage | undefined {
   if (type === 'redirect') {
     const { url, reason } = value
     return isText(url) && isText(reason) ? { type, url, reason } : undefined
+  }
+  if (type === 'filling') {
+    const { objects } = value
+    if (!Array.isArray(objects)) return undefined
+    return { type, objects: objects.filter(isFilling).slice(0, MAX_FILLING).map(({ path, bytes }) => ({ path, bytes })) }
   }
   return type === 'ping' ? { type } : undefined
 }

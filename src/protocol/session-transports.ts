@@ -1,12 +1,13 @@
 /**
  * The transports that sessions come over, best first. Another one is a row here and a way to open it in `gateway/transports/open.ts`; what viewers are
- * offered, told, counted and shown follows. `port` is the key of `[viewer]` with its port; over UDP it may be that of viewer HTTP, which is over TCP.
+ * offered, told, counted and shown follows, and its port. `port` is the key of `[viewer]` with that; over UDP it may be that of viewer HTTP, which is over TCP,
+ * and otherwise the key is its own, with a default and words for the configuration.
  */
 export const SESSION_TRANSPORTS = [
   /** Over HTTP/3, which needs UDP. The engine does not tell who comes, so a ticket does. */
   { name: 'webtransport', scheme: 'https', udp: true, ticket: true, port: 'port' },
   /** Over TCP, for networks that block UDP. */
-  { name: 'websocket', scheme: 'wss', udp: false, ticket: false, port: 'websocket_port' }
+  { name: 'websocket', scheme: 'wss', udp: false, ticket: false, port: 'websocket_port', own: { usual: 9004, is: 'port of the WebSocket fallback' } }
 ] as const
 
 export type SessionTransport = typeof SESSION_TRANSPORTS[number]['name']

@@ -32,15 +32,16 @@ export interface DiskQueueOptions {
 
 interface Operation {
   readonly kind: DiskWork
-  /** Monotonic, ms; a thread is not taken back before the operation ends. */
-  readonly dueAt: number
+  /** Monotonic, ms, put off by the time in which this process did not run; a thread is not taken back before the operation ends. */
+  dueAt: number
   readonly giveUp: () => void
   late: boolean
 }
 
 /**
  * The way to the disk. An operation holds a thread of Node's pool until it ends, and on a disk that hangs it does not end: nobody waits for it longer
- * than a deadline, and those that are late never take the last threads, which belong to everybody.
+ * than a deadline, and those that are late never take the last threads, which belong to everybody. Time in which this process did not get to run is not
+ * the disk's: on a machine without a core to spare what the disk has long answered is not given up because nobody has looked.
  */
 export class DiskQueue {
   readonly #options: DiskQueueOptions
@@ -120,10 +121,14 @@ export class DiskQueue {
   #look (): void {
     if (this.#looking) return
     this.#looking = true
-    this.#timers.after(this.#options.timeoutMs / LOOKS, () => {
+    const pauseMs = this.#options.timeoutMs / LOOKS
+    const lookAt = this.#timers.now() + pauseMs
+    this.#timers.after(pauseMs, () => {
       this.#looking = false
       const now = this.#timers.now()
+      const stoodMs = Math.max(0, now - lookAt)
       for (const operation of this.#running) {
+        operation.dueAt += stoodMs
         if (operation.late || now < operation.dueAt) continue
         operation.late = true
         this.#countLate(operation.kind, 1)

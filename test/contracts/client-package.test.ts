@@ -8,8 +8,8 @@ import { after, before, suite, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { gzipSync } from 'node:zlib'
-import { build, type Metafile } from 'esbuild'
-import { mediaCid } from '../../demo/super-node/manifest.ts'
+import { build, type BuildResult, type Metafile } from 'esbuild'
+import { DEMO_PUBLIC_KEY, mediaCid } from '../../demo/super-node/manifest.ts'
 import { startSuperNode, syntheticShard } from '../../demo/super-node/server.ts'
 import { sha256 } from '../../tools/harness/http.ts'
 import { spawnRelay } from '../../tools/harness/processes.ts'
@@ -21,8 +21,12 @@ const run = promisify(execFile)
 /** What a page may load before its first request goes out, compressed, bytes. */
 const MAX_FIRST_BYTES = 12_000
 /** What it loads to fetch shards over WebTransport, that included. */
-const MAX_SESSION_BYTES = 17_200
+const MAX_SESSION_BYTES = 19_000
+/** What a page for files loads before its first request goes out, compressed, bytes. */
+const MAX_FILES_BYTES = 14_000
 const CID = 'syn-100000-package'
+/** Of the clip. */
+const TYPE = 'video/webm; codecs="vp9,opus"'
 
 interface Manifest {
   readonly version: string
@@ -96,12 +100,15 @@ test('the relay passes on what the package exports, the same classes', async () 
 suite('in a page', () => {
   let outputs: Metafile['outputs']
   let sizes: Map<string, number>
+  /** Bytes that an entry loads before it needs more. */
+  const first = new Map<string, number>()
 
   before(async () => {
     await writeFile(join(project, 'page.js'), "import { connect } from 'icn-relay-client'\nglobalThis.relay = connect(location.origin)\n")
-    const { metafile, outputFiles } = await build({
+    await writeFile(join(project, 'files.js'), "import { connect } from 'icn-relay-client/files'\nglobalThis.relay = connect(location.origin)\n")
+    const bundle = async (entry: string): Promise<BuildResult<{ metafile: true, write: false }>> => await build({
       absWorkingDir: project,
-      entryPoints: ['page.js'],
+      entryPoints: [entry],
       outdir: 'page',
       bundle: true,
       splitting: true,
@@ -111,8 +118,12 @@ suite('in a page', () => {
       write: false,
       logLevel: 'silent'
     })
-    outputs = metafile.outputs
-    sizes = new Map(outputFiles.map(({ path, contents }) => [path.slice(project.length + 1), gzipSync(contents, { level: 9 }).length]))
+    for (const entry of ['files.js', 'page.js']) {
+      const { metafile, outputFiles } = await bundle(entry)
+      outputs = metafile.outputs
+      sizes = new Map(outputFiles.map(({ path, contents }) => [path.slice(project.length + 1), gzipSync(contents, { level: 9 }).length]))
+      first.set(entry, [...loaded(`page/${entry}`)].reduce((sum, file) => sum + (sizes.get(file) ?? Number.NaN), 0))
+    }
   })
 
   /** What is loaded with a file. */
@@ -126,15 +137,21 @@ suite('in a page', () => {
     const bytes = [...loaded('page/page.js')].reduce((sum, file) => sum + (sizes.get(file) ?? Number.NaN), 0)
     t.diagnostic(`${bytes} bytes; later: ${[...sizes].filter(([file]) => !loaded('page/page.js').has(file)).map(([file, size]) => `${file} ${size}`).join(', ')}`)
     assert.ok(bytes <= MAX_FIRST_BYTES, `${bytes}`)
-    const sessions = [...sizes].filter(([file]) => file.startsWith('page/sessions-')).reduce((sum, [, size]) => sum + size, 0)
+    const sessions = [...sizes].filter(([file]) => /^page\/(?:answers|sessions)-/.test(file)).reduce((sum, [, size]) => sum + size, 0)
     assert.ok(sessions > 0 && bytes + sessions <= MAX_SESSION_BYTES, `${bytes + sessions}`)
+  })
+
+  test(`one for files is at most ${MAX_FILES_BYTES} bytes`, t => {
+    const bytes = first.get('files.js') ?? Number.NaN
+    t.diagnostic(`${bytes} bytes`)
+    assert.ok(bytes <= MAX_FILES_BYTES, `${bytes}`)
   })
 
   test('sessions, videos, WebSocket and the erasure code are loaded later', () => {
     const first = [...loaded('page/page.js')].flatMap(file => Object.keys(outputs[file]?.inputs ?? {})).map(path => path.split('/').at(-1))
     assert.ok(first.includes('core.js'))
     const all = Object.values(outputs).flatMap(({ inputs }) => Object.keys(inputs)).map(path => path.split('/').at(-1))
-    for (const name of ['sessions.js', 'video-parts.js', 'websocket.js', 'erasure.js']) assert.deepEqual([first.includes(name), all.includes(name)], [false, true], name)
+    for (const name of ['answers.js', 'sessions.js', 'video-parts.js', 'websocket.js', 'erasure.js']) assert.deepEqual([first.includes(name), all.includes(name)], [false, true], name)
     assert.ok(!all.some(name => name?.startsWith('node')), 'nothing of Node')
   })
 })
@@ -168,12 +185,33 @@ process.exit()
     const expected = sha256(syntheticShard(CID, 3))
     assert.deepEqual(JSON.parse(stdout), { same: true, webtransport: ['webtransport', expected], websocket: ['websocket', expected], http: ['http', expected], video: [[0], sha256(clip)] })
     assert.equal(stderr, '')
+
+    const examples = (await readdir(join(ROOT, 'client/examples'))).filter(name => name.endsWith('.mjs'))
+    // Those of pages run in `test/e2e/players.test.ts`.
+    const pages = await readdir(join(ROOT, 'client/examples/pages'))
+    const docs = await readFile(join(ROOT, 'docs/client.md'), 'utf8')
+    const said: Record<string, string> = {}
+    for (const name of examples) {
+      const text = await readFile(join(ROOT, 'client/examples', name), 'utf8')
+      assert.ok(docs.includes(`\`\`\`js\n${text}\`\`\``), `docs/client.md shows ${name}`)
+      await writeFile(join(project, name), text)
+      said[name] = (await run(process.execPath, [name, relay.viewerUrl, `icn://${cid}`, DEMO_PUBLIC_KEY], { cwd: project })).stdout
+    }
+    for (const name of pages) assert.ok(docs.includes(`\`\`\`js\n${await readFile(join(ROOT, 'client/examples/pages', name), 'utf8')}\`\`\``), `docs/client.md shows ${name}`)
+    assert.equal(docs.match(/^```js$/gm)?.length, examples.length + pages.length, 'every example of the page is a file')
+    assert.deepEqual(said, {
+      'errors.mjs': 'status 404 RELAY_ERR_SHARD_NOT_FOUND false\n',
+      'fetch.mjs': `206 ${TYPE}\n1000 bytes, bytes ${clip.length - 1000}-${clip.length - 1}/${clip.length}\n`,
+      'priorities.mjs': 'urgent: 10000 bytes, hit true true\nbackground: 100000 bytes, hit true true\nnormal: 100000 bytes, memory true true\n',
+      'read.mjs': `${cid}: ${clip.length} bytes of ${TYPE}\nit begins with 1000 bytes\n${clip.length} bytes streamed\n`,
+      'tokens.mjs': `${clip.length} bytes, signed\n`
+    })
   })
 })
 
 test('the types are whole, for a page without the types of Node, and for Node', { timeout: 240_000 }, async () => {
-  await writeFile(join(project, 'page.ts'), "import { connect, type ShardResult } from 'icn-relay-client'\nexport const shard = async (): Promise<ShardResult> => await (await connect(location.origin)).fetchShard('a', 1)\n")
-  await writeFile(join(project, 'node.ts'), "import { connect, dialHttp3, type ShardResult } from 'icn-relay-client'\nexport const shard = async (): Promise<ShardResult> => await (await connect(String(dialHttp3))).fetchShard('a', 1)\n")
+  await writeFile(join(project, 'page.ts'), "import { connect, type ShardResult } from 'icn-relay-client'\nimport { connect as files, type FileClient } from 'icn-relay-client/files'\nimport { extendDash } from 'icn-relay-client/dash'\nimport { hlsLoader } from 'icn-relay-client/hls'\nimport { registerIcn } from 'icn-relay-client/shaka'\nexport const players = [extendDash, hlsLoader, registerIcn]\nexport const client = async (): Promise<FileClient> => await files([location.origin])\nexport const response = async (): Promise<Response> => await (await client()).fetch('icn://a')\nexport const stream = async (): Promise<ReadableStream<Uint8Array<ArrayBuffer>>> => (await (await client()).open('icn://a')).stream()\nexport const shard = async (): Promise<ShardResult> => await (await connect(location.origin)).fetchShard('a', 1)\n")
+  await writeFile(join(project, 'node.ts'), "import { connect, dialHttp3, type ShardResult } from 'icn-relay-client'\nimport { connect as files, type FileClient } from 'icn-relay-client/files'\nexport const client = async (): Promise<FileClient> => await files(['a'])\nexport const shard = async (): Promise<ShardResult> => await (await connect(String(dialHttp3))).fetchShard('a', 1)\n")
   const tsc = join(ROOT, 'node_modules/typescript/bin/tsc')
   const options = ['--noEmit', '--strict', '--target', 'es2023']
   await run(process.execPath, [tsc, ...options, '--module', 'esnext', '--moduleResolution', 'bundler', '--customConditions', 'browser', '--lib', 'es2023,dom', 'page.ts'], { cwd: project })

@@ -15,7 +15,7 @@ test('a rotated access log goes on in a new file at SIGUSR1, which ends nothing;
   const relay = await spawnRelay(t, [await spawnSuperNode(t, 'NA-WEST')], { transport: { engine: 'off' }, access_log: { path } })
   const urls = async (file: string): Promise<unknown[]> => (await readFile(file, 'utf8').catch(() => '')).split('\n').slice(0, -1).map(line => (JSON.parse(line) as { url: string }).url)
   const get = async (target: string): Promise<void> => { await (await request(relay.viewerUrl + target)).body.dump() }
-  const tail = await spawnProgram(t, SERVER, ['tail', '--json', '--status', '404', '--config', relay.configFile, '--admin', relay.adminUrl])
+  const tail = spawnProgram(t, SERVER, ['tail', '--json', '--status', '404', '--config', relay.configFile, '--admin', relay.adminUrl])
   const listeners = async (): Promise<number> => (await (await request(`${relay.adminUrl}/admin/v1/log`)).body.json() as { listeners: number }).listeners
   await until(listeners, count => count === 1)
   await get(PATH)

@@ -10,7 +10,8 @@ import { freePort } from '../../tools/harness/ci.ts'
 import { gatewayPid } from '../../tools/harness/gateway-process.ts'
 import { fetchHashed, sha256, until } from '../../tools/harness/http.ts'
 import { PATIENT_UPSTREAM } from '../../tools/harness/limits.ts'
-import { buildRelay, spawnSuperNode, type SpawnedProcess } from '../../tools/harness/processes.ts'
+import type { ManagedProcess } from '../../tools/harness/managed-process.ts'
+import { buildRelay, spawnSuperNode } from '../../tools/harness/processes.ts'
 import { temporaryDirectory } from '../../tools/harness/temporary-directory.ts'
 import { identity, startAsRoot, WITHOUT_USERS } from '../support/other-users.ts'
 
@@ -37,7 +38,7 @@ async function lowPort (): Promise<number> {
   throw new Error('no port below 1024 is free')
 }
 
-interface Scene extends SpawnedProcess {
+interface Scene extends ManagedProcess {
   readonly directory: string
   readonly adminPort: number
   readonly viewerUrl: string
@@ -57,7 +58,7 @@ async function relayAs (t: TestContext, users: string, superNode: string, viewer
   await writeFile(config, `[process]\n${users}\n[viewer]\nhost = "127.0.0.1"\nport = ${viewerPort}\nwebsocket_port = 0\nstop_timeout_ms = 500\n[admin]\nport = ${adminPort}\n[prefetch]\nenabled = false\n[cache]\npath = ${JSON.stringify(join(directory, 'cache'))}\n[upstream]\nsuper_nodes = [{ url = ${JSON.stringify(superNode)}, region = "EU-WEST" }]\n${PATIENCE}\n`)
   const relay = await startAsRoot(t, await buildRelay(t), ['--config', config])
   const { pid } = await relay.waitFor(({ msg }) => msg === 'relay ready')
-  return { ...relay, directory, adminPort, viewerUrl: `http://127.0.0.1:${viewerPort}`, relayPid: Number(pid) }
+  return Object.assign(relay, { directory, adminPort, viewerUrl: `http://127.0.0.1:${viewerPort}`, relayPid: Number(pid) })
 }
 
 /** Whether somebody can read a file. */

@@ -4,7 +4,8 @@ import { Agent } from 'undici'
 import { startSuperNode, syntheticShard } from '../../demo/super-node/server.ts'
 import { fetchHashed, sha256 } from '../../tools/harness/http.ts'
 import { PATIENT_UPSTREAM } from '../../tools/harness/limits.ts'
-import { residentBytes, spawnRelay } from '../../tools/harness/processes.ts'
+import { residentBytes } from '../../tools/harness/proc.ts'
+import { spawnRelay } from '../../tools/harness/processes.ts'
 
 const SIZE = 8 * 1024 * 1024
 

@@ -39,7 +39,7 @@ interface Holding { readonly url: string, readonly p2p: string, readonly id: str
 
 /** A super-node in a process of its own that says in the DHT what it holds. */
 async function spawnHolder (t: TestContext, holds: string): Promise<Holding> {
-  const node = await spawnProgram(t, SUPER_NODE, ['--port', '0', '--region', REGION, '--p2p', '/ip4/127.0.0.1/tcp/0', '--p2p-holds', holds])
+  const node = spawnProgram(t, SUPER_NODE, ['--port', '0', '--region', REGION, '--p2p', '/ip4/127.0.0.1/tcp/0', '--p2p-holds', holds])
   const { url, p2p } = await node.waitFor(event => typeof event['url'] === 'string') as { url: string, p2p: string[] }
   const address = p2p[0] ?? ''
   return { url, p2p: address, id: address.split('/').at(-1) ?? '' }
@@ -149,7 +149,7 @@ suite('packages of libp2p', { concurrency: false }, () => {
     const directory = await temporaryDirectory(t)
     const config = join(directory, 'relay.toml')
     await writeFile(config, `[cache]\npath = "${directory}/cache"\n[trust]\npublishers = ["${DEMO_PUBLIC_KEY}"]\n[p2p]\nenabled = true\nlisten = []\n`)
-    const relay = await spawnProgram(t, SERVER, ['--config', config], { LOADED_FILES: join(directory, 'loaded'), MISSING_PACKAGE: '@libp2p/tcp', NODE_OPTIONS: `--import ${RECORD_LOADS}`, ICN_RELAY_ADMIN_PORT: '0', ICN_RELAY_VIEWER_PORT: '0' })
+    const relay = spawnProgram(t, SERVER, ['--config', config], { LOADED_FILES: join(directory, 'loaded'), MISSING_PACKAGE: '@libp2p/tcp', NODE_OPTIONS: `--import ${RECORD_LOADS}`, ICN_RELAY_ADMIN_PORT: '0', ICN_RELAY_VIEWER_PORT: '0' })
     assert.deepEqual(await relay.exit, { code: 1, signal: null })
     assert.match(relay.stderr(), /^icn-relay: RELAY_ERR_CONFIG: p2p\.enabled needs packages that are not installed; in the directory of the relay: npm install libp2p@2 [^\n]+\n$/)
   })

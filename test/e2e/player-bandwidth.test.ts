@@ -21,7 +21,7 @@ const SHARD_BYTES = 150_187
 type State = Readonly<Record<string, string | undefined>>
 
 async function setup (t: TestContext): Promise<{ relay: SpawnedRelay, url: string, page: Page }> {
-  const node = await spawnProgram(t, SUPER_NODE, ['--port', '0', '--media', 'demo/media/clip.webm'])
+  const node = spawnProgram(t, SUPER_NODE, ['--port', '0', '--media', 'demo/media/clip.webm'])
   const { url: origin, items } = await node.waitFor(event => event['event'] === 'listening') as { url: string, items: { cid: string }[] }
   // The burst holds the whole clip: what does not come immediately is what the page does not ask for.
   const relay = await spawnRelay(t, [{ url: origin, region: 'NA-WEST' }], { ...PATIENT, viewer: { player: true }, bandwidth: { total_bps: SHARE_BPS, burst_bytes: 8_000_000 } })

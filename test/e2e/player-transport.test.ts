@@ -33,7 +33,7 @@ interface Scene {
 }
 
 async function openScene (t: TestContext, viewerPort = 0): Promise<Scene> {
-  const node = await spawnProgram(t, SUPER_NODE, ['--port', '0', '--media', 'demo/media/clip.webm'])
+  const node = spawnProgram(t, SUPER_NODE, ['--port', '0', '--media', 'demo/media/clip.webm'])
   const { url: origin, items } = await node.waitFor(event => event['event'] === 'listening') as { url: string, items: { cid: string }[] }
   const cid = items[0]?.cid ?? ''
   const relay = await spawnRelay(t, [{ url: origin, region: 'NA-WEST' }], { ...PATIENT, viewer: { port: viewerPort, websocket_port: 0, player: true }, region: { override: 'NA-WEST' }, upstream: { ...PATIENT_UPSTREAM, negative_ttl_ms: 0 } })

@@ -6,7 +6,8 @@ import { withoutChromium } from '../../tools/harness/ci.ts'
 import { sharedBrowser } from '../../tools/harness/browser.ts'
 import { until } from '../../tools/harness/http.ts'
 import { PATIENT } from '../support/browser-rig.ts'
-import { SUPER_NODE, spawnProgram, spawnRelay, type SpawnedProcess } from '../../tools/harness/processes.ts'
+import type { ManagedProcess } from '../../tools/harness/managed-process.ts'
+import { SUPER_NODE, spawnProgram, spawnRelay } from '../../tools/harness/processes.ts'
 
 const openPage = sharedBrowser({ after })
 const REGIONS = ['NA-WEST', 'EU-WEST', 'APAC']
@@ -19,8 +20,8 @@ interface Played {
 /** Where screenshots go, when somebody wants to look at them. */
 const SCREENSHOTS = process.env['TEST_SCREENSHOTS']
 
-async function startSuperNodes (t: TestContext): Promise<{ nodes: SpawnedProcess[], origins: { url: string, region: string }[], cid: string }> {
-  const nodes = await Promise.all(REGIONS.map(async region => await spawnProgram(t, SUPER_NODE, ['--port', '0', '--region', region, '--media', 'demo/media/clip.webm'])))
+async function startSuperNodes (t: TestContext): Promise<{ nodes: ManagedProcess[], origins: { url: string, region: string }[], cid: string }> {
+  const nodes = await Promise.all(REGIONS.map(async region => spawnProgram(t, SUPER_NODE, ['--port', '0', '--region', region, '--media', 'demo/media/clip.webm'])))
   const listening = await Promise.all(nodes.map(async node => await node.waitFor(event => event['event'] === 'listening')))
   const items = listening[0]?.['items'] as { cid: string }[] | undefined
   return {

@@ -44,7 +44,7 @@ async function spawnTier (t: TestContext, upstream: Record<string, unknown> = {}
       }
       return cids
     }
-    return { ...relay, id: `127.0.0.1:${port}`, own }
+    return Object.assign(relay, { id: `127.0.0.1:${port}`, own })
   }
   const relays = await Promise.all([member(ports[0]), member(ports[1]), member(ports[2])])
   for (const relay of relays) {

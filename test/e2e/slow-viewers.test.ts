@@ -9,7 +9,8 @@ import { fetchHashed, inParallel, metric, sha256, until } from '../../tools/harn
 import { openSession, readAll } from '../../tools/harness/quinn-rig.ts'
 import { DEFAULT_LIMITS } from '../../tools/harness/default-limits.ts'
 import { GENEROUS_LIMITS, PATIENT_UPSTREAM } from '../../tools/harness/limits.ts'
-import { residentBytes, spawnRelay, type SpawnedRelay } from '../../tools/harness/processes.ts'
+import { residentBytes } from '../../tools/harness/proc.ts'
+import { spawnRelay, type SpawnedRelay } from '../../tools/harness/processes.ts'
 import { SlowViewers } from '../../tools/harness/slow-viewers.ts'
 
 const MB = 1024 * 1024

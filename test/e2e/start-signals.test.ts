@@ -59,7 +59,7 @@ test('as process 1 too, where nothing ends a process that does not listen', { ..
 })
 
 test('from its first answer to its readiness the admin listener refuses nobody', LIMIT, async t => {
-  const relay = await spawnProgram(t, SERVER, ['--config', await configFor(await temporaryDirectory(t), await filled(t))])
+  const relay = spawnProgram(t, SERVER, ['--config', await configFor(await temporaryDirectory(t), await filled(t))])
   const { adminPort } = await relay.waitFor(({ msg }) => msg === 'relay starting')
   const answers: string[] = []
   for (let ready = false; !ready;) {

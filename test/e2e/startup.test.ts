@@ -17,7 +17,7 @@ interface Outcome {
 
 /** Runs the relay until it ends by itself. */
 async function run (t: TestContext, args: readonly string[], env: Record<string, string> = {}): Promise<Outcome> {
-  const relay = await spawnProgram(t, SERVER, args, env)
+  const relay = spawnProgram(t, SERVER, args, env)
   let stdout = ''
   relay.child.stdout?.setEncoding('utf8').on('data', (text: string) => { stdout += text })
   const { code } = await relay.exit
@@ -84,7 +84,7 @@ suite('a relay that cannot start says why in one line, listens nowhere and exits
   test('a cache directory that another relay uses', async t => {
     const directory = join(await temporaryDirectory(t), 'cache')
     const free = async (): Promise<string> => listeners({ viewer: await freePort(), admin: await freePort() }).replace('silent', 'info')
-    const first = await spawnProgram(t, SERVER, ['--config', await fileWith(t, await free()), '--cache-path', directory])
+    const first = spawnProgram(t, SERVER, ['--config', await fileWith(t, await free()), '--cache-path', directory])
     await first.waitFor(event => event['msg'] === 'relay ready')
     const second = await run(t, ['--config', await fileWith(t, await free()), '--cache-path', directory])
     assert.equal(second.code, 1)

@@ -24,7 +24,7 @@ async function ask (url: string): Promise<AnyResponse & { ms: number }> {
 }
 
 test('a relay over a relay over a super-node: a cold shard crosses each tier once, then both hit', async t => {
-  const origin = await spawnProgram(t, SUPER_NODE, ['--port', '0'])
+  const origin = spawnProgram(t, SUPER_NODE, ['--port', '0'])
   const { url: originUrl } = await origin.waitFor(event => typeof event['url'] === 'string') as { url: string }
   const a = await spawnRelay(t, [{ url: originUrl, region: 'NA-WEST' }], { ...OFF, upstream: { ...NO_HURRY, relay_id: 'a' } })
   const b = await spawnRelay(t, [{ url: a.viewerUrl, region: 'NA-WEST' }], { ...OFF, upstream: { ...NO_HURRY, relay_id: 'b' } })
@@ -92,7 +92,7 @@ for (const [named, role] of [['named as relays', { role: 'relay' }], ['named as 
 }
 
 test('two relays that wait for each other while a super-node has the object: both viewers get it', { timeout: 240_000 }, async t => {
-  const origin = await spawnProgram(t, SUPER_NODE, ['--port', '0', '--region', 'APAC'])
+  const origin = spawnProgram(t, SUPER_NODE, ['--port', '0', '--region', 'APAC'])
   const { url } = await origin.waitFor(event => typeof event['url'] === 'string')
   const pair = await spawnPair(t, { role: 'relay' }, [{ url, region: 'APAC' }])
   for (let n = 0; n < 5; n++) {

@@ -1,16 +1,15 @@
 import assert from 'node:assert/strict'
 import { execFile, spawn } from 'node:child_process'
 import { open, writeFile } from 'node:fs/promises'
-import { join, resolve } from 'node:path'
+import { join } from 'node:path'
 import test from 'node:test'
-import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { Agent, request } from 'undici'
 import { inParallel, metric } from '../../tools/harness/http.ts'
-import { SERVER, type Exit } from '../../tools/harness/processes.ts'
+import { nodeCommand, ROOT, type Exit } from '../../tools/harness/managed-process.ts'
+import { SERVER } from '../../tools/harness/processes.ts'
 import { temporaryDirectory } from '../../tools/harness/temporary-directory.ts'
 
-const ROOT = fileURLToPath(new URL('../../', import.meta.url))
 /** Each leaves a line of some 500 bytes: more than a pipe and the memory for lines hold. None is refused, since of those only some are logged. */
 const REQUESTS = 4_000
 
@@ -26,7 +25,8 @@ test('standard output nobody reads: requests are answered, lines are counted, SI
   // Open for both, so that neither side waits for the other; two, because the relay makes its own non-blocking.
   const [pipe, reader] = [await open(fifo, 'r+'), await open(fifo, 'r+')]
   t.after(async () => { await Promise.all([pipe.close(), reader.close()]) })
-  const child = spawn(process.execPath, [.../[.]c?ts$/.test(SERVER) ? ['--import', 'tsx'] : [], resolve(ROOT, SERVER), '--config', config], { cwd: ROOT, stdio: ['ignore', pipe.fd, 'ignore'] })
+  const [program = '', ...args] = nodeCommand(SERVER, '--config', config)
+  const child = spawn(program, args, { cwd: ROOT, stdio: ['ignore', pipe.fd, 'ignore'] })
   const exit = new Promise<Exit>(resolve => { child.once('close', (code, signal) => { resolve({ code, signal }) }) })
   t.after(async () => {
     if (child.exitCode === null && child.signalCode === null) child.kill('SIGKILL')

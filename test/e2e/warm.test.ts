@@ -68,7 +68,7 @@ suite('warming', { concurrency: false }, () => {
     await until(async () => await readFile(join(relay.cachePath, 'warm-jobs.json'), 'utf8'), text => text.includes('+++++++++.....+'))
     assert.deepEqual(await asked(node, cid), ALL.map(part => part < 10 ? 1 : 0))
     // A command that is ended leaves its job behind, and does not say that it is done.
-    const command = await spawnProgram(t, SERVER, ['warm', `syn-${SIZE}-left`, '--admin', relay.adminUrl, '--config', relay.configFile])
+    const command = spawnProgram(t, SERVER, ['warm', `syn-${SIZE}-left`, '--admin', relay.adminUrl, '--config', relay.configFile])
     await until(async () => await readFile(join(relay.cachePath, 'warm-jobs.json'), 'utf8'), text => text.includes(`syn-${SIZE}-left`))
     command.child.kill('SIGINT')
     assert.deepEqual(await command.exit, { code: null, signal: 'SIGINT' })

@@ -141,9 +141,10 @@ suite('cache', () => {
       value => value['readers'] === 0
     )
     const { storedAt = 0, lastAccess = 0, ...rest } = entry
-    assert.deepEqual(rest, { cid: 'syn-1234-d', part: 2, size: 1234, sha256: sha256(syntheticShard('syn-1234-d', 2)), verified: false, hits: 1, readers: 0, staleSince: null, tags: [] })
+    assert.deepEqual(rest, { cid: 'syn-1234-d', part: 2, size: 1234, sha256: sha256(syntheticShard('syn-1234-d', 2)), verified: false, hits: 1, readers: 0, staleSince: null, freshUntil: null, tags: [] })
     assert.ok(before <= storedAt && storedAt <= lastAccess && lastAccess <= Date.now())
-    assert.equal(((await call(`${running.adminUrl}/admin/v1/cache/shards/syn-1234-d/manifest`)).json() as { part: string }).part, 'manifest')
+    const { part, storedAt: since, freshUntil } = (await call(`${running.adminUrl}/admin/v1/cache/shards/syn-1234-d/manifest`)).json() as { part: string, storedAt: number, freshUntil: number }
+    assert.deepEqual([part, freshUntil - since], ['manifest', 3_600_000])
   })
 
   test('entries that are not there are 404, keys that cannot be are 400', async t => {

@@ -75,6 +75,7 @@ test('every key is marked as it is: live ones, and no others, are in force after
     ['admin.requests_per_minute', 90_000, async () => (await lab.ask('GET', '/limits')).headers['x-ratelimit-limit']],
     ['cache.max_bytes', 20_000_000, () => app.shardCache.disk.configuredBytes],
     ['cache.ram_bytes', 1_000_000, () => app.shardCache.ram.maxBytes],
+    ['cache.ttl', [{ ttl_ms: 9_000 }], () => app.shardCache.freshness.lifetimeOf({ cid: 'Qm', part: 0 })],
     ['upstream.super_nodes', [{ url: 'http://127.0.0.1:9', region: 'MENA' }], () => [app.upstream.status().map(({ region }) => region), app.region.current]],
     ['denylist.file', list, () => app.denylist.size],
     ['region.override', 'MENA', () => app.region.current],

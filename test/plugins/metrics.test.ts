@@ -187,8 +187,11 @@ suite('counters', () => {
 
   test('evictions, removals, size and utilization follow the cache', async t => {
     const { adminUrl, viewerUrl } = await setup(t, { upstream: { max_object_bytes: 1_000 } })
-    for (let n = 0; n < 5; n++) await get(`${viewerUrl}/shards/syn-1000-evict${n}/shard_0.bin`)
-    await settled(adminUrl)
+    for (let n = 0; n < 5; n++) {
+      await get(`${viewerUrl}/shards/syn-1000-evict${n}/shard_0.bin`)
+      // Else a later one may be stored before it, and go instead.
+      await settled(adminUrl)
+    }
     await request(`${adminUrl}/admin/v1/cache`, { method: 'PATCH', body: '{"maxBytes":4000}', headers: { 'content-type': 'application/json' } }).then(async ({ body }) => { await body.dump() })
     await get(`${adminUrl}/admin/v1/cache/shards/syn-1000-evict4/0`, {}, 'DELETE')
     const now = await scrape(adminUrl)

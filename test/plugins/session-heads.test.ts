@@ -11,9 +11,9 @@ import { rawOrigin, response } from '../support/raw-origin.ts'
 const BODY = bytesOf('heads', 1_000)
 const LIMIT = { timeout: 240_000 }
 
-async function setup (t: TestContext, fields: readonly string[]): Promise<RunningRelay> {
+async function setup (t: TestContext, fields: readonly string[], cache: Record<string, unknown> = {}): Promise<RunningRelay> {
   const node = await rawOrigin(t, ({ socket }) => { socket.write(response(BODY, fields)) })
-  return await startRelay(t, [{ url: node.url, region: node.region }], { transport: { engine: 'quinn', ...PATIENT_SUPERVISOR }, upstream: PATIENT_UPSTREAM })
+  return await startRelay(t, [{ url: node.url, region: node.region }], { cache, transport: { engine: 'quinn', ...PATIENT_SUPERVISOR }, upstream: PATIENT_UPSTREAM })
 }
 
 /** The head of an answer over WebTransport, of which the body was right. */
@@ -62,4 +62,27 @@ test('a hit over a session has the age that it has over HTTP, a miss has none, a
   }
   const { headers } = await request(`${relay.viewerUrl}/shards/secret/shard_0.bin`)
   assert.ok(Number(headers.age) >= 90)
+})
+
+test('how long an object is fresh is said over a session as over HTTP, of a miss, a hit, one that is stale and one that was asked for first', LIMIT, async t => {
+  const relay = await setup(t, [], { ttl: [{ cid_prefix: 'sec', ttl_ms: '1min', stale_while_revalidate_ms: '1min', stale_if_error_ms: '1h' }] })
+  const { disk } = relay.relay.admin.shardCache
+  const control = 'public, max-age=60, stale-while-revalidate=60, stale-if-error=3600'
+  const said = async (ageMs: number): Promise<[status: string, control: string | undefined][]> => {
+    const heads: [string, string | undefined][] = []
+    for (const over of ['session', 'http']) {
+      if (ageMs > 0) (disk.peek('secret/0') ?? assert.fail()).storedAt = Date.now() - ageMs
+      const head = over === 'session' ? await headOver(t, relay) : new Map(Object.entries((await request(`${relay.viewerUrl}/shards/secret/shard_0.bin`)).headers as Record<string, string>))
+      heads.push([head.get('cache-status') ?? '', head.get('cache-control')])
+      await stored(relay)
+    }
+    return heads
+  }
+  assert.deepEqual((await said(0)).map(([status, text]) => [status.replace(/ttl=\d+/, 'ttl=n'), text]), [['icn-relay; fwd=uri-miss', control], ['icn-relay; hit; ttl=n', control]])
+  for (const [ageMs, expected] of [[1_000, /^icn-relay; hit; ttl=\d+$/], [90_000, /^icn-relay; hit; ttl=-\d+$/], [200_000, /^icn-relay; fwd=stale$/]] as const) {
+    for (const [status, text] of await said(ageMs)) {
+      assert.match(status, expected)
+      assert.equal(text, control)
+    }
+  }
 })

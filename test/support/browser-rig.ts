@@ -50,7 +50,7 @@ export async function everyTransportOpen (viewerUrl: string, ca?: string): Promi
  * @param ca file of the authority that vouches for the relay's certificate, where one is configured
  */
 export async function startBrowserRig (t: Pick<TestContext, 'after'>, { viewer, upstream, ...settings }: Settings = {}, ca?: string): Promise<BrowserRig> {
-  const node = await spawnProgram(t, SUPER_NODE, ['--port', '0', '--media', 'demo/media/clip.webm'])
+  const node = spawnProgram(t, SUPER_NODE, ['--port', '0', '--media', 'demo/media/clip.webm'])
   const { url: origin, items } = await node.waitFor(event => event['event'] === 'listening') as { url: string, items: { cid: string }[] }
   const relay = await spawnRelay(t, [{ url: origin, region: 'NA-WEST' }], {
     ...PATIENT,

@@ -1154,7 +1154,7 @@ export interface components {
             sha256: string;
             /** @description whether it was compared with a believed manifest */
             verified: boolean;
-            /** @description when it was stored, milliseconds since the epoch */
+            /** @description when super-nodes had it last: when it was stored, or they were asked whether it is the same still, less the `age` with which it came, milliseconds since the epoch */
             storedAt: number;
             /** @description when it was last read, milliseconds since the epoch */
             lastAccess: number;
@@ -1163,6 +1163,8 @@ export interface components {
             readers: number;
             /** @description null when none did */
             staleSince: number | null;
+            /** @description null when it never changes */
+            freshUntil: number | null;
             /** @description of its CID: from the manifest and from warm jobs */
             tags: string[];
         };
@@ -1524,9 +1526,9 @@ export interface operations {
                 headers: {
                     /** @description id of this request in the relay log */
                     "x-request-id"?: string;
-                    /** @description `public, max-age=31536000, immutable`: an object never changes; `public, max-age=60` for one that no believed manifest vouches for; `no-store` for what may not be kept */
+                    /** @description `public, max-age=31536000, immutable`: a shard never changes; `max-age`, and where they are given `stale-while-revalidate` and `stale-if-error` (RFC 5861), as `cache.ttl` has them for what does, as manifests; `public, max-age=60` for one that no believed manifest vouches for; `no-store` for what may not be kept */
                     "cache-control"?: string;
-                    /** @description RFC 9211: `icn-relay; hit`, with `ttl=-<seconds>` when it is stale and served until it was fetched again, or `icn-relay; fwd=uri-miss`, with `collapsed` when it joined a fetch under way; a hit has `age` (RFC 9111 §5.1) as well */
+                    /** @description RFC 9211: `icn-relay; hit`, with `ttl=<seconds>` of what does not hold for ever, below 0 when it is stale and served until it was fetched again; `fwd=uri-miss`, with `collapsed` when it joined a fetch under way; or `fwd=stale` when its time was over: super-nodes were asked first, and have the same (`ttl`), sent it, or could not be asked (`ttl` below 0, and the code of the error as `detail`). A hit has `age` (RFC 9111 §5.1) as well */
                     "cache-status"?: string;
                     /** @description tier or super-node region that answered, and how long opening took, ms */
                     "server-timing"?: string;
@@ -1557,9 +1559,9 @@ export interface operations {
                 headers: {
                     /** @description id of this request in the relay log */
                     "x-request-id"?: string;
-                    /** @description `public, max-age=31536000, immutable`: an object never changes; `public, max-age=60` for one that no believed manifest vouches for; `no-store` for what may not be kept */
+                    /** @description `public, max-age=31536000, immutable`: a shard never changes; `max-age`, and where they are given `stale-while-revalidate` and `stale-if-error` (RFC 5861), as `cache.ttl` has them for what does, as manifests; `public, max-age=60` for one that no believed manifest vouches for; `no-store` for what may not be kept */
                     "cache-control"?: string;
-                    /** @description RFC 9211: `icn-relay; hit`, with `ttl=-<seconds>` when it is stale and served until it was fetched again, or `icn-relay; fwd=uri-miss`, with `collapsed` when it joined a fetch under way; a hit has `age` (RFC 9111 §5.1) as well */
+                    /** @description RFC 9211: `icn-relay; hit`, with `ttl=<seconds>` of what does not hold for ever, below 0 when it is stale and served until it was fetched again; `fwd=uri-miss`, with `collapsed` when it joined a fetch under way; or `fwd=stale` when its time was over: super-nodes were asked first, and have the same (`ttl`), sent it, or could not be asked (`ttl` below 0, and the code of the error as `detail`). A hit has `age` (RFC 9111 §5.1) as well */
                     "cache-status"?: string;
                     /** @description tier or super-node region that answered, and how long opening took, ms */
                     "server-timing"?: string;
@@ -1592,9 +1594,9 @@ export interface operations {
                 headers: {
                     /** @description id of this request in the relay log */
                     "x-request-id"?: string;
-                    /** @description `public, max-age=31536000, immutable`: an object never changes; `public, max-age=60` for one that no believed manifest vouches for; `no-store` for what may not be kept */
+                    /** @description `public, max-age=31536000, immutable`: a shard never changes; `max-age`, and where they are given `stale-while-revalidate` and `stale-if-error` (RFC 5861), as `cache.ttl` has them for what does, as manifests; `public, max-age=60` for one that no believed manifest vouches for; `no-store` for what may not be kept */
                     "cache-control"?: string;
-                    /** @description RFC 9211: `icn-relay; hit`, with `ttl=-<seconds>` when it is stale and served until it was fetched again, or `icn-relay; fwd=uri-miss`, with `collapsed` when it joined a fetch under way; a hit has `age` (RFC 9111 §5.1) as well */
+                    /** @description RFC 9211: `icn-relay; hit`, with `ttl=<seconds>` of what does not hold for ever, below 0 when it is stale and served until it was fetched again; `fwd=uri-miss`, with `collapsed` when it joined a fetch under way; or `fwd=stale` when its time was over: super-nodes were asked first, and have the same (`ttl`), sent it, or could not be asked (`ttl` below 0, and the code of the error as `detail`). A hit has `age` (RFC 9111 §5.1) as well */
                     "cache-status"?: string;
                     /** @description tier or super-node region that answered, and how long opening took, ms */
                     "server-timing"?: string;
@@ -1830,9 +1832,9 @@ export interface operations {
                 headers: {
                     /** @description id of this request in the relay log */
                     "x-request-id"?: string;
-                    /** @description `public, max-age=31536000, immutable`: an object never changes; `public, max-age=60` for one that no believed manifest vouches for; `no-store` for what may not be kept */
+                    /** @description `public, max-age=31536000, immutable`: a shard never changes; `max-age`, and where they are given `stale-while-revalidate` and `stale-if-error` (RFC 5861), as `cache.ttl` has them for what does, as manifests; `public, max-age=60` for one that no believed manifest vouches for; `no-store` for what may not be kept */
                     "cache-control"?: string;
-                    /** @description RFC 9211: `icn-relay; hit`, with `ttl=-<seconds>` when it is stale and served until it was fetched again, or `icn-relay; fwd=uri-miss`, with `collapsed` when it joined a fetch under way; a hit has `age` (RFC 9111 §5.1) as well */
+                    /** @description RFC 9211: `icn-relay; hit`, with `ttl=<seconds>` of what does not hold for ever, below 0 when it is stale and served until it was fetched again; `fwd=uri-miss`, with `collapsed` when it joined a fetch under way; or `fwd=stale` when its time was over: super-nodes were asked first, and have the same (`ttl`), sent it, or could not be asked (`ttl` below 0, and the code of the error as `detail`). A hit has `age` (RFC 9111 §5.1) as well */
                     "cache-status"?: string;
                     /** @description tier or super-node region that answered, and how long opening took, ms */
                     "server-timing"?: string;
@@ -1861,9 +1863,9 @@ export interface operations {
                 headers: {
                     /** @description id of this request in the relay log */
                     "x-request-id"?: string;
-                    /** @description `public, max-age=31536000, immutable`: an object never changes; `public, max-age=60` for one that no believed manifest vouches for; `no-store` for what may not be kept */
+                    /** @description `public, max-age=31536000, immutable`: a shard never changes; `max-age`, and where they are given `stale-while-revalidate` and `stale-if-error` (RFC 5861), as `cache.ttl` has them for what does, as manifests; `public, max-age=60` for one that no believed manifest vouches for; `no-store` for what may not be kept */
                     "cache-control"?: string;
-                    /** @description RFC 9211: `icn-relay; hit`, with `ttl=-<seconds>` when it is stale and served until it was fetched again, or `icn-relay; fwd=uri-miss`, with `collapsed` when it joined a fetch under way; a hit has `age` (RFC 9111 §5.1) as well */
+                    /** @description RFC 9211: `icn-relay; hit`, with `ttl=<seconds>` of what does not hold for ever, below 0 when it is stale and served until it was fetched again; `fwd=uri-miss`, with `collapsed` when it joined a fetch under way; or `fwd=stale` when its time was over: super-nodes were asked first, and have the same (`ttl`), sent it, or could not be asked (`ttl` below 0, and the code of the error as `detail`). A hit has `age` (RFC 9111 §5.1) as well */
                     "cache-status"?: string;
                     /** @description tier or super-node region that answered, and how long opening took, ms */
                     "server-timing"?: string;
@@ -1894,9 +1896,9 @@ export interface operations {
                 headers: {
                     /** @description id of this request in the relay log */
                     "x-request-id"?: string;
-                    /** @description `public, max-age=31536000, immutable`: an object never changes; `public, max-age=60` for one that no believed manifest vouches for; `no-store` for what may not be kept */
+                    /** @description `public, max-age=31536000, immutable`: a shard never changes; `max-age`, and where they are given `stale-while-revalidate` and `stale-if-error` (RFC 5861), as `cache.ttl` has them for what does, as manifests; `public, max-age=60` for one that no believed manifest vouches for; `no-store` for what may not be kept */
                     "cache-control"?: string;
-                    /** @description RFC 9211: `icn-relay; hit`, with `ttl=-<seconds>` when it is stale and served until it was fetched again, or `icn-relay; fwd=uri-miss`, with `collapsed` when it joined a fetch under way; a hit has `age` (RFC 9111 §5.1) as well */
+                    /** @description RFC 9211: `icn-relay; hit`, with `ttl=<seconds>` of what does not hold for ever, below 0 when it is stale and served until it was fetched again; `fwd=uri-miss`, with `collapsed` when it joined a fetch under way; or `fwd=stale` when its time was over: super-nodes were asked first, and have the same (`ttl`), sent it, or could not be asked (`ttl` below 0, and the code of the error as `detail`). A hit has `age` (RFC 9111 §5.1) as well */
                     "cache-status"?: string;
                     /** @description tier or super-node region that answered, and how long opening took, ms */
                     "server-timing"?: string;
@@ -2100,9 +2102,9 @@ export interface operations {
                 headers: {
                     /** @description id of this request in the relay log */
                     "x-request-id"?: string;
-                    /** @description `public, max-age=31536000, immutable`: an object never changes; `public, max-age=60` for one that no believed manifest vouches for; `no-store` for what may not be kept */
+                    /** @description `public, max-age=31536000, immutable`: a shard never changes; `max-age`, and where they are given `stale-while-revalidate` and `stale-if-error` (RFC 5861), as `cache.ttl` has them for what does, as manifests; `public, max-age=60` for one that no believed manifest vouches for; `no-store` for what may not be kept */
                     "cache-control"?: string;
-                    /** @description RFC 9211: `icn-relay; hit`, with `ttl=-<seconds>` when it is stale and served until it was fetched again, or `icn-relay; fwd=uri-miss`, with `collapsed` when it joined a fetch under way; a hit has `age` (RFC 9111 §5.1) as well */
+                    /** @description RFC 9211: `icn-relay; hit`, with `ttl=<seconds>` of what does not hold for ever, below 0 when it is stale and served until it was fetched again; `fwd=uri-miss`, with `collapsed` when it joined a fetch under way; or `fwd=stale` when its time was over: super-nodes were asked first, and have the same (`ttl`), sent it, or could not be asked (`ttl` below 0, and the code of the error as `detail`). A hit has `age` (RFC 9111 §5.1) as well */
                     "cache-status"?: string;
                     /** @description tier or super-node region that answered, and how long opening took, ms */
                     "server-timing"?: string;
@@ -2133,9 +2135,9 @@ export interface operations {
                 headers: {
                     /** @description id of this request in the relay log */
                     "x-request-id"?: string;
-                    /** @description `public, max-age=31536000, immutable`: an object never changes; `public, max-age=60` for one that no believed manifest vouches for; `no-store` for what may not be kept */
+                    /** @description `public, max-age=31536000, immutable`: a shard never changes; `max-age`, and where they are given `stale-while-revalidate` and `stale-if-error` (RFC 5861), as `cache.ttl` has them for what does, as manifests; `public, max-age=60` for one that no believed manifest vouches for; `no-store` for what may not be kept */
                     "cache-control"?: string;
-                    /** @description RFC 9211: `icn-relay; hit`, with `ttl=-<seconds>` when it is stale and served until it was fetched again, or `icn-relay; fwd=uri-miss`, with `collapsed` when it joined a fetch under way; a hit has `age` (RFC 9111 §5.1) as well */
+                    /** @description RFC 9211: `icn-relay; hit`, with `ttl=<seconds>` of what does not hold for ever, below 0 when it is stale and served until it was fetched again; `fwd=uri-miss`, with `collapsed` when it joined a fetch under way; or `fwd=stale` when its time was over: super-nodes were asked first, and have the same (`ttl`), sent it, or could not be asked (`ttl` below 0, and the code of the error as `detail`). A hit has `age` (RFC 9111 §5.1) as well */
                     "cache-status"?: string;
                     /** @description tier or super-node region that answered, and how long opening took, ms */
                     "server-timing"?: string;
@@ -2168,9 +2170,9 @@ export interface operations {
                 headers: {
                     /** @description id of this request in the relay log */
                     "x-request-id"?: string;
-                    /** @description `public, max-age=31536000, immutable`: an object never changes; `public, max-age=60` for one that no believed manifest vouches for; `no-store` for what may not be kept */
+                    /** @description `public, max-age=31536000, immutable`: a shard never changes; `max-age`, and where they are given `stale-while-revalidate` and `stale-if-error` (RFC 5861), as `cache.ttl` has them for what does, as manifests; `public, max-age=60` for one that no believed manifest vouches for; `no-store` for what may not be kept */
                     "cache-control"?: string;
-                    /** @description RFC 9211: `icn-relay; hit`, with `ttl=-<seconds>` when it is stale and served until it was fetched again, or `icn-relay; fwd=uri-miss`, with `collapsed` when it joined a fetch under way; a hit has `age` (RFC 9111 §5.1) as well */
+                    /** @description RFC 9211: `icn-relay; hit`, with `ttl=<seconds>` of what does not hold for ever, below 0 when it is stale and served until it was fetched again; `fwd=uri-miss`, with `collapsed` when it joined a fetch under way; or `fwd=stale` when its time was over: super-nodes were asked first, and have the same (`ttl`), sent it, or could not be asked (`ttl` below 0, and the code of the error as `detail`). A hit has `age` (RFC 9111 §5.1) as well */
                     "cache-status"?: string;
                     /** @description tier or super-node region that answered, and how long opening took, ms */
                     "server-timing"?: string;
@@ -2404,9 +2406,9 @@ export interface operations {
                 headers: {
                     /** @description id of this request in the relay log */
                     "x-request-id"?: string;
-                    /** @description `public, max-age=31536000, immutable`: an object never changes; `public, max-age=60` for one that no believed manifest vouches for; `no-store` for what may not be kept */
+                    /** @description `public, max-age=31536000, immutable`: a shard never changes; `max-age`, and where they are given `stale-while-revalidate` and `stale-if-error` (RFC 5861), as `cache.ttl` has them for what does, as manifests; `public, max-age=60` for one that no believed manifest vouches for; `no-store` for what may not be kept */
                     "cache-control"?: string;
-                    /** @description RFC 9211: `icn-relay; hit`, with `ttl=-<seconds>` when it is stale and served until it was fetched again, or `icn-relay; fwd=uri-miss`, with `collapsed` when it joined a fetch under way; a hit has `age` (RFC 9111 §5.1) as well */
+                    /** @description RFC 9211: `icn-relay; hit`, with `ttl=<seconds>` of what does not hold for ever, below 0 when it is stale and served until it was fetched again; `fwd=uri-miss`, with `collapsed` when it joined a fetch under way; or `fwd=stale` when its time was over: super-nodes were asked first, and have the same (`ttl`), sent it, or could not be asked (`ttl` below 0, and the code of the error as `detail`). A hit has `age` (RFC 9111 §5.1) as well */
                     "cache-status"?: string;
                     /** @description tier or super-node region that answered, and how long opening took, ms */
                     "server-timing"?: string;
@@ -2435,9 +2437,9 @@ export interface operations {
                 headers: {
                     /** @description id of this request in the relay log */
                     "x-request-id"?: string;
-                    /** @description `public, max-age=31536000, immutable`: an object never changes; `public, max-age=60` for one that no believed manifest vouches for; `no-store` for what may not be kept */
+                    /** @description `public, max-age=31536000, immutable`: a shard never changes; `max-age`, and where they are given `stale-while-revalidate` and `stale-if-error` (RFC 5861), as `cache.ttl` has them for what does, as manifests; `public, max-age=60` for one that no believed manifest vouches for; `no-store` for what may not be kept */
                     "cache-control"?: string;
-                    /** @description RFC 9211: `icn-relay; hit`, with `ttl=-<seconds>` when it is stale and served until it was fetched again, or `icn-relay; fwd=uri-miss`, with `collapsed` when it joined a fetch under way; a hit has `age` (RFC 9111 §5.1) as well */
+                    /** @description RFC 9211: `icn-relay; hit`, with `ttl=<seconds>` of what does not hold for ever, below 0 when it is stale and served until it was fetched again; `fwd=uri-miss`, with `collapsed` when it joined a fetch under way; or `fwd=stale` when its time was over: super-nodes were asked first, and have the same (`ttl`), sent it, or could not be asked (`ttl` below 0, and the code of the error as `detail`). A hit has `age` (RFC 9111 §5.1) as well */
                     "cache-status"?: string;
                     /** @description tier or super-node region that answered, and how long opening took, ms */
                     "server-timing"?: string;
@@ -2468,9 +2470,9 @@ export interface operations {
                 headers: {
                     /** @description id of this request in the relay log */
                     "x-request-id"?: string;
-                    /** @description `public, max-age=31536000, immutable`: an object never changes; `public, max-age=60` for one that no believed manifest vouches for; `no-store` for what may not be kept */
+                    /** @description `public, max-age=31536000, immutable`: a shard never changes; `max-age`, and where they are given `stale-while-revalidate` and `stale-if-error` (RFC 5861), as `cache.ttl` has them for what does, as manifests; `public, max-age=60` for one that no believed manifest vouches for; `no-store` for what may not be kept */
                     "cache-control"?: string;
-                    /** @description RFC 9211: `icn-relay; hit`, with `ttl=-<seconds>` when it is stale and served until it was fetched again, or `icn-relay; fwd=uri-miss`, with `collapsed` when it joined a fetch under way; a hit has `age` (RFC 9111 §5.1) as well */
+                    /** @description RFC 9211: `icn-relay; hit`, with `ttl=<seconds>` of what does not hold for ever, below 0 when it is stale and served until it was fetched again; `fwd=uri-miss`, with `collapsed` when it joined a fetch under way; or `fwd=stale` when its time was over: super-nodes were asked first, and have the same (`ttl`), sent it, or could not be asked (`ttl` below 0, and the code of the error as `detail`). A hit has `age` (RFC 9111 §5.1) as well */
                     "cache-status"?: string;
                     /** @description tier or super-node region that answered, and how long opening took, ms */
                     "server-timing"?: string;

@@ -1,9 +1,8 @@
-import { spawn } from 'node:child_process'
 import { constants } from 'node:fs'
 import { access, mkdir, readFile, stat } from 'node:fs/promises'
 import { dirname, join, resolve } from 'node:path'
 import type { TestContext } from 'node:test'
-import { watched, type SpawnedProcess } from '../../tools/harness/processes.ts'
+import { ManagedProcess } from '../../tools/harness/managed-process.ts'
 import { temporaryDirectory } from '../../tools/harness/temporary-directory.ts'
 
 /** Why processes of other users cannot be tried here, for the `skip` option; false when they can. */
@@ -29,9 +28,10 @@ async function commandFor (t: TestContext, program: string, args: readonly strin
 }
 
 /** Starts the built program as root, so that processes of other users can be made of it; killed with the test. */
-export async function startAsRoot (t: TestContext, program: string, args: readonly string[]): Promise<SpawnedProcess> {
-  const [file = '', ...rest] = await commandFor(t, resolve(program), args)
-  return await watched(t, spawn(file, rest, { stdio: ['ignore', 'pipe', 'pipe'] }), program)
+export async function startAsRoot (t: TestContext, program: string, args: readonly string[]): Promise<ManagedProcess> {
+  const started = ManagedProcess.start(await commandFor(t, resolve(program), args), { name: program })
+  t.after(async () => { await started.kill() })
+  return started
 }
 
 /** What /proc tells of who a process is. */

@@ -1,11 +1,11 @@
 /** What the bandwidth tests and the plot of them share: a relay with a budget, viewers in a process of their own, and what they received when. */
-import type { ChildProcess } from 'node:child_process'
 import type { Cleanup } from './cleanup.ts'
 import { startSuperNode } from '../../demo/super-node/server.ts'
 import { startChild } from './child.ts'
 import type { JoinOrder, News, Order, ViewerTransport } from './bandwidth-viewers.ts'
 import { fetchHashed } from './http.ts'
 import { PATIENT_UPSTREAM } from './limits.ts'
+import type { ManagedProcess } from './managed-process.ts'
 import { spawnRelay, type SpawnedRelay } from './processes.ts'
 
 /** So small that every viewer over HTTP begins a new response, and hears of its share, every two seconds or so. */
@@ -43,13 +43,13 @@ export class Crowd {
   readonly samples: Sample[] = []
   readonly joinedAt = new Map<number, number>()
   readonly #relay: SpawnedRelay
-  readonly #child: ChildProcess
+  readonly #child: ManagedProcess
   readonly #waiters = new Set<() => void>()
 
   constructor (t: Cleanup, relay: SpawnedRelay) {
     this.#relay = relay
     this.#child = startChild(t, 'tools/harness/bandwidth-viewers.ts')
-    this.#child.on('message', message => { this.#hear(message as News) })
+    this.#child.child.on('message', message => { this.#hear(message as News) })
   }
 
   /** Resolves when all of them have begun. @throws Error when one could not */
@@ -93,7 +93,7 @@ export class Crowd {
     return sample
   }
 
-  #order (order: Order): void { this.#child.send(order) }
+  #order (order: Order): void { this.#child.child.send(order) }
 
   #hear (news: News): void {
     if (news.type === 'heard') this.heard.push(news)

@@ -1,7 +1,8 @@
 import type { TransportSession } from '../../src/protocol/transport-session.ts'
 import { AbusePhases } from './abuse-phases.ts'
 import { gatewayPid, gatewaySizes } from './gateway-process.ts'
-import { residentBytes, type SpawnedRelay } from './processes.ts'
+import { residentBytes } from './proc.ts'
+import type { SpawnedRelay } from './processes.ts'
 
 /** How much of each; a phase with 0 is left out. */
 export interface AbuseCounts {

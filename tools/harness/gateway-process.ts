@@ -22,11 +22,3 @@ export async function gatewaySizes (adminUrl: string): Promise<Record<string, nu
   for (const match of text.matchAll(/^icn_relay_gateway_size\{name="([^"]+)"\} (\S+)$/gm)) sizes[match[1] ?? ''] = Number(match[2])
   return sizes
 }
-
-/** CPU time of a process so far, user and system, ms (Linux). */
-export async function cpuMs (pid: number): Promise<number> {
-  const stat = await readFile(`/proc/${pid}/stat`, 'utf8')
-  // The second field is the name in parentheses, which may hold spaces; utime and stime are the 14th and 15th, in ticks of 10 ms.
-  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
-  return (Number(fields[11]) + Number(fields[12])) * 10
-}

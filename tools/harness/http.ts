@@ -1,4 +1,6 @@
 import { createHash } from 'node:crypto'
+import { once } from 'node:events'
+import { connect } from 'node:net'
 import { request, type Dispatcher } from 'undici'
 
 export interface Fetched {
@@ -78,4 +80,17 @@ export async function metric (adminUrl: string, name: string, labels = ''): Prom
   const text = await (await request(`${adminUrl}/metrics`)).body.text()
   const line = text.split('\n').find(candidate => candidate.startsWith(`${name}${labels} `))
   return line === undefined ? 0 : Number(line.slice(line.lastIndexOf(' ') + 1))
+}
+
+/** Whether something listens on a TCP port of 127.0.0.1. */
+export async function accepts (port: number): Promise<boolean> {
+  const socket = connect(port, '127.0.0.1')
+  try {
+    await once(socket, 'connect')
+    return true
+  } catch {
+    return false
+  } finally {
+    socket.destroy()
+  }
 }

@@ -1,6 +1,5 @@
 /** Kills a cache at work and judges what is left of it. */
 import assert from 'node:assert/strict'
-import { spawn } from 'node:child_process'
 import { cp, mkdir, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
 import { build } from 'esbuild'
@@ -11,6 +10,7 @@ import { WRITE_POINTS, type WritePoint } from '../../src/plugins/shard-cache/wri
 import { keyId } from '../../src/protocol/shard-key.ts'
 import type { KillAt, VictimLine, VictimOrder } from './cache-victim.ts'
 import { BLOCK_BYTES, bodyOf, doWork, keyOf, MAX_BYTES, openWorkCache, readObject, type Batch, type Step } from './cache-work.ts'
+import { ManagedProcess, nodeCommand } from './managed-process.ts'
 import { sha256 } from './store-bytes.ts'
 
 const VICTIM = resolve('node_modules/.cache/icn-relay/cache-victim.js')
@@ -110,22 +110,11 @@ export async function prepareDirectory (path: string): Promise<void> {
 /** What a process that worked in `path` has said until it ended. @param killWhen told of every line, kills it when it likes */
 export async function runVictim (path: string, work: readonly Batch[], { killAt, killWhen }: { killAt?: KillAt, killWhen?: (line: VictimLine, kill: () => void) => void } = {}): Promise<{ said: VictimLine[], killed: boolean }> {
   const order: VictimOrder = { path, run: 2, work, killAt }
-  const child = spawn(process.execPath, [VICTIM, JSON.stringify(order)], { stdio: ['ignore', 'pipe', 'inherit'] })
-  const said: VictimLine[] = []
-  let text = ''
-  child.stdout.setEncoding('utf8').on('data', (more: string) => {
-    const lines = (text + more).split('\n')
-    text = lines.pop() ?? ''
-    for (const line of lines.map(one => JSON.parse(one) as VictimLine)) {
-      said.push(line)
-      killWhen?.(line, () => { child.kill('SIGKILL') })
-    }
-  })
-  const [code, signal] = await new Promise<[number | null, NodeJS.Signals | null]>((resolve, reject) => {
-    child.once('error', reject).once('close', (...end) => { resolve(end) })
-  })
-  assert.ok(signal === 'SIGKILL' || code === 0, `the cache at work ended with ${signal ?? String(code)}`)
-  return { said, killed: signal !== null }
+  const victim = ManagedProcess.start(nodeCommand(VICTIM, JSON.stringify(order)), { name: 'the cache at work' })
+  if (killWhen !== undefined) victim.onEvent(line => { killWhen(line as unknown as VictimLine, () => { victim.child.kill('SIGKILL') }) })
+  const { code, signal } = await victim.exit
+  assert.ok(signal === 'SIGKILL' || code === 0, await victim.ended)
+  return { said: victim.events as unknown as VictimLine[], killed: signal !== null }
 }
 
 /** A fresh copy of what was prepared, for one run. */

@@ -1,34 +1,13 @@
-import { execFile, spawn, type ChildProcess, type ChildProcessByStdio } from 'node:child_process'
-import { once } from 'node:events'
-import { readFile, symlink, writeFile } from 'node:fs/promises'
-import { join, resolve } from 'node:path'
-import { createInterface } from 'node:readline'
-import type { Readable } from 'node:stream'
+import { execFile } from 'node:child_process'
+import { symlink, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
 import type { TestContext } from 'node:test'
-import { fileURLToPath } from 'node:url'
 import type { Faults } from '../../demo/super-node/faults.ts'
 import type { SuperNodeStats } from '../../demo/super-node/server.ts'
 import type { HeldSocket } from './held-sockets.ts'
 import { GENEROUS_LIMITS } from './limits.ts'
+import { loaderOf, ManagedProcess, nodeCommand, ROOT } from './managed-process.ts'
 import { temporaryDirectory } from './temporary-directory.ts'
-
-const ROOT = fileURLToPath(new URL('../../', import.meta.url))
-
-export interface Exit {
-  readonly code: number | null
-  readonly signal: NodeJS.Signals | null
-}
-
-export interface SpawnedProcess {
-  readonly child: ChildProcess
-  readonly pid: number
-  /** Lines of standard output that were JSON objects. */
-  readonly events: Record<string, unknown>[]
-  readonly stderr: () => string
-  readonly exit: Promise<Exit>
-  /** The first event that matches; rejects when the process ends before. */
-  waitFor (matches: (event: Record<string, unknown>) => boolean): Promise<Record<string, unknown>>
-}
 
 /** The relay's program that `npm test` has built; undefined when a test file is run by itself, for which the sources count. */
 const BUILT = process.env['RELAY_PROGRAM']
@@ -38,9 +17,6 @@ export const SUPER_NODE = process.env['SUPER_NODE_PROGRAM'] ?? 'demo/super-node/
 
 /** What runs a relay in a process of its own. */
 export const SERVER = BUILT ?? 'src/start.cts'
-
-/** Options of Node with which it runs a script: sources are compiled as they are loaded. */
-export const loaderOf = (script: string): readonly string[] => /[.]c?ts$/.test(script) ? ['--import', 'tsx'] : []
 
 /** A built program: that of `npm test`, or built as `npm run build` does, into a directory that goes with the test. */
 export async function buildRelay (t: Pick<TestContext, 'after'>): Promise<string> {
@@ -61,61 +37,17 @@ export interface SpawnOptions {
 }
 
 /** Starts a program of this repository, from its sources or built; it is killed with the test. */
-export async function spawnProgram (t: Pick<TestContext, 'after'>, script: string, args: readonly string[], env: Record<string, string> = {}, { descriptors, sockets = [] }: SpawnOptions = {}): Promise<SpawnedProcess> {
-  const loader = loaderOf(script)
+export function spawnProgram (t: Pick<TestContext, 'after'>, script: string, args: readonly string[], env: Record<string, string> = {}, { descriptors, sockets = [] }: SpawnOptions = {}): ManagedProcess {
   // Loading sources begins with the thread pool before the program can say how large it is to be.
-  const pool = loader.length > 0 ? { UV_THREADPOOL_SIZE: '16' } : {}
-  const command = [process.execPath, ...loader, resolve(ROOT, script), ...args]
+  const pool = loaderOf(script).length > 0 ? { UV_THREADPOOL_SIZE: '16' } : {}
   // The shell becomes the program, so that its id is the program's.
-  const [file = '', ...rest] = descriptors === undefined && sockets.length === 0
-    ? command
-    : ['sh', '-c', '[ "$0" = any ] || ulimit -n "$0"; export LISTEN_PID=$$; exec "$@"', String(descriptors ?? 'any'), ...command]
+  const through = descriptors === undefined && sockets.length === 0
+    ? []
+    : ['sh', '-c', '[ "$0" = any ] || ulimit -n "$0"; export LISTEN_PID=$$; exec "$@"', String(descriptors ?? 'any')]
   const listen = sockets.length === 0 ? {} : { LISTEN_FDS: String(sockets.length), LISTEN_FDNAMES: sockets.map(({ name }) => name).join(':') }
-  const child = spawn(file, rest, { cwd: ROOT, env: { ...process.env, ...pool, ...listen, ...env }, stdio: ['ignore', 'pipe', 'pipe', ...sockets.map(({ fd }) => fd)] })
-  // Three streams of which the first is none, whatever else it is given.
-  return await watched(t, child as ChildProcessByStdio<null, Readable, Readable>, script)
-}
-
-/** A process that was just started, with its output; it is killed with the test. @param name for errors */
-export async function watched (t: Pick<TestContext, 'after'>, child: ChildProcessByStdio<null, Readable, Readable>, name: string): Promise<SpawnedProcess> {
-  const exit = new Promise<Exit>(resolve => {
-    child.once('close', (code, signal) => { resolve({ code, signal }) })
-  })
-  t.after(async () => {
-    if (child.exitCode === null && child.signalCode === null) child.kill('SIGKILL')
-    await exit
-  })
-  await once(child, 'spawn')
-  const events: Record<string, unknown>[] = []
-  let stderr = ''
-  const waiters = new Set<() => void>()
-  child.stderr.setEncoding('utf8').on('data', (text: string) => { stderr = (stderr + text).slice(-20_000) })
-  createInterface({ input: child.stdout }).on('line', line => {
-    try {
-      events.push(JSON.parse(line) as Record<string, unknown>)
-    } catch {
-      return
-    }
-    for (const wake of waiters) wake()
-  })
-  return {
-    child,
-    pid: child.pid ?? 0,
-    events,
-    stderr: () => stderr,
-    exit,
-    waitFor: async matches => await new Promise((resolve, reject) => {
-      const look = (): void => {
-        const found = events.find(matches)
-        if (found === undefined) return
-        waiters.delete(look)
-        resolve(found)
-      }
-      waiters.add(look)
-      void exit.then(({ code, signal }) => { reject(new Error(`${name} ended with ${code ?? signal ?? ''}: ${stderr}`)) })
-      look()
-    })
-  }
+  const started = ManagedProcess.start([...through, ...nodeCommand(script, ...args)], { name: script, env: { ...pool, ...listen, ...env }, descriptors: sockets.map(({ fd }) => fd) })
+  t.after(async () => { await started.kill() })
+  return started
 }
 
 export interface Ended {
@@ -127,9 +59,9 @@ export interface Ended {
 
 /** Runs a program of this repository, from its sources or built, to its end. @param input its standard input */
 export async function runToEnd (script: string, args: readonly string[], input = ''): Promise<Ended> {
-  const command = [...loaderOf(script), resolve(ROOT, script), ...args]
+  const [program = '', ...command] = nodeCommand(script, ...args)
   return await new Promise(resolve => {
-    const child = execFile(process.execPath, command, { cwd: ROOT }, (error, stdout, stderr) => {
+    const child = execFile(program, command, { cwd: ROOT }, (error, stdout, stderr) => {
       resolve({ code: error === null ? 0 : typeof error.code === 'number' ? error.code : -1, stdout, stderr })
     })
     // The program may end before it has read anything.
@@ -138,7 +70,7 @@ export async function runToEnd (script: string, args: readonly string[], input =
   })
 }
 
-export interface SpawnedRelay extends SpawnedProcess {
+export interface SpawnedRelay extends ManagedProcess {
   readonly viewerUrl: string
   readonly adminUrl: string
   readonly cachePath: string
@@ -176,14 +108,14 @@ export async function spawnRelay (t: Pick<TestContext, 'after'>, superNodes: rea
     limits: { ...GENEROUS_LIMITS, ...settings['limits'] },
     upstream: { super_nodes: superNodes.map(({ url, region }) => ({ url, region })), ...settings['upstream'] }
   }))
-  const relay = await spawnProgram(t, program, ['--config', file], env, spawnOptions)
+  const relay = spawnProgram(t, program, ['--config', file], env, spawnOptions)
   // Hooks run in the order they were registered: the directory goes after the relay that writes to it.
   for (const removal of removals) t.after(removal)
   const { viewerPort, adminPort } = await relay.waitFor(event => event['msg'] === 'relay ready')
-  return { ...relay, viewerUrl: `http://127.0.0.1:${String(viewerPort)}`, adminUrl: `http://127.0.0.1:${String(adminPort)}`, cachePath: path, configFile: file }
+  return Object.assign(relay, { viewerUrl: `http://127.0.0.1:${String(viewerPort)}`, adminUrl: `http://127.0.0.1:${String(adminPort)}`, cachePath: path, configFile: file })
 }
 
-export interface SpawnedNode extends SpawnedProcess {
+export interface SpawnedNode extends ManagedProcess {
   readonly url: string
   readonly region: string
   setFaults (faults: Faults): Promise<void>
@@ -192,22 +124,15 @@ export interface SpawnedNode extends SpawnedProcess {
 
 /** A super-node in a process of its own, on a free port unless told otherwise. */
 export async function spawnSuperNode (t: Pick<TestContext, 'after'>, region: string, faults: Faults = {}, { port = 0, host = '127.0.0.1' }: { port?: number, host?: string } = {}): Promise<SpawnedNode> {
-  const node = await spawnProgram(t, SUPER_NODE, ['--port', String(port), '--host', host, '--region', region, '--faults', JSON.stringify(faults)])
+  const node = spawnProgram(t, SUPER_NODE, ['--port', String(port), '--host', host, '--region', region, '--faults', JSON.stringify(faults)])
   const { url } = await node.waitFor(event => typeof event['url'] === 'string')
-  return {
-    ...node,
+  return Object.assign(node, {
     url: String(url),
     region,
-    setFaults: async changed => {
+    setFaults: async (changed: Faults) => {
       const response = await fetch(`${String(url)}/_demo/faults`, { method: 'POST', body: JSON.stringify(changed) })
       if (!response.ok) throw new Error(await response.text())
     },
     stats: async () => await (await fetch(`${String(url)}/_demo/stats`)).json() as SuperNodeStats
-  }
-}
-
-/** Resident memory of a process, bytes (Linux). */
-export async function residentBytes (pid: number): Promise<number> {
-  const status = await readFile(`/proc/${pid}/status`, 'utf8')
-  return Number(/VmRSS:\s+(\d+) kB/.exec(status)?.[1] ?? 0) * 1024
+  })
 }

@@ -1,11 +1,10 @@
 /** A relay that is ended while it starts, by whom and when the caller says. */
-import { spawn } from 'node:child_process'
-import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
 import { writeFile } from 'node:fs/promises'
-import { join, resolve } from 'node:path'
-import { createInterface } from 'node:readline'
-import { SERVER, type Exit } from './processes.ts'
+import { join } from 'node:path'
+import { ManagedProcess, nodeCommand, type Exit } from './managed-process.ts'
+import { firstChildOf } from './proc.ts'
+import { SERVER } from './processes.ts'
 
 export interface EarlyEnd {
   readonly signal: NodeJS.Signals
@@ -32,12 +31,6 @@ export async function configFor (directory: string, cachePath: string): Promise<
   return file
 }
 
-/** Process id, here, of the only child of `pid`; undefined before there is one. */
-function childOf (pid: number): number | undefined {
-  const [child] = readFileSync(`/proc/${pid}/task/${pid}/children`, 'latin1').split(' ')
-  return child === undefined || child === '' ? undefined : Number(child)
-}
-
 const SIGHUP_BIT = 1n
 
 /** Whether the program has its handlers: Node sets one for SIGTERM long before, which raises it again, in vain for process 1, and none for SIGHUP. */
@@ -48,24 +41,17 @@ function listens (pid: number): boolean {
 
 /** Starts a relay and ends it as told; killed after `deadlineMs` when it does not end, which shows in its `signal`. */
 export async function endEarly (config: string, { signal, afterMs, first }: EarlyEnd, deadlineMs = 20_000): Promise<EarlyEnded> {
-  const program = [process.execPath, .../[.]c?ts$/.test(SERVER) ? ['--import', 'tsx'] : [], resolve(SERVER), '--config', config]
-  const [command = '', ...args] = first ? ['unshare', '--pid', '--fork', '--kill-child', '--mount-proc', ...program] : program
-  const child = spawn(command, args, { stdio: ['ignore', 'pipe', 'pipe'] })
-  let last = ''
-  createInterface({ input: child.stdout }).on('line', line => { last = line })
-  child.stderr.resume()
-  const ended = once(child, 'close') as Promise<[number | null, NodeJS.Signals | null]>
-  await once(child, 'spawn')
-  let pid = child.pid ?? 0
+  const relay = ManagedProcess.start([...first ? ['unshare', '--pid', '--fork', '--kill-child', '--mount-proc'] : [], ...nodeCommand(SERVER, '--config', config)], { name: 'the relay' })
+  let pid = relay.pid
   if (first) {
     const heard = (): boolean => pid !== 0 && (signal === 'SIGKILL' || listens(pid))
-    for (pid = 0; !heard(); await new Promise(resolve => { setImmediate(resolve) })) pid = childOf(child.pid ?? 0) ?? 0
+    for (pid = 0; !heard(); await new Promise(resolve => { setImmediate(resolve) })) pid = firstChildOf(relay.pid) ?? 0
   }
   await new Promise(resolve => { setTimeout(resolve, afterMs) })
   const told = performance.now()
-  if (child.exitCode === null) process.kill(pid, signal)
+  if (relay.running) process.kill(pid, signal)
   const late = setTimeout(() => { process.kill(pid, 'SIGKILL') }, deadlineMs)
-  const [code, by] = await ended
+  const { code, signal: by } = await relay.exit
   clearTimeout(late)
-  return { code, signal: by, ms: performance.now() - told, last: (/"msg":"([^"]*)"/.exec(last)?.[1] ?? last) }
+  return { code, signal: by, ms: performance.now() - told, last: JSON.stringify(relay.events.at(-1)?.['msg'] ?? '') }
 }

@@ -1,4 +1,5 @@
 import type { Config } from '../../config/config.ts'
+import { listenersOf } from '../../config/listeners.ts'
 import { checkStart } from '../start-check.ts'
 import { RelayError } from '../../base/errors.ts'
 import { checkCertificate } from './certificate.ts'
@@ -6,7 +7,7 @@ import { checkDisk, diskFacts } from './disk.ts'
 import { fail, ok, type Diagnosis } from './diagnosis.ts'
 import { checkMachine, machineFacts } from './machine.ts'
 import { checkOrigins, originFacts } from './origins.ts'
-import { bindError, checkPorts, listenersOf } from './ports.ts'
+import { bindError, checkPorts } from './ports.ts'
 
 export interface DoctorDeps {
   /** Milliseconds since the Unix epoch. */
@@ -23,7 +24,7 @@ export async function examine (config: Config, { now, running }: DoctorDeps): Pr
     diskFacts(config.cache.path),
     originFacts(config, now),
     checkCertificate(config, now()),
-    ...listenersOf(config).map(async listener => ({ ...listener, error: await bindError(listener) }))
+    ...listenersOf(config).filter(({ port }) => port !== 0).map(async listener => ({ ...listener, error: await bindError(listener) }))
   ])
   return [
     used === undefined ? ok('relay', 'none of this configuration runs') : ok('relay', 'one of this configuration runs'),

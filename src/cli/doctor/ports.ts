@@ -2,26 +2,8 @@ import { createSocket } from 'node:dgram'
 import { createServer } from 'node:net'
 import { once } from 'node:events'
 import { systemCode } from '../../base/errors.ts'
-import type { Config } from '../../config/config.ts'
+import type { Listener } from '../../config/listeners.ts'
 import { fail, ok, type Diagnosis } from './diagnosis.ts'
-
-/** A port that the relay listens on. */
-export interface Listener {
-  readonly key: string
-  readonly protocol: 'tcp' | 'udp'
-  readonly host: string
-  readonly port: number
-}
-
-export function listenersOf ({ viewer, admin, transport }: Config): Listener[] {
-  const sessions: Listener[] = transport.engine === 'off'
-    ? []
-    : [
-        { key: 'viewer.port', protocol: 'udp', host: viewer.host, port: viewer.port },
-        { key: 'viewer.websocket_port', protocol: 'tcp', host: viewer.host, port: viewer.websocket_port }
-      ]
-  return [{ key: 'viewer.port', protocol: 'tcp' as const, host: viewer.host, port: viewer.port }, ...sessions, { key: 'admin.port', protocol: 'tcp' as const, host: admin.host, port: admin.port }].filter(({ port }) => port !== 0)
-}
 
 /** Code of the error with which a port cannot be bound now; undefined when it can. */
 export async function bindError ({ protocol, host, port }: Listener): Promise<string | undefined> {

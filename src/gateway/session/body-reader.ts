@@ -33,6 +33,8 @@ export class BodyReader {
     this.#host = host
   }
 
+  /** Byte of the object that is read next. */
+  get position (): number { return this.#position }
   get active (): boolean { return this.#active }
   get reading (): boolean { return this.#readingSince !== undefined }
   /** Something is outstanding. */

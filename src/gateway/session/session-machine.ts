@@ -1,5 +1,6 @@
 import { pacedReadBytes } from '../../pacing/paced-read.ts'
 import { RateBucket } from '../../admission/rate.ts'
+import { MAX_FILLING, type FillingObject } from '../../protocol/control-messages.ts'
 import { CLOSE_CODE, STREAM_CODE } from '../../protocol/stream-codes.ts'
 import type { SessionAction, SessionEvent, SessionLimits, SessionPace, ViewerSessionStats, StreamEvent } from './session-types.ts'
 import { ViewerStream } from './viewer-stream.ts'
@@ -28,6 +29,9 @@ export class SessionMachine {
   #lastActivity: number
   /** When something was last sent. */
   #lastSent: number
+  /** When the viewer was last told of what it waits for, and how many objects of all it was told of since. */
+  #toldAt: number
+  #told = 0
   #drainAt: number | undefined
   #closed = false
 
@@ -41,6 +45,7 @@ export class SessionMachine {
     this.#requests = new RateBucket(limits.requestsPerSecond)
     this.#lastActivity = now
     this.#lastSent = now
+    this.#toldAt = now
     this.#host = {
       limits,
       emit: action => {
@@ -141,12 +146,31 @@ export class SessionMachine {
   #tick (now: number): void {
     for (const stream of this.#streams.values()) this.#step(stream, () => stream.tick(now), now)
     if (this.#closed) return
+    this.#tellFilling(now)
     if (this.#drainAt !== undefined && now >= this.#drainAt) this.#end(CLOSE_CODE.drained, 'drained', now)
     else if (this.#streams.size === 0 && now - this.#lastActivity >= this.#limits.idleTimeoutMs) this.#end(CLOSE_CODE.idle, 'idle', now)
     else if (now - this.#lastSent >= this.#limits.pingMs) {
       this.#lastSent = now
       this.#actions.push({ type: 'control', message: { type: 'ping' } })
     }
+  }
+
+  /** Of more objects than fit, the others the next time. */
+  #tellFilling (now: number): void {
+    const { fillingMs } = this.#limits
+    if (now - this.#toldAt < fillingMs) return
+    const waiting = new Map<string, { readonly id: string } & FillingObject>()
+    for (const stream of this.#streams.values()) {
+      const object = stream.filling(now, fillingMs)
+      if (object !== undefined && object.bytes >= (waiting.get(object.path)?.bytes ?? 0)) waiting.set(object.path, { id: stream.id, ...object })
+    }
+    if (waiting.size === 0) return
+    const from = this.#told % waiting.size
+    const all = [...waiting.values()]
+    const streams = [...all.slice(from), ...all.slice(0, from)].slice(0, MAX_FILLING)
+    this.#told = from + streams.length
+    this.#toldAt = now
+    this.#actions.push({ type: 'filling', streams })
   }
 
   #drain (deadlineMs: number, alternates: readonly string[], now: number): void {

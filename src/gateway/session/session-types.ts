@@ -1,6 +1,6 @@
 import type { StreamOutcome } from '../../channel/gateway-counters.ts'
 import type { AnswerContext, ObjectFacts, Origin } from '../../protocol/answer.ts'
-import type { ControlMessage } from '../../protocol/control-messages.ts'
+import type { ControlMessage, FillingObject } from '../../protocol/control-messages.ts'
 import type { RangeSpec } from '../../protocol/range.ts'
 import type { RequestTrace } from '../../protocol/trace-context.ts'
 import type { ViewerRequest } from './request-codec.ts'
@@ -26,6 +26,8 @@ export interface SessionLimits {
   readonly sourceStallMs: number
   /** A session without streams is closed after this. */
   readonly idleTimeoutMs: number
+  /** A viewer is told of what it has waited for so long, and again each time so much has passed. */
+  readonly fillingMs: number
   /** After this long without a byte to the viewer it gets a ping: engines end sessions that are silent. */
   readonly pingMs: number
   /** Body bytes a session aims to hold while its viewer reads slowly: each read asks for its part of this, within the chunk bounds. */
@@ -59,6 +61,8 @@ export const DEFAULT_SESSION_LIMITS: SessionLimits = {
   sourceStallMs: 30_000,
   // A paused player holds its session through a short break.
   idleTimeoutMs: 300_000,
+  // A fifth of the time after which clients give up on a relay that says nothing.
+  fillingMs: 1_000,
   // The HTTP/3 engine ends a session after 30 s without a packet: two may be lost.
   pingMs: 10_000,
   // 64 streams at the largest chunk; 256 streams get 16 KiB each.
@@ -181,4 +185,6 @@ export type SessionAction =
   | { readonly type: 'forget', readonly id: string }
   | { readonly type: 'report', readonly id: string, readonly report: StreamReport }
   | { readonly type: 'control', readonly message: ControlMessage }
+  /** Tell the viewer how far these streams' objects are. */
+  | { readonly type: 'filling', readonly streams: ReadonlyArray<{ readonly id: string } & FillingObject> }
   | { readonly type: 'close', readonly code: number, readonly reason: string }

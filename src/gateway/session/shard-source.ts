@@ -13,6 +13,8 @@ export interface ShardLease extends ObjectFacts {
      */
     read (position: number, maxBytes: number): Promise<Uint8Array>
   }
+  /** Bytes of the object that are there, from its start; all of them where it does not say. */
+  readonly readable?: number
   /** Called exactly once, never while a read is outstanding. Must not throw. */
   release (): void
 }

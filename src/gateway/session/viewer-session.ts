@@ -202,6 +202,10 @@ export class ViewerSession {
   #run (action: SessionAction): void {
     if (action.type === 'report') return this.#deps.observer.stream(action.report, this.#streams.get(action.id)?.subject)
     if (action.type === 'control') return this.#control.send(action.message)
+    if (action.type === 'filling') {
+      const objects = action.streams.map(({ id, path, bytes }) => ({ path, bytes: Math.max(bytes, this.#streams.get(id)?.lease?.readable ?? 0) }))
+      return this.#control.send({ type: 'filling', objects })
+    }
     if (action.type === 'close') return this.transport.close(action.code, action.reason)
     const entry = this.#streams.get(action.id)
     if (entry === undefined) return
@@ -247,8 +251,8 @@ export class ViewerSession {
     } catch (error) {
       return this.#dispatch({ type: 'rejected', id, error })
     }
-    const { size, sha256, verified, lasting, origin } = entry.lease
-    this.#dispatch({ type: 'resolved', id, facts: { size, sha256, verified, lasting, origin }, context: this.#deps.answering() })
+    const { size, sha256, verified, lasting, lifetime, origin } = entry.lease
+    this.#dispatch({ type: 'resolved', id, facts: { size, sha256, verified, lasting, lifetime, origin }, context: this.#deps.answering() })
   }
 
   /** Those that the viewer may have. */

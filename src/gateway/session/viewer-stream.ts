@@ -1,8 +1,10 @@
 import { RelayError } from '../../base/errors.ts'
 import { planAnswer, unsatisfiedField, type AnswerContext, type Field, type ObjectFacts } from '../../protocol/answer.ts'
+import type { FillingObject } from '../../protocol/control-messages.ts'
 import { parsePrefetchHint, PREFETCH_FIELD } from '../../protocol/prefetch-hint.ts'
 import { parseRangeHeader } from '../../protocol/range.ts'
 import type { RangeSpec } from '../../protocol/range.ts'
+import type { RequestField } from '../../protocol/request-fields.ts'
 import { parseShardPath } from '../../protocol/shard-key.ts'
 import { parseTraceparent, takenRequestId } from '../../protocol/trace-context.ts'
 import { STREAM_CODE } from '../../protocol/stream-codes.ts'
@@ -122,6 +124,14 @@ export class ViewerStream {
     this.#release()
   }
 
+  /** What the viewer has been waiting for so long, and the source is not done with; undefined when it waits for nothing. */
+  filling (now: number, ms: number): FillingObject | undefined {
+    const { request, key } = this.#record
+    if (request === undefined || key === undefined) return undefined
+    if (this.#body.stalled(now, ms)) return { path: request.path, bytes: this.#body.position }
+    return (this.#phase === 'queued' || this.#phase === 'resolving') && now - this.#since >= ms ? { path: request.path, bytes: 0 } : undefined
+  }
+
   /** The turn has come. */
   resolve (now: number): void {
     const { key } = this.#record
@@ -186,7 +196,7 @@ export class ViewerStream {
     if (this.#phase !== 'resolving' || this.#record.request === undefined || key === undefined) return
     this.#record.origin = facts.origin
     const { method, fields } = this.#record.request
-    const request = { method, part: key.part, range: this.#spec, ifNoneMatch: fields.get('if-none-match'), ifRange: fields.get('if-range') }
+    const request = { method, part: key.part, range: this.#spec, field: (name: RequestField) => fields.get(name) }
     let answer: EncodedAnswer
     try {
       answer = encodeAnswer(planAnswer(request, facts, { ...context, openMs: now - this.#since }), facts.size, ['x-request-id', this.#requestId()])

@@ -50,11 +50,12 @@ export const Entry = Type.Object({
   size: Bytes('bytes of the object'),
   sha256: Type.String({ pattern: '^[0-9a-f]{64}$' }),
   verified: Type.Boolean({ description: 'whether it was compared with a believed manifest' }),
-  storedAt: Millis('when it was stored'),
+  storedAt: Millis('when super-nodes had it last: when it was stored, or they were asked whether it is the same still, less the `age` with which it came'),
   lastAccess: Millis('when it was last read'),
   hits: Type.Integer({ minimum: 0 }),
   readers: Type.Integer({ minimum: 0, description: 'viewers reading it from disk now' }),
   staleSince: Type.Union([Millis('when a soft purge asked for it to be fetched again'), Type.Null()], { description: 'null when none did' }),
+  freshUntil: Type.Union([Millis('when it is stale, by the rules of `cache.ttl`'), Type.Null()], { description: 'null when it never changes' }),
   tags: Type.Array(Tag, { maxItems: MAX_TAGS, description: 'of its CID: from the manifest and from warm jobs' })
 })
 

@@ -55,6 +55,7 @@ export default fp<{ config: Config }>(async (app, { config }) => {
   const store = new ManifestStore({
     ask: async (cid, options) => { await upstream.askEach(cid, options) },
     kept: async cid => await keptManifest(shardCache, cid, maxBytes),
+    lifetimeOf: cid => shardCache.freshness.lifetimeOf({ cid, part: 'manifest' }),
     policy,
     quorum: trust.quorum,
     timeoutMs: trust.manifest_timeout_ms,

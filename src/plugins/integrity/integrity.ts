@@ -118,6 +118,20 @@ export class Integrity {
     return finding.state === 'believed' ? expectedOf(key, finding.facts) : undefined
   }
 
+  /**
+   * As {@link expects}, by a manifest that super-nodes had not longer ago than that.
+   * @param maxAgeMs ms
+   * @returns how long ago they had it, ms
+   */
+  async expectsSince (key: ShardKey, via: readonly string[], maxAgeMs: number): Promise<ExpectedObject & { readonly ageMs: number } | undefined> {
+    const { store, clock } = this.#options
+    const found = await store.find(key.cid, via, maxAgeMs)
+    const finding = store.known(key.cid, maxAgeMs) ?? found
+    if (finding.state !== 'believed') return undefined
+    const ageMs = Math.max(0, clock.monotonic() - finding.at)
+    return ageMs < maxAgeMs ? { ...expectedOf(key, finding.facts), ageMs } : undefined
+  }
+
   /** What a shard must be, block by block; undefined where no manifest with blocks is believed, or they are in doubt. */
   blocksOf (key: ShardKey): ExpectedBlocks | undefined {
     if (key.part === 'manifest' || this.#isDoubted(key)) return undefined
@@ -128,18 +142,18 @@ export class Integrity {
 
   /** CIDs of what is watched after a video, as its manifest says; none where no manifest is believed. */
   nextCids (cid: string): readonly string[] {
-    return this.#options.store.known(cid)?.facts.next ?? []
+    return this.#options.store.last(cid)?.next ?? []
   }
 
   /** Tags of a video, as its manifest says; none where no manifest is believed. */
   tagsOf (cid: string): readonly string[] {
-    return this.#options.store.known(cid)?.facts.tags ?? []
+    return this.#options.store.last(cid)?.tags ?? []
   }
 
   /** Bytes of an object as its manifest says; undefined where none is believed. */
   sizeOf (key: ShardKey): number | undefined {
-    const known = this.#options.store.known(key.cid)
-    return known === undefined ? undefined : expectedOf(key, known.facts).size
+    const last = this.#options.store.last(key.cid)
+    return last === undefined ? undefined : expectedOf(key, last).size
   }
 
   /**

@@ -4,6 +4,8 @@ import { deferred } from '../../base/deferred.ts'
 import { ManifestError, type ManifestFault } from '../../protocol/manifest.ts'
 import type { BlockHashes } from '../../protocol/manifest-blocks.ts'
 import type { AskEachOptions, NodeText } from '../upstream/each-node.ts'
+import { freshnessOf, type Lifetime } from '../../protocol/freshness.ts'
+import type { KeptManifest } from './kept-manifest.ts'
 import { judgeClaims, type Belief, type Claim } from './manifest-trust.ts'
 import { verifyManifest, type ManifestPolicy } from './verify-manifest.ts'
 
@@ -31,7 +33,8 @@ export interface ManifestFacts {
 
 /** What is known of the manifest of a CID. */
 export type Finding =
-  | { readonly state: 'believed', readonly facts: ManifestFacts, readonly by: 'publisher' | 'quorum' }
+  /** `at`: when super-nodes had it, monotonic ms. */
+  | { readonly state: 'believed', readonly facts: ManifestFacts, readonly by: 'publisher' | 'quorum', readonly at: number }
   /** `claims`: what single nodes say. */
   | { readonly state: 'unsure' | 'conflict', readonly claims: readonly ManifestFacts[] }
 
@@ -54,7 +57,9 @@ export interface ManifestStoreOptions {
   /** Asks super-nodes for the manifest of a CID, each once. */
   readonly ask: (cid: string, options: AskEachOptions) => Promise<void>
   /** Bytes of a manifest in the cache that was believed when it was stored, which may have been before a restart; undefined when there is none. Must not reject. */
-  readonly kept: (cid: string) => Promise<Buffer | undefined>
+  readonly kept: (cid: string) => Promise<KeptManifest | undefined>
+  /** How long the manifest of a CID is believed, and for how much longer when nobody can be asked; for ever by default. */
+  readonly lifetimeOf?: (cid: string) => Lifetime | undefined
   readonly policy: ManifestPolicy
   /** Witnesses that must agree where there are no publishers. */
   readonly quorum: number
@@ -118,17 +123,25 @@ export class ManifestStore {
   /** Questions under way. */
   get asking (): number { return this.#asking.size }
 
-  /** The manifest, if it is believed already. */
-  known (cid: string): Extract<Finding, { state: 'believed' }> | undefined {
-    return this.#believed.get(cid)
+  /** The manifest, if it is believed already, and fresh. @param maxAgeMs how long ago super-nodes may have had it */
+  known (cid: string, maxAgeMs = Infinity): Extract<Finding, { state: 'believed' }> | undefined {
+    const last = this.#believed.get(cid)
+    return last !== undefined && this.#age(last) < Math.min(maxAgeMs, this.#options.lifetimeOf?.(cid)?.ttlMs ?? Infinity) ? last : undefined
+  }
+
+  /** The manifest that was believed last, fresh or not: for guesses. */
+  last (cid: string): ManifestFacts | undefined {
+    return this.#believed.get(cid)?.facts
   }
 
   /**
-   * What the super-nodes say, within the time they have; joins a question that is under way. Never rejects.
+   * What the super-nodes say, within the time they have; joins a question that is under way. When none of them says anything, what was believed before, as long as
+   * its rule allows. Never rejects.
    * @param via members of the request that needs it
+   * @param maxAgeMs how long ago they may have said it
    */
-  async find (cid: string, via: readonly string[]): Promise<Finding> {
-    const known = this.#believed.get(cid) ?? this.#recent(cid)
+  async find (cid: string, via: readonly string[], maxAgeMs = Infinity): Promise<Finding> {
+    const known = this.known(cid, maxAgeMs) ?? this.#recent(cid)
     if (known !== undefined) return known
     const under = this.#asking.get(cid)
     if (under !== undefined) return await under
@@ -136,9 +149,9 @@ export class ManifestStore {
       this.#options.observer.found(cid, 'busy')
       return { state: 'unsure', claims: [] }
     }
-    const question: Promise<Finding> = this.#ask(cid, via).then(({ finding, text }) => {
+    const question: Promise<Finding> = this.#ask(cid, via, maxAgeMs).then(({ finding, isNews, text }) => {
       if (this.#asking.get(cid) !== question) return finding
-      this.#keep(cid, finding)
+      this.#keep(cid, finding, isNews)
       if (text !== undefined) this.#options.keep?.(cid, text)
       return finding
     }).finally(() => { if (this.#asking.get(cid) === question) this.#asking.delete(cid) })
@@ -167,13 +180,19 @@ export class ManifestStore {
     this.#ending.abort()
   }
 
+  #age ({ at }: { at: number }): number {
+    return Math.max(0, this.#options.clock.monotonic() - at)
+  }
+
   #recent (cid: string): Finding | undefined {
     const unsure = this.#unsure.get(cid)
     return unsure !== undefined && this.#options.clock.monotonic() < unsure.until ? unsure.finding : undefined
   }
 
-  async #ask (cid: string, via: readonly string[]): Promise<{ readonly finding: Finding, readonly text: BelievedText | undefined }> {
+  async #ask (cid: string, via: readonly string[], maxAgeMs: number): Promise<{ readonly finding: Finding, readonly isNews: boolean, readonly text: BelievedText | undefined }> {
     const { ask, policy, quorum, timeoutMs, timers, observer } = this.#options
+    const now = this.#options.clock.monotonic()
+    const lifetime = this.#options.lifetimeOf?.(cid)
     const claims: Claim[] = []
     const texts = new Map<string, Buffer>()
     let belief: Belief = judgeClaims(claims, quorum)
@@ -195,22 +214,31 @@ export class ManifestStore {
     this.#ending.signal.addEventListener('abort', end, { once: true })
     // With publishers one good answer is enough; without, one node more than the quorum needs is asked, lest one be slow.
     const parallel = policy.publishers.size > 0 ? 1 : quorum + 1
+    let at = now
+    let last: Finding | undefined = this.#believed.get(cid)
     const asked = async (): Promise<void> => {
       const own = await this.#ownClaim(cid)
-      if (own === undefined) await ask(cid, { via, signal: abort.signal, parallel, maxBytes: policy.maxBytes, take })
-      else belief = { state: 'believed', claim: own, by: own.publisher === undefined ? 'quorum' : 'publisher' }
+      if (own !== undefined && this.#age(own) < Math.min(maxAgeMs, lifetime?.ttlMs ?? Infinity)) {
+        belief = own.belief
+        at = own.at
+        return
+      }
+      if (own !== undefined) last ??= findingOf(own.belief, own.at)
+      await ask(cid, { via, signal: abort.signal, parallel, maxBytes: policy.maxBytes, take })
     }
     await Promise.race([asked().catch(() => {}), over.promise])
     cancel()
     this.#ending.signal.removeEventListener('abort', end)
-    const finding = findingOf(belief)
-    observer.found(cid, finding.state)
-    return { finding, text: textOf(belief, claims, texts) }
+    const found = findingOf(belief, at)
+    observer.found(cid, found.state)
+    // Whoever says something else has a reason; silence is none to forget what was believed.
+    const lasts = found.state === 'unsure' && claims.length === 0 && last?.state === 'believed' && (lifetime === undefined || freshnessOf(last.at, lifetime, now).ifError)
+    return lasts && last !== undefined ? { finding: last, isNews: false, text: undefined } : { finding: found, isNews: true, text: textOf(belief, claims, texts) }
   }
 
-  #keep (cid: string, finding: Finding): void {
+  #keep (cid: string, finding: Finding, isNews: boolean): void {
     const { clock, believed } = this.#options
-    if (finding.state === 'believed') {
+    if (finding.state === 'believed' && isNews) {
       this.#believed.set(cid, this.#contradictions.get(finding.facts.digest) === true ? withoutBlocks(finding) : finding)
       this.#unsure.delete(cid)
       believed(cid, finding.facts)
@@ -220,11 +248,12 @@ export class ManifestStore {
   }
 
   /** The cache's. What a publisher has to have signed, or must not be older, is checked as ever; without publishers, whether enough of today's witnesses vouched for it. */
-  async #ownClaim (cid: string): Promise<Claim | undefined> {
-    const { kept, vouched, policy, quorum } = this.#options
-    const bytes = await kept(cid)
-    const claim = bytes === undefined ? undefined : this.#check(cid, { node: OWN_NODE, witness: '', bytes })
-    return claim === undefined || policy.publishers.size > 0 || vouched(cid, claim.digest).length >= quorum ? claim : undefined
+  async #ownClaim (cid: string): Promise<{ readonly belief: Extract<Belief, { state: 'believed' }>, readonly at: number } | undefined> {
+    const { kept, clock, vouched, policy, quorum } = this.#options
+    const own = await kept(cid)
+    const claim = own === undefined ? undefined : this.#check(cid, { node: OWN_NODE, witness: '', bytes: own.bytes })
+    if (own === undefined || claim === undefined || (policy.publishers.size === 0 && vouched(cid, claim.digest).length < quorum)) return undefined
+    return { belief: { state: 'believed', claim, by: claim.publisher === undefined ? 'quorum' : 'publisher' }, at: clock.monotonic() - Math.max(0, clock.now() - own.storedAt) }
   }
 
   #check (cid: string, { node, witness, bytes }: NodeText): Claim | undefined {
@@ -256,7 +285,7 @@ function factsOf ({ node, digest, size, manifest, blocks = [] }: Claim): Manifes
   return { node, digest, size, blocks: kept, merkleRoot: manifest.merkleRoot, shardSize: manifest.shardSize, next: manifest.next, tags: manifest.tags, shards: manifest.shards.map(shard => shard.sha256) }
 }
 
-function findingOf (belief: Belief): Finding {
-  if (belief.state === 'believed') return { state: 'believed', facts: factsOf(belief.claim), by: belief.by }
+function findingOf (belief: Belief, at: number): Finding {
+  if (belief.state === 'believed') return { state: 'believed', facts: factsOf(belief.claim), by: belief.by, at }
   return { state: belief.state, claims: belief.claims.map(factsOf) }
 }

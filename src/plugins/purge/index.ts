@@ -26,20 +26,22 @@ export default fp(async app => {
   const { disk } = shardCache
   const revalidator = new Revalidator({
     peek: id => disk.peek(id),
-    renew: (entry, verified) => { disk.renew(entry, verified) },
+    isStale: entry => shardCache.freshness.isStale(entry),
+    renew: (entry, ageMs) => { disk.renew(entry, true, systemClock.now() - ageMs) },
     evict: id => { shardCache.purges.one(id) },
     purges: () => disk.guard.begun,
-    expects: async key => await integrity.checks?.expects(key, []),
+    expects: async (key, via) => await integrity.checks?.expectsSince(key, via, shardCache.freshness.lifetimeOf(key)?.ttlMs ?? Infinity),
     refetch: key => shards.refetch(key),
     mayBegin: () => app.overload.backgroundAllowed,
     now: systemClock.monotonic,
     random: Math.random,
-    observer: { revalidated: outcome => { metrics.count('icn_relay_revalidations_total', { outcome }) } }
+    observer: {
+      revalidated: outcome => { metrics.count('icn_relay_revalidations_total', { outcome }) },
+      expired: outcome => { metrics.count('icn_relay_cache_expired_requests_total', { outcome }) },
+      stale: () => { metrics.count('icn_relay_cache_stale_hits_total') }
+    }
   })
-  shards.onStale(key => {
-    metrics.count('icn_relay_cache_stale_hits_total')
-    revalidator.used(key)
-  })
+  shards.keepStaleBy(revalidator)
   const { tags } = disk.table
   let refused = 0
   metrics.onCollect(() => {

@@ -45,6 +45,10 @@ export class CacheEntry implements EntryRecord, Leasable {
 
   /** When it was stored, or super-nodes last had the same bytes, ms since the epoch. */
   get storedAt (): number { return this.#storedAt }
+  set storedAt (ms: number) {
+    this.#storedAt = ms
+    if (this.#own === undefined) this.#table.rows.setStoredAt(this.#row, ms)
+  }
 
   /** Readers that hold it now. Written by LeasedStore only. */
   get leases (): number { return this.#leases }
@@ -104,11 +108,10 @@ export class CacheEntry implements EntryRecord, Leasable {
 
   get flags (): number { return this.#own?.flags ?? this.#table.rows.flagsOf(this.#row) }
 
-  /** Super-nodes have the same bytes. */
-  renew (now: number, verified: boolean): void {
+  /** Super-nodes had the same bytes then. */
+  renew (at: number, verified: boolean): void {
     this.staleSince = 0
-    this.#storedAt = now
-    if (this.#own === undefined) this.#table.rows.setStoredAt(this.#row, now)
+    this.storedAt = at
     if (verified) this.verified = true
   }
 

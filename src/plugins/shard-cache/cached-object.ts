@@ -1,3 +1,4 @@
+import type { Lifetime, FreshnessStanding } from '../../protocol/freshness.ts'
 import type { CacheTier } from '../../storage/disk-files.ts'
 import type { CacheEntry } from './cache-entry.ts'
 
@@ -13,6 +14,12 @@ export interface CachedObject {
   readonly storedAt: number
   /** When a soft purge asked for it to be fetched again, ms since the epoch; 0 when none did. */
   readonly staleSince: number
+  /** How long it is fresh; undefined for what never changes. */
+  readonly lifetime: Lifetime | undefined
+  /** What is `expired` is asked for anew before anybody gets it. */
+  readonly standing: FreshnessStanding
+  /** Whether it may be served when asking for it fails. */
+  readonly ifError: boolean
   /** The whole body, when it is in memory. */
   readonly buffer: Buffer | undefined
   /** File with the whole body, for a reader in another process; undefined when the object was not opened for one. */
@@ -28,7 +35,10 @@ export interface CachedObject {
   release (): void
 }
 
+/** How an entry may be used. */
+export type Usability = Pick<CachedObject, 'lifetime' | 'standing' | 'ifError'>
+
 /** What is known of an object wherever its bytes come from. */
-export function factsOf ({ size, sha256, verified, storedAt, staleSince }: CacheEntry): Pick<CachedObject, 'size' | 'sha256' | 'verified' | 'storedAt' | 'staleSince'> {
-  return { size, sha256, verified, storedAt, staleSince }
+export function factsOf ({ size, sha256, verified, storedAt, staleSince }: CacheEntry, usability: Usability): Pick<CachedObject, 'size' | 'sha256' | 'verified' | 'storedAt' | 'staleSince' | keyof Usability> {
+  return { size, sha256, verified, storedAt, staleSince, ...usability }
 }

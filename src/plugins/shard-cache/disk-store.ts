@@ -40,6 +40,8 @@ export class DiskStore {
   readonly manifests = new RecentManifests()
   readonly guard = new PurgeGuard()
   readonly table = new EntryTable()
+  /** Whether what super-nodes send may make an entry fresh again; the cache knows more of that. */
+  isStale = (entry: CacheEntry): boolean => entry.staleSince > 0
   readonly #options: DiskStoreOptions
   readonly #order: QueueOrder<CacheEntry>
   readonly #leased: LeasedStore<CacheEntry>
@@ -95,7 +97,8 @@ export class DiskStore {
       stored: code => { options.health?.set('failing', code !== undefined, { code }) },
       tick: () => this.#tick(),
       arrived: entry => { this.#arrived(entry) },
-      renew: (entry, verified) => { this.renew(entry, verified) },
+      isStale: entry => this.isStale(entry),
+      renew: (entry, verified, at) => { this.renew(entry, verified, at) },
       makeEntry: (id, record) => this.table.make(id, record, true),
       fileOf: entry => this.fileOf(entry)
     })
@@ -218,9 +221,9 @@ export class DiskStore {
     this.index.touched(entry.id, entry)
   }
 
-  /** Super-nodes have the bytes of an entry still. @param verified whether a believed manifest says so */
-  renew (entry: CacheEntry, verified: boolean): void {
-    entry.renew(this.#options.clock.now(), verified)
+  /** Super-nodes have the bytes of an entry still. @param verified whether a believed manifest says so @param at when they had them, ms since the epoch */
+  renew (entry: CacheEntry, verified: boolean, at = this.#options.clock.now()): void {
+    entry.renew(Math.max(0, at), verified)
     this.index.stored(entry.id, entry)
   }
 

@@ -1,3 +1,4 @@
+import type { Lifetime } from '../../protocol/freshness.ts'
 import type { ShardKey } from '../../protocol/shard-key.ts'
 import type { CacheEntry } from './cache-entry.ts'
 
@@ -16,11 +17,13 @@ export interface EntryDetails {
   readonly readers: number
   /** When a soft purge asked for it to be fetched again, ms since the epoch; null when none did. */
   readonly staleSince: number | null
+  /** When it is not fresh any more, by the rules in force, ms since the epoch; null when it never changes. */
+  readonly freshUntil: number | null
   /** Of its CID. */
   readonly tags: string[]
 }
 
-export function describe (key: ShardKey, entry: CacheEntry, tags: readonly string[]): EntryDetails {
+export function describe (key: ShardKey, entry: CacheEntry, tags: readonly string[], lifetime: Lifetime | undefined): EntryDetails {
   const { size, sha256, verified, hits, leases } = entry
-  return { cid: key.cid, part: key.part, size, sha256, verified, storedAt: Math.floor(entry.storedAt), lastAccess: Math.floor(entry.lastAccess), hits, readers: leases, staleSince: entry.staleSince === 0 ? null : entry.staleSince, tags: [...tags] }
+  return { cid: key.cid, part: key.part, size, sha256, verified, storedAt: Math.floor(entry.storedAt), lastAccess: Math.floor(entry.lastAccess), hits, readers: leases, staleSince: entry.staleSince === 0 ? null : entry.staleSince, freshUntil: lifetime === undefined ? null : Math.floor(entry.storedAt + lifetime.ttlMs), tags: [...tags] }
 }

@@ -8,6 +8,7 @@ import { hasSeparateGateway } from '../viewers/launched-gateways.ts'
 import { CACHE_PROBLEMS, type CacheHealth } from './cache-health.ts'
 import { openCache } from './open-cache.ts'
 import type { ShardCache } from './shard-cache.ts'
+import { TtlRules } from './ttl-rules.ts'
 import { watchStore } from './store-watch.ts'
 
 declare module 'fastify' {
@@ -42,6 +43,7 @@ export default fp<ShardCachePluginOptions>(async (app, { config, signal, loaded 
     passThroughBytes: settings.pass_through_bytes,
     minFreeBytes: settings.min_free_bytes,
     maxStaleMs: settings.max_stale_ms,
+    ttl: new TtlRules(settings.ttl),
     ioTimeoutMs: settings.io_timeout_ms,
     diskThreads: diskThreads(POOL_THREADS),
     groupReadable: hasSeparateGateway(config),
@@ -72,6 +74,10 @@ export default fp<ShardCachePluginOptions>(async (app, { config, signal, loaded 
   app.decorate('diskQueue', queue)
   app.liveConfig.on(['cache.max_bytes'], next => () => { cache.disk.resize(next.cache.max_bytes) })
   app.liveConfig.on(['cache.ram_bytes'], next => () => { cache.ram.resize(next.cache.ram_bytes) })
+  app.liveConfig.on(['cache.ttl'], next => {
+    const ttl = new TtlRules(next.cache.ttl)
+    return () => { cache.freshness.ttl = ttl }
+  })
   const timer = setInterval(() => {
     void cache.disk.index.flush()
     void opened.look()

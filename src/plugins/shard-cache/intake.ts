@@ -22,7 +22,7 @@ import { WindowBudget } from './write-window.ts'
 export interface StoreTicket<S extends BodySpool = Spool> {
   readonly spool: S
   /** Stores the finished body, `verified` by a manifest or not; false when it could not be stored. The spool can be read before and after. */
-  readonly commit: (sha256: string, verified?: boolean) => Promise<boolean>
+  readonly commit: (sha256: string, verified?: boolean, ageMs?: number) => Promise<boolean>
   /** File that holds what the disk has taken of the body, for a reader in another process; undefined when memory does. */
   readonly path: () => string | undefined
   /** The body must not be stored any more, for instance because its key was purged meanwhile. */
@@ -60,8 +60,9 @@ export interface IntakeOptions {
   readonly tick: () => number
   /** Told of every entry that came in. */
   readonly arrived: (entry: CacheEntry) => void
+  readonly isStale: (entry: CacheEntry) => boolean
   /** A stale entry is what super-nodes have. */
-  readonly renew: (entry: CacheEntry, verified: boolean) => void
+  readonly renew: (entry: CacheEntry, verified: boolean, at: number) => void
   /** An entry that is not in the store yet. */
   readonly makeEntry: (id: string, record: EntryRecord) => CacheEntry
   readonly fileOf: (entry: CacheEntry) => string
@@ -162,7 +163,7 @@ export class Intake {
   }
 
   #ticket<S extends BodySpool> (key: ShardKey, { reservation, file }: Room, open: (events: SpoolParts) => S): StoreTicket<S> & { readonly keep: (record: () => PartialRecord) => Promise<boolean> } {
-    const { leased, partials, manifests, guard, tags, disk, memory, index, clock, observer, tick, renew, arrived, makeEntry, fileOf, makeRoom, stored: ended } = this.#options
+    const { leased, partials, manifests, guard, tags, disk, memory, index, clock, observer, tick, isStale, renew, arrived, makeEntry, fileOf, makeRoom, stored: ended } = this.#options
     const id = keyId(key)
     let committed: CacheEntry | undefined
     let told = false
@@ -186,17 +187,17 @@ export class Intake {
         if (reservation !== undefined) leased.cancel(reservation)
       }
     })
-    const commit = async (sha256: string, verified = false): Promise<boolean> => {
+    const commit = async (sha256: string, verified = false, ageMs = 0): Promise<boolean> => {
       await spool.flush()
       const stored = spool.storable
       if (stored === undefined || reservation === undefined || reservation.settled || forbidden()) return false
       const same = leased.peek(id)
-      if (same !== undefined && same.staleSince > 0 && same.sha256 === sha256 && same.size === spool.length) {
-        renew(same, verified)
+      if (same !== undefined && isStale(same) && same.sha256 === sha256 && same.size === spool.length) {
+        renew(same, verified, clock.now() - ageMs)
         return true
       }
       const entry = makeEntry(id, {
-        size: spool.length, sha256, storedAt: clock.now(), lastAccess: tick(), hits: 0, generation: this.#nextGeneration(), verified
+        size: spool.length, sha256, storedAt: Math.max(0, clock.now() - ageMs), lastAccess: tick(), hits: 0, generation: this.#nextGeneration(), verified
       })
       if (!await this.#publish(stored, entry)) return false
       if (forbidden()) {

@@ -20,6 +20,7 @@ import { DIRECTORY, makeDirectory } from '../../base/make-directory.ts'
 import { parseManifest, voucher, type ManifestEntry } from './manifest.ts'
 import { clearTemporary, dropMissing, reconcile } from './reconcile.ts'
 import { TagLog } from './tag-log.ts'
+import type { TtlRules } from './ttl-rules.ts'
 import { ShardCache, type ShardCacheOptions } from './shard-cache.ts'
 import { watchedFiles, type WriteObserver } from './write-points.ts'
 
@@ -56,6 +57,8 @@ export interface OpenCacheOptions {
   readonly verify?: ShardCacheOptions['verify']
   /** How long what a soft purge has marked is served at most, ms; for ever by default. */
   readonly maxStaleMs?: number
+  /** How long objects are fresh; for ever by default. */
+  readonly ttl?: TtlRules
   /** Asked before the index is opened; a process of its own that reads all of it by default. */
   readonly check?: (directory: string, visited: (share: number) => void) => Promise<IndexVerdict>
   /** Ends opening with RELAY_ERR_STOPPING; without effect later. */
@@ -143,7 +146,7 @@ export async function openCache (options: OpenCacheOptions): Promise<OpenedCache
         if (!health.has('index')) await tookOver()
       }
     ).catch((error: unknown) => { log('error', 'cache reconciliation failed', { err: error }) })
-    const cache = new ShardCache({ disk: store, db: index, ramBytes: options.ramBytes, observer: options.observer, reconciled, verify: options.verify, stale: { maxMs: options.maxStaleMs ?? Infinity, now: clock.now }, ...options.mayPromote === undefined ? {} : { mayPromote: options.mayPromote } })
+    const cache = new ShardCache({ disk: store, db: index, ramBytes: options.ramBytes, observer: options.observer, reconciled, verify: options.verify, freshness: { ttl: options.ttl, maxStaleMs: options.maxStaleMs, now: clock.now }, ...options.mayPromote === undefined ? {} : { mayPromote: options.mayPromote } })
     const heal = async (): Promise<void> => {
       await fs.mkdir(join(root, 'tmp'), { ...DIRECTORY, recursive: true })
       const dropped = await dropMissing(store, fs, stopping.signal)

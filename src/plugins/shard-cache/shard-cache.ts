@@ -3,8 +3,9 @@ import { keyId, keysOfCid, parseKeyId, type ShardKey } from '../../protocol/shar
 import type { CacheObserver } from '../../storage/disk-files.ts'
 import { RamTier, type RamObject } from '../../storage/ram-tier.ts'
 import type { CacheEntry } from './cache-entry.ts'
-import { factsOf, type CachedObject } from './cached-object.ts'
+import { factsOf, type CachedObject, type Usability } from './cached-object.ts'
 import type { DiskStore } from './disk-store.ts'
+import { EntryFreshness, type EntryFreshnessOptions } from './entry-freshness.ts'
 import { describe, type EntryDetails } from './entry-details.ts'
 import type { IndexDb } from './index-db.ts'
 import type { BlockTicket, ExpectedBody, StoreTicket } from './intake.ts'
@@ -36,10 +37,15 @@ export interface ShardCacheOptions {
   readonly reconciled: Promise<ReconcileReport>
   /** Whether objects may be copied to memory now; always by default. */
   readonly mayPromote?: () => boolean
-  /** How long what a soft purge has marked is served at most, ms, and the wall clock, ms; for ever by default. */
-  readonly stale?: { readonly maxMs: number, readonly now: () => number }
+  /** How long objects are fresh, and stale ones served; for ever by default. */
+  readonly freshness?: EntryFreshnessOptions
   /** When hits from disk are verified, and who hears of it; never and nobody by default. */
   readonly verify?: Partial<Pick<VerifiedReadsOptions, 'mode' | 'onRot' | 'onVerified'>> | undefined
+}
+
+/** An entry that a reader may get. */
+interface FoundEntry extends Usability {
+  readonly entry: CacheEntry
 }
 
 /** The cache as the rest of the relay sees it: disk with memory in front, one lookup for both. */
@@ -49,15 +55,16 @@ export class ShardCache {
   readonly reconciled: Promise<ReconcileReport>
   readonly reads: VerifiedReads
   readonly purges: Purges
+  readonly freshness: EntryFreshness
   readonly #db: IndexDb
-  readonly #stale: NonNullable<ShardCacheOptions['stale']>
   readonly #promotions: Promotions
   #watcher: CacheWatcher | undefined
 
   constructor (options: ShardCacheOptions) {
     this.disk = options.disk
     this.#db = options.db
-    this.#stale = options.stale ?? { maxMs: Infinity, now: () => 0 }
+    this.freshness = new EntryFreshness(this.disk.table, options.freshness ?? { now: () => 0 })
+    this.disk.isStale = entry => this.freshness.isStale(entry)
     this.reconciled = options.reconciled
     void this.disk.guard.until(options.reconciled.catch(() => {}))
     this.ram = new RamTier({
@@ -87,10 +94,11 @@ export class ShardCache {
 
   /** Opens an object; undefined is a miss, also when the disk failed to deliver. */
   async open (key: ShardKey): Promise<CachedObject | undefined> {
-    const entry = this.#find(key)
-    if (entry === undefined) return undefined
+    const found = this.#find(key)
+    if (found === undefined) return undefined
+    const { entry } = found
     const object = this.ram.lease(entry.id, entry.sha256)
-    if (object !== undefined) return this.#fromMemory(entry, object)
+    if (object !== undefined) return this.#fromMemory(found, object)
     const unpin = this.disk.pin(entry)
     try {
       const file = await this.reads.admit(entry)
@@ -101,7 +109,7 @@ export class ShardCache {
         return undefined
       }
       this.#promotions.consider(entry)
-      return this.#fromDisk(entry, lease, this.reads.reader(lease, file))
+      return this.#fromDisk(found, lease, this.reads.reader(lease, file))
     } finally {
       unpin()
     }
@@ -112,17 +120,19 @@ export class ShardCache {
    * unless the file has to be verified first, or that reader fails and the bytes are read here after all.
    */
   pin (key: ShardKey): CachedObject | undefined | Promise<CachedObject | undefined> {
-    const entry = this.#find(key)
-    if (entry === undefined) return undefined
+    const found = this.#find(key)
+    if (found === undefined) return undefined
+    const { entry } = found
     const file = this.reads.admit(entry)
-    if (!(file instanceof Promise)) return this.#pinned(entry, file)
+    if (!(file instanceof Promise)) return this.#pinned(found, file)
     const unpin = this.disk.pin(entry)
-    return file.then(verified => verified === undefined || !entry.indexed ? undefined : this.#pinned(entry, verified)).finally(unpin)
+    return file.then(verified => verified === undefined || !entry.indexed ? undefined : this.#pinned(found, verified)).finally(unpin)
   }
 
+  /** Whether it is there, and nobody need be asked before it is served. */
   has (key: ShardKey): boolean {
     const entry = this.disk.peek(keyId(key))
-    return entry !== undefined && !this.#isOver(entry)
+    return entry !== undefined && !this.freshness.isOver(entry) && this.freshness.of(entry, key).standing !== 'expired'
   }
 
   /** Starts writing a body of at most `capacity` bytes; with `store` false it only passes through memory. See {@link Intake.begin} for `grows`. */
@@ -170,7 +180,7 @@ export class ShardCache {
 
   details (key: ShardKey): EntryDetails | undefined {
     const entry = this.disk.peek(keyId(key))
-    return entry === undefined ? undefined : describe(key, entry, this.tagsOf(key.cid))
+    return entry === undefined ? undefined : this.#describe(key, entry)
   }
 
   /**
@@ -183,7 +193,7 @@ export class ShardCache {
     const entries = page.flatMap(id => {
       const entry = this.disk.peek(id)
       const key = parseKeyId(id)
-      return entry === undefined || key === undefined ? [] : [describe(key, entry, this.tagsOf(key.cid))]
+      return entry === undefined || key === undefined ? [] : [this.#describe(key, entry)]
     })
     const last = page.at(-1)
     return ids.length > query.limit && last !== undefined ? { entries, next: last } : { entries }
@@ -221,25 +231,25 @@ export class ShardCache {
     await this.disk.flush()
   }
 
-  #find (key: ShardKey): CacheEntry | undefined {
+  #describe (key: ShardKey, entry: CacheEntry): EntryDetails {
+    return describe(key, entry, this.tagsOf(key.cid), this.freshness.lifetimeOf(key))
+  }
+
+  #find (key: ShardKey): FoundEntry | undefined {
     const id = keyId(key)
     const entry = this.disk.find(id)
-    const isOver = entry !== undefined && this.#isOver(entry)
+    const isOver = entry !== undefined && this.freshness.isOver(entry)
     this.#watcher?.requested(id, isOver ? undefined : entry?.size)
-    if (!isOver) return entry
+    if (entry === undefined) return undefined
+    if (!isOver) return { entry, ...this.freshness.of(entry, key) }
     this.purges.one(id)
     return undefined
   }
 
-  /** Whether it is stale for too long to be served. */
-  #isOver ({ staleSince }: CacheEntry): boolean {
-    return staleSince > 0 && this.#stale.now() - staleSince >= this.#stale.maxMs
-  }
-
-  #fromMemory (entry: CacheEntry, object: RamObject): CachedObject {
+  #fromMemory ({ entry, ...usability }: FoundEntry, object: RamObject): CachedObject {
     let held = true
     return {
-      ...factsOf(entry),
+      ...factsOf(entry, usability),
       tier: 'ram',
       buffer: object.buffer,
       path: undefined,
@@ -252,9 +262,9 @@ export class ShardCache {
     }
   }
 
-  #fromDisk (entry: CacheEntry, lease: FileLease, read: ReadFile): CachedObject {
+  #fromDisk ({ entry, ...usability }: FoundEntry, lease: FileLease, read: ReadFile): CachedObject {
     return {
-      ...factsOf(entry),
+      ...factsOf(entry, usability),
       tier: 'disk',
       buffer: undefined,
       path: undefined,
@@ -263,12 +273,12 @@ export class ShardCache {
     }
   }
 
-  #pinned (entry: CacheEntry, verified: VerifiedFile): CachedObject {
+  #pinned ({ entry, ...usability }: FoundEntry, verified: VerifiedFile): CachedObject {
     const unpin = this.disk.pin(entry)
     let opening: Promise<FileLease | undefined> | undefined
     let reader: ReadFile | undefined
     return {
-      ...factsOf(entry),
+      ...factsOf(entry, usability),
       tier: 'disk',
       buffer: undefined,
       path: this.disk.fileOf(entry),

@@ -36,7 +36,6 @@ export interface BlockFillOptions {
   readonly verified: () => void
   /** The whole object is not what its manifest says, and each of its blocks is. */
   readonly contradicted: () => void
-  /** Blocks came that are not what the manifest says, and no right ones: whether to look at the whole. */
   readonly doubted: (nodes: readonly string[]) => boolean
   /** Aborted when the relay stops or the fill exceeds its deadline; the reason is a RelayError. */
   readonly signal: AbortSignal
@@ -80,6 +79,8 @@ export class BlockFill implements RunningFill {
   /** Whether nothing is brought in but what readers wait for. */
   #onDemand: boolean
   #wrong = false
+  /** Of what was oldest. */
+  #ageMs = 0
   #givenUp = false
   readonly #progress = new Changes()
 
@@ -198,7 +199,7 @@ export class BlockFill implements RunningFill {
       this.#sha256 = await this.#wholeDigest(spool)
       this.#options.verified()
       this.#progress.tell()
-      await ticket.commit(this.#sha256, true)
+      await ticket.commit(this.#sha256, true, this.#ageMs)
       // What the disk refused at the very end, when no memory was free for it, is brought in again for those who read.
       if (this.#holds.readers > 0) await this.#bringIn(spool)
       if (!spool.here.full) throw new RelayError('RELAY_ERR_CACHE_READ', 'the disk has refused a block that nobody waited for')
@@ -281,8 +282,8 @@ export class BlockFill implements RunningFill {
         for (const { block, digest, pieces, put } of receiver.take(chunk)) {
           if (!digest.equals(digestAt(hashes, block))) blame(object.senders, this.#wrongBlocks.add(block, object.senders, digest))
           this.#hash.add(block, pieces)
-          // Known of every sender so far; with the last block the object is stored, whether its body ends or not.
           if (!object.storable) this.forbidStore()
+          this.#ageMs = Math.max(this.#ageMs, object.ageMs ?? 0)
           await put()
           run.next = block + 1
           this.#failures.progress()
@@ -311,9 +312,9 @@ export class BlockFill implements RunningFill {
     throw new RelayError('RELAY_ERR_UPSTREAM_CORRUPT', 'the manifest contradicts itself: its blocks are not those of the shard it names')
   }
 
-  #resolveHead ({ node, region, headMs, storable, repaired = false }: Pick<UpstreamObject, 'node' | 'region' | 'headMs' | 'storable' | 'repaired'>): void {
+  #resolveHead ({ node, region, headMs, ageMs = 0, storable, repaired = false }: Pick<UpstreamObject, 'node' | 'region' | 'headMs' | 'ageMs' | 'storable' | 'repaired'>): void {
     const { size, sha256 } = this.#options.expected
-    this.#head.resolve({ size, sha256, verified: true, node, region, headMs, lasting: storable, repaired })
+    this.#head.resolve({ size, sha256, verified: true, node, region, headMs, ageMs, lasting: storable, repaired })
     this.#progress.tell()
   }
 }

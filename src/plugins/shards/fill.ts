@@ -155,7 +155,7 @@ export class Fill implements RunningFill {
       if (!object.storable) ticket.forbidStore()
       this.#announce(object, ticket.spool.length, digest, this.#verified)
       this.#progress.tell()
-      await ticket.commit(digest, attestation !== undefined && this.#verified)
+      await ticket.commit(digest, attestation !== undefined && this.#verified, object.ageMs)
     } catch (error) {
       object?.body.destroy()
       this.#wrong = error instanceof WrongObjectError
@@ -225,7 +225,7 @@ export class Fill implements RunningFill {
   }
 
   #announce (object: UpstreamObject, size: number, sha256: string | undefined, verified: boolean): void {
-    this.#head.resolve({ size, sha256, verified, node: object.node, region: object.region, headMs: object.headMs, lasting: object.storable, repaired: object.repaired === true })
+    this.#head.resolve({ size, sha256, verified, node: object.node, region: object.region, headMs: object.headMs, ageMs: object.ageMs ?? 0, lasting: object.storable, repaired: object.repaired === true })
   }
 }
 

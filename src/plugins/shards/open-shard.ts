@@ -1,4 +1,4 @@
-import { RelayError } from '../../base/errors.ts'
+import { RelayError, type ErrorCode } from '../../base/errors.ts'
 import type { ObjectFacts } from '../../protocol/answer.ts'
 import type { RangeSpec } from '../../protocol/range.ts'
 import type { ShardKey } from '../../protocol/shard-key.ts'
@@ -80,11 +80,11 @@ export function sameObject (a: Pick<OpenShard, 'size' | 'sha256'>, b: Pick<OpenS
 /**
  * What was never compared with a manifest is served as such, and compared as soon as there is one. What is stale no other relay may keep.
  * @param forRelay whether a relay asks for it
+ * @param forwarded set when super-nodes were asked first, because its time was over
  */
-export function fromCache (key: ShardKey, cached: CachedObject, integrity: Pick<Integrity, 'used'> | undefined, forRelay = false): OpenSource {
+export function fromCache (key: ShardKey, cached: CachedObject, integrity: Pick<Integrity, 'used'> | undefined, forRelay = false, forwarded?: { readonly failed: ErrorCode | undefined }): OpenSource {
   const verified = integrity === undefined || cached.verified
   if (!verified) integrity.used(key)
-  const isStale = cached.staleSince > 0
   return {
     key,
     size: cached.size,
@@ -94,13 +94,19 @@ export function fromCache (key: ShardKey, cached: CachedObject, integrity: Pick<
     wrong: () => false,
     repaired: false,
     settled: Promise.resolve(),
-    origin: { hit: true, tier: cached.tier, storedAt: cached.storedAt, staleSince: isStale ? cached.staleSince : undefined },
-    lasting: !(isStale && forRelay),
+    origin: { hit: true, tier: cached.tier, storedAt: cached.storedAt, staleSince: cached.staleSince > 0 ? cached.staleSince : undefined, forwarded },
+    lifetime: cached.lifetime,
+    lasting: !(forRelay && cached.standing !== 'fresh'),
     buffer: cached.buffer,
     file: cached.path === undefined ? undefined : { path: cached.path, blocks: cached.blocks, byBlocks: true, whole: true, readable: () => cached.size, more: async () => {} },
     read: async (position, length, _end, into) => await cached.read(position, length, into),
     release: () => { cached.release() }
   }
+}
+
+/** Whether less is asked for than all of an object from its start. */
+export function isPart (range: RangeSpec | undefined): range is RangeSpec {
+  return range !== undefined && !(range.kind === 'from' && range.first === 0 && range.last === undefined)
 }
 
 /** Position of the first byte that is asked for; 0 where that is not to be had. */
@@ -131,7 +137,7 @@ export async function fromFill (key: ShardKey, fill: RunningFill, leave: () => v
     wrong: () => fill.wrong,
     repaired: head.repaired,
     settled: fill.finished,
-    origin: { hit: false, collapsed, region: head.region, node: head.node, headMs: head.headMs },
+    origin: { hit: false, collapsed, region: head.region, node: head.node, headMs: head.headMs, ageMs: head.ageMs },
     lasting: head.lasting,
     buffer: undefined,
     file: {

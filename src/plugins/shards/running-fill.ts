@@ -11,6 +11,8 @@ export interface FillHead {
   readonly region: string
   /** Time until the super-node's response head, ms. */
   readonly headMs: number
+  /** How old it was when it was sent, ms. */
+  readonly ageMs: number
   /** False for what may not be kept: nobody vouches that it is whole, or its origin does not want it. */
   readonly lasting: boolean
   /** Whether no super-node sent it: it is rebuilt from siblings. */

@@ -11,8 +11,9 @@ import type { Repair } from '../repair/repair.ts'
 import { cameFromRelay, sameWay } from '../upstream/tiers.ts'
 import type { Upstream } from '../upstream/upstream.ts'
 import type { AskedNodes } from '../upstream/upstream-types.ts'
+import { ExpiredObject, NO_KEEPER, type StaleKeeper } from './expired-object.ts'
 import { FillStarter, type FillRequest, type FillSettings } from './fill-starter.ts'
-import { fromCache, fromFill, fromPlainFill, type OpenedListener, type OpenOptions, type OpenShard, type OpenSource } from './open-shard.ts'
+import { fromCache, fromFill, fromPlainFill, isPart, type OpenedListener, type OpenOptions, type OpenShard, type OpenSource } from './open-shard.ts'
 import { openWhole, type WholeOptions } from './open-whole.ts'
 import { OpenObjects } from './open-objects.ts'
 import { resilient } from './resilient-shard.ts'
@@ -48,7 +49,7 @@ export class ShardService {
   /** What viewers have open. */
   readonly #held = new OpenObjects()
   #opened: OpenedListener = () => {}
-  #stale: (key: ShardKey) => void = () => {}
+  #keeper = NO_KEEPER
 
   constructor (options: ShardServiceOptions) {
     this.#options = options
@@ -65,9 +66,9 @@ export class ShardService {
     this.#opened = listener
   }
 
-  /** @param listener told of every object that was opened although it is stale; must not throw */
-  onStale (listener: (key: ShardKey) => void): void {
-    this.#stale = listener
+  /** Puts who looks after objects that are not fresh any more in its place. */
+  keepStaleBy (keeper: StaleKeeper): void {
+    this.#keeper = keeper
   }
 
   /**
@@ -150,17 +151,32 @@ export class ShardService {
     await this.#starter.close()
   }
 
-  async #openSource (key: ShardKey, { asFile = false, via = [], trace, onlyIfCached = false, range }: OpenOptions, repairs = true): Promise<OpenSource> {
+  async #openSource (key: ShardKey, options: OpenOptions, repairs = true): Promise<OpenSource> {
+    const { denies, integrity, cache } = this.#options
+    refuseDenied(denies, key.cid)
+    const expired = new ExpiredObject(key, options, this.#keeper, integrity)
+    try {
+      const source = expired.found(await this.#search(key, options, repairs, expired))
+      return source.origin.hit ? source : { ...source, lifetime: cache.freshness.lifetimeOf(key) }
+    } catch (error) {
+      return expired.insteadOf(error)
+    } finally {
+      expired.release()
+    }
+  }
+
+  async #search (key: ShardKey, { asFile = false, via = [], trace, onlyIfCached = false, range }: OpenOptions, repairs: boolean, expired: ExpiredObject): Promise<OpenSource> {
     const id = keyId(key)
-    refuseDenied(this.#options.denies, key.cid)
     let asked = false
     // A fill that ends while the cache is being asked has stored the object; then asking again spares a second fetch.
     for (let look = 1; look <= MAX_LOOKS; look++) {
       const cached = await (asFile ? this.#options.cache.pin(key) : this.#options.cache.open(key))
-      if (cached !== undefined) {
-        if (cached.staleSince > 0) this.#stale(key)
+      if (cached !== undefined && cached.standing !== 'expired') {
+        if (cached.standing === 'stale') this.#keeper.used(key)
         return fromCache(key, cached, this.#options.integrity, cameFromRelay(via))
       }
+      const good = cached === undefined ? undefined : await expired.hold(cached)
+      if (good !== undefined) return good
       if (onlyIfCached) throw await this.#refusal(key, via)
       let fill = this.#fills.get(id)
       if (fill !== undefined && !fill.byBlocks && isPart(range)) {
@@ -301,9 +317,4 @@ export class ShardService {
     fills?.set(name, started.fill)
     return started
   }
-}
-
-/** Whether less is asked for than all of an object from its start. */
-function isPart (range: RangeSpec | undefined): range is RangeSpec {
-  return range !== undefined && !(range.kind === 'from' && range.first === 0 && range.last === undefined)
 }

@@ -27,6 +27,8 @@ export interface NodeResponse {
   readonly etag: string | undefined
   /** Whether it may be kept: a body whose end cannot be told from a broken connection may lack its end, and `no-store` is a wish. */
   readonly storable: boolean
+  /** How long ago an origin sent it, as caches between us say (RFC 9111 §5.1), ms. */
+  readonly ageMs: number
   readonly body: Readable
   /** Bytes of the object before the first of `body`. */
   readonly offset: number
@@ -81,6 +83,15 @@ export class NotFoundError extends RelayError {
   }
 }
 
+/** Ages beyond that, ten years, are no ages, seconds. */
+const MAX_AGE_S = 315_360_000
+
+/** What `Age` says, ms; 0 where it says nothing that can be read. */
+function ageMsOf (value: string | undefined): number {
+  const seconds = value !== undefined && /^\d{1,15}$/.test(value) ? Number(value) : 0
+  return Math.min(seconds, MAX_AGE_S) * 1_000
+}
+
 const NO_STORE = /(?:^|,)[ \t]*no-store[ \t]*(?:,|$)/i
 
 /** Facts of a 200 or 206 about the object. @throws RelayError RELAY_ERR_UPSTREAM_STATUS, RELAY_ERR_UPSTREAM_BODY when it is none */
@@ -102,6 +113,7 @@ export function readHead (node: string, fields: AnswerFields): Omit<NodeResponse
     sha512,
     etag: fieldValue(fields, 'etag'),
     storable: !endless && !noStore,
+    ageMs: ageMsOf(fieldValue(fields, 'age')),
     oddities: [...unusable === undefined ? [] : [`digest-${unusable}` as const], ...noStore ? ['no-store' as const] : [], ...endless ? ['no-length' as const] : []]
   }
 }

@@ -25,6 +25,9 @@ const DnsName = Type.Object({
   operator: Operator
 }, { additionalProperties: false })
 
+/** Those of `[upstream]` that name super-nodes; what becomes of them is in `sources/configured.ts`. */
+export const NODE_KEYS = ['super_nodes', 'dns'] as const
+
 /** Keys of `[upstream]`. */
 export const upstreamConfig = section({
   super_nodes: Type.Array(SuperNode, { live: true, default: [{ url: 'http://127.0.0.1:9002', region: 'NA-WEST' }], maxItems: 64, description: 'origins, each with its region; `role = "relay"` marks a relay of the tier above; `operator` says who runs it, see `trust.quorum`' }),

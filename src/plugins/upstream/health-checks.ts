@@ -1,4 +1,4 @@
-import { systemTimers, type Timers } from '../../base/clock.ts'
+import { afterArrivals, systemTimers, type Timers } from '../../base/clock.ts'
 import { isLocalLack, RelayError } from '../../base/errors.ts'
 import { backoff } from './circuit.ts'
 
@@ -101,7 +101,7 @@ export class HealthChecks {
     const begun = this.#timers.now()
     const abort = new AbortController()
     watched.abort = abort
-    watched.cancel = this.#timers.after(timeoutMs, () => {
+    watched.cancel = afterArrivals(this.#timers, timeoutMs, () => {
       abort.abort(new RelayError('RELAY_ERR_UPSTREAM_TIMEOUT', `super-node ${target.id} did not answer its health check in ${timeoutMs} ms`))
     })
     let failure: { readonly error: unknown } | undefined

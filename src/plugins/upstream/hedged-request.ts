@@ -141,7 +141,8 @@ export async function hedgedRequest<T> (request: HedgedRequest<T>): Promise<Winn
       } else {
         wake = deferred<undefined>()
         if (settled.length > 0) continue
-        const timer = setTimeout(aborted, Math.max(0, step.until - clock.monotonic()))
+        // An answer that has arrived is read first; after a loop that stood still its deadline would come before it.
+        const timer = setTimeout(() => { setImmediate(aborted) }, Math.max(0, step.until - clock.monotonic()))
         await wake.promise
         clearTimeout(timer)
       }

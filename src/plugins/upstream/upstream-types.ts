@@ -127,6 +127,8 @@ export interface UpstreamObject {
   readonly repaired?: boolean
   /** Whether it may be kept; known when the body has ended. */
   readonly storable: boolean
+  /** How old it was when it was sent, ms; 0 by default. */
+  readonly ageMs?: number
   readonly body: AsyncIterable<Buffer> & { destroy (): unknown }
   /** Bytes of the object before the first of {@link body}; none by default. */
   readonly offset?: number

@@ -132,7 +132,7 @@ export class Upstream {
       attempts: this.#attempts,
       observer: this.#options.observer,
       log: this.#options.log
-    }), { size: first.response.size ?? part?.size, sha256, sha512, offset: part?.from ?? 0, node: node.id, region: node.region, headMs })
+    }), { size: first.response.size ?? part?.size, sha256, sha512, ageMs: first.response.ageMs, offset: part?.from ?? 0, node: node.id, region: node.region, headMs })
   }
 
   /** Asks super-nodes for the manifest of a CID, each once and one of each region first; siblings are not asked. */

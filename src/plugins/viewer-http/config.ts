@@ -1,11 +1,11 @@
 import Type from 'typebox'
-import { count, host, ms, port, section } from '../../config/parts.ts'
+import { count, host, ms, port, section, transportPorts } from '../../config/parts.ts'
 
 /** Keys of `[viewer]`. */
 export const viewerConfig = section({
   host: host('0.0.0.0', 'address the viewer HTTP listener binds'),
   port: port(9003, 'viewer port'),
-  websocket_port: port(9004, 'port of the WebSocket fallback'),
+  ...transportPorts,
   require_ticket: Type.Boolean({ default: true, description: 'WebTransport sessions need a ticket of `GET /v1/transport`, which carries the address of its viewer; without, those that come without one share the limits of one address' }),
   player: Type.Boolean({ default: false, description: 'serve the demo player page at /player/' }),
   max_connections: count(10_000, 1_000_000, 'viewer connections at the same time; more are closed on accept'),

@@ -6,7 +6,7 @@ import { systemClock } from '../../base/clock.ts'
 import type { Logger } from '../../base/log.ts'
 import type { Config } from '../../config/config.ts'
 import { TLS_POLICY } from '../../protocol/ciphers.ts'
-import { PREFETCH_FIELD } from '../../protocol/prefetch-hint.ts'
+import { REQUEST_FIELDS } from '../../protocol/request-fields.ts'
 import { requestLogTarget } from '../access-log/index.ts'
 import { createInstance } from '../http/instance.ts'
 import { limitViewers } from '../limits/index.ts'
@@ -67,7 +67,7 @@ export default fp<ViewerHttpOptions>(async (app, { config: { auth, viewer: setti
     done()
   })
   await viewer.register(async preflight => {
-    await preflight.register(cors, { origin: '*', methods: ['GET', 'HEAD'], allowedHeaders: ['range', 'if-none-match', 'if-range', 'authorization', PREFETCH_FIELD, 'x-request-id', 'traceparent'], maxAge: 86_400, strictPreflight: false })
+    await preflight.register(cors, { origin: '*', methods: ['GET', 'HEAD'], allowedHeaders: [...Object.keys(REQUEST_FIELDS), 'authorization', 'x-request-id', 'traceparent'], maxAge: 86_400, strictPreflight: false })
   })
   // After CORS, so that a page can read its 429.
   await limitViewers(viewer, app.limits, app.relayMetrics, { trustedProxies: settings.trusted_proxies, descriptors: app.descriptors })

@@ -11,6 +11,7 @@ import { formatCmsd } from '../../protocol/cmsd.ts'
 import { parsePrefetchHint, PREFETCH_FIELD } from '../../protocol/prefetch-hint.ts'
 import { parseRangeHeader } from '../../protocol/range.ts'
 import { cidOfPath, parseShardPath, shardPath, type ShardKey } from '../../protocol/shard-key.ts'
+import type { RequestField } from '../../protocol/request-fields.ts'
 import { formatVia, parseVia } from '../../protocol/via.ts'
 import { CHUNK_BYTES } from '../../storage/disk-files.ts'
 import { httpViewerKey, type HttpViewers } from '../bandwidth/http-viewers.ts'
@@ -66,6 +67,14 @@ function rawPath (request: FastifyRequest): string {
   return rawTarget(request).split('?', 1)[0] ?? ''
 }
 
+/** What a request says besides its path. */
+function fieldsOf ({ headers }: FastifyRequest): (name: RequestField) => string | undefined {
+  return name => {
+    const value = headers[name]
+    return typeof value === 'string' ? value : undefined
+  }
+}
+
 /** What has an idle timeout: the session of an HTTP/2 stream, or the socket. */
 function connectionOf ({ raw }: FastifyRequest): TimedConnection {
   return ('stream' in raw ? (raw.stream as ServerHttp2Stream).session : undefined) ?? raw.socket
@@ -96,14 +105,15 @@ export async function shardRoutes (viewer: FastifyInstance, { shards, metrics, m
       const via = viaOf(request)
       const key = parseShardPath(rawPath(request))
       const { headers } = request
+      const field = fieldsOf(request)
       const method = request.method === 'HEAD' ? 'HEAD' : 'GET'
       // Range has a meaning for GET only (RFC 9110 §14.2). A malformed one is refused before it costs a fill.
-      const range = method === 'GET' ? parseRangeHeader(headers.range) : undefined
+      const range = method === 'GET' ? parseRangeHeader(field('range')) : undefined
       const shard = await shards.open(key, { via, trace: request, range, next: PREFETCH_FIELD in headers ? await hintsOf(request) : undefined, onlyIfCached: ONLY_IF_CACHED.test(headers['cache-control'] ?? '') })
       request.opened = shard
       let answer: Answer
       try {
-        answer = planAnswer({ method, part: key.part, range, ifNoneMatch: headers['if-none-match'], ifRange: typeof headers['if-range'] === 'string' ? headers['if-range'] : undefined }, shard, { now: now(), openMs: monotonic() - start, tokenRequired: judge.required })
+        answer = planAnswer({ method, part: key.part, range, field }, shard, { now: now(), openMs: monotonic() - start, tokenRequired: judge.required })
       } catch (error) {
         shard.release()
         reply.header(...unsatisfiedField(shard.size))
@@ -141,11 +151,10 @@ export async function shardRoutes (viewer: FastifyInstance, { shards, metrics, m
 
   /** What the viewer says that it will ask for next, as far as it may have that with the credentials of this request. */
   async function hintsOf (request: FastifyRequest): Promise<readonly ShardKey[]> {
-    const field = request.headers[PREFETCH_FIELD]
     const target = rawTarget(request)
     const token = requestToken(request.headers.authorization, target)
     const query = target.slice(rawPath(request).length)
-    const keys = parsePrefetchHint(typeof field === 'string' ? field : undefined)
+    const keys = parsePrefetchHint(fieldsOf(request)(PREFETCH_FIELD))
     const verdicts = await Promise.all(keys.map(async key => await judge.judge({ token, url: { target: shardPath(key) + query, ip: request.ip } }, key.cid)))
     return keys.filter((_, n) => verdicts[n]?.ok)
   }

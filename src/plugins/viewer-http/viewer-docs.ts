@@ -1,5 +1,6 @@
 import type { FastifySchema } from 'fastify'
 import Type, { type TSchema } from 'typebox'
+import { REQUEST_FIELDS } from '../../protocol/request-fields.ts'
 import { Cid, Problem } from '../admin/schemas.ts'
 
 /*
@@ -38,8 +39,8 @@ const RATE_HEADERS: Headers = {
 
 const OBJECT_HEADERS: Headers = {
   ...REQUEST_ID,
-  'cache-control': text('`public, max-age=31536000, immutable`: an object never changes; `public, max-age=60` for one that no believed manifest vouches for; `no-store` for what may not be kept'),
-  'cache-status': text('RFC 9211: `icn-relay; hit`, with `ttl=-<seconds>` when it is stale and served until it was fetched again, or `icn-relay; fwd=uri-miss`, with `collapsed` when it joined a fetch under way; a hit has `age` (RFC 9111 §5.1) as well', '^icn-relay; (hit(; ttl=-\\d+)?|fwd=uri-miss(; collapsed)?)$'),
+  'cache-control': text('`public, max-age=31536000, immutable`: a shard never changes; `max-age`, and where they are given `stale-while-revalidate` and `stale-if-error` (RFC 5861), as `cache.ttl` has them for what does, as manifests; `public, max-age=60` for one that no believed manifest vouches for; `no-store` for what may not be kept'),
+  'cache-status': text('RFC 9211: `icn-relay; hit`, with `ttl=<seconds>` of what does not hold for ever, below 0 when it is stale and served until it was fetched again; `fwd=uri-miss`, with `collapsed` when it joined a fetch under way; or `fwd=stale` when its time was over: super-nodes were asked first, and have the same (`ttl`), sent it, or could not be asked (`ttl` below 0, and the code of the error as `detail`). A hit has `age` (RFC 9111 §5.1) as well', '^icn-relay; (hit(; ttl=-?\\d+)?|fwd=(uri-miss|stale)(; collapsed)?(; ttl=-?\\d+)?(; detail=RELAY_ERR_[A-Z_]+)?)$'),
   'server-timing': text('tier or super-node region that answered, and how long opening took, ms'),
   etag: text('`"sha256-<hex>"`; absent while nothing vouches for the object', '^"sha256-[0-9a-f]{64}"$')
 }
@@ -121,10 +122,7 @@ function objectRoute (operationId: string, summary: string, description: string,
     querystring: SIGNED,
     security: VIEWER_SECURITY,
     headers: Type.Object({
-      range: Type.Optional(text('one range of bytes; several are answered with the whole object')),
-      'if-range': Type.Optional(text('the range counts only while this is the strong entity-tag')),
-      'if-none-match': Type.Optional(text('entity-tags, or `*`')),
-      'icn-prefetch': Type.Optional(text('what will be asked for next: a list of structured fields (RFC 9651) with up to eight strings `"<cid>/<part>"`, the part a shard number or `manifest`; what the credentials of this request do not open is left out')),
+      ...Object.fromEntries(Object.entries(REQUEST_FIELDS).map(([name, description]) => [name, Type.Optional(text(description))])),
       via: Type.Optional(text('RFC 9110 §7.6.3: relays and proxies the request has passed; sent on to super-nodes'))
     }),
     response: {

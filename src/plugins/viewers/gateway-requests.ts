@@ -96,10 +96,10 @@ export class GatewayRequests {
       return
     }
     const lease = this.#table.add(shard)
-    const { file, size, sha256, verified, origin, lasting } = shard
+    const { file, size, sha256, verified, origin, lasting, lifetime } = shard
     const path = file?.path
     const readable = file?.readable() ?? 0
-    this.#send({ type: 'resolved', id, info: { lease, size, sha256, verified, lasting, origin, file: file === undefined || path === undefined ? undefined : { path, readable, whole: file.whole, byBlocks: file.byBlocks, blocks: file.blocks } } })
+    this.#send({ type: 'resolved', id, info: { lease, size, sha256, verified, lasting, lifetime, origin, file: file === undefined || path === undefined ? undefined : { path, readable, whole: file.whole, byBlocks: file.byBlocks, blocks: file.blocks } } })
     shard.whenRevoked(error => { if (this.#table.has(lease)) this.#send({ type: 'revoked', lease, refusal: refusalOf(error) }) })
     // Where not every byte is verified by itself, the last one waits for all of them.
     const wanted = file?.byBlocks === true ? endOf(range, size) : size

@@ -3,6 +3,7 @@ import { createHash } from 'node:crypto'
 import { suite, test, type TestContext } from 'node:test'
 import fc from 'fast-check'
 import { blockRange } from '../../../client/src/block-range.ts'
+import { ShardClientError } from '../../../client/src/client-error.ts'
 import { fetchObject } from '../../../client/src/fetch-object.ts'
 import type { ClientRange, FetchRequest, ObjectResult } from '../../../client/src/fetch-object.ts'
 import { ShardClient } from '../../../client/src/index.ts'
@@ -42,6 +43,8 @@ interface Server {
   /** What it says that it is of, besides its hash. */
   readonly stated?: string
   readonly ignoresRange?: boolean
+  /** Breaks off before this byte of the shard. */
+  readonly breaksAt?: number
   /** Sends so many bytes at a time. */
   readonly chunk?: number
   /** Where another session goes on with a body that may be divided, as a share of it. */
@@ -49,7 +52,7 @@ interface Server {
 }
 
 /** What a range request for `bytes` is answered with. */
-function answer ({ bytes, stated = sha256(bytes), ignoresRange = false, chunk = bytes.length }: Server, { fields }: RelayRequest): RelayResponse {
+function answer ({ bytes, stated = sha256(bytes), ignoresRange = false, breaksAt = Infinity, chunk = bytes.length }: Server, { fields }: RelayRequest): RelayResponse {
   const [, first, last] = /^bytes=(\d+)-(\d*)$/.exec(fields.find(([name]) => name === 'range')?.[1] ?? '') ?? []
   const isPart = first !== undefined && !ignoresRange
   const [start, end] = isPart ? [Number(first), last === '' ? bytes.length : Math.min(bytes.length, Number(last) + 1)] : [0, bytes.length]
@@ -60,6 +63,7 @@ function answer ({ bytes, stated = sha256(bytes), ignoresRange = false, chunk = 
     status: isPart ? 206 : 200,
     fields: new Map(head),
     read: async () => {
+      if (at >= breaksAt) throw new ShardClientError('reset', 'the relay reset the stream')
       if (at >= end) return null
       const piece = bytes.subarray(at, Math.min(end, at + chunk))
       at += piece.length
@@ -166,6 +170,26 @@ suite('a range of a shard whose blocks are known', () => {
     assert.equal(blockRange(MANIFEST, INDEX, { start: 5 }, { ...platform, sha256: undefined }), undefined)
     for (const range of [{ start: SHARD.length }, { start: 5, end: 5 }, { start: 6, end: 5 }, { start: -1 }, { start: Number.NaN }, { start: 0, end: Number.NaN }]) assert.equal(blockRange(MANIFEST, INDEX, range, platform), undefined)
     assert.equal(blockRange(MANIFEST, 14, { start: 5 }, platform), undefined)
+  })
+
+  test('what came of one that broke off is kept, and only the rest is asked for; when the whole is wrong, all of it once more', async () => {
+    const range = { start: 70_000, end: 131_073 }
+    const kept = { bytes: new Uint8Array(0) }
+    await assert.rejects(fetchRange({ bytes: SHARD, chunk: 10_000, breaksAt: 100_000 }, MANIFEST, range, { kept }), { fault: 'reset' })
+    assert.ok(SHARD.subarray(BLOCK, 105_536).equals(kept.bytes))
+    await assert.rejects(fetchRange({ bytes: SHARD, chunk: 10_000, breaksAt: 110_000 }, MANIFEST, range, { kept }), { fault: 'reset' })
+    const { bytes, verified, requests, progress } = await fetchRange({ bytes: SHARD, chunk: 10_000 }, MANIFEST, range, { kept })
+    assert.deepEqual([requests, verified], [['bytes=115536-196607'], true])
+    assert.ok(SHARD.subarray(range.start, range.end).equals(bytes))
+    assert.deepEqual(progress.at(-1), [bytes.length, bytes.length])
+    assert.ok((progress[0]?.[0] ?? 0) > 45_000)
+
+    const wrong = { bytes: Uint8Array.from(flipped(SHARD, 70_000).subarray(BLOCK, 80_000)) }
+    await assert.rejects(fetchRange({ bytes: SHARD }, MANIFEST, range, { kept: wrong }), { fault: 'truncated', retryable: true, message: /^block 1 of shard 3/ })
+    assert.equal(wrong.bytes.length, 0)
+    // A relay that ignores ranges sends all of it: what was kept is of no use then.
+    const whole = await fetchRange({ bytes: SHARD, ignoresRange: true }, MANIFEST, range, { kept: { bytes: Uint8Array.from(SHARD.subarray(BLOCK, 80_000)) } })
+    assert.ok(whole.verified && SHARD.subarray(range.start, range.end).equals(whole.bytes))
   })
 
   test('a bit that is wrong outside of the blocks of a part is not seen', async () => {

@@ -9,7 +9,7 @@ import type { DialOptions } from '../../../client/src/dial.ts'
 import { statedSha256 } from '../../../client/src/digest.ts'
 import { TRANSPORTS } from '../../../client/src/transports.ts'
 import { PONYFILL_OPTIONS, w3cConnector } from '../../../client/src/w3c-session.ts'
-import { Slots, abortable, backoffMs, delay, linkedAbort, onAbort } from '../../../client/src/waiting.ts'
+import { abortable, backoffMs, delay, linkedAbort, onAbort } from '../../../client/src/waiting.ts'
 import { bytesOfBase64, hexOf } from '../../../src/protocol/repr-digest.ts'
 import { VirtualTime, browserWebTransport } from '../../support/client-rig.ts'
 import { settle, viewerRig } from '../../support/viewer-rig.ts'
@@ -64,54 +64,6 @@ suite('waiting', () => {
     assert.equal(linkedAbort(a.signal).signal.aborted, true)
     await assert.rejects(abortable(new Promise(() => {}), a.signal), { message: 'a' })
   })
-
-  test('slots never have more holders than places, and none is lost to an abort', async () => {
-    await fc.assert(fc.asyncProperty(fc.array(fc.constantFrom('take', 'abort', 'give'), { maxLength: 60, size: 'max' }), async steps => {
-      const slots = new Slots(3)
-      const held: Array<() => void> = []
-      const waiting: AbortController[] = []
-      let asked = 0
-      for (const step of steps) {
-        if (step === 'take') {
-          const abort = new AbortController()
-          asked++
-          waiting.push(abort)
-          slots.take(abort.signal).then(give => {
-            waiting.splice(waiting.indexOf(abort), 1)
-            held.push(give)
-          }, () => {})
-        } else if (step === 'abort') {
-          waiting.shift()?.abort(new Error('gone'))
-        } else {
-          held.shift()?.()
-        }
-        // Half of the steps come while a slot is changing hands.
-        if (asked % 2 === 0) await settle()
-        assert.ok(held.length <= 3)
-      }
-      for (let turn = 0; turn < 100; turn++) {
-        await settle()
-        held.shift()?.()
-      }
-      assert.equal(held.length, 0)
-      const after = await Promise.all([slots.take(never), slots.take(never), slots.take(never)])
-      assert.equal(after.length, 3, 'all places are there again')
-    }), { numRuns: 30 })
-  })
-})
-
-test('slots are handed over in the order of asking', async () => {
-  const slots = new Slots(1)
-  const order: number[] = []
-  const first = await slots.take(never)
-  const others = [1, 2, 3].map(async ticket => {
-    const give = await slots.take(never)
-    order.push(ticket)
-    give()
-  })
-  first()
-  await Promise.all(others)
-  assert.deepEqual(order, [1, 2, 3])
 })
 
 suite('discovery', () => {

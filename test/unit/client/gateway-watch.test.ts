@@ -29,12 +29,12 @@ function rig (gateways: readonly (string | undefined)[]) {
 }
 
 test('nobody is asked while answers come, and nothing is waited for when nothing is under way', async () => {
-  const { timers, sessions: [session], asked, watch, request } = rig(['one'])
+  const { timers, sessions: [session], asked, request } = rig(['one'])
   request(session)
   assert.ok(session)
   for (let time = 0; time < 10; time++) {
     await timers.pass(900)
-    watch.heard(session)
+    session.heardAt = timers.now()
   }
   session.inFlight--
   await timers.pass(5_000)

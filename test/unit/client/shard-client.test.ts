@@ -3,7 +3,7 @@ import { suite, test } from 'node:test'
 import type { TestContext } from 'node:test'
 import { ANONYMOUS, MISSING, refused } from '../../../src/admission/verdict.ts'
 import { RelayError } from '../../../src/base/errors.ts'
-import { ShardClient, ShardClientError } from '../../../client/src/index.ts'
+import { ShardClient, ShardClientError, Urgency } from '../../../client/src/index.ts'
 import type { Connector, ShardClientOptions, TokenSource, TransportInfo } from '../../../client/src/index.ts'
 import { transportConnector } from '../../../client/src/transport-session.ts'
 import type { SessionLimits } from '../../../src/gateway/session/session-types.ts'
@@ -236,6 +236,59 @@ suite('shard client: fetching', () => {
     assert.ok(network.time.time >= 8000 && network.time.time < 9000, String(network.time.time))
     assert.ok(a.sessions.length >= 2)
     await until(() => a.source.held === 0, 'nothing is held')
+  })
+
+  test('what is in the background stops for what is not, frees its stream, and goes on after it', async t => {
+    const { client, a } = await connected(t)
+    a.source.objects.set('v/6', SHARD)
+    let open = (): void => {}
+    a.source.gate = new Promise(resolve => { open = resolve })
+    const ahead = client.fetchShard('v', 5, { priority: 'background' })
+    const urgency = new Urgency('background')
+    const raised = client.fetchShard('v', 6, { priority: urgency })
+    await until(() => a.source.held === 2, 'both are under way')
+    urgency.raise('urgent')
+    await until(() => a.source.held === 1, 'the one in the background has stopped')
+    assert.equal(a.reports.filter(({ outcome }) => outcome === 'cancelled').length, 1)
+    open()
+    assert.equal((await raised).attempts, 1)
+    const { attempts, verified } = await ahead
+    assert.deepEqual([attempts, verified, a.source.resolved], [1, true, ['v/5', 'v/6', 'v/5']])
+  })
+
+  test('a slow fill that the relay speaks of is waited for, over the same session; so is one whose relay answers others', async t => {
+    const { client, a, network } = await connected(t, { stallMs: 4000, transports: ['webtransport'] })
+    const resolve = a.source.resolve.bind(a.source)
+    let open = (): void => {}
+    const filled = new Promise<void>(resolve => { open = resolve })
+    a.source.resolve = async (key, options) => {
+      if (key.part === 5) await filled
+      return await resolve(key, options)
+    }
+    const shard = client.fetchShard('v', 5)
+    for (let second = 0; second < 12; second++) {
+      await settle()
+      a.now += 1000
+      for (const session of a.sessions) session.tick()
+      await network.time.advance(1000)
+    }
+    open()
+    const { attempts, verified } = await shard
+    assert.deepEqual([attempts, verified, a.sessions.length], [1, true, 1])
+
+    // Of this one the relay says nothing; every second it answers something else.
+    a.source.objects.set('v/6', SHARD)
+    a.source.resolve = async (key, options) => {
+      if (key.part === 5 && network.time.time < 20_000) await new Promise((_resolve, reject) => { options.signal.addEventListener('abort', () => { reject(new Error('gone')) }) })
+      return await resolve(key, options)
+    }
+    const late = client.fetchShard('v', 5)
+    for (let second = 0; second < 12; second++) {
+      await client.fetchShard('v', 6)
+      await network.time.advance(1000)
+    }
+    assert.equal((await network.time.until(late)).attempts, 3)
+    assert.equal(a.sessions.length, 1)
   })
 
   test('wrong arguments and a closed client are refused', async t => {

@@ -121,6 +121,7 @@ suite('layers', () => {
 
   test('every key can be set by its environment variable, with its own type', () => {
     const lists: Record<string, unknown> = {
+      'cache.ttl': [{ cid_prefix: 'live-', ttl_ms: 30_000 }, { tag: 'news' }],
       'admin.tokens': [{ token: 'x'.repeat(16), scope: 'read' }],
       'upstream.super_nodes': [{ url: 'http://other:9002', region: 'APAC' }],
       'upstream.dns': [{ dns: '_super._tcp.example.org', type: 'SRV', region: 'APAC' }],
@@ -194,6 +195,11 @@ suite('mistakes are one clear line each, naming the key', () => {
     ['a saving that nothing reaches', '[region]\nhysteresis_percent = 100\nhysteresis_margin_ms = -1\nhysteresis_rounds = 0', ['region.hysteresis_percent must be <= 99', 'region.hysteresis_margin_ms must be >= 0', 'region.hysteresis_rounds must be >= 1']],
     ['above the maximum', '[viewer]\nport = 65536', ['viewer.port must be <= 65535']],
     ['negative', '[cache]\nram_bytes = -1', ['cache.ram_bytes must be >= 0']],
+    ['lifetimes out of bounds', '[[cache.ttl]]\nttl_ms = 999\nstale_while_revalidate_ms = -1\n[[cache.ttl]]\nttl_ms = "366d"\nstale_if_error_ms = "1B"', ['cache.ttl.0.ttl_ms must be >= 1000', 'cache.ttl.0.stale_while_revalidate_ms must be >= 0', 'cache.ttl.1.ttl_ms must be <= 31536000000', 'cache.ttl.1.stale_if_error_ms must be milliseconds, or a time such as "500ms", "3s" or "5min"']],
+    ['lifetimes of what there is not', '[[cache.ttl]]\nmedia_type = "video/mp4"\ntag = "a b"\ncid_prefix = ""\nprefix = "Qm"', ['cache.ttl.0.media_type must be one of application/json, application/octet-stream', /^cache.ttl.0.tag must match/, /^cache.ttl.0.cid_prefix must match/, 'unknown key cache.ttl.0.prefix']],
+    ['more after a lifetime that there is not', '[[cache.ttl]]\nstale_if_error_ms = 1', ['cache.ttl.0 has no ttl_ms, so what it is for never becomes stale, and stale_while_revalidate_ms and stale_if_error_ms say nothing']],
+    ['text for a list of tables', '[cache]\nttl = "1h"', ['cache.ttl must be array; for example ttl = [{ media_type = "application/json", ttl_ms = "1h", stale_if_error_ms = "7d" }]']],
+    ['more lifetimes than there may be', '[cache]\nttl = [' + '{}, '.repeat(65) + ']', ['cache.ttl must NOT have more than 64 items']],
     ['empty path', '[cache]\npath = ""', ['cache.path must NOT have fewer than 1 characters']],
     ['an empty template', '[access_log]\ntemplate = ""', ['access_log.template must be one line of 1 to 2,048 ASCII characters']],
     ['a field that there is not', '[access_log]\ntemplate = "{time} {nme} {}"', [/^access_log.template names "nme", ""; there are time, clfTime, /]],
@@ -378,6 +384,14 @@ suite('values and names as people write them', () => {
     const config = await load(t, '[cache]\nmax_bytes = "1TB"\nram_bytes = "64MiB"\n[viewer]\nidle_timeout_ms = "3s"\nrequest_timeout_ms = 1500\n[upstream]\nnegative_ttl_ms = "0ms"\n[region]\ninterval_ms = "1.5h"', { ICN_RELAY_VIEWER_STOP_TIMEOUT_MS: '2 min', ICN_RELAY_CACHE_PASS_THROUGH_BYTES: '20MB' })
     assert.deepEqual([config.cache.max_bytes, config.cache.ram_bytes, config.cache.pass_through_bytes], [1_000_000_000_000, 67_108_864, 20_000_000])
     assert.deepEqual([config.viewer.idle_timeout_ms, config.viewer.request_timeout_ms, config.viewer.stop_timeout_ms, config.upstream.negative_ttl_ms, config.region.interval_ms], [3_000, 1_500, 120_000, 0, 5_400_000])
+  })
+
+  test('in lists of tables too', async t => {
+    const { cache } = await load(t, '[[cache.ttl]]\nttl_ms = "1min"\nstale_if_error_ms = "0s"\n[[cache.ttl]]\nttl_ms = 1000')
+    assert.deepEqual(cache.ttl, [{ ttl_ms: 60_000, stale_if_error_ms: 0 }, { ttl_ms: 1_000 }])
+    for (const list of ['x', [1, null, 'x', []], { ttl_ms: '1s' }]) assert.throws(() => checkConfig({ cache: { ttl: list } }))
+    const { cache: fromEnvironment } = await load(t, '', { ICN_RELAY_CACHE_TTL: '[{"ttl_ms":"2h"}]' })
+    assert.deepEqual(fromEnvironment.ttl, [{ ttl_ms: 7_200_000 }])
   })
 
   test('every key that says bytes or milliseconds takes them', () => {

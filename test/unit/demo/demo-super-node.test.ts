@@ -1,16 +1,14 @@
 import { test, type TestContext } from 'node:test'
 import assert from 'node:assert/strict'
 import { createHash } from 'node:crypto'
-import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { connect } from 'node:net'
-import { text } from 'node:stream/consumers'
 import fc from 'fast-check'
 import { FaultsError, parseFaults, planFaults, seededRandom, type Faults } from '../../../demo/super-node/faults.ts'
 import { verifyManifest, type Manifest } from '../../../demo/super-node/manifest.ts'
 import { startSuperNode, syntheticShard, type SuperNode, type SuperNodeOptions, type SuperNodeStats } from '../../../demo/super-node/server.ts'
 import { reconstructShards } from '../../../demo/super-node/erasure.ts'
-import { loaderOf, SUPER_NODE } from '../../../tools/harness/processes.ts'
+import { runToEnd, spawnProgram, SUPER_NODE } from '../../../tools/harness/processes.ts'
 
 const CLIP = 'demo/media/clip.webm'
 const CID = 'syn-1000-test'
@@ -379,12 +377,6 @@ test('parallel requests for parity get the same bytes', async t => {
   for (const [n, { bytes }] of bodies.entries()) assert.ok(bytes.equals(syntheticShard(cid, 10 + n % 4)))
 })
 
-async function cli (...args: string[]): Promise<{ code: number | null, stdout: string, stderr: string }> {
-  const child = spawn(process.execPath, [...loaderOf(SUPER_NODE), SUPER_NODE, ...args], { stdio: ['ignore', 'pipe', 'pipe'] })
-  const [stdout, stderr, exit] = await Promise.all([text(child.stdout), text(child.stderr), once(child, 'close')])
-  return { code: exit[0] as number | null, stdout, stderr }
-}
-
 test('wrong flags are one clear line and exit 1', async t => {
   const node = await start(t)
   const cases: Array<[string[], RegExp]> = [
@@ -393,25 +385,22 @@ test('wrong flags are one clear line and exit 1', async t => {
     [['--media', '/nothing.webm', '--port', '0'], /^super-node: ENOENT.*nothing.webm'\n$/], [['--port', String(node.port)], /^super-node: port \d+ on 127.0.0.1 is in use\n$/]
   ]
   await Promise.all(cases.map(async ([args, line]) => {
-    const { code, stdout, stderr } = await cli(...args)
+    const { code, stdout, stderr } = await runToEnd(SUPER_NODE, args)
     assert.match(stderr, line)
     assert.equal(code, 1)
     assert.equal(stdout, '')
   }))
 })
 
-test('the program says where it listens and exits 0 on SIGTERM, a hanging request notwithstanding', async () => {
+test('the program says where it listens and exits 0 on SIGTERM, a hanging request notwithstanding', async t => {
   const args = ['--port', '0', '--region', 'APAC', '--media', CLIP, '--faults', '{"hang":true,"match":"shard"}', '--latency-ms', '1']
-  const child = spawn(process.execPath, [...loaderOf(SUPER_NODE), SUPER_NODE, ...args], { stdio: ['ignore', 'pipe', 'inherit'] })
-  const exited = once(child, 'exit')
-  const [line] = await once(child.stdout, 'data') as [Buffer]
-  const ready = JSON.parse(line.toString()) as { event: string, url: string, region: string, items: unknown[] }
-  assert.equal(ready.event, 'listening')
+  const node = spawnProgram(t, SUPER_NODE, args)
+  const ready = await node.waitFor(({ event }) => event === 'listening') as unknown as { url: string, region: string, items: unknown[] }
   assert.equal(ready.region, 'APAC')
   assert.equal(ready.items.length, 1)
   assert.equal((await fetch(`${ready.url}/health`)).status, 200)
   const hanging = assert.rejects(fetch(ready.url + SHARD))
-  child.kill('SIGTERM')
-  assert.deepEqual(await exited, [0, null])
+  node.child.kill('SIGTERM')
+  assert.deepEqual(await node.exit, { code: 0, signal: null })
   await hanging
 })

@@ -10,7 +10,7 @@ import { STREAM_CODE } from '../../../src/protocol/stream-codes.ts'
 const GET = (path = '/shards/v/shard_0.bin', more = ''): Uint8Array => new TextEncoder().encode(`GET ${path} HTTP/1.1\r\n${more}\r\n`)
 const FACTS = { size: 100_000, sha256: 'ab'.repeat(32), verified: true, lasting: true, origin: { hit: true, tier: 'disk', storedAt: 0 } } as const
 const CONTEXT = { now: 0, tokenRequired: false }
-const limits = (more: Partial<SessionLimits> = {}): SessionLimits => ({ ...DEFAULT_SESSION_LIMITS, maxGrowth: 1, ...more })
+const limits = (more: Partial<SessionLimits> = {}): SessionLimits => ({ ...DEFAULT_SESSION_LIMITS, maxGrowth: 1, fillingMs: 1e9, ...more })
 const text = (bytes: Uint8Array): string => new TextDecoder('latin1').decode(bytes)
 
 /** A machine with a clock and a pace moved by hand. */
@@ -264,6 +264,26 @@ suite('session machine', () => {
     at(2000)
     assert.equal(only(send({ type: 'tick' }), 'reset').code, STREAM_CODE.unfinished)
     assert.deepEqual(types(send({ type: 'read', id: 't', chunk: new Uint8Array(10) })), ['release', 'forget'])
+  })
+
+  test('a viewer is told every second of what it waits for, as far as it has come, and of nothing else', () => {
+    const { send, at, request } = rig({ fillingMs: 1_000, pingMs: 1e9, idleTimeoutMs: 1e9, writeStallMs: 1e9, sourceStallMs: 1e9 })
+    const told = (now: number): unknown => {
+      at(now)
+      return send({ type: 'tick' }).flatMap(action => action.type === 'filling' ? [action.streams] : [])
+    }
+    request('a')
+    assert.deepEqual([told(999), told(1_000), told(1_999)], [[], [[{ id: 'a', path: '/shards/v/shard_0.bin', bytes: 0 }]], []])
+    assert.deepEqual(told(2_000), [[{ id: 'a', path: '/shards/v/shard_0.bin', bytes: 0 }]])
+    at(2_100)
+    send({ type: 'resolved', id: 'a', facts: FACTS, context: CONTEXT }, { type: 'read', id: 'a', chunk: new Uint8Array(1_000) }, { type: 'written', id: 'a' })
+    assert.deepEqual([told(3_099), told(3_100), told(3_101)], [[], [[{ id: 'a', path: '/shards/v/shard_0.bin', bytes: 1_000 }]], []])
+    send({ type: 'peer-reset', id: 'a' })
+    assert.deepEqual(told(5_000), [])
+    // More than fit in a line take turns; several streams of one object are one.
+    for (let index = 0; index < 45; index++) request(`s${index}`, GET(`/shards/v${index % 40}/shard_0.bin`))
+    const seen = new Set([6_001, 7_001].flatMap(now => told(now) as Array<Array<{ path: string }>>).flat().map(({ path }) => path))
+    assert.equal(seen.size, 40)
   })
 
   test('a session that was sent nothing for a while is pinged, again after the same time, and a write puts it off', () => {

@@ -41,6 +41,7 @@ const messages: ControlMessage[] = [
   { type: 'bandwidth', bitsPerSecond: 1_660_000, suggestedRendition: '480p' },
   { type: 'drain', deadlineMs: 30_000, alternates: ['https://b.example:9003'] },
   { type: 'redirect', url: 'https://ü.example', reason: 'moved' },
+  { type: 'filling', objects: [{ path: '/shards/QmX/shard_3.bin', bytes: 65_536 }, { path: '/shards/QmX/manifest.json', bytes: 0 }] },
   { type: 'ping' }
 ]
 

@@ -7,6 +7,7 @@ import { guardedFiles, isLost } from '../../../src/storage/guarded-files.ts'
 import { deferred, type Deferred } from '../../../src/base/deferred.ts'
 import { ChunkMemory } from '../../../src/plugins/viewer-http/chunk-memory.ts'
 import { diskThreads } from '../../../src/base/thread-pool.ts'
+import type { Timers } from '../../../src/base/clock.ts'
 import { virtualTimers } from '../../fakes/timers.ts'
 import { faultyFs } from '../../fakes/faulty-fs.ts'
 
@@ -65,6 +66,27 @@ suite('a disk that hangs', () => {
     const result = codeOf(queue.run('write', () => deferred<string>().promise))
     await timers.pass(1_200)
     assert.deepEqual([await result, await codeOf(queue.run('write', async () => 'next'))], ['TIMEOUT', 'HUNG'])
+  })
+
+  test('is not blamed for the time in which this process did not run', async () => {
+    let now = 0
+    let look = (): void => {}
+    const timers: Timers = { now: () => now, after: (_ms, callback) => { look = callback; return () => {} } }
+    const queue = new DiskQueue({ width: 2, timeoutMs: 800, timers })
+    const [slow, hung] = [deferred<string>(), deferred<string>()]
+    const [first, second] = [codeOf(queue.run('read', () => slow.promise)), codeOf(queue.run('read', () => hung.promise))]
+    // The loop stands for a minute, and its timers come before what has happened meanwhile.
+    now = 60_000
+    look()
+    assert.equal(queue.late, 0)
+    slow.resolve('answered')
+    assert.equal(await first, 'ok')
+    for (let looks = 0; looks < 8; looks++) {
+      now += 100
+      look()
+    }
+    assert.equal(queue.late, 1)
+    assert.equal(await second, 'TIMEOUT')
   })
 
   test('leaves no open file, no file and no memory in use behind', async () => {

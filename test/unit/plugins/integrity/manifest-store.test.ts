@@ -7,6 +7,7 @@ import { ManifestStore, MAX_CLAIMS, MAX_MANIFESTS, MAX_QUESTIONS, MAX_UNSURE, OW
 import { judgeClaims, type Claim } from '../../../../src/plugins/integrity/manifest-trust.ts'
 import { MAX_QUARANTINED, Quarantine } from '../../../../src/plugins/integrity/quarantine.ts'
 import { publisherKey, sha256 } from '../../../../src/plugins/integrity/verify-manifest.ts'
+import type { Lifetime } from '../../../../src/protocol/freshness.ts'
 import { parseManifest } from '../../../../src/protocol/manifest.ts'
 import type { AskEachOptions } from '../../../../src/plugins/upstream/each-node.ts'
 import { makePublisher, manifestBody, manifestText, signedBody, videoShards } from '../../../../tools/harness/manifests.ts'
@@ -14,6 +15,8 @@ import { virtualTimers, type VirtualTimers } from '../../../fakes/timers.ts'
 import { until } from '../../../support/cache.ts'
 
 const CID = 'QmVideo'
+/** Wall clock at the start, ms since the epoch. */
+const WALL = 1_700_000_000_000
 const PUBLISHER = makePublisher()
 const TRUE_BODY = manifestBody(CID, videoShards(CID, 100))
 const LIE_BODY = manifestBody(CID, videoShards(CID, 100, ' lie'))
@@ -33,7 +36,7 @@ interface Lab {
 }
 
 /** @param ask what the super-nodes do; they answer nothing by default */
-function setUp (ask: ManifestStoreOptions['ask'] = async () => {}, { signed = false, quorum = 2, kept = async () => undefined, vouched = () => [] }: { signed?: boolean, quorum?: number } & Partial<Pick<ManifestStoreOptions, 'kept' | 'vouched'>> = {}): Lab {
+function setUp (ask: ManifestStoreOptions['ask'] = async () => {}, { signed = false, quorum = 2, kept = async () => undefined, vouched = () => [], lifetime }: { signed?: boolean, quorum?: number, lifetime?: Lifetime } & Partial<Pick<ManifestStoreOptions, 'kept' | 'vouched'>> = {}): Lab {
   const timers = virtualTimers()
   const asked: { cid: string, options: AskEachOptions }[] = []
   const told: string[] = []
@@ -51,7 +54,8 @@ function setUp (ask: ManifestStoreOptions['ask'] = async () => {}, { signed = fa
     policy: { maxBytes: 100_000, maxAgeMs: 0, publishers: new Map(signed ? [[PUBLISHER.key, key]] : []) },
     quorum,
     timeoutMs: 3_000,
-    clock: { now: () => 0, monotonic: () => timers.now() },
+    lifetimeOf: () => lifetime,
+    clock: { now: () => WALL + timers.now(), monotonic: () => timers.now() },
     timers,
     observer: { found: (cid, outcome) => { told.push(`${cid} ${outcome}`) }, refused: (node, _cid, fault) => { told.push(`${node} ${fault}`) } },
     believed: (cid, { node }) => { told.push(`${cid} from ${node}`) }
@@ -147,12 +151,12 @@ suite('the store of manifests', () => {
 
   test('what the cache has kept of a believed one is believed again without asking, if today\'s publishers have signed it', async () => {
     const trusted = manifestText(signedBody(TRUE_BODY, PUBLISHER))
-    const own = setUp(undefined, { signed: true, kept: async () => trusted })
+    const own = setUp(undefined, { signed: true, kept: async () => ({ bytes: trusted, storedAt: 0 }) })
     const finding = await own.store.find(CID, [])
     assert.ok(finding.state === 'believed' && finding.by === 'publisher' && finding.facts.node === OWN_NODE)
     assert.deepEqual([own.asked.length, own.texts], [0, []])
     for (const bytes of [manifestText(signedBody(TRUE_BODY, makePublisher())), manifestText(TRUE_BODY), Buffer.from('rot'), undefined]) {
-      const lab = setUp(async (_cid, { take }) => { take(answerOf('a', 'R1', signedBody(TRUE_BODY, PUBLISHER))) }, { signed: true, kept: async () => bytes })
+      const lab = setUp(async (_cid, { take }) => { take(answerOf('a', 'R1', signedBody(TRUE_BODY, PUBLISHER))) }, { signed: true, kept: async () => bytes === undefined ? undefined : { bytes, storedAt: 0 } })
       const asked = await lab.store.find(CID, [])
       assert.ok(asked.state === 'believed' && asked.facts.node === 'a')
     }
@@ -167,7 +171,7 @@ suite('the store of manifests', () => {
     const digest = sha256(bytes).toString('hex')
     for (const [witnesses, quorum, asks] of [[['R1', 'R2'], 2, false], [['R1'], 1, false], [['R1'], 2, true], [['R1', 'R2'], 3, true], [[], 1, true]] as const) {
       const lab = setUp(async (_cid, { take }) => { for (const node of ['R1', 'R2', 'R3']) if (take(answerOf(node.toLowerCase(), node, TRUE_BODY))) return }, {
-        quorum, kept: async () => bytes, vouched: (cid, sha256) => cid === CID && sha256 === digest ? witnesses : []
+        quorum, kept: async () => ({ bytes, storedAt: 0 }), vouched: (cid, sha256) => cid === CID && sha256 === digest ? witnesses : []
       })
       const finding = await lab.store.find(CID, [])
       assert.ok(finding.state === 'believed' && finding.by === 'quorum')
@@ -193,6 +197,76 @@ suite('the store of manifests', () => {
     }, { signed: true })
     await forgotten.store.find(CID, [])
     assert.deepEqual(forgotten.texts, [], 'a purge came between')
+  })
+
+  const LIFETIME: Lifetime = { ttlMs: 60_000, staleWhileRevalidateMs: 0, staleIfErrorMs: 30_000 }
+
+  test('believes for as long as the manifest is fresh, or as whoever asks allows, and asks again then; for guesses it is there still', async () => {
+    const answers = { body: TRUE_BODY }
+    const lab = setUp(async (_cid, { take }) => { take(answerOf('a', 'R1', signedBody(answers.body, PUBLISHER))) }, { signed: true, lifetime: LIFETIME })
+    const first = await lab.store.find(CID, [])
+    assert.ok(first.state === 'believed' && first.at === 0)
+    await lab.timers.pass(59_999)
+    assert.equal(await lab.store.find(CID, []), first)
+    assert.equal(await lab.store.find(CID, [], 60_000), first)
+    assert.equal(lab.store.known(CID, 59_999), undefined)
+    answers.body = LIE_BODY
+    const anew = await lab.store.find(CID, [], 59_999)
+    assert.ok(anew.state === 'believed' && anew.at === 59_999 && anew.facts.digest !== first.facts.digest)
+    assert.equal(lab.store.known(CID), anew)
+    await lab.timers.pass(60_000)
+    assert.deepEqual([lab.store.known(CID), lab.store.last(CID)?.digest], [undefined, anew.facts.digest])
+    await lab.store.find(CID, [])
+    assert.equal(lab.asked.length, 3)
+    assert.equal(lab.store.known(CID)?.at, 119_999)
+  })
+
+  test('goes by what was believed before when nobody says anything, as long as stale_if_error_ms allows, and asks again after a while; who says something else ends that', async () => {
+    const says: { kind: 'true' | 'nothing' | 'unsigned' } = { kind: 'true' }
+    const lab = setUp(async (_cid, { take }) => { if (says.kind !== 'nothing') take(answerOf('a', 'R1', says.kind === 'true' ? TRUE_BODY : LIE_BODY)) }, { quorum: 1, lifetime: LIFETIME })
+    const first = await lab.store.find(CID, [])
+    says.kind = 'nothing'
+    await lab.timers.pass(60_000)
+    assert.equal(await lab.store.find(CID, []), first)
+    assert.equal(await lab.store.find(CID, []), first)
+    assert.deepEqual([lab.asked.length, lab.store.known(CID), lab.store.size], [2, undefined, 1])
+    await lab.timers.pass(29_999)
+    assert.equal(await lab.store.find(CID, []), first)
+    assert.equal(lab.asked.length, 3)
+    await lab.timers.pass(UNSURE_MS)
+    assert.deepEqual(await lab.store.find(CID, []), { state: 'unsure', claims: [] })
+
+    const two = setUp(async (_cid, { take }) => { if (says.kind !== 'nothing') for (const region of ['R1', ...says.kind === 'true' ? ['R2'] : []]) take(answerOf(region, region, says.kind === 'true' ? TRUE_BODY : LIE_BODY)) }, { lifetime: LIFETIME })
+    says.kind = 'true'
+    assert.equal((await two.store.find(CID, [])).state, 'believed')
+    says.kind = 'unsigned'
+    await two.timers.pass(60_000)
+    const other = await two.store.find(CID, [])
+    assert.ok(other.state === 'unsure' && other.claims.length === 1)
+  })
+
+  test('takes the cache\'s manifest only while it is fresh, and for as old as it is; else when nobody says anything', async () => {
+    const bytes = manifestText(TRUE_BODY)
+    const own = (ageMs: number, ask?: ManifestStoreOptions['ask']): Lab => setUp(ask, { kept: async () => ({ bytes, storedAt: WALL - ageMs }), lifetime: LIFETIME, vouched: () => ['R1', 'R2'], quorum: 1 })
+    const fresh = own(59_999)
+    const found = await fresh.store.find(CID, [])
+    assert.ok(found.state === 'believed' && found.at === -59_999)
+    assert.equal(fresh.asked.length, 0)
+    await fresh.timers.pass(1)
+    assert.equal(fresh.store.known(CID), undefined)
+    const old = own(60_000, async (_cid, { take }) => { take(answerOf('a', 'R1', LIE_BODY)) })
+    const asked = await old.store.find(CID, [])
+    assert.ok(asked.state === 'believed' && asked.facts.node === 'a')
+    const alone = own(89_999)
+    const last = await alone.store.find(CID, [])
+    assert.ok(last.state === 'believed' && last.facts.node === OWN_NODE)
+    assert.equal(alone.store.known(CID), undefined)
+    const over = own(90_000)
+    assert.equal((await over.store.find(CID, [])).state, 'unsure')
+    // Of a clock that was set back since.
+    const future = own(-1_000_000)
+    const now = await future.store.find(CID, [])
+    assert.ok(now.state === 'believed' && now.at === 0)
   })
 
   test('says what single nodes claim where nothing is believed, and asks again only after a while', async () => {

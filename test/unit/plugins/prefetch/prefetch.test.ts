@@ -81,7 +81,7 @@ class Rig {
     const fill = this.fills.get(id)
     assert.ok(fill, id)
     fill.broken = broken
-    fill.head.resolve({ size: SIZE, sha256: undefined, verified: true, node: '', region: '', headMs: 0, lasting: true, repaired: false })
+    fill.head.resolve({ size: SIZE, sha256: undefined, verified: true, node: '', region: '', headMs: 0, ageMs: 0, lasting: true, repaired: false })
     if (stored) this.cache.add(id)
     await this.#finish(id, fill)
   }

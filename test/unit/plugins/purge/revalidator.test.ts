@@ -9,7 +9,7 @@ import { keyId, type ShardKey } from '../../../../src/protocol/shard-key.ts'
 import { until } from '../../../support/cache.ts'
 
 const KEY: ShardKey = { cid: 'Qm', part: 0 }
-const SAME = { size: 3, sha256: 'a' }
+const SAME = { size: 3, sha256: 'a', ageMs: 0 }
 
 interface Rig {
   readonly revalidator: Revalidator
@@ -19,6 +19,7 @@ interface Rig {
   time: number
   calm: boolean
   purges: number
+  stale: number
 }
 
 function setUp (options: Partial<RevalidatorOptions> = {}, fetching: (id: string, rig: Rig) => Promise<void> = async () => {}): Rig {
@@ -30,6 +31,7 @@ function setUp (options: Partial<RevalidatorOptions> = {}, fetching: (id: string
     time: 0,
     calm: true,
     purges: 1,
+    stale: 0,
     revalidator: new Revalidator({
       peek: id => entries.get(id) as CacheEntry | undefined,
       renew: entry => { (entry as { staleSince: number }).staleSince = 0 },
@@ -45,7 +47,8 @@ function setUp (options: Partial<RevalidatorOptions> = {}, fetching: (id: string
       mayBegin: () => rig.calm,
       now: () => rig.time,
       random: () => 0.5,
-      observer: { revalidated: outcome => { rig.told.push(outcome) } },
+      observer: { revalidated: outcome => { rig.told.push(outcome) }, expired: outcome => { rig.told.push(`expired: ${outcome}`) }, stale: () => { rig.stale++ } },
+      isStale: entry => entry.staleSince > 0,
       ...options
     })
   }
@@ -69,7 +72,7 @@ suite('a stale object', () => {
   test('is fetched where no manifest is believed or it says something else: the same bytes are fresh, others replace it', async () => {
     const same = setUp({}, async (id, { entries }) => { entries.set(id, { serial: 1, staleSince: 0, ...SAME }) })
     await once(same)
-    const other = setUp({ expects: async () => ({ size: 3, sha256: 'b' }) }, async (id, { entries }) => { entries.set(id, { serial: 2, staleSince: 0, size: 3, sha256: 'b' }) })
+    const other = setUp({ expects: async () => ({ size: 3, sha256: 'b', ageMs: 0 }) }, async (id, { entries }) => { entries.set(id, { serial: 2, staleSince: 0, size: 3, sha256: 'b' }) })
     await once(other)
     assert.deepEqual([same.told, other.told], [['fresh'], ['replaced']])
   })
@@ -111,6 +114,35 @@ suite('a stale object', () => {
     })
     await once(fetched)
     assert.deepEqual([replaced.told, fetched.told, fetched.entries.size], [[], [], 1])
+  })
+
+  test('is fresh for a request that waits for it when a manifest says so of these bytes, and of no others; who may have it stale does not wait for a failure again', async () => {
+    const rig = setUp({ expects: async (_key, via) => ({ ...SAME, ageMs: via.length }), renew: (entry, ageMs) => { Object.assign(entry, { staleSince: 0, storedAt: 1_000 - ageMs }) } })
+    const { revalidator } = rig
+    assert.equal(await revalidator.renewed(KEY, 'b', []), undefined)
+    assert.equal(await revalidator.renewed({ cid: 'Qm', part: 1 }, 'a', []), undefined)
+    revalidator.ended(KEY, 'stale', new RelayError('RELAY_ERR_UPSTREAM_TIMEOUT', 'late'))
+    assert.equal(revalidator.pauses(KEY), true)
+    rig.time = RETRY_FIRST_MS
+    assert.equal(revalidator.pauses(KEY), false)
+    assert.equal(await revalidator.renewed(KEY, 'a', ['1.1 other']), 999)
+    assert.equal(await revalidator.renewed(KEY, 'a', []), undefined, 'it is fresh')
+    revalidator.ended(KEY, 'failed', new RelayError('RELAY_ERR_UPSTREAM_TIMEOUT', 'late'))
+    assert.equal(revalidator.pauses(KEY), true)
+    revalidator.ended(KEY, 'fetched')
+    assert.equal(revalidator.pauses(KEY), false)
+    assert.deepEqual(rig.told, ['expired: stale', 'expired: same', 'expired: failed', 'expired: fetched'])
+    // What nobody has goes, unless somebody has found it again meanwhile.
+    revalidator.ended(KEY, 'failed', new RelayError('RELAY_ERR_SHARD_NOT_FOUND', 'none'))
+    assert.equal(rig.entries.size, 1)
+    rig.entries.set('Qm/0', { serial: 3, staleSince: 1, ...SAME })
+    revalidator.ended(KEY, 'failed', new RelayError('RELAY_ERR_SHARD_NOT_FOUND', 'none'))
+    assert.equal(rig.entries.size, 0)
+    for (const expects of [async () => { throw new RelayError('RELAY_ERR_INTERNAL', 'x') }, async () => undefined, async () => ({ ...SAME, size: 4 })]) {
+      assert.equal(await setUp({ expects }).revalidator.renewed(KEY, 'a', []), undefined)
+    }
+    const purged = setUp({ expects: async () => { purged.purges++; return SAME } })
+    assert.equal(await purged.revalidator.renewed(KEY, 'a', []), undefined)
   })
 
   test('is looked after once, whoever asks; few at the same time, a bounded number waits, none while load is high', async () => {

@@ -156,7 +156,7 @@ suite('a fill by blocks', () => {
     const first = await nextPart(set)
     assert.deepEqual(first.part, { from: 700, to: SIZE, size: SIZE, sha256: sha256(BODY) })
     first.agree()
-    assert.deepEqual(await set.fill.head, { size: SIZE, sha256: sha256(BODY), verified: true, node: 'node-1', region: 'NA-WEST', headMs: 1, lasting: true, repaired: false })
+    assert.deepEqual(await set.fill.head, { size: SIZE, sha256: sha256(BODY), verified: true, node: 'node-1', region: 'NA-WEST', headMs: 1, ageMs: 0, lasting: true, repaired: false })
     const beside = await nextPart(set, 2)
     assert.deepEqual(set.parts.spans(BLOCK), [[7, 20], [0, 7]])
     await beside.deliver(BODY, 70)

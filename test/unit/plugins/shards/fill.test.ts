@@ -151,7 +151,7 @@ test('a body of unknown length has its head when it is verified, and is stored',
   assert.equal(known, false)
   origin.end()
   assert.ok((await reading).equals(BODY))
-  assert.deepEqual(await fill.head, { size: BODY.length, sha256: DIGEST, verified: true, node: 'node-1', region: 'NA-WEST', headMs: 1, lasting: true, repaired: false })
+  assert.deepEqual(await fill.head, { size: BODY.length, sha256: DIGEST, verified: true, node: 'node-1', region: 'NA-WEST', headMs: 1, ageMs: 0, lasting: true, repaired: false })
   await fill.finished
   assert.equal(set.store.usedBytes, BODY.length, 'only what came counts, not what might have come')
   await assertNothingHeld(set)

@@ -68,6 +68,7 @@ function noCache (): ShardCache {
   const stub = {
     open: async () => undefined,
     has: () => false,
+    freshness: { lifetimeOf: () => undefined },
     createSpool: async (_key: ShardKey, capacity: number) => ({
       spool: new Spool({ capacity, disk, memory, windows: new WindowBudget(), file: undefined, grows: false, roomFor: () => true, makeRoom: async () => false, onDiskError: () => {}, onClosed: async () => {} }),
       commit: async () => false,

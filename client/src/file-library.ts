@@ -1,0 +1,10 @@
+/** What `icn-relay-client/files` is in browsers and in Node alike. */
+export { FileClient, FileClientEvent } from './file-client.ts'
+export type { FileClientEvents, FileClientOptions } from './file-client.ts'
+export type { FileRequestInit } from './file-response.ts'
+export type { ByteLocation } from './file-pieces.ts'
+export type { IcnFile, ReadOptions } from './icn-file.ts'
+export type { ReadStatistics } from './read-statistics.ts'
+export type { ReadPriority } from './priority-slots.ts'
+export { ShardClientError } from './client-error.ts'
+export type { ClientFault } from './client-error.ts'
