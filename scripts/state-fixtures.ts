@@ -12,6 +12,7 @@ import { checkConfig } from '../src/config/config.ts'
 import { withOwnToken } from '../src/plugins/admin/own-token.ts'
 import { ownEntriesText } from '../src/plugins/denylist/own-entries.ts'
 import { overridesText } from '../src/plugins/live-config/overrides.ts'
+import { WitnessRecords } from '../src/plugins/integrity/witness-records.ts'
 import { pinsText } from '../src/plugins/pins/pin-state.ts'
 import { openCache } from '../src/plugins/shard-cache/open-cache.ts'
 import { scrubStateText, type ScrubState } from '../src/plugins/scrub/scrub-state.ts'
@@ -68,6 +69,7 @@ const scrub: ScrubState = {
 await writeFile(join(path, 'scrub-state.json'), scrubStateText(scrub))
 await writeFile(join(path, 'denied.json'), ownEntriesText([{ entry: 'QmDenied', reason: 'for a test', since: NEW_YEAR }, { entry: 'tv-*', reason: '', since: NEW_YEAR + 1 }]))
 
+await writeFile(join(path, 'manifest-witnesses.json'), new WitnessRecords([{ cid: 'QmUpper', sha256: 'ab'.repeat(32), witnesses: ['region NA-WEST', 'operator example'] }], () => {}).toText())
 await writeFile(join(path, 'pins.json'), pinsText([{ cid: 'QmUpper', since: NEW_YEAR, expiresAt: null }, { cid: 'bafy-lower_1', since: NEW_YEAR + 1, expiresAt: Date.UTC(2100, 0, 1) }]))
 
 const job = { detail: null, createdAt: NEW_YEAR, endedAt: null, source: 'operator', concurrency: 4, bytes: 300, through: { videos: 1, fetched: 10, present: 1 }, failures: [] } as const

@@ -8,6 +8,7 @@ import { open } from 'lmdb'
 import { checkConfig } from '../../src/config/config.ts'
 import { TOKEN_FILE, withOwnToken } from '../../src/plugins/admin/own-token.ts'
 import { loadScrubState, newScrubState, SCRUB_STATE_VERSION, scrubStateText, type ScrubState } from '../../src/plugins/scrub/scrub-state.ts'
+import { loadWitnessRecords, WITNESS_RECORDS_VERSION, WitnessRecords } from '../../src/plugins/integrity/witness-records.ts'
 import { loadOwnEntries, ownEntriesText } from '../../src/plugins/denylist/own-entries.ts'
 import { loadOverrides, OVERRIDES_VERSION, overridesText, type Overrides } from '../../src/plugins/live-config/overrides.ts'
 import { loadPins, PINS_VERSION, pinsText } from '../../src/plugins/pins/pin-state.ts'
@@ -162,6 +163,13 @@ for (const version of versions) {
       const pins = await loadPins(left.file('pins.json'), message => { left.log('error', message) })
       assert.deepEqual([pinsText(pins), left.warnings], [await left.text('pins.json'), []])
       assert.deepEqual(pins.map(({ cid, expiresAt }) => [cid, expiresAt !== null]), [['QmUpper', false], ['bafy-lower_1', true]])
+    })
+
+    test('who vouched for manifests', async t => {
+      const left = await leave(t, version)
+      const records = await loadWitnessRecords(left.file('manifest-witnesses.json'), message => { left.log('warn', message) })
+      assert.deepEqual([new WitnessRecords(records, () => {}).toText(), left.warnings], [await left.text('manifest-witnesses.json'), []])
+      assert.deepEqual(records.map(({ cid, witnesses }) => [cid, witnesses]), [['QmUpper', ['region NA-WEST', 'operator example']]])
     })
 
     test('tags of CIDs', async t => {
@@ -367,6 +375,7 @@ suite('the table of files in docs/operations.md', () => {
     const of = (path: string): string | undefined => rows.get(path)
     const [records = ''] = of('index/')?.split(';') ?? []
     assert.equal(of('pins.json'), String(PINS_VERSION))
+    assert.equal(of('manifest-witnesses.json'), String(WITNESS_RECORDS_VERSION))
     assert.equal(of('cid-tags.jsonl'), `${TAG_LOG_VERSION}, in its first line`)
     assert.deepEqual([records, of('cache_manifest.json'), of('upstreams.json'), of('scrub-state.json'), of('warm-jobs.json'), of('overrides.json')], [`${RECORD_VERSION}, in every record`, String(MANIFEST_VERSION), String(CHANGES_VERSION), String(SCRUB_STATE_VERSION), String(WARM_STATE_VERSION), String(OVERRIDES_VERSION)])
     for (const [path, version] of rows) assert.notEqual(version.trim(), '', path)

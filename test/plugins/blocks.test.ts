@@ -19,6 +19,8 @@ const OTHER = syntheticShard(CID, 4)
 /** Every answer of the super-node stops here, and its connection stays open. */
 const STALL = 300_000
 const BLOCK = 131_072
+/** So patient that whoever waits for a time-out waits longer than a test. */
+const PATIENT = { headers_timeout_ms: 600_000, body_timeout_ms: 600_000, first_byte_timeout_ms: 4_000, hedge_max_ms: 250 }
 
 interface Setup { readonly relay: RunningRelay, readonly node: SuperNode }
 
@@ -141,12 +143,22 @@ suite('a shard whose blocks are known', { concurrency: false }, () => {
       const { statusCode, body } = await request(`${relay.viewerUrl}/shards/${CID}/${name}`)
       return { status: statusCode, digest: sha256(Buffer.from(await body.arrayBuffer())) }
     }
-    for (const name of ['manifest.json', ...Array.from({ length: 10 }, (_, index) => `shard_${index + 4}.bin`)]) assert.equal((await get(lab, name)).status, 200)
+    // Nobody but the relay has asked for the manifest.
+    for (const name of Array.from({ length: 10 }, (_, index) => `shard_${index + 4}.bin`)) assert.equal((await get(lab, name)).status, 200)
     await until(() => lab.relay.relay.admin.shards.fills === 0)
     await lab.relay.relay.close()
     await lab.node.close()
     const next = { ...lab, relay: await relayOf(t, lab.node, { cache: { path } }) }
     assert.deepEqual(await get(next, 'shard_3.bin'), { status: 200, digest: sha256(BODY) })
+  })
+
+  test('a super-node that stalls in the middle of a part costs its readers a moment and not the time-out of bodies', async t => {
+    const other = await startSuperNode({ port: 0 })
+    t.after(async () => { await other.close() })
+    const lab = await setup(t, { upstream: PATIENT }, [{ url: other.url, region: 'EU-WEST' }])
+    lab.node.setFaults({ match: 'shard_', stallAtBytes: STALL })
+    assert.deepEqual(await part(lab, 100, 1_900_000), BODY.subarray(100, 1_900_000))
+    assert.ok(await metric(lab.relay.adminUrl, 'icn_relay_upstream_hedges_total', '{outcome="won"}') > 0)
   })
 
   test('a client that has the manifest verifies parts, and names the block that a server sends wrong, whose digest says that it is right', async t => {

@@ -1,5 +1,5 @@
 import { LRUCache } from 'lru-cache'
-import type { ShardKey } from '../../protocol/shard-key.ts'
+import { keyId, type ShardKey } from '../../protocol/shard-key.ts'
 
 /** A wrong object, and who sent it. */
 export interface Evidence {
@@ -43,6 +43,16 @@ export class EvidenceBook {
       row.latest.push(evidence)
       if (row.latest.length > EVIDENCE_PER_NODE) row.latest.shift()
       this.#rows.set(node, row)
+    }
+  }
+
+  /** What is held against anybody because of an object counts no more. @param id of its key */
+  forgive (id: string): void {
+    for (const [node, row] of [...this.#rows.entries()]) {
+      const kept = row.latest.filter(({ key }) => keyId(key) !== id)
+      row.wrong -= row.latest.length - kept.length
+      row.latest.splice(0, Infinity, ...kept)
+      if (row.wrong === 0) this.#rows.delete(node)
     }
   }
 

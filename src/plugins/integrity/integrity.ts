@@ -1,13 +1,15 @@
 import { LRUCache } from 'lru-cache'
 import type { Clock } from '../../base/clock.ts'
+import { digestAt } from '../../base/digest-list.ts'
 import { RelayError } from '../../base/errors.ts'
 import { ManifestError } from '../../protocol/manifest.ts'
 import type { BlockHashes } from '../../protocol/manifest-blocks.ts'
 import { keyId, type ShardKey } from '../../protocol/shard-key.ts'
+import { BlockDoubts } from './block-doubts.ts'
 import type { EvidenceBook } from './evidence.ts'
 import type { Finding, ManifestFacts, ManifestStore } from './manifest-store.ts'
 import type { Quarantine } from './quarantine.ts'
-import { verifyManifest, type ManifestPolicy } from './verify-manifest.ts'
+import { sha256, verifyManifest, type ManifestPolicy } from './verify-manifest.ts'
 
 /** Size and digest that a believed manifest gives an object. */
 export interface ExpectedObject {
@@ -27,7 +29,7 @@ export interface ReceivedObject {
   readonly size: number
   /** Lower-case hex. */
   readonly sha256: string
-  /** The bytes themselves; asked for only of a manifest that is not the believed one. */
+  /** The bytes themselves; asked for only of a manifest that is not the believed one, and of a shard whose hashes of blocks are in doubt. */
   readonly bytes: () => Promise<Uint8Array>
 }
 
@@ -82,6 +84,7 @@ export class Integrity {
   readonly #options: IntegrityOptions
   /** CID to the monotonic ms from which a hit asks again. */
   readonly #askAgain = new LRUCache<string, number>({ max: MAX_ASKED })
+  readonly #doubts = new BlockDoubts()
 
   constructor (options: IntegrityOptions) {
     this.#options = options
@@ -129,9 +132,9 @@ export class Integrity {
     return ageMs < maxAgeMs ? { ...expectedOf(key, finding.facts), ageMs } : undefined
   }
 
-  /** What a shard must be, block by block; undefined where no manifest with blocks is believed. */
+  /** What a shard must be, block by block; undefined where no manifest with blocks is believed, or they are in doubt. */
   blocksOf (key: ShardKey): ExpectedBlocks | undefined {
-    if (key.part === 'manifest') return undefined
+    if (key.part === 'manifest' || this.#isDoubted(key)) return undefined
     const facts = this.#options.store.known(key.cid)?.facts
     const blocks = facts?.blocks?.[key.part]
     return facts === undefined || blocks === undefined ? undefined : { ...expectedOf(key, facts), ...blocks }
@@ -171,6 +174,20 @@ export class Integrity {
     if (known?.facts.blocks === undefined) return
     store.dropBlocks(key.cid)
     log('warn', 'manifest contradicts itself: the hashes of blocks are not those of the shard it names, and are not used any more', { key: keyId(key), node: known.facts.node, by: known.by })
+  }
+
+  /**
+   * Nobody sends blocks of a shard that are what the manifest says, or several send the same others: from now on it is verified as a whole, which tells
+   * who is right.
+   * @param nodes who sent them, and may be asked again
+   * @returns false when that was done a short while ago, and the manifest was right
+   */
+  doubtBlocks (key: ShardKey, nodes: readonly string[]): boolean {
+    const { quarantine, clock, log } = this.#options
+    if (!this.#doubts.raise(keyId(key), clock.monotonic())) return false
+    quarantine.lift(nodes, key)
+    log('warn', 'no super-node has blocks that are what the manifest says: the shard is verified as a whole', { key: keyId(key), nodes })
+    return true
   }
 
   /** A whole object was compared with its manifest, by whoever keeps its blocks. */
@@ -219,8 +236,24 @@ export class Integrity {
     if (received.size !== right.size || received.sha256 !== right.sha256) {
       if (key.part !== 'manifest' || !await this.#isAnotherSigned(key.cid, finding.facts, received)) this.#wrong(key, received.nodes, received.sha256, finding)
     }
+    if (this.#isDoubted(key)) await this.#settleDoubt(key, finding.facts, received)
     observer.checked('verified')
     return 'verified'
+  }
+
+  #isDoubted (key: ShardKey): boolean {
+    return this.#doubts.size > 0 && this.#doubts.has(keyId(key), this.#options.clock.monotonic())
+  }
+
+  /** The shard is what the manifest says: whether its blocks are too. */
+  async #settleDoubt (key: ShardKey, { blocks }: ManifestFacts, { bytes }: ReceivedObject): Promise<void> {
+    const { clock, evidence } = this.#options
+    const list = key.part === 'manifest' ? undefined : blocks?.[key.part]
+    this.#doubts.dispel(keyId(key), clock.monotonic())
+    if (list === undefined || areBlocksOf(await bytes(), list)) return
+    this.distrustBlocks(key)
+    // Who sent what contradicts the one list had what the other says.
+    evidence.forgive(keyId(key))
   }
 
   #withoutManifest (key: ShardKey, { state, claims }: Extract<Finding, { state: 'unsure' | 'conflict' }>, received: ReceivedObject): ObjectVerdict {
@@ -259,6 +292,13 @@ export class Integrity {
     log('warn', 'super-node sent an object that is not what its manifest says', { key: keyId(key), nodes, expected, received, by })
     throw new WrongObjectError(`super-node ${nodes.join(', ')} sent an object that is not what its manifest says`)
   }
+}
+
+function areBlocksOf (bytes: Uint8Array, { blockSize, hashes }: BlockHashes): boolean {
+  for (let block = 0; block * blockSize < bytes.length; block++) {
+    if (!sha256(bytes.subarray(block * blockSize, (block + 1) * blockSize)).equals(digestAt(hashes, block))) return false
+  }
+  return true
 }
 
 function expectedOf ({ part }: ShardKey, { digest, size, shardSize, shards }: ManifestFacts): ExpectedObject {

@@ -1,6 +1,23 @@
 import { readBytes } from '../../storage/block-reader.ts'
+import type { ShardKey } from '../../protocol/shard-key.ts'
 import type { ShardCache } from '../shard-cache/shard-cache.ts'
 import { sha256 } from './verify-manifest.ts'
+
+/** Time for memory to come free in which it can be written, ms. */
+const WRITE_MS = 5_000
+
+/** Keeps a believed manifest in the cache, where it is an object like any other, unless it is there. Rejects when the disk does. */
+export async function keepManifest (cache: Pick<ShardCache, 'has' | 'createSpool'>, cid: string, bytes: Buffer, digest: string): Promise<void> {
+  const key: ShardKey = { cid, part: 'manifest' }
+  if (cache.has(key)) return
+  const ticket = await cache.createSpool(key, bytes.length, true)
+  try {
+    await ticket.spool.append(bytes, AbortSignal.timeout(WRITE_MS))
+    await ticket.commit(digest, true)
+  } finally {
+    await ticket.spool.close()
+  }
+}
 
 /** A manifest of the cache that was believed when it was stored. */
 export interface KeptManifest {

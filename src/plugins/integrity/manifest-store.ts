@@ -38,6 +38,16 @@ export type Finding =
   /** `claims`: what single nodes say. */
   | { readonly state: 'unsure' | 'conflict', readonly claims: readonly ManifestFacts[] }
 
+/** A believed manifest as it came. */
+export interface BelievedText {
+  readonly bytes: Buffer
+  /** SHA-256 of those, lower-case hex. */
+  readonly digest: string
+  /** Who had the same, each once. */
+  readonly witnesses: readonly string[]
+  readonly by: 'publisher' | 'quorum'
+}
+
 export interface StoreObserver {
   found (cid: string, outcome: Finding['state'] | 'busy'): void
   refused (node: string, cid: string, fault: ManifestFault, detail: string): void
@@ -60,6 +70,12 @@ export interface ManifestStoreOptions {
   readonly observer: StoreObserver
   /** Told of every manifest that is believed from now on. */
   readonly believed: (cid: string, facts: ManifestFacts) => void
+  /** Told of every manifest that super-nodes have made believed, to be kept over restarts; must not throw. */
+  readonly keep?: ((cid: string, manifest: BelievedText) => void) | undefined
+  /** Told of CIDs that were purged. */
+  readonly forgotten?: ((matches: (cid: string) => boolean) => void) | undefined
+  /** Who of those who are witnesses today vouched for a manifest that was kept, without publishers. @param sha256 of its bytes, lower-case hex */
+  readonly vouched: (cid: string, sha256: string) => readonly string[]
 }
 
 /** Believed manifests in memory: about 6 MB, 10 with full lists of what is next, without the hashes of blocks, of which there may be {@link MAX_BLOCK_BYTES}. */
@@ -76,6 +92,8 @@ export const MAX_QUESTIONS = 256
 export const UNSURE_MS = 10_000
 /** Who a manifest of the cache comes from. */
 export const OWN_NODE = 'cache'
+/** Manifests remembered whose hashes of blocks are wrong, by their digests. */
+export const MAX_CONTRADICTIONS = 4_096
 /** Nodes whose manifest is looked at for one CID. */
 export const MAX_CLAIMS = 8
 
@@ -89,6 +107,8 @@ export class ManifestStore {
     sizeCalculation: ({ facts: { blocks = [] } }) => 1 + bytesOf(blocks)
   })
 
+  /** Digests of manifests whose hashes of blocks are not used, however often they are found. */
+  readonly #contradictions = new LRUCache<string, true>({ max: MAX_CONTRADICTIONS })
   readonly #unsure = new LRUCache<string, { readonly finding: Finding, readonly until: number }>({ max: MAX_UNSURE })
   /** What is found is kept only while its question is here. */
   readonly #asking = new Map<string, Promise<Finding>>()
@@ -129,8 +149,10 @@ export class ManifestStore {
       this.#options.observer.found(cid, 'busy')
       return { state: 'unsure', claims: [] }
     }
-    const question: Promise<Finding> = this.#ask(cid, via, maxAgeMs).then(({ finding, isNews }) => {
-      if (this.#asking.get(cid) === question) this.#keep(cid, finding, isNews)
+    const question: Promise<Finding> = this.#ask(cid, via, maxAgeMs).then(({ finding, isNews, text }) => {
+      if (this.#asking.get(cid) !== question) return finding
+      this.#keep(cid, finding, isNews)
+      if (text !== undefined) this.#options.keep?.(cid, text)
       return finding
     }).finally(() => { if (this.#asking.get(cid) === question) this.#asking.delete(cid) })
     this.#asking.set(cid, question)
@@ -139,15 +161,18 @@ export class ManifestStore {
 
   /** Forgets what is known of these CIDs, because they were purged, and keeps nothing of what is being asked. */
   forget (matches: (cid: string) => boolean): void {
+    this.#options.forgotten?.(matches)
     for (const table of [this.#believed, this.#unsure, this.#asking]) {
       for (const cid of [...table.keys()]) if (matches(cid)) table.delete(cid)
     }
   }
 
-  /** What is known of a CID, without the hashes of blocks. */
+  /** What is known of a CID, without the hashes of blocks, also when the same manifest is found again. */
   dropBlocks (cid: string): void {
     const known = this.#believed.get(cid)
-    if (known !== undefined) this.#believed.set(cid, { ...known, facts: { ...known.facts, blocks: undefined } })
+    if (known === undefined) return
+    this.#contradictions.set(known.facts.digest, true)
+    this.#believed.set(cid, withoutBlocks(known))
   }
 
   /** Ends every question. */
@@ -164,16 +189,18 @@ export class ManifestStore {
     return unsure !== undefined && this.#options.clock.monotonic() < unsure.until ? unsure.finding : undefined
   }
 
-  async #ask (cid: string, via: readonly string[], maxAgeMs: number): Promise<{ finding: Finding, isNews: boolean }> {
+  async #ask (cid: string, via: readonly string[], maxAgeMs: number): Promise<{ readonly finding: Finding, readonly isNews: boolean, readonly text: BelievedText | undefined }> {
     const { ask, policy, quorum, timeoutMs, timers, observer } = this.#options
     const now = this.#options.clock.monotonic()
     const lifetime = this.#options.lifetimeOf?.(cid)
     const claims: Claim[] = []
+    const texts = new Map<string, Buffer>()
     let belief: Belief = judgeClaims(claims, quorum)
     const take = (answer: NodeText): boolean => {
       const claim = this.#check(cid, answer)
       if (claim === undefined) return false
       claims.push(claim)
+      texts.set(claim.digest, answer.bytes)
       belief = judgeClaims(claims, quorum)
       return belief.state === 'believed' || claims.length === MAX_CLAIMS
     }
@@ -206,13 +233,13 @@ export class ManifestStore {
     observer.found(cid, found.state)
     // Whoever says something else has a reason; silence is none to forget what was believed.
     const lasts = found.state === 'unsure' && claims.length === 0 && last?.state === 'believed' && (lifetime === undefined || freshnessOf(last.at, lifetime, now).ifError)
-    return lasts && last !== undefined ? { finding: last, isNews: false } : { finding: found, isNews: true }
+    return lasts && last !== undefined ? { finding: last, isNews: false, text: undefined } : { finding: found, isNews: true, text: textOf(belief, claims, texts) }
   }
 
   #keep (cid: string, finding: Finding, isNews: boolean): void {
     const { clock, believed } = this.#options
     if (finding.state === 'believed' && isNews) {
-      this.#believed.set(cid, finding)
+      this.#believed.set(cid, this.#contradictions.get(finding.facts.digest) === true ? withoutBlocks(finding) : finding)
       this.#unsure.delete(cid)
       believed(cid, finding.facts)
     } else {
@@ -220,12 +247,12 @@ export class ManifestStore {
     }
   }
 
-  /** The cache's. What a publisher has to have signed, or must not be older, is checked as ever. */
+  /** The cache's. What a publisher has to have signed, or must not be older, is checked as ever; without publishers, whether enough of today's witnesses vouched for it. */
   async #ownClaim (cid: string): Promise<{ readonly belief: Extract<Belief, { state: 'believed' }>, readonly at: number } | undefined> {
-    const { kept, clock } = this.#options
+    const { kept, clock, vouched, policy, quorum } = this.#options
     const own = await kept(cid)
     const claim = own === undefined ? undefined : this.#check(cid, { node: OWN_NODE, witness: '', bytes: own.bytes })
-    if (own === undefined || claim === undefined) return undefined
+    if (own === undefined || claim === undefined || (policy.publishers.size === 0 && vouched(cid, claim.digest).length < quorum)) return undefined
     return { belief: { state: 'believed', claim, by: claim.publisher === undefined ? 'quorum' : 'publisher' }, at: clock.monotonic() - Math.max(0, clock.now() - own.storedAt) }
   }
 
@@ -241,7 +268,17 @@ export class ManifestStore {
   }
 }
 
+const withoutBlocks = (finding: Extract<Finding, { state: 'believed' }>): Extract<Finding, { state: 'believed' }> => ({ ...finding, facts: { ...finding.facts, blocks: undefined } })
+
 const bytesOf = (blocks: readonly BlockHashes[]): number => blocks.reduce((sum, { hashes }) => sum + hashes.length, 0)
+
+/** What is to be kept of a belief; nothing of one that was kept already. */
+function textOf (belief: Belief, claims: readonly Claim[], texts: ReadonlyMap<string, Buffer>): BelievedText | undefined {
+  const digest = belief.state === 'believed' ? belief.claim.digest : ''
+  const bytes = texts.get(digest)
+  if (belief.state !== 'believed' || bytes === undefined) return undefined
+  return { bytes, digest, witnesses: [...new Set(claims.filter(claim => claim.digest === digest).map(({ witness }) => witness))], by: belief.by }
+}
 
 function factsOf ({ node, digest, size, manifest, blocks = [] }: Claim): ManifestFacts {
   const kept = blocks.length > 0 && bytesOf(blocks) <= MAX_VIDEO_BLOCK_BYTES ? blocks : undefined

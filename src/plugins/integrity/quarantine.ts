@@ -23,6 +23,11 @@ export class Quarantine {
     }
   }
 
+  /** They may be asked again. */
+  lift (nodes: readonly string[], key: ShardKey): void {
+    for (const node of nodes) this.#until.delete(`${node} ${keyId(key)}`)
+  }
+
   has (node: string, key: ShardKey, now: number): boolean {
     const pair = `${node} ${keyId(key)}`
     const until = this.#until.get(pair)

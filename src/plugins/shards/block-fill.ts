@@ -12,8 +12,10 @@ import { BlockReceiver } from './block-receiver.ts'
 import { BlockRuns, type BlockRun } from './block-runs.ts'
 import { FillHolds } from './fill-holds.ts'
 import { OrderedHash } from './ordered-hash.ts'
+import { RunFailures } from './run-failures.ts'
 import type { FillHead, FillState, RunningFill } from './running-fill.ts'
 import { verifyClaimed } from './verify-claimed.ts'
+import { WrongBlocks } from './wrong-blocks.ts'
 
 export interface BlockFillOptions {
   /** `via` members of the request that caused it. */
@@ -34,14 +36,13 @@ export interface BlockFillOptions {
   readonly verified: () => void
   /** The whole object is not what its manifest says, and each of its blocks is. */
   readonly contradicted: () => void
+  readonly doubted: (nodes: readonly string[]) => boolean
   /** Aborted when the relay stops or the fill exceeds its deadline; the reason is a RelayError. */
   readonly signal: AbortSignal
 }
 
 /** Times that a part is asked for again because what came was wrong; each time of other nodes. */
 const MAX_LOOKS = 8
-/** Requests that may fail while others of the same fill go on. */
-const MAX_FAILURES = 3
 
 /** Blocks that are to come, in order. */
 interface Want {
@@ -70,7 +71,8 @@ export class BlockFill implements RunningFill {
   readonly #hash = new OrderedHash()
   #ticket: BlockTicket | undefined
   readonly #holds = new FillHolds(() => this.#ticket?.spool.close())
-  #failures = 0
+  readonly #failures = new RunFailures()
+  readonly #wrongBlocks = new WrongBlocks()
   #error: RelayError | undefined
   #sha256: string | undefined
   #forbidden = false
@@ -119,7 +121,7 @@ export class BlockFill implements RunningFill {
   }
 
   join (): (() => void) | undefined {
-    const leave = this.#givenUp ? undefined : this.#holds.join()
+    const leave = this.#givenUp || this.#wrong ? undefined : this.#holds.join()
     if (leave === undefined) return undefined
     return () => {
       leave()
@@ -203,6 +205,7 @@ export class BlockFill implements RunningFill {
       if (!spool.here.full) throw new RelayError('RELAY_ERR_CACHE_READ', 'the disk has refused a block that nobody waited for')
     } catch (error) {
       this.#error = error instanceof RelayError ? error : new RelayError('RELAY_ERR_INTERNAL', 'the fill failed', { cause: error })
+      if (this.#wrongBlocks.count > 0 && this.#error.source === 'upstream') this.#wrong ||= this.#options.doubted(this.#wrongBlocks.nodes)
       this.#head.reject(this.#error)
       this.#progress.tell()
     } finally {
@@ -232,8 +235,8 @@ export class BlockFill implements RunningFill {
     const asked: AskedNodes = new Set<SuperNode>()
     const running = this.#receive(spool, run, asked).catch((error: unknown) => {
       // Others may bring what it was to bring; whoever waits for that asks again.
-      if (run.soon <= run.first) this.#onDemand = true
-      else if (++this.#failures > MAX_FAILURES || this.#running.size === 1) this.#ending.abort(error)
+      if (run.soon <= run.first && !this.#wrongBlocks.agreed) this.#onDemand = true
+      else if (this.#failures.failed() || this.#wrongBlocks.agreed || this.#running.size === 1) this.#ending.abort(error)
     }).finally(() => {
       this.#runs.end(run)
       this.#running.delete(running)
@@ -251,7 +254,7 @@ export class BlockFill implements RunningFill {
       } catch (error) {
         // Whatever came after all that was wanted does no harm.
         if (run.next >= run.end) return
-        if (!(error instanceof WrongObjectError) || look === MAX_LOOKS || signal.aborted) throw error
+        if (!(error instanceof WrongObjectError) || look === MAX_LOOKS || this.#wrongBlocks.agreed || signal.aborted) throw error
       }
     }
   }
@@ -277,13 +280,13 @@ export class BlockFill implements RunningFill {
       }
       for await (const chunk of object.body) {
         for (const { block, digest, pieces, put } of receiver.take(chunk)) {
-          if (!digest.equals(digestAt(hashes, block))) blame(object.senders, digest.toString('hex'))
+          if (!digest.equals(digestAt(hashes, block))) blame(object.senders, this.#wrongBlocks.add(block, object.senders, digest))
           this.#hash.add(block, pieces)
-          // Known of every sender so far; with the last block the object is stored, whether its body ends or not.
           if (!object.storable) this.forbidStore()
           this.#ageMs = Math.max(this.#ageMs, object.ageMs ?? 0)
           await put()
           run.next = block + 1
+          this.#failures.progress()
           this.#progress.tell()
           if (enough()) break
         }

@@ -19,7 +19,7 @@ export interface FillSettings {
   readonly cache: ShardCache
   readonly upstream: Pick<Upstream, 'fetch'>
   /** Compares objects with their manifests; without it, what their senders say is enough. */
-  readonly integrity?: Pick<Integrity, 'begin' | 'avoids' | 'blocksOf' | 'blame' | 'verified' | 'distrustBlocks'> | undefined
+  readonly integrity?: Pick<Integrity, 'begin' | 'avoids' | 'blocksOf' | 'blame' | 'verified' | 'distrustBlocks' | 'doubtBlocks'> | undefined
   /** Rebuilds shards that no super-node delivers; nothing does without it. */
   readonly repair?: Pick<Repair, 'fetch'> | undefined
   /** Whether a body must match the `repr-digest` of its sender; by default it must. */
@@ -141,6 +141,7 @@ export class FillStarter {
       mayComplete: () => refuseMiss?.() === undefined,
       verified: () => { integrity.verified() },
       contradicted: () => { integrity.distrustBlocks(key) },
+      doubted: nodes => integrity.doubtBlocks(key, nodes),
       signal
     })
   }

@@ -76,7 +76,7 @@ export interface RunningFill {
   complete (): Promise<void>
   /** The object is served to those who wait for it and not stored, because its key was purged. */
   forbidStore (): void
-  /** A reader joins; it must call the returned function once. Undefined when the fill is over and its bytes are gone, or {@link givenUp}. */
+  /** A reader joins; it must call the returned function once. Undefined when the fill is over and its bytes are gone, it is {@link givenUp}, or its blocks turned out to be {@link wrong}. */
   join (): (() => void) | undefined
   /** Position up to which the bytes from `start` on may be read from {@link path} now. */
   readableInFile (start: number): number

@@ -132,10 +132,16 @@ export class NodeSet {
   }
 
   /** How long the node may take before another one is asked as well, ms: its 95th percentile, within bounds. */
-  hedgeDelay ({ role, fitness: { latency } }: SuperNode): number {
-    const { hedge: { minMs, maxMs, relayMaxMs }, clock } = this.#options
-    const longest = role === 'relay' ? relayMaxMs : maxMs
-    return Math.min(longest, Math.max(minMs, latency.p95(clock.monotonic()) ?? longest))
+  hedgeDelay (node: SuperNode): number {
+    const { hedge: { minMs }, clock } = this.#options
+    const longest = this.longestDelay(node)
+    return Math.min(longest, Math.max(minMs, node.fitness.latency.p95(clock.monotonic()) ?? longest))
+  }
+
+  /** The upper bound of {@link hedgeDelay}, ms. */
+  longestDelay ({ role }: SuperNode): number {
+    const { hedge: { maxMs, relayMaxMs } } = this.#options
+    return role === 'relay' ? relayMaxMs : maxMs
   }
 
   status (): NodeStatus[] {

@@ -1,15 +1,20 @@
-import type { Readable } from 'node:stream'
-import { createHash } from 'node:crypto'
+import { deferred } from '../../base/deferred.ts'
 import { RelayError } from '../../base/errors.ts'
+import type { Timers } from '../../base/clock.ts'
+import { MAX_ASKED_BESIDE } from './body-silence.ts'
 import type { LeastRate } from './least-rate.ts'
+import { SourceReader, type BodySource } from './source-reader.ts'
 
-/** Part of an object on its way from one super-node. */
-export interface BodySource {
-  readonly body: Readable
-  /** Bytes at the start of `body` that are here already: the node sends all of it. */
-  readonly skip: number
-  /** The body has ended, well or not. */
-  readonly release: () => void
+/** How another node is asked beside one that has fallen silent. */
+export interface BesideOptions {
+  /** Whether a node may be asked only because another is late. */
+  readonly mayHedge: () => boolean
+  /** Whether anybody waits for the body now, and another node is there to be asked. */
+  readonly wanted: () => boolean
+  /** Finds the bytes from `position` on at another super-node. @throws when none has them, or the signal aborts, which ends its body as well */
+  readonly ask: (position: number, signal: AbortSignal) => Promise<BodySource>
+  /** Told what became of the one that was asked: `won` when the body goes on with it, after the last word on the silent one. */
+  readonly ended: (how: 'won' | 'lost') => void
 }
 
 export interface ResumableBodyOptions {
@@ -20,37 +25,50 @@ export interface ResumableBodyOptions {
   readonly end: number | undefined
   /** Finds the bytes from `position` on at another super-node. @throws RelayError when none has them */
   readonly resume: (position: number, error: unknown) => Promise<BodySource>
+  /** Nobody is asked beside a silent node without it. */
+  readonly beside?: BesideOptions | undefined
   /** Times an object may be resumed. */
   readonly maxResumes: number
   /** What each source must keep up. */
   readonly leastRate: () => LeastRate
-  /** Monotonic ms. */
-  readonly monotonic: () => number
+  readonly timers: Timers
   /** What a source has sent of it, bytes, when no more comes from that one. */
   readonly received?: (bytes: number) => void
   /** SHA-256 of the bytes that were taken, lower-case hex; without it a start that is here already is not compared. */
   readonly soFar: (() => string) | undefined
 }
 
+type Spoken = 'spoke' | 'failed'
+
+/** A node that was asked beside the present one. */
+interface OtherSource {
+  /** Undefined when it has not what is wanted. */
+  readonly answered: Promise<SourceReader | undefined>
+  readonly spoken: Promise<Spoken>
+  /** It has lost. */
+  readonly end: () => void
+}
+
 /** The bytes of one object, whatever number of super-nodes they come from. To be iterated once, or destroyed. */
 export class ResumableBody implements AsyncIterable<Buffer> {
   readonly #options: ResumableBodyOptions
-  #source: BodySource
+  #reader: SourceReader
   #position: number
   #destroyed = false
-  /** By the present source, bytes. */
-  #received = 0
+  /** Ends the request beside the present source. */
+  #beside: AbortController | undefined
+  #asked = 0
 
   constructor (options: ResumableBodyOptions) {
     this.#options = options
-    this.#source = options.first
+    this.#reader = this.#readerOf(options.first)
     this.#position = options.start ?? 0
   }
 
   destroy (): void {
     this.#destroyed = true
-    this.#source.release()
-    this.#source.body.destroy()
+    this.#beside?.abort()
+    this.#reader.end()
   }
 
   async * [Symbol.asyncIterator] (): AsyncGenerator<Buffer, void, void> {
@@ -58,19 +76,19 @@ export class ResumableBody implements AsyncIterable<Buffer> {
     for (let resumes = 0; ; resumes++) {
       let failure: unknown
       try {
-        yield * this.#rest()
+        for (let chunk = await this.#next(); chunk !== undefined; chunk = await this.#next()) {
+          this.#position += chunk.length
+          yield chunk
+        }
         if (end === undefined || this.#position >= end) return
         failure = new RelayError('RELAY_ERR_UPSTREAM_BODY', `the body ended after ${this.#position} of ${end} bytes`)
       } catch (error) {
         failure = error
       } finally {
-        this.#options.received?.(this.#received)
-        this.#received = 0
-        this.#source.release()
+        this.#leave(this.#reader)
       }
       if (end === undefined || this.#position >= end || resumes === maxResumes || this.#destroyed) throw failure
-      const next = await resume(this.#position, failure)
-      this.#source = next
+      this.#reader = this.#readerOf(await resume(this.#position, failure))
       // Destroyed while the next node was being asked.
       if (this.#isDestroyed()) {
         this.destroy()
@@ -79,31 +97,104 @@ export class ResumableBody implements AsyncIterable<Buffer> {
     }
   }
 
-  /** What the present source has of it. */
-  async * #rest (): AsyncGenerator<Buffer, void, void> {
-    const { monotonic, leastRate, soFar } = this.#options
-    const { body } = this.#source
-    let { skip } = this.#source
-    const start = skip > 0 && soFar !== undefined ? createHash('sha256') : undefined
-    const rate = leastRate()
-    let asked = monotonic()
-    for await (const chunk of body as AsyncIterable<Buffer>) {
-      if (!rate.took(chunk.length, monotonic() - asked)) throw new RelayError('RELAY_ERR_UPSTREAM_TIMEOUT', 'the body comes too slowly')
-      this.#received += chunk.length
-      const known = Math.min(skip, chunk.length)
-      if (known > 0) {
-        start?.update(chunk.subarray(0, known))
-        skip -= known
-        if (skip === 0 && start !== undefined && start.digest('hex') !== soFar?.()) throw new RelayError('RELAY_ERR_UPSTREAM_VERSION', 'the object begins with other bytes than those that were to go on')
+  /** The next chunk of the present source, or of one that was asked beside it and was faster. */
+  async #next (): Promise<Buffer | undefined> {
+    const { beside, end } = this.#options
+    if (beside !== undefined && end !== undefined && this.#position < end) while (await this.#movesOn(beside));
+    const chunk = await this.#reader.next()
+    this.#reader.take()
+    return chunk
+  }
+
+  /** Waits until the present source has spoken, or failed and there is no other. @returns whether another has taken its place meanwhile */
+  async #movesOn (beside: BesideOptions): Promise<boolean> {
+    const { timers } = this.#options
+    const reader = this.#reader
+    const present = settled(reader.next())
+    const since = timers.now()
+    let other: OtherSource | undefined
+    for (;;) {
+      const ms = timers.now() - since
+      const step = this.#asked === MAX_ASKED_BESIDE ? Infinity : ms < reader.silence.lateMs || beside.wanted() ? reader.silence.step(ms, beside.mayHedge) : reader.silence.lateMs
+      if (step === 'ask') {
+        other?.end()
+        other = this.#askBeside(beside)
+        continue
       }
-      const fresh = known === 0 ? chunk : chunk.subarray(known)
-      if (fresh.length > 0) {
-        this.#position += fresh.length
-        yield fresh
+      const event = await firstOf({ present, other: other?.spoken }, step, timers)
+      if (event === 'failed' && other !== undefined && !this.#destroyed) return this.#goOnWith(await other.answered, reader, beside)
+      if (event === 'spoke' || event === 'failed') {
+        other?.end()
+        return false
       }
-      asked = monotonic()
+      if (event === 'other spoke' && other !== undefined) return this.#goOnWith(await other.answered, reader, beside)
+      if (event === 'other failed') {
+        other?.end()
+        other = undefined
+      }
     }
   }
 
+  #goOnWith (other: SourceReader | undefined, reader: SourceReader, beside: BesideOptions): boolean {
+    this.#beside = undefined
+    if (other === undefined || this.#destroyed) {
+      other?.end()
+      beside.ended('lost')
+      return false
+    }
+    this.#leave(reader)
+    this.#reader = other
+    beside.ended('won')
+    return true
+  }
+
+  #askBeside (beside: BesideOptions): OtherSource {
+    this.#asked++
+    const abort = this.#beside = new AbortController()
+    const answered = beside.ask(this.#position, abort.signal).then(source => {
+      const reader = this.#readerOf(source)
+      if (source.skip === 0 && !abort.signal.aborted) return reader
+      reader.end()
+      return undefined
+    }, () => undefined)
+    return {
+      answered,
+      spoken: answered.then(async reader => reader === undefined ? 'failed' : await settled(reader.next(), true)),
+      end: () => {
+        abort.abort()
+        if (this.#beside === abort) this.#beside = undefined
+        void answered.then(reader => { reader?.end() })
+        beside.ended('lost')
+      }
+    }
+  }
+
+  #readerOf (source: BodySource): SourceReader {
+    const { timers, leastRate, soFar } = this.#options
+    return new SourceReader(source, { rate: leastRate(), monotonic: () => timers.now(), soFar })
+  }
+
+  #leave (reader: SourceReader): void {
+    reader.end()
+    this.#options.received?.(reader.received)
+  }
+
   #isDestroyed (): boolean { return this.#destroyed }
+}
+
+/** Whether something comes, or not. @param some whether the end of a body, with nothing before it, is a failure */
+async function settled (chunk: Promise<Buffer | undefined>, some = false): Promise<Spoken> {
+  return await chunk.then(bytes => bytes === undefined && some ? 'failed' : 'spoke', () => 'failed')
+}
+
+/** Who speaks first, or fails; `silent` when nobody does within `ms`. */
+async function firstOf ({ present, other }: { readonly present: Promise<Spoken>, readonly other: Promise<Spoken> | undefined }, ms: number, timers: Timers): Promise<Spoken | `other ${Spoken}` | 'silent'> {
+  const over = deferred<'silent'>()
+  // What has come while this process was held up is read first.
+  const cancel = ms === Infinity ? () => {} : timers.after(ms, () => { setImmediate(() => { over.resolve('silent') }) })
+  try {
+    return await Promise.race([present, ...other === undefined ? [] : [other.then(spoken => `other ${spoken}` as const)], over.promise])
+  } finally {
+    cancel()
+  }
 }

@@ -1,4 +1,4 @@
-import type { Clock } from '../../base/clock.ts'
+import type { Clock, Timers } from '../../base/clock.ts'
 import type { RelayError } from '../../base/errors.ts'
 import type { RequestTrace } from '../../protocol/trace-context.ts'
 import type { Denies } from '../denylist/denylist.ts'
@@ -36,6 +36,8 @@ export interface UpstreamOptions {
   /** Relays of our own tier that are asked before the origins. */
   readonly siblings?: SiblingsOptions
   readonly clock: Clock
+  /** For silence in the middle of a body; those of the process by default. */
+  readonly timers?: Timers
   /** In [0, 1). */
   readonly random: () => number
   readonly observer: UpstreamObserver

@@ -1,3 +1,4 @@
+import { systemTimers, type Timers } from '../../base/clock.ts'
 import { ERRORS, RelayError } from '../../base/errors.ts'
 import { keyId, type ShardKey } from '../../protocol/shard-key.ts'
 import { traceFields } from '../../protocol/trace-context.ts'
@@ -5,15 +6,15 @@ import { refuseDenied } from '../denylist/denied.ts'
 import { Attempts } from './attempts.ts'
 import { Circles } from './circles.ts'
 import { askEach, readUpTo, witnessOf, witnessesInTurn, type AskEachOptions, type NodeText } from './each-node.ts'
-import { isOurs, mayBeElsewhere, translate, withoutAddress } from './failure.ts'
+import { mayBeElsewhere, translate, withoutAddress } from './failure.ts'
 import { hedgedRequest, RaceLostError } from './hedged-request.ts'
 import { Holders, type HolderSource } from './holders.ts'
 import { LeastRate } from './least-rate.ts'
 import { NegativeCache } from './negative-cache.ts'
 import { NodeSet, type NodeSetOptions } from './node-set.ts'
+import { objectBody } from './object-body.ts'
 import { HedgeBudget } from './race.ts'
 import { preferSiblings, type PreferredNodes } from './rendezvous.ts'
-import { ResumableBody, type BodySource } from './resumable-body.ts'
 import { ENOUGH_NOT_FOUND, SearchBudget } from './search-budget.ts'
 import { pathOf } from './shard-path.ts'
 import type { SuperNode, SuperNodeOptions } from './super-node.ts'
@@ -21,8 +22,6 @@ import { onwardVia } from './tiers.ts'
 import type { AskedNodes, NodeAnswer, NodeRunner, RequestOptions, UpstreamFetchOptions, NodeStatus, UpstreamObject, UpstreamOptions } from './upstream-types.ts'
 import { UpstreamVerdict } from './verdict.ts'
 
-/** Times one body may go on from another node; with every node broken, nobody waits for ever. */
-const MAX_RESUMES = 4
 /** A body under way is worth more waiting than one that has not begun. */
 const RESUME_PATIENCE = 2
 
@@ -42,9 +41,11 @@ export class Upstream {
   readonly #search: SearchBudget
   readonly #missing: NegativeCache
   readonly #circles = new Circles()
+  readonly #timers: Timers
 
   constructor (options: UpstreamOptions) {
     this.#options = options
+    this.#timers = options.timers ?? { ...systemTimers, now: options.clock.monotonic }
     this.#budget = new HedgeBudget(options.hedge.budget, options.hedge.burst)
     this.#search = new SearchBudget(options.clock.monotonic())
     this.#missing = new NegativeCache({ ttlMs: options.negativeTtlMs })
@@ -108,64 +109,30 @@ export class Upstream {
       if (error instanceof RelayError && error.code === 'RELAY_ERR_SHARD_NOT_FOUND') this.#missing.remember(id, clock.monotonic())
       throw error
     })
-    const { sha256, sha512, etag } = first.response
-    const size = first.response.size ?? part?.size
-    let { node, attempt } = first
-    let { storable } = first.response
-    /** Everyone who sent part of it: which of them sent a wrong byte cannot be told. */
-    const senders = new Map([[node, attempt]])
-    let lost = false
-    const resume = async (position: number, error: unknown): Promise<BodySource> => {
-      // Nobody waits for it any more: another node need not carry it too.
-      if (signal.aborted || size === undefined || isOurs(error) || wanted?.() === false) throw error
-      this.#attempts.bodyFailed(node, attempt, error, signal)
-      const next = await this.#request(path, signal, { cid: key.cid, fields, preferred: [], deadlineMs: RESUME_PATIENCE * firstByteTimeoutMs, resume: { from: position, size, sha256, etag, ...part === undefined ? {} : { to: part.to, verifiable: true } }, wanted, avoids, last: node })
-        .catch((failure: unknown) => {
-          lost = true
-          this.#options.observer.resumed('failed')
-          throw failure
-        })
-      this.#options.observer.resumed('ok')
-      this.#options.log('info', 'super-node body goes on from another', { node: next.node.id, before: node.id, position, path })
-      node = next.node
-      attempt = next.attempt
-      storable &&= next.response.storable
-      senders.set(node, attempt)
-      return { body: next.response.body, skip: position - next.response.offset, release: next.release }
-    }
-    const body = new ResumableBody({
-      first: { body: first.response.body, skip: (part?.from ?? 0) - first.response.offset, release: first.release },
-      start: part?.from ?? 0,
-      end: part?.to ?? size,
-      maxResumes: MAX_RESUMES,
+    const { node, response: { sha256, sha512 } } = first
+    const headMs = clock.monotonic() - start
+    const others = (silent: ReadonlySet<SuperNode>): SuperNode[] => this.#known(key.cid).filter(other => !silent.has(other) && avoids?.(other.id) !== true)
+    return Object.assign(objectBody({
+      first,
+      path,
+      part,
+      soFar,
+      wanted: () => wanted?.() ?? true,
+      signal,
+      request: async (ending, resume, who) => {
+        const options = { cid: key.cid, fields, preferred: [], deadlineMs: RESUME_PATIENCE * firstByteTimeoutMs, resume, wanted, avoids }
+        return 'last' in who ? await this.#request(path, ending, { ...options, ...who }) : await this.#race(path, ending, options, others(who.beside))
+      },
+      hasOther: silent => others(silent).length > 0,
+      lateMs: sender => RESUME_PATIENCE * this.nodes.longestDelay(sender),
+      patienceMs: RESUME_PATIENCE * firstByteTimeoutMs / 2,
+      mayHedge: () => this.#budget.spend(),
       leastRate: () => new LeastRate(leastBodyBps, bodyTimeoutMs),
-      monotonic: clock.monotonic,
-      received: bytes => { this.#options.observer.received(node.id, bytes) },
-      // A part that is verified block by block needs no start to go on from.
-      soFar: part === undefined ? soFar : undefined,
-      resume
-    })
-    return {
-      size,
-      sha256,
-      sha512,
-      get storable () { return storable },
-      ageMs: first.response.ageMs,
-      body,
-      offset: part?.from ?? 0,
-      node: node.id,
-      get senders () { return [...senders.keys()].map(({ id }) => id) },
-      region: node.region,
-      headMs: clock.monotonic() - start,
-      failed: error => {
-        let known = translate(error, node.id, signal)
-        // Whoever could not give the rest has been counted.
-        if (lost) return known
-        const blamed = known.code === 'RELAY_ERR_UPSTREAM_CORRUPT' ? [...senders] : [[node, attempt] as const]
-        for (const [sender, sent] of blamed) known = this.#attempts.bodyFailed(sender, sent, error, signal)
-        return known
-      }
-    }
+      timers: this.#timers,
+      attempts: this.#attempts,
+      observer: this.#options.observer,
+      log: this.#options.log
+    }), { size: first.response.size ?? part?.size, sha256, sha512, ageMs: first.response.ageMs, offset: part?.from ?? 0, node: node.id, region: node.region, headMs })
   }
 
   /** Asks super-nodes for the manifest of a CID, each once and one of each region first; siblings are not asked. */
@@ -219,11 +186,17 @@ export class Upstream {
     return pseudonym === undefined ? {} : { via: onwardVia(via, pseudonym) }
   }
 
+  /** Whom to ask for a CID without looking for anybody, the best first. */
+  #known (cid: string): SuperNode[] {
+    const region = this.#options.region()
+    return [...this.#holders?.known(cid, region) ?? [], ...this.nodes.candidates(region)]
+  }
+
   /** Asks those that are known; if none of them has it, those that can be found. */
   async #request (path: string, signal: AbortSignal, options: RequestOptions): Promise<NodeAnswer> {
     const region = this.#options.region()
     const known = this.#holders?.known(options.cid, region) ?? []
-    const all = [...options.preferred, ...known, ...this.nodes.candidates(region)]
+    const all = [...options.preferred, ...this.#known(options.cid)]
     try {
       return await this.#race(path, signal, options, all)
     } catch (error) {

@@ -53,7 +53,7 @@ async function setUp (t: TestContext, ask: ManifestStoreOptions['ask'], { unveri
   const checked: string[] = []
   const logs: string[] = []
   const store: ManifestStore = new ManifestStore({
-    ask, kept: async () => undefined, policy, quorum: 2, timeoutMs: 3_000, clock, timers, observer: { found: () => {}, refused: () => {} }, believed: (cid, facts) => { integrity.settle(cid, facts) }
+    ask, kept: async () => undefined, vouched: () => [], policy, quorum: 2, timeoutMs: 3_000, clock, timers, observer: { found: () => {}, refused: () => {} }, believed: (cid, facts) => { integrity.settle(cid, facts) }
   })
   const integrity = new Integrity({
     store,

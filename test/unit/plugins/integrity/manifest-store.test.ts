@@ -3,10 +3,10 @@ import { suite, test } from 'node:test'
 import fc from 'fast-check'
 import { deferred } from '../../../../src/base/deferred.ts'
 import { EvidenceBook, EVIDENCE_PER_NODE, MAX_OFFENDERS, type Evidence } from '../../../../src/plugins/integrity/evidence.ts'
-import { ManifestStore, MAX_CLAIMS, MAX_MANIFESTS, MAX_QUESTIONS, MAX_UNSURE, OWN_NODE, UNSURE_MS, type ManifestStoreOptions } from '../../../../src/plugins/integrity/manifest-store.ts'
+import { ManifestStore, MAX_CLAIMS, MAX_MANIFESTS, MAX_QUESTIONS, MAX_UNSURE, OWN_NODE, UNSURE_MS, type BelievedText, type ManifestStoreOptions } from '../../../../src/plugins/integrity/manifest-store.ts'
 import { judgeClaims, type Claim } from '../../../../src/plugins/integrity/manifest-trust.ts'
 import { MAX_QUARANTINED, Quarantine } from '../../../../src/plugins/integrity/quarantine.ts'
-import { publisherKey } from '../../../../src/plugins/integrity/verify-manifest.ts'
+import { publisherKey, sha256 } from '../../../../src/plugins/integrity/verify-manifest.ts'
 import type { Lifetime } from '../../../../src/protocol/freshness.ts'
 import { parseManifest } from '../../../../src/protocol/manifest.ts'
 import type { AskEachOptions } from '../../../../src/plugins/upstream/each-node.ts'
@@ -31,13 +31,16 @@ interface Lab {
   readonly timers: VirtualTimers
   readonly asked: { readonly cid: string, readonly options: AskEachOptions }[]
   readonly told: string[]
+  /** What was to be kept, with who vouched for it. */
+  readonly texts: BelievedText[]
 }
 
 /** @param ask what the super-nodes do; they answer nothing by default */
-function setUp (ask: ManifestStoreOptions['ask'] = async () => {}, { signed = false, quorum = 2, kept = async () => undefined, lifetime }: { signed?: boolean, quorum?: number, kept?: ManifestStoreOptions['kept'], lifetime?: Lifetime } = {}): Lab {
+function setUp (ask: ManifestStoreOptions['ask'] = async () => {}, { signed = false, quorum = 2, kept = async () => undefined, vouched = () => [], lifetime }: { signed?: boolean, quorum?: number, lifetime?: Lifetime } & Partial<Pick<ManifestStoreOptions, 'kept' | 'vouched'>> = {}): Lab {
   const timers = virtualTimers()
   const asked: { cid: string, options: AskEachOptions }[] = []
   const told: string[] = []
+  const texts: BelievedText[] = []
   const key = publisherKey(PUBLISHER.key)
   assert.ok(key !== undefined)
   const store = new ManifestStore({
@@ -46,6 +49,8 @@ function setUp (ask: ManifestStoreOptions['ask'] = async () => {}, { signed = fa
       await ask(cid, options)
     },
     kept,
+    vouched,
+    keep: (_cid, text) => { texts.push(text) },
     policy: { maxBytes: 100_000, maxAgeMs: 0, publishers: new Map(signed ? [[PUBLISHER.key, key]] : []) },
     quorum,
     timeoutMs: 3_000,
@@ -55,7 +60,7 @@ function setUp (ask: ManifestStoreOptions['ask'] = async () => {}, { signed = fa
     observer: { found: (cid, outcome) => { told.push(`${cid} ${outcome}`) }, refused: (node, _cid, fault) => { told.push(`${node} ${fault}`) } },
     believed: (cid, { node }) => { told.push(`${cid} from ${node}`) }
   })
-  return { store, timers, asked, told }
+  return { store, timers, asked, told, texts }
 }
 
 suite('what the claims of nodes come to', () => {
@@ -149,9 +154,7 @@ suite('the store of manifests', () => {
     const own = setUp(undefined, { signed: true, kept: async () => ({ bytes: trusted, storedAt: 0 }) })
     const finding = await own.store.find(CID, [])
     assert.ok(finding.state === 'believed' && finding.by === 'publisher' && finding.facts.node === OWN_NODE)
-    const quorum = setUp(undefined, { kept: async () => ({ bytes: manifestText(TRUE_BODY), storedAt: 0 }) })
-    assert.ok(((await quorum.store.find(CID, []))).state === 'believed')
-    assert.deepEqual([own.asked.length, quorum.asked.length], [0, 0])
+    assert.deepEqual([own.asked.length, own.texts], [0, []])
     for (const bytes of [manifestText(signedBody(TRUE_BODY, makePublisher())), manifestText(TRUE_BODY), Buffer.from('rot'), undefined]) {
       const lab = setUp(async (_cid, { take }) => { take(answerOf('a', 'R1', signedBody(TRUE_BODY, PUBLISHER))) }, { signed: true, kept: async () => bytes === undefined ? undefined : { bytes, storedAt: 0 } })
       const asked = await lab.store.find(CID, [])
@@ -161,6 +164,39 @@ suite('the store of manifests', () => {
     const waiting = hangs.store.find(CID, [])
     await hangs.timers.pass(3_000)
     assert.equal((await waiting).state, 'unsure')
+  })
+
+  test('without publishers what was kept is believed when as many of today\'s witnesses vouched for it as there must be today, else they are asked again', async () => {
+    const bytes = manifestText(TRUE_BODY)
+    const digest = sha256(bytes).toString('hex')
+    for (const [witnesses, quorum, asks] of [[['R1', 'R2'], 2, false], [['R1'], 1, false], [['R1'], 2, true], [['R1', 'R2'], 3, true], [[], 1, true]] as const) {
+      const lab = setUp(async (_cid, { take }) => { for (const node of ['R1', 'R2', 'R3']) if (take(answerOf(node.toLowerCase(), node, TRUE_BODY))) return }, {
+        quorum, kept: async () => ({ bytes, storedAt: 0 }), vouched: (cid, sha256) => cid === CID && sha256 === digest ? witnesses : []
+      })
+      const finding = await lab.store.find(CID, [])
+      assert.ok(finding.state === 'believed' && finding.by === 'quorum')
+      assert.deepEqual([finding.facts.node === OWN_NODE, lab.asked.length], [!asks, asks ? 1 : 0], `${witnesses.join(' ')} of ${quorum}`)
+      assert.deepEqual(lab.texts.map(({ witnesses, digest }) => [witnesses, digest]), asks ? [[['R1', 'R2', 'R3'].slice(0, quorum), digest]] : [])
+    }
+  })
+
+  test('what is believed is to be kept as it came, and nothing else', async () => {
+    const signed = signedBody(TRUE_BODY, PUBLISHER)
+    const lab = setUp(async (_cid, { take }) => {
+      take(answerOf('a', 'R1', LIE_BODY))
+      take(answerOf('b', 'R2', signed))
+    }, { signed: true })
+    await lab.store.find(CID, [])
+    assert.deepEqual(lab.texts, [{ bytes: manifestText(signed), digest: sha256(manifestText(signed)).toString('hex'), witnesses: ['R2'], by: 'publisher' }])
+    const unsure = setUp(async (_cid, { take }) => { take(answerOf('a', 'R1', TRUE_BODY)) })
+    await unsure.store.find(CID, [])
+    assert.deepEqual(unsure.texts, [])
+    const forgotten = setUp(async (cid, { take }) => {
+      take(answerOf('a', 'R1', signed))
+      forgotten.store.forget(one => one === cid)
+    }, { signed: true })
+    await forgotten.store.find(CID, [])
+    assert.deepEqual(forgotten.texts, [], 'a purge came between')
   })
 
   const LIFETIME: Lifetime = { ttlMs: 60_000, staleWhileRevalidateMs: 0, staleIfErrorMs: 30_000 }
@@ -211,7 +247,7 @@ suite('the store of manifests', () => {
 
   test('takes the cache\'s manifest only while it is fresh, and for as old as it is; else when nobody says anything', async () => {
     const bytes = manifestText(TRUE_BODY)
-    const own = (ageMs: number, ask?: ManifestStoreOptions['ask']): Lab => setUp(ask, { kept: async () => ({ bytes, storedAt: WALL - ageMs }), lifetime: LIFETIME, quorum: 1 })
+    const own = (ageMs: number, ask?: ManifestStoreOptions['ask']): Lab => setUp(ask, { kept: async () => ({ bytes, storedAt: WALL - ageMs }), lifetime: LIFETIME, vouched: () => ['R1', 'R2'], quorum: 1 })
     const fresh = own(59_999)
     const found = await fresh.store.find(CID, [])
     assert.ok(found.state === 'believed' && found.at === -59_999)

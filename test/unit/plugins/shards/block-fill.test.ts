@@ -9,6 +9,7 @@ import { RelayError } from '../../../../src/base/errors.ts'
 import { BlockSet } from '../../../../src/plugins/shard-cache/block-set.ts'
 import { BlockFill, type BlockFillOptions } from '../../../../src/plugins/shards/block-fill.ts'
 import { MAX_RUNS } from '../../../../src/plugins/shards/block-runs.ts'
+import { MAX_ALL_FAILURES } from '../../../../src/plugins/shards/run-failures.ts'
 import { WrongObjectError } from '../../../../src/plugins/integrity/integrity.ts'
 import { keyId, type ShardKey } from '../../../../src/protocol/shard-key.ts'
 import { seededRandom } from '../../../../demo/super-node/faults.ts'
@@ -79,6 +80,10 @@ async function setUp (t: TestContext, { body = BODY, blockSize = BLOCK, hashes, 
     mayComplete,
     verified: () => { told.push('verified') },
     contradicted: () => { told.push('contradicted') },
+    doubted: nodes => {
+      told.push(`doubted ${nodes.join(' ')}`)
+      return true
+    },
     signal: abort.signal
   })
   return { ...set, body, fill, parts, abort, blamed, told }
@@ -277,17 +282,41 @@ suite('a fill by blocks', () => {
     assert.equal((await set.fill.head).size, SIZE)
   })
 
-  test('with every node wrong it fails, after so many of them', async t => {
+  test('with every node wrong it fails, after so many of them, and the manifest is in doubt', async t => {
+    let lies = 0
     const set = await setUp(t, {
       onPart: part => {
         part.agree()
-        void part.send(Buffer.alloc(SIZE))
+        void part.send(Buffer.alloc(SIZE, ++lies))
       }
     })
     await assert.rejects(follow(set), { code: 'RELAY_ERR_UPSTREAM_CORRUPT' })
     await assertOver(set, false)
     assert.equal(set.blamed.length, 8)
-    assert.deepEqual(set.told, ['closed'])
+    assert.deepEqual(set.told, [`doubted ${Array.from({ length: 8 }, (_, n) => `node-${n + 1}`).join(' ')}`, 'closed'])
+    assert.equal(set.fill.wrong, true, 'as a whole it may be right')
+  })
+
+  test('two nodes that send the same wrong block are enough to doubt the manifest, also while other requests go on', async t => {
+    const other = Buffer.from(BODY)
+    other[1_250] = 0
+    const set = await setUp(t)
+    const leave = joined(set)
+    const first = await nextPart(set)
+    first.agree()
+    await first.give(BODY, 300)
+    const reading = assert.rejects(set.fill.read(1_200, BLOCK), { code: 'RELAY_ERR_UPSTREAM_CORRUPT' })
+    for (const count of [2, 3]) {
+      const part = await nextPart(set, count)
+      part.agree()
+      void part.give(other)
+    }
+    await reading
+    leave()
+    await assertOver(set, false)
+    assert.equal(set.parts.asked.length, 3)
+    assert.deepEqual(set.told, ['doubted node-2 node-3', 'closed'])
+    assert.equal(set.fill.wrong, true)
   })
 
   test('a body that is short is an error, also by a byte; what came of it can be read', async t => {
@@ -367,6 +396,28 @@ suite('a fill by blocks', () => {
     leave()
     await assertOver(set, false)
     assert.equal(set.parts.asked.length, 5)
+  })
+
+  test('requests that fail while blocks come between do not end it, up to a bound', async t => {
+    const body = bytesOf('long', 100 * BLOCK)
+    const set = await setUp(t, { body })
+    const leave = joined(set)
+    const first = await nextPart(set)
+    first.agree()
+    await set.fill.head
+    let failed = false
+    const reading = set.fill.read(90 * BLOCK, BLOCK).finally(() => { failed = true })
+    reading.catch(() => {})
+    let asked = 1
+    for (; !failed && asked < 60; asked++) {
+      (await nextPart(set, asked + 1)).refuse(new RelayError('RELAY_ERR_UPSTREAM_TIMEOUT', 'late'))
+      await first.send(body.subarray((asked - 1) * BLOCK, asked * BLOCK))
+      for (let turn = 0; turn < 3; turn++) await nextTurn()
+    }
+    assert.equal(asked, MAX_ALL_FAILURES + 2)
+    await assert.rejects(reading, { code: 'RELAY_ERR_UPSTREAM_TIMEOUT' })
+    leave()
+    await assertOver(set, false)
   })
 
   test('the only request that fails is the end of it', async t => {

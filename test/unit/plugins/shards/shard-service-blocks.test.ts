@@ -66,6 +66,7 @@ async function setUp (t: TestContext, options: Partial<ShardServiceOptions> = {}
       forget: () => {},
       verified: () => {},
       distrustBlocks: () => { set.blocks = undefined },
+      doubtBlocks: () => false,
       blame: () => { throw new WrongObjectError('wrong') },
       blocksOf: () => set.blocks,
       expects: async key => {

@@ -65,7 +65,7 @@ async function setUp (t: TestContext, has: (part: number) => boolean, options: P
   const service = new ShardService({
     cache,
     upstream,
-    integrity: { begin: attestation, avoids: () => false, used: () => {}, forget: () => {}, blocksOf: () => undefined, expects: async () => undefined, blame: () => { throw new Error('nobody is blamed') }, verified: () => {}, distrustBlocks: () => {} },
+    integrity: { begin: attestation, avoids: () => false, used: () => {}, forget: () => {}, blocksOf: () => undefined, expects: async () => undefined, blame: () => { throw new Error('nobody is blamed') }, verified: () => {}, distrustBlocks: () => {}, doubtBlocks: () => false },
     repair,
     observer: { opened: () => { opened++ }, openFailed: () => {} },
     maxObjectBytes: 100_000,
