@@ -105,6 +105,6 @@ suite('repair', { concurrency: false }, () => {
     const cid = 'syn-1000-lost'
     assert.deepEqual(await run(cid, '--admin', relay.adminUrl), [1, `${cid}: failed: without shards 0 (lost), 1 (lost), 2 (lost), 3 (lost), 4 (lost)`, ''])
     assert.deepEqual(await run('QmNobody', '--admin', relay.adminUrl), [1, 'QmNobody: failed: no manifest of the CID is believed', ''])
-    assert.deepEqual(await run(cid, '--admin', 'http://127.0.0.1:1'), [1, '', 'icn-relay: RELAY_ERR_CONFIG: repair: no relay answers at http://127.0.0.1:1\n'])
+    assert.deepEqual(await run(cid, '--admin', 'http://127.0.0.1:1'), [3, '', 'icn-relay: RELAY_ERR_CONFIG: repair: no relay answers at http://127.0.0.1:1\n'])
   })
 })

@@ -30,6 +30,8 @@ interface Lab extends RunningRelay {
   age (ms: number, cid: string, part?: ShardKey['part']): void
   /** As if what is known of manifests were as old as what is cached of them. */
   forgetManifests (): void
+  /** As if nothing were known or cached of them. */
+  dropManifests (): void
   /** Its manifest is believed before the first object is asked for: until then answers say that nothing vouches for it. */
   publish (cid: string): Promise<void>
   calm (): Promise<void>
@@ -63,6 +65,10 @@ async function setUp (t: TestContext, ttl: readonly unknown[], settings: Record<
       entry.storedAt -= ms
     },
     forgetManifests: () => { integrity.checks?.forget(() => true) },
+    dropManifests: () => {
+      integrity.checks?.forget(() => true)
+      for (const cid of videos.keys()) shardCache.purges.one(`${cid}/manifest`)
+    },
     publish: async cid => {
       videos.set(cid, '')
       await integrity.checks?.expects({ cid, part: 0 }, [])
@@ -94,7 +100,7 @@ suite('an object with a lifetime', () => {
     assert.ok(Number(fresh.headers['age']) >= 3_500)
 
     lab.age(100_000, 'Qm')
-    lab.forgetManifests()
+    lab.dropManifests()
     let before = lab.origin.asked.length
     const { storedAt } = await admin(lab, 'GET', '/cache/shards/Qm/0')
     const stale = await lab.get('Qm')
@@ -107,6 +113,7 @@ suite('an object with a lifetime', () => {
     lab.age(2 * HOUR, 'Qm')
     await lab.relay.admin.shardCache.flush()
     lab.relay.admin.shardCache.disk.index.stored('Qm/0', lab.relay.admin.shardCache.disk.peek('Qm/0') ?? assert.fail())
+    lab.dropManifests()
     await lab.relay.close()
 
     const again = await setUp(t, [RULE], { cache: { path } })
@@ -121,7 +128,7 @@ suite('an object with a lifetime', () => {
     // Published anew under the same CID.
     again.videos.set('Qm', ' new')
     again.age(2 * HOUR, 'Qm')
-    again.forgetManifests()
+    again.dropManifests()
     before = again.origin.asked.length
     const fetched = await Promise.all([again.get('Qm'), again.get('Qm'), again.get('Qm')])
     for (const one of fetched) {
@@ -144,7 +151,7 @@ suite('an object with a lifetime', () => {
     await lab.origin.close()
     lab.age(2 * HOUR, 'Qm')
     assertProblem(await lab.get('Qm', 0, { 'cache-control': 'only-if-cached' }), 'RELAY_ERR_NOT_CACHED')
-    lab.forgetManifests()
+    lab.dropManifests()
     const first = await lab.get('Qm')
     assert.match(status(first), /^icn-relay; fwd=stale; ttl=-\d+; detail=RELAY_ERR_UPSTREAM_\w+$/)
     assert.deepEqual([first.status, first.headers['cache-control'], first.body], [200, CONTROL, videoShards('Qm', SIZE)[0]])
@@ -165,9 +172,9 @@ suite('an object with a lifetime', () => {
     lab.videos.set('Qm', '')
     await lab.get('Qm')
     await lab.calm()
+    lab.dropManifests()
     lab.videos.delete('Qm')
     lab.age(2 * HOUR, 'Qm')
-    lab.forgetManifests()
     assertProblem(await lab.get('Qm'), 'RELAY_ERR_SHARD_NOT_FOUND')
     assert.equal(lab.relay.admin.shardCache.disk.peek('Qm/0'), undefined)
   })

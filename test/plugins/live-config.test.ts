@@ -90,6 +90,7 @@ test('every key is marked as it is: live ones, and no others, are in force after
     ...seenIn('auth', { require: true, tokens: [`sha256:${'a'.repeat(64)}`], 'jwt.hs256_secret': SECRET, 'jwt.hs256_secret_file': secret, 'jwt.public_key_files': [otherPem], 'jwt.jwks_file': jwks, 'jwt.issuer': 'me', 'jwt.audience': 'you', 'jwt.require_exp': false, 'jwt.clock_tolerance_ms': 9, 'signed_urls.keys': [{ kid: 'a', secret_file: secret }] }, () => [app.auth.current(), app.viewers.live.current.auth]),
     ['tls.cert', otherCert, () => app.certificates.current().cert],
     ['tls.key', await put('other-key.pem', `${pair.key}\n`), () => app.certificates.current().key],
+    ...seenIn('viewer', { allow_networks: ['192.0.2.0/24'], deny_networks: ['192.0.2.0/24'] }, () => app.viewers.live.current.networks),
     ['log.level', 'warn', () => [app.log.level, app.log.child({}).level]],
     ...seenIn('access_log', { sample_hits: 0.5, sample_misses: 0.5, scrapes: true }, () => [app.accessLog.settings, app.viewers.live.current.access])
   ]
