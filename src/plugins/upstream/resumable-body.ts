@@ -1,6 +1,6 @@
 import { deferred } from '../../base/deferred.ts'
 import { RelayError } from '../../base/errors.ts'
-import type { Timers } from '../../base/clock.ts'
+import { afterArrivals, type Timers } from '../../base/clock.ts'
 import { MAX_ASKED_BESIDE } from './body-silence.ts'
 import type { LeastRate } from './least-rate.ts'
 import { SourceReader, type BodySource } from './source-reader.ts'
@@ -58,6 +58,11 @@ export class ResumableBody implements AsyncIterable<Buffer> {
   /** Ends the request beside the present source. */
   #beside: AbortController | undefined
   #asked = 0
+  /** When the chunk was asked for that is waited for, monotonic ms. */
+  #since = 0
+  /** Told when it is late; undefined while none is waited for. */
+  #late: (() => void) | undefined
+  #cancelWatch: (() => void) | undefined
 
   constructor (options: ResumableBodyOptions) {
     this.#options = options
@@ -67,6 +72,7 @@ export class ResumableBody implements AsyncIterable<Buffer> {
 
   destroy (): void {
     this.#destroyed = true
+    this.#endWatch()
     this.#beside?.abort()
     this.#reader.end()
   }
@@ -100,18 +106,48 @@ export class ResumableBody implements AsyncIterable<Buffer> {
   /** The next chunk of the present source, or of one that was asked beside it and was faster. */
   async #next (): Promise<Buffer | undefined> {
     const { beside, end } = this.#options
-    if (beside !== undefined && end !== undefined && this.#position < end) while (await this.#movesOn(beside));
+    if (beside !== undefined && end !== undefined && this.#position < end && !await this.#inTime()) while (await this.#movesOn(beside)) this.#since = this.#options.timers.now()
     const chunk = await this.#reader.next()
     this.#reader.take()
     return chunk
   }
 
-  /** Waits until the present source has spoken, or failed and there is no other. @returns whether another has taken its place meanwhile */
+  /** Whether the present source speaks or fails before it is late, as nearly always: with one timer for the body and not one for each chunk. */
+  async #inTime (): Promise<boolean> {
+    this.#since = this.#options.timers.now()
+    return await new Promise(resolve => {
+      const settle = (): void => {
+        this.#late = undefined
+        resolve(true)
+      }
+      this.#late = () => { resolve(false) }
+      this.#reader.next().then(settle, settle)
+      this.#watch()
+    })
+  }
+
+  #watch (): void {
+    const { timers } = this.#options
+    const left = (): number => this.#since + this.#reader.silence.lateMs - timers.now()
+    this.#cancelWatch ??= afterArrivals(timers, Math.max(0, left()), () => {
+      this.#cancelWatch = undefined
+      if (this.#late === undefined) return
+      if (left() <= 0) this.#late()
+      else this.#watch()
+    })
+  }
+
+  #endWatch (): void {
+    this.#cancelWatch?.()
+    this.#cancelWatch = undefined
+  }
+
+  /** Waits until the present source, which is late, has spoken, or failed and there is no other. @returns whether another has taken its place meanwhile */
   async #movesOn (beside: BesideOptions): Promise<boolean> {
     const { timers } = this.#options
     const reader = this.#reader
+    const since = this.#since
     const present = settled(reader.next())
-    const since = timers.now()
     let other: OtherSource | undefined
     for (;;) {
       const ms = timers.now() - since
@@ -175,6 +211,7 @@ export class ResumableBody implements AsyncIterable<Buffer> {
   }
 
   #leave (reader: SourceReader): void {
+    this.#endWatch()
     reader.end()
     this.#options.received?.(reader.received)
   }
@@ -190,8 +227,7 @@ async function settled (chunk: Promise<Buffer | undefined>, some = false): Promi
 /** Who speaks first, or fails; `silent` when nobody does within `ms`. */
 async function firstOf ({ present, other }: { readonly present: Promise<Spoken>, readonly other: Promise<Spoken> | undefined }, ms: number, timers: Timers): Promise<Spoken | `other ${Spoken}` | 'silent'> {
   const over = deferred<'silent'>()
-  // What has come while this process was held up is read first.
-  const cancel = ms === Infinity ? () => {} : timers.after(ms, () => { setImmediate(() => { over.resolve('silent') }) })
+  const cancel = ms === Infinity ? () => {} : afterArrivals(timers, ms, () => { over.resolve('silent') })
   try {
     return await Promise.race([present, ...other === undefined ? [] : [other.then(spoken => `other ${spoken}` as const)], over.promise])
   } finally {
