@@ -16,7 +16,7 @@ function cells ({ requests, bytes, hits, errors, name }: TopRow, superNode: bool
 /** What `top` shows. @param columns lines are cut after so many */
 export function screenText (report: TopReport, columns = Number.POSITIVE_INFINITY): string {
   const { total, lost } = report
-  const sum = `${total.requests.toFixed(1)} requests/s, ${sizeText(total.bytes)}/s, ${percentText(total.hits)} hits, ${percentText(total.errors)} errors${lost > 0 ? `, ${lost} records lost` : ''}\n`
+  const sum = `${total.requests.toFixed(1)} requests/s, ${sizeText(total.bytes)}/s, ${total.requests === 0 ? 'no' : percentText(total.hits)} hits, ${total.requests === 0 ? 'no' : percentText(total.errors)} errors${lost > 0 ? `, ${lost} records lost` : ''}\n`
   const tables = (['objects', 'viewers', 'superNodes'] as const).map(name =>
     `\n${tableText([['REQ/S', 'BYTES', name === 'superNodes' ? '' : 'HITS', 'ERRORS', HEADS[name]], ...report[name].map(row => cells(row, name === 'superNodes'))], [0, 1, 2, 3])}`)
   return (sum + tables.join('')).split('\n').map(line => line.slice(0, columns)).join('\n')

@@ -47,6 +47,7 @@ suite('status', () => {
     const report = await readStatus(relay())
     assert.deepEqual([report.hitRatio, report.offloadRatio?.toFixed(3), report.bandwidth.servedBps, report.bandwidth.upstreamBps, report.cache.objects, report.alerts], [0.9, '0.833', 2_000_000, 0, 7, []])
     const text = statusText(report)
+    assert.ok(statusText({ ...report, offloadRatio: -0.2 }).includes('hits         90.0 % of requests, super-nodes sent more than viewers got\n'))
     for (const line of ['relay        icn-relay 1.2.3, up 1 d 1 h', 'ready        yes (ok; viewer listening, cache ok, upstream ok, overload normal)', 'hits         90.0 % of requests, 83.3 % of bytes spared super-nodes', 'viewers      3 over http', 'super-nodes  http://a:9002 NA-WEST up', 'alerts       none']) assert.ok(text.split('\n').includes(line), `${line}\n${text}`)
   })
 
