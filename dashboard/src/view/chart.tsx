@@ -51,7 +51,7 @@ function optionsOf ({ lines, text, at, seconds, max, mark }: ChartProps, element
     padding: [10, 28, 0, 0],
     scales: {
       x: { time: false, range: (_plot, low, high) => seconds === undefined ? [low, high === low ? low + 1 : high] : [Math.max(high - seconds, Math.min(low, high - LEAST_SECONDS)), high] },
-      y: { range: (_plot, _low, high) => [0, max ?? (Number.isFinite(high) && high > 0 ? high * 1.1 : 1)] }
+      y: { range: (_plot, _low, high) => [0, max ?? (Number.isFinite(high) && high > 0 ? high * 1.1 : 2)] }
     },
     axes: [
       { ...axis, size: 28, space: 90, ...seconds === undefined ? {} : { incrs: WHOLE_SECONDS }, values: (_plot, splits) => splits.map(split => markText(at(split))) },
