@@ -7,6 +7,7 @@ import { MAX_GROUPS, type Demand } from '../pacing/split-budget.ts'
 import { MAX_HINTS } from '../protocol/prefetch-hint.ts'
 import type { RangeSpec } from '../protocol/range.ts'
 import { perTransport, SESSION_TRANSPORT_NAMES, type SessionTransport } from '../protocol/session-transports.ts'
+import { CID } from '../protocol/shard-key.ts'
 import { REQUEST_ID } from '../protocol/trace-context.ts'
 import { AccessRecordSchema } from './access-record.ts'
 import { CountersSchema } from './gateway-counters.ts'
@@ -35,7 +36,7 @@ const Transport = oneOf(...SESSION_TRANSPORT_NAMES)
 const counts = (pattern: string) => Type.Record(Type.String({ pattern: `^${pattern}$` }), Count, closed)
 
 const Key = Type.Object({
-  cid: Type.String({ pattern: '^[A-Za-z0-9_-]{1,128}$' }),
+  cid: Type.String({ pattern: CID.source }),
   part: Type.Union([Type.Integer({ minimum: 0, maximum: 13 }), Type.Literal('manifest')])
 }, closed)
 

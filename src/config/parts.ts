@@ -1,5 +1,7 @@
 import Type from 'typebox'
+import { TAG } from '../protocol/manifest.ts'
 import { SESSION_TRANSPORTS } from '../protocol/session-transports.ts'
+import { CID } from '../protocol/shard-key.ts'
 
 /* What the schemas of the concerns are made of. */
 
@@ -47,4 +49,9 @@ export const Region = Type.String({ pattern: '^[A-Z0-9-]{1,32}$' })
 /** Where a super-node or another relay is reached. */
 export const OriginUrl = Type.String({ pattern: '^https?://[^/?#@]+/?$', maxLength: 300, description: 'origin, http or https, without path' })
 
-export const CidPrefixes = Type.Array(Type.String({ pattern: '^[A-Za-z0-9_-]{1,128}$' }), { minItems: 1, maxItems: 64 })
+/** Start of a CID. */
+export const CidPrefix = Type.String({ pattern: CID.source })
+
+export const CidPrefixes = Type.Array(CidPrefix, { minItems: 1, maxItems: 64 })
+
+export const Tag = Type.String({ pattern: TAG.source })

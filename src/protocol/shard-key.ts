@@ -15,7 +15,8 @@ export interface ShardKey {
   readonly part: ObjectPart
 }
 
-const CID = /^[A-Za-z0-9_-]{1,128}$/
+/** A CID, or the start of one. */
+export const CID = /^[A-Za-z0-9_-]{1,128}$/
 const SHARD_FILE = /^shard_(\d{1,2})\.bin$/
 const PREFIX = '/shards/'
 

@@ -1,5 +1,5 @@
 import Type from 'typebox'
-import { count, host, live, port, section } from '../../config/parts.ts'
+import { CidPrefixes, count, host, live, port, section } from '../../config/parts.ts'
 
 /** What an authorization header can carry, long enough not to be guessed. */
 export const ADMIN_TOKEN = /^[!-~]{16,512}$/
@@ -8,7 +8,7 @@ const AdminToken = Type.Object({
   token: Type.Optional(Type.String({ pattern: ADMIN_TOKEN.source, secret: true })),
   token_file: Type.Optional(Type.String({ minLength: 1 })),
   scope: Type.Union([Type.Literal('read'), Type.Literal('purge'), Type.Literal('write')]),
-  cid_prefixes: Type.Optional(Type.Array(Type.String({ pattern: '^[A-Za-z0-9_-]{1,128}$' }), { minItems: 1, maxItems: 64 })),
+  cid_prefixes: Type.Optional(CidPrefixes),
   name: Type.Optional(Type.String({ pattern: '^[A-Za-z0-9._-]{1,64}$' }))
 }, { additionalProperties: false })
 

@@ -1,5 +1,6 @@
 import Type from 'typebox'
 import { MAX_TAGS, TAG } from '../../protocol/manifest.ts'
+import { CID } from '../../protocol/shard-key.ts'
 
 /* Schemas of the admin API: validation, serialisation and `openapi.yaml` come from these. */
 
@@ -39,7 +40,7 @@ export const Millis = (description: string) => Type.Integer({ description: `${de
 
 export const Part = Type.Union([Type.Integer({ minimum: 0, maximum: 13 }), Type.Literal('manifest')], { description: 'shard number, or "manifest"' })
 
-export const Cid = Type.String({ pattern: '^[A-Za-z0-9_-]{1,128}$', description: 'content identifier' })
+export const Cid = Type.String({ pattern: CID.source, description: 'content identifier' })
 
 export const Tag = Type.String({ pattern: TAG.source, description: 'name of a group of videos' })
 

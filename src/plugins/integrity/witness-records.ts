@@ -3,6 +3,7 @@ import { LRUCache } from 'lru-cache'
 import Type, { type Static } from 'typebox'
 import { schemaCheck } from '../../base/schema-check.ts'
 import { loadState, parseState } from '../../base/state-file.ts'
+import { CID } from '../../protocol/shard-key.ts'
 
 export const WITNESS_RECORDS_VERSION = 1
 /** CIDs of which witnesses are kept, as many as there are manifests in memory; the one that was not used longest goes first. */
@@ -15,7 +16,7 @@ const MAX_BYTES = 8 * 1024 * 1024
 const StateFile = Type.Object({
   version: Type.Literal(WITNESS_RECORDS_VERSION),
   manifests: Type.Array(Type.Object({
-    cid: Type.String({ pattern: '^[A-Za-z0-9_-]{1,128}$' }),
+    cid: Type.String({ pattern: CID.source }),
     /** Of its bytes. */
     sha256: Type.String({ pattern: '^[0-9a-f]{64}$' }),
     /** As `witnessOf` names them. */

@@ -1,6 +1,7 @@
 import Type, { type Static } from 'typebox'
 import { schemaCheck } from '../../base/schema-check.ts'
 import { loadState, parseState } from '../../base/state-file.ts'
+import { CID } from '../../protocol/shard-key.ts'
 
 export const PINS_VERSION = 1
 /** CIDs that may be pinned. */
@@ -11,7 +12,7 @@ const MAX_BYTES = 4 * 1024 * 1024
 const StateFile = Type.Object({
   version: Type.Literal(PINS_VERSION),
   pins: Type.Array(Type.Object({
-    cid: Type.String({ pattern: '^[A-Za-z0-9_-]{1,128}$' }),
+    cid: Type.String({ pattern: CID.source }),
     /** Wall clock, ms since the epoch. */
     since: Type.Number({ minimum: 0 }),
     expiresAt: Type.Union([Type.Number({ minimum: 0 }), Type.Null()])

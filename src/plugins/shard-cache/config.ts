@@ -1,13 +1,13 @@
 import Type from 'typebox'
-import { bytes, live, ms, section } from '../../config/parts.ts'
+import { bytes, CidPrefix, live, ms, section, Tag } from '../../config/parts.ts'
 
 /** As RFC 9111 caches count: whole seconds, a year at most. */
 const Ttl = Type.Optional(Type.Integer({ minimum: 1_000, maximum: 31_536_000_000, unit: 'time' }))
 const Beyond = Type.Optional(Type.Integer({ minimum: 0, maximum: 31_536_000_000, unit: 'time' }))
 
 const TtlRule = Type.Object({
-  cid_prefix: Type.Optional(Type.String({ pattern: '^[A-Za-z0-9_-]{1,128}$' })),
-  tag: Type.Optional(Type.String({ pattern: '^[A-Za-z0-9._:-]{1,64}$' })),
+  cid_prefix: Type.Optional(CidPrefix),
+  tag: Type.Optional(Tag),
   media_type: Type.Optional(Type.Union([Type.Literal('application/json'), Type.Literal('application/octet-stream')])),
   ttl_ms: Ttl,
   stale_while_revalidate_ms: Beyond,

@@ -1,6 +1,7 @@
 import Type, { type Static } from 'typebox'
 import { RelayError } from '../../base/errors.ts'
 import { schemaCheck } from '../../base/schema-check.ts'
+import { CID } from '../../protocol/shard-key.ts'
 
 /** Videos of one list. */
 export const MAX_RECENT = 1_000
@@ -11,7 +12,7 @@ export const MAX_RECENT_BYTES = 1024 * 1024
 const Recent = Type.Object({
   /** The newest first. */
   items: Type.Array(Type.Object({
-    cid: Type.String({ pattern: '^[A-Za-z0-9_-]{1,128}$' }),
+    cid: Type.String({ pattern: CID.source }),
     /** ISO 8601. */
     publishedAt: Type.String({ maxLength: 64 })
   }), { maxItems: MAX_RECENT })

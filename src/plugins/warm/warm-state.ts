@@ -4,7 +4,7 @@ import { ERRORS, RelayError, type ErrorCode } from '../../base/errors.ts'
 import { schemaCheck } from '../../base/schema-check.ts'
 import { loadState, parseState } from '../../base/state-file.ts'
 import { MAX_TAGS, TAG } from '../../protocol/manifest.ts'
-import type { ObjectPart } from '../../protocol/shard-key.ts'
+import { CID, type ObjectPart } from '../../protocol/shard-key.ts'
 import { Job, MAX_KEPT_JOBS, MAX_OPEN_JOBS } from '../jobs/jobs.ts'
 import { MAX_CONCURRENCY } from './config.ts'
 import { MAX_RECENT } from './recent.ts'
@@ -23,7 +23,7 @@ const MAX_DETAIL_CHARS = 500
 const Count = Type.Integer({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER })
 /** Wall clock, ms since the epoch. */
 const Time = Type.Number({ minimum: 0 })
-const Cid = Type.String({ pattern: '^[A-Za-z0-9_-]{1,128}$' })
+const Cid = Type.String({ pattern: CID.source })
 const closed = { additionalProperties: false }
 
 const KeptJob = Type.Object({
