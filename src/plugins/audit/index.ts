@@ -1,8 +1,8 @@
 import { join } from 'node:path'
 import fp from 'fastify-plugin'
 import { systemClock } from '../../base/clock.ts'
+import { RotatedFile } from '../../base/rotated-file.ts'
 import type { Config } from '../../config/config.ts'
-import { AuditFile } from './audit-file.ts'
 import { AuditLog, detail, parseRecords, type AuditRecord } from './audit-log.ts'
 
 declare module 'fastify' {
@@ -17,7 +17,7 @@ export const AUDIT_FILE = 'audit-log.ndjson'
 export default fp<{ config: Config }>(async (app, { config: { audit: settings, cache } }) => {
   const { relayMetrics: metrics, liveConfig } = app
   const log = app.log.child({ plugin: 'audit' })
-  const file = new AuditFile(settings.path === '' ? join(cache.path, AUDIT_FILE) : settings.path, settings.max_bytes)
+  const file = new RotatedFile(settings.path === '' ? join(cache.path, AUDIT_FILE) : settings.path, settings.max_bytes)
   const records = await file.read().then(parseRecords, (error: unknown): AuditRecord[] => {
     log.error({ err: error, file: file.path }, 'the audit file cannot be read')
     return []

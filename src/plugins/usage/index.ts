@@ -1,8 +1,8 @@
 import { join } from 'node:path'
 import fp from 'fastify-plugin'
 import { systemClock } from '../../base/clock.ts'
+import { RotatedFile } from '../../base/rotated-file.ts'
 import type { Config } from '../../config/config.ts'
-import { AuditFile } from '../audit/audit-file.ts'
 import { Usage, USAGE_KEYS } from './usage.ts'
 
 declare module 'fastify' {
@@ -24,7 +24,7 @@ export default fp<{ config: Config }>(async (app, { config: { usage: settings, c
   }
   const { relayMetrics: metrics } = app
   const log = app.log.child({ plugin: 'usage' })
-  const file = new AuditFile(settings.path === '' ? join(cache.path, USAGE_FILE) : settings.path, settings.max_bytes)
+  const file = new RotatedFile(settings.path === '' ? join(cache.path, USAGE_FILE) : settings.path, settings.max_bytes)
   const usage = new Usage({
     rows: settings.rows,
     now: systemClock.now,

@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict'
-import { appendFile, mkdir, readFile, stat, writeFile } from 'node:fs/promises'
+import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import fc from 'fast-check'
 import { deferred } from '../../../../src/base/deferred.ts'
-import { AuditFile } from '../../../../src/plugins/audit/audit-file.ts'
+import { RotatedFile } from '../../../../src/base/rotated-file.ts'
 import { AuditLog, detail, MAX_DETAIL, MAX_RECORDS, MAX_WAITING, parseRecords, type AuditRecord } from '../../../../src/plugins/audit/audit-log.ts'
 import { temporaryDirectory } from '../../../../tools/harness/temporary-directory.ts'
 
@@ -69,27 +69,9 @@ test('large bodies are left out', () => {
   assert.deepEqual([detail('x'.repeat(MAX_DETAIL)), detail(undefined)], [undefined, undefined])
 })
 
-test('the file is its owner\'s, keeps one before it, and ends a line that a crash has cut short', async t => {
-  const path = join(await temporaryDirectory(t), 'audit-log.ndjson')
-  const file = new AuditFile(path, 100)
-  assert.equal(await file.read(), '')
-  await file.append('{"a":1}\n')
-  assert.equal((await stat(path)).mode & 0o777, 0o600)
-  await appendFile(path, '{"torn":')
-  await file.append('{"b":2}\n')
-  assert.equal(await file.read(), '{"a":1}\n{"torn":\n{"b":2}\n')
-  await file.append(`${'x'.repeat(100)}\n`)
-  await file.append('{"c":3}\n')
-  assert.equal(await file.read(), '{"c":3}\n')
-  assert.match(await readFile(`${path}.1`, 'utf8'), /^\{"a":1\}\n[\s\S]*x\n$/)
-  const taken = join(path, '..', 'directory')
-  await mkdir(taken)
-  await assert.rejects(new AuditFile(taken, 100).append('x\n'), { code: 'EISDIR' })
-})
-
 test('of a file that is large, the end is read, from a whole line on', async t => {
   const path = join(await temporaryDirectory(t), 'audit-log.ndjson')
   const lines = Array.from({ length: 60_000 }, (_, at) => `${JSON.stringify(record(at))}\n`)
   await writeFile(path, lines.join(''))
-  assert.deepEqual(ats(parseRecords(await new AuditFile(path, 1e9).read())), Array.from({ length: MAX_RECORDS }, (_, n) => 60_000 - MAX_RECORDS + n))
+  assert.deepEqual(ats(parseRecords(await new RotatedFile(path, 1e9).read())), Array.from({ length: MAX_RECORDS }, (_, n) => 60_000 - MAX_RECORDS + n))
 })

@@ -1,11 +1,11 @@
 import { open, rename, stat, type FileHandle } from 'node:fs/promises'
-import { systemCode } from '../../base/errors.ts'
+import { systemCode } from './errors.ts'
 
-/** What is read of the file at a start, from its end, bytes: more than the records that are told. */
+/** What is read of the file, from its end, bytes. */
 const READ_BYTES = 8 * 1024 * 1024
 
 /** A file of lines, readable by its owner only, beside which the one before it is kept as `<path>.1`. */
-export class AuditFile {
+export class RotatedFile {
   readonly path: string
   readonly #maxBytes: number
 
