@@ -1,3 +1,4 @@
+import { Serial } from '../../base/serial.ts'
 import type { AccessRecord } from '../../channel/access-record.ts'
 import { UsageTable, type UsageRow } from './usage-table.ts'
 
@@ -40,11 +41,11 @@ export function linesOf ({ from, to, whole, missed, rows }: UsageHour): string {
 /** Counts responses by the hour. Hours end by the clock, whether anything is served or not. */
 export class Usage {
   readonly #options: UsageOptions
+  readonly #writing = new Serial()
   #tables: Readonly<Record<UsageKey, UsageTable>>
   #from: number
   #missed = 0
   #previous: UsageHour | undefined
-  #writing: Promise<void> = Promise.resolve()
 
   constructor (options: UsageOptions) {
     this.#options = options
@@ -81,7 +82,7 @@ export class Usage {
   async close (): Promise<void> {
     const now = this.#options.now()
     this.#end(now, now)
-    await this.#writing
+    await this.#writing.ended()
   }
 
   #end (to: number, next: number): void {
@@ -91,7 +92,7 @@ export class Usage {
     this.#from = next
     this.#missed = 0
     const lines = linesOf(hour)
-    if (lines !== '') this.#writing = this.#writing.then(async () => { await this.#options.write(lines) }).catch(this.#options.failed)
+    if (lines !== '') void this.#writing.run(async () => { await this.#options.write(lines).catch(this.#options.failed) })
   }
 
   #hour (to: number): UsageHour {
