@@ -24,7 +24,9 @@ export class MetricsText {
       const [, name = '', labels = '', value = ''] = LINE.exec(line) ?? []
       if (name === '') continue
       const sample = { labels: Object.fromEntries([...labels.matchAll(LABEL)].map(([, label = '', text = '']) => [label, text.replace(/\\(.)/g, (_all, of: string) => ESCAPES[of] ?? of)])), value: numberOf(value) }
-      this.#samples.set(name, [...this.#samples.get(name) ?? [], sample])
+      const known = this.#samples.get(name)
+      if (known === undefined) this.#samples.set(name, [sample])
+      else known.push(sample)
     }
   }
 
