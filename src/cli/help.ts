@@ -10,9 +10,9 @@ export function optionText (name: string, { value, short }: Option): string {
 }
 
 /** How a command is called. */
-export function synopsis ({ name, operands, options }: CliCommand, isRelay = name === RELAY.name): string {
+function synopsis ({ name, operands, options }: CliCommand): string {
   const belonging = Object.entries(options).filter(([, { of }]) => of === undefined).map(([option, told]) => `[${optionText(option, told)}]`)
-  return [...isRelay ? ['icn-relay'] : ['icn-relay', name], ...operands === undefined ? [] : [operands.shown], ...belonging, '[options]'].join(' ')
+  return ['icn-relay', ...name === RELAY.name ? [] : [name], ...operands === undefined ? [] : [operands.shown], ...belonging, '[options]'].join(' ')
 }
 
 /** Exit codes of a command, those of every command among them. */
