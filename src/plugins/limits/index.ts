@@ -8,7 +8,7 @@ import { gateConnections } from '../../admission/connection-gate.ts'
 import { HandshakeLimiter } from '../../admission/handshake-limiter.ts'
 import type { LimitNumbers } from '../../admission/limit-numbers.ts'
 import { Networks } from '../../admission/networks.ts'
-import { ViewerNetworks, type NetworkLists } from '../../admission/viewer-networks.ts'
+import { ViewerNetworks } from '../../admission/viewer-networks.ts'
 import { systemClock } from '../../base/clock.ts'
 import { RelayError } from '../../base/errors.ts'
 import type { Config } from '../../config/config.ts'
@@ -16,7 +16,7 @@ import { keysOf } from '../../config/schema.ts'
 import type { RelayMetrics } from '../metrics/relay-metrics.ts'
 import type { Descriptors } from './descriptors.ts'
 import { Limits } from './limits.ts'
-import { NetworkGate } from './network-gate.ts'
+import { NetworkGate, networkLists } from './network-gate.ts'
 import { RefusalCounts } from './refusal-counts.ts'
 import { requestStore } from './request-store.ts'
 
@@ -160,11 +160,10 @@ export default fp<{ config: Config }>(async (app, { config: { limits, viewer } }
   const own = new Limits(numbersOf(limits), { perAddress: limits.responses_per_ip, total: viewer.max_responses })
   app.decorate('limits', own)
   const { relayMetrics: metrics } = app
-  const lists = ({ viewer: { allow_networks: allow, deny_networks: deny } }: Pick<Config, 'viewer'>): NetworkLists => ({ allow, deny })
-  const gate = new NetworkGate(lists({ viewer }), () => { metrics.count('icn_relay_viewer_refusals_total', { code: 'RELAY_ERR_VIEWER_NETWORK' }) })
+  const gate = new NetworkGate(networkLists({ viewer }), () => { metrics.count('icn_relay_viewer_refusals_total', { code: 'RELAY_ERR_VIEWER_NETWORK' }) })
   app.decorate('networkGate', gate)
   app.liveConfig.on(['viewer.allow_networks', 'viewer.deny_networks'], next => {
-    const networks = new ViewerNetworks(lists(next))
+    const networks = new ViewerNetworks(networkLists(next))
     return () => { gate.replace(networks) }
   })
   metrics.onCollect(() => { for (const list of ['allow', 'deny'] as const) metrics.set('icn_relay_viewer_networks', gate.networks[list].size, { list }) })

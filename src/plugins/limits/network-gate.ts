@@ -1,5 +1,9 @@
 import { ViewerNetworks, type NetworkLists } from '../../admission/viewer-networks.ts'
 import { RelayError } from '../../base/errors.ts'
+import type { Config } from '../../config/config.ts'
+
+/** The lists of a configuration. */
+export const networkLists = ({ viewer: { allow_networks: allow, deny_networks: deny } }: Pick<Config, 'viewer'>): NetworkLists => ({ allow, deny })
 
 /** Refuses requests of viewers by their addresses. */
 export class NetworkGate {

@@ -1,7 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import { mkdir } from 'node:fs/promises'
 import fp from 'fastify-plugin'
-import type { NetworkLists } from '../../admission/viewer-networks.ts'
 import { forGateway } from '../../admission/auth-settings.ts'
 import { systemClock } from '../../base/clock.ts'
 import { VERSION } from '../../base/version.ts'
@@ -12,6 +11,7 @@ import { keysOf } from '../../config/schema.ts'
 import { WEBSOCKET_FD } from '../../channel/channel.ts'
 import { childGateways, gatewayPaths, type GatewayProgram } from '../../spawn/gateway-process.ts'
 import type { RefusedCounts } from '../limits/limits.ts'
+import { networkLists } from '../limits/network-gate.ts'
 import type { RelayMetrics } from '../metrics/relay-metrics.ts'
 import { redirectTargets } from '../overload/redirect-targets.ts'
 import { hasSeparateGateway, isLaunched, launchedGateways } from './launched-gateways.ts'
@@ -80,8 +80,6 @@ export interface ViewersOptions {
   readonly websocketSocket?: number | undefined
 }
 
-const networksOf = ({ viewer }: Config): NetworkLists => ({ allow: viewer.allow_networks, deny: viewer.deny_networks })
-
 /** Whether debug lines are written. */
 function readsDebug ({ log: { level } }: Config): boolean {
   return level === 'debug' || level === 'trace'
@@ -108,7 +106,7 @@ export default fp<ViewersOptions>(async (app, { config, gatewayProgram, websocke
   const live = new LiveRecord({
     tls: app.certificates.current(),
     limits: app.limits.numbers,
-    networks: networksOf(app.liveConfig.config),
+    networks: networkLists(app.liveConfig.config),
     auth: forGateway(app.auth.current()),
     region: app.region.current,
     access: app.accessLog.settings,
@@ -211,7 +209,7 @@ export default fp<ViewersOptions>(async (app, { config, gatewayProgram, websocke
   app.liveConfig.on(['bandwidth.weights', 'bandwidth.ladder'], () => () => { live.update({ classes: app.bandwidth.classes }) })
   keeper.onShare(share => { live.update({ share }) })
   app.liveConfig.on(['viewer.allow_networks', 'viewer.deny_networks'], next => {
-    const lists = networksOf(next)
+    const lists = networkLists(next)
     return () => { live.update({ networks: lists }) }
   })
   app.liveConfig.on(['log.level'], next => () => { live.update({ debug: readsDebug(next) }) })
